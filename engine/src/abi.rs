@@ -1,0 +1,158 @@
+//! The protocol between the host and the guest image: what is handed to a vat, and what it says back.
+//!
+//! This one file is compiled into both sides (`engine/guest` includes it by path), so the two cannot disagree. Every
+//! message is a version byte followed by bincode's standard configuration; a change of any type here is a change of
+//! [`ABI_VERSION`] and of the image.
+//!
+//! Invariants: ids come from counters and are never reused; a guest names only what it was told of or allocated itself;
+//! there is nothing in here about peers, streams or keys, which a guest cannot see.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// First byte of every encoding, and what the image's `quorate_abi` export returns.
+pub const ABI_VERSION: u8 = 1;
+
+/// Nesting of a passable deeper than this is refused on both sides: decoders recurse.
+pub const MAX_VALUE_DEPTH: usize = 128;
+
+/// A capability as a guest names it. Objects and promises are counted apart; `Vat*` ids are allocated by the guest,
+/// `Host*` ids by the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Slot {
+    /// An object of this vat. `VatObject(0)` is the root.
+    VatObject(u64),
+    /// An object that lives in another vat.
+    HostObject(u64),
+    /// A promise that this guest first spoke of: the result of one of its sends, or a promise in an argument.
+    VatPromise(u64),
+    /// A promise that the host first spoke of: the result of an inbound call (this guest settles it), or a promise in
+    /// an inbound argument (the host tells when it settles).
+    HostPromise(u64),
+}
+
+/// Marshalled data and the capabilities in it: `body` is an encoded [`Value`] whose [`Value::Slot`] indexes `slots`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapData<S> {
+    pub body: Vec<u8>,
+    pub slots: Vec<S>,
+}
+
+/// Passable data. Strings are well-formed Unicode; a lone surrogate is refused at the sender.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Value {
+    Undefined,
+    Null,
+    Bool(bool),
+    /// IEEE 754; every NaN is the canonical one, `-0` is kept.
+    Number(f64),
+    String(String),
+    /// Decimal digits with an optional minus sign.
+    BigInt(String),
+    /// A registered symbol's key (`Symbol.for`).
+    Symbol(String),
+    Array(Vec<Value>),
+    /// Own enumerable string-keyed properties, in the object's own order.
+    Record(Vec<(String, Value)>),
+    Error { name: String, message: String },
+    /// Index into the slots beside the body.
+    Slot(u32),
+    Bytes(Vec<u8>),
+    Tagged(String, Box<Value>),
+}
+
+/// What is done to a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Method {
+    /// `E(x).name(...args)`
+    Call(String),
+    /// `E(x)(...args)`
+    Apply,
+    /// `E.get(x).name`; the arguments are empty
+    Get(String),
+}
+
+/// How a promise settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resolution {
+    Fulfilled(CapData<Slot>),
+    Rejected(CapData<Slot>),
+}
+
+/// A vat's code: ES modules by normalised path (`src/main.js`, `/`-separated, no leading slash).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    pub entry: String,
+    pub modules: BTreeMap<String, String>,
+}
+
+/// One thing handed to a guest; the guest runs until no job is left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Delivery {
+    /// Evaluate the bundle, call its default export with `argv`, keep what it returns as the root. `argv` is a record;
+    /// `endowments` names further properties of it that are functions of the host (`exit`).
+    Start { bundle: Bundle, argv: CapData<Slot>, endowments: Vec<String> },
+    /// Call a method of `target` (an own object, or a promise that this guest settles). `args` is an array. If `result` is
+    /// given (always a `HostPromise`), the guest settles it.
+    Call { target: Slot, method: Method, args: CapData<Slot>, result: Option<Slot> },
+    /// Promises that others decide have settled.
+    Settle(Vec<(Slot, Resolution)>),
+    /// Collect garbage now. Deterministic: comes from the log.
+    Collect,
+}
+
+/// One thing a guest said, in the order it said it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Output {
+    /// A message to an object or promise of another vat. `result` is a fresh `VatPromise`.
+    Send { target: Slot, method: Method, args: CapData<Slot>, result: Option<Slot> },
+    /// A promise that this guest decides has settled.
+    Settle { promise: Slot, resolution: Resolution },
+    /// The guest used its `exit` endowment: nothing is delivered after this.
+    Exit { value: CapData<Slot> },
+}
+
+/// What came of one delivery. It was rolled back (by the host) unless it is `Done`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    Done { outputs: Vec<Output> },
+    /// `Start` only: the bundle does not parse or link, its body threw, or it has no default export. Text for people,
+    /// with module and line where they are known.
+    StartFailed { message: String },
+    /// The interpreter's own limit fired (recursion): guest code cannot catch it, the heap has changed.
+    Limit { name: String },
+}
+
+/// Why bytes are not what they should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The first byte is not [`ABI_VERSION`].
+    Version(u8),
+    /// Truncated, oversized, trailing or malformed bytes.
+    Malformed,
+    /// Deeper than [`MAX_VALUE_DEPTH`].
+    TooDeep,
+}
+
+/// Encodes with the version byte in front.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![ABI_VERSION];
+    bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard())
+        .expect("plain data of this module always encodes into memory");
+    bytes
+}
+
+/// Decodes what [`encode`] made; refuses other versions, trailing bytes, and anything claiming more than the bytes hold.
+pub fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, DecodeError> {
+    /// Bounds what a length prefix can make the decoder reserve.
+    const LIMIT: usize = 64 << 20;
+    let (&version, rest) = bytes.split_first().ok_or(DecodeError::Malformed)?;
+    if version != ABI_VERSION {
+        return Err(DecodeError::Version(version));
+    }
+    let config = bincode::config::standard().with_limit::<LIMIT>();
+    match bincode::serde::decode_from_slice(rest, config) {
+        Ok((value, used)) if used == rest.len() => Ok(value),
+        _ => Err(DecodeError::Malformed),
+    }
+}
