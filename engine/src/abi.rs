@@ -7,6 +7,12 @@
 //! Invariants: ids come from counters and are never reused; a guest names only what it was told of or allocated itself;
 //! there is nothing in here about peers, streams or keys, which a guest cannot see.
 
+#[cfg(not(target_arch = "wasm32"))]
+#[path = "abi/json.rs"]
+pub mod json;
+#[path = "abi/value.rs"]
+pub mod value;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -38,8 +44,9 @@ pub struct CapData<S> {
     pub slots: Vec<S>,
 }
 
-/// Passable data. Strings are well-formed Unicode; a lone surrogate is refused at the sender.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Passable data. Strings are well-formed Unicode; a lone surrogate is refused at the sender. Its encoding, also inside
+/// other types, is that of [`Value::encode`].
+#[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Undefined,
     Null,
