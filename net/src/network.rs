@@ -1,0 +1,173 @@
+//! The two traits between the network and its user, and what both implementations share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{HostId, NetError, NetStats, Purpose};
+
+/// A boxed future, so that the traits are object-safe.
+pub type BoxFuture<'a, T> = futures::future::BoxFuture<'a, T>;
+
+/// What a host does with the requests of others.
+pub trait Handler: Send + Sync + 'static {
+    /// Whether `from` may send requests of this purpose now. Asked when a stream is opened and again for each frame; it must be
+    /// quick, since it is called on the network's tasks.
+    fn permits(&self, from: HostId, purpose: Purpose) -> bool;
+
+    /// Answers one request, or refuses it with a text that is sent back. Once called, the future runs to its end even if the
+    /// peer goes away (unless it takes longer than [`NetLimits::handler_deadline`]). Many run at a time.
+    ///
+    /// The first part, up to the first real wait, runs on the stream's own task: keep long computations behind a wait.
+    fn handle(&self, from: HostId, purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
+
+    /// Whether `from` is spared the rate limit on `Slice` and `Directory` frames. By default those who share a vat with us.
+    fn trusts(&self, from: HostId) -> bool {
+        self.permits(from, Purpose::Append)
+    }
+}
+
+/// Sends requests to other hosts and hands theirs to a [`Handler`].
+pub trait Network: Send + Sync + 'static {
+    /// Sends one request and waits for its response. It is never sent twice. Connects first if that seems possible; fails at
+    /// once if the last attempt failed and the next is not due. Dropping the future gives up waiting, not the request.
+    ///
+    /// # Errors
+    /// See [`NetError`]; `Unreachable`, `Overloaded`, `TooLarge`, `Forbidden` say that the request was not handled.
+    fn request(
+        &self,
+        to: HostId,
+        purpose: Purpose,
+        frame: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, NetError>>;
+
+    /// Says where `host` listens (multiaddrs) and that a connection to it is wanted from now on: it is dialled at once and,
+    /// with backoff, whenever it is gone. Replaces earlier addresses; addresses that do not parse are skipped with a warning.
+    fn set_addresses(&self, host: HostId, addresses: Vec<String>);
+
+    /// Takes back [`Network::set_addresses`] and closes the connection.
+    fn forget(&self, host: HostId);
+
+    /// This host.
+    fn local(&self) -> HostId;
+
+    /// Where this host listens, with the real port where port 0 was asked for.
+    fn listen_addresses(&self) -> Vec<String>;
+
+    /// Counters since the start.
+    fn stats(&self) -> NetStats;
+
+    /// Every host that is connected or wanted, sorted by host.
+    fn peers(&self) -> Vec<PeerInfo>;
+
+    /// The transport's own metrics in OpenMetrics text without the final `# EOF`, to be appended to a page; empty if none.
+    fn metrics_text(&self) -> String {
+        String::new()
+    }
+
+    /// Ends everything: pending requests fail with [`NetError::Closed`], sockets are closed when the future ends.
+    fn shutdown(&self) -> BoxFuture<'static, ()>;
+}
+
+/// One row of [`Network::peers`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The peer.
+    pub host: HostId,
+    /// Where it is said to listen.
+    pub addresses: Vec<String>,
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// The other end of the connection.
+    pub remote_address: Option<String>,
+    /// Whether we dialled the connection.
+    pub dialled: bool,
+    /// How long the connection has lasted.
+    pub connected_for: Option<Duration>,
+    /// Last round trip time of the transport's own ping.
+    pub round_trip: Option<Duration>,
+    /// Attempts that failed since the last connection.
+    pub failed_attempts: u32,
+    /// When it is dialled next.
+    pub next_attempt_in: Option<Duration>,
+    /// Why the last attempt or connection ended.
+    pub last_error: Option<String>,
+}
+
+/// What a network needs to start.
+#[derive(Clone)]
+pub struct NetOptions {
+    /// Ed25519 secret seed of this host.
+    pub secret: [u8; 32],
+    /// Multiaddrs to listen on: `/ip4/0.0.0.0/tcp/4001`, `/ip4/0.0.0.0/udp/4001/quic-v1`; port 0 picks one.
+    pub listen: Vec<String>,
+    /// Answers requests.
+    pub handler: Arc<dyn Handler>,
+    /// Bounds and timing.
+    pub limits: NetLimits,
+}
+
+impl std::fmt::Debug for NetOptions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("NetOptions").field("listen", &self.listen).field("limits", &self.limits).finish()
+    }
+}
+
+/// Bounds and timing of a network; those of frames are constants of [`Purpose`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetLimits {
+    /// Connections from hosts that were not named by `set_addresses`, at most.
+    pub max_unknown_connections: u32,
+    /// Inbound connections in their handshake, at most.
+    pub max_pending_connections: u32,
+    /// Inbound streams on one connection, at most. More are closed at once.
+    pub max_inbound_streams: usize,
+    /// Untrusted hosts: units a second for `Slice` and `Directory`. A frame costs one unit and one more for each 16 KiB.
+    /// Frames beyond it wait, so the sender slows down.
+    pub untrusted_units_per_second: u32,
+    /// Untrusted hosts: how many units may be saved up.
+    pub untrusted_burst_units: u32,
+    /// An untrusted host's stream without a frame for so long is closed.
+    pub untrusted_idle: Duration,
+    /// A connection without streams to a host that nobody wants is closed after this.
+    pub idle_connection: Duration,
+    /// First wait after a failed attempt to connect; doubles with each further one. Jitter of a quarter either way is added.
+    pub backoff_base: Duration,
+    /// Longest wait between attempts for a host that was asked for lately.
+    pub backoff_cap: Duration,
+    /// Longest wait between attempts for a host that nobody has asked for lately.
+    pub backoff_cap_unasked: Duration,
+    /// How long one attempt to connect may take.
+    pub dial_timeout: Duration,
+    /// Interval of the transport's ping; a ping unanswered for two intervals closes the connection.
+    pub ping_interval: Duration,
+    /// A handler that takes longer is dropped, and its request is answered as unavailable.
+    pub handler_deadline: Duration,
+    /// A peer that does not take our responses for so long loses its stream.
+    pub write_stall: Duration,
+}
+
+impl Default for NetLimits {
+    fn default() -> NetLimits {
+        NetLimits {
+            max_unknown_connections: 256,
+            max_pending_connections: 64,
+            // One of each purpose, twice: a reopened stream may overlap the one it replaces.
+            max_inbound_streams: 2 * Purpose::COUNT,
+            // 32 MiB or 2,000 small frames a second: far above what one courier needs, far below what stalls a host.
+            untrusted_units_per_second: 2_000,
+            untrusted_burst_units: 4_000,
+            untrusted_idle: Duration::from_secs(300),
+            idle_connection: Duration::from_secs(120),
+            backoff_base: Duration::from_millis(100),
+            backoff_cap: Duration::from_secs(5),
+            backoff_cap_unasked: Duration::from_secs(60),
+            dial_timeout: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(5),
+            handler_deadline: Duration::from_secs(120),
+            write_stall: Duration::from_secs(30),
+        }
+    }
+}
