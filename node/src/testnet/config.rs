@@ -1,0 +1,184 @@
+//! The testnet config: which hosts there are, which vats they carry, and what each vat is given at its start.
+//!
+//! A file is read once, here, into plain data that is valid as a whole: every name resolves, every file exists, every
+//! threshold is possible. Every mistake in it becomes one [`Mistake`] with its line and its remedy, and all of them are
+//! found in one pass, before anything is started: a mistake never hides another one, nor is it reported twice.
+//!
+//! What this does not do: it reads no vat's code (that is [`crate::bundle`]), opens no port, and makes no key.
+
+mod argv;
+mod check;
+mod hosts;
+mod suggest;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod vats;
+
+use crate::sturdyref::Sturdyref;
+use quorate_engine::abi;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// A vat has at most this many members (the bound of a genesis).
+pub const MAX_MEMBERS: usize = 31;
+/// Bytes of a config file: far beyond any testnet, small enough that no nesting in it can hurt.
+pub const MAX_CONFIG_BYTES: u64 = 256 << 10;
+/// Bytes of a file that an argument stands for; arguments travel in the log of every member.
+pub const MAX_ARGUMENT_FILE_BYTES: u64 = 1 << 20;
+/// Megabytes of memory that a vat may be given: below, its base heap does not fit; above, wasm32 has no addresses.
+pub const MEMORY_MB: std::ops::RangeInclusive<u64> = 32..=4095;
+/// Letters in the name of a host or a vat: names become file and directory names.
+pub const MAX_NAME_LENGTH: usize = 48;
+
+/// A whole testnet, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestnetConfig {
+    /// The config file, absolute.
+    pub file: PathBuf,
+    /// In the order of the file; names are unique, also against the vats' names.
+    pub hosts: Vec<HostConfig>,
+    /// In the order of the file; names are unique.
+    pub vats: Vec<VatConfig>,
+}
+
+/// One `[[host]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostConfig {
+    pub name: String,
+    /// Where the host listens, as a multiaddr such as `/ip4/127.0.0.1/tcp/7001`. Without it, a free loopback port is chosen.
+    pub listen: Option<String>,
+    /// What the other hosts dial, as a multiaddr, where that differs from `listen`.
+    pub announce: Option<String>,
+    /// Where metrics, health and the API are served. Without it, a free loopback port is chosen.
+    pub http: Option<SocketAddr>,
+    /// Line of its `[[host]]`, from 1.
+    pub line: usize,
+}
+
+/// One `[[vat]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VatConfig {
+    pub name: String,
+    /// Names of its members, each a known host, none twice.
+    pub hosts: Vec<String>,
+    /// Signatures that others need to believe this vat: over half of the hosts, at most all.
+    pub threshold: u16,
+    /// Entry file, absolute; it existed when the config was read.
+    pub source: PathBuf,
+    /// Arguments in the order of the file.
+    pub argv: Vec<(String, Argument)>,
+    /// Host functions granted to the vat as further properties of `argv`. Only `exit` as yet, and only to solo vats.
+    pub endowments: Vec<String>,
+    pub limits: VatLimits,
+    /// Line of its `[[vat]]`, from 1.
+    pub line: usize,
+    /// Line of its `source`, from 1: where mistakes in the code are reported.
+    pub source_line: usize,
+}
+
+/// One value of a vat's `argv`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Argument {
+    /// Strings, numbers, booleans, arrays and records of those; a `{ file = … }` is its text.
+    Data(abi::Value),
+    /// The root of the vat of this name in the same config.
+    Vat(String),
+    /// The object that a sturdyref (`vat://…`) names.
+    Sturdyref(Sturdyref),
+}
+
+/// Limits of a vat, `[vat.limits]` over `[limits]`; `None` is the engine's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VatLimits {
+    /// Fuel that one delivery may burn.
+    pub fuel_per_delivery: Option<u64>,
+    /// Linear memory that the vat may have, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Deliveries between two checkpoints.
+    pub checkpoint_deliveries: Option<u64>,
+}
+
+/// One mistake in a config (or in a bundle): where, what, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mistake {
+    /// The file as the user named it.
+    pub file: PathBuf,
+    /// From 1; 0 when it is about the file as a whole.
+    pub line: usize,
+    pub problem: String,
+    pub fix: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.display();
+        match self.line {
+            0 => write!(formatter, "{file}: {}; {}", self.problem, self.fix),
+            line => write!(formatter, "{file}:{line}: {}; {}", self.problem, self.fix),
+        }
+    }
+}
+
+/// Everything that is wrong with a config, in the order of its lines; shown one to a line. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", lines(mistakes))]
+pub struct ConfigError {
+    pub mistakes: Vec<Mistake>,
+}
+
+fn lines(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl TestnetConfig {
+    /// Reads and checks a config file. Relative paths in it are relative to its folder.
+    pub fn load(file: &Path) -> Result<TestnetConfig, ConfigError> {
+        let whole_file = |problem: String, fix: &str| ConfigError {
+            mistakes: vec![Mistake { file: file.to_path_buf(), line: 0, problem, fix: fix.to_string() }],
+        };
+        let metadata = std::fs::metadata(file).map_err(|error| {
+            whole_file(format!("cannot read the config ({error})"), "name an existing testnet config (TOML)")
+        })?;
+        if !metadata.is_file() {
+            return Err(whole_file("this is not a file".into(), "name the config file itself, such as testnet.toml"));
+        }
+        if metadata.len() > MAX_CONFIG_BYTES {
+            let problem = format!("the config has {} bytes, over the limit of {MAX_CONFIG_BYTES}", metadata.len());
+            return Err(whole_file(problem, "move long values into files and refer to them by { file = \"…\" }"));
+        }
+        let bytes = std::fs::read(file).map_err(|error| {
+            whole_file(format!("cannot read the config ({error})"), "make it readable for this user")
+        })?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::parse(&text, file),
+            Err(error) => {
+                let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
+                let (problem, fix) = ("a byte here is not UTF-8".to_string(), "save the file as UTF-8".to_string());
+                Err(ConfigError { mistakes: vec![Mistake { file: file.to_path_buf(), line, problem, fix }] })
+            }
+        }
+    }
+
+    /// Checks the text of a config; `file` is where it was read from, for messages and for relative paths.
+    pub fn parse(text: &str, file: &Path) -> Result<TestnetConfig, ConfigError> {
+        let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
+        let folder = absolute.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let mut checker = check::Checker::new(file, folder);
+        let document = syntax::read(text, &mut checker);
+        let (hosts, vats) = document.map(|document| vats::testnet(&document, &mut checker)).unwrap_or_default();
+        checker.finish(TestnetConfig { file: absolute, hosts, vats })
+    }
+
+    /// The host of this name.
+    pub fn host(&self, name: &str) -> Option<&HostConfig> {
+        self.hosts.iter().find(|host| host.name == name)
+    }
+
+    /// The vat of this name.
+    pub fn vat(&self, name: &str) -> Option<&VatConfig> {
+        self.vats.iter().find(|vat| vat.name == name)
+    }
+}

@@ -1,0 +1,186 @@
+//! `[[host]]`: names, and addresses that can be listened on and dialled.
+
+use super::check::{Checker, Key, socket_address};
+use super::syntax::{Entry, Table};
+use super::{HostConfig, MAX_NAME_LENGTH};
+use std::net::{IpAddr, SocketAddr};
+
+const NAME: Key = Key::new("name", "name = \"alpha\"", &["id", "host"]);
+const LISTEN: Key = Key::new(
+    "listen",
+    "listen = \"127.0.0.1:7001\", or leave it out to have a port chosen",
+    &["address", "addr", "port", "multiaddr", "bind"],
+);
+const ANNOUNCE: Key = Key::new("announce", "announce = \"192.0.2.7:7001\"", &["public", "external", "advertise"]);
+const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9001\"", &["metrics", "api", "http_address", "metrics_address"]);
+const KEYS: [Key; 4] = [NAME, LISTEN, ANNOUNCE, HTTP];
+
+/// Which socket an address takes on its machine.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Socket {
+    udp: bool,
+    address: SocketAddr,
+}
+
+/// Where a socket was claimed, for messages about the second claim.
+pub(super) struct Claims(Vec<(Socket, String, usize)>);
+
+impl Claims {
+    pub fn new() -> Claims {
+        Claims(Vec::new())
+    }
+
+    /// Reports an address that another host, or this host's other key, already has.
+    fn claim(&mut self, socket: Socket, owner: String, line: usize, checker: &mut Checker) {
+        match self.0.iter().find(|(other, ..)| overlap(*other, socket)) {
+            Some((_, holder, at)) => {
+                let problem = format!("{} is taken by {holder} (line {at})", socket.address);
+                checker.mistake(line, problem, "choose another port");
+            }
+            None => self.0.push((socket, owner, line)),
+        }
+    }
+}
+
+fn overlap(one: Socket, other: Socket) -> bool {
+    let (ip, other_ip) = (one.address.ip(), other.address.ip());
+    let same_machine_address = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
+    one.udp == other.udp && one.address.port() == other.address.port() && same_machine_address
+}
+
+/// Reads one host. `None` where it has no usable name.
+pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) -> Option<HostConfig> {
+    checker.unknown_keys("[[host]]", table, &KEYS);
+    let name = name("[[host]]", table, &KEYS, &NAME, checker);
+    let shown = name.as_ref().map_or("a host".to_string(), |name| format!("host `{name}`"));
+    let mut multiaddr = |key: &Key, listens: bool, checker: &mut Checker| {
+        let entry = table.get(key.name)?;
+        let text = checker.string(entry, key)?;
+        let (socket, text) = dialable(text, entry, key, checker)?;
+        if listens && let Some(socket) = socket {
+            claims.claim(socket, format!("`{}` of {shown}", key.name), entry.node.line, checker);
+        }
+        Some((socket, text))
+    };
+    let listen = multiaddr(&LISTEN, true, checker);
+    let announce = multiaddr(&ANNOUNCE, false, checker);
+    if let (Some((Some(socket), _)), None, None) = (&listen, &announce, table.get(ANNOUNCE.name))
+        && socket.address.ip().is_unspecified()
+    {
+        let line = table.get(LISTEN.name).map_or(table.line, |entry| entry.node.line);
+        let problem = format!("no other host can dial {}", socket.address.ip());
+        checker.mistake(line, problem, format!("add the address that they can reach: {}", ANNOUNCE.example));
+    }
+    let http = table.get(HTTP.name).and_then(|entry| {
+        let address = http_address(entry, checker)?;
+        let owner = format!("`http` of {shown}");
+        claims.claim(Socket { udp: false, address }, owner, entry.node.line, checker);
+        Some(address)
+    });
+    let text = |found: Option<(Option<Socket>, String)>| found.map(|(_, text)| text);
+    Some(HostConfig { name: name?, listen: text(listen), announce: text(announce), http, line: table.line })
+}
+
+fn http_address(entry: &Entry, checker: &mut Checker) -> Option<SocketAddr> {
+    let text = checker.string(entry, &HTTP)?;
+    let address = socket_address(text);
+    let problem = match address {
+        None => format!("`{text}` is not an IP address with a port"),
+        Some(address) if address.port() == 0 => "port 0 is no address that others can be told".to_string(),
+        Some(_) => return address,
+    };
+    checker.mistake(entry.node.line, problem, format!("write {}, or leave it out", HTTP.example));
+    None
+}
+
+/// A name that is fit for files, folders and command lines.
+pub(super) fn name(section: &str, table: &Table, keys: &[Key], key: &Key, checker: &mut Checker) -> Option<String> {
+    let entry = checker.required(section, table, keys, key)?;
+    let text = checker.string(entry, key)?;
+    let rule = format!("use at most {MAX_NAME_LENGTH} of a-z, 0-9, `-` and `_`, a letter first");
+    let first_is_letter = text.starts_with(|letter: char| letter.is_ascii_lowercase());
+    let fits = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || b"-_".contains(&letter);
+    if first_is_letter && text.bytes().all(fits) && text.len() <= MAX_NAME_LENGTH {
+        return Some(text.to_string());
+    }
+    let shown: String = text.chars().take(MAX_NAME_LENGTH + 1).collect();
+    checker.mistake(entry.node.line, format!("`{}` is not a good name", shown.escape_debug()), rule);
+    None
+}
+
+/// A multiaddr of the kinds that hosts speak, from either way of writing it, and the socket if it names an IP address.
+fn dialable(text: &str, entry: &Entry, key: &Key, checker: &mut Checker) -> Option<(Option<Socket>, String)> {
+    let parsed = match socket_address(text) {
+        Some(address) => Ok((Some(Socket { udp: false, address }), multiaddr_text(address))),
+        None => multiaddr(text, key.name == LISTEN.name).map(|socket| (socket, text.to_string())),
+    };
+    let why = match parsed {
+        Ok((Some(socket), _)) if socket.address.port() == 0 => {
+            "port 0 is no address that others can be told".to_string()
+        }
+        Ok(found) => return Some(found),
+        Err(why) => why,
+    };
+    let problem = format!("`{}` is no address to {}: {why}", text.escape_debug(), key.name);
+    checker.mistake(
+        entry.node.line,
+        problem,
+        format!("write {} (or a multiaddr such as /ip4/127.0.0.1/tcp/7001)", key.example),
+    );
+    None
+}
+
+fn multiaddr_text(address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) => format!("/ip4/{ip}/tcp/{}", address.port()),
+        IpAddr::V6(ip) => format!("/ip6/{ip}/tcp/{}", address.port()),
+    }
+}
+
+/// `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT` or `…/udp/PORT/quic-v1`. Names can be dialled, not listened on.
+fn multiaddr(text: &str, listens: bool) -> Result<Option<Socket>, String> {
+    let Some(rest) = text.strip_prefix('/') else {
+        return Err("it is neither IP:PORT nor a multiaddr".into());
+    };
+    let parts: Vec<&str> = rest.split('/').collect();
+    let (protocol, host, transport, port) = match parts[..] {
+        [protocol, host, "tcp", port] => (protocol, host, "tcp", port),
+        [protocol, host, "udp", port, "quic-v1"] => (protocol, host, "udp", port),
+        [.., "p2p", _] => return Err("the peer id does not belong here: hosts are known by their keys".into()),
+        _ => return Err("a multiaddr here ends in /tcp/PORT or /udp/PORT/quic-v1".into()),
+    };
+    let port: u16 = port.parse().map_err(|_| format!("{port} is not a port"))?;
+    let ip = match protocol {
+        "ip4" => host.parse().map(IpAddr::V4).map_err(|_| format!("{host} is not an IPv4 address"))?,
+        "ip6" => host.parse().map(IpAddr::V6).map_err(|_| format!("{host} is not an IPv6 address"))?,
+        "dns" | "dns4" | "dns6" if listens => return Err("a host listens on an IP address, not on a name".into()),
+        "dns" | "dns4" | "dns6" if !host.is_empty() => return Ok(None),
+        _ => return Err(format!("/{protocol} is not one of /ip4, /ip6, /dns")),
+    };
+    Ok(Some(Socket { udp: transport == "udp", address: SocketAddr::new(ip, port) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::multiaddr;
+
+    #[test]
+    fn multiaddrs_are_told_from_other_texts() {
+        for good in ["/ip4/127.0.0.1/tcp/7001", "/ip6/::1/tcp/1", "/ip4/10.0.0.1/udp/9/quic-v1"] {
+            assert!(matches!(multiaddr(good, true), Ok(Some(_))), "{good}");
+        }
+        assert!(matches!(multiaddr("/dns/example.org/tcp/7001", false), Ok(None)));
+        for bad in [
+            "",
+            "/",
+            "/ip4",
+            "/ip4/1.2.3/tcp/1",
+            "/ip4/1.2.3.4/tcp/70000",
+            "/dns/a/tcp/1",
+            "/ip4/1.2.3.4/udp/1",
+            "/onion/x/tcp/1",
+        ] {
+            assert!(multiaddr(bad, true).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! `[[vat]]` and the document around it: names that resolve, thresholds that are possible, limits within bounds.
+
+use super::argv::{self, Scope, unknown_name};
+use super::check::{Checker, Key};
+use super::hosts::{self, Claims};
+use super::syntax::{Entry, Node, Table, Value};
+use super::{HostConfig, MAX_MEMBERS, MEMORY_MB, VatConfig, VatLimits};
+
+const HOST: Key = Key::new("host", "[[host]]", &["node", "nodes", "machine"]);
+const VAT: Key = Key::new("vat", "[[vat]]", &["contract"]);
+const LIMITS: Key = Key::new("limits", "[limits], or [vat.limits] for one vat", &["limit"]);
+const DOCUMENT: [Key; 3] = [HOST, VAT, LIMITS];
+
+const NAME: Key = Key::new("name", "name = \"counter\"", &["id", "vat"]);
+const HOSTS: Key = Key::new("hosts", "hosts = [\"h1\", \"h2\", \"h3\"]", &["members", "nodes", "replicas"]);
+const THRESHOLD: Key = Key::new("threshold", "threshold = 2", &["quorum", "signatures"]);
+const SOURCE: Key = Key::new("source", "source = \"counter.js\"", &["path", "code", "file", "entry", "main", "src"]);
+const ARGV: Key = Key::new("argv", "[vat.argv] and its values below", &["args", "arguments"]);
+const VAT_LIMITS: Key = Key::new("limits", "[vat.limits] and its values below", &["limit"]);
+const VAT_KEYS: [Key; 6] = [NAME, HOSTS, THRESHOLD, SOURCE, ARGV, VAT_LIMITS];
+
+const FUEL: Key = Key::new("fuel_per_delivery", "fuel_per_delivery = 1000000000", &["fuel"]);
+const MEMORY: Key = Key::new("memory_mb", "memory_mb = 128", &["memory", "memory_bytes", "heap_mb"]);
+const CHECKPOINT: Key =
+    Key::new("checkpoint_deliveries", "checkpoint_deliveries = 1000", &["checkpoint", "checkpoint_every"]);
+const LIMIT_KEYS: [Key; 3] = [FUEL, MEMORY, CHECKPOINT];
+
+/// Least fuel that lets a delivery do anything at all.
+const MIN_FUEL: u64 = 1_000_000;
+
+/// Every host and vat of the document; what is wrong has been reported, and is left out.
+pub(super) fn testnet(document: &Table, checker: &mut Checker) -> (Vec<HostConfig>, Vec<VatConfig>) {
+    checker.unknown_keys("the config", document, &DOCUMENT);
+    let host_tables = sections(document, &HOST, checker);
+    let vat_tables = sections(document, &VAT, checker);
+    if host_tables.is_empty() && document.get(HOST.name).is_none() {
+        checker.mistake(0, "the config has no [[host]]", "add [[host]] with a name for each machine");
+    }
+    let mut names = Names::default();
+    let mut claims = Claims::new();
+    let hosts: Vec<_> = host_tables.iter().filter_map(|table| hosts::host(table, &mut claims, checker)).collect();
+    for host in &hosts {
+        let line = host_tables.iter().find(|table| table.line == host.line).and_then(|table| table.get("name"));
+        names.claim("host", &host.name, line.map_or(host.line, |entry| entry.node.line), checker);
+    }
+    let known = Known {
+        hosts: hosts.iter().map(|host| host.name.as_str()).collect(),
+        hosts_uncertain: hosts.len() < host_tables.len(),
+        vats: vat_tables.iter().filter_map(|table| stated_name(table)).collect(),
+        vats_uncertain: vat_tables.iter().any(|table| stated_name(table).is_none()),
+        limits: document.get(LIMITS.name).map(|entry| limits("[limits]", entry, &LIMITS, checker)).unwrap_or_default(),
+    };
+    let vats = vat_tables.iter().filter_map(|table| vat(table, &known, &mut names, checker)).collect();
+    (hosts, vats)
+}
+
+/// What vats may name.
+struct Known<'a> {
+    hosts: Vec<&'a str>,
+    hosts_uncertain: bool,
+    vats: Vec<&'a str>,
+    vats_uncertain: bool,
+    limits: VatLimits,
+}
+
+/// Names in use; hosts and vats share them, because commands take either.
+#[derive(Default)]
+struct Names(Vec<(String, &'static str, usize)>);
+
+impl Names {
+    fn claim(&mut self, kind: &'static str, name: &str, line: usize, checker: &mut Checker) {
+        match self.0.iter().find(|(taken, ..)| taken == name) {
+            Some((_, holder, at)) => {
+                let problem = format!("the name `{name}` is taken by the {holder} of line {at}");
+                checker.mistake(line, problem, "give each host and each vat a name of its own");
+            }
+            None => self.0.push((name.to_string(), kind, line)),
+        }
+    }
+}
+
+fn stated_name(table: &Table) -> Option<&str> {
+    match &table.get(NAME.name)?.node.value {
+        Value::String(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// The tables of `[[host]]` or `[[vat]]`.
+fn sections<'t>(document: &'t Table, key: &Key, checker: &mut Checker) -> Vec<&'t Table> {
+    let Some(entry) = document.get(key.name) else { return Vec::new() };
+    let Value::Array(items) = &entry.node.value else {
+        let _: Option<()> = checker.wrong_type(entry.line, &entry.node.value, "an array of tables", key);
+        return Vec::new();
+    };
+    let table = |item: &'t Node| match &item.value {
+        Value::Table(table) => Some(table),
+        other => checker.wrong_type(item.line, other, "an array of tables", key),
+    };
+    items.iter().filter_map(table).collect()
+}
+
+fn vat(table: &Table, known: &Known<'_>, names: &mut Names, checker: &mut Checker) -> Option<VatConfig> {
+    checker.unknown_keys("[[vat]]", table, &VAT_KEYS);
+    let name = hosts::name("[[vat]]", table, &VAT_KEYS, &NAME, checker);
+    if let Some(name) = &name {
+        let line = table.get(NAME.name).map_or(table.line, |entry| entry.node.line);
+        names.claim("vat", name, line, checker);
+    }
+    let section = name.as_ref().map_or("this [[vat]]".to_string(), |name| format!("vat `{name}`"));
+    let hosts = members(&section, table, known, checker);
+    let members = hosts.as_ref().map(|(_, count)| *count);
+    let threshold = threshold(&section, table, members, checker);
+    let source = checker.required(&section, table, &VAT_KEYS, &SOURCE).and_then(|entry| {
+        let path = checker.string(entry, &SOURCE)?;
+        Some((checker.file(entry.node.line, "the source file", path)?, entry.node.line))
+    });
+    let scope = Scope { vat: name.as_deref(), members, vats: &known.vats, vats_uncertain: known.vats_uncertain };
+    let (argv, endowments) = table
+        .get(ARGV.name)
+        .and_then(|entry| checker.table(entry, &ARGV))
+        .map(|table| argv::arguments(table, &scope, checker))
+        .unwrap_or_default();
+    let own =
+        table.get(VAT_LIMITS.name).map(|entry| limits("[vat.limits]", entry, &VAT_LIMITS, checker)).unwrap_or_default();
+    let (source, source_line) = source?;
+    Some(VatConfig {
+        name: name?,
+        hosts: hosts?.0,
+        threshold: threshold?,
+        source,
+        argv,
+        endowments,
+        limits: VatLimits {
+            fuel_per_delivery: own.fuel_per_delivery.or(known.limits.fuel_per_delivery),
+            memory_bytes: own.memory_bytes.or(known.limits.memory_bytes),
+            checkpoint_deliveries: own.checkpoint_deliveries.or(known.limits.checkpoint_deliveries),
+        },
+        line: table.line,
+        source_line,
+    })
+}
+
+/// The good names among a vat's hosts, and how many distinct ones it meant to have.
+fn members(section: &str, table: &Table, known: &Known<'_>, checker: &mut Checker) -> Option<(Vec<String>, usize)> {
+    let entry = checker.required(section, table, &VAT_KEYS, &HOSTS)?;
+    let items = checker.array(entry, &HOSTS)?;
+    let line = entry.node.line;
+    if items.is_empty() {
+        checker.mistake(line, format!("{section} has no hosts"), "name at least one in `hosts`");
+        return None;
+    }
+    if items.len() > MAX_MEMBERS {
+        let problem = format!("{section} has {} hosts, over the limit of {MAX_MEMBERS}", items.len());
+        checker.mistake(line, problem, "name fewer hosts");
+    }
+    let mut stated: Vec<&str> = Vec::new();
+    let mut good = Vec::new();
+    for item in items {
+        let Value::String(name) = &item.value else {
+            let _: Option<()> = checker.wrong_type(item.line, &item.value, "an array of strings", &HOSTS);
+            return None;
+        };
+        if stated.contains(&name.as_str()) {
+            let problem = format!("{section} names host `{}` twice", name.escape_debug());
+            checker.mistake(item.line, problem, "name each of its hosts once");
+            continue;
+        }
+        stated.push(name);
+        if known.hosts.contains(&name.as_str()) {
+            good.push(name.clone());
+        } else if !known.hosts_uncertain {
+            let fix = unknown_name(name, &known.hosts, "[[host]]");
+            checker.mistake(item.line, format!("there is no host `{}`", name.escape_debug()), fix);
+        }
+    }
+    Some((good, stated.len()))
+}
+
+/// Over half of the members, so that two halves can't both speak for the vat; a lone member's is 1.
+fn threshold(section: &str, table: &Table, members: Option<usize>, checker: &mut Checker) -> Option<u16> {
+    let members = members.map(|count| count as u64);
+    let majority = members.map(|count| count / 2 + 1);
+    let Some(entry) = table.get(THRESHOLD.name) else {
+        // Where the number of hosts is not known, neither is whether a threshold is needed.
+        if members.is_none_or(|members| members == 1) {
+            return members.and(Some(1));
+        }
+        let entry = checker.required(section, table, &VAT_KEYS, &THRESHOLD);
+        return entry.and(None);
+    };
+    let number = match &entry.node.value {
+        Value::Integer(number) => *number,
+        other => return checker.wrong_type(entry.node.line, other, "a whole number", &THRESHOLD),
+    };
+    let (Some(members), Some(majority)) = (members, majority) else {
+        return number.and_then(|number| number.try_into().ok());
+    };
+    let good = number
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|&number| (majority..=members).contains(&number.into()));
+    if good.is_none() {
+        let shown = number.map_or("this number".to_string(), |number| number.to_string());
+        let why = match number {
+            Some(number) if number < majority as i64 => "not over half of them",
+            _ => "more than there are",
+        };
+        let fix = match majority == members {
+            true => format!("write threshold = {members}"),
+            false => format!("write a threshold from {majority} to {members}"),
+        };
+        let hosts = if members == 1 { "1 host".to_string() } else { format!("{members} hosts") };
+        checker.mistake(entry.node.line, format!("threshold {shown} of {hosts} is {why}"), fix);
+    }
+    good
+}
+
+fn limits(section: &str, entry: &Entry, key: &Key, checker: &mut Checker) -> VatLimits {
+    let Some(table) = checker.table(entry, key) else { return VatLimits::default() };
+    checker.unknown_keys(section, table, &LIMIT_KEYS);
+    let mut number = |key: &Key, bounds| table.get(key.name).and_then(|entry| checker.whole_number(entry, key, bounds));
+    VatLimits {
+        fuel_per_delivery: number(&FUEL, MIN_FUEL..=i64::MAX as u64),
+        memory_bytes: number(&MEMORY, MEMORY_MB).map(|megabytes| megabytes << 20),
+        checkpoint_deliveries: number(&CHECKPOINT, 1..=i64::MAX as u64),
+    }
+}

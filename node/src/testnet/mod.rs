@@ -1,0 +1,3 @@
+//! Testnets: a config, and the hosts it describes.
+
+pub mod config;
