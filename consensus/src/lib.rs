@@ -1,1 +1,39 @@
-//! placeholder
+//! How the replicas of a vat agree, and how they prove it.
+//!
+//! Raft orders blocks of commands; a deterministic [`Machine`] executes them on every member; every member signs what the
+//! vat says ([`Statement`]) once the block is durable there and executed; a [`Certificate`] is a statement with at least a
+//! threshold of signatures. Checkpoints are certified the same way, and only certified checkpoints are sent or allow the log
+//! to be cut.
+//!
+//! What is absent: this crate knows nothing of JavaScript, streams between vats, or libp2p. Openraft's types appear in the
+//! module `raft` and nowhere else.
+
+mod certificate;
+mod codec;
+mod error;
+mod ids;
+mod machine;
+mod membership;
+mod replica;
+mod stats;
+mod store;
+mod transport;
+
+pub use certificate::{Certificate, MemberSignature, Statement, verify_certificate};
+pub use codec::{CODEC_VERSION, MAX_BLOCK_BYTES, MAX_COMMAND_BYTES, MAX_FRAME_BYTES, MAX_MANIFEST_BYTES};
+pub use error::{
+    CertificateError, CodecError, ConsensusError, IdError, MachineFault, ProposeError, ReconfigureError, StoreError,
+    TransportError,
+};
+pub use ids::{Hash, HostKey, VatId};
+pub use machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Machine, ManifestInfo};
+pub use membership::{
+    Genesis, Introduction, MAX_MEMBERS, Member, Membership, MembershipCertificate, Parameters, verify_membership,
+};
+pub use replica::{
+    Change, ConflictReport, Event, PendingChange, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role,
+    Tamper, Timing,
+};
+pub use stats::{BUCKETS_US, ConsensusStats, Timings};
+pub use store::{Family, Flushed, MemoryStore, Record, RocksStore, Store, Write};
+pub use transport::{Channel, Transport};

@@ -1,0 +1,142 @@
+//! The one place that turns values into bytes for the disk and the wire, and back.
+//!
+//! Invariants: every encoding begins with a version byte; decoding is bounded, never panics, and refuses trailing bytes.
+//! What is hashed or signed does not come from here (see `ids::Canonical`).
+
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::CodecError;
+
+/// Version of every encoding made here.
+pub const CODEC_VERSION: u8 = 1;
+
+/// Bytes in the largest command. The largest real one is an installation with its bundle of modules.
+pub const MAX_COMMAND_BYTES: usize = 8 << 20;
+
+/// Bytes of commands after which a block is closed; a single larger command has a block for itself.
+pub const MAX_BLOCK_BYTES: usize = 1 << 20;
+
+/// Bytes in the largest manifest of a checkpoint: hashes of 131,072 pages of 4 KiB (a heap of 512 MiB), and the tables.
+pub const MAX_MANIFEST_BYTES: usize = 8 << 20;
+
+/// Bytes in the largest frame that this crate sends: one largest command or manifest, and room for what surrounds it.
+pub const MAX_FRAME_BYTES: usize = MAX_COMMAND_BYTES + (1 << 20);
+
+type Config = bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<{ MAX_FRAME_BYTES + 64 }>,
+>;
+
+fn config() -> Config {
+    bincode::config::standard().with_limit::<{ MAX_FRAME_BYTES + 64 }>()
+}
+
+/// Encodes a value, version first.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let body = bincode::serde::encode_to_vec(value, bincode::config::standard());
+    let mut bytes = vec![CODEC_VERSION];
+    bytes.append(&mut body.expect("plain data always encodes into memory"));
+    bytes
+}
+
+/// Decodes a value that [`encode`] made.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (version, body) = bytes.split_first().ok_or(CodecError::Empty)?;
+    if *version != CODEC_VERSION {
+        return Err(CodecError::Version { found: *version, expected: CODEC_VERSION });
+    }
+    if body.len() > MAX_FRAME_BYTES {
+        return Err(CodecError::TooLarge { size: body.len(), limit: MAX_FRAME_BYTES });
+    }
+    let (value, used) = bincode::serde::decode_from_slice(body, config())
+        .map_err(|error| CodecError::Malformed(error.to_string()))?;
+    if used != body.len() {
+        return Err(CodecError::Trailing(body.len() - used));
+    }
+    Ok(value)
+}
+
+/// Bytes that are shared and encode as one run rather than one by one.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Blob(pub(crate) Arc<[u8]>);
+
+impl From<Vec<u8>> for Blob {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Blob({} bytes)", self.0.len())
+    }
+}
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BlobVisitor;
+        impl<'de> Visitor<'de> for BlobVisitor {
+            type Value = Blob;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("bytes")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
+                Ok(Blob(bytes.into()))
+            }
+
+            fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Blob, E> {
+                Ok(Blob(bytes.into()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Blob, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = sequence.next_element::<u8>()? {
+                    bytes.push(byte);
+                }
+                Ok(Blob(bytes.into()))
+            }
+        }
+        deserializer.deserialize_byte_buf(BlobVisitor)
+    }
+}
+
+/// A 64-byte signature for serde, which knows arrays up to 32 only.
+pub(crate) mod signature_bytes {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(value: &[u8; 64], serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.serialize_str(&hex::encode(value));
+        }
+        let (mut first, mut second) = ([0u8; 32], [0u8; 32]);
+        first.copy_from_slice(&value[..32]);
+        second.copy_from_slice(&value[32..]);
+        (first, second).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 64], D::Error> {
+        use serde::de::Error;
+        let mut value = [0u8; 64];
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            hex::decode_to_slice(&text, &mut value).map_err(|_| D::Error::custom("not a signature of 128 digits"))?;
+            return Ok(value);
+        }
+        let (first, second) = <([u8; 32], [u8; 32])>::deserialize(deserializer)?;
+        value[..32].copy_from_slice(&first);
+        value[32..].copy_from_slice(&second);
+        Ok(value)
+    }
+}

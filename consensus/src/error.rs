@@ -1,0 +1,164 @@
+//! The errors of this crate. Each has a stable code (`Q-C…`) that `docs/reference/errors.md` explains.
+
+use crate::ids::{Hash, HostKey, VatId};
+
+/// Text that is not the hexadecimal form of an identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a {expected} (64 hexadecimal digits): {text:?}")]
+pub struct IdError {
+    /// The type that was expected.
+    pub expected: &'static str,
+    /// What was found, shortened.
+    pub text: String,
+}
+
+/// Bytes that are not a value of this version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// Nothing at all.
+    #[error("empty encoding")]
+    Empty,
+    /// A version that this build does not know.
+    #[error("encoding version {found}, this build reads {expected}")]
+    Version { found: u8, expected: u8 },
+    /// Larger than the limit of its kind.
+    #[error("{size} bytes, at most {limit} are allowed")]
+    TooLarge { size: usize, limit: usize },
+    /// Not decodable.
+    #[error("malformed encoding: {0}")]
+    Malformed(String),
+    /// Decodable but followed by something.
+    #[error("{0} bytes after the end of the encoding")]
+    Trailing(usize),
+}
+
+/// Why a certificate or a membership proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// Made for another vat.
+    #[error("certificate of vat {found}, expected {expected}")]
+    OtherVat { found: VatId, expected: VatId },
+    /// Signed in an epoch that is not that of the membership at hand.
+    #[error("certificate of epoch {found}, the membership at hand is of epoch {expected}")]
+    OtherEpoch { found: u64, expected: u64 },
+    /// The membership does not continue the one before it.
+    #[error("membership of epoch {0} does not continue the one before it")]
+    BrokenChain(u64),
+    /// Signed by somebody who is not a member.
+    #[error("signature of {0}, who is not a member")]
+    NotAMember(HostKey),
+    /// The same member twice.
+    #[error("two signatures of {0}")]
+    Duplicate(HostKey),
+    /// A signature that does not verify.
+    #[error("the signature of {0} does not verify")]
+    BadSignature(HostKey),
+    /// Too few signatures.
+    #[error("{found} good signatures, {needed} are needed")]
+    BelowThreshold { found: usize, needed: usize },
+    /// A membership or genesis that breaks the rules.
+    #[error("invalid membership: {0}")]
+    Invalid(String),
+    /// A chain longer than is accepted.
+    #[error("a chain of {0} memberships is too long")]
+    ChainTooLong(usize),
+}
+
+/// A fault of the store: the host must stop using it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk or the database failed.
+    #[error("Q-C001 the store failed: {0}; check the disk, then start the host again")]
+    Io(String),
+    /// A record that is there cannot be read.
+    #[error("Q-C002 the store holds a damaged record ({what}): {error}")]
+    Corrupt { what: &'static str, error: String },
+    /// Written by another version.
+    #[error("Q-C003 the data directory has format {found}, this build needs {expected}; use the build that made it, or move the directory away")]
+    Format { found: String, expected: String },
+    /// Another process has it open.
+    #[error("Q-C004 the data directory {path} is in use by another process")]
+    Locked { path: String },
+}
+
+/// A fault of the machine: this host can not execute the vat any further.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct MachineFault(pub String);
+
+/// Why a request to another host brought no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// Could not be sent: no connection.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// No answer in time. It may have arrived.
+    #[error("no answer within the deadline")]
+    Timeout,
+    /// The other side will not serve this.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The connection broke.
+    #[error("connection lost: {0}")]
+    Lost(String),
+}
+
+/// Why a replica could not be started.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConsensusError {
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The genesis breaks the rules.
+    #[error("Q-C010 the genesis of the vat is invalid: {0}")]
+    Genesis(CertificateError),
+    /// The chain of memberships does not verify.
+    #[error("Q-C011 the membership chain of the vat does not verify: {0}")]
+    Chain(CertificateError),
+    /// This host is not in the genesis, and was not started as a learner.
+    #[error("Q-C012 host {0} is not a member of the vat; join it first")]
+    NotAMember(HostKey),
+    /// The machine cannot be restored from the newest checkpoint.
+    #[error("Q-C013 the checkpoint at block {block} cannot be restored: {fault}")]
+    Restore { block: u64, fault: MachineFault },
+    /// The signature guard says that this host already signed something else.
+    #[error("Q-C014 the checkpoint at block {block} does not match what this host signed: {signed} was signed, {found} was found")]
+    Guard { block: u64, signed: Hash, found: Hash },
+    /// Raft would not start.
+    #[error("Q-C015 raft could not be started: {0}")]
+    Raft(String),
+    /// A thread could not be started.
+    #[error("Q-C016 cannot start a thread: {0}")]
+    Thread(String),
+}
+
+/// Why a proposal has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Nobody leads just now. It was not proposed.
+    #[error("Q-C020 the vat has no leader now; too few members are up or reachable")]
+    NoLeader,
+    /// The deadline passed while it was under way: it may still take effect.
+    #[error("Q-C021 no result within the deadline; the command may still take effect")]
+    Unknown,
+    /// Larger than a command may be.
+    #[error("Q-C022 a command of {size} bytes, at most {limit} are allowed")]
+    TooLarge { size: usize, limit: usize },
+    /// Too many proposals are waiting. It was not proposed.
+    #[error("Q-C023 too many proposals are waiting")]
+    Overloaded,
+    /// The replica is stopped or stopping.
+    #[error("Q-C024 the replica is stopped: {0}")]
+    Stopped(String),
+}
+
+/// Why a change of membership was not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReconfigureError {
+    /// The log refused it, for this reason.
+    #[error("Q-C030 the change was refused: {0}")]
+    Refused(String),
+    /// It could not be proposed.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+}

@@ -1,0 +1,154 @@
+//! What a replica reports of itself.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use crate::ids::{Hash, HostKey, VatId};
+use crate::membership::{Member, Membership};
+use crate::stats::ConsensusStats;
+
+/// What the replica is to its vat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Restoring, executing the log again, or (a learner) not yet admitted.
+    #[default]
+    Starting,
+    /// Receives the log, has no vote.
+    Learner,
+    /// Follows a leader.
+    Follower,
+    /// Stands for election.
+    Candidate,
+    /// Leads.
+    Leader,
+    /// Stopped on request, or removed.
+    Stopped,
+    /// Stopped by a fault.
+    Faulted,
+}
+
+impl Role {
+    /// Name for metrics and people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Starting => "starting",
+            Role::Learner => "learner",
+            Role::Follower => "follower",
+            Role::Candidate => "candidate",
+            Role::Leader => "leader",
+            Role::Stopped => "stopped",
+            Role::Faulted => "faulted",
+        }
+    }
+}
+
+/// A change that is asked of a vat's membership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// One more member.
+    Add(Member),
+    /// One member less.
+    Remove(HostKey),
+    /// One for another.
+    Replace {
+        /// Who goes.
+        out: HostKey,
+        /// Who comes.
+        in_: Member,
+    },
+    /// Only the threshold.
+    Threshold(u16),
+    /// Give up the change that is under way, if it has not taken effect.
+    Cancel,
+}
+
+/// A change that is recorded but has not taken effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingChange {
+    /// What was asked.
+    pub change: Change,
+    /// Block that recorded it.
+    pub block: u64,
+    /// The membership that will follow.
+    pub target: Membership,
+    /// Raft id of the member that comes.
+    pub raft_id: Option<u64>,
+}
+
+/// A snapshot of a replica's condition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaStatus {
+    /// The vat.
+    pub vat: VatId,
+    /// This host.
+    pub key: HostKey,
+    /// See [`Role`].
+    pub role: Role,
+    /// Raft's id of this replica; 0 while a learner is not admitted.
+    pub raft_id: u64,
+    /// Raft's term.
+    pub term: u64,
+    /// Who leads, as far as is known.
+    pub leader: Option<HostKey>,
+    /// Last log index that is committed.
+    pub committed: u64,
+    /// Last log index that is applied.
+    pub applied: u64,
+    /// Last log index that is in the log.
+    pub last_log: u64,
+    /// Log index up to which the log was removed.
+    pub purged: u64,
+    /// Highest block with a certificate.
+    pub certified_block: u64,
+    /// Statements that lack a certificate.
+    pub uncertified: u64,
+    /// Epoch of the applied state.
+    pub epoch: u64,
+    /// Membership of that epoch.
+    pub membership: Arc<Membership>,
+    /// The membership certificate of the newest epoch that is complete here.
+    pub certified_epoch: u64,
+    /// The change that is under way.
+    pub pending: Option<PendingChange>,
+    /// Block and state root of the newest certified checkpoint; block 0 if there is none.
+    pub checkpoint_block: u64,
+    /// See `checkpoint_block`.
+    pub checkpoint_root: Option<Hash>,
+    /// Block of the newest checkpoint stored here, certified or not.
+    pub local_checkpoint_block: u64,
+    /// Members that contradicted this replica, counted since the vat is here.
+    pub conflicts: u64,
+    /// Why the replica stopped.
+    pub fault: Option<String>,
+    /// Counters and times.
+    pub stats: ConsensusStats,
+}
+
+impl ReplicaStatus {
+    pub(crate) fn new(vat: VatId, key: HostKey, membership: Membership) -> Self {
+        Self {
+            vat,
+            key,
+            role: Role::Starting,
+            raft_id: 0,
+            term: 0,
+            leader: None,
+            committed: 0,
+            applied: 0,
+            last_log: 0,
+            purged: 0,
+            certified_block: 0,
+            uncertified: 0,
+            epoch: membership.epoch,
+            membership: Arc::new(membership),
+            certified_epoch: 0,
+            pending: None,
+            checkpoint_block: 0,
+            checkpoint_root: None,
+            local_checkpoint_block: 0,
+            conflicts: 0,
+            fault: None,
+            stats: ConsensusStats::default(),
+        }
+    }
+}

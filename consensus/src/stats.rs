@@ -1,0 +1,89 @@
+//! Counters of a replica. The node turns them into metrics; nothing here knows Prometheus.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// Upper bounds of the buckets of a [`Timings`], in microseconds; one more bucket holds the rest.
+pub const BUCKETS_US: [u64; 12] = [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000, 500_000, 2_000_000];
+
+/// A histogram of durations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timings {
+    /// How many.
+    pub count: u64,
+    /// Their sum, in microseconds.
+    pub sum_us: u64,
+    /// How many in each bucket (not cumulated); the last is for what exceeds all of [`BUCKETS_US`].
+    pub buckets: [u64; 13],
+}
+
+impl Timings {
+    /// Adds one sample.
+    pub fn record(&mut self, sample: Duration) {
+        let us = u64::try_from(sample.as_micros()).unwrap_or(u64::MAX);
+        self.count += 1;
+        self.sum_us = self.sum_us.saturating_add(us);
+        let bucket = BUCKETS_US.iter().position(|bound| us <= *bound).unwrap_or(BUCKETS_US.len());
+        self.buckets[bucket] += 1;
+    }
+}
+
+/// All counters of one replica since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsensusStats {
+    /// Blocks applied.
+    pub blocks: u64,
+    /// Commands applied.
+    pub commands: u64,
+    /// Work (fuel) applied.
+    pub work: u64,
+    /// Proposals accepted at this host.
+    pub proposals: u64,
+    /// Blocks that this host proposed as leader.
+    pub blocks_proposed: u64,
+    /// Shares signed.
+    pub shares_signed: u64,
+    /// Shares sent, counted once for each receiver.
+    pub shares_sent: u64,
+    /// Shares received.
+    pub shares_received: u64,
+    /// Shares that were refused (not a member, bad signature).
+    pub shares_refused: u64,
+    /// Certificates completed.
+    pub certificates: u64,
+    /// Conflicts seen.
+    pub conflicts: u64,
+    /// Checkpoints stored.
+    pub checkpoints: u64,
+    /// Bytes of chunks and manifests written for them.
+    pub checkpoint_bytes: u64,
+    /// Bytes of checkpoints sent to others.
+    pub snapshot_bytes_sent: u64,
+    /// Bytes of checkpoints received.
+    pub snapshot_bytes_received: u64,
+    /// From an append to its being on disk.
+    pub log_flush: Timings,
+    /// Executing one block.
+    pub apply: Timings,
+    /// Making and storing one checkpoint.
+    pub checkpoint: Timings,
+    /// From applying a block to having its certificate.
+    pub certify: Timings,
+    /// From accepting a proposal to its result, at this host.
+    pub propose: Timings,
+}
+
+/// Where the parts of a replica count.
+#[derive(Default)]
+pub(crate) struct StatsCell(Mutex<ConsensusStats>);
+
+impl StatsCell {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut ConsensusStats)) {
+        change(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    pub(crate) fn get(&self) -> ConsensusStats {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

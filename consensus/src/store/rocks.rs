@@ -1,0 +1,265 @@
+//! The store of a host: one RocksDB, one write-ahead log, one flusher thread.
+//!
+//! Invariants: every batch goes to the write-ahead log when it is written; `flush_wal(sync)` is called by the flusher alone, once
+//! for all that wait; callbacks run in the order of their writes. The first error of a write or a sync poisons the store.
+//! All calls block, but only the wait for a sync takes long, and nobody but the flusher and callers of `sync` waits for it.
+
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options,
+    ReadOptions, WriteBatch,
+};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread::JoinHandle;
+
+use super::{Family, Flushed, Record, Store, Write};
+use crate::error::StoreError;
+
+/// What the format record says. Raise the number with every change of keys or values that an older build cannot read.
+const FORMAT: &str = "quorate-store/1";
+/// Not a note of the host: those begin with `n`.
+const FORMAT_KEY: &[u8] = b"!format";
+/// Bytes of write-ahead log after which RocksDB flushes the families that hold it up: bounds replay at a start.
+const MAX_WAL_BYTES: u64 = 256 << 20;
+/// Bytes of one memtable. Log entries are mostly deleted before they are ever written to a file.
+const MEMTABLE_BYTES: usize = 32 << 20;
+/// Files that RocksDB keeps open.
+const MAX_OPEN_FILES: i32 = 256;
+
+struct Shared {
+    db: DB,
+    failed: OnceLock<String>,
+    syncs: AtomicU64,
+}
+
+enum Request {
+    Flush(Flushed),
+    Stop,
+}
+
+/// See the head of the module.
+pub struct RocksStore {
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+    flusher: Option<JoinHandle<()>>,
+}
+
+impl RocksStore {
+    /// Opens or makes the store in a directory.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_max_total_wal_size(MAX_WAL_BYTES);
+        options.set_max_open_files(MAX_OPEN_FILES);
+        options.set_keep_log_file_num(4);
+        options.set_max_background_jobs(2);
+        let families = Family::ALL.iter().map(|family| {
+            let mut options = Options::default();
+            options.set_write_buffer_size(MEMTABLE_BYTES);
+            options.set_compression_type(DBCompressionType::Lz4);
+            ColumnFamilyDescriptor::new(family.as_str(), options)
+        });
+        let db = DB::open_cf_descriptors(&options, path, families).map_err(|error| open_error(path, &error))?;
+        let shared = Arc::new(Shared { db, failed: OnceLock::new(), syncs: AtomicU64::new(0) });
+        let (requests, receiver) = mpsc::channel();
+        let worker = Arc::clone(&shared);
+        let flusher = std::thread::Builder::new()
+            .name("store-flusher".into())
+            .spawn(move || run_flusher(&worker, &receiver))
+            .map_err(|error| StoreError::Io(error.to_string()))?;
+        let store = Self { shared, requests, flusher: Some(flusher) };
+        store.check_format()?;
+        Ok(store)
+    }
+
+    /// How many syncs there were since it was opened.
+    pub fn syncs(&self) -> u64 {
+        self.shared.syncs.load(Ordering::Relaxed)
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        match self.get(Family::Meta, FORMAT_KEY)? {
+            Some(found) if found == FORMAT.as_bytes() => Ok(()),
+            Some(found) => Err(StoreError::Format {
+                found: String::from_utf8_lossy(&found).into_owned(),
+                expected: FORMAT.to_owned(),
+            }),
+            None => {
+                self.write(vec![Write::Put(Family::Meta, FORMAT_KEY.to_vec(), FORMAT.as_bytes().to_vec())])?;
+                self.sync()
+            }
+        }
+    }
+}
+
+impl Drop for RocksStore {
+    fn drop(&mut self) {
+        // The flusher is gone only if it panicked; then there is nothing to stop.
+        let _ = self.requests.send(Request::Stop);
+        if let Some(flusher) = self.flusher.take() {
+            let _ = flusher.join();
+        }
+    }
+}
+
+fn run_flusher(shared: &Shared, requests: &mpsc::Receiver<Request>) {
+    let mut stopping = false;
+    while !stopping {
+        let Ok(first) = requests.recv() else { return };
+        let mut callbacks = Vec::new();
+        for request in std::iter::once(first).chain(requests.try_iter()) {
+            match request {
+                Request::Flush(flushed) => callbacks.push(flushed),
+                Request::Stop => stopping = true,
+            }
+        }
+        if callbacks.is_empty() {
+            continue;
+        }
+        let result = shared.flush();
+        for callback in callbacks {
+            callback(result.clone().map_err(io::Error::other));
+        }
+    }
+}
+
+impl Shared {
+    fn family(&self, family: Family) -> &ColumnFamily {
+        self.db.cf_handle(family.as_str()).expect("every family is created when the store is opened")
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        match self.failed.get() {
+            Some(why) => Err(StoreError::Io(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn poison(&self, error: &rocksdb::Error) -> StoreError {
+        let why = error.to_string();
+        let _ = self.failed.set(why.clone());
+        StoreError::Io(why)
+    }
+
+    fn flush(&self) -> Result<(), String> {
+        if let Some(why) = self.failed.get() {
+            return Err(why.clone());
+        }
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.db.flush_wal(true).map_err(|error| {
+            self.poison(&error);
+            error.to_string()
+        })
+    }
+}
+
+fn open_error(path: &Path, error: &rocksdb::Error) -> StoreError {
+    let text = error.to_string();
+    if text.contains("lock") {
+        return StoreError::Locked { path: path.display().to_string() };
+    }
+    if text.contains("Column families not opened") {
+        return StoreError::Format { found: text, expected: FORMAT.to_owned() };
+    }
+    StoreError::Io(text)
+}
+
+fn read_error(error: &rocksdb::Error) -> StoreError {
+    StoreError::Io(error.to_string())
+}
+
+impl RocksStore {
+    fn walk<T>(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        pick: impl Fn(&[u8], &[u8]) -> T,
+    ) -> Result<Vec<T>, StoreError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to.to_vec());
+        let mut cursor = self.shared.db.raw_iterator_cf_opt(self.shared.family(family), options);
+        cursor.seek(from);
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let (Some(key), Some(value)) = (cursor.key(), cursor.value()) else { break };
+            found.push(pick(key, value));
+            cursor.next();
+        }
+        cursor.status().map_err(|error| read_error(&error))?;
+        Ok(found)
+    }
+}
+
+impl Store for RocksStore {
+    fn write(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+        self.shared.check()?;
+        let mut rocks = WriteBatch::default();
+        for write in &batch {
+            match write {
+                Write::Put(family, key, value) => rocks.put_cf(self.shared.family(*family), key, value),
+                Write::Delete(family, key) => rocks.delete_cf(self.shared.family(*family), key),
+                Write::DeleteRange(family, from, to) if from < to => {
+                    rocks.delete_range_cf(self.shared.family(*family), from, to);
+                }
+                Write::DeleteRange(..) => {}
+            }
+        }
+        self.shared.db.write(rocks).map_err(|error| self.shared.poison(&error))
+    }
+
+    fn write_then(&self, batch: Vec<Write>, flushed: Flushed) -> Result<(), StoreError> {
+        self.write(batch)?;
+        self.requests.send(Request::Flush(flushed)).map_err(|_| StoreError::Io("the flusher thread is gone".into()))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let (sender, receiver) = mpsc::channel();
+        let flushed: Flushed = Box::new(move |result| {
+            // The receiver waits below; if it is gone, so is whoever wanted to know.
+            let _ = sender.send(result);
+        });
+        self.requests.send(Request::Flush(flushed)).map_err(|_| StoreError::Io("the flusher thread is gone".into()))?;
+        match receiver.recv() {
+            Ok(result) => result.map_err(|error| StoreError::Io(error.to_string())),
+            Err(_) => Err(StoreError::Io("the flusher thread is gone".into())),
+        }
+    }
+
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shared.db.get_cf(self.shared.family(family), key).map_err(|error| read_error(&error))
+    }
+
+    fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.walk(family, from, to, limit, |key, value| (key.to_vec(), value.to_vec()))
+    }
+
+    fn keys(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.walk(family, from, to, limit, |key, _| key.to_vec())
+    }
+
+    fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<Record>, StoreError> {
+        if from >= to {
+            return Ok(None);
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(from.to_vec());
+        options.set_iterate_upper_bound(to.to_vec());
+        let family = self.shared.family(family);
+        let mut records = self.shared.db.iterator_cf_opt(family, options, IteratorMode::From(to, Direction::Reverse));
+        match records.next() {
+            None => Ok(None),
+            Some(Ok((key, value))) => Ok(Some((key.into_vec(), value.into_vec()))),
+            Some(Err(error)) => Err(read_error(&error)),
+        }
+    }
+}
