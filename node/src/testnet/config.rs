@@ -16,6 +16,8 @@ mod tests;
 mod vats;
 
 use crate::sturdyref::Sturdyref;
+pub(crate) use suggest::nearest;
+
 use quorate_engine::abi;
 use std::fmt;
 use std::net::SocketAddr;
