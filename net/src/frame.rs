@@ -12,8 +12,7 @@
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio_util::codec::length_delimited::LengthDelimitedCodecError;
-use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
+use tokio_util::codec::{Decoder, Encoder};
 
 use crate::Purpose;
 
@@ -25,6 +24,9 @@ pub const HEADER_BYTES: usize = 1 + 1 + 8;
 pub const LENGTH_BYTES: usize = 4;
 /// Longest text of a refusal, in bytes. Longer ones are cut: it is for people to read.
 pub const MAX_TEXT_BYTES: usize = 4096;
+
+/// Room made at a time while a frame comes in, in bytes, at least.
+const RESERVE_BYTES: usize = 64 * 1024;
 
 const KIND_REQUEST: u8 = 0;
 const KIND_ANSWER: u8 = 1;
@@ -122,7 +124,10 @@ pub enum FrameError {
     /// The bytes break the format.
     #[error("malformed frame: {0}")]
     Malformed(&'static str),
-    /// The stream failed or ended inside a frame.
+    /// The stream ended inside a frame.
+    #[error("the stream ended inside a frame")]
+    Truncated,
+    /// The stream failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -215,7 +220,6 @@ fn cut(text: &str) -> &str {
 /// Frames of one stream, both ways.
 #[derive(Debug)]
 pub struct FrameCodec {
-    lengths: LengthDelimitedCodec,
     limit: usize,
 }
 
@@ -227,11 +231,7 @@ impl FrameCodec {
 
     /// A codec that refuses payloads over `limit` bytes. Texts of refusals fit whatever the limit is.
     pub fn with_limit(limit: usize) -> FrameCodec {
-        let lengths = LengthDelimitedCodec::builder()
-            .length_field_length(LENGTH_BYTES)
-            .max_frame_length(HEADER_BYTES + limit.max(MAX_TEXT_BYTES))
-            .new_codec();
-        FrameCodec { lengths, limit }
+        FrameCodec { limit: limit.max(MAX_TEXT_BYTES) }
     }
 }
 
@@ -240,19 +240,30 @@ impl Decoder for FrameCodec {
     type Error = FrameError;
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
-        let body = match self.lengths.decode(source) {
-            Ok(Some(body)) => body.freeze(),
-            Ok(None) => return Ok(None),
-            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<LengthDelimitedCodecError>()) => {
-                return Err(FrameError::Oversized { limit: self.limit });
-            }
-            Err(error) => return Err(FrameError::Io(error)),
+        let Some(length) = source.first_chunk::<LENGTH_BYTES>() else {
+            source.reserve(LENGTH_BYTES + HEADER_BYTES);
+            return Ok(None);
         };
-        let frame = Frame::decode(body)?;
-        if frame.payload().len() > self.limit.max(MAX_TEXT_BYTES) {
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        if length > HEADER_BYTES + self.limit {
             return Err(FrameError::Oversized { limit: self.limit });
         }
-        Ok(Some(frame))
+        let missing = (LENGTH_BYTES + length).saturating_sub(source.len());
+        if missing > 0 {
+            // Room grows with what has come, not with what was announced: lengths are cheap to send.
+            source.reserve(missing.min(source.len().max(RESERVE_BYTES)));
+            return Ok(None);
+        }
+        source.advance(LENGTH_BYTES);
+        Frame::decode(source.split_to(length).freeze()).map(Some)
+    }
+
+    fn decode_eof(&mut self, source: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+        match self.decode(source)? {
+            Some(frame) => Ok(Some(frame)),
+            None if source.is_empty() => Ok(None),
+            None => Err(FrameError::Truncated),
+        }
     }
 }
 
@@ -262,7 +273,7 @@ impl Encoder<Frame> for FrameCodec {
     fn encode(&mut self, frame: Frame, target: &mut BytesMut) -> Result<(), FrameError> {
         let payload = frame.payload();
         let length = HEADER_BYTES + payload.len();
-        if payload.len() > self.limit.max(MAX_TEXT_BYTES) {
+        if payload.len() > self.limit {
             return Err(FrameError::Oversized { limit: self.limit });
         }
         target.reserve(LENGTH_BYTES + length);

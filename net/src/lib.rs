@@ -13,13 +13,20 @@
 //! What it does not do: it does not retry requests, it does not keep order between requests, it does not encrypt or sign
 //! payloads, and it does not persist anything.
 
+mod answer;
+mod backoff;
+mod driver;
 mod error;
 pub mod frame;
+mod lane;
 mod libp2p_network;
-
 mod network;
+mod peers;
+mod serve;
 mod stats;
+mod streams;
 mod types;
+mod window;
 
 pub use error::NetError;
 pub use libp2p_network::Libp2pNetwork;

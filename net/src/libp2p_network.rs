@@ -1,19 +1,277 @@
-//! The network over libp2p (under construction).
+//! [`Network`] over libp2p: TCP with Noise and Yamux, or QUIC; identify and ping; our own streams.
+//!
+//! Requests do not pass through the swarm's task: each lane talks to its stream. libp2p cannot run under virtual time;
+//! simulations use [`crate::MemoryNetwork`].
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::{NetError, NetOptions};
+use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _};
+use libp2p::swarm::{Swarm, SwarmEvent};
+use libp2p::{Multiaddr, SwarmBuilder, connection_limits, identify, identity, noise, ping, tcp, yamux};
+use prometheus_client::registry::Registry;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-/// The network over libp2p.
-#[derive(Debug)]
-pub struct Libp2pNetwork {}
+use crate::answer::Shared;
+use crate::driver::{Behaviours, BehavioursEvent, Command, Driver, Peers, Waiter};
+use crate::lane::{Connector, Lanes, Opened};
+use crate::network::BoxFuture;
+use crate::peers::PeerTable;
+use crate::{HostId, NetError, NetLimits, NetOptions, NetStats, Network, PeerInfo, Purpose, streams};
+
+/// How long the sockets may take to begin listening.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams of one connection that Yamux keeps, both ways: ours, ping, identify, and room for reopening.
+const YAMUX_STREAMS: usize = 128;
+/// Inbound streams of one connection in negotiation.
+const NEGOTIATING_STREAMS: usize = 32;
+/// Connections to one unknown peer: one, and one that replaces it, and as much again for the old ones that are not closed yet.
+const CONNECTIONS_PER_UNKNOWN_PEER: u32 = 4;
+
+/// The network of one host over libp2p. Ends when it is shut down or dropped.
+pub struct Libp2pNetwork {
+    shared: Arc<Shared>,
+    lanes: Arc<Lanes<DriverConnector>>,
+    commands: mpsc::UnboundedSender<Command>,
+    peers: Peers,
+    listening: Arc<Mutex<Vec<Multiaddr>>>,
+    registry: Registry,
+    driver: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for Libp2pNetwork {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Libp2pNetwork").field("local", &self.shared.local).finish_non_exhaustive()
+    }
+}
+
+/// Lanes get their streams from the driver.
+struct DriverConnector {
+    commands: mpsc::WeakUnboundedSender<Command>,
+}
+
+impl Connector for DriverConnector {
+    type Stream = libp2p::Stream;
+
+    fn open(&self, host: HostId, purpose: Purpose) -> BoxFuture<'_, Result<Opened<libp2p::Stream>, NetError>> {
+        let (reply, opened) = oneshot::channel();
+        let sent = self
+            .commands
+            .upgrade()
+            .is_some_and(|commands| commands.send(Command::Open(host, Waiter { purpose, reply })).is_ok());
+        async move { if sent { opened.await.unwrap_or(Err(NetError::Closed)) } else { Err(NetError::Closed) } }.boxed()
+    }
+}
 
 impl Libp2pNetwork {
-    /// Starts.
+    /// Starts the network of one host and waits until it listens.
     ///
     /// # Errors
-    /// [`NetError::Start`].
-    pub async fn start(options: NetOptions) -> Result<Arc<dyn crate::Network>, NetError> {
-        Err(NetError::Start(format!("not implemented: {options:?}")))
+    /// [`NetError::Start`] if an address cannot be understood or listened on.
+    pub async fn start(options: NetOptions) -> Result<Arc<Libp2pNetwork>, NetError> {
+        let NetOptions { secret, listen, handler, limits } = options;
+        let local = HostId::of_secret(&secret);
+        let shared = Shared::new(local, handler, limits.clone());
+        let peers: Peers = Arc::new(Mutex::new(PeerTable::new(local, limits)));
+        let mut swarm = build_swarm(secret, &shared, &peers)?;
+        let (listening, early) = listen_on(&mut swarm, &listen).await?;
+        tracing::info!(host = %local, ?listening, "the network listens");
+        let listening = Arc::new(Mutex::new(listening));
+        let mut registry = Registry::default();
+        let metrics = libp2p::metrics::Metrics::new(&mut registry);
+        let (commands, received) = mpsc::unbounded_channel();
+        let driver = Driver {
+            swarm,
+            shared: Arc::clone(&shared),
+            peers: Arc::clone(&peers),
+            metrics,
+            commands: received,
+            sender: commands.downgrade(),
+            listening: Arc::clone(&listening),
+            unlimited: HashSet::new(),
+            early,
+        };
+        let connector = Arc::new(DriverConnector { commands: commands.downgrade() });
+        let lanes = Arc::new(Lanes::new(Arc::clone(&shared), connector));
+        let driver = Mutex::new(Some(tokio::spawn(driver.run())));
+        Ok(Arc::new(Libp2pNetwork { shared, lanes, commands, peers, listening, registry, driver }))
     }
+}
+
+impl Drop for Libp2pNetwork {
+    fn drop(&mut self) {
+        self.shared.closed.cancel();
+    }
+}
+
+impl Network for Libp2pNetwork {
+    fn request(
+        &self,
+        to: HostId,
+        purpose: Purpose,
+        frame: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, NetError>> {
+        let (shared, lanes) = (Arc::clone(&self.shared), Arc::clone(&self.lanes));
+        async move {
+            shared.check(to, purpose, frame.len())?;
+            let started = Instant::now();
+            let result = lanes.request(to, purpose, frame, deadline).await;
+            shared.counters.purpose(purpose).count_request(&result, started.elapsed());
+            result
+        }
+        .boxed()
+    }
+
+    fn set_addresses(&self, host: HostId, addresses: Vec<String>) {
+        if host == self.shared.local {
+            return;
+        }
+        let addresses = addresses.into_iter().filter(|address| usable(host, address)).collect();
+        let _ = self.commands.send(Command::SetAddresses(host, addresses));
+    }
+
+    fn forget(&self, host: HostId) {
+        let _ = self.commands.send(Command::Forget(host));
+    }
+
+    fn local(&self) -> HostId {
+        self.shared.local
+    }
+
+    fn listen_addresses(&self) -> Vec<String> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Multiaddr::to_string).collect()
+    }
+
+    fn stats(&self) -> NetStats {
+        self.shared.counters.read()
+    }
+
+    fn peers(&self) -> Vec<PeerInfo> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).infos(Instant::now())
+    }
+
+    fn metrics_text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text.strip_suffix("# EOF\n").map(str::to_owned).unwrap_or(text)
+    }
+
+    fn shutdown(&self) -> BoxFuture<'static, ()> {
+        self.shared.closed.cancel();
+        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move {
+            if let Some(driver) = driver {
+                let _ = driver.await;
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Whether an address can be parsed and does not name another host.
+fn usable(host: HostId, address: &str) -> bool {
+    match address.parse::<Multiaddr>() {
+        Ok(address) => match address.iter().last() {
+            Some(libp2p::multiaddr::Protocol::P2p(peer)) if peer != host.peer_id() => {
+                tracing::warn!(%host, %address, "an address names another host and is skipped");
+                false
+            }
+            _ => true,
+        },
+        Err(error) => {
+            tracing::warn!(%host, address, %error, "an address is no multiaddr and is skipped");
+            false
+        }
+    }
+}
+
+fn build_swarm(mut secret: [u8; 32], shared: &Arc<Shared>, peers: &Peers) -> Result<Swarm<Behaviours>, NetError> {
+    let start = |error: &dyn std::fmt::Display| NetError::Start(error.to_string());
+    let limits: NetLimits = shared.limits.clone();
+    let keypair = identity::Keypair::ed25519_from_bytes(&mut secret).map_err(|error| start(&error))?;
+    let yamux = || {
+        let mut config = yamux::Config::default();
+        config.set_max_num_streams(YAMUX_STREAMS);
+        config
+    };
+    let (streams_shared, streams_peers) = (Arc::clone(shared), Arc::clone(peers));
+    let (dial_timeout, idle) = (limits.dial_timeout, limits.idle_connection);
+    let swarm = SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux)
+        .map_err(|error| start(&error))?
+        .with_quic()
+        .with_behaviour(move |keypair| behaviours(keypair, &limits, streams_shared, streams_peers))
+        .map_err(|error| start(&error))?
+        .with_swarm_config(|config| {
+            config.with_idle_connection_timeout(idle).with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS)
+        })
+        .with_connection_timeout(dial_timeout)
+        .build();
+    Ok(swarm)
+}
+
+fn behaviours(keypair: &identity::Keypair, limits: &NetLimits, shared: Arc<Shared>, peers: Peers) -> Behaviours {
+    let connections = connection_limits::ConnectionLimits::default()
+        .with_max_pending_incoming(Some(limits.max_pending_connections))
+        .with_max_established_incoming(Some(limits.max_unknown_connections))
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_UNKNOWN_PEER));
+    let keep_alive = move |host| peers.lock().unwrap_or_else(PoisonError::into_inner).keep_alive(host);
+    Behaviours {
+        limits: connection_limits::Behaviour::new(connections),
+        streams: streams::Behaviour::new(shared, Box::new(keep_alive)),
+        identify: identify::Behaviour::new(
+            identify::Config::new("/quorate/1".into(), keypair.public())
+                .with_agent_version(concat!("quorate/", env!("CARGO_PKG_VERSION")).into()),
+        ),
+        ping: ping::Behaviour::new(
+            ping::Config::new().with_interval(limits.ping_interval).with_timeout(2 * limits.ping_interval),
+        ),
+    }
+}
+
+/// Begins to listen, and waits until each listener has its first address. Also returns what else happened meanwhile.
+async fn listen_on(
+    swarm: &mut Swarm<Behaviours>,
+    listen: &[String],
+) -> Result<(Vec<Multiaddr>, Vec<SwarmEvent<BehavioursEvent>>), NetError> {
+    let mut waiting = HashSet::new();
+    for text in listen {
+        let failed = |error: &dyn std::fmt::Display| {
+            NetError::Start(format!(
+                "cannot listen on {text}: {error}; check that the address is right and the port is free"
+            ))
+        };
+        let address: Multiaddr = text.parse().map_err(|error| failed(&error))?;
+        waiting.insert(swarm.listen_on(address).map_err(|error| failed(&error))?);
+    }
+    let (mut addresses, mut early) = (Vec::new(), Vec::new());
+    let begun = async {
+        while !waiting.is_empty() {
+            match swarm.select_next_some().await {
+                SwarmEvent::NewListenAddr { listener_id, address } => {
+                    waiting.remove(&listener_id);
+                    addresses.push(address);
+                }
+                SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
+                    return Err(NetError::Start(format!("a listener was closed: {error}")));
+                }
+                SwarmEvent::ListenerError { error, .. } => {
+                    return Err(NetError::Start(format!("a listener failed: {error}")));
+                }
+                other => early.push(other),
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(LISTEN_TIMEOUT, begun)
+        .await
+        .map_err(|_| NetError::Start(format!("no listener began within {LISTEN_TIMEOUT:?}")))??;
+    Ok((addresses, early))
 }

@@ -3,8 +3,11 @@
 //! The names are those of the metrics page; `node` turns them into Prometheus text.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::Purpose;
+use bytes::Bytes;
+
+use crate::{NetError, Purpose};
 
 /// Declares the public snapshot and the private counters together, so that they cannot drift apart.
 macro_rules! counters {
@@ -41,6 +44,11 @@ impl Counter {
     /// For gauges.
     pub(crate) fn decrement(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// For gauges.
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -89,6 +97,8 @@ counters! {
         malformed,
         /// Frames whose announced length was over the limit; each ended its stream.
         oversized,
+        /// Streams that ended inside a frame: a peer that crashed, or a broken one.
+        truncated,
         /// Responses to requests that nobody waited for any more.
         late_responses,
         /// Streams that we opened.
@@ -121,6 +131,25 @@ counters! {
         connected_peers,
         /// Gauge: handlers running now.
         handlers_running,
+    }
+}
+
+impl PurposeCounters {
+    /// Counts what became of a request of ours.
+    pub(crate) fn count_request(&self, result: &Result<Bytes, NetError>, took: Duration) {
+        match result {
+            Ok(_) => {
+                self.requests_answered.increment();
+                self.round_trip_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+            }
+            Err(NetError::Refused(_) | NetError::Unavailable(_) | NetError::Forbidden { .. }) => {
+                self.requests_refused.increment();
+            }
+            Err(NetError::Timeout { .. }) => self.requests_timed_out.increment(),
+            Err(NetError::Overloaded { .. }) => self.requests_overloaded.increment(),
+            Err(NetError::TooLarge { .. }) => self.requests_too_large.increment(),
+            Err(_) => self.requests_lost.increment(),
+        }
     }
 }
 

@@ -1,0 +1,357 @@
+//! The task that owns the libp2p swarm: carries out what the peer table decides, and tells it what happened.
+//!
+//! It does nothing that takes long: frames never pass through here, only openings of streams and changes of connections.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use libp2p::metrics::{Metrics, Recorder as _};
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, NetworkBehaviour, Stream, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, connection_limits, identify, ping};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::Shared;
+use crate::lane::Opened;
+use crate::peers::{Asked, PeerTable};
+use crate::streams::{self, Open};
+use crate::{HostId, NetError, Purpose};
+
+/// A connection that was replaced is closed after this: more than the grace that lanes give to their last responses.
+const CLOSE_REPLACED_AFTER: Duration = Duration::from_secs(3);
+/// How long a name of an address may take to resolve.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Addresses taken of one name.
+const ADDRESSES_PER_NAME: usize = 8;
+
+/// One who wants a stream, with the purpose of it.
+pub(crate) struct Waiter {
+    pub(crate) purpose: Purpose,
+    pub(crate) reply: oneshot::Sender<Result<Opened<Stream>, NetError>>,
+}
+
+/// The peer table of a libp2p network.
+pub(crate) type Peers = Arc<Mutex<PeerTable<ConnectionId, Waiter>>>;
+
+/// What the rest of the network asks of the driver.
+pub(crate) enum Command {
+    /// Open a stream.
+    Open(HostId, Waiter),
+    /// Remember addresses, connect.
+    SetAddresses(HostId, Vec<String>),
+    /// Disconnect.
+    Forget(HostId),
+    /// Names are resolved: dial these.
+    Resolved(HostId, Vec<Multiaddr>),
+    /// A connection was replaced long enough ago.
+    Close(ConnectionId),
+}
+
+/// All protocols of a connection.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviours {
+    // First, so that nothing is set up for a connection that is denied.
+    pub(crate) limits: connection_limits::Behaviour,
+    pub(crate) streams: streams::Behaviour,
+    pub(crate) identify: identify::Behaviour,
+    pub(crate) ping: ping::Behaviour,
+}
+
+/// The driver.
+pub(crate) struct Driver {
+    pub(crate) swarm: Swarm<Behaviours>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) peers: Peers,
+    pub(crate) metrics: Metrics,
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) sender: mpsc::WeakUnboundedSender<Command>,
+    pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
+    /// Hosts that the connection limits do not count.
+    pub(crate) unlimited: HashSet<HostId>,
+    /// What happened before the driver ran.
+    pub(crate) early: Vec<SwarmEvent<BehavioursEvent>>,
+}
+
+impl Driver {
+    fn peers(&self) -> std::sync::MutexGuard<'_, PeerTable<ConnectionId, Waiter>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs until the network is closed; the sockets are closed with it.
+    pub(crate) async fn run(mut self) {
+        let closed = self.shared.closed.clone();
+        for event in std::mem::take(&mut self.early) {
+            self.on_event(event);
+        }
+        loop {
+            let due = self.peers().next_due();
+            let timer = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = closed.cancelled() => break,
+                event = self.swarm.select_next_some() => {
+                    self.metrics.record(&event);
+                    self.on_event(event);
+                }
+                command = self.commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => break,
+                },
+                () = timer => {
+                    let dials = self.peers().due(Instant::now());
+                    for (host, addresses) in dials {
+                        self.dial(host, addresses);
+                    }
+                }
+            }
+        }
+        let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in connected {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        // Lets the connections say goodbye, so that peers need not wait for a timeout; a peer that hangs does not hold us up.
+        let farewell = async {
+            while self.swarm.connected_peers().next().is_some() {
+                self.swarm.select_next_some().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(500), farewell).await;
+    }
+
+    fn on_command(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Open(host, waiter) => {
+                let asked = self.peers().ask(host, waiter, now);
+                match asked {
+                    Asked::Open(waiter, connection) => self.open(host, connection, waiter),
+                    Asked::Waits => {}
+                    Asked::Dial(addresses) => self.dial(host, addresses),
+                    Asked::Fail(waiter, error) => {
+                        let _ = waiter.reply.send(Err(error));
+                    }
+                }
+            }
+            Command::SetAddresses(host, addresses) => {
+                if self.unlimited.insert(host) {
+                    self.swarm.behaviour_mut().limits.bypass_peer_id(&host.peer_id());
+                }
+                let dial = self.peers().set_addresses(host, addresses, now);
+                if let Some(addresses) = dial {
+                    self.dial(host, addresses);
+                }
+            }
+            Command::Forget(host) => {
+                if self.unlimited.remove(&host) {
+                    self.swarm.behaviour_mut().limits.remove_peer_id(&host.peer_id());
+                }
+                let (connections, waiting) = self.peers().forget(host);
+                for connection in connections {
+                    self.swarm.close_connection(connection);
+                }
+                for waiter in waiting {
+                    let reason = "the host was forgotten".to_owned();
+                    let _ = waiter.reply.send(Err(NetError::Unreachable { host, next_attempt_in: None, reason }));
+                }
+            }
+            Command::Resolved(host, addresses) => self.dial_resolved(host, addresses),
+            Command::Close(connection) => {
+                self.swarm.close_connection(connection);
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<BehavioursEvent>) {
+        let now = Instant::now();
+        let counters = &self.shared.counters.connections;
+        match event {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                counters.connections_opened.increment();
+                let Some(host) = HostId::from_peer_id(&peer_id) else { return };
+                let remote = endpoint.get_remote_address().to_string();
+                tracing::debug!(%host, %remote, dialled = endpoint.is_dialer(), "connected");
+                let done = self.peers().connected(host, connection_id, endpoint.is_dialer(), remote, now);
+                self.count_connected();
+                for (waiter, connection) in done.opens {
+                    self.open(host, connection, waiter);
+                }
+                if let Some(connection) = done.close_later {
+                    self.shared.counters.connections.connections_duplicate.increment();
+                    self.close_later(connection);
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                counters.connections_closed.increment();
+                let Some(host) = HostId::from_peer_id(&peer_id) else { return };
+                let reason = cause.map(|cause| cause.to_string());
+                tracing::debug!(%host, ?reason, "a connection ended");
+                self.peers().disconnected(host, connection_id, reason, now);
+                self.count_connected();
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer_id), error, .. } => {
+                let Some(host) = HostId::from_peer_id(&peer_id) else { return };
+                self.dial_failed(host, error.to_string());
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                counters.inbound_failures.increment();
+                tracing::debug!(from = %send_back_addr, %error, "an inbound connection failed");
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                self.listening.lock().unwrap_or_else(PoisonError::into_inner).push(address);
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.listening.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| *known != address);
+            }
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::error!(?addresses, ?reason, "a listener was closed");
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener failed"),
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            _ => {}
+        }
+    }
+
+    fn on_behaviour(&mut self, event: BehavioursEvent) {
+        match event {
+            BehavioursEvent::Ping(ping::Event { peer, connection, result }) => {
+                self.metrics.record(&ping::Event { peer, connection, result: copy_result(&result) });
+                match result {
+                    Ok(round_trip) => {
+                        if let Some(host) = HostId::from_peer_id(&peer) {
+                            self.peers().measured(host, round_trip);
+                        }
+                    }
+                    // A peer that speaks no ping is not dead; a client may be so simple.
+                    Err(ping::Failure::Unsupported) => {}
+                    Err(error) => {
+                        tracing::debug!(%peer, %error, "no answer to a ping; the connection is closed");
+                        self.swarm.close_connection(connection);
+                    }
+                }
+            }
+            BehavioursEvent::Identify(event) => self.metrics.record(&event),
+            BehavioursEvent::Limits(never) => match never {},
+            BehavioursEvent::Streams(never) => match never {},
+        }
+    }
+
+    fn count_connected(&self) {
+        let connected = self.swarm.connected_peers().count() as u64;
+        self.shared.counters.connections.connected_peers.set(connected);
+    }
+
+    /// Opens a stream for `waiter` on this connection.
+    fn open(&mut self, host: HostId, connection: ConnectionId, waiter: Waiter) {
+        let Waiter { purpose, reply } = waiter;
+        let retire = self.peers().retire_signal(host, connection).unwrap_or_else(CancellationToken::new);
+        let (opened, stream) = oneshot::channel();
+        self.swarm.behaviour_mut().streams.open(host.peer_id(), connection, Open { purpose, reply: opened });
+        tokio::spawn(async move {
+            let failed = |reason: String| NetError::Unreachable { host, next_attempt_in: Some(Duration::ZERO), reason };
+            let result = match stream.await {
+                Ok(Ok(stream)) => Ok(Opened { stream, retire }),
+                Ok(Err(reason)) => Err(failed(reason)),
+                Err(_) => Err(failed("the connection ended while the stream was being opened".into())),
+            };
+            let _ = reply.send(result);
+        });
+    }
+
+    fn close_later(&self, connection: ConnectionId) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(CLOSE_REPLACED_AFTER).await;
+            if let Some(sender) = sender.upgrade() {
+                let _ = sender.send(Command::Close(connection));
+            }
+        });
+    }
+
+    /// Dials after resolving names, if there are any.
+    fn dial(&mut self, host: HostId, addresses: Vec<String>) {
+        self.shared.counters.connections.dials.increment();
+        let addresses: Vec<Multiaddr> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        if !addresses.iter().any(is_name) {
+            return self.dial_resolved(host, addresses);
+        }
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let addresses = futures::future::join_all(addresses.into_iter().map(resolve)).await.concat();
+            if let Some(sender) = sender.upgrade() {
+                let _ = sender.send(Command::Resolved(host, addresses));
+            }
+        });
+    }
+
+    fn dial_resolved(&mut self, host: HostId, addresses: Vec<Multiaddr>) {
+        if addresses.is_empty() {
+            return self.dial_failed(host, "none of its addresses can be used".into());
+        }
+        // A new port each time: reusing the listener's would let two hosts that dial each other meet in the middle.
+        let options = DialOpts::peer_id(host.peer_id())
+            .condition(PeerCondition::Always)
+            .addresses(addresses)
+            .allocate_new_port()
+            .build();
+        if let Err(error) = self.swarm.dial(options) {
+            self.dial_failed(host, error.to_string());
+        }
+    }
+
+    fn dial_failed(&mut self, host: HostId, reason: String) {
+        self.shared.counters.connections.dial_failures.increment();
+        tracing::debug!(%host, %reason, "cannot connect");
+        let (waiting, error) = self.peers().dial_failed(host, reason, Instant::now());
+        for waiter in waiting {
+            let _ = waiter.reply.send(Err(error.clone()));
+        }
+    }
+}
+
+fn copy_result(result: &Result<Duration, ping::Failure>) -> Result<Duration, ping::Failure> {
+    match result {
+        Ok(round_trip) => Ok(*round_trip),
+        Err(ping::Failure::Timeout) => Err(ping::Failure::Timeout),
+        Err(ping::Failure::Unsupported) => Err(ping::Failure::Unsupported),
+        Err(ping::Failure::Other { error }) => Err(ping::Failure::Other { error: error.to_string().into() }),
+    }
+}
+
+fn is_name(address: &Multiaddr) -> bool {
+    matches!(address.iter().next(), Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)))
+}
+
+/// Replaces the name at the front of an address by what the system's resolver says.
+async fn resolve(address: Multiaddr) -> Vec<Multiaddr> {
+    let mut rest = address.iter();
+    let (name, four, six) = match rest.next() {
+        Some(Protocol::Dns(name)) => (name.into_owned(), true, true),
+        Some(Protocol::Dns4(name)) => (name.into_owned(), true, false),
+        Some(Protocol::Dns6(name)) => (name.into_owned(), false, true),
+        _ => return vec![address],
+    };
+    let found = match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((name.as_str(), 0))).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
+            tracing::debug!(%name, %error, "a name cannot be resolved");
+            return Vec::new();
+        }
+        Err(_) => return Vec::new(),
+    };
+    let rest: Vec<Protocol<'_>> = rest.collect();
+    found
+        .map(|socket| socket.ip())
+        .filter(|ip| if ip.is_ipv4() { four } else { six })
+        .take(ADDRESSES_PER_NAME)
+        .map(|ip| rest.iter().cloned().fold(Multiaddr::from(ip), |address, part| address.with(part)))
+        .collect()
+}

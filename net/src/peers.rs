@@ -1,0 +1,343 @@
+//! What is known of every peer, and the decisions about connections. Pure: no sockets, the time is a parameter.
+//!
+//! Invariants: at most one attempt to connect to a peer runs at a time; whoever waits for a connection is answered when it is
+//! made or the attempt fails; of two connections that two hosts made to each other at the same time both keep the same one.
+//!
+//! Generic over connections `C` and over those who wait `W`, so that it is tested without libp2p.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::{wait_after, with_jitter};
+use crate::streams::KeepAlive;
+use crate::{HostId, NetError, NetLimits, PeerInfo};
+
+/// Two connections made within this time, one each way, are taken for one accident; else the older one is suspect.
+const RACE: Duration = Duration::from_secs(5);
+/// A connection that lasted so long proves the peer well, and its failures so far are forgotten.
+const PROVEN: Duration = Duration::from_secs(5);
+/// A host that was not asked for within this time is dialled less often.
+const ASKED_LATELY: Duration = Duration::from_secs(600);
+/// Addresses kept for one peer.
+const MAX_ADDRESSES: usize = 16;
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection<C> {
+    pub(crate) id: C,
+    pub(crate) dialled: bool,
+    pub(crate) since: Instant,
+    pub(crate) remote: String,
+    /// Cancelled when another connection takes its place.
+    pub(crate) retire: CancellationToken,
+}
+
+/// One peer.
+#[derive(Debug)]
+struct Peer<C, W> {
+    addresses: Vec<String>,
+    wanted: bool,
+    keep_alive: KeepAlive,
+    connections: Vec<Connection<C>>,
+    dialling: bool,
+    failures: u32,
+    next_attempt: Option<Instant>,
+    asked: Option<Instant>,
+    last_error: Option<String>,
+    round_trip: Option<Duration>,
+    waiting: Vec<W>,
+}
+
+impl<C, W> Default for Peer<C, W> {
+    fn default() -> Self {
+        Peer {
+            addresses: Vec::new(),
+            wanted: false,
+            keep_alive: KeepAlive::default(),
+            connections: Vec::new(),
+            dialling: false,
+            failures: 0,
+            next_attempt: None,
+            asked: None,
+            last_error: None,
+            round_trip: None,
+            waiting: Vec::new(),
+        }
+    }
+}
+
+/// What is to be done about one who wants a stream.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Asked<C, W> {
+    /// Open it on this connection.
+    Open(W, C),
+    /// The peer is being dialled already: it waits.
+    Waits,
+    /// It waits; dial these addresses.
+    Dial(Vec<String>),
+    /// There is no point.
+    Fail(W, NetError),
+}
+
+/// What is to be done about a new connection.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Connected<C, W> {
+    /// These get a stream on the connection.
+    pub(crate) opens: Vec<(W, C)>,
+    /// This connection is to be closed after a while.
+    pub(crate) close_later: Option<C>,
+}
+
+/// All peers.
+#[derive(Debug)]
+pub(crate) struct PeerTable<C, W> {
+    local: HostId,
+    limits: NetLimits,
+    peers: BTreeMap<HostId, Peer<C, W>>,
+}
+
+impl<C: Copy + PartialEq, W> PeerTable<C, W> {
+    pub(crate) fn new(local: HostId, limits: NetLimits) -> Self {
+        PeerTable { local, limits, peers: BTreeMap::new() }
+    }
+
+    /// New addresses; those to dial now.
+    pub(crate) fn set_addresses(
+        &mut self,
+        host: HostId,
+        mut addresses: Vec<String>,
+        now: Instant,
+    ) -> Option<Vec<String>> {
+        addresses.truncate(MAX_ADDRESSES);
+        let peer = self.peers.entry(host).or_default();
+        let changed = peer.addresses != addresses;
+        peer.addresses = addresses;
+        peer.wanted = true;
+        peer.keep_alive.store(true, Ordering::Relaxed);
+        peer.asked = Some(now);
+        if !peer.connections.is_empty() || peer.dialling || peer.addresses.is_empty() {
+            return None;
+        }
+        if changed {
+            peer.failures = 0;
+            peer.next_attempt = None;
+        }
+        if peer.next_attempt.is_some_and(|next| next > now) {
+            return None;
+        }
+        peer.dialling = true;
+        Some(peer.addresses.clone())
+    }
+
+    /// Nobody wants this peer any more: its connections to close, and those who waited.
+    pub(crate) fn forget(&mut self, host: HostId) -> (Vec<C>, Vec<W>) {
+        let Some(peer) = self.peers.get_mut(&host) else { return (Vec::new(), Vec::new()) };
+        peer.wanted = false;
+        peer.keep_alive.store(false, Ordering::Relaxed);
+        peer.addresses.clear();
+        peer.next_attempt = None;
+        let result =
+            (peer.connections.iter().map(|connection| connection.id).collect(), std::mem::take(&mut peer.waiting));
+        self.tidy(host);
+        result
+    }
+
+    /// The switch that keeps connections to this peer without streams.
+    pub(crate) fn keep_alive(&mut self, host: HostId) -> KeepAlive {
+        let keep_alive = &self.peers.entry(host).or_default().keep_alive;
+        Arc::clone(keep_alive)
+    }
+
+    /// Someone wants a stream to this peer.
+    pub(crate) fn ask(&mut self, host: HostId, waiter: W, now: Instant) -> Asked<C, W> {
+        let cap = self.limits.backoff_cap;
+        let unknown = |waiter| {
+            let reason = "not connected, and no address is known; the node learns addresses from memberships".into();
+            Asked::Fail(waiter, NetError::Unreachable { host, next_attempt_in: None, reason })
+        };
+        let Some(peer) = self.peers.get_mut(&host) else { return unknown(waiter) };
+        peer.asked = Some(now);
+        if let Some(connection) = preferred(&peer.connections) {
+            return Asked::Open(waiter, connection.id);
+        }
+        if peer.dialling {
+            peer.waiting.push(waiter);
+            return Asked::Waits;
+        }
+        if peer.addresses.is_empty() {
+            return unknown(waiter);
+        }
+        if let Some(wait) = peer.next_attempt.and_then(|next| next.checked_duration_since(now))
+            && !wait.is_zero()
+        {
+            // A long wait that was chosen while nobody asked is cut short: it counts from now.
+            let wait = wait.min(cap);
+            peer.next_attempt = Some(now + wait);
+            let reason = peer.last_error.clone().unwrap_or_else(|| "the last attempt failed".into());
+            return Asked::Fail(waiter, NetError::Unreachable { host, next_attempt_in: Some(wait), reason });
+        }
+        peer.dialling = true;
+        peer.waiting.push(waiter);
+        Asked::Dial(peer.addresses.clone())
+    }
+
+    /// A connection was made, by us (`dialled`) or by the peer.
+    pub(crate) fn connected(
+        &mut self,
+        host: HostId,
+        id: C,
+        dialled: bool,
+        remote: String,
+        now: Instant,
+    ) -> Connected<C, W> {
+        let local_is_smaller = self.local < host;
+        let peer = self.peers.entry(host).or_default();
+        if dialled {
+            peer.dialling = false;
+        }
+        peer.next_attempt = None;
+        peer.connections.push(Connection { id, dialled, since: now, remote, retire: CancellationToken::new() });
+        let mut close_later = None;
+        let live: Vec<usize> =
+            (0..peer.connections.len()).filter(|&index| !peer.connections[index].retire.is_cancelled()).collect();
+        if let [.., older, newer] = live[..] {
+            let (old, new) = (&peer.connections[older], &peer.connections[newer]);
+            let race = old.dialled != new.dialled && now.saturating_duration_since(old.since) < RACE;
+            // The smaller host's own attempt wins a race; else the newer connection is the one that is known to work.
+            let loser = if race && old.dialled == local_is_smaller { new } else { old };
+            loser.retire.cancel();
+            // Only one side closes, or the two could close one each. An older one of the same direction may be dead already.
+            if local_is_smaller || !race {
+                close_later = Some(loser.id);
+            }
+        }
+        let mut opens = Vec::new();
+        if let Some(connection) = preferred(&peer.connections) {
+            let id = connection.id;
+            opens = std::mem::take(&mut peer.waiting).into_iter().map(|waiter| (waiter, id)).collect();
+        }
+        Connected { opens, close_later }
+    }
+
+    /// The signal that tells users of a connection that it is being replaced.
+    pub(crate) fn retire_signal(&self, host: HostId, id: C) -> Option<CancellationToken> {
+        let connections = &self.peers.get(&host)?.connections;
+        connections.iter().find(|connection| connection.id == id).map(|connection| connection.retire.clone())
+    }
+
+    /// A connection ended. Whether it was the peer's last.
+    pub(crate) fn disconnected(&mut self, host: HostId, id: C, reason: Option<String>, now: Instant) -> bool {
+        let limits = self.limits.clone();
+        let Some(peer) = self.peers.get_mut(&host) else { return false };
+        let Some(index) = peer.connections.iter().position(|connection| connection.id == id) else { return false };
+        let connection = peer.connections.remove(index);
+        if reason.is_some() {
+            peer.last_error = reason;
+        }
+        let last = peer.connections.is_empty();
+        if last {
+            peer.round_trip = None;
+            if now.saturating_duration_since(connection.since) >= PROVEN {
+                peer.failures = 0;
+            }
+            schedule(peer, &limits, now);
+        }
+        self.tidy(host);
+        last
+    }
+
+    /// An attempt to connect failed: those who waited, and what to tell them.
+    pub(crate) fn dial_failed(&mut self, host: HostId, reason: String, now: Instant) -> (Vec<W>, NetError) {
+        let limits = self.limits.clone();
+        let peer = self.peers.entry(host).or_default();
+        peer.dialling = false;
+        if peer.connections.is_empty() {
+            peer.last_error = Some(reason.clone());
+            schedule(peer, &limits, now);
+        }
+        let next_attempt_in = peer.next_attempt.map(|next| next.saturating_duration_since(now));
+        let waiting = std::mem::take(&mut peer.waiting);
+        self.tidy(host);
+        (waiting, NetError::Unreachable { host, next_attempt_in, reason })
+    }
+
+    /// Peers whose next attempt is due, now being dialled.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<(HostId, Vec<String>)> {
+        let due = |peer: &Peer<C, W>| peer.next_attempt.is_some_and(|next| next <= now);
+        let mut dials = Vec::new();
+        for (host, peer) in self.peers.iter_mut().filter(|(_, peer)| due(peer)) {
+            peer.next_attempt = None;
+            if peer.wanted && peer.connections.is_empty() && !peer.dialling && !peer.addresses.is_empty() {
+                peer.dialling = true;
+                dials.push((*host, peer.addresses.clone()));
+            }
+        }
+        dials
+    }
+
+    /// When [`PeerTable::due`] has something next.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|peer| peer.next_attempt).min()
+    }
+
+    /// The transport measured a round trip.
+    pub(crate) fn measured(&mut self, host: HostId, round_trip: Duration) {
+        if let Some(peer) = self.peers.get_mut(&host) {
+            peer.round_trip = Some(round_trip);
+        }
+    }
+
+    /// Everything, for people.
+    pub(crate) fn infos(&self, now: Instant) -> Vec<PeerInfo> {
+        let info = |(host, peer): (&HostId, &Peer<C, W>)| {
+            let connection = preferred(&peer.connections);
+            PeerInfo {
+                host: *host,
+                addresses: peer.addresses.clone(),
+                connected: connection.is_some(),
+                remote_address: connection.map(|connection| connection.remote.clone()),
+                dialled: connection.is_some_and(|connection| connection.dialled),
+                connected_for: connection.map(|connection| now.saturating_duration_since(connection.since)),
+                round_trip: peer.round_trip,
+                failed_attempts: peer.failures,
+                next_attempt_in: peer.next_attempt.map(|next| next.saturating_duration_since(now)),
+                last_error: peer.last_error.clone(),
+            }
+        };
+        self.peers.iter().map(info).collect()
+    }
+
+    /// Forgets a peer about whom there is nothing to remember.
+    fn tidy(&mut self, host: HostId) {
+        if let Some(peer) = self.peers.get(&host)
+            && !peer.wanted
+            && peer.connections.is_empty()
+            && !peer.dialling
+            && peer.waiting.is_empty()
+        {
+            self.peers.remove(&host);
+        }
+    }
+}
+
+/// Counts a failure and sets the time of the next attempt.
+fn schedule<C, W>(peer: &mut Peer<C, W>, limits: &NetLimits, now: Instant) {
+    peer.failures = peer.failures.saturating_add(1);
+    if !peer.wanted || peer.addresses.is_empty() {
+        peer.next_attempt = None;
+        return;
+    }
+    let lately = peer.asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASKED_LATELY);
+    let cap = if lately { limits.backoff_cap } else { limits.backoff_cap_unasked };
+    peer.next_attempt = Some(now + with_jitter(wait_after(peer.failures, limits.backoff_base, cap)));
+}
+
+/// The connection for new streams: one that is not being replaced, else the newest.
+fn preferred<C>(connections: &[Connection<C>]) -> Option<&Connection<C>> {
+    connections.iter().rev().find(|connection| !connection.retire.is_cancelled()).or(connections.last())
+}
