@@ -1,0 +1,272 @@
+//! A vat without a guest: what a command line needs to call an object and hear the answer.
+//!
+//! A [`ClientSession`] is one vat's side of one stream pair. It makes messages, keeps them until they are acknowledged, and reads
+//! settlements; any number of calls may be open. It exports nothing, so the other side cannot call it. Signing heads and
+//! carrying slices is its owner's work.
+
+use super::peer::{PairId, Party};
+use super::{InStream, MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES, OutStream, StreamHead};
+use crate::abi::{CapData, Method, Value};
+use crate::ids::{Hash, VatId};
+use crate::machine::Deliver;
+use crate::wire::{self, MAX_MESSAGE_BYTES, Op, RefKind, Side, WireError, WireRef, WireResolution};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Something of the other vat, as this client names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClientRef {
+    /// An object by the name its home gave it; 0 is the root.
+    Object(u64),
+    /// The result of a call that this client made: a target before it has settled.
+    Result(u64),
+    /// A promise that came in an answer.
+    Promise(u64),
+}
+
+impl ClientRef {
+    fn pair(self) -> Option<PairId> {
+        match self {
+            ClientRef::Object(_) => None,
+            ClientRef::Result(id) => Some(PairId { by: Party::Us, id }),
+            ClientRef::Promise(id) => Some(PairId { by: Party::Them, id }),
+        }
+    }
+
+    fn outbound(self) -> WireRef {
+        match self {
+            ClientRef::Object(id) => WireRef::object(Side::Receiver, id),
+            ClientRef::Result(id) => WireRef::promise(Side::Sender, id),
+            ClientRef::Promise(id) => WireRef::promise(Side::Receiver, id),
+        }
+    }
+}
+
+/// A promise has settled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completion {
+    /// [`ClientRef::Result`] for an answer, [`ClientRef::Promise`] for a promise that came in one.
+    pub promise: ClientRef,
+    /// Whether it was fulfilled; otherwise `value` is the reason.
+    pub fulfilled: bool,
+    /// [`Value::Slot`]s in it index `slots`.
+    pub value: Value,
+    pub slots: Vec<ClientRef>,
+}
+
+/// Why a message was not made or not believed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ClientError {
+    #[error("{0} messages are not acknowledged yet, and no more are kept")]
+    Full(u64),
+    #[error("{0} calls are open, and no more are kept")]
+    TooManyCalls(usize),
+    #[error("the promise {0:?} is not open: it has settled, or never was")]
+    NotOpen(ClientRef),
+    #[error("the message cannot be sent: {0}")]
+    Message(WireError),
+    #[error("a message of {0} bytes is longer than the {MAX_MESSAGE_BYTES} that are allowed")]
+    TooLong(usize),
+    #[error("messages from {begin} do not follow message {received}")]
+    Gap { begin: u64, received: u64 },
+    #[error("the other vat broke the protocol: {0}")]
+    Broken(String),
+}
+
+/// One client's session with one vat.
+#[derive(Debug)]
+pub struct ClientSession {
+    vat: VatId,
+    target: VatId,
+    out: OutStream,
+    inbound: InStream,
+    next_result: u64,
+    next_promise: u64,
+    open: BTreeSet<PairId>,
+}
+
+impl ClientSession {
+    /// A session in which nothing has been said. `vat` must never have spoken with `target` before.
+    pub fn new(vat: VatId, target: VatId) -> ClientSession {
+        ClientSession {
+            vat,
+            target,
+            out: OutStream::new(&vat, &target),
+            inbound: InStream::new(&target, &vat),
+            next_result: 1,
+            next_promise: 1,
+            open: BTreeSet::new(),
+        }
+    }
+
+    pub fn vat(&self) -> VatId {
+        self.vat
+    }
+
+    pub fn target(&self) -> VatId {
+        self.target
+    }
+
+    /// Uses a bearer reference; `signature` is over [`wire::redeem_payload`]`(target, vat, object)`.
+    pub fn redeem(&mut self, object: u64, bearer: [u8; 32], signature: [u8; 64]) -> Result<u64, ClientError> {
+        self.check_room()?;
+        self.push(&Op::Redeem { object, bearer, signature: signature.to_vec() })
+    }
+
+    /// Calls `target`; `args` is an array whose slots index `slots`. Gives the number of the result.
+    pub fn call(
+        &mut self,
+        target: ClientRef,
+        method: Method,
+        args: &Value,
+        slots: &[ClientRef],
+    ) -> Result<u64, ClientError> {
+        if self.open.len() >= MAX_PROMISES {
+            return Err(ClientError::TooManyCalls(self.open.len()));
+        }
+        let id = self.next_result;
+        self.send(target, method, args, slots, Some(id))?;
+        self.next_result += 1;
+        self.open.insert(PairId { by: Party::Us, id });
+        Ok(id)
+    }
+
+    /// Calls `target` and does not ask for an answer.
+    pub fn send_only(
+        &mut self,
+        target: ClientRef,
+        method: Method,
+        args: &Value,
+        slots: &[ClientRef],
+    ) -> Result<(), ClientError> {
+        self.send(target, method, args, slots, None)
+    }
+
+    fn send(
+        &mut self,
+        target: ClientRef,
+        method: Method,
+        args: &Value,
+        slots: &[ClientRef],
+        result: Option<u64>,
+    ) -> Result<(), ClientError> {
+        self.check_room()?;
+        for reference in slots.iter().chain([&target]) {
+            if reference.pair().is_some_and(|pair| !self.open.contains(&pair)) {
+                return Err(ClientError::NotOpen(*reference));
+            }
+        }
+        let args = CapData::new(args, slots.iter().map(|slot| slot.outbound()).collect());
+        wire::check_send(&method, &args).map_err(ClientError::Message)?;
+        self.push(&Op::Send { target: target.outbound(), method, args, result })?;
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), ClientError> {
+        let (messages, bytes) = self.out.unacked();
+        if messages >= MAX_UNACKED_MESSAGES || bytes >= MAX_UNACKED_BYTES {
+            return Err(ClientError::Full(messages));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, op: &Op) -> Result<u64, ClientError> {
+        let message: Arc<[u8]> = op.encode().into();
+        if message.len() > MAX_MESSAGE_BYTES {
+            return Err(ClientError::TooLong(message.len()));
+        }
+        Ok(self.out.push(message))
+    }
+
+    /// What this client says now about its stream.
+    pub fn head(&self) -> StreamHead {
+        StreamHead { peer: self.target, end: self.out.end(), hash: self.out.hash(), ack: self.inbound.received() }
+    }
+
+    /// The messages that are not acknowledged, with their numbers.
+    pub fn unacked(&self) -> impl Iterator<Item = (u64, &Arc<[u8]>)> {
+        self.out.messages()
+    }
+
+    /// What is expected next: the number, and the chained hash of all before it.
+    pub fn next_inbound(&self) -> (u64, Hash) {
+        (self.inbound.received() + 1, self.inbound.hash())
+    }
+
+    /// How many promises are open.
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Takes in messages whose evidence was checked, and gives what has settled. What was taken in before is skipped. After
+    /// [`ClientError::Broken`] the session is of no use any more.
+    pub fn receive(&mut self, deliver: &Deliver) -> Result<Vec<Completion>, ClientError> {
+        let received = self.inbound.received();
+        let mut completions = Vec::new();
+        if !deliver.messages.is_empty() {
+            if deliver.from != self.target || deliver.begin == 0 || deliver.begin > received + 1 {
+                return Err(ClientError::Gap { begin: deliver.begin, received });
+            }
+            let known = usize::try_from(received + 1 - deliver.begin).unwrap_or(usize::MAX);
+            for message in deliver.messages.iter().skip(known) {
+                let completion = self.take(message)?;
+                self.inbound.advance(message);
+                completions.extend(completion);
+            }
+        }
+        if deliver.ack > self.out.end() {
+            return Err(ClientError::Broken("it acknowledges what was never sent".to_owned()));
+        }
+        self.out.acknowledge(deliver.ack);
+        Ok(completions)
+    }
+
+    fn take(&mut self, message: &[u8]) -> Result<Option<Completion>, ClientError> {
+        match Op::decode(message).map_err(|error| ClientError::Broken(error.to_string()))? {
+            // Nothing here can be redeemed.
+            Op::Redeem { .. } => Ok(None),
+            Op::Send { .. } => Err(ClientError::Broken("it calls an object of a client, which has none".to_owned())),
+            Op::Settle { promise, resolution } => self.settle(promise, resolution).map(Some),
+        }
+    }
+
+    fn settle(&mut self, promise: WireRef, resolution: WireResolution) -> Result<Completion, ClientError> {
+        let pair = PairId::inbound(promise.allocator, promise.id);
+        if !self.open.contains(&pair) {
+            return Err(ClientError::Broken(format!("it settles promise {}, which is not open", promise.id)));
+        }
+        let fulfilled = matches!(resolution, WireResolution::Fulfilled(_));
+        let (WireResolution::Fulfilled(data) | WireResolution::Rejected(data)) = resolution;
+        let slots = data.slots.iter().map(|slot| self.import(*slot)).collect::<Result<_, _>>()?;
+        let value = data.value().map_err(|_| ClientError::Broken("a body that is not a value".to_owned()))?;
+        self.open.remove(&pair);
+        Ok(Completion { promise: client_promise(pair), fulfilled, value, slots })
+    }
+
+    fn import(&mut self, reference: WireRef) -> Result<ClientRef, ClientError> {
+        let pair = PairId::inbound(reference.allocator, reference.id);
+        match (reference.kind, reference.allocator) {
+            (RefKind::Object, Side::Sender) => Ok(ClientRef::Object(reference.id)),
+            (RefKind::Object, Side::Receiver) => {
+                Err(ClientError::Broken("it names an object of a client, which has none".to_owned()))
+            }
+            (RefKind::Promise, _) if self.open.contains(&pair) => Ok(client_promise(pair)),
+            (RefKind::Promise, Side::Sender) if reference.id >= self.next_promise && reference.id < u64::MAX => {
+                self.next_promise = reference.id + 1;
+                self.open.insert(pair);
+                Ok(client_promise(pair))
+            }
+            (RefKind::Promise, _) => {
+                Err(ClientError::Broken(format!("it names promise {} after its end", reference.id)))
+            }
+        }
+    }
+}
+
+fn client_promise(pair: PairId) -> ClientRef {
+    match pair.by {
+        Party::Us => ClientRef::Result(pair.id),
+        Party::Them => ClientRef::Promise(pair.id),
+    }
+}

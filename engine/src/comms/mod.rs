@@ -1,0 +1,171 @@
+//! Who holds what: streams, c-lists and promises of one vat towards all others.
+//!
+//! A peer's authority is an entry in a table here, never a secret. Per peer there are the objects that it may use
+//! (`exports`), the objects of it that this vat holds (`imports`), and the promises that both know, by who gave the id.
+//!
+//! Invariants: ids come from counters and are not reused; a promise that both know (a [`peer::Pair`]) is settled by exactly one of
+//! the two, once; a pair that this vat settled is kept until the peer's acknowledgement covers the settlement, since messages sent
+//! before then may name it; every message in a stream decodes, and names only what its receiver holds. What a peer may make
+//! this vat keep is bounded. A peer that breaks the protocol loses its own stream and nothing else.
+//!
+//! Nothing here runs a guest: [`inbound`] turns messages into deliveries, [`outbound`] turns a guest's outputs into messages,
+//! and `machine` stands between.
+
+pub mod client;
+mod inbound;
+mod outbound;
+pub mod peer;
+mod promises;
+pub mod stream;
+
+pub use inbound::{Broken, Inbound};
+pub use stream::{InStream, OutStream, Slice, SliceError, StreamHead};
+
+use crate::abi::Slot;
+use crate::ids::VatId;
+use peer::Peer;
+use promises::Promise;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Most unacknowledged messages to one peer; a send beyond is refused. Settlements are not counted: each was asked for.
+pub const MAX_UNACKED_MESSAGES: u64 = 16_384;
+/// Most unacknowledged bytes to one peer; a send beyond is refused, a settlement beyond becomes a short rejection.
+pub const MAX_UNACKED_BYTES: u64 = 64 << 20;
+/// Most promises of one pair of vats whose id this vat gave. A peer is believed up to twice that: it may have learned of
+/// settlements whose acknowledgement is still under way.
+pub const MAX_PROMISES: usize = 65_536;
+/// Most objects that this vat exports to one peer, and imports from one.
+pub const MAX_OBJECTS: usize = 262_144;
+/// Most vats that this one ever spoke with. None can be forgotten: its stream's numbers are what stops a replay.
+pub const MAX_PEERS: usize = 65_536;
+/// Most bearer keys that may redeem the root.
+pub const MAX_BEARERS: usize = 1_024;
+
+/// What one block changed, for its effects.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Peers whose head is new.
+    pub touched: BTreeSet<VatId>,
+    pub queued: Vec<(VatId, u64, Arc<[u8]>)>,
+    pub pruned: BTreeMap<VatId, u64>,
+}
+
+/// The tables. All of it is in the state root, but for `changes`, which is empty between blocks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Comms {
+    vat: VatId,
+    peers: BTreeMap<VatId, Peer>,
+    /// Every unretired promise that the guest and a peer may both speak of, by the guest's name for it.
+    promises: BTreeMap<Slot, Promise>,
+    /// `HostObject` id → home and the home's id.
+    host_objects: BTreeMap<u64, (VatId, u64)>,
+    next_host_object: u64,
+    next_host_promise: u64,
+    /// Public keys that may redeem the root.
+    bearers: BTreeSet<[u8; 32]>,
+    /// Promises that the machine has rejected and the guest has yet to hear of.
+    pending: VecDeque<Slot>,
+    exited: bool,
+    #[serde(skip)]
+    changes: Changes,
+}
+
+impl Comms {
+    pub fn new(vat: VatId) -> Comms {
+        Comms {
+            vat,
+            peers: BTreeMap::new(),
+            promises: BTreeMap::new(),
+            host_objects: BTreeMap::new(),
+            next_host_object: 1,
+            next_host_promise: 1,
+            bearers: BTreeSet::new(),
+            pending: VecDeque::new(),
+            exited: false,
+            changes: Changes::default(),
+        }
+    }
+
+    pub fn peer(&self, vat: &VatId) -> Option<&Peer> {
+        self.peers.get(vat)
+    }
+
+    pub fn peers(&self) -> impl Iterator<Item = (&VatId, &Peer)> {
+        self.peers.iter()
+    }
+
+    /// How many promises are open or not yet retired.
+    pub fn promise_count(&self) -> usize {
+        self.promises.len()
+    }
+
+    /// How many rejections the guest has yet to hear of.
+    pub fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Why `vat` cannot become a peer; `None` if it is one or can.
+    pub fn refuses_peer(&self, vat: &VatId) -> Option<&'static str> {
+        if *vat == self.vat {
+            Some("a vat has no stream to itself")
+        } else if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(vat) {
+            Some("this vat knows as many vats as it can")
+        } else {
+            None
+        }
+    }
+
+    /// The peer's tables, made if this is the first that is heard of it. [`Comms::refuses_peer`] was asked before.
+    fn peer_mut(&mut self, vat: &VatId) -> &mut Peer {
+        let own = self.vat;
+        self.peers.entry(*vat).or_insert_with(|| Peer::new(&own, vat))
+    }
+
+    /// Lets `to` use the root.
+    pub fn grant(&mut self, to: &VatId) -> Result<(), &'static str> {
+        match self.refuses_peer(to) {
+            Some(refusal) => Err(refusal),
+            None => {
+                self.peer_mut(to).granted = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets whoever holds the private half of `key` grant itself the root.
+    pub fn add_bearer(&mut self, key: [u8; 32]) {
+        self.bearers.insert(key);
+    }
+
+    /// A slot for an object of another vat by the name that vat gave it.
+    pub fn reference(&mut self, vat: &VatId, object: u64) -> Result<Slot, &'static str> {
+        if let Some(refusal) = self.refuses_peer(vat) {
+            return Err(refusal);
+        }
+        Ok(self.import_object(vat, object))
+    }
+
+    /// What has changed since this was last asked. With `rehead`, every stream that waits for an acknowledgement counts.
+    pub fn take_changes(&mut self, rehead: bool) -> (Vec<StreamHead>, Changes) {
+        let mut changes = std::mem::take(&mut self.changes);
+        if rehead {
+            let waiting = self.peers.iter().filter(|(_, peer)| peer.out.unacked().0 > 0);
+            changes.touched.extend(waiting.map(|(vat, _)| *vat));
+        }
+        let heads = changes.touched.iter().filter_map(|vat| self.head(vat)).collect();
+        (heads, changes)
+    }
+
+    /// Whether all changes were taken.
+    pub fn is_settled(&self) -> bool {
+        self.changes.touched.is_empty() && self.changes.queued.is_empty() && self.changes.pruned.is_empty()
+    }
+
+    /// What this vat says now about its stream to `vat`.
+    pub fn head(&self, vat: &VatId) -> Option<StreamHead> {
+        let peer = self.peers.get(vat)?;
+        Some(StreamHead { peer: *vat, end: peer.out.end(), hash: peer.out.hash(), ack: peer.inbound.received() })
+    }
+}

@@ -1,0 +1,223 @@
+//! One direction of what two vats say to each other: numbered messages under a chained hash.
+//!
+//! Messages are numbered from 1. `h(0) = H("quorate/stream/1" || sender || receiver)` and
+//! `h(n) = H("quorate/message/1" || h(n-1) || H(message n))`: one hash stands for all that was ever said.
+//!
+//! Invariants: `end` only grows; what is kept is exactly the messages after the last acknowledged one; a receiver's
+//! `received` grows by one with each message it took in.
+//!
+//! Nothing here knows what a message means, or what a certificate is: whoever uses [`Slice::verify`] has checked the head.
+
+use crate::ids::{Hash, VatId};
+use crate::wire::codec::SharedBytes;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use thiserror::Error;
+
+const HEAD_VERSION: u8 = 1;
+/// Length of [`StreamHead::encode`].
+pub const HEAD_BYTES: usize = 1 + 32 + 8 + 32 + 8;
+
+/// The hash of the empty stream.
+pub fn start_hash(sender: &VatId, receiver: &VatId) -> Hash {
+    Hash::of(&[b"quorate/stream/1", &sender.0, &receiver.0])
+}
+
+/// What stands for a message that is not there, in the tail of a [`Slice`].
+pub fn message_digest(message: &[u8]) -> Hash {
+    Hash::of(&[message])
+}
+
+/// The hash of the stream with one more message.
+pub fn next_hash(previous: &Hash, message_digest: &Hash) -> Hash {
+    Hash::of(&[b"quorate/message/1", &previous.0, &message_digest.0])
+}
+
+/// What a vat says about its stream to one peer: a leaf of its outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamHead {
+    pub peer: VatId,
+    /// Number of the last message sent; 0 if there is none yet.
+    pub end: u64,
+    /// The chained hash after message `end`.
+    pub hash: Hash,
+    /// Number of the last message of the peer that was taken in.
+    pub ack: u64,
+}
+
+impl StreamHead {
+    /// The canonical bytes: version, peer, end, hash, ack; numbers big-endian.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD_BYTES);
+        bytes.push(HEAD_VERSION);
+        bytes.extend_from_slice(&self.peer.0);
+        bytes.extend_from_slice(&self.end.to_be_bytes());
+        bytes.extend_from_slice(&self.hash.0);
+        bytes.extend_from_slice(&self.ack.to_be_bytes());
+        bytes
+    }
+
+    /// Reads what [`StreamHead::encode`] made.
+    pub fn decode(bytes: &[u8]) -> Option<StreamHead> {
+        let rest = bytes.strip_prefix(&[HEAD_VERSION])?;
+        let (peer, rest) = rest.split_first_chunk::<32>()?;
+        let (end, rest) = rest.split_first_chunk::<8>()?;
+        let (hash, rest) = rest.split_first_chunk::<32>()?;
+        let (ack, rest) = rest.split_first_chunk::<8>()?;
+        rest.is_empty().then_some(StreamHead {
+            peer: VatId(*peer),
+            end: u64::from_be_bytes(*end),
+            hash: Hash(*hash),
+            ack: u64::from_be_bytes(*ack),
+        })
+    }
+}
+
+/// The sending side of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutStream {
+    /// Number of the last acknowledged message.
+    acked: u64,
+    /// Those after it.
+    messages: VecDeque<SharedBytes>,
+    hash: Hash,
+    bytes: u64,
+}
+
+impl OutStream {
+    pub fn new(sender: &VatId, receiver: &VatId) -> OutStream {
+        OutStream { acked: 0, messages: VecDeque::new(), hash: start_hash(sender, receiver), bytes: 0 }
+    }
+
+    /// Number of the last message.
+    pub fn end(&self) -> u64 {
+        self.acked + self.messages.len() as u64
+    }
+
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    pub fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// How many messages are kept, and how many bytes they take.
+    pub fn unacked(&self) -> (u64, u64) {
+        (self.messages.len() as u64, self.bytes)
+    }
+
+    /// Appends a message and tells its number.
+    pub fn push(&mut self, message: Arc<[u8]>) -> u64 {
+        self.hash = next_hash(&self.hash, &message_digest(&message));
+        self.bytes += message.len() as u64;
+        self.messages.push_back(SharedBytes(message));
+        self.end()
+    }
+
+    /// Drops what the peer has; whether that was anything. An acknowledgement of what was never sent must be caught before.
+    pub fn acknowledge(&mut self, through: u64) -> bool {
+        let before = self.acked;
+        while self.acked < through
+            && let Some(message) = self.messages.pop_front()
+        {
+            self.acked += 1;
+            self.bytes -= message.0.len() as u64;
+        }
+        self.acked > before
+    }
+
+    /// The kept messages with their numbers, in order.
+    pub fn messages(&self) -> impl Iterator<Item = (u64, &Arc<[u8]>)> {
+        self.messages.iter().enumerate().map(|(index, message)| (self.acked + 1 + index as u64, &message.0))
+    }
+}
+
+/// The receiving side of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InStream {
+    received: u64,
+    hash: Hash,
+    broken: Option<String>,
+}
+
+impl InStream {
+    pub fn new(sender: &VatId, receiver: &VatId) -> InStream {
+        InStream { received: 0, hash: start_hash(sender, receiver), broken: None }
+    }
+
+    /// Number of the last message that was taken in.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The chained hash after message [`InStream::received`].
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// Why nothing more is taken in from this peer.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// Takes in the next message.
+    pub fn advance(&mut self, message: &[u8]) {
+        self.hash = next_hash(&self.hash, &message_digest(message));
+        self.received += 1;
+    }
+
+    pub fn mark_broken(&mut self, reason: String) {
+        self.broken.get_or_insert(reason);
+    }
+}
+
+/// A run of messages of a stream, and digests for the rest up to a head. Whether the head was said is for certificates to tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice<'a, M> {
+    /// Number of the first message.
+    pub begin: u64,
+    pub messages: &'a [M],
+    /// [`message_digest`]s of the messages after those, up to the head.
+    pub tail: &'a [Hash],
+    pub head: &'a StreamHead,
+}
+
+/// Why a slice is not what its head speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SliceError {
+    #[error("the head ends at message {end}, but {received} are here already")]
+    Stale { end: u64, received: u64 },
+    #[error("the slice begins at message {begin}, but the next one is {next}")]
+    Gap { begin: u64, next: u64 },
+    #[error("the messages and digests do not end where the head does")]
+    Length,
+    #[error("the messages are not those that the head speaks of")]
+    Hash,
+}
+
+impl<M: AsRef<[u8]>> Slice<'_, M> {
+    /// Checks the slice against its head, given what the receiver has: the number of the last message it took in and
+    /// the chained hash there. Messages that it has already are not looked at; the machine skips them.
+    pub fn verify(&self, received: u64, hash: &Hash) -> Result<(), SliceError> {
+        let next = received.checked_add(1).ok_or(SliceError::Length)?;
+        if self.begin > next {
+            return Err(SliceError::Gap { begin: self.begin, next });
+        }
+        if self.head.end < received {
+            return Err(SliceError::Stale { end: self.head.end, received });
+        }
+        let count = (self.messages.len() + self.tail.len()) as u64;
+        if self.begin.checked_add(count) != self.head.end.checked_add(1) || self.begin == 0 {
+            return Err(SliceError::Length);
+        }
+        let known = usize::try_from(next - self.begin).map_err(|_| SliceError::Length)?;
+        let digests = self.messages.iter().map(|message| message_digest(message.as_ref()));
+        let mut reached = *hash;
+        for digest in digests.chain(self.tail.iter().copied()).skip(known) {
+            reached = next_hash(&reached, &digest);
+        }
+        if reached == self.head.hash { Ok(()) } else { Err(SliceError::Hash) }
+    }
+}

@@ -1,0 +1,102 @@
+//! The whole of a machine as bytes, and back.
+//!
+//! `root = H("quorate/machine/1" || root of the guest || H(tables))`, where the tables are everything beside the guest. The
+//! manifest holds the tables and names the guest's chunks; the root is recomputed from it, never read out of it.
+
+use super::{Guest, GuestCheckpoint, GuestManifest, Machine, Status};
+use crate::comms::Comms;
+use crate::error::EngineError;
+use crate::ids::{Hash, VatId};
+use crate::wire::codec;
+use serde::{Deserialize, Serialize};
+
+const MANIFEST_VERSION: u8 = 1;
+const TABLES_VERSION: u8 = 1;
+/// Longest manifest, in bytes. It holds unacknowledged messages.
+const MAX_MANIFEST_BYTES: usize = 1 << 30;
+
+#[derive(Clone, Debug)]
+pub struct MachineCheckpoint {
+    /// Commits to guest and tables.
+    pub root: Hash,
+    pub manifest: Vec<u8>,
+    /// Chunks that no earlier checkpoint of this machine had.
+    pub new_chunks: Vec<(Hash, Vec<u8>)>,
+}
+
+/// What a manifest speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestInfo {
+    pub root: Hash,
+    /// What must be at hand for a restore.
+    pub chunks: Vec<Hash>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Manifest<M> {
+    guest: M,
+    #[serde(with = "codec::bytes")]
+    tables: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Tables {
+    vat: VatId,
+    comms: Comms,
+    status: Status,
+}
+
+#[derive(Serialize)]
+struct TablesRef<'a> {
+    vat: &'a VatId,
+    comms: &'a Comms,
+    status: &'a Status,
+}
+
+impl<M: GuestManifest> Manifest<M> {
+    fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
+        codec::decode::<Self, MAX_MANIFEST_BYTES>(MANIFEST_VERSION, bytes)
+            .map_err(|error| EngineError::Checkpoint(format!("its manifest is {error}")))
+    }
+
+    fn root(&self) -> Hash {
+        let tables = Hash::of(&[&self.tables]);
+        Hash::of(&[b"quorate/machine/1", &self.guest.root().0, &tables.0])
+    }
+}
+
+impl<G: Guest> Machine<G> {
+    /// Between blocks only: effects that were not taken would be lost.
+    pub fn checkpoint(&mut self) -> Result<MachineCheckpoint, EngineError> {
+        assert!(self.comms.is_settled(), "a checkpoint is taken after end_block");
+        let GuestCheckpoint { manifest, new_chunks } = self.guest.checkpoint()?;
+        let tables = TablesRef { vat: &self.vat, comms: &self.comms, status: &self.status };
+        let manifest = Manifest { guest: manifest, tables: codec::encode(TABLES_VERSION, &tables) };
+        let (root, manifest) = (manifest.root(), codec::encode(MANIFEST_VERSION, &manifest));
+        Ok(MachineCheckpoint { root, manifest, new_chunks })
+    }
+
+    /// What a manifest commits to and needs. Its bytes may be anything.
+    pub fn describe(manifest: &[u8]) -> Result<ManifestInfo, EngineError> {
+        let manifest = Manifest::<G::Manifest>::decode(manifest)?;
+        Ok(ManifestInfo { root: manifest.root(), chunks: manifest.guest.chunks() })
+    }
+
+    /// A machine as it was at a checkpoint, over the guest that `make` restores. The caller has checked the root.
+    pub fn restore_with(
+        vat: VatId,
+        manifest: &[u8],
+        make: impl FnOnce(&G::Manifest) -> Result<G, EngineError>,
+    ) -> Result<Machine<G>, EngineError> {
+        let manifest = Manifest::<G::Manifest>::decode(manifest)?;
+        let tables = codec::decode::<Tables, MAX_MANIFEST_BYTES>(TABLES_VERSION, &manifest.tables)
+            .map_err(|error| EngineError::Checkpoint(format!("its tables are {error}")))?;
+        if tables.vat != vat {
+            return Err(EngineError::Checkpoint(format!("it is of vat {}, not of {vat}", tables.vat)));
+        }
+        let mut machine = Machine::new(vat, make(&manifest.guest)?);
+        machine.comms = tables.comms;
+        machine.status = tables.status;
+        Ok(machine)
+    }
+}

@@ -1,0 +1,106 @@
+//! What a vat can be told by its log, and what each command comes to.
+//!
+//! The encodings go into logs: they are versioned, bounded, and have golden files.
+
+use crate::abi::{Bundle, Value};
+use crate::ids::VatId;
+use crate::wire::codec::{self, CodecError};
+use serde::{Deserialize, Serialize};
+
+const COMMAND_VERSION: u8 = 1;
+/// Longest command, in bytes: a bundle with its arguments is the largest there is.
+pub const MAX_COMMAND_BYTES: usize = 64 << 20;
+
+/// One thing ordered by the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Gives the vat its code. Once.
+    Install(Install),
+    /// Messages of another vat, with the evidence already checked.
+    Deliver(Deliver),
+    /// Lets another vat use the root.
+    Grant { to: VatId },
+    /// Time passes.
+    Tick { now_ms: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Install {
+    pub bundle: Bundle,
+    /// Properties of the record that the bundle's default export is called with.
+    pub argv: Vec<(String, ArgValue)>,
+    /// Names of further properties of it that are functions of the host.
+    pub endowments: Vec<String>,
+    /// Vats that may use the root.
+    pub grants: Vec<VatId>,
+    /// Public keys that may redeem the root.
+    pub bearers: Vec<[u8; 32]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ArgValue {
+    /// Data without capabilities.
+    Data(Value),
+    /// An object of another vat by the name that vat gave it; 0 is the root. `redeem` is a bearer key and its signature over
+    /// [`crate::wire::redeem_payload`], which is said to that vat first.
+    Reference { vat: VatId, object: u64, redeem: Option<([u8; 32], Vec<u8>)> },
+}
+
+/// A run of messages and what its sender has of the opposite stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deliver {
+    pub from: VatId,
+    /// Number of the first message; they are numbered from 1.
+    pub begin: u64,
+    #[serde(with = "codec::byte_lists")]
+    pub messages: Vec<Vec<u8>>,
+    /// Number of the last message of the head that `ack` was said in, also if not all up to there are in `messages`.
+    pub end: u64,
+    pub ack: u64,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CommandResult {
+    Installed,
+    /// The code did not start; nothing has changed, another install may follow.
+    InstallFailed {
+        message: String,
+    },
+    /// All messages up to `next` (exclusive) are in.
+    Delivered {
+        next: u64,
+    },
+    /// The messages begin after the next one, which is `next`. Nothing was taken in.
+    Gap {
+        next: u64,
+    },
+    /// No code is installed yet. Nothing was taken in; send again later.
+    NotReady,
+    Granted,
+    Ticked,
+    /// Not possible, and not later either.
+    Refused {
+        message: String,
+    },
+}
+
+impl Command {
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(COMMAND_VERSION, self)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Command, CodecError> {
+        codec::decode::<Command, MAX_COMMAND_BYTES>(COMMAND_VERSION, bytes)
+    }
+}
+
+impl CommandResult {
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(COMMAND_VERSION, self)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<CommandResult, CodecError> {
+        codec::decode::<CommandResult, MAX_COMMAND_BYTES>(COMMAND_VERSION, bytes)
+    }
+}

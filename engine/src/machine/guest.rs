@@ -1,0 +1,41 @@
+//! What the machine asks of the thing that runs a vat's code.
+
+use super::crank::Crank;
+use crate::abi::Delivery;
+use crate::error::EngineError;
+use crate::ids::Hash;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// One vat's code and data.
+///
+/// What the machine relies on: equal deliveries from equal states give equal cranks and equal states; a delivery that is not
+/// `Done` leaves the state as it was; a promise that has settled goes on answering calls and being named in deliveries for
+/// a while, but the guest does not name it in outputs; a promise that it never heard of may be named to it at any time.
+pub trait Guest: Send {
+    type Manifest: GuestManifest;
+
+    /// Runs one delivery. An error is a fault of the host.
+    fn deliver(&mut self, delivery: &Delivery) -> Result<Crank, EngineError>;
+
+    /// The state as of now, for a restore elsewhere.
+    fn checkpoint(&mut self) -> Result<GuestCheckpoint<Self::Manifest>, EngineError>;
+
+    fn memory_bytes(&self) -> u64;
+}
+
+/// What stands for a guest's state in a manifest.
+pub trait GuestManifest: Serialize + DeserializeOwned {
+    /// Commits to the whole state.
+    fn root(&self) -> Hash;
+
+    /// What must be fetched to restore it.
+    fn chunks(&self) -> Vec<Hash>;
+}
+
+#[derive(Clone, Debug)]
+pub struct GuestCheckpoint<M> {
+    pub manifest: M,
+    /// Chunks that no earlier checkpoint of this guest had.
+    pub new_chunks: Vec<(Hash, Vec<u8>)>,
+}

@@ -1,0 +1,237 @@
+//! A vat as its log sees it: commands in, effects out.
+//!
+//! Pure: no clock, disk, network or randomness. Equal commands on equal machines give equal results, heads and state roots.
+//!
+//! Invariants: a message is taken in once and in order; what a crank said takes effect only if the crank is done; what a
+//! message brought into the tables stays there even if its crank was rolled back, since the stream has moved on; the work that
+//! one command can cause beyond its own deliveries is bounded by [`MAX_FOLLOW_UPS`]. A guest or peer cannot make [`Machine::apply`] fail:
+//! an error there is a fault of this host, and the replica must stop.
+//!
+//! It does not check evidence (its caller has), and it sends nothing: [`BlockOutput`] says what is to be sent.
+
+mod checkpoint;
+pub mod command;
+pub mod crank;
+pub mod guest;
+mod install;
+mod run;
+
+pub use checkpoint::{MachineCheckpoint, ManifestInfo};
+pub use command::{ArgValue, Command, CommandResult, Deliver, Install};
+pub use crank::{Crank, CrankOutcome, LimitKind, LogLevel, LogLine};
+pub use guest::{Guest, GuestCheckpoint, GuestManifest};
+
+use crate::abi::{CapData, Slot};
+use crate::comms::{Comms, StreamHead};
+use crate::error::EngineError;
+use crate::ids::{Hash, VatId};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Most cranks per command that tell the guest of refused sends. A guest that answers each with another refused send goes on
+/// with the next command.
+pub const MAX_FOLLOW_UPS: usize = 64;
+/// Most rejections told to a guest in one crank.
+const FOLLOW_UP_BATCH: usize = 256;
+
+/// What the guest said when it exited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    pub value: CapData<Slot>,
+}
+
+/// What a crank was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrankKind {
+    Start,
+    Call,
+    Settle,
+    /// The machine's own rejections, of sends that it refused.
+    Refusals,
+}
+
+impl CrankKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CrankKind::Start => "start",
+            CrankKind::Call => "call",
+            CrankKind::Settle => "settle",
+            CrankKind::Refusals => "refusals",
+        }
+    }
+}
+
+/// One crank of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrankReport {
+    pub what: CrankKind,
+    /// The vat whose message it was.
+    pub from: Option<VatId>,
+    pub fuel: u64,
+    pub rolled_back: Option<LimitKind>,
+}
+
+/// What a block said and did, for effects after the commit.
+#[derive(Debug, Default)]
+pub struct BlockOutput {
+    /// The streams that this block changed, sorted by peer.
+    pub heads: Vec<StreamHead>,
+    /// New messages with their numbers, in the order in which they were said.
+    pub queued: Vec<(VatId, u64, Arc<[u8]>)>,
+    /// Peers that have acknowledged more, and through which number.
+    pub pruned: Vec<(VatId, u64)>,
+    pub cranks: Vec<CrankReport>,
+    pub logs: Vec<LogLine>,
+    /// The guest exited in this block.
+    pub exit: Option<Exit>,
+}
+
+/// All that is said to one peer and not acknowledged.
+#[derive(Clone, Debug)]
+pub struct OutboxStream {
+    pub head: StreamHead,
+    pub messages: Vec<(u64, Arc<[u8]>)>,
+}
+
+/// Where the stream with one peer stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerSummary {
+    pub vat: VatId,
+    pub sent: u64,
+    pub unacked: u64,
+    pub unacked_bytes: u64,
+    pub received: u64,
+    pub granted: bool,
+    /// Why nothing more is taken from this peer.
+    pub broken: Option<String>,
+}
+
+/// Counts for a status page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    pub installed: bool,
+    pub exit: Option<Exit>,
+    pub deliveries: u64,
+    pub rolled_back: u64,
+    pub now_ms: u64,
+    pub heap_bytes: u64,
+    pub promises: u64,
+    /// Refused sends that the guest has yet to hear of.
+    pub pending_refusals: u64,
+    pub peers: Vec<PeerSummary>,
+}
+
+/// What is replicated beside tables and heap.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Status {
+    installed: bool,
+    exit: Option<Exit>,
+    deliveries: u64,
+    rolled_back: u64,
+    now_ms: u64,
+}
+
+/// One replica's copy of a vat.
+#[derive(Debug)]
+pub struct Machine<G> {
+    vat: VatId,
+    guest: G,
+    comms: Comms,
+    status: Status,
+    /// What this block has done so far.
+    block: BlockOutput,
+    /// How many follow-up cranks the current command has left.
+    follow_ups_left: usize,
+}
+
+impl<G: Guest> Machine<G> {
+    /// A vat without code, over a guest that nothing was delivered to.
+    pub fn new(vat: VatId, guest: G) -> Machine<G> {
+        Machine {
+            vat,
+            guest,
+            comms: Comms::new(vat),
+            status: Status::default(),
+            block: BlockOutput::default(),
+            follow_ups_left: 0,
+        }
+    }
+
+    pub fn vat(&self) -> VatId {
+        self.vat
+    }
+
+    /// Applies one command. An error is a fault of this host: the replica must stop.
+    pub fn apply(&mut self, command: Command) -> Result<CommandResult, EngineError> {
+        self.follow_ups_left = MAX_FOLLOW_UPS;
+        self.run_follow_ups()?;
+        let result = match command {
+            Command::Install(install) => self.install(install)?,
+            Command::Deliver(deliver) => self.deliver(deliver)?,
+            Command::Grant { to } => match self.comms.grant(&to) {
+                Ok(()) => CommandResult::Granted,
+                Err(refusal) => CommandResult::Refused { message: refusal.to_owned() },
+            },
+            Command::Tick { now_ms } => {
+                self.status.now_ms = self.status.now_ms.max(now_ms);
+                CommandResult::Ticked
+            }
+        };
+        self.run_follow_ups()?;
+        Ok(result)
+    }
+
+    /// Ends a block: what it changed, once. With `rehead`, every stream that waits for an acknowledgement has a head here.
+    pub fn end_block(&mut self, rehead: bool) -> BlockOutput {
+        let (heads, changes) = self.comms.take_changes(rehead);
+        let mut output = std::mem::take(&mut self.block);
+        output.heads = heads;
+        output.queued = changes.queued;
+        output.pruned = changes.pruned.into_iter().collect();
+        output
+    }
+
+    /// Every stream that anything was ever said or heard in, with what is not acknowledged: for a courier that starts.
+    pub fn outbox(&self) -> Vec<OutboxStream> {
+        let said = self.comms.peers().filter(|(_, peer)| peer.outgoing().end() > 0 || peer.incoming().received() > 0);
+        said.filter_map(|(vat, peer)| {
+            let messages = peer.outgoing().messages().map(|(number, message)| (number, message.clone())).collect();
+            Some(OutboxStream { head: self.comms.head(vat)?, messages })
+        })
+        .collect()
+    }
+
+    /// What is expected next from `peer`: the number, and the chained hash of all before it.
+    pub fn next_inbound(&self, peer: &VatId) -> (u64, Hash) {
+        match self.comms.peer(peer) {
+            Some(peer) => (peer.incoming().received() + 1, peer.incoming().hash()),
+            None => (1, crate::comms::stream::start_hash(peer, &self.vat)),
+        }
+    }
+
+    pub fn summary(&self) -> Summary {
+        let peers = self.comms.peers().map(|(vat, peer)| {
+            let (unacked, unacked_bytes) = peer.outgoing().unacked();
+            PeerSummary {
+                vat: *vat,
+                sent: peer.outgoing().end(),
+                unacked,
+                unacked_bytes,
+                received: peer.incoming().received(),
+                granted: peer.is_granted(),
+                broken: peer.incoming().broken().map(str::to_owned),
+            }
+        });
+        Summary {
+            installed: self.status.installed,
+            exit: self.status.exit.clone(),
+            deliveries: self.status.deliveries,
+            rolled_back: self.status.rolled_back,
+            now_ms: self.status.now_ms,
+            heap_bytes: self.guest.memory_bytes(),
+            promises: self.comms.promise_count() as u64,
+            pending_refusals: self.comms.pending_count() as u64,
+            peers: peers.collect(),
+        }
+    }
+}

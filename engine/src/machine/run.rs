@@ -1,0 +1,168 @@
+//! Deliveries: from a peer's messages through cranks to what the guest said.
+
+use super::{CommandResult, CrankKind, CrankOutcome, CrankReport, Exit, FOLLOW_UP_BATCH, Guest, LimitKind, Machine};
+use super::{Deliver, LogLevel, LogLine};
+use crate::abi::{Delivery, Output, Resolution, Slot};
+use crate::comms::{Broken, Inbound};
+use crate::error::EngineError;
+use crate::ids::VatId;
+
+/// How a crank ended; what it said has taken effect.
+pub(super) enum Ended {
+    Done,
+    StartFailed(String),
+    RolledBack(LimitKind),
+}
+
+impl<G: Guest> Machine<G> {
+    pub(super) fn deliver(&mut self, deliver: Deliver) -> Result<CommandResult, EngineError> {
+        let Deliver { from, begin, messages, end, ack } = deliver;
+        if !self.status.installed {
+            return Ok(CommandResult::NotReady);
+        }
+        if let Some(refusal) = self.comms.refuses_peer(&from) {
+            return Ok(CommandResult::Refused { message: refusal.to_owned() });
+        }
+        let (next, _) = self.next_inbound(&from);
+        if !messages.is_empty() {
+            if begin == 0 {
+                return Ok(CommandResult::Refused { message: "messages are numbered from 1".to_owned() });
+            }
+            if begin > next {
+                return Ok(CommandResult::Gap { next });
+            }
+            let known = usize::try_from(next - begin).unwrap_or(usize::MAX);
+            for message in messages.iter().skip(known) {
+                if let Some(refusal) = self.broken(&from) {
+                    return Ok(refusal);
+                }
+                if let Err(broken) = self.take_message(&from, message)? {
+                    return Ok(self.break_stream(&from, &broken));
+                }
+            }
+        }
+        if let Err(broken) = self.comms.acknowledge(&from, end, ack) {
+            return Ok(self.break_stream(&from, &broken));
+        }
+        Ok(self.broken(&from).unwrap_or(CommandResult::Delivered { next: self.next_inbound(&from).0 }))
+    }
+
+    fn broken(&self, from: &VatId) -> Option<CommandResult> {
+        let reason = self.comms.peer(from)?.incoming().broken()?;
+        Some(CommandResult::Refused { message: format!("the stream is broken: {reason}") })
+    }
+
+    fn break_stream(&mut self, from: &VatId, broken: &Broken) -> CommandResult {
+        self.comms.break_stream(from, broken);
+        CommandResult::Refused { message: format!("the stream is broken: {broken}") }
+    }
+
+    /// Takes in the next message of `from` and runs what it asks for.
+    fn take_message(&mut self, from: &VatId, message: &[u8]) -> Result<Result<(), Broken>, EngineError> {
+        match self.comms.receive(from, message) {
+            Err(broken) => return Ok(Err(broken)),
+            Ok(Inbound::Done) => {}
+            Ok(Inbound::Call { delivery, result }) => {
+                if let Ended::RolledBack(limit) = self.crank(CrankKind::Call, Some(*from), &delivery)?
+                    && let Some(result) = result
+                {
+                    let message = format!("the call was rolled back: it exceeded the {} limit", limit.as_str());
+                    self.comms.reject(result, &message);
+                }
+            }
+            // A settlement that is rolled back is dropped: it would fail again, and there is nobody to tell.
+            Ok(Inbound::Settle { delivery }) => {
+                self.crank(CrankKind::Settle, Some(*from), &delivery)?;
+            }
+        }
+        self.run_follow_ups()?;
+        Ok(Ok(()))
+    }
+
+    /// Tells the guest of sends that were refused, as far as the command's share of cranks goes.
+    pub(super) fn run_follow_ups(&mut self) -> Result<(), EngineError> {
+        while self.follow_ups_left > 0 {
+            let settlements = self.comms.take_pending(FOLLOW_UP_BATCH);
+            if settlements.is_empty() {
+                break;
+            }
+            self.follow_ups_left -= 1;
+            self.crank(CrankKind::Refusals, None, &Delivery::Settle(settlements))?;
+        }
+        Ok(())
+    }
+
+    /// Runs one delivery and lets what the guest said take effect if it is done.
+    pub(super) fn crank(
+        &mut self,
+        what: CrankKind,
+        from: Option<VatId>,
+        delivery: &Delivery,
+    ) -> Result<Ended, EngineError> {
+        let crank = self.guest.deliver(delivery)?;
+        self.status.deliveries += 1;
+        self.block.logs.extend(crank.logs);
+        let mut report = CrankReport { what, from, fuel: crank.fuel, rolled_back: None };
+        let ended = match crank.outcome {
+            CrankOutcome::Done { outputs } => {
+                self.mark_known(delivery);
+                self.take_outputs(outputs);
+                Ended::Done
+            }
+            CrankOutcome::StartFailed { message } => Ended::StartFailed(message),
+            CrankOutcome::RolledBack { limit } => {
+                report.rolled_back = Some(limit);
+                self.status.rolled_back += 1;
+                Ended::RolledBack(limit)
+            }
+        };
+        self.block.cranks.push(report);
+        Ok(ended)
+    }
+
+    fn mark_known(&mut self, delivery: &Delivery) {
+        match delivery {
+            Delivery::Call { args, result, .. } => self.comms.mark_known(args.slots.iter().chain(result)),
+            Delivery::Settle(settlements) => {
+                for (_, Resolution::Fulfilled(data) | Resolution::Rejected(data)) in settlements {
+                    self.comms.mark_known(&data.slots);
+                }
+            }
+            Delivery::Start { argv, .. } => self.comms.mark_known(&argv.slots),
+            Delivery::Collect => {}
+        }
+    }
+
+    fn take_outputs(&mut self, outputs: Vec<Output>) {
+        let mut exit = None;
+        for output in outputs {
+            match output {
+                Output::Send { target, method, args, result } => self.send(target, method, &args, result),
+                Output::Settle { promise, resolution } => self.comms.settle_by_guest(promise, &resolution),
+                Output::Exit { value } => exit = exit.or(Some(Exit { value })),
+            }
+        }
+        if let Some(exit) = exit
+            && self.status.exit.is_none()
+        {
+            self.comms.exit();
+            self.block.exit = Some(exit.clone());
+            self.status.exit = Some(exit);
+        }
+    }
+
+    fn send(
+        &mut self,
+        target: Slot,
+        method: crate::abi::Method,
+        args: &crate::abi::CapData<Slot>,
+        result: Option<Slot>,
+    ) {
+        if let Err(refusal) = self.comms.send(target, method, args, result)
+            && result.is_none()
+        {
+            let text = format!("a one-way message was not sent: {refusal}");
+            self.block.logs.push(LogLine { level: LogLevel::Warn, text });
+        }
+    }
+}

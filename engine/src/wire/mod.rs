@@ -1,0 +1,181 @@
+//! What vats say to each other in a stream: one [`Op`] a message.
+//!
+//! Invariants: what [`Op::decode`] accepts is within the limits below, its bodies are well-formed values whose slots exist,
+//! and a call's arguments are an array; hence neither the machine nor a guest ever sees worse from a peer. The bytes of a
+//! message are what is hashed and kept; they are never made again from a decoded [`Op`].
+//!
+//! Nothing here knows which ids a peer may use: that is `comms`.
+
+pub mod codec;
+
+use crate::abi::{CapData, Method, Value};
+use crate::ids::VatId;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// First byte of every message.
+pub const WIRE_VERSION: u8 = 1;
+/// Longest message, in bytes: bounds what one send can cost the streams, the log and the receiver.
+pub const MAX_MESSAGE_BYTES: usize = 512 << 10;
+/// Most capabilities in one message: each may cost the receiver a table entry.
+pub const MAX_SLOTS: usize = 1_024;
+/// Longest method or property name, in bytes.
+pub const MAX_METHOD_BYTES: usize = 4 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RefKind {
+    Object,
+    Promise,
+}
+
+/// Which of the two vats of a stream gave the id: an object's home, or whoever first spoke of a promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Side {
+    /// The sender of the message that the reference is in.
+    Sender,
+    /// Its receiver.
+    Receiver,
+}
+
+/// A capability as a pair of vats names it. Object 0 of a side is that vat's root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WireRef {
+    pub kind: RefKind,
+    pub allocator: Side,
+    pub id: u64,
+}
+
+impl WireRef {
+    pub const fn object(allocator: Side, id: u64) -> WireRef {
+        WireRef { kind: RefKind::Object, allocator, id }
+    }
+
+    pub const fn promise(allocator: Side, id: u64) -> WireRef {
+        WireRef { kind: RefKind::Promise, allocator, id }
+    }
+}
+
+/// How a promise settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WireResolution {
+    Fulfilled(CapData<WireRef>),
+    Rejected(CapData<WireRef>),
+}
+
+impl WireResolution {
+    pub fn data(&self) -> &CapData<WireRef> {
+        match self {
+            WireResolution::Fulfilled(data) | WireResolution::Rejected(data) => data,
+        }
+    }
+
+    /// A rejection with the machine's own error.
+    pub fn vat_error(message: &str) -> WireResolution {
+        WireResolution::Rejected(vat_error(message))
+    }
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// The sender holds a bearer reference to `object`: the signature is ed25519 by the bearer key over [`redeem_payload`].
+    /// A good one grants the object to the sender; a bad one does nothing.
+    Redeem {
+        object: u64,
+        bearer: [u8; 32],
+        #[serde(with = "codec::bytes")]
+        signature: Vec<u8>,
+    },
+    /// Does something to an object of the receiver or to a promise that the receiver decides. `result` is a fresh promise id
+    /// of the sender; the receiver settles it. Fresh promise ids appear in ascending order: those in `args.slots`, then `result`.
+    Send { target: WireRef, method: Method, args: CapData<WireRef>, result: Option<u64> },
+    /// A promise that the sender decides has settled; neither side names it again in what it sends after it knows.
+    Settle { promise: WireRef, resolution: WireResolution },
+}
+
+/// Why a message was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum WireError {
+    #[error("not a message: {0}")]
+    Codec(#[from] codec::CodecError),
+    #[error("{count} capabilities in one message; at most {MAX_SLOTS} are allowed")]
+    TooManySlots { count: usize },
+    #[error("a method name of {length} bytes; at most {MAX_METHOD_BYTES} are allowed")]
+    LongMethod { length: usize },
+    #[error("a body that is not a well-formed value")]
+    Body,
+    #[error("arguments that are not an array")]
+    Arguments,
+    #[error("a signature of {length} bytes instead of 64")]
+    Signature { length: usize },
+    #[error("a settlement of something that is not a promise")]
+    NotAPromise,
+}
+
+impl Op {
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(WIRE_VERSION, self)
+    }
+
+    /// Reads one message from a peer and checks all that can be checked without tables.
+    pub fn decode(bytes: &[u8]) -> Result<Op, WireError> {
+        let op: Op = codec::decode::<Op, MAX_MESSAGE_BYTES>(WIRE_VERSION, bytes)?;
+        match &op {
+            Op::Redeem { signature, .. } if signature.len() != 64 => {
+                return Err(WireError::Signature { length: signature.len() });
+            }
+            Op::Redeem { .. } => {}
+            Op::Send { method, args, .. } => check_send(method, args)?,
+            Op::Settle { promise, resolution } => {
+                if promise.kind != RefKind::Promise {
+                    return Err(WireError::NotAPromise);
+                }
+                check_data(resolution.data())?;
+            }
+        }
+        Ok(op)
+    }
+}
+
+/// What must hold of a call on either side of a stream.
+pub fn check_send<S>(method: &Method, args: &CapData<S>) -> Result<(), WireError> {
+    if let Method::Call(name) | Method::Get(name) = method
+        && name.len() > MAX_METHOD_BYTES
+    {
+        return Err(WireError::LongMethod { length: name.len() });
+    }
+    match check_data(args)? {
+        Value::Array(_) => Ok(()),
+        _ => Err(WireError::Arguments),
+    }
+}
+
+/// What must hold of marshalled data on either side of a stream.
+pub fn check_data<S>(data: &CapData<S>) -> Result<Value, WireError> {
+    if data.slots.len() > MAX_SLOTS {
+        return Err(WireError::TooManySlots { count: data.slots.len() });
+    }
+    data.value().map_err(|_| WireError::Body)
+}
+
+/// An upper bound of the bytes that a message with this data and method takes.
+pub fn message_bound<S>(data: &CapData<S>, method_bytes: usize) -> usize {
+    /// Tags, ids and length prefixes, each at its longest.
+    const FRAME: usize = 64;
+    const REF: usize = 12;
+    FRAME + data.body.len() + data.slots.len() * REF + method_bytes
+}
+
+/// The machine's own rejections: an `Error` whose name is `VatError`.
+pub fn vat_error<S>(message: &str) -> CapData<S> {
+    CapData::data(&Value::error("VatError", message))
+}
+
+/// What a bearer key signs to hand its authority over `target`'s `object` to `sender`.
+pub fn redeem_payload(target: &VatId, sender: &VatId, object: u64) -> Vec<u8> {
+    let mut payload = b"quorate/redeem/1".to_vec();
+    payload.extend_from_slice(&target.0);
+    payload.extend_from_slice(&sender.0);
+    payload.extend_from_slice(&object.to_be_bytes());
+    payload
+}
