@@ -1,0 +1,76 @@
+# Quorate. `make` alone lists what there is. Every target does the set-up that it needs first: on Debian it installs what is
+# missing, says what, and asks nothing (see .setup/setup).
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# One target folder for every clone on this machine: RocksDB alone takes a quarter of an hour to compile.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/quorate/target
+# Where rustup put cargo, for shells that have not read its environment file.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+CARGO := cargo
+# The lock file is part of the source: a build never changes it.
+LOCKED := --locked
+
+.PHONY: help setup build demo test verify fmt-check clippy deny bench fmt image
+
+help: ## list the targets
+	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
+	@echo 'make test     set up, and run every test'
+	@echo 'make verify   what must pass before a change is merged: format, lints, tests, dependencies; it edits nothing'
+	@echo 'make bench    measure the figures that docs and design promise'
+	@echo 'make build    build the `vat` command, and say where it is'
+	@echo 'make fmt      format the sources'
+	@echo 'make image    build the engine image anew and record its hash in engine/image.sha256'
+	@echo 'make setup    only the set-up; `.setup/setup --check` says what is missing'
+	@echo
+	@echo 'The first build takes 20 to 30 minutes on two cores, most of it RocksDB; later ones take seconds.'
+	@echo 'Build products go to $(CARGO_TARGET_DIR); set CARGO_TARGET_DIR for another place.'
+
+setup: ## what building needs
+	@.setup/setup
+
+build: setup
+	@$(CARGO) build $(LOCKED) -p quorate-node --bin vat
+	@echo '$(CARGO_TARGET_DIR)/debug/vat'
+
+demo: setup
+	@$(CARGO) build $(LOCKED) -p quorate-node --bin vat
+	@$(CARGO) build $(LOCKED) -p quorate-testnet --example demo
+	@VAT='$(CARGO_TARGET_DIR)/debug/vat' $(CARGO) run -q $(LOCKED) -p quorate-testnet --example demo
+
+test: setup
+	@$(CARGO) test $(LOCKED) --workspace --no-fail-fast
+
+verify: setup fmt-check clippy test deny
+	@echo 'verify: all is well'
+
+fmt-check: setup
+	@$(CARGO) fmt --all --check || { echo 'verify: run `make fmt`' >&2; exit 1; }
+	@if [ -f engine/guest/Cargo.toml ]; then $(CARGO) fmt --manifest-path engine/guest/Cargo.toml --check || { echo 'verify: run `make fmt`' >&2; exit 1; }; fi
+
+clippy: setup
+	@$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+# Licences, advisories, sources and bans of dependencies: deny.toml.
+deny: setup
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(CARGO) deny --locked check; \
+	else \
+		echo 'verify: cargo-deny is not installed, so dependencies go unchecked; install it by `cargo install --locked cargo-deny`' >&2; \
+	fi
+
+bench: setup
+	@$(CARGO) build $(LOCKED) -p quorate-node --bin vat
+	@VAT='$(CARGO_TARGET_DIR)/debug/vat' $(CARGO) run -q $(LOCKED) -p quorate-testnet --example bench
+
+fmt: setup
+	@$(CARGO) fmt --all
+	@$(CARGO) fmt --manifest-path engine/guest/Cargo.toml
+
+image: setup
+	@touch engine/build.rs
+	@QUORATE_RECORD_IMAGE=1 $(CARGO) build $(LOCKED) -p quorate-engine
+	@echo "engine image $$(cut -d' ' -f1 engine/image.sha256)"
