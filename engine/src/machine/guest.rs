@@ -1,8 +1,8 @@
 //! What the machine asks of the thing that runs a vat's code.
 
-use super::crank::Crank;
 use crate::abi::Delivery;
 use crate::error::EngineError;
+use crate::heap::Crank;
 use crate::ids::Hash;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

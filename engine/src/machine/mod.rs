@@ -11,14 +11,14 @@
 
 mod checkpoint;
 pub mod command;
-pub mod crank;
 pub mod guest;
+mod heap_guest;
 mod install;
 mod run;
 
+pub use crate::heap::{Crank, CrankOutcome, LimitKind, LogLevel, LogLine};
 pub use checkpoint::{MachineCheckpoint, ManifestInfo};
 pub use command::{ArgValue, Command, CommandResult, Deliver, Install};
-pub use crank::{Crank, CrankOutcome, LimitKind, LogLevel, LogLine};
 pub use guest::{Guest, GuestCheckpoint, GuestManifest};
 
 use crate::abi::{CapData, Slot};

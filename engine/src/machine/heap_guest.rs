@@ -1,0 +1,56 @@
+//! The guest that production uses: a heap of the image.
+
+use super::{Guest, GuestCheckpoint, GuestManifest, Machine};
+use crate::abi::Delivery;
+use crate::error::EngineError;
+use crate::heap::{Crank, Heap, HeapManifest, Limits};
+use crate::ids::{Hash, VatId};
+use crate::image::Image;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl GuestManifest for HeapManifest {
+    fn root(&self) -> Hash {
+        HeapManifest::root(self)
+    }
+
+    /// Each page once, also those that every host has with the image.
+    fn chunks(&self) -> Vec<Hash> {
+        self.pages.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+impl Guest for Heap {
+    type Manifest = HeapManifest;
+
+    fn deliver(&mut self, delivery: &Delivery) -> Result<Crank, EngineError> {
+        Heap::deliver(self, delivery)
+    }
+
+    fn checkpoint(&mut self) -> Result<GuestCheckpoint<HeapManifest>, EngineError> {
+        let checkpoint = Heap::checkpoint(self)?;
+        Ok(GuestCheckpoint { manifest: checkpoint.manifest, new_chunks: checkpoint.new_pages })
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        Heap::memory_bytes(self)
+    }
+}
+
+impl Machine<Heap> {
+    /// A vat without code, on a new heap of `image`.
+    pub fn for_image(vat: VatId, image: Arc<Image>, limits: Limits) -> Result<Machine<Heap>, EngineError> {
+        Ok(Machine::new(vat, Heap::new(image, limits)?))
+    }
+
+    /// A vat as it was at a checkpoint whose root the caller has checked. `fetch` is asked for the chunks that the image has not.
+    pub fn restore(
+        vat: VatId,
+        image: Arc<Image>,
+        limits: Limits,
+        manifest: &[u8],
+        fetch: &mut dyn FnMut(&Hash) -> Result<Vec<u8>, EngineError>,
+    ) -> Result<Machine<Heap>, EngineError> {
+        Machine::restore_with(vat, manifest, |heap| Heap::restore(image, limits, heap, fetch))
+    }
+}
