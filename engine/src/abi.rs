@@ -22,6 +22,14 @@ pub const ABI_VERSION: u8 = 1;
 /// Nesting of a passable deeper than this is refused on both sides: decoders recurse.
 pub const MAX_VALUE_DEPTH: usize = 128;
 
+/// The `level` argument of the image's `quorate.log` import.
+pub mod log_level {
+    pub const DEBUG: i32 = 0;
+    pub const INFO: i32 = 1;
+    pub const WARN: i32 = 2;
+    pub const ERROR: i32 = 3;
+}
+
 /// A capability as a guest names it. Objects and promises are counted apart; `Vat*` ids are allocated by the guest,
 /// `Host*` ids by the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,1 +1,104 @@
-//! placeholder
+//! The guest image: a JavaScript interpreter with a vat runtime in it, compiled to `wasm32-wasip1`.
+//!
+//! Exports (all state is in linear memory): `quorate_abi`, `quorate_boot` (once; what it leaves behind is the base heap of
+//! every vat), `quorate_alloc`, `quorate_deliver`. Imports: `quorate.log`, and what the standard library needs of WASI.
+//!
+//! Invariants: nothing here reads a clock or a random source; a panic aborts, which the host sees as a trap and rolls back;
+//! between two calls no job is left and nothing of the interpreter is on the stack. Nothing here knows of peers or streams.
+
+#[path = "../../src/abi.rs"]
+#[allow(dead_code, reason = "the host uses the other half")]
+mod abi;
+mod boot;
+mod calls;
+mod eventual;
+mod harden;
+mod inspect;
+mod jobs;
+mod marshal;
+mod modules;
+mod promises;
+mod runtime;
+mod start;
+mod tables;
+mod unmarshal;
+mod vow;
+
+use abi::{Delivery, Outcome};
+use boa_engine::Context;
+use std::cell::RefCell;
+
+thread_local! {
+    /// The one interpreter of this instance, made by `quorate_boot`.
+    static CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
+    /// The encoded outcome of the last delivery, read by the host after `quorate_deliver` has returned.
+    static ANSWER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The version of the protocol that this image speaks.
+#[unsafe(no_mangle)]
+pub extern "C" fn quorate_abi() -> i32 {
+    i32::from(abi::ABI_VERSION)
+}
+
+/// Makes the interpreter, locks it down and installs the runtime. Called once, when the base heap is made.
+#[unsafe(no_mangle)]
+pub extern "C" fn quorate_boot() {
+    let context = boot::boot();
+    CONTEXT.with(|slot| *slot.borrow_mut() = Some(context));
+}
+
+/// Reserves a buffer that the host fills and hands to `quorate_deliver`.
+#[unsafe(no_mangle)]
+pub extern "C" fn quorate_alloc(length: usize) -> *mut u8 {
+    let mut buffer = Vec::<u8>::with_capacity(length.max(1));
+    let pointer = buffer.as_mut_ptr();
+    std::mem::forget(buffer);
+    pointer
+}
+
+/// Runs one encoded [`Delivery`] and returns where its encoded [`Outcome`] is: `pointer << 32 | length`.
+///
+/// # Safety
+///
+/// `pointer` came from `quorate_alloc(length)`, was filled, and is not used by the host again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quorate_deliver(pointer: *mut u8, length: usize) -> u64 {
+    // SAFETY: the caller's promise: this is the whole of one allocation, all of it initialised.
+    let bytes = unsafe { Vec::from_raw_parts(pointer, length, length.max(1)) };
+    let delivery: Delivery = abi::decode(&bytes).expect("the host encodes with this very module");
+    drop(bytes);
+    let outcome = CONTEXT.with(|slot| {
+        let mut slot = slot.borrow_mut();
+        let context = slot.as_mut().expect("the host calls quorate_boot before anything else");
+        deliver(delivery, context)
+    });
+    ANSWER.with(|answer| {
+        let mut answer = answer.borrow_mut();
+        *answer = abi::encode(&outcome);
+        ((answer.as_ptr() as u64) << 32) | answer.len() as u64
+    })
+}
+
+fn deliver(delivery: Delivery, context: &mut Context) -> Outcome {
+    let result = match delivery {
+        Delivery::Start { bundle, argv, endowments } => start::start(bundle, &argv, &endowments, context),
+        Delivery::Call { target, method, args, result } => {
+            calls::call(target, method, &args, result, context).map_err(start::Failure::Engine)
+        }
+        Delivery::Settle(settlements) => promises::settle(settlements, context).map_err(start::Failure::Engine),
+        Delivery::Collect => {
+            boa_engine::gc::force_collect();
+            Ok(())
+        }
+    };
+    let result = result.and_then(|()| context.run_jobs().map_err(start::Failure::Engine));
+    match result {
+        Ok(()) => {
+            promises::report_unhandled();
+            Outcome::Done { outputs: tables::take_outputs() }
+        }
+        Err(start::Failure::Refused(message)) => Outcome::StartFailed { message },
+        Err(start::Failure::Engine(error)) => Outcome::Limit { name: jobs::limit_name(&error).to_owned() },
+    }
+}

@@ -1,0 +1,158 @@
+//! The base heap: an interpreter that has run `lockdown()` of the npm package `ses` and holds the runtime's globals.
+//!
+//! Runs once per image on each host; what it leaves behind is the same bits everywhere. After it, `globalThis` is frozen and
+//! holds no clock, no randomness, and nothing that observes the collector.
+
+use crate::jobs::Queue;
+use crate::modules::Bundled;
+use crate::runtime::{self, DEBUG, ERROR, INFO, WARN};
+use crate::{eventual, harden, inspect, promises, vow};
+use boa_engine::builtins::promise::{OperationType, Promise};
+use boa_engine::context::HostHooks;
+use boa_engine::context::time::{Clock, JsInstant};
+use boa_engine::object::FunctionObjectBuilder;
+use boa_engine::property::{Attribute, PropertyKey};
+use boa_engine::{Context, JsObject, JsResult, JsString, JsValue, NativeFunction, Source, js_string};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+
+/// Embedded at build time from the version that `js/package-lock.json` pins.
+const SES: &str = include_str!("../js/node_modules/ses/dist/ses.umd.js");
+const BEFORE_LOCKDOWN: &str = include_str!("js/before-lockdown.js");
+const LOCKDOWN: &str = include_str!("js/lockdown.js");
+const RUNTIME: &str = include_str!("js/runtime.js");
+
+/// Calls of JavaScript functions within one another. The interpreter's frames are on the wasm stack only for native calls.
+const MAX_RECURSION: usize = 512;
+/// Values on the interpreter's stack, which is in the heap.
+const MAX_STACK_VALUES: usize = 256 * 1024;
+/// Frames that an error remembers; they are shown only when a bundle does not start.
+const MAX_BACKTRACE: usize = 8;
+
+/// Makes the interpreter. A failure is a fault of the image and ends in a trap.
+pub fn boot() -> Context {
+    let loader = Rc::new(Bundled::default());
+    let context = Context::builder()
+        .job_executor(Rc::new(Queue::default()))
+        .module_loader(Rc::clone(&loader))
+        .host_hooks(Rc::new(Hooks))
+        .clock(Rc::new(NoClock))
+        .build();
+    let mut context = context.unwrap_or_else(|error| fault("the interpreter", &error));
+    let limits = context.runtime_limits_mut();
+    limits.set_recursion_limit(MAX_RECURSION);
+    limits.set_stack_size_limit(MAX_STACK_VALUES);
+    limits.set_backtrace_limit(MAX_BACKTRACE);
+    if let Err(error) = install(&loader, &mut context) {
+        fault("the runtime", &error);
+    }
+    boa_engine::gc::force_collect();
+    context
+}
+
+fn fault(what: &str, error: &boa_engine::JsError) -> ! {
+    runtime::log(ERROR, &format!("{what} does not come up: {error}"));
+    panic!("boot");
+}
+
+fn install(loader: &Bundled, context: &mut Context) -> JsResult<()> {
+    install_console(context)?;
+    evaluate("before-lockdown.js", BEFORE_LOCKDOWN, context)?;
+    evaluate("ses.umd.js", SES, context)?;
+    evaluate("lockdown.js", LOCKDOWN, context)?;
+    context.run_jobs()?;
+    harden::install(context)?;
+    let powers = vow::powers(context)?;
+    let e = eventual::make_e(context)?;
+    let native: [(&str, JsValue); 3] = [
+        ("E", e.into()),
+        ("harden", function("harden", 1, harden::harden_function, context)),
+        ("Far", function("Far", 2, harden::far_function, context)),
+    ];
+    for (name, value) in native {
+        powers.create_data_property(JsString::from(name), value, context)?;
+    }
+    let runtime = evaluate("runtime.js", RUNTIME, context)?;
+    let runtime = runtime.as_callable().expect("runtime.js is one function expression");
+    let builtins = runtime.call(&JsValue::undefined(), &[powers.into()], context)?;
+    context.run_jobs()?;
+    let builtins = builtins.as_object().expect("runtime.js returns a record of modules");
+    loader.set_builtins(read_builtins(&builtins, context)?);
+    Ok(())
+}
+
+fn read_builtins(builtins: &JsObject, context: &mut Context) -> JsResult<BTreeMap<String, JsObject>> {
+    let mut map = BTreeMap::new();
+    for key in builtins.own_property_keys(context)? {
+        let PropertyKey::String(name) = &key else { continue };
+        if let Some(exports) = builtins.get(key.clone(), context)?.as_object() {
+            map.insert(name.to_std_string_lossy(), exports);
+        }
+    }
+    Ok(map)
+}
+
+fn evaluate(name: &str, text: &str, context: &mut Context) -> JsResult<JsValue> {
+    context.eval(Source::from_bytes(text.as_bytes()).with_path(Path::new(name)))
+}
+
+fn function(
+    name: &str,
+    length: usize,
+    function: fn(&JsValue, &[JsValue], &mut Context) -> JsResult<JsValue>,
+    context: &mut Context,
+) -> JsValue {
+    let native = NativeFunction::from_fn_ptr(function);
+    FunctionObjectBuilder::new(context.realm(), native).name(JsString::from(name)).length(length).build().into()
+}
+
+/// A console whose every function writes one line to the host.
+fn install_console(context: &mut Context) -> JsResult<()> {
+    let console = JsObject::with_object_proto(context.intrinsics());
+    for (name, level) in [
+        ("log", INFO),
+        ("info", INFO),
+        ("warn", WARN),
+        ("error", ERROR),
+        ("debug", DEBUG),
+        ("trace", DEBUG),
+    ] {
+        let native = NativeFunction::from_copy_closure(move |_, args, _| {
+            runtime::log(level, &inspect::line(args));
+            Ok(JsValue::undefined())
+        });
+        let function = FunctionObjectBuilder::new(context.realm(), native).name(JsString::from(name)).build();
+        console.create_data_property(JsString::from(name), function, context)?;
+    }
+    context.register_global_property(js_string!("console"), console, Attribute::all())
+}
+
+/// Time stands still.
+struct NoClock;
+
+impl Clock for NoClock {
+    fn now(&self) -> JsInstant {
+        JsInstant::new(0, 0)
+    }
+
+    fn system_time_millis(&self) -> i64 {
+        0
+    }
+}
+
+struct Hooks;
+
+impl HostHooks for Hooks {
+    fn promise_rejection_tracker(&self, promise: &JsObject<Promise>, operation: OperationType, _: &mut Context) {
+        promises::track_rejection(&promise.clone().upcast(), operation);
+    }
+
+    fn local_timezone_offset_seconds(&self, _: i64) -> i32 {
+        0
+    }
+
+    fn max_buffer_size(&self, _: &mut Context) -> u64 {
+        1 << 30
+    }
+}

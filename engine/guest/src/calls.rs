@@ -1,0 +1,194 @@
+//! Doing something to a target: inbound calls, and local sends when their turn has come.
+
+use crate::abi::{CapData, Method, Slot};
+use crate::harden::Interface;
+use crate::runtime::type_error;
+use crate::{eventual, inspect, promises, tables, unmarshal};
+use boa_engine::builtins::proxy::Proxy;
+use boa_engine::property::PropertyKey;
+use boa_engine::{Context, Finalize, JsError, JsObject, JsResult, JsString, JsValue, Trace};
+
+/// What is done to a target, with the name as the interpreter has it.
+#[derive(Clone, Debug, Trace, Finalize)]
+pub enum Verb {
+    Call(JsString),
+    Apply,
+    Get(JsString),
+}
+
+impl From<Method> for Verb {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Call(name) => Verb::Call(JsString::from(name.as_str())),
+            Method::Apply => Verb::Apply,
+            Method::Get(name) => Verb::Get(JsString::from(name.as_str())),
+        }
+    }
+}
+
+/// How many method names a complaint lists.
+const MAX_NAMES: usize = 32;
+
+/// An inbound call: done at once on an own object, after its settlement on an own promise.
+pub fn call(
+    target: Slot,
+    method: Method,
+    args: &CapData<Slot>,
+    result: Option<Slot>,
+    context: &mut Context,
+) -> JsResult<()> {
+    let outcome = inbound(target, method.into(), args, context);
+    let outcome = match outcome {
+        Err(error) if error.as_engine().is_some() => return Err(error),
+        other => other,
+    };
+    promises::settle_with(result, outcome, context)
+}
+
+fn inbound(target: Slot, verb: Verb, args: &CapData<Slot>, context: &mut Context) -> JsResult<JsValue> {
+    let known = match target {
+        Slot::VatPromise(_) | Slot::HostPromise(_) => tables::decides(target),
+        Slot::VatObject(_) => true,
+        Slot::HostObject(_) => false,
+    };
+    if !known {
+        return Err(type_error(format!("this vat does not decide {target:?}, or did so long ago")));
+    }
+    let target = unmarshal::slot(target, context)?;
+    let args = unmarshal::args(args, context)?;
+    if promises::as_promise(&target).is_some() {
+        return eventual::send(&target, verb, &args, context);
+    }
+    invoke(&target, &verb, &args, context)
+}
+
+/// Does `verb` to `target` now.
+pub fn invoke(target: &JsValue, verb: &Verb, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    match verb {
+        Verb::Call(name) => match find_method(target, name, context)? {
+            Some(function) => function.call(target, args, context),
+            None => Err(no_method(target, name, context)),
+        },
+        Verb::Apply => match target.as_callable() {
+            Some(function) => function.call(&JsValue::undefined(), args, context),
+            None => Err(type_error(format!("target is not a function, it is {}", inspect::text(target)))),
+        },
+        Verb::Get(name) => get(target, name, context),
+    }
+}
+
+/// A property, own or inherited, but not of the prototypes that every object has.
+fn get(target: &JsValue, name: &JsString, context: &mut Context) -> JsResult<JsValue> {
+    if target.is_null_or_undefined() {
+        let name = name.to_std_string_lossy();
+        return Err(type_error(format!("cannot get {name:?} of a target that is {}", inspect::text(target))));
+    }
+    let object = target.to_object(context)?;
+    if !has_below_base(&object, &PropertyKey::from(name.clone()), context)? {
+        return Ok(JsValue::undefined());
+    }
+    object.get(name.clone(), context)
+}
+
+fn find_method(target: &JsValue, name: &JsString, context: &mut Context) -> JsResult<Option<JsObject>> {
+    if target.is_null_or_undefined() {
+        return Ok(None);
+    }
+    let object = target.to_object(context)?;
+    let key = PropertyKey::from(name.clone());
+    if !has_below_base(&object, &key, context)? {
+        return Ok(None);
+    }
+    Ok(object.get(key, context)?.as_callable())
+}
+
+/// Whether `key` is found before the prototypes that every object or function has, whose members are nobody's methods.
+fn has_below_base(object: &JsObject, key: &PropertyKey, context: &mut Context) -> JsResult<bool> {
+    let mut holder = object.clone();
+    loop {
+        if holder.is::<Proxy>() {
+            return holder.has_property(key.clone(), context);
+        }
+        if holder.has_own_property(key.clone(), context)? {
+            return Ok(true);
+        }
+        match holder.prototype() {
+            Some(next) if !is_base(&next, context) => holder = next,
+            _ => return Ok(false),
+        }
+    }
+}
+
+fn is_base(object: &JsObject, context: &Context) -> bool {
+    let constructors = context.intrinsics().constructors();
+    JsObject::equals(object, &constructors.object().prototype())
+        || JsObject::equals(object, &constructors.function().prototype())
+}
+
+fn no_method(target: &JsValue, name: &JsString, context: &mut Context) -> JsError {
+    let name = name.to_std_string_lossy();
+    let Some(object) = target.as_object() else {
+        return type_error(format!("target has no method {name:?}, it is {}", inspect::text(target)));
+    };
+    let names: Vec<String> = method_names(&object, context).iter().map(|name| format!("{name:?}")).collect();
+    type_error(format!("target has no method {name:?}, has [{}]", names.join(",")))
+}
+
+fn method_names(object: &JsObject, context: &mut Context) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut holder = Some(object.clone());
+    while let Some(object) = holder {
+        if object.is::<Proxy>() || is_base(&object, context) || names.len() > MAX_NAMES {
+            break;
+        }
+        if !object.is::<Interface>() {
+            for key in object.own_property_keys(context).unwrap_or_default() {
+                let PropertyKey::String(name) = &key else { continue };
+                let method = object.borrow().properties().get(&key);
+                let method = method.as_ref().and_then(|found| found.value()).is_some_and(JsValue::is_callable);
+                let name = name.to_std_string_lossy();
+                if method && name != "constructor" && !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        holder = object.prototype();
+    }
+    names.sort();
+    names.truncate(MAX_NAMES);
+    names
+}
+
+/// Makes what the setup function gave the root: at once if it is there, later if it is a promise.
+pub fn install_root(root: JsValue, context: &mut Context) -> JsResult<()> {
+    if let Some(promise) = promises::as_promise(&root) {
+        tables::set_root(JsObject::from(promise.clone()).into());
+        let settled = crate::runtime::native(context, |_, args, context| {
+            let root = args.first().cloned().unwrap_or_default();
+            keep_root(&root, context)?;
+            tables::set_root(root);
+            Ok(JsValue::undefined())
+        });
+        // A rejection stays: every call to the root is rejected with it.
+        let ignore = crate::runtime::native(context, |_, args, _| {
+            let reason = args.first().cloned().unwrap_or_default();
+            crate::runtime::log(crate::runtime::ERROR, &format!("the vat's setup failed: {}", inspect::text(&reason)));
+            Ok(JsValue::undefined())
+        });
+        promise.then(Some(settled), Some(ignore), context)?;
+        return Ok(());
+    }
+    keep_root(&root, context)?;
+    tables::set_root(root);
+    Ok(())
+}
+
+fn keep_root(root: &JsValue, context: &mut Context) -> JsResult<()> {
+    let Some(object) = root.as_object() else { return Ok(()) };
+    if object.downcast_ref::<crate::harden::Presence>().is_some() {
+        return Ok(());
+    }
+    crate::harden::harden(&object, context)?;
+    tables::export_root(&object);
+    Ok(())
+}

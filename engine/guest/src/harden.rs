@@ -1,0 +1,252 @@
+//! `harden`, `Far` and presences: which objects are references, and how they are made tamper-proof.
+//!
+//! `harden` freezes what is reachable from a value through own properties and prototypes. What it has finished is remembered
+//! in a `WeakSet`, so that hardening something that contains much that is hard already is cheap.
+
+use crate::runtime::type_error;
+use boa_engine::builtins::proxy::Proxy;
+use boa_engine::object::IntegrityLevel;
+use boa_engine::object::builtins::JsWeakSet;
+use boa_engine::property::{PropertyDescriptor, PropertyKey};
+use boa_engine::{
+    Context, Finalize, JsArgs, JsData, JsObject, JsResult, JsString, JsSymbol, JsValue, Trace, js_string,
+};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// An object that lives in another vat.
+#[derive(Clone, Copy, Debug, Trace, Finalize, JsData)]
+#[boa_gc(empty_trace)]
+pub struct Presence {
+    pub id: u64,
+}
+
+/// The prototype that `Far` puts before an object's own: what is under it is a reference, whatever it looks like.
+#[derive(Clone, Copy, Debug, Trace, Finalize, JsData)]
+#[boa_gc(empty_trace)]
+pub struct Interface;
+
+thread_local! {
+    static HARDENED: RefCell<Option<JsWeakSet>> = const { RefCell::new(None) };
+    /// Interface prototypes of plain objects, by name. Bounded: a name made up for each object is not kept.
+    static INTERFACES: RefCell<BTreeMap<String, JsObject>> = const { RefCell::new(BTreeMap::new()) };
+    static PRESENCE_PROTOTYPE: RefCell<Option<JsObject>> = const { RefCell::new(None) };
+}
+
+/// Most interface prototypes that are shared between objects.
+const MAX_INTERFACES: usize = 1024;
+
+/// Makes the set of hardened objects and the prototype of presences. Called once, after lockdown.
+pub fn install(context: &mut Context) -> JsResult<()> {
+    let set = JsWeakSet::new(context);
+    HARDENED.with(|slot| *slot.borrow_mut() = Some(set));
+    let prototype = interface("Alleged: remote", context.intrinsics().constructors().object().prototype(), context)?;
+    PRESENCE_PROTOTYPE.with(|slot| *slot.borrow_mut() = Some(prototype));
+    Ok(())
+}
+
+/// The JavaScript function `harden`.
+pub fn harden_function(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    let value = args.get_or_undefined(0).clone();
+    if let Some(object) = value.as_object() {
+        harden(&object, context)?;
+    }
+    Ok(value)
+}
+
+/// Freezes `root` and all that is reachable from it.
+pub fn harden(root: &JsObject, context: &mut Context) -> JsResult<()> {
+    let set = HARDENED.with(|slot| slot.borrow().clone());
+    let set = set.ok_or_else(|| type_error("harden is not ready yet"))?;
+    if set.has(root, context)? {
+        return Ok(());
+    }
+    let mut queue = vec![root.clone()];
+    let mut done = Vec::new();
+    let mut seen = std::collections::HashSet::<JsObject, std::hash::BuildHasherDefault<crate::tables::AddressHasher>>::default();
+    seen.insert(root.clone());
+    while let Some(object) = queue.pop() {
+        freeze(&object, context)?;
+        let mut found = Vec::new();
+        if object.is::<Proxy>() {
+            collect_by_traps(&object, &mut found, context)?;
+        } else {
+            collect(&object, &mut found, context)?;
+        }
+        for next in found {
+            if !seen.contains(&next) && !set.has(&next, context)? {
+                seen.insert(next.clone());
+                queue.push(next);
+            }
+        }
+        done.push(object);
+    }
+    // Only now: a throw on the way must not leave half-frozen graphs taken for hard.
+    for object in done {
+        set.add(&object, context)?;
+    }
+    Ok(())
+}
+
+fn freeze(object: &JsObject, context: &mut Context) -> JsResult<()> {
+    // A typed array with elements cannot be frozen: its elements stay writable, the rest is fixed.
+    let level = IntegrityLevel::Frozen;
+    let is_view = object.prototype().is_some() && is_typed_array(object);
+    if is_view {
+        object.set_integrity_level_of_view(context)?;
+        return Ok(());
+    }
+    if object.set_integrity_level(level, context)? {
+        Ok(())
+    } else {
+        Err(type_error("harden: an object refuses to be frozen"))
+    }
+}
+
+fn is_typed_array(object: &JsObject) -> bool {
+    boa_engine::object::builtins::JsTypedArray::from_object(object.clone()).is_ok()
+}
+
+/// What can be done to a typed array in place of freezing it.
+trait View {
+    fn set_integrity_level_of_view(&self, context: &mut Context) -> JsResult<()>;
+}
+
+impl View for JsObject {
+    fn set_integrity_level_of_view(&self, context: &mut Context) -> JsResult<()> {
+        let prevent = context.intrinsics().constructors().object().constructor();
+        let prevent = prevent.get(js_string!("preventExtensions"), context)?;
+        if let Some(prevent) = prevent.as_callable() {
+            prevent.call(&JsValue::undefined(), &[self.clone().into()], context)?;
+        }
+        Ok(())
+    }
+}
+
+/// The objects that `object` refers to, read without running guest code.
+fn collect(object: &JsObject, found: &mut Vec<JsObject>, context: &mut Context) -> JsResult<()> {
+    found.extend(object.prototype());
+    for key in object.own_property_keys(context)? {
+        let descriptor = object.borrow().properties().get(&key);
+        if let Some(descriptor) = descriptor {
+            push_objects(&descriptor, found);
+        }
+    }
+    Ok(())
+}
+
+/// The same for a proxy, through its traps.
+fn collect_by_traps(object: &JsObject, found: &mut Vec<JsObject>, context: &mut Context) -> JsResult<()> {
+    let reflect = context.intrinsics().objects().reflect();
+    let prototype = reflect.get(js_string!("getPrototypeOf"), context)?;
+    if let Some(function) = prototype.as_callable() {
+        let prototype = function.call(&JsValue::undefined(), &[object.clone().into()], context)?;
+        found.extend(prototype.as_object());
+    }
+    let describe = reflect.get(js_string!("getOwnPropertyDescriptor"), context)?;
+    for key in object.own_property_keys(context)? {
+        let Some(describe) = describe.as_callable() else { break };
+        let descriptor = describe.call(&JsValue::undefined(), &[object.clone().into(), key.into()], context)?;
+        if let Some(descriptor) = descriptor.as_object() {
+            push_objects(&descriptor.to_property_descriptor(context)?, found);
+        }
+    }
+    Ok(())
+}
+
+fn push_objects(descriptor: &PropertyDescriptor, found: &mut Vec<JsObject>) {
+    let parts = [descriptor.value(), descriptor.get(), descriptor.set()];
+    found.extend(parts.into_iter().flatten().filter_map(JsValue::as_object));
+}
+
+/// Whether `object` is frozen; a proxy is not, whatever it says.
+pub fn is_frozen(object: &JsObject, context: &mut Context) -> JsResult<bool> {
+    Ok(!object.is::<Proxy>() && object.test_integrity_level(IntegrityLevel::Frozen, context)?)
+}
+
+/// The JavaScript function `Far`: `Far(interface, object)` or `Far(object)`.
+pub fn far_function(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    let first = args.get_or_undefined(0);
+    let (name, object) = match first.as_string() {
+        Some(name) => (name.to_std_string_lossy(), args.get_or_undefined(1).clone()),
+        None => ("remotable".to_owned(), first.clone()),
+    };
+    let object = match object.as_object() {
+        Some(object) => object,
+        None if object.is_undefined() => JsObject::with_object_proto(context.intrinsics()),
+        None => return Err(type_error(format!("Far({name:?}, …): an object with methods or a function is needed"))),
+    };
+    far(&name, &object, context)?;
+    Ok(object.into())
+}
+
+fn far(name: &str, object: &JsObject, context: &mut Context) -> JsResult<()> {
+    if object.is::<Proxy>() || (!object.is_callable() && !object.is_ordinary()) {
+        return Err(type_error(format!("Far({name:?}, …): only plain objects, instances and functions can be passed by reference")));
+    }
+    if object.prototype().is_some_and(|prototype| prototype.is::<Interface>()) {
+        return Err(type_error(format!("Far({name:?}, …): the object is already Far")));
+    }
+    if !object.is_callable() {
+        only_methods(name, object, context)?;
+    }
+    let inherited = object.prototype();
+    let prototype = match inherited {
+        Some(inherited) => interface(&format!("Alleged: {name}"), inherited, context)?,
+        None => return Err(type_error(format!("Far({name:?}, …): the object has no prototype"))),
+    };
+    if !object.is_extensible(context)? {
+        return Err(type_error(format!("Far({name:?}, …): the object is already frozen; call Far instead of harden")));
+    }
+    object.set_prototype(Some(prototype));
+    harden(object, context)
+}
+
+fn only_methods(name: &str, object: &JsObject, context: &mut Context) -> JsResult<()> {
+    for key in object.own_property_keys(context)? {
+        let descriptor = object.borrow().properties().get(&key);
+        let method = descriptor.as_ref().and_then(|found| found.value()).is_some_and(JsValue::is_callable);
+        if !method {
+            let key = key.to_string();
+            return Err(type_error(format!(
+                "Far({name:?}, …): property {key} is not a method; keep data in the closure or in #private fields"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A hardened prototype that marks what is under it as a reference.
+fn interface(tag: &str, inherited: JsObject, context: &mut Context) -> JsResult<JsObject> {
+    let plain = JsObject::equals(&inherited, &context.intrinsics().constructors().object().prototype());
+    if plain && let Some(known) = INTERFACES.with(|known| known.borrow().get(tag).cloned()) {
+        return Ok(known);
+    }
+    let prototype = JsObject::from_proto_and_data(inherited, Interface);
+    let descriptor = PropertyDescriptor::builder()
+        .value(JsString::from(tag))
+        .writable(false)
+        .enumerable(false)
+        .configurable(false);
+    prototype.define_property_or_throw(PropertyKey::from(JsSymbol::to_string_tag()), descriptor, context)?;
+    harden(&prototype, context)?;
+    if plain {
+        INTERFACES.with(|known| {
+            let mut known = known.borrow_mut();
+            if known.len() < MAX_INTERFACES {
+                known.insert(tag.to_owned(), prototype.clone());
+            }
+        });
+    }
+    Ok(prototype)
+}
+
+/// A new presence for an object of another vat; the table keeps it, so that the slot always gives the same one.
+pub fn new_presence(id: u64, context: &mut Context) -> JsObject {
+    let prototype = PRESENCE_PROTOTYPE.with(|slot| slot.borrow().clone());
+    let presence = JsObject::from_proto_and_data(prototype, Presence { id });
+    // Without own properties this cannot fail; it makes the object non-extensible.
+    let _ = presence.set_integrity_level(IntegrityLevel::Frozen, context);
+    crate::tables::add_presence(id, presence.clone());
+    presence
+}

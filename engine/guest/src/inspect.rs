@@ -1,0 +1,134 @@
+//! Values as text, for the log: bounded, deterministic, and without running guest code.
+
+use crate::harden::Presence;
+use boa_engine::builtins::error::Error as JsErrorData;
+use boa_engine::builtins::proxy::Proxy;
+use boa_engine::property::PropertyKey;
+use boa_engine::{JsObject, JsString, JsValue, JsVariant, js_string};
+
+/// Objects deeper than this are abbreviated.
+const MAX_DEPTH: usize = 4;
+/// Entries of one object or array after which the rest is abbreviated.
+const MAX_ENTRIES: usize = 64;
+/// Length of the whole text, in bytes, after which the rest is abbreviated.
+const MAX_BYTES: usize = 8 * 1024;
+
+/// One value; a string stands for itself.
+pub fn text(value: &JsValue) -> String {
+    if let Some(text) = value.as_string() {
+        return text.to_std_string_lossy();
+    }
+    let mut out = String::new();
+    write(value, 0, &mut out);
+    out
+}
+
+/// The arguments of a `console` function, separated by spaces.
+pub fn line(values: &[JsValue]) -> String {
+    values.iter().map(text).collect::<Vec<_>>().join(" ")
+}
+
+fn write(value: &JsValue, depth: usize, out: &mut String) {
+    if out.len() > MAX_BYTES {
+        return;
+    }
+    match value.variant() {
+        JsVariant::Undefined => out.push_str("undefined"),
+        JsVariant::Null => out.push_str("null"),
+        JsVariant::Boolean(flag) => out.push_str(if flag { "true" } else { "false" }),
+        JsVariant::String(text) => out.push_str(&format!("{:?}", text.to_std_string_lossy())),
+        JsVariant::BigInt(number) => {
+            out.push_str(&number.to_string_radix(10));
+            out.push('n');
+        }
+        JsVariant::Symbol(symbol) => out.push_str(&symbol.descriptive_string().to_std_string_lossy()),
+        JsVariant::Integer32(_) | JsVariant::Float64(_) => out.push_str(&value.display().to_string()),
+        JsVariant::Object(object) => write_object(&object, depth, out),
+    }
+}
+
+fn write_object(object: &JsObject, depth: usize, out: &mut String) {
+    if let Some(presence) = object.downcast_ref::<Presence>() {
+        out.push_str(&format!("[Presence {}]", presence.id));
+    } else if object.is::<Proxy>() {
+        out.push_str("[Proxy]");
+    } else if object.is::<JsErrorData>() {
+        let part = |key: JsString| find(object, &key.into()).map(|found| text(&found)).unwrap_or_default();
+        let (name, message) = (part(js_string!("name")), part(js_string!("message")));
+        let name = if name.is_empty() { "Error".to_owned() } else { name };
+        out.push_str(&if message.is_empty() { name } else { format!("{name}: {message}") });
+    } else if object.is_callable() {
+        let name = own(object, &js_string!("name").into()).map(|name| text(&name)).unwrap_or_default();
+        out.push_str(&format!("[Function {name}]"));
+    } else if boa_engine::object::builtins::JsPromise::from_object(object.clone()).is_ok() {
+        out.push_str("[Promise]");
+    } else if depth >= MAX_DEPTH {
+        out.push_str("[…]");
+    } else if object.is_array() {
+        write_entries(object, depth, "[", "]", out);
+    } else {
+        let tag = find(object, &boa_engine::JsSymbol::to_string_tag().into()).map(|tag| text(&tag));
+        if let Some(tag) = tag {
+            out.push_str(&format!("[{tag}]"));
+        } else {
+            write_entries(object, depth, "{ ", " }", out);
+        }
+    }
+}
+
+fn write_entries(object: &JsObject, depth: usize, open: &str, close: &str, out: &mut String) {
+    let array = object.is_array();
+    let keys: Vec<PropertyKey> = {
+        let borrowed = object.borrow();
+        let properties = borrowed.properties();
+        let indices = properties.index_property_keys().map(|index| PropertyKey::from(index));
+        indices.chain(borrowed.shape().keys()).take(MAX_ENTRIES + 2).collect()
+    };
+    out.push_str(open);
+    let mut written = 0usize;
+    for key in keys {
+        if array && matches!(key, PropertyKey::String(_)) {
+            continue;
+        }
+        let Some(value) = own(object, &key) else { continue };
+        if written > 0 {
+            out.push_str(", ");
+        }
+        if written >= MAX_ENTRIES || out.len() > MAX_BYTES {
+            out.push('…');
+            break;
+        }
+        if !array {
+            out.push_str(&format!("{key}: "));
+        }
+        write(&value, depth + 1, out);
+        written += 1;
+    }
+    if written == 0 && !array {
+        out.push_str("}");
+        out.remove(out.len() - 2);
+    } else {
+        out.push_str(close);
+    }
+}
+
+/// The value of an own data property.
+fn own(object: &JsObject, key: &PropertyKey) -> Option<JsValue> {
+    object.borrow().properties().get(key).and_then(|found| found.value().cloned())
+}
+
+/// The value of a data property, own or inherited.
+fn find(object: &JsObject, key: &PropertyKey) -> Option<JsValue> {
+    let mut holder = Some(object.clone());
+    for _ in 0..16 {
+        let object = holder?;
+        if object.is::<Proxy>() {
+            return None;
+        }
+        if let Some(value) = own(&object, key) {
+            return Some(value);
+        }
+        holder = object.prototype();
+    }
+    None
+}

@@ -1,0 +1,11 @@
+// Runs lockdown() with the options of this image. Errors carry no stack (nothing outside may depend on how the interpreter
+// prints one), the console is the runtime's own, and rejections are reported by the runtime.
+lockdown({
+  errorTaming: 'safe',
+  consoleTaming: 'unsafe',
+  errorTrapping: 'none',
+  unhandledRejectionTrapping: 'none',
+  overrideTaming: 'moderate',
+  localeTaming: 'safe',
+  evalTaming: 'safe-eval',
+});

@@ -1,0 +1,315 @@
+// The vat's globals and built-in modules. One function expression: called once, after lockdown, with the native powers; it
+// returns the built-in modules by specifier. Afterwards globalThis is frozen.
+(function runtime(powers) {
+  'use strict';
+
+  const { E, Far, harden } = powers;
+  const { makeVow, isVow, promiseOf, flowOf, status, send } = powers;
+  const { freeze, defineProperty, getOwnPropertyNames, getOwnPropertySymbols, getOwnPropertyDescriptor } = Object;
+  const hidden = (object, name, value) => defineProperty(object, name, { value, enumerable: false });
+
+  // ---- E
+
+  hidden(E, 'when', function when(value, onFulfilled, onRejected) {
+    return Promise.resolve(isVow(value) ? promiseOf(value) : value).then(onFulfilled, onRejected);
+  });
+  hidden(E, 'resolve', function resolve(value) {
+    return Promise.resolve(isVow(value) ? promiseOf(value) : value);
+  });
+
+  // ---- small things
+
+  const makePromiseKit = () => {
+    let resolve;
+    let reject;
+    const promise = new Promise((res, rej) => {
+      resolve = res;
+      reject = rej;
+    });
+    return harden({ promise, resolve, reject });
+  };
+
+  const isNat = value =>
+    typeof value === 'bigint' ? value >= 0n : Number.isSafeInteger(value) && value >= 0;
+
+  // As @endo/nat: a bigint. Nat of the ancestor gave the number itself; see `nat` below.
+  const toNat = value => {
+    if (typeof value === 'bigint') {
+      if (value < 0n) throw RangeError(`${value} is negative`);
+      return value;
+    }
+    if (typeof value !== 'number') throw TypeError(`${typeof value} is not a number or bigint`);
+    if (!Number.isSafeInteger(value)) throw RangeError(`${value} is not a safe integer`);
+    if (value < 0) throw RangeError(`${value} is negative`);
+    return BigInt(value);
+  };
+
+  // As the ancestor and @agoric/nat: the same number, checked.
+  const nat = value => {
+    toNat(value);
+    return value;
+  };
+
+  const passStyleOf = value => {
+    if (value === null) return 'null';
+    if (typeof value !== 'object' && typeof value !== 'function') return typeof value;
+    if (value instanceof Promise || isVow(value)) return 'promise';
+    if (Array.isArray(value)) return 'copyArray';
+    if (value instanceof Error) return 'error';
+    if (typeof value === 'function') return 'remotable';
+    const tag = value[Symbol.toStringTag];
+    if (typeof tag === 'string' && tag.startsWith('Alleged: ')) return 'remotable';
+    return 'copyRecord';
+  };
+
+  const getInterfaceOf = value => {
+    if (passStyleOf(value) !== 'remotable') return undefined;
+    return value[Symbol.toStringTag];
+  };
+
+  const deeplyFulfilled = async value => {
+    const settled = await value;
+    switch (passStyleOf(settled)) {
+      case 'copyArray':
+        return harden(await Promise.all(settled.map(item => deeplyFulfilled(item))));
+      case 'copyRecord': {
+        const names = getOwnPropertyNames(settled);
+        const values = await Promise.all(names.map(name => deeplyFulfilled(settled[name])));
+        return harden(Object.fromEntries(names.map((name, index) => [name, values[index]])));
+      }
+      default:
+        return settled;
+    }
+  };
+
+  // ---- Vow and Flow, the ancestor's interface
+  //
+  // A flow is a queue of operations on vows. An operation runs at once if nothing is before it and its vow is settled or
+  // is decided elsewhere (then the message leaves at once); otherwise it waits, and so does all that comes after it in the
+  // same flow. Each result has a flow of its own.
+
+  const makeQueue = () => {
+    const waiting = [];
+    let head = 0;
+
+    const runs = ({ promise, onlySettled }) => {
+      const now = status(promise);
+      return now > 1 || (now === 1 && !onlySettled);
+    };
+
+    const advance = () => {
+      while (head < waiting.length) {
+        const next = waiting[head];
+        if (!runs(next)) {
+          next.promise.then(advance, advance);
+          return;
+        }
+        waiting[head] = undefined;
+        head += 1;
+        next.run();
+      }
+      waiting.length = 0;
+      head = 0;
+    };
+
+    return freeze({
+      enqueue(operation) {
+        if (head === waiting.length && runs(operation)) {
+          operation.run();
+          return;
+        }
+        waiting.push(operation);
+        if (head === waiting.length - 1) {
+          operation.promise.then(advance, advance);
+        }
+      },
+    });
+  };
+
+  const queues = new WeakMap();
+  let vowPrototype;
+
+  const newVow = (promise, queue = makeQueue()) => makeVow(vowPrototype, promise, queue);
+
+  const plainPromise = value => {
+    if (isVow(value)) return promiseOf(value);
+    return Promise.resolve(value);
+  };
+
+  const sendVow = (vow, name, args) => {
+    const promise = promiseOf(vow);
+    let settle;
+    const result = new Promise(resolve => {
+      settle = resolve;
+    });
+    let direct;
+    flowOf(vow).enqueue({
+      promise,
+      onlySettled: false,
+      run() {
+        direct = send(promise, name, args);
+        settle(direct);
+      },
+    });
+    // A message that has left is followed by its own result promise, so that messages to it leave at once as well.
+    return newVow(direct === undefined ? result : direct);
+  };
+
+  const eHandler = freeze({
+    get(target, name) {
+      if (typeof name !== 'string') return undefined;
+      return (...args) => sendVow(target.vow, name, args);
+    },
+    set: () => false,
+    defineProperty: () => false,
+    deleteProperty: () => false,
+    has: () => true,
+  });
+
+  function Vow() {
+    throw TypeError('Vow is not a constructor: use Vow.resolve(value) or new Flow().makeVow(resolve => …)');
+  }
+  vowPrototype = Vow.prototype;
+
+  const method = (object, name, value) =>
+    defineProperty(object, name, { value, enumerable: false, writable: true, configurable: true });
+
+  defineProperty(vowPrototype, 'e', {
+    get() {
+      promiseOf(this);
+      return new Proxy({ vow: this }, eHandler);
+    },
+    enumerable: false,
+    configurable: true,
+  });
+  method(vowPrototype, 'then', function then(onFulfilled, onRejected) {
+    const promise = promiseOf(this);
+    let settle;
+    const result = new Promise(resolve => {
+      settle = resolve;
+    });
+    flowOf(this).enqueue({
+      promise,
+      onlySettled: true,
+      run() {
+        settle(promise.then(onFulfilled, onRejected));
+      },
+    });
+    return newVow(result);
+  });
+  method(vowPrototype, 'catch', { catch(onRejected) { return this.then(undefined, onRejected); } }.catch);
+  method(vowPrototype, 'finally', {
+    finally(onFinally) {
+      return this.then(
+        value => Promise.resolve(onFinally()).then(() => value),
+        reason => Promise.resolve(onFinally()).then(() => { throw reason; }),
+      );
+    },
+  }.finally);
+  method(vowPrototype, 'fork', function fork() {
+    return newVow(promiseOf(this));
+  });
+  defineProperty(vowPrototype, Symbol.toStringTag, { value: 'Vow' });
+
+  const asVow = value => (isVow(value) ? value : newVow(plainPromise(value)));
+
+  method(Vow, 'resolve', function resolve(value) { return asVow(value); });
+  method(Vow, 'reject', function reject(reason) { return newVow(Promise.reject(reason)); });
+  method(Vow, 'all', function all(values) {
+    return newVow(Promise.all([...values].map(plainPromise)));
+  });
+  method(Vow, 'race', function race(values) {
+    return newVow(Promise.race([...values].map(plainPromise)));
+  });
+  method(Vow, 'join', function join(left, right) {
+    return newVow(
+      Promise.all([plainPromise(left), plainPromise(right)]).then(([first, second]) => {
+        if (Object.is(first, second)) return first;
+        throw Error('not the same');
+      }),
+    );
+  });
+  method(Vow, 'fromFn', function fromFn(fn) {
+    return newVow(Promise.resolve().then(() => fn()).then(value => (isVow(value) ? promiseOf(value) : value)));
+  });
+  method(Vow, 'isVow', function isVowOf(value) { return isVow(value); });
+
+  class Flow {
+    constructor() {
+      queues.set(this, makeQueue());
+      freeze(this);
+    }
+
+    makeVow(executor = undefined) {
+      const queue = queues.get(this);
+      if (queue === undefined) throw TypeError('makeVow is a method of a Flow');
+      const { promise, resolve, reject } = makePromiseKit();
+      if (executor !== undefined) {
+        const settle = value => resolve(isVow(value) ? promiseOf(value) : value);
+        try {
+          executor(settle, reject);
+        } catch (reason) {
+          reject(reason);
+        }
+      }
+      return newVow(promise, queue);
+    }
+  }
+
+  // ---- SES.confine, the ancestor's confinement
+
+  const confine = (source, endowments = {}) => {
+    const compartment = new Compartment({ globals: { ...commonGlobals, ...endowments }, __options__: true });
+    return compartment.evaluate(`${source}`);
+  };
+  const confineExpr = (source, endowments = {}) => confine(`(${source}\n)`, endowments);
+  const SES = { confine, confineExpr };
+
+  // ---- globals
+
+  const log = (...args) => console.log(...args);
+
+  const commonGlobals = { harden, def: harden, Nat: nat, console };
+
+  const globals = {
+    E, Far, harden, makePromiseKit, Nat: nat, Vow, Flow, asVow, def: harden, SES, log,
+  };
+  // Those of a compartment are without power: no clock, no randomness.
+  const tame = new Compartment({ __options__: true }).globalThis;
+  for (const name of ['Date', 'Math', 'RegExp', 'Error', 'Symbol']) {
+    if (tame[name] !== undefined) globals[name] = tame[name];
+  }
+  for (const name of ['lockdown', 'repairIntrinsics', 'hardenIntrinsics', 'getStackString']) delete globalThis[name];
+  for (const name of getOwnPropertyNames(globals)) {
+    defineProperty(globalThis, name, {
+      value: globals[name], writable: false, enumerable: false, configurable: false,
+    });
+  }
+  // Everything that can be reached from here is hardened now, so that later calls of harden stop at it.
+  for (const name of [...getOwnPropertyNames(globalThis), ...getOwnPropertySymbols(globalThis)]) {
+    const { value } = getOwnPropertyDescriptor(globalThis, name);
+    if (value !== globalThis && Object(value) === value) harden(value);
+  }
+  harden([function* g() {}, async function a() {}, async function* ag() {}, [][Symbol.iterator](), /./[Symbol.matchAll]('')]);
+  freeze(globalThis);
+
+  // ---- built-in modules
+
+  const far = { E, Far, getInterfaceOf, passStyleOf };
+  const eventualSend = { E };
+  return {
+    '@endo/far': far,
+    '@endo/eventual-send': eventualSend,
+    '@endo/harden': { default: harden, harden },
+    '@endo/nat': { Nat: toNat, isNat, default: toNat },
+    '@endo/promise-kit': { makePromiseKit },
+    '@endo/marshal': { Far, getInterfaceOf, passStyleOf, deeplyFulfilled },
+    '@endo/pass-style': { Far, getInterfaceOf, passStyleOf, deeplyFulfilled },
+    '@endo/init': {},
+    '@endo/lockdown': {},
+    '@agoric/harden': { default: harden },
+    '@agoric/nat': { default: nat, Nat: nat, isNat },
+    '@agoric/eventual-send': eventualSend,
+    ses: {},
+  };
+})

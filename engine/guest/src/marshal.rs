@@ -1,0 +1,294 @@
+//! From JavaScript to [`Value`]: what may cross the border, as what, and a clear word for what may not.
+//!
+//! Invariants: own data properties are read without running guest code (accessors and proxies are refused); an object that
+//! goes out twice goes out under one slot; the depth is bounded by [`MAX_VALUE_DEPTH`].
+
+use crate::abi::{CapData, MAX_VALUE_DEPTH, Slot, Value};
+use crate::harden::{self, Interface, Presence};
+use crate::promises;
+use crate::runtime::type_error;
+use crate::tables;
+use boa_engine::builtins::error::Error as JsErrorData;
+use boa_engine::builtins::proxy::Proxy;
+use boa_engine::object::builtins::{JsPromise, JsUint8Array};
+use boa_engine::property::PropertyKey;
+use boa_engine::{Context, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, JsVariant, js_string};
+use std::fmt::Write as _;
+
+/// Where in the message the marshaller is, for its complaints.
+enum Step {
+    Property(JsString),
+    Index(usize),
+}
+
+struct Marshaller<'a> {
+    root: &'static str,
+    path: Vec<Step>,
+    slots: Vec<Slot>,
+    context: &'a mut Context,
+}
+
+/// Marshals one value; `root` names it in complaints.
+pub fn value(value: &JsValue, root: &'static str, context: &mut Context) -> JsResult<CapData<Slot>> {
+    let mut marshaller = Marshaller { root, path: Vec::new(), slots: Vec::new(), context };
+    let value = marshaller.value(value)?;
+    Ok(CapData { body: value.encode(), slots: marshaller.slots })
+}
+
+/// Marshals the arguments of a message as an array.
+pub fn args(values: &[JsValue], context: &mut Context) -> JsResult<CapData<Slot>> {
+    let mut marshaller = Marshaller { root: "args", path: Vec::new(), slots: Vec::new(), context };
+    let items = values.iter().enumerate().map(|(index, value)| marshaller.item(index, value));
+    let items = items.collect::<JsResult<Vec<Value>>>()?;
+    Ok(CapData { body: Value::Array(items).encode(), slots: marshaller.slots })
+}
+
+/// Marshals the reason of a rejection; one that cannot be passed is replaced by an error that says so.
+pub fn reason(reason: &JsValue, context: &mut Context) -> JsResult<CapData<Slot>> {
+    match value(reason, "reason", context) {
+        Ok(data) => Ok(data),
+        Err(error) if error.as_engine().is_some() => Err(error),
+        Err(error) => {
+            let message = format!("rejected with something that cannot be passed: {}", message_of(&error));
+            Ok(CapData::data(&Value::error("TypeError", message)))
+        }
+    }
+}
+
+fn message_of(error: &JsError) -> String {
+    error.as_native().map_or_else(|| "a thrown value".to_owned(), |native| native.message().to_owned())
+}
+
+impl Marshaller<'_> {
+    fn value(&mut self, value: &JsValue) -> JsResult<Value> {
+        Ok(match value.variant() {
+            JsVariant::Undefined => Value::Undefined,
+            JsVariant::Null => Value::Null,
+            JsVariant::Boolean(flag) => Value::Bool(flag),
+            JsVariant::Integer32(number) => Value::Number(f64::from(number)),
+            JsVariant::Float64(number) => Value::Number(number),
+            JsVariant::String(text) => Value::String(self.text(&text, "a string")?),
+            JsVariant::BigInt(number) => Value::BigInt(number.to_string_radix(10)),
+            JsVariant::Symbol(symbol) => self.symbol(&symbol)?,
+            JsVariant::Object(object) => self.object(&object)?,
+        })
+    }
+
+    fn item(&mut self, index: usize, value: &JsValue) -> JsResult<Value> {
+        self.inside(Step::Index(index), value)
+    }
+
+    fn inside(&mut self, step: Step, value: &JsValue) -> JsResult<Value> {
+        self.path.push(step);
+        if self.path.len() > MAX_VALUE_DEPTH {
+            self.path.truncate(4);
+            return Err(self.refuse("is nested too deeply, or contains itself"));
+        }
+        let value = self.value(value)?;
+        self.path.pop();
+        Ok(value)
+    }
+
+    fn object(&mut self, object: &JsObject) -> JsResult<Value> {
+        if let Some(slot) = tables::export_slot(object) {
+            return Ok(self.slot(slot));
+        }
+        if let Some(presence) = object.downcast_ref::<Presence>() {
+            let slot = Slot::HostObject(presence.id);
+            drop(presence);
+            return Ok(self.slot(slot));
+        }
+        if let Some(promise) = promises::as_promise(&object.clone().into()) {
+            return self.promise(&promise);
+        }
+        if object.is_array() && !object.is::<Proxy>() {
+            return self.array(object);
+        }
+        if object.is::<JsErrorData>() {
+            return self.error(object);
+        }
+        if object.is::<Proxy>() {
+            return Err(self.refuse("a Proxy cannot be passed: pass an object made with Far(...) that uses it"));
+        }
+        if let Ok(bytes) = JsUint8Array::from_object(object.clone()) {
+            return Ok(Value::Bytes(bytes.iter(self.context).collect()));
+        }
+        self.remotable_or_record(object)
+    }
+
+    fn remotable_or_record(&mut self, object: &JsObject) -> JsResult<Value> {
+        if object.is_callable() || object.prototype().is_some_and(|prototype| prototype.is::<Interface>()) {
+            return self.remotable(object);
+        }
+        let prototype = object.prototype();
+        let plain = match &prototype {
+            None => true,
+            Some(prototype) => {
+                JsObject::equals(prototype, &self.context.intrinsics().constructors().object().prototype())
+            }
+        };
+        if !plain {
+            return self.instance(object);
+        }
+        if !object.is_ordinary() {
+            return Err(self.refuse("an object of this kind cannot be passed: copy what is in it into a record"));
+        }
+        let mut fields = Vec::new();
+        let mut methods = 0usize;
+        for key in object.own_property_keys(self.context)? {
+            let Some(descriptor) = object.borrow().properties().get(&key) else { continue };
+            let name = match &key {
+                PropertyKey::Symbol(symbol) => {
+                    let name = symbol.descriptive_string().to_std_string_lossy();
+                    return Err(self.refuse(&format!("a record cannot have the symbol {name} as a key")));
+                }
+                PropertyKey::String(name) => name.clone(),
+                PropertyKey::Index(index) => index.get().to_string().into(),
+            };
+            let Some(value) = descriptor.value() else {
+                self.path.push(Step::Property(name));
+                return Err(self.refuse("a getter or setter cannot be passed: pass its value, or a method"));
+            };
+            if value.is_callable() {
+                methods += 1;
+            }
+            if descriptor.enumerable() == Some(true) {
+                fields.push((name, value.clone()));
+            }
+        }
+        if methods == 0 {
+            return self.record(&fields);
+        }
+        if methods == fields.len() {
+            return self.remotable(object);
+        }
+        Err(self.refuse("an object with both methods and data cannot be passed: keep the data in the closure or pass it apart"))
+    }
+
+    fn record(&mut self, fields: &[(JsString, JsValue)]) -> JsResult<Value> {
+        let mut record = Vec::with_capacity(fields.len());
+        for (name, value) in fields {
+            let key = self.text(name, "a key")?;
+            record.push((key, self.inside(Step::Property(name.clone()), value)?));
+        }
+        Ok(Value::Record(record))
+    }
+
+    /// An instance of a class: passes as a reference if it is frozen and shows nothing but methods.
+    fn instance(&mut self, object: &JsObject) -> JsResult<Value> {
+        if !object.is_ordinary() {
+            return Err(self.refuse("an object of this kind cannot be passed: copy what is in it into a record or an array"));
+        }
+        for key in object.own_property_keys(self.context)? {
+            let descriptor = object.borrow().properties().get(&key);
+            let method = descriptor.as_ref().and_then(|found| found.value()).is_some_and(JsValue::is_callable);
+            if !method {
+                let advice = "an instance of a class with data properties cannot be passed: use #private fields";
+                return Err(self.refuse(advice));
+            }
+        }
+        self.remotable(object)
+    }
+
+    fn remotable(&mut self, object: &JsObject) -> JsResult<Value> {
+        if !harden::is_frozen(object, self.context)? {
+            let what = if object.is_callable() { "a function" } else { "an object with methods" };
+            return Err(self.refuse(&format!("{what} must be hardened: wrap it in Far(...)")));
+        }
+        let slot = tables::export(object);
+        Ok(self.slot(slot))
+    }
+
+    fn promise(&mut self, promise: &JsPromise) -> JsResult<Value> {
+        let object: JsObject = promise.clone().into();
+        if let Some(slot) = tables::remote_slot(&object).or_else(|| tables::own_slot(&object)) {
+            return Ok(self.slot(slot));
+        }
+        let slot = tables::new_promise_slot();
+        promises::observe(promise, slot, self.context)?;
+        Ok(self.slot(slot))
+    }
+
+    fn array(&mut self, array: &JsObject) -> JsResult<Value> {
+        let length = array.borrow().properties().get(&js_string!("length").into());
+        let length = length.and_then(|found| found.value().and_then(JsValue::as_number)).unwrap_or(0.0) as u32;
+        let mut items = Vec::new();
+        for index in 0..length {
+            let descriptor = array.borrow().properties().get(&PropertyKey::from(index));
+            let item = match &descriptor {
+                None => return Err(self.refuse("an array with holes cannot be passed: fill it first")),
+                Some(found) => found.value().cloned(),
+            };
+            let Some(item) = item else {
+                return Err(self.refuse("an array with getters cannot be passed"));
+            };
+            items.push(self.item(index as usize, &item)?);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn error(&mut self, error: &JsObject) -> JsResult<Value> {
+        let name = self.error_part(error, js_string!("name"), "Error")?;
+        let message = self.error_part(error, js_string!("message"), "")?;
+        Ok(Value::Error { name, message })
+    }
+
+    /// A text property of an error, its own or inherited; never runs an accessor.
+    fn error_part(&mut self, error: &JsObject, key: JsString, default: &str) -> JsResult<String> {
+        let key = PropertyKey::from(key);
+        let mut holder = Some(error.clone());
+        for _ in 0..8 {
+            let Some(object) = holder else { break };
+            if object.is::<Proxy>() {
+                break;
+            }
+            if let Some(found) = object.borrow().properties().get(&key) {
+                // The override-friendly accessors that lockdown leaves on prototypes are read by calling them.
+                let value = match found.value() {
+                    Some(value) => value.clone(),
+                    None => error.get(key, self.context).unwrap_or_default(),
+                };
+                return Ok(value.as_string().map_or_else(|| default.to_owned(), |text| text.to_std_string_lossy()));
+            }
+            holder = object.prototype();
+        }
+        Ok(default.to_owned())
+    }
+
+    fn symbol(&mut self, symbol: &JsSymbol) -> JsResult<Value> {
+        let key_for = self.context.intrinsics().constructors().symbol().constructor();
+        let key_for = key_for.get(js_string!("keyFor"), self.context)?;
+        let key = match key_for.as_callable() {
+            Some(function) => function.call(&JsValue::undefined(), &[symbol.clone().into()], self.context)?,
+            None => JsValue::undefined(),
+        };
+        match key.as_string() {
+            Some(key) => Ok(Value::Symbol(self.text(&key, "a symbol's key")?)),
+            None => Err(self.refuse("a symbol can be passed only if it is registered: use Symbol.for(...)")),
+        }
+    }
+
+    fn text(&mut self, text: &JsString, what: &str) -> JsResult<String> {
+        text.to_std_string().map_err(|_| self.refuse(&format!("{what} with a lone surrogate cannot be passed")))
+    }
+
+    fn slot(&mut self, slot: Slot) -> Value {
+        let index = self.slots.iter().position(|other| *other == slot).unwrap_or_else(|| {
+            self.slots.push(slot);
+            self.slots.len() - 1
+        });
+        Value::Slot(index as u32)
+    }
+
+    fn refuse(&self, complaint: &str) -> JsError {
+        let mut place = format!(".{}", self.root);
+        for step in &self.path {
+            match step {
+                Step::Index(index) => write!(place, "[{index}]"),
+                Step::Property(name) => write!(place, ".{}", name.to_std_string_lossy()),
+            }
+            .expect("writing to a string does not fail");
+        }
+        type_error(format!("at {place}: {complaint}"))
+    }
+}

@@ -1,0 +1,136 @@
+//! The vat's own ES modules, and the built-in ones that existing code imports by name.
+//!
+//! A relative specifier is resolved against the importing module's path; as written, then with `.js`, then as a directory.
+//! A bare one is a built-in, or is looked for in the bundle (as written, and under `node_modules` of the importing module's
+//! directory and those above it). A module is parsed once. Nothing outside the bundle can be imported.
+
+use crate::runtime::type_error;
+use boa_engine::module::{ModuleLoader, ModuleRequest, Referrer, SyntheticModuleInitializer};
+use boa_engine::property::PropertyKey;
+use boa_engine::{Context, JsError, JsObject, JsResult, JsString, Module, Source, js_string};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+
+/// The loader of a vat.
+#[derive(Default)]
+pub struct Bundled {
+    sources: RefCell<BTreeMap<String, String>>,
+    parsed: RefCell<BTreeMap<String, Module>>,
+    /// Built-in modules: specifier to an object with the exports.
+    builtins: RefCell<BTreeMap<String, JsObject>>,
+}
+
+impl Bundled {
+    pub fn set_sources(&self, sources: BTreeMap<String, String>) {
+        *self.sources.borrow_mut() = sources;
+    }
+
+    pub fn set_builtins(&self, builtins: BTreeMap<String, JsObject>) {
+        *self.builtins.borrow_mut() = builtins;
+    }
+
+    /// The module at `path`, parsed at the first request.
+    pub fn module(&self, path: &str, context: &mut Context) -> JsResult<Module> {
+        if let Some(module) = self.parsed.borrow().get(path) {
+            return Ok(module.clone());
+        }
+        let text = self.sources.borrow().get(path).cloned();
+        let text = text.ok_or_else(|| type_error(format!("the bundle has no module {path:?}")))?;
+        let source = Source::from_bytes(text.as_bytes()).with_path(Path::new(path));
+        let module = Module::parse(source, None, context).map_err(|error| in_module(error, path, context))?;
+        self.parsed.borrow_mut().insert(path.to_owned(), module.clone());
+        Ok(module)
+    }
+
+    fn import(&self, specifier: &str, referrer: &str, context: &mut Context) -> JsResult<Module> {
+        if let Some(exports) = self.builtins.borrow().get(specifier).cloned() {
+            return self.builtin(specifier, exports, context);
+        }
+        let found = self.candidates(specifier, referrer).into_iter().find(|path| self.sources.borrow().contains_key(path));
+        match found {
+            Some(path) => self.module(&path, context),
+            None => Err(type_error(format!("cannot find module {specifier:?}, imported by {referrer:?}"))),
+        }
+    }
+
+    fn candidates(&self, specifier: &str, referrer: &str) -> Vec<String> {
+        let directory: Vec<&str> = referrer.split('/').collect();
+        let directory = &directory[..directory.len() - 1];
+        let mut bases = Vec::new();
+        if specifier.starts_with("./") || specifier.starts_with("../") || specifier == "." || specifier == ".." {
+            bases.extend(normalise(directory, specifier));
+        } else {
+            bases.extend(normalise(&[], specifier));
+            for depth in (0..=directory.len()).rev() {
+                let mut parts = directory[..depth].to_vec();
+                parts.push("node_modules");
+                bases.extend(normalise(&parts, specifier));
+            }
+        }
+        let endings = ["", ".js", ".mjs", "/index.js"];
+        bases.iter().flat_map(|base| endings.iter().map(move |ending| format!("{base}{ending}"))).collect()
+    }
+
+    fn builtin(&self, specifier: &str, exports: JsObject, context: &mut Context) -> JsResult<Module> {
+        if let Some(module) = self.parsed.borrow().get(specifier) {
+            return Ok(module.clone());
+        }
+        let names: Vec<JsString> = exports
+            .own_property_keys(context)?
+            .into_iter()
+            .filter_map(|key| if let PropertyKey::String(name) = key { Some(name) } else { None })
+            .collect();
+        let steps = SyntheticModuleInitializer::from_copy_closure_with_captures(
+            |module, (exports, names): &(JsObject, Vec<JsString>), context| {
+                for name in names {
+                    module.set_export(name, exports.get(name.clone(), context)?)?;
+                }
+                Ok(())
+            },
+            (exports, names.clone()),
+        );
+        let module = Module::synthetic(&names, steps, None, None, context);
+        self.parsed.borrow_mut().insert(specifier.to_owned(), module.clone());
+        Ok(module)
+    }
+}
+
+/// Joins and resolves `.` and `..`; nothing above the root.
+fn normalise(directory: &[&str], specifier: &str) -> Option<String> {
+    let mut parts = directory.to_vec();
+    for part in specifier.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            other => parts.push(other),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// The same error with the module's path in its message.
+fn in_module(error: JsError, path: &str, context: &mut Context) -> JsError {
+    let Ok(native) = error.try_native(context) else { return error };
+    native.clone().with_message(format!("{path}: {}", native.message())).into()
+}
+
+impl ModuleLoader for Bundled {
+    async fn load_imported_module(
+        self: Rc<Self>,
+        referrer: Referrer,
+        request: ModuleRequest,
+        context: &RefCell<&mut Context>,
+    ) -> JsResult<Module> {
+        let specifier = request.specifier().to_std_string_lossy();
+        let referrer = referrer.path().and_then(Path::to_str).unwrap_or_default().to_owned();
+        let context = &mut context.borrow_mut();
+        if request.get_attribute("type").is_some_and(|kind| *kind != js_string!("js")) {
+            return Err(type_error(format!("{referrer}: import attributes are not supported ({specifier:?})")));
+        }
+        self.import(&specifier, &referrer, context)
+    }
+}

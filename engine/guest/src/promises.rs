@@ -1,0 +1,146 @@
+//! Promises at the border: those that others decide, those that this guest decides, and which were rejected unheard.
+
+use crate::abi::{Output, Resolution, Slot};
+use crate::runtime::{self, native};
+use crate::tables::{self, RemotePromise, Settled};
+use crate::{inspect, marshal, unmarshal, vow};
+use boa_engine::builtins::promise::OperationType;
+use boa_engine::object::builtins::JsPromise;
+use boa_engine::{Context, JsArgs, JsError, JsObject, JsResult, JsValue};
+use std::cell::RefCell;
+
+thread_local! {
+    /// Promises rejected in this delivery that nobody listens to.
+    static UNHANDLED: RefCell<Vec<JsObject>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The promise that `value` is, or that the vow that it is stands for.
+pub fn as_promise(value: &JsValue) -> Option<JsPromise> {
+    let object = value.as_object()?;
+    if let Some(promise) = vow::inner_promise(&object) {
+        return JsPromise::from_object(promise).ok();
+    }
+    JsPromise::from_object(object).ok()
+}
+
+/// A new pending promise that others decide, known under `slot`.
+pub fn new_remote(slot: Slot, context: &mut Context) -> JsObject {
+    let (promise, functions) = JsPromise::new_pending(context);
+    let promise: JsObject = promise.into();
+    let entry = RemotePromise { promise: promise.clone(), resolve: functions.resolve, reject: functions.reject };
+    tables::add_remote(slot, entry);
+    promise
+}
+
+/// Delivers settlements of promises that others decide.
+pub fn settle(settlements: Vec<(Slot, Resolution)>, context: &mut Context) -> JsResult<()> {
+    // All are read before any is applied: one may speak of another of the same batch.
+    let mut read = Vec::with_capacity(settlements.len());
+    for (slot, resolution) in settlements {
+        let (fulfilled, data) = match &resolution {
+            Resolution::Fulfilled(data) => (true, data),
+            Resolution::Rejected(data) => (false, data),
+        };
+        match unmarshal::value(data, context) {
+            Ok(value) => read.push((slot, fulfilled, value)),
+            Err(error) => read.push((slot, false, runtime::thrown(error, context)?)),
+        }
+    }
+    for (slot, fulfilled, value) in read {
+        if let Some(entry) = tables::take_remote(slot) {
+            let function = if fulfilled { entry.resolve } else { entry.reject };
+            function.call(&JsValue::undefined(), &[value], context)?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells the host of `promise` under `slot` once it settles.
+pub fn observe(promise: &JsPromise, slot: Slot, context: &mut Context) -> JsResult<()> {
+    let object: JsObject = promise.clone().into();
+    tables::add_own(slot, &object);
+    let fulfilled = native(context, move |_, args, context| {
+        announce(slot, Settled::Fulfilled(args.get_or_undefined(0).clone()), context)
+    });
+    let rejected = native(context, move |_, args, context| {
+        announce(slot, Settled::Rejected(args.get_or_undefined(0).clone()), context)
+    });
+    promise.then(Some(fulfilled), Some(rejected), context).map(drop)
+}
+
+fn announce(slot: Slot, how: Settled, context: &mut Context) -> JsResult<JsValue> {
+    settled(slot, how, context)?;
+    Ok(JsValue::undefined())
+}
+
+/// Tells the host that a promise that this guest decides has settled, and keeps the answer for late messages.
+pub fn settled(slot: Slot, how: Settled, context: &mut Context) -> JsResult<()> {
+    let (resolution, how) = match how {
+        Settled::Fulfilled(value) => match marshal::value(&value, "result", context) {
+            Ok(data) => (Resolution::Fulfilled(data), Settled::Fulfilled(value)),
+            Err(error) => {
+                let reason = runtime::thrown(error, context)?;
+                (Resolution::Rejected(marshal::reason(&reason, context)?), Settled::Rejected(reason))
+            }
+        },
+        Settled::Rejected(reason) => {
+            (Resolution::Rejected(marshal::reason(&reason, context)?), Settled::Rejected(reason))
+        }
+    };
+    tables::settle_own(slot, how);
+    tables::output(Output::Settle { promise: slot, resolution });
+    Ok(())
+}
+
+/// Settles `slot` with what a call gave: now if it is plain, later if it is a promise.
+pub fn settle_with(slot: Option<Slot>, outcome: Result<JsValue, JsError>, context: &mut Context) -> JsResult<()> {
+    let outcome = match outcome {
+        Ok(value) => Ok(value),
+        Err(error) => Err(runtime::thrown(error, context)?),
+    };
+    let Some(slot) = slot else {
+        if let Err(reason) = outcome {
+            runtime::log(runtime::WARN, &format!("a one-way message failed: {}", inspect::text(&reason)));
+        }
+        return Ok(());
+    };
+    match outcome {
+        Err(reason) => settled(slot, Settled::Rejected(reason), context),
+        Ok(value) => match as_promise(&value) {
+            Some(promise) => observe(&promise, slot, context),
+            None if is_thenable(&value, context) => {
+                let promise = JsPromise::resolve(value, context)?;
+                observe(&promise, slot, context)
+            }
+            None => settled(slot, Settled::Fulfilled(value), context),
+        },
+    }
+}
+
+fn is_thenable(value: &JsValue, context: &mut Context) -> bool {
+    let Some(object) = value.as_object() else { return false };
+    object.get(boa_engine::js_string!("then"), context).is_ok_and(|then| then.is_callable())
+}
+
+/// The interpreter tells of a promise that was rejected with no listener, or that got its first one after that.
+pub fn track_rejection(promise: &JsObject, operation: OperationType) {
+    UNHANDLED.with(|unhandled| {
+        let mut unhandled = unhandled.borrow_mut();
+        match operation {
+            OperationType::Reject => unhandled.push(promise.clone()),
+            OperationType::Handle => unhandled.retain(|other| !JsObject::equals(other, promise)),
+        }
+    });
+}
+
+/// Logs the rejections of this delivery that nobody listens to.
+pub fn report_unhandled() {
+    use boa_engine::builtins::promise::PromiseState;
+    for object in UNHANDLED.with(|unhandled| std::mem::take(&mut *unhandled.borrow_mut())) {
+        if let Ok(promise) = JsPromise::from_object(object)
+            && let PromiseState::Rejected(reason) = promise.state()
+        {
+            runtime::log(runtime::WARN, &format!("unhandled rejection: {}", inspect::text(&reason)));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What this vat has exported, imported and promised: the map between JavaScript identities and slots.
+//!
+//! Invariants: an object or pending promise has one slot; ids come from counters and are not reused; tables hold their
+//! objects strongly (nothing tells yet when the host has dropped one), but a settled promise leaves them. No JavaScript runs
+//! while a table is borrowed.
+
+use crate::abi::{Output, Slot};
+use boa_engine::object::builtins::JsFunction;
+use boa_engine::{JsObject, JsValue};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// How many settled promises still answer messages that were sent to them before the sender knew. Older ones reject.
+const SETTLED_KEPT: usize = 4096;
+
+/// Hashes the address that stands for an object's identity; the tables are never iterated.
+#[derive(Default)]
+pub struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        self.0 = ((address as u64) >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 ^= self.0 >> 29;
+    }
+}
+
+type ByIdentity<T> = HashMap<JsObject, T, BuildHasherDefault<AddressHasher>>;
+
+/// A promise that others decide, and how to settle it here.
+pub struct RemotePromise {
+    pub promise: JsObject,
+    pub resolve: JsFunction,
+    pub reject: JsFunction,
+}
+
+/// How a promise that this guest decided came out.
+#[derive(Clone)]
+pub enum Settled {
+    Fulfilled(JsValue),
+    Rejected(JsValue),
+}
+
+#[derive(Default)]
+struct Tables {
+    outputs: Vec<Output>,
+    next_object: u64,
+    next_promise: u64,
+    exports: BTreeMap<u64, JsObject>,
+    export_ids: ByIdentity<u64>,
+    presences: BTreeMap<u64, JsObject>,
+    remote: BTreeMap<Slot, RemotePromise>,
+    remote_slots: ByIdentity<Slot>,
+    own: BTreeMap<Slot, JsObject>,
+    own_slots: ByIdentity<Slot>,
+    settled: BTreeMap<Slot, Settled>,
+    settled_order: VecDeque<Slot>,
+    root: Option<JsValue>,
+}
+
+thread_local! {
+    static TABLES: RefCell<Tables> = RefCell::new(Tables { next_object: 1, next_promise: 1, ..Tables::default() });
+}
+
+fn with<T>(action: impl FnOnce(&mut Tables) -> T) -> T {
+    TABLES.with(|tables| action(&mut tables.borrow_mut()))
+}
+
+pub fn output(output: Output) {
+    with(|tables| tables.outputs.push(output));
+}
+
+pub fn take_outputs() -> Vec<Output> {
+    with(|tables| std::mem::take(&mut tables.outputs))
+}
+
+pub fn set_root(root: JsValue) {
+    with(|tables| tables.root = Some(root));
+}
+
+pub fn root() -> Option<JsValue> {
+    with(|tables| tables.root.clone())
+}
+
+/// Gives the root object its number, unless it was already exported under another.
+pub fn export_root(root: &JsObject) {
+    with(|tables| {
+        tables.exports.insert(0, root.clone());
+        tables.export_ids.entry(root.clone()).or_insert(0);
+    });
+}
+
+/// The slot of an own object, given one if it has none yet.
+pub fn export(object: &JsObject) -> Slot {
+    with(|tables| {
+        if let Some(id) = tables.export_ids.get(object) {
+            return Slot::VatObject(*id);
+        }
+        let id = tables.next_object;
+        tables.next_object += 1;
+        tables.exports.insert(id, object.clone());
+        tables.export_ids.insert(object.clone(), id);
+        Slot::VatObject(id)
+    })
+}
+
+pub fn export_slot(object: &JsObject) -> Option<Slot> {
+    with(|tables| tables.export_ids.get(object).copied().map(Slot::VatObject))
+}
+
+pub fn exported(id: u64) -> Option<JsObject> {
+    with(|tables| tables.exports.get(&id).cloned())
+}
+
+pub fn presence(id: u64) -> Option<JsObject> {
+    with(|tables| tables.presences.get(&id).cloned())
+}
+
+pub fn add_presence(id: u64, presence: JsObject) {
+    with(|tables| tables.presences.insert(id, presence));
+}
+
+/// A number for a promise that this guest is the first to speak of.
+pub fn new_promise_slot() -> Slot {
+    with(|tables| {
+        let id = tables.next_promise;
+        tables.next_promise += 1;
+        Slot::VatPromise(id)
+    })
+}
+
+/// Registers a promise that others decide.
+pub fn add_remote(slot: Slot, entry: RemotePromise) {
+    with(|tables| {
+        tables.remote_slots.insert(entry.promise.clone(), slot);
+        tables.remote.insert(slot, entry);
+    });
+}
+
+/// The slot of a promise that others decide and that has not settled.
+pub fn remote_slot(promise: &JsObject) -> Option<Slot> {
+    with(|tables| tables.remote_slots.get(promise).copied())
+}
+
+pub fn remote_promise(slot: Slot) -> Option<JsObject> {
+    with(|tables| tables.remote.get(&slot).map(|entry| entry.promise.clone()))
+}
+
+/// Forgets a promise that others decide, because it settles now.
+pub fn take_remote(slot: Slot) -> Option<RemotePromise> {
+    with(|tables| {
+        let entry = tables.remote.remove(&slot)?;
+        tables.remote_slots.remove(&entry.promise);
+        Some(entry)
+    })
+}
+
+/// Registers a promise that this guest decides, under a slot that the host knows.
+pub fn add_own(slot: Slot, promise: &JsObject) {
+    with(|tables| {
+        tables.own.insert(slot, promise.clone());
+        tables.own_slots.entry(promise.clone()).or_insert(slot);
+    });
+}
+
+pub fn own_slot(promise: &JsObject) -> Option<Slot> {
+    with(|tables| tables.own_slots.get(promise).copied())
+}
+
+pub fn own_promise(slot: Slot) -> Option<JsObject> {
+    with(|tables| tables.own.get(&slot).cloned())
+}
+
+/// Moves a promise that this guest decides to the settled ones.
+pub fn settle_own(slot: Slot, how: Settled) {
+    with(|tables| {
+        if let Some(promise) = tables.own.remove(&slot)
+            && tables.own_slots.get(&promise) == Some(&slot)
+        {
+            tables.own_slots.remove(&promise);
+        }
+        tables.settled.insert(slot, how);
+        tables.settled_order.push_back(slot);
+        if tables.settled_order.len() > SETTLED_KEPT
+            && let Some(oldest) = tables.settled_order.pop_front()
+        {
+            tables.settled.remove(&oldest);
+        }
+    });
+}
+
+/// Whether `slot` is a promise that this guest decides, or has decided and still remembers.
+pub fn decides(slot: Slot) -> bool {
+    with(|tables| tables.own.contains_key(&slot) || tables.settled.contains_key(&slot))
+}
+
+pub fn settled(slot: Slot) -> Option<Settled> {
+    with(|tables| tables.settled.get(&slot).cloned())
+}

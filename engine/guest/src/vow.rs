@@ -1,0 +1,90 @@
+//! Vows as objects that the runtime recognises; what they do is in `js/runtime.js`.
+//!
+//! A vow stands for a promise and belongs to a flow. It is an object of its own kind here so that it can be passed in
+//! messages and sent to like the promise.
+
+use crate::calls::Verb;
+use crate::runtime::type_error;
+use crate::{eventual, promises};
+use boa_engine::builtins::promise::PromiseState;
+use boa_engine::object::IntegrityLevel;
+use boa_engine::{Context, Finalize, JsArgs, JsData, JsObject, JsResult, JsValue, NativeFunction, Trace};
+
+#[derive(Debug, Trace, Finalize, JsData)]
+struct Vow {
+    promise: JsObject,
+    flow: JsValue,
+}
+
+/// The promise that a vow stands for.
+pub fn inner_promise(object: &JsObject) -> Option<JsObject> {
+    object.downcast_ref::<Vow>().map(|vow| vow.promise.clone())
+}
+
+/// The native functions that `js/runtime.js` is built on, by name.
+pub const POWERS: [(&str, fn(&JsValue, &[JsValue], &mut Context) -> JsResult<JsValue>); 6] = [
+    ("makeVow", make_vow),
+    ("isVow", is_vow),
+    ("promiseOf", promise_of),
+    ("flowOf", flow_of),
+    ("status", status),
+    ("send", send),
+];
+
+/// An object with those functions.
+pub fn powers(context: &mut Context) -> JsResult<JsObject> {
+    let object = JsObject::with_object_proto(context.intrinsics());
+    for (name, function) in POWERS {
+        let function = NativeFunction::from_fn_ptr(function).to_js_function(context.realm());
+        object.create_data_property(boa_engine::JsString::from(name), function, context)?;
+    }
+    Ok(object)
+}
+
+/// `makeVow(prototype, promise, flow)`
+fn make_vow(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    let (Some(prototype), Some(promise)) = (args.get_or_undefined(0).as_object(), args.get_or_undefined(1).as_object())
+    else {
+        return Err(type_error("a vow needs a promise"));
+    };
+    let vow = JsObject::from_proto_and_data(prototype, Vow { promise, flow: args.get_or_undefined(2).clone() });
+    vow.set_integrity_level(IntegrityLevel::Frozen, context)?;
+    Ok(vow.into())
+}
+
+fn is_vow(_: &JsValue, args: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
+    Ok(args.get_or_undefined(0).as_object().is_some_and(|object| object.is::<Vow>()).into())
+}
+
+fn promise_of(_: &JsValue, args: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
+    let promise = args.get_or_undefined(0).as_object().and_then(|object| inner_promise(&object));
+    promise.map(JsValue::from).ok_or_else(|| type_error("a vow is needed"))
+}
+
+fn flow_of(_: &JsValue, args: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
+    let object = args.get_or_undefined(0).as_object();
+    let flow = object.and_then(|object| object.downcast_ref::<Vow>().map(|vow| vow.flow.clone()));
+    flow.ok_or_else(|| type_error("a vow is needed"))
+}
+
+/// 0: pending and decided here; 1: pending and decided elsewhere; 2: fulfilled; 3: rejected.
+fn status(_: &JsValue, args: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
+    let value = args.get_or_undefined(0);
+    let promise = promises::as_promise(value).ok_or_else(|| type_error("a promise is needed"))?;
+    Ok(JsValue::from(match promise.state() {
+        PromiseState::Pending if eventual::remote_target(value).is_some() => 1,
+        PromiseState::Pending => 0,
+        PromiseState::Fulfilled(_) => 2,
+        PromiseState::Rejected(_) => 3,
+    }))
+}
+
+/// `send(promise, name, args)`: for a flow, which keeps the order itself.
+fn send(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    let name = args.get_or_undefined(1).as_string().ok_or_else(|| type_error("a method name is needed"))?;
+    let list = args.get_or_undefined(2).as_object().ok_or_else(|| type_error("arguments are needed"))?;
+    let list = boa_engine::object::builtins::JsArray::from_object(list)?;
+    let length = list.length(context)?;
+    let items = (0..length as i64).map(|index| list.at(index, context)).collect::<JsResult<Vec<_>>>()?;
+    eventual::send_through(args.get_or_undefined(0), Verb::Call(name), &items, context)
+}
