@@ -6,7 +6,10 @@ use crate::abi::{CapData, Resolution, Slot};
 use crate::ids::VatId;
 use crate::wire::{self, WireResolution};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Most settlements that one message can bring with it because it names promises that have settled.
+const MAX_LATE_SETTLEMENTS: usize = 64;
 
 /// Who will settle a promise, or that it is settled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,10 +18,19 @@ pub(super) enum State {
     Guest,
     /// That vat will.
     Peer(VatId),
-    /// The guest or a peer did; the entry waits for acknowledgements.
-    Settled,
+    /// The guest or a peer did; the entry waits for acknowledgements, and goes on being named until then.
+    Settled(Resolution),
     /// The machine did, with a `VatError` of this message.
     Refused(String),
+}
+
+/// What an unknown name of a promise stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// A promise that the guest speaks of for the first time.
+    New,
+    /// A promise that was retired: what names it is older than that.
+    Held,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +47,10 @@ pub(super) struct Promise {
 impl Promise {
     pub fn new(state: State, known: bool) -> Promise {
         Promise { state, known, pending: false, pairs: BTreeMap::new() }
+    }
+
+    pub fn is_settled(&self) -> bool {
+        matches!(self.state, State::Settled(_) | State::Refused(_))
     }
 }
 
@@ -67,7 +83,7 @@ impl Comms {
     pub fn reject(&mut self, slot: Slot, message: &str) {
         let fresh = Promise::new(State::Guest, matches!(slot, Slot::VatPromise(_)));
         let promise = self.promises.entry(slot).or_insert(fresh);
-        if matches!(promise.state, State::Settled | State::Refused(_)) {
+        if promise.is_settled() {
             return;
         }
         promise.state = State::Refused(message.to_owned());
@@ -101,7 +117,7 @@ impl Comms {
     /// Forgets a settled promise that nobody can name any more.
     pub(super) fn drop_if_done(&mut self, slot: Slot) {
         if let Some(promise) = self.promises.get(&slot)
-            && matches!(promise.state, State::Settled | State::Refused(_))
+            && promise.is_settled()
             && promise.pairs.is_empty()
             && !promise.pending
         {
@@ -137,23 +153,35 @@ impl Comms {
     /// Tells all who know an open promise how it settled. The pair with the vat that decided it is gone already.
     pub(super) fn settle(&mut self, slot: Slot, resolution: &Resolution) {
         let Some(promise) = self.promises.get(&slot) else { return };
-        let mut late = Vec::new();
+        let mut lates = Vec::new();
         for (vat, id) in promise.pairs.clone() {
-            let translated = self.export_resolution(&vat, resolution, &mut late);
+            let mut late = VecDeque::new();
+            let translated = self.export_resolution(&vat, resolution, Naming::New, &mut late);
             self.tell(&vat, id, translated);
-            self.tell_late(&vat, &mut late);
+            lates.push((vat, late));
         }
         if let Some(promise) = self.promises.get_mut(&slot) {
-            promise.state = State::Settled;
+            if promise.pairs.is_empty() && !promise.pending {
+                self.promises.remove(&slot);
+            } else {
+                promise.state = State::Settled(resolution.clone());
+            }
         }
-        self.drop_if_done(slot);
+        // Only now: what is told late may name this promise, which has no open name any more.
+        for (vat, late) in lates {
+            self.tell_late(&vat, late);
+        }
     }
 
-    fn export_resolution(&mut self, vat: &VatId, resolution: &Resolution, late: &mut Vec<PairId>) -> WireResolution {
-        let data = match resolution {
-            Resolution::Fulfilled(data) | Resolution::Rejected(data) => data,
-        };
-        if let Err(refusal) = self.plan_settlement(vat, data) {
+    fn export_resolution(
+        &mut self,
+        vat: &VatId,
+        resolution: &Resolution,
+        naming: Naming,
+        late: &mut VecDeque<PairId>,
+    ) -> WireResolution {
+        let (Resolution::Fulfilled(data) | Resolution::Rejected(data)) = resolution;
+        if let Err(refusal) = self.plan_settlement(vat, data, naming) {
             return WireResolution::vat_error(&refusal);
         }
         let slots = data.slots.iter().map(|slot| self.export(vat, *slot, late)).collect();
@@ -164,14 +192,22 @@ impl Comms {
         }
     }
 
-    /// Settles promises that were exported although the machine had rejected them already.
-    pub(super) fn tell_late(&mut self, vat: &VatId, late: &mut Vec<PairId>) {
-        for id in late.drain(..) {
+    /// Settles promises that were exported although they had settled already. Their resolutions may name more of that
+    /// kind; circles of settled promises have no end, so that after some the rest is rejected.
+    pub(super) fn tell_late(&mut self, vat: &VatId, mut late: VecDeque<PairId>) {
+        let mut left = MAX_LATE_SETTLEMENTS;
+        while let Some(id) = late.pop_front() {
             let slot = self.peers.get(vat).and_then(|peer| peer.pair(id)).map(|pair| pair.slot);
             let state = slot.and_then(|slot| self.promises.get(&slot)).map(|promise| promise.state.clone());
-            if let Some(State::Refused(message)) = state {
-                self.tell(vat, id, WireResolution::vat_error(&message));
-            }
+            let resolution = match state {
+                Some(State::Refused(message)) => WireResolution::vat_error(&message),
+                Some(State::Settled(resolution)) if left > 0 => {
+                    self.export_resolution(vat, &resolution, Naming::Held, &mut late)
+                }
+                _ => WireResolution::vat_error("settled promises that hold each other cannot be passed on"),
+            };
+            left = left.saturating_sub(1);
+            self.tell(vat, id, resolution);
         }
     }
 
