@@ -1,0 +1,143 @@
+//! What a checkpoint of a heap says: the hash of every page, and what is not in pages.
+//!
+//! Invariants: the root covers everything in the manifest, the number of pages included, so equal roots mean equal heaps;
+//! leaves, inner nodes and the root are hashed under different prefixes (as in RFC 6962), so none passes for another; bytes
+//! from elsewhere are checked by the hash of their page before they are used.
+
+use super::mapping::PAGE_BYTES;
+use crate::ids::Hash;
+use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
+use wasmtime::Val;
+
+const ROOT_PREFIX: &[u8] = b"quorate/heap/1";
+const LEAF_PREFIX: &[u8] = &[0];
+const NODE_PREFIX: &[u8] = &[1];
+
+/// SHA-256 of a page of zeros. Such pages are never stored.
+pub static ZERO_PAGE: LazyLock<Hash> = LazyLock::new(|| Hash::of(&[&[0; PAGE_BYTES]]));
+
+/// A value of one exported mutable global. Floats are kept as their bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GlobalValue {
+    I32(i32),
+    I64(i64),
+    F32(u32),
+    F64(u64),
+}
+
+impl GlobalValue {
+    /// Only number types are admitted when the image is loaded.
+    pub(crate) fn of(value: &Val) -> GlobalValue {
+        match value {
+            Val::I32(value) => GlobalValue::I32(*value),
+            Val::I64(value) => GlobalValue::I64(*value),
+            Val::F32(bits) => GlobalValue::F32(*bits),
+            Val::F64(bits) => GlobalValue::F64(*bits),
+            _ => unreachable!("exported mutable globals of the image are numbers"),
+        }
+    }
+
+    pub(crate) fn same_type(self, other: GlobalValue) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
+    fn canonical(self) -> [u8; 9] {
+        let (tag, bits) = match self {
+            GlobalValue::I32(value) => (0, u64::from(value as u32)),
+            GlobalValue::I64(value) => (1, value as u64),
+            GlobalValue::F32(bits) => (2, u64::from(bits)),
+            GlobalValue::F64(bits) => (3, bits),
+        };
+        let mut bytes = [tag; 9];
+        bytes[1..].copy_from_slice(&bits.to_le_bytes());
+        bytes
+    }
+}
+
+impl From<GlobalValue> for Val {
+    fn from(value: GlobalValue) -> Val {
+        match value {
+            GlobalValue::I32(value) => Val::I32(value),
+            GlobalValue::I64(value) => Val::I64(value),
+            GlobalValue::F32(bits) => Val::F32(bits),
+            GlobalValue::F64(bits) => Val::F64(bits),
+        }
+    }
+}
+
+/// A heap, page by page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeapManifest {
+    /// The image whose heap it is.
+    pub image: Hash,
+    /// Exported mutable globals, in the order of their names.
+    pub globals: Vec<GlobalValue>,
+    /// SHA-256 of each page of 4 KiB, in order; their number is the size of the memory.
+    pub pages: Vec<Hash>,
+}
+
+impl HeapManifest {
+    /// The hash that stands for the whole heap.
+    pub fn root(&self) -> Hash {
+        let count = (self.pages.len() as u64).to_le_bytes();
+        let globals: Vec<u8> = self.globals.iter().flat_map(|value| value.canonical()).collect();
+        let global_count = (self.globals.len() as u64).to_le_bytes();
+        let tree = merkle_root(&self.pages);
+        Hash::of(&[ROOT_PREFIX, self.image.as_bytes(), &global_count, &globals, &count, tree.as_bytes()])
+    }
+}
+
+/// Root of the binary Merkle tree over `leaves`; an odd one at the end of a level is carried up.
+fn merkle_root(leaves: &[Hash]) -> Hash {
+    let mut level: Vec<Hash> = leaves.iter().map(|leaf| Hash::of(&[LEAF_PREFIX, leaf.as_bytes()])).collect();
+    while level.len() > 1 {
+        level = level
+            .chunks(2)
+            .map(|pair| match pair {
+                [left, right] => Hash::of(&[NODE_PREFIX, left.as_bytes(), right.as_bytes()]),
+                _ => pair[0],
+            })
+            .collect();
+    }
+    level.first().copied().unwrap_or_else(|| Hash::of(&[]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(pages: usize) -> HeapManifest {
+        let pages = (0..pages).map(|index| Hash::of(&[&index.to_le_bytes()])).collect();
+        HeapManifest { image: Hash([7; 32]), globals: vec![GlobalValue::I32(-1)], pages }
+    }
+
+    #[test]
+    fn every_part_is_in_the_root() {
+        let whole = manifest(5);
+        let mut roots = vec![whole.root(), manifest(4).root(), manifest(6).root(), manifest(0).root()];
+        for page in 0..5 {
+            let mut other = whole.clone();
+            other.pages[page].0[31] ^= 1;
+            roots.push(other.root());
+        }
+        roots.push(HeapManifest { image: Hash([8; 32]), ..whole.clone() }.root());
+        roots.push(HeapManifest { globals: vec![], ..whole.clone() }.root());
+        roots.push(HeapManifest { globals: vec![GlobalValue::I64(-1)], ..whole.clone() }.root());
+        let mut swapped = whole.clone();
+        swapped.pages.swap(0, 1);
+        roots.push(swapped.root());
+        let count = roots.len();
+        roots.sort();
+        roots.dedup();
+        assert_eq!(roots.len(), count);
+    }
+
+    #[test]
+    fn a_level_of_the_tree_does_not_pass_for_its_leaves() {
+        let whole = manifest(2);
+        let inner = HeapManifest { pages: vec![merkle_root(&whole.pages)], ..whole.clone() };
+        assert_ne!(whole.root(), inner.root());
+        assert_ne!(merkle_root(&whole.pages), merkle_root(&inner.pages));
+    }
+}
