@@ -45,6 +45,11 @@ impl HostId {
         let key = bytes.strip_prefix(&PEER_ID_PREFIX)?;
         Some(HostId(key.try_into().ok()?))
     }
+
+    /// The host of a peer id in libp2p's text form, as it ends multiaddrs after `/p2p/`.
+    pub fn from_peer_id_text(text: &str) -> Option<HostId> {
+        HostId::from_peer_id(&text.parse().ok()?)
+    }
 }
 
 impl fmt::Display for HostId {

@@ -1,1 +1,21 @@
-//! placeholder
+//! Quorate's node: composes `engine` (what a vat is), `consensus` (how replicas agree and prove it) and `net` (frames between
+//! hosts) into a host that carries replicas of any number of vats, with its HTTP interface, its telemetry and the `vat` command.
+//!
+//! Invariant: nothing but this crate converts between the three; they know nothing of each other.
+
+pub mod api;
+pub mod bundle;
+pub mod cli;
+pub mod client;
+pub mod codec;
+pub mod directory;
+pub mod evidence;
+pub mod home;
+pub mod host;
+pub mod provision;
+pub mod run;
+pub mod status;
+pub mod sturdyref;
+pub mod telemetry;
+pub mod testnet;
+pub mod vat;

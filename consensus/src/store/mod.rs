@@ -10,9 +10,11 @@ use crate::error::StoreError;
 
 mod memory;
 mod rocks;
+mod vat;
 
 pub use memory::MemoryStore;
 pub use rocks::RocksStore;
+pub(crate) use vat::{Guard, VatStore, read};
 
 /// Families of records; RocksDB has a column family for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +100,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The last record with `from <= key < to`.
     fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<Record>, StoreError>;
+
+    /// Bytes on disk and in memory tables of each family, for metrics; nothing where it is not known.
+    fn sizes(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 
     /// Notes something of the host itself; on disk when it returns.
     fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {

@@ -235,6 +235,19 @@ impl Store for RocksStore {
         }
     }
 
+    fn sizes(&self) -> Vec<(&'static str, u64)> {
+        let property = |family, name| {
+            self.shared.db.property_int_value_cf(self.shared.family(family), name).ok().flatten().unwrap_or(0)
+        };
+        Family::ALL
+            .into_iter()
+            .map(|family| {
+                let tables = property(family, "rocksdb.total-sst-files-size");
+                (family.as_str(), tables + property(family, "rocksdb.cur-size-all-mem-tables"))
+            })
+            .collect()
+    }
+
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.shared.db.get_cf(self.shared.family(family), key).map_err(|error| read_error(&error))
     }

@@ -209,6 +209,11 @@ impl<G: Guest> Machine<G> {
         }
     }
 
+    /// Number of our last message that `peer` acknowledged.
+    pub fn acknowledged(&self, peer: &VatId) -> u64 {
+        self.comms.peer(peer).map_or(0, |peer| peer.outgoing().acked())
+    }
+
     pub fn summary(&self) -> Summary {
         let peers = self.comms.peers().map(|(vat, peer)| {
             let (unacked, unacked_bytes) = peer.outgoing().unacked();

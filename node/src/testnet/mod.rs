@@ -1,3 +1,6 @@
-//! Testnets: a config, and the hosts it describes.
+//! Testnets: a config, the homes made from it, and its hosts as processes of this machine.
 
+pub mod cluster;
 pub mod config;
+pub mod init;
+pub mod layout;

@@ -1,0 +1,45 @@
+//! The HTTP interface of a host.
+//!
+//! On loopback TCP (or where `host.toml` says): `/metrics`, `/healthz`, `/readyz`, `GET /api/v1/status`: reading only. On the
+//! home's Unix socket, which only the host's own user can open: the same, and everything that changes something.
+
+pub mod client;
+pub mod server;
+
+use crate::provision::{Contacts, Provision};
+use serde::{Deserialize, Serialize};
+
+/// Asks a host to carry a vat (`POST /api/v1/vats`). The binary parts are the encoding of [`crate::codec`], in hex.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CarryRequest {
+    /// A [`Provision`].
+    pub provision: String,
+    /// [`Contacts`] that the vat needs.
+    pub contacts: String,
+}
+
+/// Gives a vat its code (`POST /api/v1/vats/{vat}/install`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InstallRequest {
+    /// A `quorate_engine::machine::Install`, encoded and in hex.
+    pub install: String,
+    /// [`Contacts`] that the vat needs.
+    pub contacts: String,
+}
+
+/// A vat's introduction (`GET /api/v1/vats/{vat}/introduction`), encoded and in hex.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IntroductionReply {
+    pub vat: String,
+    pub introduction: String,
+}
+
+impl CarryRequest {
+    /// Wraps a provision and contacts.
+    pub fn new(provision: &Provision, contacts: &Contacts) -> Self {
+        CarryRequest {
+            provision: hex::encode(crate::codec::encode(provision)),
+            contacts: hex::encode(crate::codec::encode(contacts)),
+        }
+    }
+}

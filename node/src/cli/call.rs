@@ -1,0 +1,105 @@
+//! `vat call`.
+
+use super::{DirOption, Exit, Failure, Outcome, create::parse_value, output};
+use crate::{
+    client::{Client, ClientError},
+    sturdyref::Sturdyref,
+    testnet::layout::{Layout, TestnetDir},
+};
+use quorate_consensus::{HostKey, Member};
+use quorate_engine::{
+    abi::{Method, Value},
+    comms::client::ClientRef,
+};
+use quorate_net::HostId;
+use std::{fs, time::Duration};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  vat call counter increment 5\n  vat call purse deposit '{\"amount\": 10}' \"a bare string\"\n  vat call 'vat://9f…/root#77…' read --at /ip4/192.0.2.7/tcp/4001/p2p/12D3…\n\nThe result is JSON on standard output. A rejection goes to standard error, with exit code 1.")]
+pub struct Args {
+    /// A vat of the testnet, or a sturdyref
+    target: String,
+    /// The method
+    method: String,
+    /// Its arguments: JSON, or bare strings
+    #[arg(allow_negative_numbers = true)]
+    arguments: Vec<String>,
+    /// Seconds to wait for the answer
+    #[arg(long, default_value_t = 30)]
+    timeout: u64,
+    /// A host to ask for the vat's members, with its key at the end: `/ip4/…/tcp/…/p2p/…` (may be repeated)
+    #[arg(long, value_name = "MULTIADDR")]
+    at: Vec<String>,
+    #[command(flatten)]
+    dir: DirOption,
+}
+
+pub async fn run(args: Args, _json: bool) -> Outcome {
+    let dir = TestnetDir::new(args.dir.dir.clone());
+    let layout = dir.read()?;
+    let sturdyref = find(&args.target, &dir, layout.as_ref())?;
+    let mut hosts = layout.as_ref().map(members).transpose()?.unwrap_or_default();
+    for address in &args.at {
+        hosts.push(member_at(address)?);
+    }
+    if hosts.is_empty() {
+        return Err(Failure::new(Exit::Usage, "whom to ask? name a testnet's directory with --dir, or a host with --at"));
+    }
+    let values = args.arguments.iter().map(|text| parse_value(text)).collect::<Result<Vec<Value>, _>>()?;
+    let unreachable = |error: ClientError| Failure { exit: Exit::Unreachable, error: error.into() };
+    let client = Client::connect(&sturdyref, &hosts).await.map_err(unreachable)?;
+    let deadline = Duration::from_secs(args.timeout);
+    let method = Method::Call(args.method.clone());
+    let answer = client.call(ClientRef::Object(sturdyref.object), method, values, deadline).await;
+    client.close().await;
+    let answer = answer.map_err(unreachable)?;
+    if answer.fulfilled {
+        output::line(answer.value.to_json());
+        return Ok(Exit::Success);
+    }
+    let reason = match &answer.value {
+        Value::Error { name, message } => format!("{name}: {message}"),
+        other => other.to_json().to_string(),
+    };
+    Err(Failure::new(Exit::Rejected, format!("rejected: {reason}")))
+}
+
+fn find(target: &str, dir: &TestnetDir, layout: Option<&Layout>) -> Result<Sturdyref, Failure> {
+    let usage = |error: anyhow::Error| Failure { exit: Exit::Usage, error };
+    if target.starts_with("vat://") {
+        return target.parse::<Sturdyref>().map_err(|error| usage(error.into()));
+    }
+    let file = dir.sturdyref(target);
+    match fs::read_to_string(&file) {
+        Ok(text) => text.trim().parse::<Sturdyref>().map_err(|error| usage(error.into())),
+        Err(_) => {
+            let message = match layout {
+                Some(layout) => {
+                    let names: Vec<&str> = layout.vats.iter().map(|vat| vat.name.as_str()).collect();
+                    format!("{} has no vat {target}; its vats are {}", dir.path().display(), names.join(", "))
+                }
+                None => format!("there is no testnet in {}; name its directory with --dir", dir.path().display()),
+            };
+            Err(Failure::new(Exit::Usage, message))
+        }
+    }
+}
+
+/// The testnet's hosts, as far as they can be asked.
+pub fn members(layout: &Layout) -> Result<Vec<Member>, Failure> {
+    layout
+        .hosts
+        .iter()
+        .map(|place| {
+            let key: HostKey = place.key.parse()?;
+            Ok(Member { key, name: place.name.clone(), addresses: vec![place.address.clone()] })
+        })
+        .collect()
+}
+
+fn member_at(address: &str) -> Result<Member, Failure> {
+    let wrong = || Failure::new(Exit::Usage, format!("--at {address}: expected a multiaddr that ends with /p2p/ and the host's peer id"));
+    let (dialled, peer) = address.rsplit_once("/p2p/").ok_or_else(wrong)?;
+    let host = HostId::from_peer_id_text(peer).ok_or_else(wrong)?;
+    Ok(Member { key: HostKey(host.0), name: "asked".into(), addresses: vec![dialled.to_owned()] })
+}

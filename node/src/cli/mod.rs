@@ -1,0 +1,151 @@
+//! The `vat` command line.
+//!
+//! What was asked for goes to standard output, everything else to standard error. `--json` prints JSON on standard output.
+//! Exit codes: [`Exit`].
+
+mod call;
+mod create;
+mod hosts;
+mod logs;
+mod member;
+mod node;
+mod output;
+mod run;
+mod status;
+mod testnet;
+
+use clap::{Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+/// How the command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Success = 0,
+    /// The vat rejected the call, or what was asked about is not healthy.
+    Rejected = 1,
+    /// The command line, a config or code is wrong; nothing was changed.
+    Usage = 2,
+    /// A host or vat can't be reached, or did not answer in time.
+    Unreachable = 3,
+    /// Anything else.
+    Failed = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// An error with the exit code that it ends with.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl std::fmt::Display) -> Failure {
+        Failure { exit, error: anyhow::anyhow!("{message}") }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure { exit: Exit::Failed, error: error.into() }
+    }
+}
+
+/// What a command's function returns.
+pub type Outcome = Result<Exit, Failure>;
+
+const EXAMPLES: &str = "\
+Examples:
+  vat testnet up testnet/examples/counter/testnet.toml --detach   start a testnet on this machine
+  vat call counter increment 5                                    call a vat of it
+  vat status                                                      look at its vats
+  vat member replace --vat counter --out gamma --in delta         swap a member
+  vat testnet down                                                stop it
+  vat run contract.js                                             try code in a vat of its own
+
+Exit codes: 0 done; 1 the vat rejected the call, or something is not healthy; 2 wrong arguments, config or code;
+3 a host or vat can't be reached; 4 anything else.";
+
+#[derive(Parser)]
+#[command(name = "vat", version, about = "Replicated object-capability vats", after_help = EXAMPLES)]
+struct Cli {
+    /// Print JSON on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Which testnet a command is about.
+#[derive(clap::Args, Clone)]
+pub struct DirOption {
+    /// The testnet's directory
+    #[arg(long, env = "QUORATE_DIR", default_value = "quorate-testnet", value_name = "DIR")]
+    dir: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Stand up a testnet on this machine, look at it, break it, stop it
+    #[command(subcommand)]
+    Testnet(testnet::Command),
+    /// Call a method of a vat's object, from outside
+    Call(call::Args),
+    /// Make and run single hosts
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Make a new vat on running hosts
+    Create(create::CreateArgs),
+    /// Give a vat its code
+    Install(create::InstallArgs),
+    /// How vats and their members stand
+    Status(status::Args),
+    /// Change a vat's members
+    #[command(subcommand)]
+    Member(member::Command),
+    /// What a vat's console printed, or what a host logged
+    Logs(logs::Args),
+    /// Run a file in a vat of its own, in a temporary home, to try code
+    Run(run::Args),
+}
+
+/// The whole command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let json = cli.json;
+    let outcome = runtime.block_on(async move {
+        match cli.command {
+            Command::Testnet(command) => testnet::run(command, json).await,
+            Command::Call(args) => call::run(args, json).await,
+            Command::Node(command) => node::run(command, json).await,
+            Command::Create(args) => create::create(args, json).await,
+            Command::Install(args) => create::install(args, json).await,
+            Command::Status(args) => status::run(args, json).await,
+            Command::Member(command) => member::run(command, json).await,
+            Command::Logs(args) => logs::run(args, json).await,
+            Command::Run(args) => run::run(args, json).await,
+        }
+    });
+    // Nothing that still runs in the background is worth waiting for.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::error(&failure.error);
+            failure.exit.into()
+        }
+    }
+}

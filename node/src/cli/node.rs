@@ -1,0 +1,61 @@
+//! `vat node`.
+
+use super::{Exit, Failure, Outcome, output};
+use crate::{
+    home::{Home, HostConfig},
+    run::{RunError, RunOptions, log_to_stderr, run_until_signalled},
+};
+use quorate_consensus::HostKey;
+use std::{net::SocketAddr, path::PathBuf};
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Make a host's home with a new key
+    #[command(after_help = "Example:\n  vat node init --home /srv/quorate --name alpha --listen /ip4/192.0.2.7/tcp/4001 --http 127.0.0.1:9464")]
+    Init {
+        /// Where to make it
+        #[arg(long)]
+        home: PathBuf,
+        /// The host's name
+        #[arg(long)]
+        name: String,
+        /// Where to listen for other hosts (may be repeated)
+        #[arg(long, default_value = "/ip4/127.0.0.1/tcp/4001")]
+        listen: Vec<String>,
+        /// Where to serve metrics and status
+        #[arg(long, default_value = "127.0.0.1:9464")]
+        http: SocketAddr,
+    },
+    /// Run a host until it is told to stop (SIGINT, SIGTERM)
+    Run {
+        /// The host's home
+        #[arg(long)]
+        home: PathBuf,
+    },
+}
+
+pub async fn run(command: Command, json: bool) -> Outcome {
+    match command {
+        Command::Init { home, name, listen, http } => {
+            let home = Home::init(&home, HostConfig { name, listen, http })
+                .map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
+            let key = HostKey(home.key.verifying_key().to_bytes()).to_string();
+            if json {
+                output::json(&serde_json::json!({ "home": home.path(), "name": home.config.name, "key": key }));
+            } else {
+                output::line(key);
+            }
+            Ok(Exit::Success)
+        }
+        Command::Run { home } => {
+            log_to_stderr(true);
+            let failed = |error: RunError| {
+                let exit = if matches!(error, RunError::Home(_)) { Exit::Usage } else { Exit::Failed };
+                Failure { exit, error: error.into() }
+            };
+            let home = Home::open(&home).map_err(|error| failed(error.into()))?;
+            run_until_signalled(&home, RunOptions::default()).await.map_err(failed)?;
+            Ok(Exit::Success)
+        }
+    }
+}

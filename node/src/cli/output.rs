@@ -1,0 +1,95 @@
+//! How the command talks: tables and JSON on standard output; notes, progress and errors on standard error.
+
+use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::{
+    io::{IsTerminal, Write},
+    time::Duration,
+};
+
+/// Prints an error: its causes after it, each once.
+pub fn error(error: &anyhow::Error) {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    let several = text.contains('\n');
+    eprintln!("error: {}{text}", if several { "\n" } else { "" });
+}
+
+/// Prints a line on standard output; a closed pipe is no error.
+pub fn line(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints a value as JSON on standard output.
+pub fn json(value: &impl Serialize) {
+    line(serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}")));
+}
+
+/// Prints a note for people.
+pub fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A table with this head.
+pub fn table<const N: usize>(head: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(head);
+    table
+}
+
+/// Shows what takes long: a spinner on a terminal, single lines elsewhere.
+pub struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// Begins with a first message.
+    pub fn start(message: impl Into<String>) -> Progress {
+        let message = message.into();
+        if !std::io::stderr().is_terminal() {
+            note(&message);
+            return Progress(None);
+        }
+        let bar = ProgressBar::new_spinner().with_message(message);
+        bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Progress(Some(bar))
+    }
+
+    /// Says what is going on now.
+    pub fn say(&self, message: impl Into<String>) {
+        match &self.0 {
+            Some(bar) => bar.set_message(message.into()),
+            None => note(message.into()),
+        }
+    }
+
+    /// Ends it.
+    pub fn done(self) {
+        if let Some(bar) = self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Bytes for people.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
+    let mut unit = 0;
+    let mut rest = count as f64;
+    while rest >= 1024.0 && unit + 1 < UNITS.len() {
+        rest /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{rest:.1} {}", UNITS[unit]) }
+}
+
+/// The first letters of an id: enough for people to tell them apart.
+pub fn short(id: &str) -> &str {
+    id.get(..10).unwrap_or(id)
+}

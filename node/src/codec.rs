@@ -1,0 +1,71 @@
+//! The one place where `node` turns its values into bytes and back: a version byte, then bincode's standard configuration.
+//!
+//! Decoding refuses other versions, trailing bytes, and length prefixes that claim more than [`DECODE_LIMIT_BYTES`]. Bytes
+//! that were signed or hashed are kept as they came; nothing here is ever used to encode them again.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// First byte of every encoding made here.
+pub const NODE_CODEC_VERSION: u8 = 1;
+
+/// The most that a decoder will reserve: above the largest frame of any purpose.
+pub const DECODE_LIMIT_BYTES: usize = 64 << 20;
+
+/// Bytes that are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// Made by another version of the software.
+    #[error("encoding version {0} is not known here (this build reads version {NODE_CODEC_VERSION})")]
+    Version(u8),
+    /// Empty, truncated, oversized, trailing or malformed.
+    #[error("malformed bytes")]
+    Malformed,
+}
+
+/// Encodes `value` with the version byte in front.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![NODE_CODEC_VERSION];
+    bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard())
+        .expect("plain data always encodes into memory");
+    bytes
+}
+
+/// Decodes what [`encode`] made.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (&version, rest) = bytes.split_first().ok_or(CodecError::Malformed)?;
+    if version != NODE_CODEC_VERSION {
+        return Err(CodecError::Version(version));
+    }
+    let config = bincode::config::standard().with_limit::<DECODE_LIMIT_BYTES>();
+    match bincode::serde::decode_from_slice(rest, config) {
+        Ok((value, used)) if used == rest.len() => Ok(value),
+        _ => Err(CodecError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_other_versions_truncation_and_trailing_bytes() {
+        let bytes = encode(&("vat", 7u64));
+        assert_eq!(decode::<(String, u64)>(&bytes), Ok(("vat".to_owned(), 7)));
+        assert_eq!(decode::<(String, u64)>(&[]), Err(CodecError::Malformed));
+        assert_eq!(decode::<(String, u64)>(&bytes[..bytes.len() - 1]), Err(CodecError::Malformed));
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert_eq!(decode::<(String, u64)>(&longer), Err(CodecError::Malformed));
+        let mut other = bytes;
+        other[0] = 9;
+        assert_eq!(decode::<(String, u64)>(&other), Err(CodecError::Version(9)));
+    }
+
+    #[test]
+    fn a_length_prefix_cannot_make_the_decoder_reserve_memory() {
+        // A vector that claims u64::MAX elements.
+        let mut bytes = vec![NODE_CODEC_VERSION, 253];
+        bytes.extend_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(decode::<Vec<u8>>(&bytes), Err(CodecError::Malformed));
+    }
+}

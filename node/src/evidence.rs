@@ -1,0 +1,242 @@
+//! Evidence: how one vat proves to another what it said.
+//!
+//! A [`Slice`] carries a run of a stream's messages, the stream's head, the head's Merkle path to the outbox root of a
+//! certified block, and whatever the receiver needs to believe the certificate: the sender's genesis and its chain of
+//! memberships. It proves itself, so any host may carry it.
+//!
+//! Invariants: nothing is believed that does not follow from the receiver's own replicated knowledge ([`KnownPeer`], or, for a
+//! vat never met, its VatId, which is the hash of its genesis); a peer's epoch never goes back, since retired keys could sign
+//! a fork. What is *not* done here: matching the messages against the stream (numbers, chained hash), which needs the
+//! receiver's tables and is done by the engine's stream code when the log is applied.
+
+use ct_merkle::{InclusionProof, RootHash, mem_backed_tree::MemoryBackedTree};
+use quorate_consensus::{
+    Certificate, Introduction, Membership, MembershipCertificate, verify_certificate, verify_membership,
+};
+use quorate_engine::{Hash, VatId, comms::stream::StreamHead};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+/// Messages in one slice take at most this many bytes, so that a slice with its evidence fits a frame of the network.
+pub const SLICE_MESSAGES_BYTES: usize = 768 * 1024;
+/// The longest run of messages in one slice; longer queues go in several.
+pub const SLICE_MESSAGES: usize = 4_096;
+/// An outbox has a leaf for each peer whose stream changed in a block. Far above any, and low enough for the tree's arithmetic.
+const MAX_OUTBOX_LEAVES: u64 = 1 << 31;
+
+/// A leaf's place in an outbox tree (RFC 6962 section 2.1.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxPath {
+    /// Leaves in the tree.
+    pub leaves: u64,
+    /// Which of them this is.
+    pub index: u64,
+    /// The sibling hashes, from the leaf upwards.
+    pub siblings: Vec<u8>,
+}
+
+/// A run of messages of one stream that proves itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Slice {
+    /// The sender's genesis, or `None` where the receiver is known to know the sender.
+    pub genesis: Option<quorate_consensus::Genesis>,
+    /// Memberships after the genesis (or after the epoch that the receiver knows), oldest first.
+    pub chain: Vec<MembershipCertificate>,
+    /// The sender's statement for a block, with the signatures so far.
+    pub certificate: Certificate,
+    /// The stream's head at that block; its `peer` is the receiver.
+    pub head: StreamHead,
+    /// The head's place in the block's outbox.
+    pub path: OutboxPath,
+    /// Number of the first message.
+    pub begin: u64,
+    /// The messages, as they were hashed.
+    pub messages: Vec<Vec<u8>>,
+    /// Digests of the messages after these, up to the head's end.
+    pub tail: Vec<Hash>,
+}
+
+/// What the receiver's replicated state knows of a peer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KnownPeer {
+    /// The peer's newest proven membership.
+    pub membership: Membership,
+}
+
+/// Why a slice isn't believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceError {
+    #[error("the slice carries no genesis and this vat does not know the sender")]
+    Unknown,
+    #[error("the genesis is not valid: {0}")]
+    Genesis(String),
+    #[error("the membership of epoch {epoch} is not proven: {why}")]
+    Membership { epoch: u64, why: String },
+    #[error("the statement is of epoch {statement}, the sender's membership is of epoch {known}")]
+    Epoch { statement: u64, known: u64 },
+    #[error("the certificate is not valid: {0}")]
+    Certificate(String),
+    #[error("the slice is for another vat")]
+    Receiver,
+    #[error("the head is not in the certified outbox")]
+    Path,
+    #[error("the slice is larger than allowed or inconsistent")]
+    Shape,
+}
+
+/// The root that a block's statement carries: the RFC 6962 tree over the encoded heads. `None` if there are no heads: such a
+/// block says nothing.
+pub fn outbox_root(heads: &[StreamHead]) -> Option<Hash> {
+    (!heads.is_empty()).then(|| Hash((*tree(heads).root().as_bytes()).into()))
+}
+
+/// The path of the head at `index` of a block's `heads`.
+pub fn outbox_path(heads: &[StreamHead], index: usize) -> OutboxPath {
+    assert!(index < heads.len(), "the caller names a head of this outbox");
+    let siblings = tree(heads).prove_inclusion(index).as_bytes().to_vec();
+    OutboxPath { leaves: heads.len() as u64, index: index as u64, siblings }
+}
+
+fn tree(heads: &[StreamHead]) -> MemoryBackedTree<Sha256, Vec<u8>> {
+    let mut tree = MemoryBackedTree::new();
+    heads.iter().for_each(|head| tree.push(head.encode()));
+    tree
+}
+
+/// Whether `head` is a leaf of the tree with this root. The number of leaves is the prover's word: it only says how to read the
+/// path, and leaves and nodes are hashed apart, so no other word proves a head that isn't there.
+fn path_leads_to(head: &StreamHead, path: &OutboxPath, root: &Hash) -> bool {
+    if path.index >= path.leaves || path.leaves > MAX_OUTBOX_LEAVES {
+        return false;
+    }
+    let root = RootHash::<Sha256>::new(root.0.into(), path.leaves);
+    InclusionProof::<Sha256>::try_from_bytes(path.siblings.clone())
+        .is_ok_and(|proof| root.verify_inclusion(&head.encode(), path.index, &proof).is_ok())
+}
+
+impl Slice {
+    /// The vat that says it speaks.
+    pub fn sender(&self) -> VatId {
+        VatId(self.certificate.statement.vat.0)
+    }
+
+    /// Checks all the evidence against what the receiver knows of the sender, and returns the sender's membership as it is
+    /// proven to be now.
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn verify(&self, known: Option<&KnownPeer>, receiver: &VatId) -> Result<KnownPeer, EvidenceError> {
+        let membership = self.verify_statement_epoch(known, receiver)?;
+        verify_certificate(&self.certificate, &membership)
+            .map_err(|error| EvidenceError::Certificate(error.to_string()))?;
+        Ok(KnownPeer { membership })
+    }
+
+    /// Like [`Slice::verify`] but for the number of signatures: what a scoreboard needs to know of a slice with too few.
+    pub fn verify_statement_epoch(
+        &self,
+        known: Option<&KnownPeer>,
+        receiver: &VatId,
+    ) -> Result<Membership, EvidenceError> {
+        self.check_shape(receiver)?;
+        let membership = self.prove_membership(known)?;
+        let statement = &self.certificate.statement;
+        if statement.epoch != membership.epoch {
+            return Err(EvidenceError::Epoch { statement: statement.epoch, known: membership.epoch });
+        }
+        if !path_leads_to(&self.head, &self.path, &Hash(statement.outbox_root.0)) {
+            return Err(EvidenceError::Path);
+        }
+        Ok(membership)
+    }
+
+    fn check_shape(&self, receiver: &VatId) -> Result<(), EvidenceError> {
+        if self.head.peer != *receiver {
+            return Err(EvidenceError::Receiver);
+        }
+        let bytes: usize = self.messages.iter().map(Vec::len).sum();
+        let count = self.messages.len() as u64;
+        let covers = self.begin.checked_add(count).and_then(|next| next.checked_add(self.tail.len() as u64));
+        let fits = bytes <= SLICE_MESSAGES_BYTES.max(self.messages.first().map_or(0, Vec::len))
+            && self.messages.len() <= SLICE_MESSAGES
+            && self.begin >= 1;
+        // An empty slice carries an acknowledgement alone and begins after the head.
+        (fits && covers == self.head.end.checked_add(1)).then_some(()).ok_or(EvidenceError::Shape)
+    }
+
+    fn prove_membership(&self, known: Option<&KnownPeer>) -> Result<Membership, EvidenceError> {
+        let mut membership = match (known, &self.genesis) {
+            (Some(known), _) => known.membership.clone(),
+            (None, Some(genesis)) => {
+                genesis.validate().map_err(|error| EvidenceError::Genesis(error.to_string()))?;
+                if genesis.vat_id().0 != self.sender().0 {
+                    return Err(EvidenceError::Genesis("its hash is not the sender's VatId".into()));
+                }
+                genesis.membership()
+            }
+            (None, None) => return Err(EvidenceError::Unknown),
+        };
+        for next in &self.chain {
+            if next.membership.epoch <= membership.epoch {
+                continue;
+            }
+            verify_membership(next, &membership).map_err(|error| EvidenceError::Membership {
+                epoch: next.membership.epoch,
+                why: error.to_string(),
+            })?;
+            membership = next.membership.clone();
+        }
+        Ok(membership)
+    }
+
+    /// Leaves out what a receiver at `known` knows already, so that the log doesn't repeat it.
+    pub fn trim(&mut self, known: Option<&KnownPeer>) {
+        if let Some(known) = known {
+            self.genesis = None;
+            self.chain.retain(|next| next.membership.epoch > known.membership.epoch);
+        }
+    }
+
+    /// Gives the receiver the whole of an introduction.
+    pub fn introduce(&mut self, introduction: &Introduction) {
+        self.genesis = Some(introduction.genesis.clone());
+        self.chain = introduction.chain.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heads(count: u8) -> Vec<StreamHead> {
+        (0..count)
+            .map(|n| StreamHead { peer: VatId([n; 32]), end: u64::from(n), hash: Hash([n; 32]), ack: 0 })
+            .collect()
+    }
+
+    #[test]
+    fn every_head_of_every_size_of_outbox_is_proven_and_nothing_else_is() {
+        for count in 1..20u8 {
+            let heads = heads(count);
+            let root = outbox_root(&heads).expect("there are heads");
+            for (index, head) in heads.iter().enumerate() {
+                let path = outbox_path(&heads, index);
+                assert!(path_leads_to(head, &path, &root), "{index} of {count}");
+                let mut other = head.clone();
+                other.end += 1;
+                assert!(!path_leads_to(&other, &path, &root));
+                for wrong in [
+                    OutboxPath { index: path.leaves, ..path.clone() },
+                    OutboxPath { index: path.index ^ 1, ..path.clone() },
+                    OutboxPath { siblings: vec![0; path.siblings.len() + 32], ..path.clone() },
+                    OutboxPath { siblings: vec![0; 7], ..path.clone() },
+                    OutboxPath { leaves: 0, ..path.clone() },
+                    OutboxPath { leaves: u64::MAX, index: u64::MAX - 1, ..path.clone() },
+                ] {
+                    assert!(!path_leads_to(head, &wrong, &root), "{wrong:?}");
+                }
+            }
+        }
+        assert_eq!(outbox_root(&[]), None);
+    }
+}

@@ -1,0 +1,482 @@
+//! A host: the vats that it carries, the network between hosts, the directory, and what it tells of itself.
+//!
+//! Clock, store and network are parameters, so that a simulation runs this very code. Invariants: a frame of the agreement is
+//! handed to a vat's replica only from its members (the replica decides who they are); strangers get slices and directory
+//! questions, both of which prove themselves or ask for public facts.
+
+use crate::{
+    codec,
+    directory::{Directory, newest_membership},
+    provision::{Contacts, Provision},
+    status::{HostStatus, PeerStatus},
+    telemetry::{Telemetry, mirror, page::Page},
+    vat::{
+        Tamper, VatOptions, VatService,
+        wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
+    },
+};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use quorate_consensus::{
+    Channel, HostKey, Introduction, Member, Store, Timing, Transport, TransportError,
+};
+use quorate_engine::{VatId, image::Image};
+use quorate_net::{Handler, HostId, NetError, Network, Purpose};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock, RwLock, Weak},
+    time::{Duration, Instant},
+};
+
+const VAT_RECORDS: &str = "vat/";
+/// How often vats that nobody here knows are asked about.
+const LOOKUP_EVERY: Duration = Duration::from_millis(500);
+/// How many hosts are asked about a vat in one round.
+const LOOKUP_HOSTS: usize = 8;
+const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What a host consists of.
+pub struct HostOptions {
+    pub name: String,
+    pub key: ed25519_dalek::SigningKey,
+    pub image: Arc<Image>,
+    pub store: Arc<dyn Store>,
+    pub timing: Timing,
+    /// Where the console file of a vat lies, by its name; `None` keeps no console files.
+    pub console: Option<Arc<dyn Fn(&str) -> PathBuf + Send + Sync>>,
+    /// For tests of a lying member.
+    pub tamper: Option<Tamper>,
+}
+
+/// Why a host can't do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error("Q-N001 the network could not be started: {0}")]
+    Network(#[from] NetError),
+    #[error("Q-N002 {0}")]
+    Store(#[from] quorate_consensus::StoreError),
+    #[error(
+        "Q-N003 vat {name} was made for engine image {wanted}, this build has {have}; run this host with the version that has the vat's image, or replace this member of the vat"
+    )]
+    Image { name: String, wanted: String, have: String },
+    #[error("Q-N004 the vat could not be started: {0}")]
+    Vat(String),
+    #[error("Q-N005 there is no vat {0} on this host")]
+    NoSuchVat(String),
+    #[error("Q-N006 this host carries a vat named {0} already")]
+    NameTaken(String),
+    #[error("Q-N007 the genesis of vat {name} is not valid: {why}")]
+    Genesis { name: String, why: String },
+}
+
+/// A running host; cheap to clone.
+#[derive(Clone)]
+pub struct Host(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    key: ed25519_dalek::SigningKey,
+    image: Arc<Image>,
+    store: Arc<dyn Store>,
+    timing: Timing,
+    console: Option<Arc<dyn Fn(&str) -> PathBuf + Send + Sync>>,
+    tamper: Option<Tamper>,
+    directory: Directory,
+    telemetry: Arc<Telemetry>,
+    network: OnceLock<Arc<dyn Network>>,
+    vats: RwLock<BTreeMap<VatId, Arc<VatService>>>,
+    /// One vat is started at a time, so that a name or a vat is never taken twice.
+    carrying: tokio::sync::Mutex<()>,
+    started: Instant,
+}
+
+impl Host {
+    /// Starts a host: connects it with `connect`, then starts the vats that its store remembers.
+    pub async fn start(
+        options: HostOptions,
+        connect: impl AsyncFnOnce(Arc<dyn Handler>) -> Result<Arc<dyn Network>, NetError>,
+    ) -> Result<Host, HostError> {
+        let directory = Directory::load(options.store.clone())?;
+        let inner = Arc::new(Inner {
+            name: options.name,
+            key: options.key,
+            image: options.image,
+            store: options.store,
+            timing: options.timing,
+            console: options.console,
+            tamper: options.tamper,
+            directory,
+            telemetry: Arc::new(Telemetry::new()),
+            network: OnceLock::new(),
+            vats: RwLock::default(),
+            carrying: tokio::sync::Mutex::default(),
+            started: Instant::now(),
+        });
+        let host = Host(inner);
+        let records = host.0.store.list_meta(VAT_RECORDS)?;
+        let mut provisions = Vec::new();
+        for (key, value) in records {
+            let provision: Provision = codec::decode(&value)
+                .map_err(|error| HostError::Vat(format!("the record {key} does not decode: {error}")))?;
+            host.check_image(&provision)?;
+            provisions.push(provision);
+        }
+        let network = connect(Arc::new(Frames(Arc::downgrade(&host.0)))).await?;
+        host.0.network.set(network).map_err(|_| ()).expect("set here only");
+        for provision in provisions {
+            host.run_vat(provision).await?;
+        }
+        tokio::spawn(look_up_wanted(Arc::downgrade(&host.0)));
+        Ok(host)
+    }
+
+    /// Whether this host carries the vat.
+    pub fn carries(&self, vat: &VatId) -> bool {
+        self.0.vat(vat).is_some()
+    }
+
+    /// Carries a vat from now on; the same provision again changes nothing.
+    pub async fn carry(&self, provision: Provision) -> Result<VatId, HostError> {
+        let vat = VatId(provision.genesis.vat_id().0);
+        provision
+            .genesis
+            .validate()
+            .map_err(|error| HostError::Genesis { name: provision.name.clone(), why: error.to_string() })?;
+        self.check_image(&provision)?;
+        let _one_at_a_time = self.0.carrying.lock().await;
+        if self.carries(&vat) {
+            return Ok(vat);
+        }
+        if self.vats().iter().any(|other| other.name == provision.name) {
+            return Err(HostError::NameTaken(provision.name));
+        }
+        self.0.store.put_meta(&format!("{VAT_RECORDS}{vat}"), &codec::encode(&provision))?;
+        self.0.store.sync()?;
+        self.run_vat(provision).await?;
+        Ok(vat)
+    }
+
+    fn check_image(&self, provision: &Provision) -> Result<(), HostError> {
+        let have = self.0.image.hash();
+        if provision.genesis.image.0 == have.0 {
+            return Ok(());
+        }
+        Err(HostError::Image {
+            name: provision.name.clone(),
+            wanted: provision.genesis.image.to_string(),
+            have: have.to_string(),
+        })
+    }
+
+    async fn run_vat(&self, provision: Provision) -> Result<(), HostError> {
+        let vat = VatId(provision.genesis.vat_id().0);
+        let network = self.network().clone();
+        let introduction = Introduction { genesis: provision.genesis.clone(), chain: Vec::new() };
+        self.0.directory.learn(Some(&provision.name), &introduction);
+        let introduction = self.0.directory.introduction(&vat).unwrap_or(introduction);
+        for member in newest_membership(&introduction).members {
+            if member.key.0 != self.0.key.verifying_key().to_bytes() {
+                network.set_addresses(HostId(member.key.0), member.addresses);
+            }
+        }
+        let service = VatService::start(VatOptions {
+            name: provision.name.clone(),
+            genesis: provision.genesis,
+            chain: introduction.chain,
+            joining: provision.joining,
+            install: provision.install,
+            key: self.0.key.clone(),
+            image: self.0.image.clone(),
+            store: self.0.store.clone(),
+            transport: Arc::new(VatTransport { vat, network: network.clone() }),
+            network,
+            directory: self.0.directory.clone(),
+            telemetry: self.0.telemetry.clone(),
+            console: self.0.console.as_ref().map(|console| console(&provision.name)),
+            timing: self.0.timing,
+            tamper: self.0.tamper.clone(),
+        })
+        .await
+        .map_err(HostError::Vat)?;
+        tracing::info!(vat = %provision.name, vat_id = %vat, "carrying");
+        self.0.vats.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(vat, Arc::new(service));
+        Ok(())
+    }
+
+    /// Learns of vats elsewhere.
+    pub fn learn(&self, contacts: &Contacts) {
+        for (name, introduction) in &contacts.vats {
+            self.0.directory.learn(Some(name), introduction);
+        }
+    }
+
+    /// Asks hosts for the newest introduction of a vat.
+    pub async fn look_up(&self, vat: &VatId) -> Option<Introduction> {
+        look_up(self.network(), &self.0.directory, vat).await
+    }
+
+    /// A vat of this host by its name or id.
+    pub fn find(&self, name: &str) -> Result<Arc<VatService>, HostError> {
+        let id = name.parse::<VatId>().ok();
+        self.vats()
+            .into_iter()
+            .find(|vat| vat.name == name || Some(vat.vat) == id)
+            .ok_or_else(|| HostError::NoSuchVat(name.to_owned()))
+    }
+
+    /// The vats that this host carries.
+    pub fn vats(&self) -> Vec<Arc<VatService>> {
+        self.0.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// This host as a member of vats.
+    pub fn as_member(&self) -> Member {
+        Member {
+            key: HostKey(self.0.key.verifying_key().to_bytes()),
+            name: self.0.name.clone(),
+            addresses: self.network().listen_addresses(),
+        }
+    }
+
+    /// The host's directory.
+    pub fn directory(&self) -> &Directory {
+        &self.0.directory
+    }
+
+    fn network(&self) -> &Arc<dyn Network> {
+        self.0.network()
+    }
+
+    /// Everything a person or a script wants to know.
+    pub async fn status(&self, http: &str) -> HostStatus {
+        let network = self.network();
+        let mut vats = Vec::new();
+        for vat in self.vats() {
+            vats.push(vat.status().await);
+        }
+        HostStatus {
+            host: self.0.name.clone(),
+            key: HostKey(self.0.key.verifying_key().to_bytes()).to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            image: self.0.image.hash().to_string(),
+            process: std::process::id(),
+            uptime_s: self.0.started.elapsed().as_secs(),
+            listen: network.listen_addresses(),
+            http: http.to_owned(),
+            peers: network
+                .peers()
+                .into_iter()
+                .map(|peer| PeerStatus {
+                    key: peer.host.to_string(),
+                    connected: peer.connected,
+                    addresses: peer.addresses,
+                    last_error: peer.last_error,
+                })
+                .collect(),
+            vats,
+        }
+    }
+
+    /// The page for Prometheus.
+    pub async fn metrics(&self) -> String {
+        let mut page = Page::default();
+        let vats = self.vats();
+        mirror::process(&mut page, env!("CARGO_PKG_VERSION"), &self.0.image.hash().to_string(), vats.len());
+        mirror::network(&mut page, &self.network().stats());
+        mirror::store(&mut page, self.0.store.as_ref());
+        for vat in vats {
+            vat.observe(&mut page).await;
+        }
+        format!("{}{}{}", self.0.telemetry.render(), page.render(), self.network().metrics_text())
+    }
+
+    /// Why this host is not ready to serve, or nothing.
+    pub fn not_ready(&self) -> Vec<String> {
+        self.vats()
+            .iter()
+            .map(|vat| (vat, vat.replica.status()))
+            .filter_map(|(vat, status)| match &status.fault {
+                Some(fault) => Some(format!("{}: {fault}", vat.name)),
+                None if status.leader.is_none() => Some(format!("{}: no leader", vat.name)),
+                None => None,
+            })
+            .collect()
+    }
+
+    /// Stops all vats, then the network.
+    pub async fn shutdown(&self) {
+        for vat in self.vats() {
+            vat.shutdown().await;
+        }
+        self.network().shutdown().await;
+        if let Err(error) = self.0.store.sync() {
+            tracing::error!(%error, "the last sync failed");
+        }
+    }
+}
+
+impl Inner {
+    fn vat(&self, vat: &VatId) -> Option<Arc<VatService>> {
+        self.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(vat).cloned()
+    }
+
+    fn network(&self) -> &Arc<dyn Network> {
+        self.network.get().expect("set before anything can ask")
+    }
+}
+
+/// What the network hands to a host. Weak, since the network outlives nothing of the host.
+struct Frames(Weak<Inner>);
+
+fn channel_of(purpose: Purpose) -> Option<Channel> {
+    match purpose {
+        Purpose::Append => Some(Channel::Append),
+        Purpose::Vote => Some(Channel::Vote),
+        Purpose::Snapshot => Some(Channel::Snapshot),
+        Purpose::Share => Some(Channel::Share),
+        Purpose::Propose => Some(Channel::Propose),
+        Purpose::Slice | Purpose::Directory => None,
+    }
+}
+
+fn purpose_of(channel: Channel) -> Purpose {
+    match channel {
+        Channel::Append => Purpose::Append,
+        Channel::Vote => Purpose::Vote,
+        Channel::Snapshot => Purpose::Snapshot,
+        Channel::Share => Purpose::Share,
+        Channel::Propose => Purpose::Propose,
+    }
+}
+
+impl Handler for Frames {
+    fn permits(&self, from: HostId, purpose: Purpose) -> bool {
+        let Some(host) = self.0.upgrade() else { return false };
+        let Some(channel) = channel_of(purpose) else { return true };
+        let vats = host.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        vats.values().any(|vat| vat.replica.permits(HostKey(from.0), channel))
+    }
+
+    fn trusts(&self, from: HostId) -> bool {
+        self.permits(from, Purpose::Append)
+    }
+
+    fn handle(&self, from: HostId, purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        let host = self.0.upgrade();
+        Box::pin(async move {
+            let host = host.ok_or("this host is stopping")?;
+            match (channel_of(purpose), purpose) {
+                (Some(channel), _) => host.agree(from, channel, &frame).await,
+                (None, Purpose::Directory) => host.answer(&frame),
+                (None, _) => host.take_slice(&frame).await,
+            }
+        })
+    }
+}
+
+impl Inner {
+    async fn agree(&self, from: HostId, channel: Channel, frame: &[u8]) -> Result<Bytes, String> {
+        let (id, body) = frame.split_first_chunk::<32>().ok_or("the frame names no vat")?;
+        let vat = self.vat(&VatId(*id)).ok_or("this host does not carry the vat")?;
+        let answer = vat.replica.handle(HostKey(from.0), channel, body).await;
+        answer.map(Bytes::from).map_err(|error| error.to_string())
+    }
+
+    fn answer(&self, frame: &[u8]) -> Result<Bytes, String> {
+        let DirectoryRequest::WhoIs(vat) = self.decode(frame, Purpose::Directory)?;
+        let own = self.vat(&vat).map(|vat| vat.replica.introduction());
+        let reply = match own.or_else(|| self.directory.introduction(&vat)) {
+            Some(introduction) => DirectoryReply::Introduction(Box::new(introduction)),
+            None => DirectoryReply::Unknown,
+        };
+        Ok(codec::encode(&reply).into())
+    }
+
+    async fn take_slice(&self, frame: &[u8]) -> Result<Bytes, String> {
+        let VatFrame { to, slice, .. } = self.decode(frame, Purpose::Slice)?;
+        let Some(vat) = self.vat(&to) else {
+            let message = "this host does not carry the vat".to_owned();
+            return Ok(codec::encode(&SliceReply::Refused { message }).into());
+        };
+        let reply = vat.inbox.take(*slice).await;
+        let outcome = match &reply {
+            SliceReply::Taken { .. } => "taken",
+            SliceReply::NotYet { .. } => "not yet",
+            SliceReply::Introduce => "introduce",
+            SliceReply::Refused { .. } => "refused",
+        };
+        self.telemetry.slices_received.with_label_values(&[vat.name.as_str(), outcome]).inc();
+        Ok(codec::encode(&reply).into())
+    }
+
+    fn decode<T: serde::de::DeserializeOwned>(&self, frame: &[u8], purpose: Purpose) -> Result<T, String> {
+        codec::decode(frame).map_err(|error| {
+            self.telemetry.malformed_frames.with_label_values(&[purpose.name()]).inc();
+            error.to_string()
+        })
+    }
+}
+
+/// Carries a replica's frames: each begins with the vat's id.
+struct VatTransport {
+    vat: VatId,
+    network: Arc<dyn Network>,
+}
+
+impl Transport for VatTransport {
+    fn request(
+        &self,
+        to: &Member,
+        channel: Channel,
+        frame: Vec<u8>,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Vec<u8>, TransportError>> {
+        let host = HostId(to.key.0);
+        self.network.set_addresses(host, to.addresses.clone());
+        let frame = [&self.vat.0[..], &frame].concat();
+        let request = self.network.request(host, purpose_of(channel), frame.into(), deadline);
+        Box::pin(async move {
+            match request.await {
+                Ok(answer) => Ok(answer.to_vec()),
+                Err(NetError::Refused(why)) => Err(TransportError::Refused(why)),
+                Err(NetError::Timeout { .. }) => Err(TransportError::Timeout),
+                Err(error) => Err(TransportError::Unreachable(error.to_string())),
+            }
+        })
+    }
+}
+
+/// Asks a few hosts who the members of a vat are, and learns the first good answer.
+pub async fn look_up(network: &Arc<dyn Network>, directory: &Directory, vat: &VatId) -> Option<Introduction> {
+    let request = Bytes::from(codec::encode(&DirectoryRequest::WhoIs(*vat)));
+    for member in directory.all_members().into_iter().take(LOOKUP_HOSTS) {
+        let host = HostId(member.key.0);
+        if host == network.local() {
+            continue;
+        }
+        network.set_addresses(host, member.addresses);
+        let Ok(answer) = network.request(host, Purpose::Directory, request.clone(), LOOKUP_DEADLINE).await else {
+            continue;
+        };
+        if let Ok(DirectoryReply::Introduction(introduction)) = codec::decode(&answer)
+            && introduction.genesis.vat_id().0 == vat.0
+            && introduction.verify().is_ok()
+        {
+            directory.learn(None, &introduction);
+            return Some(*introduction);
+        }
+    }
+    None
+}
+
+/// Looks up vats whose couriers did not know where to go, as long as the host lives.
+async fn look_up_wanted(host: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(LOOKUP_EVERY).await;
+        let Some(host) = host.upgrade() else { return };
+        for vat in host.directory.take_wanted() {
+            look_up(host.network(), &host.directory, &vat).await;
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Running a node on a home: what `vat node run` does, as a function, so that tests can run it with parts exchanged.
+
+use crate::{
+    api::server::{Api, admin_routes, public_routes, serve_socket},
+    home::{Home, HomeError},
+    host::{Host, HostError, HostOptions},
+    provision,
+    vat::Tamper,
+};
+use quorate_consensus::{RocksStore, Store, StoreError, Timing};
+use quorate_engine::{EngineError, image::Image};
+use quorate_net::{Libp2pNetwork, NetLimits, NetOptions, Network};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What can be exchanged in a run.
+#[derive(Default)]
+pub struct RunOptions {
+    /// For tests of a lying member.
+    pub tamper: Option<Tamper>,
+}
+
+/// Why a node doesn't run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("Q-R001 {0}")]
+    Home(#[from] HomeError),
+    #[error("Q-R002 the engine could not be loaded: {0}")]
+    Engine(#[from] EngineError),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Host(#[from] HostError),
+    #[error("Q-R003 {what}: {source}")]
+    Io { what: String, source: io::Error },
+    #[error(
+        "Q-R004 this host carried vat {vat} before, but its data is gone from {data}; it must not come back under the same key, or it could sign twice: replace it (`vat member replace`) by a host with a new home"
+    )]
+    DataLost { vat: String, data: String },
+}
+
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
+    let what = what.into();
+    |source| RunError::Io { what, source }
+}
+
+/// Where compiled images are kept: `$QUORATE_CACHE`, else `quorate/engine` in the user's cache directory.
+pub fn engine_cache() -> PathBuf {
+    let base = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    base("QUORATE_CACHE")
+        .or_else(|| base("XDG_CACHE_HOME").map(|cache| cache.join("quorate").join("engine")))
+        .or_else(|| base("HOME").map(|home| home.join(".cache").join("quorate").join("engine")))
+        .unwrap_or_else(|| std::env::temp_dir().join("quorate-engine"))
+}
+
+/// A node that runs.
+pub struct Running {
+    pub host: Host,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+    socket: PathBuf,
+    _lock: crate::home::HomeLock,
+}
+
+impl Running {
+    /// Starts a node on a home.
+    pub async fn start(home: &Home, options: RunOptions) -> Result<Running, RunError> {
+        let lock = home.lock()?;
+        let cache = engine_cache();
+        tracing::info!(host = %home.config.name, cache = %cache.display(), "loading the engine image");
+        let image = tokio::task::spawn_blocking(move || Image::load(&cache))
+            .await
+            .map_err(|error| RunError::Io { what: "loading the engine".into(), source: io::Error::other(error) })??;
+        let store: Arc<dyn Store> = Arc::new(RocksStore::open(home.data())?);
+        check_marks(home, store.as_ref())?;
+        let logs = home.path().join("logs");
+        let (secret, listen) = (home.key.to_bytes(), home.config.listen.clone());
+        let host = Host::start(
+            HostOptions {
+                name: home.config.name.clone(),
+                key: home.key.clone(),
+                image,
+                store,
+                timing: Timing::default(),
+                console: Some(Arc::new(move |name| logs.join(format!("{name}.console")))),
+                tamper: options.tamper,
+            },
+            async move |handler| {
+                let options = NetOptions { secret, listen, handler, limits: NetLimits::default() };
+                Ok(Libp2pNetwork::start(options).await? as Arc<dyn Network>)
+            },
+        )
+        .await?;
+        carry_provisions(home, &host).await?;
+        let (servers, socket) = serve(home, &host).await?;
+        tracing::info!(host = %home.config.name, http = %home.config.http, vats = host.vats().len(), "running");
+        Ok(Running { host, servers, socket, _lock: lock })
+    }
+
+    /// Stops everything in order; the state is on disk when it returns.
+    pub async fn stop(self) {
+        self.servers.iter().for_each(tokio::task::JoinHandle::abort);
+        self.host.shutdown().await;
+        // Whoever looks for the host finds at once that it isn't there.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+/// A vat whose mark is here must be in the store.
+fn check_marks(home: &Home, store: &dyn Store) -> Result<(), RunError> {
+    let folder = home.path().join("carried");
+    for entry in std::fs::read_dir(&folder).map_err(io_error(folder.display().to_string()))? {
+        let entry = entry.map_err(io_error(folder.display().to_string()))?;
+        let vat = entry.file_name().to_string_lossy().into_owned();
+        if store.get_meta(&format!("vat/{vat}"))?.is_none() {
+            return Err(RunError::DataLost { vat, data: home.data().display().to_string() });
+        }
+    }
+    Ok(())
+}
+
+async fn carry_provisions(home: &Home, host: &Host) -> Result<(), RunError> {
+    let folder = home.provision();
+    let (provisions, contacts) = provision::read(&folder).map_err(io_error(folder.display().to_string()))?;
+    host.learn(&contacts);
+    for provision in provisions {
+        let id = provision.genesis.vat_id().to_string();
+        host.carry(provision).await?;
+        mark(&home.carried_mark(&id)).map_err(io_error("marking a vat as carried"))?;
+    }
+    Ok(())
+}
+
+/// Notes on disk that a vat is carried here. The store has it already: a crash in between only leaves out the mark.
+fn mark(path: &Path) -> io::Result<()> {
+    std::fs::File::create(path)?.sync_all()
+}
+
+async fn serve(home: &Home, host: &Host) -> Result<(Vec<tokio::task::JoinHandle<()>>, PathBuf), RunError> {
+    let listener = tokio::net::TcpListener::bind(home.config.http)
+        .await
+        .map_err(io_error(format!("serving HTTP at {}", home.config.http)))?;
+    let http = listener.local_addr().map_err(io_error("the HTTP address"))?.to_string();
+    let marks = home.path().join("carried");
+    let api = Api { host: host.clone(), http, mark: Arc::new(move |vat| mark(&marks.join(vat))) };
+    let routes = public_routes(api.clone());
+    let public = tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, routes).await {
+            tracing::error!(%error, "the HTTP interface has stopped");
+        }
+    });
+    let socket = home.admin_socket();
+    let (path, admin) = (socket.clone(), admin_routes(api));
+    let admin = tokio::spawn(async move {
+        if let Err(error) = serve_socket(path, admin).await {
+            tracing::error!(%error, "the admin socket has stopped");
+        }
+    });
+    Ok((vec![public, admin], socket))
+}
+
+/// Runs a node until it is told to stop (SIGINT, SIGTERM).
+pub async fn run_until_signalled(home: &Home, options: RunOptions) -> Result<(), RunError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(io_error("waiting for signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("waiting for signals"))?;
+    let running = tokio::select! {
+        running = Running::start(home, options) => running?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    running.stop().await;
+    Ok(())
+}
+
+/// Sends the process' log to standard error: JSON lines, filtered by `QUORATE_LOG` (default `info`).
+pub fn log_to_stderr(json: bool) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("QUORATE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,openraft=error,libp2p=warn,yamux=warn,hyper=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A second call (in tests) changes nothing.
+    let _ = if json { builder.json().flatten_event(true).try_init() } else { builder.compact().try_init() };
+}

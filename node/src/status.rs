@@ -1,0 +1,121 @@
+//! What a host says of itself and its vats: the JSON of the status interface, read by `vat status` and by people's scripts.
+
+use serde::{Deserialize, Serialize};
+
+/// A host, as `GET /api/v1/status` tells it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// The host's name.
+    pub host: String,
+    /// Its public key, in hex: its identity.
+    pub key: String,
+    /// Version of the software.
+    pub version: String,
+    /// SHA-256 of the engine image, in hex.
+    pub image: String,
+    /// Process number.
+    pub process: u32,
+    /// Seconds since the process started.
+    pub uptime_s: u64,
+    /// Addresses that other hosts reach it at.
+    pub listen: Vec<String>,
+    /// Where metrics and status are served.
+    pub http: String,
+    /// Other hosts it is or wants to be connected to.
+    pub peers: Vec<PeerStatus>,
+    /// The vats that it carries.
+    pub vats: Vec<VatStatus>,
+}
+
+/// Another host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerStatus {
+    pub key: String,
+    pub connected: bool,
+    pub addresses: Vec<String>,
+    pub last_error: Option<String>,
+}
+
+/// A replica.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VatStatus {
+    pub name: String,
+    pub vat: String,
+    /// `starting`, `learner`, `follower`, `candidate`, `leader`, `stopped` or `faulted`.
+    pub role: String,
+    /// The leader's name, where one is known.
+    pub leader: Option<String>,
+    pub term: u64,
+    pub committed_block: u64,
+    pub applied_block: u64,
+    pub certified_block: u64,
+    pub epoch: u64,
+    pub threshold: u16,
+    pub members: Vec<MemberStatus>,
+    /// What membership change is under way, in words.
+    pub pending_change: Option<String>,
+    pub installed: bool,
+    /// Why the code did not start, if it did not.
+    pub install_error: Option<String>,
+    /// The value the vat gave to `exit`, as JSON.
+    pub exited: Option<serde_json::Value>,
+    pub deliveries: u64,
+    pub heap_bytes: u64,
+    pub checkpoint_block: u64,
+    pub certified_checkpoint_block: u64,
+    /// Root of the state at `certified_checkpoint_block`, in hex.
+    pub state_root: Option<String>,
+    pub conflicts: u64,
+    pub streams: Vec<StreamStatus>,
+    /// Why the replica stopped, if it did.
+    pub fault: Option<String>,
+}
+
+/// A member of a vat.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MemberStatus {
+    pub name: String,
+    pub key: String,
+    pub addresses: Vec<String>,
+}
+
+/// The streams between a vat and a peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StreamStatus {
+    /// The peer's name here, or its id.
+    pub peer: String,
+    /// Whether `peer` is a name.
+    pub named: bool,
+    /// Our messages that it has not acknowledged.
+    pub unacknowledged: u64,
+    /// Messages received from it.
+    pub received: u64,
+    /// Whether it broke the protocol.
+    pub broken: bool,
+}
+
+/// Asks for a change of a vat's members.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MemberChange {
+    /// The member that leaves: a host's name or key.
+    pub out: Option<String>,
+    /// The member that joins.
+    #[serde(rename = "in")]
+    pub joining: Option<quorate_consensus::Member>,
+    /// The threshold from then on; unset keeps it (or the least majority, where it would no longer fit).
+    pub threshold: Option<u16>,
+}
+
+/// An answer that something was done, with a line for people.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done {
+    pub message: String,
+}
+
+/// An answer that it was not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failed {
+    /// Stable code, listed in `docs/reference/errors.md`.
+    pub code: String,
+    pub message: String,
+}

@@ -1,0 +1,168 @@
+//! The figures that mirror a state: of replicas, of the network, of the store, of the process.
+
+use super::page::Page;
+use crate::status::VatStatus;
+use quorate_consensus::{BUCKETS_US, ReplicaStatus, Role, Store, Timings};
+use quorate_net::{NetStats, Purpose};
+
+const ROLES: [Role; 7] = [
+    Role::Starting,
+    Role::Learner,
+    Role::Follower,
+    Role::Candidate,
+    Role::Leader,
+    Role::Stopped,
+    Role::Faulted,
+];
+
+/// A vat's agreement.
+pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus) {
+    let label = [("vat", vat)];
+    let mut gauge = |name, help, value| page.gauge(name, help, &label, value);
+    gauge("quorate_raft_term", "Raft term of the replica.", status.term);
+    gauge("quorate_raft_leader", "1 if this host's replica leads the vat.", u64::from(status.role == Role::Leader));
+    gauge("quorate_committed_block", "Newest block known to be committed.", status.committed);
+    gauge("quorate_applied_block", "Newest block executed here.", status.applied);
+    gauge("quorate_certified_block", "Newest block with a certificate.", status.certified_block);
+    gauge("quorate_uncertified_statements", "Statements that wait for signatures.", status.uncertified);
+    gauge("quorate_log_blocks", "Log entries on disk.", status.last_log.saturating_sub(status.purged));
+    gauge("quorate_epoch", "Number of the vat's membership.", status.epoch);
+    gauge("quorate_members", "Members in the vat's membership.", status.membership.members.len() as u64);
+    gauge("quorate_threshold", "Signatures that a certificate of the vat needs.", u64::from(status.membership.threshold));
+    gauge("quorate_checkpoint_block", "Block of the newest checkpoint on disk.", status.local_checkpoint_block);
+    gauge(
+        "quorate_certified_checkpoint_block",
+        "Block of the newest certified checkpoint; the log before it is purged.",
+        status.checkpoint_block,
+    );
+    gauge("quorate_replica_fault", "1 if the replica has stopped because of a fault.", u64::from(status.fault.is_some()));
+    for role in ROLES {
+        page.gauge(
+            "quorate_raft_role",
+            "1 for the role that the replica has.",
+            &[("vat", vat), ("role", role.as_str())],
+            u64::from(role == status.role),
+        );
+    }
+    let stats = &status.stats;
+    let mut counter = |name, help, value| page.counter(name, help, &label, value);
+    counter("quorate_blocks_total", "Blocks executed since the process started.", stats.blocks);
+    counter("quorate_commands_total", "Commands executed since the process started.", stats.commands);
+    counter("quorate_proposals_total", "Commands proposed by this host.", stats.proposals);
+    counter("quorate_signature_shares_signed_total", "Statements signed by this host.", stats.shares_signed);
+    counter("quorate_signature_shares_sent_total", "Signature shares sent to other members.", stats.shares_sent);
+    counter("quorate_signature_shares_received_total", "Signature shares that came from other members.", stats.shares_received);
+    counter("quorate_signature_shares_refused_total", "Signature shares that did not verify.", stats.shares_refused);
+    counter("quorate_certificates_total", "Certificates assembled.", stats.certificates);
+    counter("quorate_checkpoints_total", "Checkpoints written.", stats.checkpoints);
+    counter("quorate_checkpoint_bytes_total", "Bytes of changed pages and tables written by checkpoints.", stats.checkpoint_bytes);
+    counter("quorate_snapshot_sent_bytes_total", "Bytes of checkpoints sent to other members.", stats.snapshot_bytes_sent);
+    counter("quorate_snapshot_received_bytes_total", "Bytes of checkpoints received.", stats.snapshot_bytes_received);
+    let mut times = |name, help, timings: &Timings| {
+        page.histogram(name, help, &label, &BUCKETS_US, &timings.buckets, timings.sum_us);
+    };
+    times("quorate_log_flush_seconds", "From appending to the log until it is synced to disk.", &stats.log_flush);
+    times("quorate_checkpoint_seconds", "Time to make and write a checkpoint.", &stats.checkpoint);
+    times("quorate_certify_seconds", "From executing a block to its certificate.", &stats.certify);
+    times("quorate_propose_seconds", "From proposing a command to its result.", &stats.propose);
+}
+
+/// A vat's state and streams.
+pub fn vat(page: &mut Page, status: &VatStatus) {
+    let name = status.name.as_str();
+    let label = [("vat", name)];
+    page.gauge("quorate_heap_bytes", "Linear memory of the vat's heap.", &label, status.heap_bytes);
+    page.gauge("quorate_installed", "1 if the vat has its code.", &label, u64::from(status.installed));
+    let (mut total, mut unnamed, mut broken) = (0, 0, 0);
+    for stream in &status.streams {
+        total += stream.unacknowledged;
+        broken += u64::from(stream.broken);
+        // Clients come and go: only peers with a name here get a label of their own.
+        if stream.named {
+            page.gauge(
+                "quorate_unacknowledged_messages",
+                "Messages that a peer has not acknowledged; peers without a name here are summed as `unnamed`.",
+                &[("vat", name), ("peer", &stream.peer)],
+                stream.unacknowledged,
+            );
+        } else {
+            unnamed += stream.unacknowledged;
+        }
+    }
+    page.gauge(
+        "quorate_unacknowledged_messages",
+        "Messages that a peer has not acknowledged; peers without a name here are summed as `unnamed`.",
+        &[("vat", name), ("peer", "unnamed")],
+        unnamed,
+    );
+    page.gauge("quorate_outbox_messages", "Messages that peers have not acknowledged, in all.", &label, total);
+    page.gauge("quorate_peer_vats", "Vats that this one has streams with.", &label, status.streams.len() as u64);
+    page.gauge("quorate_broken_streams", "Peers whose stream broke the protocol and is refused.", &label, broken);
+}
+
+/// The network.
+pub fn network(page: &mut Page, stats: &NetStats) {
+    let connections = &stats.connections;
+    page.gauge("quorate_connected_peers", "Hosts connected to this one.", &[], connections.connected_peers);
+    page.counter("quorate_dials_total", "Attempts to connect to other hosts.", &[], connections.dials);
+    page.counter("quorate_dial_failures_total", "Attempts to connect that failed.", &[], connections.dial_failures);
+    page.counter(
+        "quorate_inbound_failures_total",
+        "Inbound connections that failed or were denied: limits, garbage, failed handshakes.",
+        &[],
+        connections.inbound_failures,
+    );
+    for purpose in Purpose::ALL {
+        let stats = stats.purpose(purpose);
+        for (direction, bytes, frames) in
+            [("in", stats.bytes_in, stats.frames_in), ("out", stats.bytes_out, stats.frames_out)]
+        {
+            let labels = [("purpose", purpose.name()), ("direction", direction)];
+            page.counter("quorate_net_bytes_total", "Bytes of frames between hosts.", &labels, bytes);
+            page.counter("quorate_net_frames_total", "Frames between hosts.", &labels, frames);
+        }
+        for (reason, count) in [
+            ("malformed", stats.malformed),
+            ("oversized", stats.oversized),
+            ("forbidden", stats.refused_forbidden),
+            ("refused", stats.refused_by_handler),
+            ("unavailable", stats.refused_unavailable),
+            ("rate limited", stats.rate_limited),
+            ("too many streams", stats.streams_rejected),
+        ] {
+            page.counter(
+                "quorate_net_rejected_total",
+                "Frames and streams of other hosts that were not served, by reason.",
+                &[("purpose", purpose.name()), ("reason", reason)],
+                count,
+            );
+        }
+        page.counter(
+            "quorate_net_requests_lost_total",
+            "Requests of this host that got no answer: connection lost or deadline passed.",
+            &[("purpose", purpose.name())],
+            stats.requests_lost + stats.requests_timed_out,
+        );
+    }
+}
+
+/// The store.
+pub fn store(page: &mut Page, store: &dyn Store) {
+    for (part, bytes) in store.sizes() {
+        page.gauge("quorate_store_bytes", "Size of the database on disk, by family of records.", &[("family", part)], bytes);
+    }
+}
+
+/// The process and the build.
+pub fn process(page: &mut Page, version: &str, image: &str, vats: usize) {
+    page.gauge("quorate_build_info", "Always 1; says which build this is.", &[("version", version), ("image", image)], 1);
+    page.gauge("quorate_vats", "Vats that this host carries.", &[], vats as u64);
+    page.gauge("quorate_resident_memory_bytes", "Resident memory of the process.", &[], resident_bytes());
+}
+
+/// Resident memory by `/proc/self/statm` (`proc(5)`), 0 where there is none.
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = text.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
+    pages * 4096
+}

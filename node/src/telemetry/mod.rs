@@ -1,0 +1,135 @@
+//! Metrics of a host and of the vats that it carries, in Prometheus' text format.
+//!
+//! Two kinds: counters and histograms that are fed as things happen ([`Telemetry`], a `prometheus` registry), and figures that
+//! mirror a state and are read when the page is asked for ([`page::Page`]). Names, labels and help are also what
+//! `docs/reference/metrics.md` lists; a test holds the two together.
+
+pub mod mirror;
+pub mod page;
+
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder, core::Collector, exponential_buckets,
+};
+
+/// The metrics that are fed as things happen.
+pub struct Telemetry {
+    registry: Registry,
+    pub conflicts: IntCounterVec,
+    pub deliveries: IntCounterVec,
+    pub crank_seconds: HistogramVec,
+    pub crank_fuel: HistogramVec,
+    pub block_seconds: HistogramVec,
+    pub block_deliveries: HistogramVec,
+    pub rolled_back: IntCounterVec,
+    pub console_lines: IntCounterVec,
+    pub refused_commands: IntCounterVec,
+    pub slices_shipped: IntCounterVec,
+    pub slices_received: IntCounterVec,
+    pub malformed_frames: IntCounterVec,
+}
+
+/// Defines families and registers them as they are made.
+struct Families<'a>(&'a Registry);
+
+impl Families<'_> {
+    fn keep<C: Collector + Clone + 'static>(&self, family: Result<C, prometheus::Error>) -> C {
+        let family = family.expect("names and labels are constants of this file and well formed");
+        self.0.register(Box::new(family.clone())).expect("each name is defined once");
+        family
+    }
+
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.keep(IntCounterVec::new(Opts::new(format!("quorate_{name}"), help), labels))
+    }
+
+    fn histogram(&self, name: &str, help: &str, labels: &[&str], buckets: Vec<f64>) -> HistogramVec {
+        self.keep(HistogramVec::new(HistogramOpts::new(format!("quorate_{name}"), help).buckets(buckets), labels))
+    }
+}
+
+fn buckets(first: f64, factor: f64, count: usize) -> Vec<f64> {
+    exponential_buckets(first, factor, count).expect("positive first bucket, factor above one")
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Telemetry::new()
+    }
+}
+
+impl Telemetry {
+    /// All families, empty.
+    pub fn new() -> Telemetry {
+        let registry = Registry::new();
+        let f = Families(&registry);
+        let seconds = || buckets(0.000_01, 4.0, 10);
+        Telemetry {
+            conflicts: f.counter(
+                "conflicts_total",
+                "Signed statements that contradict this replica's own, by signer.",
+                &["vat", "member"],
+            ),
+            deliveries: f.counter(
+                "deliveries_total",
+                "Deliveries executed since the process started, those repeated after a restart included.",
+                &["vat"],
+            ),
+            crank_seconds: f.histogram(
+                "crank_seconds",
+                "Time of a delivery: its block's execution time divided by the block's deliveries.",
+                &["vat"],
+                seconds(),
+            ),
+            crank_fuel: f.histogram(
+                "crank_fuel",
+                "WebAssembly fuel of a delivery.",
+                &["vat"],
+                buckets(1000.0, 10.0, 8),
+            ),
+            block_seconds: f.histogram(
+                "block_seconds",
+                "Time to execute a block, evidence checks included.",
+                &["vat"],
+                seconds(),
+            ),
+            block_deliveries: f.histogram(
+                "block_deliveries",
+                "Deliveries in a block.",
+                &["vat"],
+                buckets(1.0, 4.0, 8),
+            ),
+            rolled_back: f.counter(
+                "rolled_back_deliveries_total",
+                "Deliveries undone because they reached a limit.",
+                &["vat", "limit"],
+            ),
+            console_lines: f.counter("console_lines_total", "Lines that the vat's console printed.", &["vat", "level"]),
+            refused_commands: f.counter(
+                "refused_commands_total",
+                "Commands in the log that were refused when they were applied, slices without good evidence among them.",
+                &["vat"],
+            ),
+            slices_shipped: f.counter(
+                "slices_shipped_total",
+                "Slices sent to members of other vats, by outcome.",
+                &["vat", "outcome"],
+            ),
+            slices_received: f.counter(
+                "slices_received_total",
+                "Slices that came in for the vat, by outcome.",
+                &["vat", "outcome"],
+            ),
+            malformed_frames: f.counter(
+                "malformed_frames_total",
+                "Frames whose content did not decode, by purpose.",
+                &["purpose"],
+            ),
+            registry,
+        }
+    }
+
+    /// The registry's part of the page.
+    pub fn render(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+}

@@ -1,0 +1,43 @@
+//! What hosts say to each other about vats, beside Raft: slices and their answers, and looking vats up.
+
+use crate::evidence::Slice;
+use quorate_consensus::{HostKey, Introduction};
+use quorate_engine::VatId;
+use serde::{Deserialize, Serialize};
+
+/// A slice on its way: purpose `Slice`, answered by [`SliceReply`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VatFrame {
+    /// The receiving vat.
+    pub to: VatId,
+    /// The sending vat; the slice proves it.
+    pub from: VatId,
+    pub slice: Box<Slice>,
+}
+
+/// What became of a slice, by the word of the one member that answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SliceReply {
+    /// Its messages are in the vat's log up to `next - 1`.
+    Taken { next: u64, leader: Option<HostKey> },
+    /// Messages between `next` and the slice are missing, or the vat has no code yet.
+    NotYet { next: u64, leader: Option<HostKey> },
+    /// The receiver needs the sender's introduction with it.
+    Introduce,
+    /// Not believed, or no such vat here.
+    Refused { message: String },
+}
+
+/// A question for a host: purpose `Directory`, answered by [`DirectoryReply`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum DirectoryRequest {
+    /// Who are the members of this vat?
+    WhoIs(VatId),
+}
+
+/// The answer; an introduction proves itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum DirectoryReply {
+    Introduction(Box<Introduction>),
+    Unknown,
+}
