@@ -20,6 +20,7 @@ mod error;
 pub mod frame;
 mod lane;
 mod libp2p_network;
+mod memory;
 mod network;
 mod peers;
 mod serve;
@@ -30,6 +31,7 @@ mod window;
 
 pub use error::NetError;
 pub use libp2p_network::Libp2pNetwork;
+pub use memory::{LinkOptions, MemoryNetwork};
 pub use network::{BoxFuture, Handler, NetLimits, NetOptions, Network, PeerInfo};
 pub use stats::{ConnectionStats, NetStats, PurposeStats};
 pub use types::{HostId, InvalidHostId, Purpose};

@@ -147,7 +147,8 @@ impl PurposeCounters {
             }
             Err(NetError::Timeout { .. }) => self.requests_timed_out.increment(),
             Err(NetError::Overloaded { .. }) => self.requests_overloaded.increment(),
-            Err(NetError::TooLarge { .. }) => self.requests_too_large.increment(),
+            // Counted where it is checked.
+            Err(NetError::TooLarge { .. }) => {}
             Err(_) => self.requests_lost.increment(),
         }
     }
