@@ -52,8 +52,8 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
     if body.len() > MAX_FRAME_BYTES {
         return Err(CodecError::TooLarge { size: body.len(), limit: MAX_FRAME_BYTES });
     }
-    let (value, used) = bincode::serde::decode_from_slice(body, config())
-        .map_err(|error| CodecError::Malformed(error.to_string()))?;
+    let (value, used) =
+        bincode::serde::decode_from_slice(body, config()).map_err(|error| CodecError::Malformed(error.to_string()))?;
     if used != body.len() {
         return Err(CodecError::Trailing(body.len() - used));
     }
@@ -61,8 +61,14 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
 }
 
 /// Bytes that are shared and encode as one run rather than one by one.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Blob(pub(crate) Arc<[u8]>);
+
+impl Default for Blob {
+    fn default() -> Self {
+        Self(Arc::from([]))
+    }
+}
 
 impl From<Vec<u8>> for Blob {
     fn from(bytes: Vec<u8>) -> Self {

@@ -74,7 +74,9 @@ pub enum StoreError {
     #[error("Q-C002 the store holds a damaged record ({what}): {error}")]
     Corrupt { what: &'static str, error: String },
     /// Written by another version.
-    #[error("Q-C003 the data directory has format {found}, this build needs {expected}; use the build that made it, or move the directory away")]
+    #[error(
+        "Q-C003 the data directory has format {found}, this build needs {expected}; use the build that made it, or move the directory away"
+    )]
     Format { found: String, expected: String },
     /// Another process has it open.
     #[error("Q-C004 the data directory {path} is in use by another process")]
@@ -122,7 +124,9 @@ pub enum ConsensusError {
     #[error("Q-C013 the checkpoint at block {block} cannot be restored: {fault}")]
     Restore { block: u64, fault: MachineFault },
     /// The signature guard says that this host already signed something else.
-    #[error("Q-C014 the checkpoint at block {block} does not match what this host signed: {signed} was signed, {found} was found")]
+    #[error(
+        "Q-C014 the checkpoint at block {block} does not match what this host signed: {signed} was signed, {found} was found"
+    )]
     Guard { block: u64, signed: Hash, found: Hash },
     /// Raft would not start.
     #[error("Q-C015 raft could not be started: {0}")]

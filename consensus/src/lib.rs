@@ -8,13 +8,19 @@
 //! What is absent: this crate knows nothing of JavaScript, streams between vats, or libp2p. Openraft's types appear in the
 //! module `raft` and nowhere else.
 
+mod block;
 mod certificate;
+mod checkpoint;
 mod codec;
 mod error;
+mod executor;
 mod ids;
 mod machine;
 mod membership;
+mod raft;
 mod replica;
+mod scoreboard;
+mod state;
 mod stats;
 mod store;
 mod transport;
@@ -31,8 +37,8 @@ pub use membership::{
     Genesis, Introduction, MAX_MEMBERS, Member, Membership, MembershipCertificate, Parameters, verify_membership,
 };
 pub use replica::{
-    Change, ConflictReport, Event, PendingChange, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role,
-    Tamper, Timing,
+    Change, ConflictReport, Event, PendingChange, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus,
+    Role, Tamper, Timing, remove_vat,
 };
 pub use stats::{BUCKETS_US, ConsensusStats, Timings};
 pub use store::{Family, Flushed, MemoryStore, Record, RocksStore, Store, Write};

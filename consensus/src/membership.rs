@@ -190,10 +190,7 @@ pub struct MembershipCertificate {
 }
 
 /// Checks that a membership continues `previous` and is signed by at least its threshold.
-pub fn verify_membership(
-    certificate: &MembershipCertificate,
-    previous: &Membership,
-) -> Result<(), CertificateError> {
+pub fn verify_membership(certificate: &MembershipCertificate, previous: &Membership) -> Result<(), CertificateError> {
     let next = &certificate.membership;
     if next.vat != previous.vat {
         return Err(CertificateError::OtherVat { found: next.vat, expected: previous.vat });

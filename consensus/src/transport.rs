@@ -25,8 +25,7 @@ pub enum Channel {
 
 impl Channel {
     /// All of them.
-    pub const ALL: [Channel; 5] =
-        [Channel::Append, Channel::Vote, Channel::Snapshot, Channel::Share, Channel::Propose];
+    pub const ALL: [Channel; 5] = [Channel::Append, Channel::Vote, Channel::Snapshot, Channel::Share, Channel::Propose];
 
     /// Name for metrics and logs.
     pub fn as_str(self) -> &'static str {

@@ -1,16 +1,32 @@
 //! What the node holds of a running replica.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
+use super::batcher::{Payload, Proposal, ProposeFrame};
+use super::core::Core;
+use super::event::ConflictReport;
+use super::exchange::ShareFrame;
 use super::options::ReplicaOptions;
-use super::status::{Change, ReplicaStatus};
-use crate::error::{ConsensusError, ProposeError, ReconfigureError};
-use crate::ids::HostKey;
+use super::snapshot::{SnapshotFrame, SnapshotReply};
+use super::start;
+use super::status::{Change, ReplicaStatus, Role};
+use crate::block::Control;
+use crate::codec::{self, MAX_COMMAND_BYTES};
+use crate::error::{ConsensusError, ProposeError, ReconfigureError, StoreError};
+use crate::executor::STOP_PATIENCE;
+use crate::ids::{HostKey, VatId};
 use crate::machine::Machine;
 use crate::membership::Introduction;
+use crate::raft::RaftNode;
+use crate::raft::wire::{RaftFrame, RaftReply};
+use crate::store::{Store, VatStore};
 use crate::transport::{Channel, TransportError};
+
+/// Pause before a proposal that found no leader is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
 
 /// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,72 +44,208 @@ impl<M: Machine> Replica<M> {
     /// Starts a replica. It returns when the newest checkpoint is restored; the log after it is executed again in the
     /// background (see [`ReplicaStatus::role`]). Must be called in a tokio runtime.
     pub async fn start(options: ReplicaOptions<M>) -> Result<ReplicaHandle, ConsensusError> {
-        let _ = options;
-        Err(ConsensusError::Raft("not built yet".into()))
+        Ok(ReplicaHandle { core: start::start(options).await? })
     }
 }
 
 /// A running replica. Clones are the same replica.
 #[derive(Clone)]
 pub struct ReplicaHandle {
-    status: watch::Receiver<ReplicaStatus>,
+    core: Arc<Core>,
 }
 
 impl ReplicaHandle {
+    /// The vat.
+    pub fn vat(&self) -> VatId {
+        self.core.vat
+    }
+
     /// Has a command ordered and executed, at whatever member this is. The command may take effect even if the answer is
     /// [`ProposeError::Unknown`].
-    pub async fn propose(&self, _command: Vec<u8>, _deadline: Duration) -> Result<Proposed, ProposeError> {
-        Err(ProposeError::NoLeader)
+    pub async fn propose(&self, command: Vec<u8>, deadline: Duration) -> Result<Proposed, ProposeError> {
+        let size = command.len();
+        if size > MAX_COMMAND_BYTES {
+            return Err(ProposeError::TooLarge { size, limit: MAX_COMMAND_BYTES });
+        }
+        let began = std::time::Instant::now();
+        let proposed = self.order(Payload::Command(command.into()), deadline).await;
+        self.core.stats.update(|stats| {
+            stats.proposals += 1;
+            stats.propose.record(began.elapsed());
+        });
+        proposed
+    }
+
+    async fn order(&self, payload: Payload, deadline: Duration) -> Result<Proposed, ProposeError> {
+        let until = tokio::time::Instant::now() + deadline;
+        let mut stopping = self.core.stopping();
+        loop {
+            if self.core.is_stopped() {
+                return Err(self.stopped());
+            }
+            let (reply, answer) = oneshot::channel();
+            let proposal = Proposal { payload: payload.clone(), forwarded: false, reply };
+            if let Err(error) = self.core.batcher.try_send(proposal) {
+                return Err(match error {
+                    tokio::sync::mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
+                    tokio::sync::mpsc::error::TrySendError::Closed(_) => self.stopped(),
+                });
+            }
+            let answer = tokio::select! {
+                answer = answer => answer,
+                () = tokio::time::sleep_until(until) => return Err(ProposeError::Unknown),
+                () = stopping.wait() => return Err(ProposeError::Unknown),
+            };
+            match answer {
+                Ok(Err(ProposeError::NoLeader)) if tokio::time::Instant::now() + RETRY_PAUSE < until => {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                Ok(result) => return result,
+                Err(_) => return Err(ProposeError::Unknown),
+            }
+        }
+    }
+
+    fn stopped(&self) -> ProposeError {
+        let why = self.core.faulted.get().cloned().unwrap_or_else(|| "it was shut down or removed".into());
+        ProposeError::Stopped(why)
     }
 
     /// Has a change of membership recorded. `threshold`: the new one; without it the old one is kept if it is still valid, else
-    /// it is the smallest majority. Returns when it is in the log; [`ReplicaStatus::pending`] shows its progress.
+    /// it is the smallest majority. Returns the block that records it; [`ReplicaStatus::pending`] shows its progress.
     pub async fn reconfigure(
         &self,
-        _change: Change,
-        _threshold: Option<u16>,
-        _deadline: Duration,
+        change: Change,
+        threshold: Option<u16>,
+        deadline: Duration,
     ) -> Result<u64, ReconfigureError> {
-        Err(ProposeError::NoLeader.into())
+        let proposed = self.order(Payload::Control(Control::Admit { change, threshold }), deadline).await?;
+        if proposed.result.is_empty() {
+            return Ok(proposed.block);
+        }
+        Err(ReconfigureError::Refused(String::from_utf8_lossy(&proposed.result).into_owned()))
     }
 
     /// The present condition.
     pub fn status(&self) -> ReplicaStatus {
-        self.status.borrow().clone()
+        let mut status = self.core.status.borrow().clone();
+        status.stats = self.core.stats.get();
+        status
     }
 
-    /// To follow the condition.
+    /// To follow the condition. Its counters lag behind those of [`ReplicaHandle::status`].
     pub fn status_watch(&self) -> watch::Receiver<ReplicaStatus> {
-        self.status.clone()
+        self.core.status.subscribe()
     }
 
     /// Genesis and chain of memberships, as far as certified here.
     pub fn introduction(&self) -> Introduction {
-        unimplemented_yet()
+        Introduction { genesis: self.core.genesis.clone(), chain: self.core.chain() }
     }
 
-    /// Whether frames of this host on this channel are served at all; `handle` checks it, too.
-    pub fn permits(&self, _from: HostKey, _channel: Channel) -> bool {
-        false
+    /// The conflicts that are kept as evidence.
+    pub fn conflicts(&self) -> Result<Vec<ConflictReport>, StoreError> {
+        self.core.store.conflicts()
+    }
+
+    /// Whether frames of this host on this channel are served at all; `handle` checks it, too. On the share channel anybody is:
+    /// a member that this replica has not heard of yet introduces itself there with a chain that proves it.
+    pub fn permits(&self, from: HostKey, channel: Channel) -> bool {
+        channel == Channel::Share || self.core.known().takes_part(&from)
     }
 
     /// A frame from the network, whose sender is authenticated.
-    pub async fn handle(&self, _from: HostKey, _channel: Channel, _frame: &[u8]) -> Result<Vec<u8>, TransportError> {
-        Err(TransportError::Refused("not built yet".into()))
+    pub async fn handle(&self, from: HostKey, channel: Channel, frame: &[u8]) -> Result<Vec<u8>, TransportError> {
+        if self.core.is_stopped() {
+            return Err(TransportError::Refused("the replica is stopped".into()));
+        }
+        let refused = |text: String| TransportError::Refused(text);
+        let malformed = |error: crate::error::CodecError| TransportError::Refused(error.to_string());
+        let permitted = self.permits(from, channel);
+        match channel {
+            Channel::Append | Channel::Vote => {
+                if !permitted {
+                    return Ok(codec::encode(&RaftReply::WhoAreYou));
+                }
+                let frame: RaftFrame = codec::decode(frame).map_err(malformed)?;
+                let raft = self.addressed(frame.target).await.map_err(refused)?;
+                let reply = raft.handle(frame.message).await.map_err(refused)?;
+                Ok(codec::encode(&reply))
+            }
+            Channel::Share => {
+                let frame: ShareFrame = codec::decode(frame).map_err(malformed)?;
+                Ok(codec::encode(&self.core.serve_share(from, frame).await?))
+            }
+            _ if !permitted => Err(refused("not a member".into())),
+            Channel::Snapshot => {
+                let frame: SnapshotFrame = codec::decode(frame).map_err(malformed)?;
+                let reply = match self.addressed(frame.target).await {
+                    Ok(_) => self.core.serve_snapshot(from, frame.step).await,
+                    Err(text) => SnapshotReply::Refused(text),
+                };
+                Ok(codec::encode(&reply))
+            }
+            Channel::Propose => {
+                let frame: ProposeFrame = codec::decode(frame).map_err(malformed)?;
+                Ok(codec::encode(&self.core.serve_proposals(frame).await))
+            }
+        }
+    }
+
+    /// The Raft of a message's target. A learner takes the id by which a member of the vat first calls it.
+    async fn addressed(&self, target: u64) -> Result<RaftNode, String> {
+        let core = &self.core;
+        let recorded: Option<u64> = core.store.named("raft-id").map_err(|error| error.to_string())?;
+        match (core.raft.get(), recorded) {
+            (Some(raft), Some(id)) if id == target => Ok(raft.clone()),
+            (_, Some(id)) if id != target => Err(format!("this is replica {id}, not {target}")),
+            (None, Some(_)) => Err("starting".into()),
+            (None, None) if target > 0 => {
+                core.store
+                    .write_synced(vec![core.store.put_named("raft-id", &target)])
+                    .map_err(|error| error.to_string())?;
+                core.set_status(|status| status.raft_id = target);
+                let restored = Arc::clone(&core.known().applied);
+                core.start_raft(target, &restored).await?;
+                core.raft.get().cloned().ok_or_else(|| "starting".into())
+            }
+            _ => Err("not addressed to this replica".into()),
+        }
     }
 
     /// Looks at the machine, in its own thread, between blocks. `None` if the replica has stopped or has another machine.
     pub async fn inspect<M: Machine, R: Send + 'static>(
         &self,
-        _look: impl FnOnce(&mut M) -> R + Send + 'static,
+        look: impl FnOnce(&mut M) -> R + Send + 'static,
     ) -> Option<R> {
-        None
+        let (reply, answer) = oneshot::channel();
+        self.core.executor.inspect(Box::new(move |machine| {
+            if let Some(machine) = machine.downcast_mut::<M>() {
+                // Whoever asked may have gone.
+                let _ = reply.send(look(machine));
+            }
+        }));
+        answer.await.ok()
     }
 
     /// Stops the replica. What it acknowledged is on disk.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        self.core.stop.send_replace(true);
+        if let Some(raft) = self.core.raft.get()
+            && tokio::time::timeout(STOP_PATIENCE, raft.shutdown()).await.is_err()
+        {
+            tracing::warn!(vat = %self.core.vat, "raft did not stop in time");
+        }
+        self.core.set_status(|status| {
+            if status.role != Role::Faulted {
+                status.role = Role::Stopped;
+            }
+        });
+    }
 }
 
-fn unimplemented_yet() -> Introduction {
-    panic!("not built yet")
+/// Removes all records of a vat from a store, except evidence of conflicts. Its replica must not be running. A host that was
+/// taken out of a vat must do this before it is admitted to it again, and gets a new raft id then.
+pub fn remove_vat(store: &Arc<dyn Store>, vat: VatId) -> Result<(), StoreError> {
+    VatStore::new(Arc::clone(store), vat).remove()
 }

@@ -1,0 +1,304 @@
+//! Openraft's log storage over a vat's part of a store.
+//!
+//! Invariants: an entry is readable when `append` returns and the callback runs after it is on disk; votes, entries,
+//! truncations and purges go through one write-ahead log in the order in which Raft gives them; there is never a hole. The
+//! recent entries are kept in memory, as replication and execution read them right after they were written. `append` writes
+//! to RocksDB in the calling task: that is a copy into memory and into the page cache, and handing it to another thread
+//! would cost more than it takes.
+
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use openraft::{OptionalSend, RaftTypeConfig};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::{oneshot, watch};
+
+use super::types::{Entry, LogId, TypeConfig, Vote, log_id, position};
+use super::wire::{WireEntry, WireVote};
+use crate::codec;
+use crate::error::StoreError;
+use crate::state::LogPosition;
+use crate::stats::StatsCell;
+use crate::store::{Family, VatStore, Write, read};
+
+/// Bytes of recent entries that are kept in memory.
+const CACHE_BYTES: usize = 8 << 20;
+/// Bytes of entries after which a read for replication stops: keeps append frames small beside single large blocks.
+const READ_BYTES: usize = 1 << 20;
+
+#[derive(Default)]
+struct Inner {
+    purged: Option<LogPosition>,
+    last: Option<LogPosition>,
+    cache: BTreeMap<u64, (Entry, usize)>,
+    cached_bytes: usize,
+    vote: Option<WireVote>,
+}
+
+struct Shared {
+    store: VatStore,
+    inner: Mutex<Inner>,
+    flushed: watch::Sender<u64>,
+    stats: Arc<StatsCell>,
+}
+
+/// See the head of the module. Clones are the same log.
+#[derive(Clone)]
+pub(crate) struct LogStore(Arc<Shared>);
+
+impl LogStore {
+    /// Loads the ends of the log.
+    pub(crate) fn open(store: VatStore, stats: Arc<StatsCell>) -> Result<Self, StoreError> {
+        let purged: Option<LogPosition> = store.named("purged")?;
+        let last = match store.last(Family::Log)? {
+            None => purged,
+            Some((_, value)) => {
+                let entry = decode_entry(&value)?;
+                Some(position(&entry.log_id)).max(purged)
+            }
+        };
+        let vote = store.named("vote")?;
+        let inner = Inner { purged, last, vote, ..Inner::default() };
+        let (flushed, _) = watch::channel(last.map_or(0, |last| last.index));
+        Ok(Self(Arc::new(Shared { store, inner: Mutex::new(inner), flushed, stats })))
+    }
+
+    /// Follows the index up to which the log is on disk.
+    pub(crate) fn flushed(&self) -> watch::Receiver<u64> {
+        self.0.flushed.subscribe()
+    }
+
+    /// Last and purged index.
+    pub(crate) fn ends(&self) -> (u64, u64) {
+        let inner = self.lock();
+        (inner.last.map_or(0, |last| last.index), inner.purged.map_or(0, |purged| purged.index))
+    }
+
+    /// Whether nothing was ever written.
+    pub(crate) fn is_pristine(&self) -> bool {
+        let inner = self.lock();
+        inner.last.is_none() && inner.vote.is_none()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes, and returns when it is on disk.
+    async fn write_flushed(&self, batch: Vec<Write>) -> Result<(), io::Error> {
+        let (sender, receiver) = oneshot::channel();
+        let flushed = Box::new(move |result| {
+            // Nobody waits any more only if Raft was shut down.
+            let _ = sender.send(result);
+        });
+        self.0.store.write_then(batch, flushed).map_err(io::Error::other)?;
+        receiver.await.map_err(|_| io::Error::other("the store dropped a flush"))?
+    }
+
+    fn read(&self, from: u64, to: u64, budget: usize) -> Result<Vec<Entry>, io::Error> {
+        let (from, to) = {
+            let inner = self.lock();
+            let first = inner.purged.map_or(0, |purged| purged.index + 1);
+            let end = inner.last.map_or(0, |last| last.index + 1);
+            let (from, to) = (from.max(first), to.min(end));
+            if from >= to {
+                return Ok(Vec::new());
+            }
+            if inner.cache.first_key_value().is_some_and(|(oldest, _)| *oldest <= from) {
+                return Ok(take_budget(inner.cache.range(from..to).map(|(_, entry)| entry.clone()), budget));
+            }
+            (from, to)
+        };
+        let store = &self.0.store;
+        let mut found = Vec::new();
+        let mut next = from;
+        let mut bytes = 0;
+        while next < to && bytes < budget {
+            let batch = (to - next).min(64);
+            let end = store.numbered(next + batch);
+            let records = store.scan(Family::Log, &store.numbered(next), &end, 64).map_err(io::Error::other)?;
+            if records.is_empty() {
+                break;
+            }
+            for (_, value) in records {
+                bytes += value.len();
+                found.push(decode_entry(&value).map_err(io::Error::other)?);
+                if bytes >= budget {
+                    break;
+                }
+            }
+            next += batch;
+        }
+        Ok(found)
+    }
+}
+
+fn take_budget(entries: impl Iterator<Item = (Entry, usize)>, budget: usize) -> Vec<Entry> {
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    for (entry, size) in entries {
+        bytes += size;
+        found.push(entry);
+        if bytes >= budget {
+            break;
+        }
+    }
+    found
+}
+
+fn decode_entry(bytes: &[u8]) -> Result<Entry, StoreError> {
+    let wire: WireEntry = read(Family::Log, bytes)?;
+    wire.into_entry().map_err(|error| StoreError::Corrupt { what: "log", error: error.to_string() })
+}
+
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let from = match range.start_bound() {
+        Bound::Included(from) => *from,
+        Bound::Excluded(before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let to = match range.end_bound() {
+        Bound::Included(last) => last.saturating_add(1),
+        Bound::Excluded(to) => *to,
+        Bound::Unbounded => u64::MAX,
+    };
+    (from, to)
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, io::Error> {
+        let (from, to) = bounds(&range);
+        self.read(from, to, usize::MAX)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.lock().vote.map(Vote::from))
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        self.read(start, end, READ_BYTES)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        let inner = self.lock();
+        Ok(LogState { last_purged_log_id: inner.purged.map(log_id), last_log_id: inner.last.map(log_id) })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let wire = WireVote::from(vote);
+        self.write_flushed(vec![self.0.store.put_named("vote", &wire)]).await?;
+        self.lock().vote = Some(wire);
+        Ok(())
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        // Not synced: it only spares a restart some waiting, and what it claims is below what is synced.
+        let committed = committed.as_ref().map(position);
+        self.0.store.write(vec![self.0.store.put_named("committed", &committed)]).map_err(io::Error::other)
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        let committed: Option<Option<LogPosition>> = self.0.store.named("committed").map_err(io::Error::other)?;
+        // A crash may keep the claim and lose entries that were not synced; what is not there cannot be executed.
+        let last = self.lock().last;
+        Ok(committed.flatten().filter(|committed| Some(*committed) <= last).map(log_id))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = <TypeConfig as RaftTypeConfig>::Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let store = &self.0.store;
+        let mut batch = Vec::new();
+        let mut written = Vec::new();
+        for entry in entries {
+            let bytes = codec::encode(&WireEntry::from(&entry));
+            let size = bytes.len();
+            batch.push(Write::Put(Family::Log, store.numbered(entry.log_id.index), bytes));
+            written.push((entry, size));
+        }
+        let Some(last) = written.last().map(|(entry, _)| position(&entry.log_id)) else {
+            callback.io_completed(Ok(()));
+            return Ok(());
+        };
+        {
+            let mut inner = self.lock();
+            inner.last = Some(last);
+            for (entry, size) in written {
+                inner.cached_bytes += size;
+                if let Some((_, old)) = inner.cache.insert(entry.log_id.index, (entry, size)) {
+                    inner.cached_bytes -= old;
+                }
+            }
+            while inner.cached_bytes > CACHE_BYTES && inner.cache.len() > 1 {
+                if let Some((_, (_, size))) = inner.cache.pop_first() {
+                    inner.cached_bytes -= size;
+                }
+            }
+        }
+        let shared = Arc::clone(&self.0);
+        let began = Instant::now();
+        let flushed = Box::new(move |result: Result<(), io::Error>| {
+            if result.is_ok() {
+                shared.flushed.send_if_modified(|index| std::mem::replace(index, last.index) != last.index);
+                shared.stats.update(|stats| stats.log_flush.record(began.elapsed()));
+            }
+            callback.io_completed(result);
+        });
+        self.0.store.write_then(batch, flushed).map_err(io::Error::other)
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        let first = last_log_id.as_ref().map_or(0, |id| id.index + 1);
+        let (_, end) = self.0.store.bounds();
+        {
+            let mut inner = self.lock();
+            let removed: usize = inner.cache.split_off(&first).values().map(|(_, size)| size).sum();
+            inner.cached_bytes -= removed;
+            inner.last = last_log_id.as_ref().map(position).max(inner.purged);
+        }
+        let batch = vec![Write::DeleteRange(Family::Log, self.0.store.numbered(first), end)];
+        self.write_flushed(batch).await?;
+        let last = first.saturating_sub(1);
+        self.0.flushed.send_if_modified(|index| {
+            let lower = last < *index;
+            *index = last.min(*index);
+            lower
+        });
+        Ok(())
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        let purged = position(&log_id);
+        {
+            let mut inner = self.lock();
+            let kept = inner.cache.split_off(&(purged.index + 1));
+            inner.cached_bytes = kept.values().map(|(_, size)| size).sum();
+            inner.cache = kept;
+            inner.purged = inner.purged.max(Some(purged));
+            inner.last = inner.last.max(Some(purged));
+        }
+        let store = &self.0.store;
+        let (from, _) = store.bounds();
+        let batch = vec![
+            Write::DeleteRange(Family::Log, from, store.numbered(purged.index + 1)),
+            store.put_named("purged", &purged),
+        ];
+        self.write_flushed(batch).await
+    }
+}

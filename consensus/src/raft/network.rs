@@ -1,0 +1,195 @@
+//! Openraft's network over the transport: messages as frames of our own encoding, checkpoints by chunks.
+
+use futures::FutureExt;
+use openraft::OptionalSend;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::machine::SnapshotData;
+use super::types::{Snapshot, TypeConfig, Vote};
+use super::wire::{
+    RaftFrame, RaftMessage, RaftReply, WireVote, append_message, append_response, transfer_message, vote_message,
+    vote_response,
+};
+use crate::codec::{self, Blob};
+use crate::ids::Hash;
+use crate::membership::Member;
+use crate::replica::core::Core;
+use crate::replica::snapshot::{CHUNK_FRAME_BYTES, SnapshotFrame, SnapshotReply, SnapshotStep};
+use crate::transport::{Channel, TransportError};
+
+/// Time that each MiB of log entries adds to the deadline of a request: a slow wide-area link.
+const MIB_PATIENCE: Duration = Duration::from_secs(1);
+
+type Failure = RPCError<TypeConfig>;
+
+/// Makes clients.
+pub(crate) struct Network(pub(crate) Arc<Core>);
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = PeerClient;
+
+    async fn new_client(&mut self, target: u64, node: &Member) -> PeerClient {
+        PeerClient { core: Arc::clone(&self.0), target, member: node.clone() }
+    }
+}
+
+/// Talks to one replica.
+pub(crate) struct PeerClient {
+    core: Arc<Core>,
+    target: u64,
+    member: Member,
+}
+
+fn unreachable(text: impl ToString) -> Failure {
+    RPCError::Unreachable(Unreachable::from_string(text))
+}
+
+fn lost(text: impl ToString) -> Failure {
+    RPCError::Network(NetworkError::from_string(text))
+}
+
+fn failure(error: TransportError) -> Failure {
+    match error {
+        TransportError::Unreachable(_) | TransportError::Refused(_) => unreachable(error),
+        TransportError::Timeout | TransportError::Lost(_) => lost(error),
+    }
+}
+
+impl PeerClient {
+    async fn call(&self, channel: Channel, message: RaftMessage) -> Result<RaftReply, Failure> {
+        let frame = codec::encode(&RaftFrame { target: self.target, message });
+        let mib = u32::try_from(frame.len() >> 20).unwrap_or(u32::MAX);
+        let deadline = self.core.timing.request + MIB_PATIENCE.saturating_mul(mib);
+        for _ in 0..2 {
+            let answer = self.core.transport.request(&self.member, channel, frame.clone(), deadline).await;
+            let reply: RaftReply = codec::decode(&answer.map_err(failure)?).map_err(unreachable)?;
+            if reply != RaftReply::WhoAreYou {
+                return Ok(reply);
+            }
+            self.core.introduce_to(&self.member).await.map_err(failure)?;
+        }
+        Err(unreachable("the other replica does not accept this host's membership"))
+    }
+
+    async fn step(&self, step: SnapshotStep) -> Result<SnapshotReply, Failure> {
+        let frame = codec::encode(&SnapshotFrame { target: self.target, step });
+        let deadline = self.core.timing.snapshot_request;
+        let answer = self.core.transport.request(&self.member, Channel::Snapshot, frame, deadline).await;
+        codec::decode(&answer.map_err(failure)?).map_err(unreachable)
+    }
+
+    /// Sends a checkpoint: the record, then whatever chunks the receiver lacks, then the order to install it.
+    async fn send_snapshot(&self, vote: WireVote, record: &SnapshotData) -> Result<WireVote, Failure> {
+        let block = record.block();
+        let begin = SnapshotStep::Begin { chain: self.core.chain(), record: Box::new(record.as_ref().clone()) };
+        let mut reply = self.step(begin).await?;
+        loop {
+            match reply {
+                SnapshotReply::Missing(missing) if missing.is_empty() => break,
+                SnapshotReply::Missing(missing) => self.send_chunks(block, &missing).await?,
+                SnapshotReply::Refused(text) => return Err(unreachable(text)),
+                other => return Err(unreachable(format!("unexpected answer {other:?}"))),
+            }
+            reply = self.step(SnapshotStep::Missing { block }).await?;
+        }
+        match self.step(SnapshotStep::Install { block, vote }).await? {
+            SnapshotReply::Installed(vote) => Ok(vote),
+            other => Err(unreachable(format!("the checkpoint was not installed: {other:?}"))),
+        }
+    }
+
+    async fn send_chunks(&self, block: u64, missing: &[Hash]) -> Result<(), Failure> {
+        let mut batch: Vec<Blob> = Vec::new();
+        let mut bytes = 0;
+        for (place, hash) in missing.iter().enumerate() {
+            let content = self.core.checkpoints.chunk(hash).map_err(unreachable)?;
+            let content = content.ok_or_else(|| unreachable(format!("chunk {hash} is not here any more")))?;
+            bytes += content.len();
+            batch.push(content.into());
+            if bytes >= CHUNK_FRAME_BYTES || place + 1 == missing.len() {
+                let chunks = std::mem::take(&mut batch);
+                match self.step(SnapshotStep::Chunks { block, chunks }).await? {
+                    SnapshotReply::Stored => {}
+                    other => return Err(unreachable(format!("chunks were not taken: {other:?}"))),
+                }
+                self.core.stats.update(|stats| stats.snapshot_bytes_sent += bytes as u64);
+                bytes = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for PeerClient {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
+        // Heartbeats must not wait behind large appends.
+        let channel = if request.entries.is_empty() { Channel::Vote } else { Channel::Append };
+        let reply = self.call(channel, append_message(&request)).await?;
+        append_response(reply).ok_or_else(|| unreachable("an answer to something else"))
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Failure> {
+        let reply = self.call(Channel::Vote, vote_message(&request, false)).await?;
+        vote_response(reply).ok_or_else(|| unreachable("an answer to something else"))
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Failure> {
+        let reply = self.call(Channel::Vote, vote_message(&request, true)).await?;
+        vote_response(reply).ok_or_else(|| unreachable("an answer to something else"))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let sending = self.send_snapshot(WireVote::from(&vote), &snapshot.snapshot).fuse();
+        let cancel = cancel.fuse();
+        futures::pin_mut!(sending, cancel);
+        futures::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = sending => match sent {
+                Ok(vote) => Ok(SnapshotResponse::new(Vote::from(vote))),
+                Err(error) => Err(StreamingError::from(error)),
+            },
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, Failure> {
+        match self.call(Channel::Vote, transfer_message(&request)).await? {
+            RaftReply::Transfer { accepted: true } => Ok(Ok(())),
+            RaftReply::Transfer { accepted: false } => {
+                Ok(Err(TransferLeaderError::LogNotFlushed { expected: request.last_log_id().copied(), actual: None }))
+            }
+            _ => Err(unreachable("an answer to something else")),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The task that turns proposals into blocks at the leader, and hands them on to the leader elsewhere.
+//!
+//! Invariants: proposals of one host enter the log in the order in which they came, while it leads; several blocks are under
+//! way at once, but a further one is begun only if it is worth its flush and its signatures; every proposal is answered.
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+use super::core::Core;
+use super::handle::Proposed;
+use super::status::Role;
+use crate::block::{Block, BlockReply, Control};
+use crate::codec::{self, Blob, MAX_BLOCK_BYTES};
+use crate::error::ProposeError;
+use crate::membership::Member;
+use crate::raft::{RaftNode, WriteError};
+use crate::transport::{Channel, TransportError};
+
+/// Commands in a block at most.
+const MAX_BLOCK_COMMANDS: usize = 1_024;
+/// Blocks, or forwarded frames, under way at once.
+const MAX_IN_FLIGHT: usize = 6;
+/// Commands that make a third (fourth, …) block under way worth while, times the number under way.
+const WORTH_A_BLOCK: usize = 32;
+/// Proposals that wait at most; more are refused.
+pub(crate) const MAX_WAITING: usize = 16_384;
+/// Bytes of proposals that wait in the batcher at most.
+const MAX_WAITING_BYTES: usize = 64 << 20;
+/// How long a forwarded proposal may take at the leader.
+pub(crate) const FORWARD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// One thing to be ordered.
+pub(crate) struct Proposal {
+    pub(crate) payload: Payload,
+    /// It was forwarded by another member: it is not handed on once more.
+    pub(crate) forwarded: bool,
+    pub(crate) reply: oneshot::Sender<Result<Proposed, ProposeError>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Payload {
+    Command(Blob),
+    /// Answered with the reason of a refusal, or nothing.
+    Control(Control),
+}
+
+impl Payload {
+    fn size(&self) -> usize {
+        match self {
+            Payload::Command(bytes) => bytes.0.len(),
+            Payload::Control(_) => 4_096,
+        }
+    }
+}
+
+/// Proposals handed to the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProposeFrame(pub(crate) Vec<Payload>);
+
+/// Their answers, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProposeReply(pub(crate) Vec<ForwardedResult>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ForwardedResult {
+    Done { block: u64, result: Vec<u8> },
+    NotProposed,
+    Unknown,
+}
+
+type Done = BoxFuture<'static, ()>;
+
+pub(crate) async fn run(core: Arc<Core>, mut proposals: mpsc::Receiver<Proposal>) {
+    let mut stopping = core.stopping();
+    let mut waiting: VecDeque<Proposal> = VecDeque::new();
+    let mut waiting_bytes = 0;
+    let mut under_way: FuturesUnordered<Done> = FuturesUnordered::new();
+    let mut received = Vec::new();
+    loop {
+        let room = waiting_bytes < MAX_WAITING_BYTES;
+        tokio::select! {
+            () = stopping.wait() => return,
+            count = proposals.recv_many(&mut received, MAX_BLOCK_COMMANDS), if room => {
+                if count == 0 {
+                    return;
+                }
+                for proposal in received.drain(..) {
+                    waiting_bytes += proposal.payload.size();
+                    waiting.push_back(proposal);
+                }
+            }
+            Some(()) = under_way.next() => {}
+        }
+        while worth_beginning(under_way.len(), waiting.len(), waiting_bytes) {
+            let batch = take_batch(&mut waiting);
+            waiting_bytes -= batch.iter().map(|proposal| proposal.payload.size()).sum::<usize>();
+            let done = begin(&core, batch).await;
+            under_way.push(done);
+        }
+    }
+}
+
+fn worth_beginning(under_way: usize, waiting: usize, bytes: usize) -> bool {
+    waiting > 0
+        && (under_way < 2
+            || (under_way < MAX_IN_FLIGHT && (waiting >= WORTH_A_BLOCK * under_way || bytes >= MAX_BLOCK_BYTES)))
+}
+
+/// Takes the proposals of one block: commands of like origin, or one control alone.
+fn take_batch(waiting: &mut VecDeque<Proposal>) -> Vec<Proposal> {
+    let mut batch: Vec<Proposal> = Vec::new();
+    let mut bytes = 0;
+    while let Some(next) = waiting.front() {
+        let fits = batch.is_empty() || bytes + next.payload.size() <= MAX_BLOCK_BYTES;
+        let same = batch.first().is_none_or(|first| {
+            first.forwarded == next.forwarded
+                && matches!(first.payload, Payload::Command(_))
+                && matches!(next.payload, Payload::Command(_))
+        });
+        if !fits || !same || batch.len() >= MAX_BLOCK_COMMANDS {
+            break;
+        }
+        bytes += next.payload.size();
+        batch.extend(waiting.pop_front());
+    }
+    batch
+}
+
+/// Puts a batch on its way; the future answers the proposals.
+async fn begin(core: &Arc<Core>, batch: Vec<Proposal>) -> Done {
+    let Some(raft) = core.raft.get() else { return answer_all(batch, ProposeError::NoLeader) };
+    let view = raft.view();
+    if view.role == Role::Leader {
+        return begin_block(core, raft, batch).await;
+    }
+    let forwarded = batch.first().is_some_and(|proposal| proposal.forwarded);
+    match view.leader_member() {
+        Some(leader) if !forwarded && leader.key != core.key => begin_forward(core, leader.clone(), batch),
+        _ => answer_all(batch, ProposeError::NoLeader),
+    }
+}
+
+fn answer_all(batch: Vec<Proposal>, error: ProposeError) -> Done {
+    for proposal in batch {
+        // Whoever proposed may have given up.
+        let _ = proposal.reply.send(Err(error.clone()));
+    }
+    Box::pin(std::future::ready(()))
+}
+
+async fn begin_block(core: &Arc<Core>, raft: &RaftNode, batch: Vec<Proposal>) -> Done {
+    let mut block = Block::default();
+    for proposal in &batch {
+        match &proposal.payload {
+            Payload::Command(bytes) => block.commands.push(bytes.clone()),
+            Payload::Control(control) => block.control = Some(control.clone()),
+        }
+    }
+    core.stats.update(|stats| stats.blocks_proposed += 1);
+    match raft.submit(&block).await {
+        Err(error) => answer_all(batch, propose_error(error)),
+        Ok(written) => Box::pin(async move {
+            match written.await {
+                Ok((block, reply)) => answer(batch, block, reply),
+                Err(error) => drop(answer_all(batch, propose_error(error))),
+            }
+        }),
+    }
+}
+
+fn propose_error(error: WriteError) -> ProposeError {
+    match error {
+        WriteError::NotLeader => ProposeError::NoLeader,
+        WriteError::Unknown => ProposeError::Unknown,
+        WriteError::Stopped(text) => ProposeError::Stopped(text),
+    }
+}
+
+fn answer(batch: Vec<Proposal>, block: u64, reply: BlockReply) {
+    let mut results = reply.results.into_iter();
+    for proposal in batch {
+        let result = match &proposal.payload {
+            Payload::Command(_) => results.next().ok_or(ProposeError::Unknown),
+            Payload::Control(_) => Ok(reply.refused.clone().unwrap_or_default().into_bytes()),
+        };
+        // Whoever proposed may have given up.
+        let _ = proposal.reply.send(result.map(|result| Proposed { block, result }));
+    }
+}
+
+fn begin_forward(core: &Arc<Core>, leader: Member, batch: Vec<Proposal>) -> Done {
+    let core = Arc::clone(core);
+    let payloads = batch.iter().map(|proposal| proposal.payload.clone()).collect();
+    let frame = codec::encode(&ProposeFrame(payloads));
+    Box::pin(async move {
+        let answer = core.transport.request(&leader, Channel::Propose, frame, FORWARD_PATIENCE).await;
+        let results = match answer {
+            Ok(bytes) => codec::decode::<ProposeReply>(&bytes).map(|reply| reply.0).unwrap_or_default(),
+            Err(TransportError::Unreachable(_) | TransportError::Refused(_)) => {
+                vec![ForwardedResult::NotProposed; batch.len()]
+            }
+            Err(TransportError::Timeout | TransportError::Lost(_)) => Vec::new(),
+        };
+        let mut results = results.into_iter();
+        for proposal in batch {
+            let result = match results.next().unwrap_or(ForwardedResult::Unknown) {
+                ForwardedResult::Done { block, result } => Ok(Proposed { block, result }),
+                ForwardedResult::NotProposed => Err(ProposeError::NoLeader),
+                ForwardedResult::Unknown => Err(ProposeError::Unknown),
+            };
+            // Whoever proposed may have given up.
+            let _ = proposal.reply.send(result);
+        }
+    })
+}
+
+impl Core {
+    /// Serves proposals that another member hands on.
+    pub(crate) async fn serve_proposals(&self, frame: ProposeFrame) -> ProposeReply {
+        let mut answers = Vec::new();
+        for payload in frame.0.into_iter().take(MAX_BLOCK_COMMANDS) {
+            let (reply, answer) = oneshot::channel();
+            let proposal = Proposal { payload, forwarded: true, reply };
+            answers.push(self.batcher.try_send(proposal).is_ok().then_some(answer));
+        }
+        let mut results = Vec::new();
+        for answer in answers {
+            let Some(answer) = answer else {
+                results.push(ForwardedResult::NotProposed);
+                continue;
+            };
+            results.push(match answer.await {
+                Ok(Ok(Proposed { block, result })) => ForwardedResult::Done { block, result },
+                Ok(Err(ProposeError::Unknown)) | Err(_) => ForwardedResult::Unknown,
+                Ok(Err(_)) => ForwardedResult::NotProposed,
+            });
+        }
+        ProposeReply(results)
+    }
+}

@@ -1,0 +1,383 @@
+//! The task that signs, exchanges shares, and completes certificates.
+//!
+//! Invariants: a statement is signed only when the own log is on disk through its block and a guard record was written before
+//! it leaves; nothing is signed before the re-execution after a start has reached, and matched, the guard of the last run;
+//! shares go to all members at once and are asked for when they stay away.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::core::{Core, PlainEvent};
+use super::exchange::{MAX_ASKED, MAX_SHARES, ShareFrame, ShareReply};
+use super::keeper::KeeperInput;
+use crate::certificate::{Certificate, MemberSignature, Statement};
+use crate::checkpoint::CheckpointRecord;
+use crate::ids::HostKey;
+use crate::membership::{Member, Membership, MembershipCertificate};
+use crate::scoreboard::{Scoreboard, Share, Verdict};
+use crate::state::ReplicatedState;
+use crate::store::Guard;
+
+/// Shares that wait for one member at most; more are dropped and asked for later.
+const OUTBOX_SHARES: usize = 4_096;
+/// Conflicts that are reported as events; after these only every so many, as one liar can make one a block.
+const REPORTED_CONFLICTS: u64 = 256;
+
+/// What the task is told.
+pub(crate) enum BoardInput {
+    /// A block was executed.
+    Applied { statement: Option<Statement>, activated: Option<(Membership, Membership)> },
+    /// The state is that of a checkpoint.
+    Restored { record: Arc<CheckpointRecord>, state: Arc<ReplicatedState> },
+    /// From others. Shares are of their senders.
+    Received { shares: Vec<Share>, certificates: Vec<Certificate>, memberships: Vec<MembershipCertificate> },
+    /// Somebody asks.
+    Ask { blocks: Vec<u64>, epoch: u64, reply: oneshot::Sender<ShareReply> },
+    /// Blocks before this one are covered by a certified checkpoint.
+    Floor(u64),
+}
+
+enum Unsigned {
+    Statement(Statement),
+    Membership { block: u64, ended: Membership, begun: Membership },
+}
+
+impl Unsigned {
+    fn block(&self) -> u64 {
+        match self {
+            Unsigned::Statement(statement) => statement.block,
+            Unsigned::Membership { block, .. } => *block,
+        }
+    }
+}
+
+/// See the head of the module.
+pub(crate) struct Board {
+    core: Arc<Core>,
+    scoreboard: Scoreboard,
+    unsigned: VecDeque<Unsigned>,
+    hold: Option<Guard>,
+    flushed: watch::Receiver<u64>,
+    outboxes: BTreeMap<HostKey, mpsc::Sender<Share>>,
+    /// Up to this block certificates may be in the store already: those that the last run completed.
+    stored_through: u64,
+    certified_block: u64,
+}
+
+impl Board {
+    pub(crate) fn new(core: Arc<Core>, hold: Option<Guard>) -> Self {
+        let mut scoreboard = Scoreboard::new(core.vat);
+        {
+            let known = core.known();
+            scoreboard.know(core.genesis.membership());
+            for certificate in &known.chain {
+                scoreboard.know_certified(certificate.membership.clone());
+            }
+        }
+        let flushed = core.log.flushed();
+        let (stored_through, _) = core.log.ends();
+        let outboxes = BTreeMap::new();
+        let unsigned = VecDeque::new();
+        Self { core, scoreboard, unsigned, hold, flushed, outboxes, stored_through, certified_block: 0 }
+    }
+
+    pub(crate) async fn run(mut self, mut inputs: mpsc::Receiver<BoardInput>) {
+        let mut stopping = self.core.stopping();
+        let mut tick = tokio::time::interval(self.core.timing.share_retry / 2);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stopping.wait() => return,
+                input = inputs.recv() => match input {
+                    Some(input) => self.input(input).await,
+                    None => return,
+                },
+                changed = self.flushed.changed() => if changed.is_err() { return },
+                _ = tick.tick() => self.ask_for_missing(),
+            }
+            self.sign().await;
+            let uncertified = self.scoreboard.uncertified() as u64;
+            let certified = self.certified_block;
+            self.core.status.send_if_modified(|status| {
+                let changed = status.uncertified != uncertified || status.certified_block < certified;
+                status.uncertified = uncertified;
+                status.certified_block = status.certified_block.max(certified);
+                changed
+            });
+        }
+    }
+
+    async fn input(&mut self, input: BoardInput) {
+        match input {
+            BoardInput::Applied { statement, activated } => {
+                if let Some((ended, begun)) = activated {
+                    self.scoreboard.know(ended.clone());
+                    self.scoreboard.know(begun.clone());
+                    let block = statement.as_ref().map_or(0, |statement| statement.block);
+                    self.unsigned.push_back(Unsigned::Membership { block, ended, begun });
+                }
+                self.unsigned.extend(statement.map(Unsigned::Statement));
+            }
+            BoardInput::Restored { record, state } => self.restored(&record, &state).await,
+            BoardInput::Received { shares, certificates, memberships } => {
+                for certificate in memberships {
+                    let verdicts = self.scoreboard.membership_certificate(certificate);
+                    self.conclude(verdicts).await;
+                }
+                for share in shares {
+                    let verdicts = self.scoreboard.share(share);
+                    self.conclude(verdicts).await;
+                }
+                for certificate in certificates {
+                    let verdicts = self.scoreboard.certificate(certificate);
+                    self.conclude(verdicts).await;
+                }
+            }
+            BoardInput::Ask { blocks, epoch, reply } => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.answer(&blocks, epoch));
+            }
+            BoardInput::Floor(block) => self.scoreboard.raise_floor(block),
+        }
+    }
+
+    async fn restored(&mut self, record: &CheckpointRecord, state: &ReplicatedState) {
+        let statement = record.statement.clone();
+        self.unsigned.retain(|unsigned| unsigned.block() > statement.block);
+        if self.hold.is_some_and(|guard| guard.block < statement.block) {
+            self.hold = None;
+        }
+        let block = statement.block;
+        self.scoreboard.raise_floor(block);
+        self.scoreboard.know(state.membership.clone());
+        if let Some(ended) = &state.previous_membership {
+            self.scoreboard.know(ended.clone());
+            let (ended, begun) = (ended.clone(), state.membership.clone());
+            self.unsigned.push_back(Unsigned::Membership { block, ended, begun });
+        }
+        self.unsigned.push_back(Unsigned::Statement(statement));
+        if let Some(certificate) = &record.certificate {
+            self.unsigned.pop_back();
+            let verdicts = self.scoreboard.own(record.statement.clone(), None, Instant::now());
+            self.conclude(verdicts).await;
+            let verdicts = self.scoreboard.certificate(certificate.clone());
+            self.conclude(verdicts).await;
+        }
+    }
+
+    /// Signs all that may be signed now.
+    async fn sign(&mut self) {
+        let flushed = *self.flushed.borrow_and_update();
+        let ready = self.unsigned.iter().take_while(|unsigned| unsigned.block() <= flushed).count();
+        if ready == 0 || !self.guard_allows(ready) {
+            return;
+        }
+        let batch: Vec<Unsigned> = self.unsigned.drain(..ready).collect();
+        let highest = batch.iter().rev().find_map(|unsigned| match unsigned {
+            Unsigned::Statement(statement) => Some(statement),
+            Unsigned::Membership { .. } => None,
+        });
+        if let Some(statement) = highest {
+            let guard = self.core.store.put_guard(statement);
+            if self.core.check(self.core.store.write(vec![guard])).is_none() {
+                return;
+            }
+        }
+        for unsigned in batch {
+            match unsigned {
+                Unsigned::Statement(statement) => self.sign_statement(statement).await,
+                Unsigned::Membership { ended, begun, .. } => self.sign_membership(&ended, begun).await,
+            }
+        }
+    }
+
+    /// After a start: whether the re-execution has reached what was signed last, and is the same.
+    fn guard_allows(&mut self, ready: usize) -> bool {
+        let Some(guard) = self.hold else { return true };
+        let reached = self.unsigned.iter().take(ready).find_map(|unsigned| match unsigned {
+            Unsigned::Statement(statement) if statement.block >= guard.block => Some(statement),
+            _ => None,
+        });
+        let Some(statement) = reached else { return false };
+        if statement.block != guard.block || statement.hash() != guard.statement {
+            let (found, at) = (statement.hash(), statement.block);
+            self.core.fault(format!(
+                "Q-C041 this host signed statement {} at block {}, and executing the log again gives {found} at block {at}; \
+                 take this replica out and keep its data directory as evidence",
+                guard.statement, guard.block
+            ));
+            return false;
+        }
+        self.hold = None;
+        true
+    }
+
+    async fn sign_statement(&mut self, statement: Statement) {
+        let key = self.core.key;
+        let Some(membership) = self.scoreboard.membership(statement.epoch).cloned() else { return };
+        let mut signature = None;
+        if membership.contains(&key) {
+            let own = MemberSignature::sign(&self.core.signing, &statement.payload());
+            signature = Some(own);
+            let mut shown = (statement.clone(), own);
+            if let Some(tamper) = &self.core.tamper {
+                tamper(&mut shown.0);
+                shown.1 = MemberSignature::sign(&self.core.signing, &shown.0.payload());
+            }
+            self.core.stats.update(|stats| stats.shares_signed += 1);
+            self.broadcast(&membership, &Share::Statement(shown.0, shown.1));
+            if self.core.tamper.is_some() {
+                // A liar does not keep an honest share to answer with.
+                signature = (membership.threshold == 1).then_some(own);
+            }
+        }
+        let block = statement.block;
+        let verdicts = self.scoreboard.own(statement, signature, Instant::now());
+        self.conclude(verdicts).await;
+        if block <= self.stored_through
+            && let Some(Some(certificate)) = self.core.check(self.core.store.certificate(block))
+        {
+            let verdicts = self.scoreboard.certificate(certificate);
+            self.conclude(verdicts).await;
+        }
+    }
+
+    async fn sign_membership(&mut self, ended: &Membership, begun: Membership) {
+        let signature =
+            ended.contains(&self.core.key).then(|| MemberSignature::sign(&self.core.signing, &begun.payload()));
+        if let Some(signature) = signature {
+            let share = Share::Membership(begun.clone(), signature);
+            self.broadcast(ended, &share);
+            self.broadcast(&begun, &share);
+        }
+        let verdicts = self.scoreboard.own_membership(begun, signature);
+        self.conclude(verdicts).await;
+    }
+
+    fn broadcast(&mut self, membership: &Membership, share: &Share) {
+        for member in membership.members.iter().filter(|member| member.key != self.core.key) {
+            let core = &self.core;
+            let outbox = self.outboxes.entry(member.key).or_insert_with(|| spawn_outbox(core, member.clone()));
+            // Full: the member is away, and will ask.
+            let _ = outbox.try_send(share.clone());
+        }
+    }
+
+    async fn conclude(&mut self, verdicts: Vec<Verdict>) {
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Certified(certificate) => self.certified(certificate).await,
+                Verdict::Reconfigured(certificate) => {
+                    self.core.learn(vec![certificate.clone()]);
+                    self.core.events.send(PlainEvent::Reconfigured(certificate)).await;
+                }
+                Verdict::Conflict(report) => {
+                    let Some(count) = self.core.check(self.core.store.add_conflict(&report)) else { return };
+                    self.core.stats.update(|stats| stats.conflicts += 1);
+                    self.core.set_status(|status| status.conflicts = count);
+                    if count <= REPORTED_CONFLICTS || count.is_multiple_of(REPORTED_CONFLICTS) {
+                        self.core.events.send(PlainEvent::Conflict(report)).await;
+                    }
+                }
+                Verdict::Diverged { certificate, ours } => {
+                    self.core.fault(format!(
+                        "Q-C042 a threshold of members certified {} at block {}, this replica computed {}; \
+                         take this replica out and keep its data directory as evidence",
+                        certificate.statement.hash(),
+                        ours.block,
+                        ours.hash()
+                    ));
+                }
+                Verdict::Refused => self.core.stats.update(|stats| stats.shares_refused += 1),
+            }
+        }
+    }
+
+    async fn certified(&mut self, certificate: Certificate) {
+        let block = certificate.statement.block;
+        if self.core.check(self.core.store.write(vec![self.core.store.put_certificate(&certificate)])).is_none() {
+            return;
+        }
+        self.certified_block = self.certified_block.max(block);
+        let since = self.scoreboard.since(block);
+        self.core.stats.update(|stats| {
+            stats.certificates += 1;
+            if let Some(since) = since {
+                stats.certify.record(since.elapsed());
+            }
+        });
+        if certificate.statement.state_root.is_some() {
+            // The receiver is gone only if the replica is stopping.
+            let _ = self.core.keeper.send(KeeperInput::Certified(certificate.clone())).await;
+        }
+        self.core.events.send(PlainEvent::Certified(certificate)).await;
+    }
+
+    fn answer(&self, blocks: &[u64], epoch: u64) -> ShareReply {
+        let mut reply = ShareReply::default();
+        for block in blocks {
+            match self.core.store.certificate(*block) {
+                Ok(Some(certificate)) => reply.certificates.push(certificate),
+                _ if self.core.tamper.is_some() => {}
+                _ => reply.shares.extend(self.scoreboard.own_share(*block)),
+            }
+        }
+        let chain = self.core.chain();
+        reply.memberships = chain.into_iter().filter(|certificate| certificate.membership.epoch > epoch).collect();
+        reply.shares.extend(
+            self.scoreboard
+                .uncertified_epochs()
+                .into_iter()
+                .filter_map(|epoch| self.scoreboard.own_membership_share(epoch)),
+        );
+        reply
+    }
+
+    /// Asks the other members for what has stayed away for too long.
+    fn ask_for_missing(&mut self) {
+        let patience = self.core.timing.share_retry;
+        let blocks = self.scoreboard.overdue(Instant::now(), patience, MAX_ASKED);
+        if blocks.is_empty() && self.scoreboard.uncertified_epochs().is_empty() {
+            return;
+        }
+        let (members, epoch) = {
+            let known = self.core.known();
+            let newest = known.newest().members.iter();
+            let ended = known.applied.previous_membership.iter().flat_map(|membership| &membership.members);
+            let members: BTreeMap<HostKey, Member> =
+                ended.chain(newest).map(|member| (member.key, member.clone())).collect();
+            (members, known.chain.len() as u64)
+        };
+        for member in members.into_values().filter(|member| member.key != self.core.key) {
+            let core = Arc::clone(&self.core);
+            let blocks = blocks.clone();
+            tokio::spawn(async move { core.ask(&member, blocks, epoch).await });
+        }
+    }
+}
+
+/// Sends shares to one member, all that wait in one frame.
+fn spawn_outbox(core: &Arc<Core>, member: Member) -> mpsc::Sender<Share> {
+    let (sender, mut receiver) = mpsc::channel(OUTBOX_SHARES);
+    let core = Arc::clone(core);
+    tokio::spawn(async move {
+        let mut stopping = core.stopping();
+        let mut shares = Vec::new();
+        loop {
+            let received = tokio::select! {
+                () = stopping.wait() => return,
+                received = receiver.recv_many(&mut shares, MAX_SHARES) => received,
+            };
+            if received == 0 {
+                return;
+            }
+            let frame = ShareFrame::Push(std::mem::take(&mut shares));
+            // Whether it arrives or not: what is missing there will be asked for.
+            let _ = core.exchange(&member, &frame).await;
+            core.stats.update(|stats| stats.shares_sent += received as u64);
+        }
+    });
+    sender
+}

@@ -1,0 +1,123 @@
+//! What replicas say to each other beside Raft: shares, certificates, introductions.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::board::BoardInput;
+use super::core::Core;
+use crate::certificate::Certificate;
+use crate::codec;
+use crate::membership::{MAX_CHAIN, Member, MembershipCertificate};
+use crate::scoreboard::Share;
+use crate::transport::{Channel, TransportError};
+
+/// Shares in one frame at most.
+pub(crate) const MAX_SHARES: usize = 512;
+/// Blocks asked for at once at most.
+pub(crate) const MAX_ASKED: usize = 256;
+
+/// A request on the share channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ShareFrame {
+    /// Shares that the sender signed.
+    Push(Vec<Share>),
+    /// Wanted: shares or certificates of these blocks, and memberships after this epoch.
+    Ask { blocks: Vec<u64>, epoch: u64 },
+    /// The chain of memberships: proves by itself who is in the vat.
+    Introduce(Vec<MembershipCertificate>),
+    /// Is the replica with this raft id no longer needed?
+    Retired { raft_id: u64 },
+}
+
+/// An answer on the share channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShareReply {
+    pub(crate) shares: Vec<Share>,
+    pub(crate) certificates: Vec<Certificate>,
+    pub(crate) memberships: Vec<MembershipCertificate>,
+    pub(crate) retired: bool,
+}
+
+impl Core {
+    /// Sends the chain of memberships to somebody who may not know them.
+    pub(crate) async fn introduce_to(&self, member: &Member) -> Result<(), TransportError> {
+        self.exchange(member, &ShareFrame::Introduce(self.chain())).await.map(|_| ())
+    }
+
+    /// One request on the share channel.
+    pub(crate) async fn exchange(&self, member: &Member, frame: &ShareFrame) -> Result<ShareReply, TransportError> {
+        let bytes = codec::encode(frame);
+        let answer = self.transport.request(member, Channel::Share, bytes, self.timing.request).await?;
+        codec::decode(&answer).map_err(|error| TransportError::Refused(error.to_string()))
+    }
+
+    /// Asks a member for shares and certificates and enters what comes.
+    pub(crate) async fn ask(&self, member: &Member, blocks: Vec<u64>, epoch: u64) {
+        let Ok(reply) = self.exchange(member, &ShareFrame::Ask { blocks, epoch }).await else { return };
+        let from = member.key;
+        let shares = reply.shares.into_iter().filter(|share| share.signer() == from).collect();
+        let input = BoardInput::Received { shares, certificates: reply.certificates, memberships: reply.memberships };
+        // The receiver is gone only if the replica is stopping.
+        let _ = self.board.send(input).await;
+    }
+
+    /// Whether the applied state says that a replica is out, of the membership and of Raft alike.
+    pub(crate) fn is_retired(&self, raft_id: u64) -> bool {
+        let known = self.known();
+        let raft = &known.applied.raft_membership;
+        let state = &known.applied;
+        !raft.nodes.is_empty()
+            && !raft.nodes.contains_key(&raft_id)
+            && raft_id < state.next_raft_id
+            && !state.raft_ids.values().any(|id| *id == raft_id)
+    }
+
+    /// Serves a request on the share channel.
+    pub(crate) async fn serve_share(
+        self: &Arc<Self>,
+        from: crate::ids::HostKey,
+        frame: ShareFrame,
+    ) -> Result<ShareReply, TransportError> {
+        let refused = |text: &str| Err(TransportError::Refused(text.into()));
+        if let ShareFrame::Introduce(chain) = frame {
+            if chain.len() > MAX_CHAIN {
+                return refused("the chain is too long");
+            }
+            let memberships = self.learn(chain);
+            let input = BoardInput::Received { shares: Vec::new(), certificates: Vec::new(), memberships };
+            // Full or gone: the board asks for what it lacks by itself.
+            let _ = self.board.try_send(input);
+            return Ok(ShareReply::default());
+        }
+        if !self.known().is_acquainted(&from) {
+            return refused("not a member");
+        }
+        match frame {
+            ShareFrame::Push(shares) => {
+                if shares.len() > MAX_SHARES || shares.iter().any(|share| share.signer() != from) {
+                    return refused("shares of others, or too many");
+                }
+                self.stats.update(|stats| stats.shares_received += shares.len() as u64);
+                let input = BoardInput::Received { shares, certificates: Vec::new(), memberships: Vec::new() };
+                // Full: the shares will be asked for.
+                let _ = self.board.try_send(input);
+                Ok(ShareReply::default())
+            }
+            ShareFrame::Ask { blocks, epoch } => {
+                if blocks.len() > MAX_ASKED {
+                    return refused("too many blocks");
+                }
+                let (reply, answer) = tokio::sync::oneshot::channel();
+                let input = BoardInput::Ask { blocks, epoch, reply };
+                if self.board.send(input).await.is_err() {
+                    return refused("stopping");
+                }
+                answer.await.map_err(|_| TransportError::Refused("stopping".into()))
+            }
+            ShareFrame::Retired { raft_id } => {
+                Ok(ShareReply { retired: self.is_retired(raft_id), ..ShareReply::default() })
+            }
+            ShareFrame::Introduce(_) => Ok(ShareReply::default()),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The leader's work on membership, and what every replica watches of Raft.
+//!
+//! Invariants: each step is derived from the applied state and Raft's membership alone, so that any later leader goes on from
+//! wherever the last one stopped: admit → learner → caught up → activate → voters. An epoch is not activated before the one
+//! before it has its certificate here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::core::{Core, PlainEvent};
+use super::exchange::ShareFrame;
+use super::status::{Change, Role};
+use crate::block::{Block, Control};
+use crate::membership::Member;
+use crate::raft::{RaftNode, RaftView};
+use crate::state::ReplicatedState;
+
+/// A new member that lacks at most so many entries has caught up.
+const CAUGHT_UP: u64 = 64;
+
+/// The next step that a leader should take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Nothing,
+    AddLearner(u64, Member),
+    Activate(u64),
+    ChangeVoters(BTreeSet<u64>),
+    RemoveNodes(BTreeSet<u64>),
+}
+
+/// Decides it. Pure.
+pub(crate) fn next_step(state: &ReplicatedState, certified_epoch: u64, view: &RaftView) -> Step {
+    let wanted: BTreeSet<u64> =
+        state.membership.members.iter().filter_map(|member| state.raft_ids.get(&member.key).copied()).collect();
+    if view.configs.len() != 1 || view.configs[0] != wanted {
+        if wanted.iter().all(|id| view.nodes.contains_key(id)) {
+            return Step::ChangeVoters(wanted);
+        }
+        // A member that Raft does not replicate to yet: it was activated by a leader whose last steps were lost.
+        let missing = state.membership.members.iter().find_map(|member| {
+            let id = state.raft_ids.get(&member.key)?;
+            (!view.nodes.contains_key(id)).then(|| (*id, member.clone()))
+        });
+        return missing.map_or(Step::Nothing, |(id, member)| Step::AddLearner(id, member));
+    }
+    let coming = state.pending.as_ref().and_then(|pending| pending.raft_id);
+    let superfluous: BTreeSet<u64> =
+        view.nodes.keys().filter(|id| !wanted.contains(id) && Some(**id) != coming).copied().collect();
+    if !superfluous.is_empty() {
+        return Step::RemoveNodes(superfluous);
+    }
+    let Some(pending) = &state.pending else { return Step::Nothing };
+    if let (Some(id), Change::Add(member) | Change::Replace { in_: member, .. }) = (pending.raft_id, &pending.change) {
+        if !view.nodes.contains_key(&id) {
+            return Step::AddLearner(id, member.clone());
+        }
+        let matched = view.matched.get(&id).copied().unwrap_or(0);
+        if matched == 0 || matched + CAUGHT_UP < view.last_log {
+            return Step::Nothing;
+        }
+    }
+    if certified_epoch < state.membership.epoch {
+        return Step::Nothing;
+    }
+    Step::Activate(pending.target.epoch)
+}
+
+/// Follows Raft: status, retirement, and the leader's steps.
+pub(crate) async fn run(core: Arc<Core>, raft: RaftNode) {
+    let mut stopping = core.stopping();
+    let mut watch = raft.watch();
+    let mut tick = tokio::time::interval(core.timing.reconcile);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let mut due = false;
+        tokio::select! {
+            () = stopping.wait() => return,
+            alive = watch.changed() => if !alive && !core.is_stopped() {
+                core.fault("Q-C043 raft has stopped by itself".into());
+                return;
+            },
+            _ = tick.tick() => due = true,
+        }
+        let view = raft.view();
+        publish(&core, &view);
+        if let Some(error) = &view.stopped
+            && !core.is_stopped()
+        {
+            core.fault(format!("Q-C043 raft has stopped: {error}"));
+            return;
+        }
+        if !due {
+            continue;
+        }
+        if retired(&core, &view).await {
+            leave(&core, &raft).await;
+            return;
+        }
+        if view.role == Role::Leader {
+            reconcile(&core, &raft, &view).await;
+        }
+    }
+}
+
+/// Takes Raft's condition into the status.
+pub(crate) fn publish(core: &Arc<Core>, view: &RaftView) {
+    core.known().raft_nodes = view.nodes.clone();
+    let leader = view.leader_member().map(|member| member.key);
+    let stats = core.stats.get();
+    core.status.send_if_modified(|status| {
+        let before = (status.role, status.leader, status.term, status.committed, status.last_log, status.purged);
+        if status.fault.is_none() {
+            status.role = view.role;
+        }
+        status.raft_id = view.id;
+        status.term = view.term;
+        status.leader = leader;
+        status.committed = view.committed;
+        status.last_log = view.last_log;
+        status.purged = view.purged;
+        status.stats = stats;
+        before != (status.role, status.leader, status.term, status.committed, status.last_log, status.purged)
+    });
+}
+
+async fn reconcile(core: &Arc<Core>, raft: &RaftNode, view: &RaftView) {
+    let (state, certified) = {
+        let known = core.known();
+        (Arc::clone(&known.applied), known.chain.len() as u64)
+    };
+    let step = next_step(&state, certified, view);
+    let result = match step.clone() {
+        Step::Nothing => return,
+        Step::AddLearner(id, member) => {
+            // It may be away just now; Raft's messages will bring it to ask who is there.
+            let _ = core.introduce_to(&member).await;
+            raft.add_learner(id, member).await
+        }
+        Step::Activate(epoch) => match raft.write(&Block::of_control(Control::Activate { epoch })).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("{error:?}")),
+        },
+        Step::ChangeVoters(voters) => raft.change_voters(voters).await,
+        Step::RemoveNodes(nodes) => raft.remove_nodes(nodes).await,
+    };
+    match result {
+        Ok(()) => tracing::info!(vat = %core.vat, ?step, "membership step done"),
+        Err(error) => tracing::info!(vat = %core.vat, ?step, %error, "membership step will be tried again"),
+    }
+}
+
+/// Whether this replica is out and no longer needed: by its own applied state, or by what a member says.
+async fn retired(core: &Arc<Core>, view: &RaftView) -> bool {
+    let (out, members) = {
+        let known = core.known();
+        let out = !known.newest().contains(&core.key) && !known.applied.raft_ids.contains_key(&core.key);
+        (out, known.newest().members.clone())
+    };
+    // A learner that waits for its admission knows nothing of it and is not out.
+    if !out || view.applied == 0 || !core.known().memberships.values().any(|m| m.contains(&core.key)) {
+        return false;
+    }
+    if core.is_retired(view.id) {
+        return true;
+    }
+    for member in members {
+        if let Ok(reply) = core.exchange(&member, &ShareFrame::Retired { raft_id: view.id }).await
+            && reply.retired
+        {
+            return true;
+        }
+    }
+    false
+}
+
+async fn leave(core: &Arc<Core>, raft: &RaftNode) {
+    core.set_status(|status| status.role = Role::Stopped);
+    core.stop.send_replace(true);
+    raft.shutdown().await;
+    core.events.send(PlainEvent::Removed).await;
+}

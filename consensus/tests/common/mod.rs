@@ -1,0 +1,405 @@
+//! A toy machine, a network in memory, and clusters of replicas on them.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use ed25519_dalek::SigningKey;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use quorate_consensus::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+pub const PAGES: usize = 24;
+pub const PAGE_BYTES: usize = 512;
+
+/// A counter, a hash chain over all commands, and pages that commands write to.
+pub struct Toy {
+    pub counter: u64,
+    pub chain: Hash,
+    pub pages: Vec<Vec<u8>>,
+    known: BTreeSet<Hash>,
+    /// Blocks applied by this instance: a restart from a checkpoint must not begin at the beginning.
+    pub applied: u64,
+}
+
+impl Default for Toy {
+    fn default() -> Self {
+        let pages = vec![vec![0; PAGE_BYTES]; PAGES];
+        Self { counter: 0, chain: Hash::ZERO, pages, known: BTreeSet::new(), applied: 0 }
+    }
+}
+
+impl Toy {
+    fn manifest(&self) -> Vec<u8> {
+        let mut bytes = self.counter.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&self.chain.0);
+        for page in &self.pages {
+            bytes.extend_from_slice(&Hash::of(page).0);
+        }
+        bytes
+    }
+}
+
+fn fault(text: &str) -> MachineFault {
+    MachineFault(text.into())
+}
+
+impl Machine for Toy {
+    type Effects = u64;
+
+    fn apply(
+        &mut self,
+        context: &BlockContext<'_>,
+        commands: &[Vec<u8>],
+        rehead: bool,
+    ) -> Result<AppliedBlock<u64>, MachineFault> {
+        self.applied += 1;
+        let mut results = Vec::new();
+        for command in commands {
+            if command == b"fault" {
+                return Err(fault("asked to fault"));
+            }
+            if command == b"panic" {
+                panic!("asked to panic");
+            }
+            self.counter += 1;
+            let mut bytes = self.chain.0.to_vec();
+            bytes.extend_from_slice(command);
+            self.chain = Hash::of(&bytes);
+            let page = usize::from(self.chain.0[0]) % PAGES;
+            self.pages[page][..32].copy_from_slice(&self.chain.0);
+            results.push(self.counter.to_be_bytes().to_vec());
+        }
+        let said = !commands.is_empty() || rehead;
+        let outbox_root = said.then(|| Hash::of(&[&self.chain.0[..], &context.epoch.to_be_bytes()].concat()));
+        Ok(AppliedBlock { results, outbox_root, work: commands.len() as u64, effects: self.counter })
+    }
+
+    fn checkpoint(&mut self) -> Result<CheckpointParts, MachineFault> {
+        let pages: Vec<(Hash, Vec<u8>)> = self.pages.iter().map(|page| (Hash::of(page), page.clone())).collect();
+        let now: BTreeSet<Hash> = pages.iter().map(|(hash, _)| *hash).collect();
+        let known = std::mem::replace(&mut self.known, now);
+        let mut new_chunks: Vec<_> = pages.into_iter().filter(|(hash, _)| !known.contains(hash)).collect();
+        new_chunks.sort();
+        new_chunks.dedup();
+        let manifest = self.manifest();
+        Ok(CheckpointParts { root: Hash::of(&manifest), manifest, new_chunks })
+    }
+
+    fn restore(&mut self, manifest: &[u8], fetch: &mut FetchChunk<'_>) -> Result<(), MachineFault> {
+        let info = Self::describe(manifest)?;
+        self.counter = u64::from_be_bytes(manifest[..8].try_into().unwrap());
+        self.chain = Hash(manifest[8..40].try_into().unwrap());
+        self.pages = info.chunks.iter().map(&mut *fetch).collect::<Result<_, _>>()?;
+        self.known = info.chunks.into_iter().collect();
+        self.applied = 0;
+        Ok(())
+    }
+
+    fn describe(manifest: &[u8]) -> Result<ManifestInfo, MachineFault> {
+        if manifest.len() != 40 + 32 * PAGES {
+            return Err(fault("not a manifest"));
+        }
+        let chunks = manifest[40..].chunks_exact(32).map(|hash| Hash(hash.try_into().unwrap())).collect();
+        Ok(ManifestInfo { root: Hash::of(manifest), chunks })
+    }
+}
+
+/// The network: who is up, who cannot reach whom, and how much is lost.
+#[derive(Default)]
+pub struct Hub {
+    replicas: Mutex<BTreeMap<HostKey, ReplicaHandle>>,
+    cut: Mutex<BTreeSet<(HostKey, HostKey)>>,
+    muted: Mutex<BTreeSet<Channel>>,
+    /// Of 1,000 frames, how many are lost.
+    loss: AtomicU64,
+    sequence: AtomicU64,
+    pub snapshot_frames: AtomicU64,
+}
+
+impl Hub {
+    pub fn cut(&self, one: HostKey, other: HostKey) {
+        self.cut.lock().unwrap().extend([(one, other), (other, one)]);
+    }
+
+    pub fn heal(&self) {
+        self.cut.lock().unwrap().clear();
+        self.muted.lock().unwrap().clear();
+        self.loss.store(0, Ordering::SeqCst);
+    }
+
+    pub fn mute(&self, channel: Channel) {
+        self.muted.lock().unwrap().insert(channel);
+    }
+
+    pub fn lose(&self, of_thousand: u64) {
+        self.loss.store(of_thousand, Ordering::SeqCst);
+    }
+
+    fn is_lost(&self) -> bool {
+        let sequence = self.sequence.fetch_add(1, Ordering::SeqCst);
+        let dice = u64::from_be_bytes(Hash::of(&sequence.to_be_bytes()).0[..8].try_into().unwrap());
+        dice % 1_000 < self.loss.load(Ordering::SeqCst)
+    }
+}
+
+pub struct HubTransport {
+    pub hub: Arc<Hub>,
+    pub from: HostKey,
+}
+
+impl Transport for HubTransport {
+    fn request(
+        &self,
+        to: &Member,
+        channel: Channel,
+        frame: Vec<u8>,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Vec<u8>, TransportError>> {
+        let to = to.key;
+        async move {
+            assert!(frame.len() <= MAX_FRAME_BYTES);
+            let hub = &self.hub;
+            if hub.cut.lock().unwrap().contains(&(self.from, to)) {
+                return Err(TransportError::Unreachable("cut".into()));
+            }
+            if hub.muted.lock().unwrap().contains(&channel) || hub.is_lost() {
+                tokio::time::sleep(deadline.min(Duration::from_millis(50))).await;
+                return Err(TransportError::Timeout);
+            }
+            if channel == Channel::Snapshot {
+                hub.snapshot_frames.fetch_add(1, Ordering::SeqCst);
+            }
+            let replica = hub.replicas.lock().unwrap().get(&to).cloned();
+            let replica = replica.ok_or_else(|| TransportError::Unreachable("down".into()))?;
+            let answer = tokio::time::timeout(deadline, replica.handle(self.from, channel, &frame)).await;
+            let answer = answer.map_err(|_| TransportError::Timeout)?;
+            if hub.is_lost() {
+                return Err(TransportError::Timeout);
+            }
+            answer
+        }
+        .boxed()
+    }
+}
+
+/// What a replica reported.
+#[derive(Default)]
+pub struct Log {
+    pub applied: Vec<(u64, Option<Statement>)>,
+    pub certificates: BTreeMap<u64, Certificate>,
+    pub memberships: Vec<MembershipCertificate>,
+    pub conflicts: Vec<ConflictReport>,
+    pub restored: Vec<u64>,
+    pub removed: bool,
+    pub fault: Option<String>,
+}
+
+/// One host with one replica.
+pub struct Node {
+    pub key: SigningKey,
+    pub store: Arc<MemoryStore>,
+    pub handle: Option<ReplicaHandle>,
+    pub log: Arc<Mutex<Log>>,
+    pub lying: bool,
+}
+
+impl Node {
+    pub fn id(&self) -> HostKey {
+        HostKey(self.key.verifying_key().to_bytes())
+    }
+
+    pub fn member(&self) -> Member {
+        Member { key: self.id(), name: format!("m{}", &self.id().to_string()[..4]), addresses: vec![] }
+    }
+
+    pub fn up(&self) -> &ReplicaHandle {
+        self.handle.as_ref().unwrap()
+    }
+}
+
+pub struct Cluster {
+    pub hub: Arc<Hub>,
+    pub genesis: Genesis,
+    pub nodes: Vec<Node>,
+}
+
+pub fn key(seed: u8) -> SigningKey {
+    SigningKey::from_bytes(&[seed; 32])
+}
+
+pub fn parameters() -> Parameters {
+    Parameters { checkpoint_blocks: 1_000_000, checkpoint_commands: 1_000_000, ..Parameters::default() }
+}
+
+fn new_node(seed: u8) -> Node {
+    let (store, log) = (Arc::new(MemoryStore::new()), Arc::new(Mutex::new(Log::default())));
+    Node { key: key(seed), store, handle: None, log, lying: false }
+}
+
+impl Cluster {
+    /// A cluster whose replicas are not started yet.
+    pub fn new(members: u8, threshold: u16, parameters: Parameters) -> Self {
+        let nodes: Vec<Node> = (1..=members).map(new_node).collect();
+        let genesis = Genesis {
+            members: nodes.iter().map(Node::member).collect(),
+            threshold,
+            image: Hash::ZERO,
+            creator: [7; 32],
+            nonce: [members; 32],
+            parameters,
+        };
+        Self { hub: Arc::default(), genesis, nodes }
+    }
+
+    pub async fn started(members: u8, threshold: u16, parameters: Parameters) -> Self {
+        let mut cluster = Self::new(members, threshold, parameters);
+        for place in 0..cluster.nodes.len() {
+            cluster.start(place).await;
+        }
+        cluster
+    }
+
+    /// One more host, which waits to be admitted.
+    pub async fn learner(&mut self) -> usize {
+        let place = self.nodes.len();
+        self.nodes.push(new_node(u8::try_from(place).unwrap() + 1));
+        self.start_as(place, true).await;
+        place
+    }
+
+    pub async fn start(&mut self, place: usize) {
+        let learner = !self.genesis.members.iter().any(|member| member.key == self.nodes[place].id());
+        self.start_as(place, learner).await;
+    }
+
+    pub async fn try_start(&mut self, place: usize, learner: bool) -> Result<ReplicaHandle, ConsensusError> {
+        let node = &mut self.nodes[place];
+        let (events, mut receiver) = mpsc::channel(64);
+        *node.log.lock().unwrap() = Log::default();
+        let log = Arc::clone(&node.log);
+        tokio::spawn(async move {
+            while let Some(event) = receiver.recv().await {
+                let mut log = log.lock().unwrap();
+                match event {
+                    Event::Applied { block, statement, .. } => log.applied.push((block, statement)),
+                    Event::Certified(certificate) => {
+                        log.certificates.insert(certificate.statement.block, certificate);
+                    }
+                    Event::Reconfigured(certificate) => log.memberships.push(certificate),
+                    Event::Conflict(report) => log.conflicts.push(report),
+                    Event::Restored { block } => log.restored.push(block),
+                    Event::Removed => log.removed = true,
+                    Event::Fault(text) => log.fault = Some(text),
+                }
+            }
+        });
+        let tamper: Option<Tamper> =
+            node.lying.then(|| Box::new(|statement: &mut Statement| statement.outbox_root = Hash([9; 32])) as Tamper);
+        Replica::start(ReplicaOptions {
+            genesis: self.genesis.clone(),
+            chain: Vec::new(),
+            key: node.key.clone(),
+            machine: Toy::default(),
+            store: Arc::clone(&node.store) as Arc<dyn Store>,
+            transport: Arc::new(HubTransport { hub: Arc::clone(&self.hub), from: node.id() }),
+            events,
+            timing: Timing::quick(),
+            learner,
+            tamper,
+        })
+        .await
+    }
+
+    async fn start_as(&mut self, place: usize, learner: bool) {
+        let handle = self.try_start(place, learner).await.unwrap();
+        let node = &mut self.nodes[place];
+        self.hub.replicas.lock().unwrap().insert(node.id(), handle.clone());
+        node.handle = Some(handle);
+    }
+
+    /// Stops a replica.
+    pub async fn stop(&mut self, place: usize) {
+        let node = &mut self.nodes[place];
+        self.hub.replicas.lock().unwrap().remove(&node.id());
+        if let Some(handle) = node.handle.take() {
+            handle.shutdown().await;
+        }
+    }
+
+    /// Stops a replica, and its store loses what was not synced.
+    pub async fn crash(&mut self, place: usize) {
+        self.stop(place).await;
+        self.nodes[place].store.crash();
+    }
+
+    pub fn leader(&self) -> Option<usize> {
+        self.nodes
+            .iter()
+            .position(|node| node.handle.as_ref().is_some_and(|handle| handle.status().role == Role::Leader))
+    }
+
+    pub async fn wait_for_leader(&self) -> usize {
+        wait("a leader", || self.leader()).await
+    }
+
+    /// Proposes at a member, again and again until it is certain.
+    pub async fn propose(&self, place: usize, command: &[u8]) -> Proposed {
+        for _ in 0..40 {
+            match self.nodes[place].up().propose(command.to_vec(), Duration::from_secs(5)).await {
+                Ok(proposed) => return proposed,
+                Err(error) => eprintln!("again: {error}"),
+            }
+        }
+        panic!("not proposed");
+    }
+
+    pub async fn wait_applied(&self, block: u64) {
+        for node in self.nodes.iter().filter(|node| node.handle.is_some()) {
+            wait("applied", || (node.up().status().applied >= block).then_some(())).await;
+        }
+    }
+
+    pub async fn wait_certified(&self, block: u64) {
+        for node in self.nodes.iter().filter(|node| node.handle.is_some()) {
+            wait("certified", || (node.up().status().certified_block >= block).then_some(())).await;
+        }
+    }
+
+    /// Counter and chain of a replica.
+    pub async fn state(&self, place: usize) -> (u64, Hash) {
+        self.nodes[place].up().inspect(|toy: &mut Toy| (toy.counter, toy.chain)).await.unwrap()
+    }
+
+    pub async fn assert_equal_states(&self) {
+        let mut states = Vec::new();
+        for (place, node) in self.nodes.iter().enumerate() {
+            if node.handle.is_some() {
+                states.push(self.state(place).await);
+            }
+        }
+        assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "{states:?}");
+    }
+
+    pub fn assert_no_trouble(&self) {
+        for node in &self.nodes {
+            let log = node.log.lock().unwrap();
+            assert_eq!(log.fault, None);
+            assert!(log.conflicts.is_empty());
+        }
+    }
+}
+
+/// Polls until there is something; panics after a time far beyond what it takes.
+pub async fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "waited too long for: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
