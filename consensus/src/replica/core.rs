@@ -6,6 +6,7 @@
 use ed25519_dalek::SigningKey;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{OnceCell, mpsc, watch};
 
@@ -147,6 +148,8 @@ pub(crate) struct Core {
     pub(crate) receiving: Mutex<Option<Receiving>>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) faulted: OnceLock<String>,
+    /// A leader sent something since this was last looked at.
+    pub(crate) heard: AtomicBool,
     pub(crate) runtime: tokio::runtime::Handle,
 }
 

@@ -21,7 +21,7 @@ use crate::ids::{HostKey, VatId};
 use crate::machine::Machine;
 use crate::membership::Introduction;
 use crate::raft::RaftNode;
-use crate::raft::wire::{RaftFrame, RaftReply};
+use crate::raft::wire::{RaftFrame, RaftMessage, RaftReply};
 use crate::store::{Store, VatStore};
 use crate::transport::{Channel, TransportError};
 
@@ -169,6 +169,9 @@ impl ReplicaHandle {
                 }
                 let frame: RaftFrame = codec::decode(frame).map_err(malformed)?;
                 let raft = self.addressed(frame.target).await.map_err(refused)?;
+                if matches!(frame.message, RaftMessage::Append { .. }) {
+                    self.core.heard.store(true, std::sync::atomic::Ordering::Relaxed);
+                }
                 let reply = raft.handle(frame.message).await.map_err(refused)?;
                 Ok(codec::encode(&reply))
             }

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::core::{Core, PlainEvent};
 use super::exchange::ShareFrame;
@@ -69,6 +71,7 @@ pub(crate) fn next_step(state: &ReplicatedState, certified_epoch: u64, view: &Ra
 pub(crate) async fn run(core: Arc<Core>, raft: RaftNode) {
     let mut stopping = core.stopping();
     let mut watch = raft.watch();
+    let mut leaderless = Leaderless { since: Instant::now() };
     let mut tick = tokio::time::interval(core.timing.reconcile);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -92,12 +95,40 @@ pub(crate) async fn run(core: Arc<Core>, raft: RaftNode) {
         if !due {
             continue;
         }
+        leaderless.tick(&core, &view);
         if retired(&core, &view).await {
             leave(&core, &raft).await;
             return;
         }
         if view.role == Role::Leader {
             reconcile(&core, &raft, &view).await;
+        }
+    }
+}
+
+/// Asks the members for newer memberships when no leader is heard of for long: a member that was away while it was replaced
+/// hears from nobody any more. (Raft's own idea of the leader outlives the leader.)
+struct Leaderless {
+    since: Instant,
+}
+
+impl Leaderless {
+    fn tick(&mut self, core: &Arc<Core>, view: &RaftView) {
+        let now = Instant::now();
+        if core.heard.swap(false, Ordering::Relaxed) || view.role == Role::Leader {
+            self.since = now;
+        }
+        if now.duration_since(self.since) < core.timing.election_max * 2 {
+            return;
+        }
+        self.since = now;
+        let (members, epoch) = {
+            let known = core.known();
+            (known.newest().members.clone(), known.chain.len() as u64)
+        };
+        for member in members.into_iter().filter(|member| member.key != core.key) {
+            let core = Arc::clone(core);
+            tokio::spawn(async move { core.ask(&member, Vec::new(), epoch).await });
         }
     }
 }
@@ -153,8 +184,9 @@ async fn reconcile(core: &Arc<Core>, raft: &RaftNode, view: &RaftView) {
 async fn retired(core: &Arc<Core>, view: &RaftView) -> bool {
     let (out, members) = {
         let known = core.known();
-        let out = !known.newest().contains(&core.key) && !known.applied.raft_ids.contains_key(&core.key);
-        (out, known.newest().members.clone())
+        let newest = known.newest();
+        let awaited = newest.epoch == known.applied.membership.epoch && known.applied.raft_ids.contains_key(&core.key);
+        (!newest.contains(&core.key) && !awaited, newest.members.clone())
     };
     // A learner that waits for its admission knows nothing of it and is not out.
     if !out || view.applied == 0 || !core.known().memberships.values().any(|m| m.contains(&core.key)) {

@@ -1,6 +1,7 @@
 //! Starting a replica: from what the store has to running tasks.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OnceCell, mpsc, watch};
@@ -87,6 +88,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Arc<
         receiving: Mutex::new(None),
         stop: watch::channel(false).0,
         faulted: OnceLock::new(),
+        heard: AtomicBool::new(false),
         runtime: tokio::runtime::Handle::current(),
     });
     let hold = guard.filter(|guard| newest.as_ref().is_none_or(|record| record.block() < guard.block));

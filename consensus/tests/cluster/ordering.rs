@@ -1,9 +1,6 @@
-//! Clusters of replicas in one process: ordering, certificates, crashes.
-#![allow(clippy::unwrap_used)]
+//! Ordering, execution, certificates.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use quorate_consensus::*;
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! A toy machine, a network in memory, and clusters of replicas on them.
-#![allow(dead_code, clippy::unwrap_used)]
 
 use ed25519_dalek::SigningKey;
 use futures::FutureExt;
@@ -169,11 +168,11 @@ impl Transport for HubTransport {
                 tokio::time::sleep(deadline.min(Duration::from_millis(50))).await;
                 return Err(TransportError::Timeout);
             }
+            let replica = hub.replicas.lock().unwrap().get(&to).cloned();
+            let replica = replica.ok_or_else(|| TransportError::Unreachable("down".into()))?;
             if channel == Channel::Snapshot {
                 hub.snapshot_frames.fetch_add(1, Ordering::SeqCst);
             }
-            let replica = hub.replicas.lock().unwrap().get(&to).cloned();
-            let replica = replica.ok_or_else(|| TransportError::Unreachable("down".into()))?;
             let answer = tokio::time::timeout(deadline, replica.handle(self.from, channel, &frame)).await;
             let answer = answer.map_err(|_| TransportError::Timeout)?;
             if hub.is_lost() {

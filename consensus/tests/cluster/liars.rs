@@ -1,0 +1,94 @@
+//! Members that sign something else, and replicas that go astray.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::common::*;
+use quorate_consensus::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lying_member_is_named_and_the_others_go_on() {
+    let mut cluster = Cluster::new(3, 2, parameters());
+    cluster.nodes[2].lying = true;
+    for place in 0..3 {
+        cluster.start(place).await;
+    }
+    let last = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(last).await;
+    let liar = cluster.nodes[2].id();
+    for honest in [0, 1] {
+        let report = wait("a conflict", || {
+            let log = cluster.nodes[honest].log.lock().unwrap();
+            log.conflicts.iter().find(|report| report.block == last).cloned()
+        })
+        .await;
+        assert_eq!(report.member, liar);
+        assert_eq!(report.signature.key, liar);
+        report.signature.verify(&report.theirs.payload()).unwrap();
+        assert_ne!(report.ours, report.theirs);
+        assert!(cluster.nodes[honest].up().status().conflicts > 0);
+        assert!(cluster.nodes[honest].up().conflicts().unwrap().contains(&report));
+        let log = cluster.nodes[honest].log.lock().unwrap();
+        let signers: Vec<_> = log.certificates[&last].signatures.iter().map(|signature| signature.key).collect();
+        assert!(!signers.contains(&liar));
+        assert_eq!(log.fault, None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_finds_a_threshold_against_it_stops() {
+    let mut cluster = Cluster::new(3, 2, parameters());
+    cluster.nodes[1].lying = true;
+    cluster.nodes[2].lying = true;
+    for place in 0..3 {
+        cluster.start(place).await;
+    }
+    // Whether the command's answer arrives before the replica stops does not matter.
+    let _ = cluster.nodes[0].up().propose(b"one".to_vec(), Duration::from_secs(5)).await;
+    let text = wait("a fault", || cluster.nodes[0].log.lock().unwrap().fault.clone()).await;
+    assert!(text.contains("Q-C042"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_would_sign_something_else_after_a_restart_stops() {
+    let mut cluster = Cluster::started(1, 1, parameters()).await;
+    for _ in 0..5 {
+        cluster.propose(0, b"one").await;
+    }
+    let last = cluster.propose(0, b"two").await.block;
+    cluster.wait_certified(last).await;
+    cluster.stop(0).await;
+    // Another guard, as if the log had been exchanged under the replica's feet.
+    let store = Arc::clone(&cluster.nodes[0].store);
+    let mut guard = cluster.genesis.vat_id().0.to_vec();
+    guard.extend_from_slice(b"guard");
+    let mut record = store.get(Family::State, &guard).unwrap().unwrap();
+    *record.last_mut().unwrap() ^= 1;
+    store.write(vec![Write::Put(Family::State, guard, record)]).unwrap();
+    cluster.start(0).await;
+    let text = wait("a fault", || cluster.nodes[0].log.lock().unwrap().fault.clone()).await;
+    assert!(text.contains("Q-C041"), "{text}");
+    assert!(cluster.nodes[0].log.lock().unwrap().certificates.is_empty(), "it must not sign again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_are_refused() {
+    let cluster = Cluster::started(1, 1, parameters()).await;
+    let stranger = HostKey(key(99).verifying_key().to_bytes());
+    let replica = cluster.nodes[0].up();
+    for channel in Channel::ALL {
+        for frame in [&b""[..], b"\x01", b"\x02rubbish", &[1; 300]] {
+            let answer = replica.handle(stranger, channel, frame).await;
+            let refused = answer.is_err() || matches!(channel, Channel::Append | Channel::Vote);
+            assert!(refused, "{channel:?} {answer:?}");
+        }
+        assert_eq!(replica.permits(stranger, channel), channel == Channel::Share);
+    }
+    // A member's rubbish is refused, too, and does no harm.
+    let member = cluster.nodes[0].id();
+    for channel in Channel::ALL {
+        assert!(replica.handle(member, channel, &[1, 255, 255, 255, 255, 255]).await.is_err());
+    }
+    cluster.propose(0, b"one").await;
+    cluster.assert_no_trouble();
+}

@@ -1,0 +1,8 @@
+//! Clusters of replicas in one process, over a network in memory: real time, quick timers, a toy machine.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod liars;
+mod membership;
+mod ordering;
+mod recovery;

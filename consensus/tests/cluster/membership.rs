@@ -1,0 +1,201 @@
+//! Changes of membership, and the chain that proves them.
+
+use std::time::Duration;
+
+use crate::common::*;
+use quorate_consensus::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn reconfigure(cluster: &Cluster, place: usize, change: Change, threshold: Option<u16>) {
+    for _ in 0..20 {
+        match cluster.nodes[place].up().reconfigure(change.clone(), threshold, PATIENCE).await {
+            Ok(_) => return,
+            Err(ReconfigureError::Propose(error)) => eprintln!("again: {error}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("not recorded");
+}
+
+/// Waits until the epoch holds, is certified, and Raft's voters are its members, at all of these places.
+async fn settled(cluster: &Cluster, epoch: u64, places: &[usize]) {
+    for place in places {
+        wait("the epoch", || {
+            let status = cluster.nodes[*place].up().status();
+            let voters = status.role == Role::Leader || status.role == Role::Follower;
+            (status.epoch == epoch && status.certified_epoch == epoch && status.pending.is_none() && voters)
+                .then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_solo_vat_grows_to_three_and_survives_the_first() {
+    let mut cluster = Cluster::started(1, 1, Parameters { checkpoint_commands: 10, ..parameters() }).await;
+    for _ in 0..35 {
+        cluster.propose(0, b"solo").await;
+    }
+    let second = cluster.learner().await;
+    reconfigure(&cluster, 0, Change::Add(cluster.nodes[second].member()), None).await;
+    settled(&cluster, 1, &[0, 1]).await;
+    let third = cluster.learner().await;
+    reconfigure(&cluster, 1, Change::Add(cluster.nodes[third].member()), Some(2)).await;
+    settled(&cluster, 2, &[0, 1, 2]).await;
+    let last = cluster.propose(2, b"three").await.block;
+    cluster.wait_applied(last).await;
+    cluster.wait_certified(last).await;
+    cluster.assert_equal_states().await;
+    let introduction = cluster.nodes[2].up().introduction();
+    assert_eq!(introduction.vat_id(), cluster.genesis.vat_id());
+    let membership = introduction.verify().unwrap();
+    assert_eq!((membership.epoch, membership.members.len(), membership.threshold), (2, 3, 2));
+    verify_certificate(&cluster.nodes[2].log.lock().unwrap().certificates[&last], &membership).unwrap();
+    cluster.crash(0).await;
+    let last = cluster.propose(1, b"without the first").await.block;
+    cluster.wait_certified(last).await;
+    // And the newcomers restart by themselves.
+    cluster.crash(1).await;
+    cluster.crash(2).await;
+    for place in [1, 2, 0] {
+        cluster.start(place).await;
+    }
+    let last = cluster.propose(1, b"all again").await.block;
+    cluster.wait_certified(last).await;
+    cluster.wait_applied(last).await;
+    cluster.assert_equal_states().await;
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_member_is_replaced() {
+    let mut cluster = Cluster::started(3, 2, Parameters { checkpoint_commands: 10, ..parameters() }).await;
+    for _ in 0..30 {
+        cluster.propose(0, b"three").await;
+    }
+    let dead = (cluster.wait_for_leader().await + 1) % 3;
+    let asked = (dead + 1) % 3;
+    cluster.crash(dead).await;
+    let out = cluster.nodes[dead].id();
+    let new = cluster.learner().await;
+    reconfigure(&cluster, asked, Change::Replace { out, in_: cluster.nodes[new].member() }, None).await;
+    let staying: Vec<usize> = (0..4).filter(|place| *place != dead).collect();
+    settled(&cluster, 1, &staying).await;
+    let last = cluster.propose(new, b"replaced").await.block;
+    cluster.wait_certified(last).await;
+    let membership = cluster.nodes[new].up().introduction().verify().unwrap();
+    assert!(!membership.contains(&out) && membership.contains(&cluster.nodes[new].id()));
+    // The dead one returns from its long sleep, learns that it is out, and stops.
+    cluster.start(dead).await;
+    wait("removal", || cluster.nodes[dead].log.lock().unwrap().removed.then_some(())).await;
+    assert_eq!(cluster.nodes[dead].up().status().role, Role::Stopped);
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_can_be_removed_and_notices() {
+    let cluster = Cluster::started(3, 2, parameters()).await;
+    cluster.propose(0, b"one").await;
+    let leader = cluster.wait_for_leader().await;
+    let asked = (leader + 1) % 3;
+    reconfigure(&cluster, asked, Change::Remove(cluster.nodes[leader].id()), None).await;
+    let staying: Vec<usize> = (0..3).filter(|place| *place != leader).collect();
+    settled(&cluster, 1, &staying).await;
+    wait("removal", || cluster.nodes[leader].log.lock().unwrap().removed.then_some(())).await;
+    let last = cluster.propose(asked, b"two").await.block;
+    for place in staying {
+        wait("certified", || (cluster.nodes[place].up().status().certified_block >= last).then_some(())).await;
+        let introduction = cluster.nodes[place].up().introduction();
+        assert_eq!(introduction.verify().unwrap().members.len(), 2);
+    }
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_goes_on_under_a_new_leader() {
+    let mut cluster = Cluster::started(3, 2, parameters()).await;
+    cluster.propose(0, b"one").await;
+    let leader = cluster.wait_for_leader().await;
+    let asked = (leader + 1) % 3;
+    // The newcomer is not there yet: the change waits.
+    let new = cluster.learner().await;
+    cluster.stop(new).await;
+    reconfigure(&cluster, asked, Change::Add(cluster.nodes[new].member()), Some(3)).await;
+    cluster.crash(leader).await;
+    cluster.start(leader).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(cluster.nodes[asked].up().status().pending.is_some());
+    let refused = cluster.nodes[asked].up().reconfigure(Change::Threshold(3), None, PATIENCE).await;
+    assert!(matches!(refused, Err(ReconfigureError::Refused(_))), "{refused:?}");
+    cluster.start(new).await;
+    settled(&cluster, 1, &[0, 1, 2, 3]).await;
+    let last = cluster.propose(new, b"four").await.block;
+    cluster.wait_certified(last).await;
+    cluster.assert_equal_states().await;
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_can_be_given_up_and_the_threshold_changed() {
+    let cluster = Cluster::started(3, 2, parameters()).await;
+    let absent = Member { key: HostKey(key(50).verifying_key().to_bytes()), ..Member::default() };
+    reconfigure(&cluster, 0, Change::Add(absent), None).await;
+    reconfigure(&cluster, 0, Change::Cancel, None).await;
+    reconfigure(&cluster, 0, Change::Threshold(3), None).await;
+    settled(&cluster, 1, &[0, 1, 2]).await;
+    let last = cluster.propose(0, b"three of three").await.block;
+    cluster.wait_certified(last).await;
+    let log = cluster.nodes[0].log.lock().unwrap();
+    assert_eq!(log.certificates[&last].signatures.len(), 3);
+    assert_eq!(log.memberships.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn impossible_changes_are_refused() {
+    let cluster = Cluster::started(3, 2, parameters()).await;
+    let stranger = HostKey(key(60).verifying_key().to_bytes());
+    let weak = Member { key: HostKey([0; 32]), ..Member::default() };
+    let changes = [
+        (Change::Remove(stranger), None),
+        (Change::Add(cluster.nodes[1].member()), None),
+        (Change::Add(weak), None),
+        (Change::Threshold(1), None),
+        (Change::Threshold(4), None),
+        (Change::Cancel, None),
+        (Change::Remove(cluster.nodes[0].id()), Some(3)),
+    ];
+    for (change, threshold) in changes {
+        let refused = cluster.nodes[0].up().reconfigure(change.clone(), threshold, PATIENCE).await;
+        assert!(matches!(refused, Err(ReconfigureError::Refused(_))), "{change:?}: {refused:?}");
+    }
+    assert_eq!(cluster.nodes[0].up().status().pending, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_missed_two_epochs_catches_up() {
+    let mut cluster = Cluster::started(3, 2, Parameters { checkpoint_commands: 10, ..parameters() }).await;
+    cluster.propose(0, b"one").await;
+    let away = (cluster.wait_for_leader().await + 1) % 3;
+    let (staying, gone) = ((away + 1) % 3, (away + 2) % 3);
+    cluster.stop(away).await;
+    let fourth = cluster.learner().await;
+    reconfigure(&cluster, staying, Change::Add(cluster.nodes[fourth].member()), Some(3)).await;
+    settled(&cluster, 1, &[staying, gone, fourth]).await;
+    let fifth = cluster.learner().await;
+    let change = Change::Replace { out: cluster.nodes[gone].id(), in_: cluster.nodes[fifth].member() };
+    reconfigure(&cluster, staying, change, None).await;
+    settled(&cluster, 2, &[staying, fourth, fifth]).await;
+    for _ in 0..40 {
+        cluster.propose(staying, b"more").await;
+    }
+    cluster.stop(gone).await;
+    // Whoever leads may be unknown to it: an introduction mends that.
+    cluster.stop(staying).await;
+    cluster.start(away).await;
+    let last = cluster.propose(fifth, b"last").await.block;
+    cluster.wait_applied(last).await;
+    cluster.wait_certified(last).await;
+    cluster.assert_equal_states().await;
+    cluster.assert_no_trouble();
+}

@@ -1,0 +1,209 @@
+//! Crashes, restarts, checkpoints, outages.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::common::*;
+use quorate_consensus::*;
+
+fn frequent(commands: u64) -> Parameters {
+    Parameters { checkpoint_commands: commands, ..parameters() }
+}
+
+async fn propose_many(cluster: &Cluster, place: usize, count: u64) -> u64 {
+    let mut last = 0;
+    for number in 0..count {
+        last = cluster.propose(place, &number.to_be_bytes()).await.block;
+    }
+    last
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_member_restarts_from_its_checkpoint() {
+    let mut cluster = Cluster::started(1, 1, frequent(10)).await;
+    let last = propose_many(&cluster, 0, 45).await;
+    cluster.wait_certified(last).await;
+    wait("a checkpoint", || (cluster.nodes[0].up().status().checkpoint_block > 30).then_some(())).await;
+    let before = cluster.state(0).await;
+    cluster.crash(0).await;
+    cluster.start(0).await;
+    cluster.wait_applied(last).await;
+    assert_eq!(cluster.state(0).await, before);
+    let applied = cluster.nodes[0].up().inspect(|toy: &mut Toy| toy.applied).await.unwrap();
+    assert!(applied < 15, "{applied} blocks were executed again");
+    {
+        let log = cluster.nodes[0].log.lock().unwrap();
+        assert_eq!(log.restored.len(), 1);
+    }
+    let proposed = cluster.propose(0, b"after").await;
+    assert_eq!(proposed.result, 46u64.to_be_bytes());
+    cluster.wait_certified(proposed.block).await;
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_leaders_crash() {
+    let mut cluster = Cluster::started(3, 2, frequent(25)).await;
+    let mut acknowledged = 0;
+    for round in 0..4u64 {
+        let leader = cluster.wait_for_leader().await;
+        let asked = (leader + 1) % 3;
+        propose_many(&cluster, asked, 10).await;
+        acknowledged += 10;
+        cluster.crash(leader).await;
+        let proposed = cluster.propose(asked, format!("round {round}").as_bytes()).await;
+        acknowledged += 1;
+        cluster.start(leader).await;
+        cluster.wait_applied(proposed.block).await;
+        // A command whose answer was lost may have been proposed twice; none may be missing.
+        let (counter, _) = cluster.state(leader).await;
+        assert!(counter >= acknowledged, "{counter} of {acknowledged}");
+        cluster.wait_certified(proposed.block).await;
+        cluster.assert_equal_states().await;
+    }
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_members_crash_at_once_and_go_on() {
+    let mut cluster = Cluster::started(3, 2, frequent(7)).await;
+    let last = propose_many(&cluster, 0, 40).await;
+    for place in 0..3 {
+        cluster.crash(place).await;
+    }
+    for place in 0..3 {
+        cluster.start(place).await;
+    }
+    let proposed = cluster.propose(1, b"after").await;
+    assert!(proposed.block > last);
+    assert_eq!(proposed.result, 41u64.to_be_bytes());
+    cluster.wait_applied(proposed.block).await;
+    cluster.wait_certified(proposed.block).await;
+    cluster.assert_equal_states().await;
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_cut_and_a_lagging_member_gets_a_checkpoint() {
+    let mut cluster = Cluster::started(3, 2, frequent(10)).await;
+    propose_many(&cluster, 0, 5).await;
+    let away = (cluster.wait_for_leader().await + 1) % 3;
+    let asked = (away + 1) % 3;
+    cluster.stop(away).await;
+    propose_many(&cluster, asked, 60).await;
+    let leader = cluster.wait_for_leader().await;
+    let purged = wait("a purge", || {
+        let purged = cluster.nodes[leader].up().status().purged;
+        (purged > 30).then_some(purged)
+    })
+    .await;
+    assert!(purged < cluster.nodes[leader].up().status().checkpoint_block);
+    assert_eq!(cluster.hub.snapshot_frames.load(Ordering::SeqCst), 0);
+    cluster.start(away).await;
+    let proposed = cluster.propose(asked, b"after").await;
+    cluster.wait_applied(proposed.block).await;
+    cluster.wait_certified(proposed.block).await;
+    cluster.assert_equal_states().await;
+    assert!(cluster.hub.snapshot_frames.load(Ordering::SeqCst) > 2);
+    assert_eq!(cluster.nodes[away].log.lock().unwrap().restored.len(), 1);
+    // And what it received is its own now: it restarts from it.
+    cluster.crash(away).await;
+    cluster.start(away).await;
+    cluster.wait_applied(proposed.block).await;
+    cluster.assert_equal_states().await;
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_threshold_blocks_are_executed_but_not_certified() {
+    let mut cluster = Cluster::started(3, 3, frequent(10)).await;
+    let first = cluster.propose(0, b"first").await.block;
+    cluster.wait_certified(first).await;
+    let away = (cluster.wait_for_leader().await + 1) % 3;
+    let asked = (away + 1) % 3;
+    cluster.stop(away).await;
+    let last = propose_many(&cluster, asked, 35).await;
+    cluster.wait_applied(last).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let status = cluster.nodes[asked].up().status();
+    assert!(status.certified_block < last);
+    assert!(status.uncertified > 0);
+    assert_eq!((status.purged, status.checkpoint_block), (0, 0), "the log is cut at certified checkpoints only");
+    assert!(status.local_checkpoint_block > 0);
+    cluster.start(away).await;
+    cluster.wait_certified(last).await;
+    wait("all certified", || {
+        cluster.nodes.iter().all(|node| node.up().status().uncertified == 0).then_some(())
+    })
+    .await;
+    cluster.assert_equal_states().await;
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shares_that_were_lost_are_asked_for() {
+    let cluster = Cluster::started(3, 3, parameters()).await;
+    cluster.wait_for_leader().await;
+    cluster.hub.mute(Channel::Share);
+    let last = propose_many(&cluster, 0, 10).await;
+    cluster.wait_applied(last).await;
+    assert!(cluster.nodes[0].up().status().certified_block < last);
+    cluster.hub.heal();
+    cluster.wait_certified(last).await;
+    wait("all certified", || {
+        cluster.nodes.iter().all(|node| node.up().status().uncertified == 0).then_some(())
+    })
+    .await;
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lossy_network_with_partitions_loses_nothing() {
+    let cluster = Cluster::started(3, 2, frequent(20)).await;
+    cluster.wait_for_leader().await;
+    cluster.hub.lose(50);
+    let mut acknowledged = 0;
+    let mut last = 0;
+    for round in 0..6usize {
+        let alone = round % 3;
+        cluster.hub.cut(cluster.nodes[alone].id(), cluster.nodes[(alone + 1) % 3].id());
+        cluster.hub.cut(cluster.nodes[alone].id(), cluster.nodes[(alone + 2) % 3].id());
+        for number in 0..10u64 {
+            last = cluster.propose((alone + 1) % 3, &number.to_be_bytes()).await.block;
+            acknowledged += 1;
+        }
+        cluster.hub.heal();
+        cluster.hub.lose(50);
+    }
+    cluster.hub.heal();
+    cluster.wait_applied(last).await;
+    cluster.wait_certified(last).await;
+    let last = cluster.propose(0, b"last").await.block;
+    cluster.wait_applied(last).await;
+    cluster.assert_equal_states().await;
+    assert!(cluster.state(0).await.0 > acknowledged);
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_of_the_machine_stops_the_replica_and_is_told() {
+    for command in [&b"fault"[..], b"panic"] {
+        let cluster = Cluster::started(1, 1, parameters()).await;
+        cluster.propose(0, b"fine").await;
+        let error = cluster.nodes[0].up().propose(command.to_vec(), Duration::from_secs(5)).await.unwrap_err();
+        assert!(matches!(error, ProposeError::Unknown | ProposeError::Stopped(_)), "{error:?}");
+        let text = wait("a fault", || cluster.nodes[0].log.lock().unwrap().fault.clone()).await;
+        assert!(text.contains("asked to"), "{text}");
+        let status = cluster.nodes[0].up().status();
+        assert_eq!((status.role, status.fault), (Role::Faulted, Some(text)));
+        let error = cluster.nodes[0].up().propose(b"more".to_vec(), Duration::from_secs(5)).await.unwrap_err();
+        assert!(matches!(error, ProposeError::Stopped(_)), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_no_member_does_not_start() {
+    let mut cluster = Cluster::new(3, 2, parameters());
+    cluster.nodes[0].key = key(77);
+    assert!(matches!(cluster.try_start(0, false).await, Err(ConsensusError::NotAMember(_))));
+}
