@@ -2,7 +2,6 @@
 //!
 //! It does nothing that takes long: frames never pass through here, only openings of streams and changes of connections.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use libp2p::metrics::{Metrics, Recorder as _};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, Stream, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, connection_limits, identify, ping};
+use libp2p::{Multiaddr, PeerId, identify, ping};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::Shared;
 use crate::lane::Opened;
 use crate::peers::{Asked, PeerTable};
-use crate::streams::{self, Open};
-use crate::{HostId, NetError, Purpose};
+use crate::streams::{self, Open, OpenedStream};
+use crate::{HostId, NetError, Purpose, limits};
 
 /// A connection that was replaced is closed after this: more than the grace that lanes give to their last responses.
 const CLOSE_REPLACED_AFTER: Duration = Duration::from_secs(3);
@@ -56,7 +55,7 @@ pub(crate) enum Command {
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviours {
     // First, so that nothing is set up for a connection that is denied.
-    pub(crate) limits: connection_limits::Behaviour,
+    pub(crate) limits: limits::Behaviour,
     pub(crate) streams: streams::Behaviour,
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
@@ -71,8 +70,6 @@ pub(crate) struct Driver {
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) sender: mpsc::WeakUnboundedSender<Command>,
     pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
-    /// Hosts that the connection limits do not count.
-    pub(crate) unlimited: HashSet<HostId>,
     /// What happened before the driver ran.
     pub(crate) early: Vec<SwarmEvent<BehavioursEvent>>,
 }
@@ -142,18 +139,14 @@ impl Driver {
                 }
             }
             Command::SetAddresses(host, addresses) => {
-                if self.unlimited.insert(host) {
-                    self.swarm.behaviour_mut().limits.bypass_peer_id(&host.peer_id());
-                }
+                self.swarm.behaviour_mut().limits.set_known(host.peer_id(), true);
                 let dial = self.peers().set_addresses(host, addresses, now);
                 if let Some(addresses) = dial {
                     self.dial(host, addresses);
                 }
             }
             Command::Forget(host) => {
-                if self.unlimited.remove(&host) {
-                    self.swarm.behaviour_mut().limits.remove_peer_id(&host.peer_id());
-                }
+                self.swarm.behaviour_mut().limits.set_known(host.peer_id(), false);
                 let (connections, waiting) = self.peers().forget(host);
                 for connection in connections {
                     self.swarm.close_connection(connection);
@@ -258,7 +251,7 @@ impl Driver {
         tokio::spawn(async move {
             let failed = |reason: String| NetError::Unreachable { host, next_attempt_in: Some(Duration::ZERO), reason };
             let result = match stream.await {
-                Ok(Ok(stream)) => Ok(Opened { stream, retire }),
+                Ok(Ok(OpenedStream { stream, ended })) => Ok(Opened { stream, retire, ended }),
                 Ok(Err(reason)) => Err(failed(reason)),
                 Err(_) => Err(failed("the connection ended while the stream was being opened".into())),
             };

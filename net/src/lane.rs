@@ -8,6 +8,8 @@
 //! is no point in waiting.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,15 +32,20 @@ use crate::{HostId, NetError, Purpose};
 const LANE_IDLE: Duration = Duration::from_secs(600);
 /// How long a lane waits for the responses on a stream whose connection is being replaced.
 const RETIRE_GRACE: Duration = Duration::from_secs(1);
+/// How often it looks whether they have come.
+const RETIRE_POLL: Duration = Duration::from_millis(5);
 /// How long a failed writer waits for the peer's parting word.
 const PARTING_WORD: Duration = Duration::from_millis(200);
 /// Requests written before the stream is flushed, at most.
 const REQUESTS_PER_FLUSH: usize = 64;
 
-/// A stream to a peer, and a signal that its connection is about to be replaced by another one.
+/// A stream to a peer.
 pub(crate) struct Opened<S> {
     pub(crate) stream: S,
+    /// Cancelled when the connection is about to be replaced by another one.
     pub(crate) retire: CancellationToken,
+    /// Cancelled when the connection has ended; the stream itself may not notice.
+    pub(crate) ended: CancellationToken,
 }
 
 /// Where lanes get their streams from.
@@ -220,21 +227,24 @@ impl<C: Connector> Worker<C> {
         counters.streams_opened.increment();
         let (sink, source) = Framed::new(opened.stream.compat(), FrameCodec::new(purpose)).split();
         let pending = Pending::default();
-        let answered = std::sync::atomic::AtomicBool::new(false);
+        let mut batch = vec![first];
+        let answered = AtomicBool::new(false);
         let end = {
-            let reading = read(&self.shared, host, purpose, source, &pending, &answered);
-            let writing =
-                write(&self.shared, purpose, sink, &mut self.queue, &mut self.next_id, &pending, first, &opened.retire);
+            let Worker { shared, queue, next_id, .. } = &mut *self;
+            let reading = read(shared, host, purpose, source, &pending, &answered);
+            let writing = Writer { shared, purpose, sink, queue, next_id, pending: &pending, batch: &mut batch };
+            let writing = writing.run(&opened.retire);
             tokio::pin!(reading, writing);
             tokio::select! {
+                // Reading first: what the peer said before the end counts.
                 biased;
                 end = &mut reading => end,
                 end = &mut writing => match end {
                     // The peer may have said why before it closed its end.
                     End::Failed(_) => tokio::time::timeout(PARTING_WORD, &mut reading).await.unwrap_or(end),
-                    End::Unused | End::Retired => end,
-                    End::Closing(_) => end,
+                    End::Unused | End::Retired | End::Closing(_) => end,
                 },
+                () = opened.ended.cancelled() => End::Failed("the connection ended".into()),
             }
         };
         if answered.into_inner() {
@@ -254,6 +264,10 @@ impl<C: Connector> Worker<C> {
         let error = error.unwrap_or(NetError::Lost { host, purpose, reason: "the stream was closed".into() });
         for (_, (reply, _admission)) in pending.lock().drain() {
             let _ = reply.send(Err(error.clone()));
+        }
+        // These were not written.
+        for job in batch {
+            job.fail(waiting(&error, Duration::ZERO));
         }
     }
 }
@@ -275,7 +289,7 @@ async fn read<R>(
     purpose: Purpose,
     mut source: R,
     pending: &Pending,
-    answered: &std::sync::atomic::AtomicBool,
+    answered: &AtomicBool,
 ) -> End
 where
     R: futures::Stream<Item = Result<Frame, FrameError>> + Unpin,
@@ -299,7 +313,7 @@ where
         counters.bytes_in.add(frame.wire_bytes() as u64);
         match frame {
             Frame::Response { id, outcome } => {
-                answered.store(true, std::sync::atomic::Ordering::Relaxed);
+                answered.store(true, Ordering::Relaxed);
                 let Some((reply, _admission)) = pending.lock().remove(&id) else {
                     counters.malformed.increment();
                     return End::Failed("the peer answered what it was not asked".into());
@@ -323,54 +337,62 @@ where
     }
 }
 
-/// Writes requests until there will be no more, or the stream fails, or its connection is being replaced.
-#[expect(clippy::too_many_arguments, reason = "one half of `drive`, split only to be read")]
-async fn write<W>(
-    shared: &Shared,
+/// The writing half of `drive`.
+struct Writer<'a, W> {
+    shared: &'a Shared,
     purpose: Purpose,
-    mut sink: W,
-    queue: &mut mpsc::UnboundedReceiver<Job>,
-    next_id: &mut u64,
-    pending: &Pending,
-    first: Job,
-    retire: &CancellationToken,
-) -> End
+    sink: W,
+    queue: &'a mut mpsc::UnboundedReceiver<Job>,
+    next_id: &'a mut u64,
+    pending: &'a Pending,
+    /// What is not written yet; what is left here at the end was never sent.
+    batch: &'a mut Vec<Job>,
+}
+
+impl<W> Writer<'_, W>
 where
     W: futures::Sink<Frame, Error = FrameError> + Unpin,
 {
-    let counters = shared.counters.purpose(purpose);
-    let mut batch = vec![first];
-    loop {
-        for Job { payload, reply, admission } in batch.drain(..) {
+    /// Writes requests until there will be no more, or the stream fails, or its connection is being replaced.
+    async fn run(mut self, retire: &CancellationToken) -> End {
+        loop {
+            if let Err(error) = self.write_batch().await {
+                return End::Failed(error.to_string());
+            }
+            let received = tokio::select! {
+                biased;
+                received = self.queue.recv_many(self.batch, REQUESTS_PER_FLUSH) => received,
+                () = retire.cancelled() => break,
+            };
+            if received == 0 {
+                break;
+            }
+        }
+        // Let the peer answer what it has; the reader sees the answers meanwhile, and the end of the stream if it comes first.
+        let grace = Instant::now() + RETIRE_GRACE;
+        while !self.pending.lock().is_empty() && Instant::now() < grace {
+            tokio::time::sleep(RETIRE_POLL).await;
+        }
+        let _ = tokio::time::timeout_at(grace, self.sink.close()).await;
+        if retire.is_cancelled() { End::Retired } else { End::Unused }
+    }
+
+    async fn write_batch(&mut self) -> Result<(), FrameError> {
+        let counters = self.shared.counters.purpose(self.purpose);
+        while !self.batch.is_empty() {
+            // Room first: from here on the request counts as sent.
+            poll_fn(|context| self.sink.poll_ready_unpin(context)).await?;
+            let Job { payload, reply, admission } = self.batch.remove(0);
             if reply.is_closed() {
                 continue;
             }
-            let id = *next_id;
-            *next_id += 1;
+            let id = *self.next_id;
+            *self.next_id += 1;
             counters.frames_out.increment();
             counters.bytes_out.add((LENGTH_BYTES + HEADER_BYTES + payload.len()) as u64);
-            pending.lock().insert(id, (reply, admission));
-            if let Err(error) = sink.feed(Frame::Request { id, payload }).await {
-                return End::Failed(error.to_string());
-            }
+            self.pending.lock().insert(id, (reply, admission));
+            self.sink.start_send_unpin(Frame::Request { id, payload })?;
         }
-        if let Err(error) = sink.flush().await {
-            return End::Failed(error.to_string());
-        }
-        let received = tokio::select! {
-            biased;
-            received = queue.recv_many(&mut batch, REQUESTS_PER_FLUSH) => received,
-            () = retire.cancelled() => break,
-        };
-        if received == 0 {
-            break;
-        }
+        self.sink.flush().await
     }
-    // Let the peer answer what it has; the reader sees the answers meanwhile, and the end of the stream if it comes first.
-    let grace = Instant::now() + RETIRE_GRACE;
-    while !pending.lock().is_empty() && Instant::now() < grace {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let _ = sink.close().await;
-    if retire.is_cancelled() { End::Retired } else { End::Unused }
 }

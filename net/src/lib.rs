@@ -20,6 +20,7 @@ mod error;
 pub mod frame;
 mod lane;
 mod libp2p_network;
+mod limits;
 mod memory;
 mod network;
 mod peers;

@@ -4,13 +4,15 @@
 //! simulations use [`crate::MemoryNetwork`].
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{Swarm, SwarmEvent};
-use libp2p::{Multiaddr, SwarmBuilder, connection_limits, identify, identity, noise, ping, tcp, yamux};
+use libp2p::{Multiaddr, SwarmBuilder, identify, identity, noise, ping, tcp, yamux};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -29,8 +31,6 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 const YAMUX_STREAMS: usize = 128;
 /// Inbound streams of one connection in negotiation.
 const NEGOTIATING_STREAMS: usize = 32;
-/// Connections to one unknown peer: one, and one that replaces it, and as much again for the old ones that are not closed yet.
-const CONNECTIONS_PER_UNKNOWN_PEER: u32 = 4;
 
 /// The network of one host over libp2p. Ends when it is shut down or dropped.
 pub struct Libp2pNetwork {
@@ -92,7 +92,6 @@ impl Libp2pNetwork {
             commands: received,
             sender: commands.downgrade(),
             listening: Arc::clone(&listening),
-            unlimited: HashSet::new(),
             early,
         };
         let connector = Arc::new(DriverConnector { commands: commands.downgrade() });
@@ -178,7 +177,7 @@ impl Network for Libp2pNetwork {
 fn usable(host: HostId, address: &str) -> bool {
     match address.parse::<Multiaddr>() {
         Ok(address) => match address.iter().last() {
-            Some(libp2p::multiaddr::Protocol::P2p(peer)) if peer != host.peer_id() => {
+            Some(Protocol::P2p(peer)) if peer != host.peer_id() => {
                 tracing::warn!(%host, %address, "an address names another host and is skipped");
                 false
             }
@@ -218,13 +217,9 @@ fn build_swarm(mut secret: [u8; 32], shared: &Arc<Shared>, peers: &Peers) -> Res
 }
 
 fn behaviours(keypair: &identity::Keypair, limits: &NetLimits, shared: Arc<Shared>, peers: Peers) -> Behaviours {
-    let connections = connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(limits.max_pending_connections))
-        .with_max_established_incoming(Some(limits.max_unknown_connections))
-        .with_max_established_per_peer(Some(CONNECTIONS_PER_UNKNOWN_PEER));
     let keep_alive = move |host| peers.lock().unwrap_or_else(PoisonError::into_inner).keep_alive(host);
     Behaviours {
-        limits: connection_limits::Behaviour::new(connections),
+        limits: crate::limits::Behaviour::new(limits),
         streams: streams::Behaviour::new(shared, Box::new(keep_alive)),
         identify: identify::Behaviour::new(
             identify::Config::new("/quorate/1".into(), keypair.public())
@@ -233,6 +228,21 @@ fn behaviours(keypair: &identity::Keypair, limits: &NetLimits, shared: Arc<Share
         ping: ping::Behaviour::new(
             ping::Config::new().with_interval(limits.ping_interval).with_timeout(2 * limits.ping_interval),
         ),
+    }
+}
+
+/// Finds out whether a TCP port is free. libp2p shares its ports, so two hosts on one port would both seem to start, and each
+/// would get a part of the connections.
+fn probe(address: &Multiaddr) -> std::io::Result<()> {
+    let mut parts = address.iter();
+    let ip: IpAddr = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => std::net::TcpListener::bind((ip, port)).map(drop),
+        _ => Ok(()),
     }
 }
 
@@ -249,6 +259,7 @@ async fn listen_on(
             ))
         };
         let address: Multiaddr = text.parse().map_err(|error| failed(&error))?;
+        probe(&address).map_err(|error| failed(&error))?;
         waiting.insert(swarm.listen_on(address).map_err(|error| failed(&error))?);
     }
     let (mut addresses, mut early) = (Vec::new(), Vec::new());

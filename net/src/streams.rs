@@ -24,6 +24,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::answer::Shared;
 use crate::serve::serve;
@@ -32,7 +33,14 @@ use crate::{HostId, Purpose};
 /// A wish for a stream. If the connection ends first, `reply` is dropped.
 pub(crate) struct Open {
     pub(crate) purpose: Purpose,
-    pub(crate) reply: oneshot::Sender<Result<Stream, String>>,
+    pub(crate) reply: oneshot::Sender<Result<OpenedStream, String>>,
+}
+
+/// A stream, and a signal that its connection has ended. Yamux does not wake the streams of a connection that is closed by
+/// this end, so whoever uses a stream must watch the signal as well.
+pub(crate) struct OpenedStream {
+    pub(crate) stream: Stream,
+    pub(crate) ended: CancellationToken,
 }
 
 impl fmt::Debug for Open {
@@ -107,6 +115,7 @@ impl Behaviour {
             keep_alive: (self.keep_alive)(host),
             opens: VecDeque::new(),
             serving: Arc::new(()),
+            ended: CancellationToken::new(),
         })
     }
 }
@@ -165,6 +174,14 @@ pub(crate) struct Handler {
     opens: VecDeque<Open>,
     /// One more reference for each stream that is being served.
     serving: Arc<()>,
+    /// Cancelled with the connection.
+    ended: CancellationToken,
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
 }
 
 impl Handler {
@@ -174,9 +191,14 @@ impl Handler {
             tracing::warn!(host = %self.host, %purpose, "a peer opened too many streams; this one is closed");
             return;
         }
-        let (shared, host, token) = (Arc::clone(&self.shared), self.host, Arc::clone(&self.serving));
+        let (shared, host, ended) = (Arc::clone(&self.shared), self.host, self.ended.clone());
+        let token = Arc::clone(&self.serving);
         tokio::spawn(async move {
-            serve(shared, host, purpose, stream).await;
+            tokio::select! {
+                biased;
+                () = serve(shared, host, purpose, stream) => {}
+                () = ended.cancelled() => {}
+            }
             drop(token);
         });
     }
@@ -221,7 +243,7 @@ impl ConnectionHandler for Handler {
                 }
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: open }) => {
-                let _ = open.reply.send(Ok(stream));
+                let _ = open.reply.send(Ok(OpenedStream { stream, ended: self.ended.clone() }));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: open, error }) => {
                 let reason = match error {
