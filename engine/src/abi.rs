@@ -69,7 +69,10 @@ pub enum Value {
     Array(Vec<Value>),
     /// Own enumerable string-keyed properties, in the object's own order.
     Record(Vec<(String, Value)>),
-    Error { name: String, message: String },
+    Error {
+        name: String,
+        message: String,
+    },
     /// Index into the slots beside the body.
     Slot(u32),
     Bytes(Vec<u8>),
@@ -130,12 +133,18 @@ pub enum Output {
 /// What came of one delivery. It was rolled back (by the host) unless it is `Done`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    Done { outputs: Vec<Output> },
+    Done {
+        outputs: Vec<Output>,
+    },
     /// `Start` only: the bundle does not parse or link, its body threw, or it has no default export. Text for people,
     /// with module and line where they are known.
-    StartFailed { message: String },
+    StartFailed {
+        message: String,
+    },
     /// The interpreter's own limit fired (recursion): guest code cannot catch it, the heap has changed.
-    Limit { name: String },
+    Limit {
+        name: String,
+    },
 }
 
 /// Why bytes are not what they should be.

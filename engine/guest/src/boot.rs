@@ -110,16 +110,11 @@ fn function(
 /// A console whose every function writes one line to the host.
 fn install_console(context: &mut Context) -> JsResult<()> {
     let console = JsObject::with_object_proto(context.intrinsics());
-    for (name, level) in [
-        ("log", INFO),
-        ("info", INFO),
-        ("warn", WARN),
-        ("error", ERROR),
-        ("debug", DEBUG),
-        ("trace", DEBUG),
-    ] {
-        let native = NativeFunction::from_copy_closure(move |_, args, _| {
-            runtime::log(level, &inspect::line(args));
+    for (name, level) in
+        [("log", INFO), ("info", INFO), ("warn", WARN), ("error", ERROR), ("debug", DEBUG), ("trace", DEBUG)]
+    {
+        let native = NativeFunction::from_copy_closure(move |_, args, context| {
+            runtime::log(level, &inspect::line(args, context));
             Ok(JsValue::undefined())
         });
         let function = FunctionObjectBuilder::new(context.realm(), native).name(JsString::from(name)).build();

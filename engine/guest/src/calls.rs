@@ -47,12 +47,12 @@ pub fn call(
 
 fn inbound(target: Slot, verb: Verb, args: &CapData<Slot>, context: &mut Context) -> JsResult<JsValue> {
     let known = match target {
-        Slot::VatPromise(_) | Slot::HostPromise(_) => tables::decides(target),
+        Slot::VatPromise(_) | Slot::HostPromise(_) => tables::knows(target),
         Slot::VatObject(_) => true,
         Slot::HostObject(_) => false,
     };
     if !known {
-        return Err(type_error(format!("this vat does not decide {target:?}, or did so long ago")));
+        return Err(type_error(format!("this vat does not know {target:?}, or it was settled long ago")));
     }
     let target = unmarshal::slot(target, context)?;
     let args = unmarshal::args(args, context)?;
@@ -71,7 +71,7 @@ pub fn invoke(target: &JsValue, verb: &Verb, args: &[JsValue], context: &mut Con
         },
         Verb::Apply => match target.as_callable() {
             Some(function) => function.call(&JsValue::undefined(), args, context),
-            None => Err(type_error(format!("target is not a function, it is {}", inspect::text(target)))),
+            None => Err(type_error(format!("target is not a function, it is {}", inspect::text(target, context)))),
         },
         Verb::Get(name) => get(target, name, context),
     }
@@ -81,7 +81,7 @@ pub fn invoke(target: &JsValue, verb: &Verb, args: &[JsValue], context: &mut Con
 fn get(target: &JsValue, name: &JsString, context: &mut Context) -> JsResult<JsValue> {
     if target.is_null_or_undefined() {
         let name = name.to_std_string_lossy();
-        return Err(type_error(format!("cannot get {name:?} of a target that is {}", inspect::text(target))));
+        return Err(type_error(format!("cannot get {name:?} of a target that is {}", inspect::text(target, context))));
     }
     let object = target.to_object(context)?;
     if !has_below_base(&object, &PropertyKey::from(name.clone()), context)? {
@@ -128,7 +128,7 @@ fn is_base(object: &JsObject, context: &Context) -> bool {
 fn no_method(target: &JsValue, name: &JsString, context: &mut Context) -> JsError {
     let name = name.to_std_string_lossy();
     let Some(object) = target.as_object() else {
-        return type_error(format!("target has no method {name:?}, it is {}", inspect::text(target)));
+        return type_error(format!("target has no method {name:?}, it is {}", inspect::text(target, context)));
     };
     let names: Vec<String> = method_names(&object, context).iter().map(|name| format!("{name:?}")).collect();
     type_error(format!("target has no method {name:?}, has [{}]", names.join(",")))
@@ -170,9 +170,12 @@ pub fn install_root(root: JsValue, context: &mut Context) -> JsResult<()> {
             Ok(JsValue::undefined())
         });
         // A rejection stays: every call to the root is rejected with it.
-        let ignore = crate::runtime::native(context, |_, args, _| {
+        let ignore = crate::runtime::native(context, |_, args, context| {
             let reason = args.first().cloned().unwrap_or_default();
-            crate::runtime::log(crate::runtime::ERROR, &format!("the vat's setup failed: {}", inspect::text(&reason)));
+            crate::runtime::log(
+                crate::runtime::ERROR,
+                &format!("the vat's setup failed: {}", inspect::text(&reason, context)),
+            );
             Ok(JsValue::undefined())
         });
         promise.then(Some(settled), Some(ignore), context)?;

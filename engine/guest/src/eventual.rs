@@ -14,8 +14,8 @@ use boa_engine::object::FunctionObjectBuilder;
 use boa_engine::object::builtins::{JsFunction, JsPromise};
 use boa_engine::property::PropertyKey;
 use boa_engine::{
-    Context, Finalize, JsArgs, JsError, JsNativeError, JsObject, JsResult, JsString, JsSymbol, JsValue, NativeFunction, Trace,
-    js_string,
+    Context, Finalize, JsArgs, JsError, JsNativeError, JsObject, JsResult, JsString, JsSymbol, JsValue, NativeFunction,
+    Trace, js_string,
 };
 use std::cell::RefCell;
 
@@ -55,7 +55,10 @@ pub fn send_only(target: &JsValue, verb: Verb, args: &[JsValue], context: &mut C
         Err(error) if error.as_engine().is_some() => return Err(error),
         Err(error) => {
             let reason = runtime::thrown(error, context)?;
-            runtime::log(runtime::WARN, &format!("a one-way message was not sent: {}", inspect::text(&reason)));
+            runtime::log(
+                runtime::WARN,
+                &format!("a one-way message was not sent: {}", inspect::text(&reason, context)),
+            );
         }
     }
     Ok(JsValue::undefined())
@@ -112,7 +115,8 @@ fn send_here(
     if !wanted {
         let job = PromiseJob::new(move |context| {
             let outcome = invoke(&target, &verb, &args, context);
-            let outcome = outcome.or_else(|error| if error.as_engine().is_some() { Err(error) } else { fail(error, context) });
+            let outcome =
+                outcome.or_else(|error| if error.as_engine().is_some() { Err(error) } else { fail(error, context) });
             outcome.map(|_| JsValue::undefined())
         });
         context.enqueue_job(job.into());
@@ -132,7 +136,7 @@ fn send_here(
 
 fn fail(error: JsError, context: &mut Context) -> JsResult<JsValue> {
     let reason = runtime::thrown(error, context)?;
-    runtime::log(runtime::WARN, &format!("a one-way message failed: {}", inspect::text(&reason)));
+    runtime::log(runtime::WARN, &format!("a one-way message failed: {}", inspect::text(&reason, context)));
     Ok(JsValue::undefined())
 }
 
@@ -178,14 +182,11 @@ pub fn send_through(target: &JsValue, verb: Verb, args: &[JsValue], context: &mu
 pub fn make_e(context: &mut Context) -> JsResult<JsFunction> {
     let subject = JsSymbol::new(Some(js_string!("subject")))
         .ok_or_else(|| JsError::from(JsNativeError::error().with_message("no more symbols")))?;
-    let handlers = [
-        handler(Kind::Send, context)?,
-        handler(Kind::SendOnly, context)?,
-        handler(Kind::Get, context)?,
-    ];
+    let handlers = [handler(Kind::Send, context)?, handler(Kind::SendOnly, context)?, handler(Kind::Get, context)?];
     SHARED.with(|shared| *shared.borrow_mut() = Some(Shared { subject, handlers }));
     let function = |name: &str, kind: Kind, context: &mut Context| {
-        let native = NativeFunction::from_copy_closure(move |_, args, context| sender(args.get_or_undefined(0), kind, context));
+        let native =
+            NativeFunction::from_copy_closure(move |_, args, context| sender(args.get_or_undefined(0), kind, context));
         FunctionObjectBuilder::new(context.realm(), native).name(JsString::from(name)).length(1).build()
     };
     let e = function("E", Kind::Send, context);
@@ -261,9 +262,5 @@ fn method(subject: JsValue, verb: Verb, kind: Kind, context: &mut Context) -> Js
 }
 
 fn run(subject: &JsValue, verb: Verb, args: &[JsValue], kind: Kind, context: &mut Context) -> JsResult<JsValue> {
-    if kind == Kind::SendOnly {
-        send_only(subject, verb, args, context)
-    } else {
-        send(subject, verb, args, context)
-    }
+    if kind == Kind::SendOnly { send_only(subject, verb, args, context) } else { send(subject, verb, args, context) }
 }

@@ -63,7 +63,8 @@ pub fn harden(root: &JsObject, context: &mut Context) -> JsResult<()> {
     }
     let mut queue = vec![root.clone()];
     let mut done = Vec::new();
-    let mut seen = std::collections::HashSet::<JsObject, std::hash::BuildHasherDefault<crate::tables::AddressHasher>>::default();
+    let mut seen =
+        std::collections::HashSet::<JsObject, std::hash::BuildHasherDefault<crate::tables::AddressHasher>>::default();
     seen.insert(root.clone());
     while let Some(object) = queue.pop() {
         freeze(&object, context)?;
@@ -182,7 +183,9 @@ pub fn far_function(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsR
 
 fn far(name: &str, object: &JsObject, context: &mut Context) -> JsResult<()> {
     if object.is::<Proxy>() || (!object.is_callable() && !object.is_ordinary()) {
-        return Err(type_error(format!("Far({name:?}, …): only plain objects, instances and functions can be passed by reference")));
+        return Err(type_error(format!(
+            "Far({name:?}, …): only plain objects, instances and functions can be passed by reference"
+        )));
     }
     if object.prototype().is_some_and(|prototype| prototype.is::<Interface>()) {
         return Err(type_error(format!("Far({name:?}, …): the object is already Far")));
@@ -223,11 +226,8 @@ fn interface(tag: &str, inherited: JsObject, context: &mut Context) -> JsResult<
         return Ok(known);
     }
     let prototype = JsObject::from_proto_and_data(inherited, Interface);
-    let descriptor = PropertyDescriptor::builder()
-        .value(JsString::from(tag))
-        .writable(false)
-        .enumerable(false)
-        .configurable(false);
+    let descriptor =
+        PropertyDescriptor::builder().value(JsString::from(tag)).writable(false).enumerable(false).configurable(false);
     prototype.define_property_or_throw(PropertyKey::from(JsSymbol::to_string_tag()), descriptor, context)?;
     harden(&prototype, context)?;
     if plain {

@@ -1,10 +1,10 @@
-//! Values as text, for the log: bounded, deterministic, and without running guest code.
+//! Values as text, for the log: bounded, deterministic, and without running guest code (but for getters of an error's name and message).
 
 use crate::harden::Presence;
 use boa_engine::builtins::error::Error as JsErrorData;
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::property::PropertyKey;
-use boa_engine::{JsObject, JsString, JsValue, JsVariant, js_string};
+use boa_engine::{Context, JsObject, JsString, JsValue, JsVariant, js_string};
 
 /// Objects deeper than this are abbreviated.
 const MAX_DEPTH: usize = 4;
@@ -14,21 +14,21 @@ const MAX_ENTRIES: usize = 64;
 const MAX_BYTES: usize = 8 * 1024;
 
 /// One value; a string stands for itself.
-pub fn text(value: &JsValue) -> String {
+pub fn text(value: &JsValue, context: &mut Context) -> String {
     if let Some(text) = value.as_string() {
         return text.to_std_string_lossy();
     }
     let mut out = String::new();
-    write(value, 0, &mut out);
+    write(value, 0, &mut out, context);
     out
 }
 
 /// The arguments of a `console` function, separated by spaces.
-pub fn line(values: &[JsValue]) -> String {
-    values.iter().map(text).collect::<Vec<_>>().join(" ")
+pub fn line(values: &[JsValue], context: &mut Context) -> String {
+    values.iter().map(|value| text(value, context)).collect::<Vec<_>>().join(" ")
 }
 
-fn write(value: &JsValue, depth: usize, out: &mut String) {
+fn write(value: &JsValue, depth: usize, out: &mut String, context: &mut Context) {
     if out.len() > MAX_BYTES {
         return;
     }
@@ -43,40 +43,44 @@ fn write(value: &JsValue, depth: usize, out: &mut String) {
         }
         JsVariant::Symbol(symbol) => out.push_str(&symbol.descriptive_string().to_std_string_lossy()),
         JsVariant::Integer32(_) | JsVariant::Float64(_) => out.push_str(&value.display().to_string()),
-        JsVariant::Object(object) => write_object(&object, depth, out),
+        JsVariant::Object(object) => write_object(&object, depth, out, context),
     }
 }
 
-fn write_object(object: &JsObject, depth: usize, out: &mut String) {
+fn write_object(object: &JsObject, depth: usize, out: &mut String, context: &mut Context) {
     if let Some(presence) = object.downcast_ref::<Presence>() {
         out.push_str(&format!("[Presence {}]", presence.id));
     } else if object.is::<Proxy>() {
         out.push_str("[Proxy]");
     } else if object.is::<JsErrorData>() {
-        let part = |key: JsString| find(object, &key.into()).map(|found| text(&found)).unwrap_or_default();
-        let (name, message) = (part(js_string!("name")), part(js_string!("message")));
+        let name = error_part(object, js_string!("name"), context);
+        let message = error_part(object, js_string!("message"), context);
         let name = if name.is_empty() { "Error".to_owned() } else { name };
         out.push_str(&if message.is_empty() { name } else { format!("{name}: {message}") });
     } else if object.is_callable() {
-        let name = own(object, &js_string!("name").into()).map(|name| text(&name)).unwrap_or_default();
+        let name = own(object, &js_string!("name").into())
+            .and_then(|name| name.as_string())
+            .map(|name| name.to_std_string_lossy())
+            .unwrap_or_default();
         out.push_str(&format!("[Function {name}]"));
     } else if boa_engine::object::builtins::JsPromise::from_object(object.clone()).is_ok() {
         out.push_str("[Promise]");
     } else if depth >= MAX_DEPTH {
         out.push_str("[…]");
     } else if object.is_array() {
-        write_entries(object, depth, "[", "]", out);
+        write_entries(object, depth, "[", "]", out, context);
     } else {
-        let tag = find(object, &boa_engine::JsSymbol::to_string_tag().into()).map(|tag| text(&tag));
+        let tag = find(object, &boa_engine::JsSymbol::to_string_tag().into());
+        let tag = tag.and_then(|tag| tag.as_string()).map(|tag| tag.to_std_string_lossy());
         if let Some(tag) = tag {
             out.push_str(&format!("[{tag}]"));
         } else {
-            write_entries(object, depth, "{ ", " }", out);
+            write_entries(object, depth, "{ ", " }", out, context);
         }
     }
 }
 
-fn write_entries(object: &JsObject, depth: usize, open: &str, close: &str, out: &mut String) {
+fn write_entries(object: &JsObject, depth: usize, open: &str, close: &str, out: &mut String, context: &mut Context) {
     let array = object.is_array();
     let keys: Vec<PropertyKey> = {
         let borrowed = object.borrow();
@@ -101,7 +105,7 @@ fn write_entries(object: &JsObject, depth: usize, open: &str, close: &str, out: 
         if !array {
             out.push_str(&format!("{key}: "));
         }
-        write(&value, depth + 1, out);
+        write(&value, depth + 1, out, context);
         written += 1;
     }
     if written == 0 && !array {
@@ -115,6 +119,12 @@ fn write_entries(object: &JsObject, depth: usize, open: &str, close: &str, out: 
 /// The value of an own data property.
 fn own(object: &JsObject, key: &PropertyKey) -> Option<JsValue> {
     object.borrow().properties().get(key).and_then(|found| found.value().cloned())
+}
+
+/// A text property of an error. Lockdown leaves accessors on the prototypes of errors, so that this reads like anyone would.
+pub fn error_part(error: &JsObject, key: JsString, context: &mut Context) -> String {
+    let value = error.get(key, context).unwrap_or_default();
+    value.as_string().map(|text| text.to_std_string_lossy()).unwrap_or_default()
 }
 
 /// The value of a data property, own or inherited.

@@ -95,7 +95,7 @@ fn deliver(delivery: Delivery, context: &mut Context) -> Outcome {
     let result = result.and_then(|()| context.run_jobs().map_err(start::Failure::Engine));
     match result {
         Ok(()) => {
-            promises::report_unhandled();
+            promises::report_unhandled(context);
             Outcome::Done { outputs: tables::take_outputs() }
         }
         Err(start::Failure::Refused(message)) => Outcome::StartFailed { message },

@@ -162,7 +162,9 @@ impl Marshaller<'_> {
         if methods == fields.len() {
             return self.remotable(object);
         }
-        Err(self.refuse("an object with both methods and data cannot be passed: keep the data in the closure or pass it apart"))
+        Err(self.refuse(
+            "an object with both methods and data cannot be passed: keep the data in the closure or pass it apart",
+        ))
     }
 
     fn record(&mut self, fields: &[(JsString, JsValue)]) -> JsResult<Value> {
@@ -177,7 +179,9 @@ impl Marshaller<'_> {
     /// An instance of a class: passes as a reference if it is frozen and shows nothing but methods.
     fn instance(&mut self, object: &JsObject) -> JsResult<Value> {
         if !object.is_ordinary() {
-            return Err(self.refuse("an object of this kind cannot be passed: copy what is in it into a record or an array"));
+            return Err(
+                self.refuse("an object of this kind cannot be passed: copy what is in it into a record or an array")
+            );
         }
         for key in object.own_property_keys(self.context)? {
             let descriptor = object.borrow().properties().get(&key);

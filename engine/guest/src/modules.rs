@@ -48,7 +48,8 @@ impl Bundled {
         if let Some(exports) = self.builtins.borrow().get(specifier).cloned() {
             return self.builtin(specifier, exports, context);
         }
-        let found = self.candidates(specifier, referrer).into_iter().find(|path| self.sources.borrow().contains_key(path));
+        let found =
+            self.candidates(specifier, referrer).into_iter().find(|path| self.sources.borrow().contains_key(path));
         match found {
             Some(path) => self.module(&path, context),
             None => Err(type_error(format!("cannot find module {specifier:?}, imported by {referrer:?}"))),

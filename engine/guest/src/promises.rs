@@ -41,13 +41,16 @@ pub fn settle(settlements: Vec<(Slot, Resolution)>, context: &mut Context) -> Js
             Resolution::Fulfilled(data) => (true, data),
             Resolution::Rejected(data) => (false, data),
         };
+        let weight = data.body.len();
         match unmarshal::value(data, context) {
-            Ok(value) => read.push((slot, fulfilled, value)),
-            Err(error) => read.push((slot, false, runtime::thrown(error, context)?)),
+            Ok(value) => read.push((slot, fulfilled, value, weight)),
+            Err(error) => read.push((slot, false, runtime::thrown(error, context)?, weight)),
         }
     }
-    for (slot, fulfilled, value) in read {
+    for (slot, fulfilled, value, weight) in read {
         if let Some(entry) = tables::take_remote(slot) {
+            let how = if fulfilled { Settled::Fulfilled(value.clone()) } else { Settled::Rejected(value.clone()) };
+            tables::remember(slot, how, weight);
             let function = if fulfilled { entry.resolve } else { entry.reject };
             function.call(&JsValue::undefined(), &[value], context)?;
         }
@@ -87,7 +90,8 @@ pub fn settled(slot: Slot, how: Settled, context: &mut Context) -> JsResult<()> 
             (Resolution::Rejected(marshal::reason(&reason, context)?), Settled::Rejected(reason))
         }
     };
-    tables::settle_own(slot, how);
+    let (Resolution::Fulfilled(data) | Resolution::Rejected(data)) = &resolution;
+    tables::settle_own(slot, how, data.body.len());
     tables::output(Output::Settle { promise: slot, resolution });
     Ok(())
 }
@@ -100,7 +104,7 @@ pub fn settle_with(slot: Option<Slot>, outcome: Result<JsValue, JsError>, contex
     };
     let Some(slot) = slot else {
         if let Err(reason) = outcome {
-            runtime::log(runtime::WARN, &format!("a one-way message failed: {}", inspect::text(&reason)));
+            runtime::log(runtime::WARN, &format!("a one-way message failed: {}", inspect::text(&reason, context)));
         }
         return Ok(());
     };
@@ -134,13 +138,13 @@ pub fn track_rejection(promise: &JsObject, operation: OperationType) {
 }
 
 /// Logs the rejections of this delivery that nobody listens to.
-pub fn report_unhandled() {
+pub fn report_unhandled(context: &mut Context) {
     use boa_engine::builtins::promise::PromiseState;
     for object in UNHANDLED.with(|unhandled| std::mem::take(&mut *unhandled.borrow_mut())) {
         if let Ok(promise) = JsPromise::from_object(object)
             && let PromiseState::Rejected(reason) = promise.state()
         {
-            runtime::log(runtime::WARN, &format!("unhandled rejection: {}", inspect::text(&reason)));
+            runtime::log(runtime::WARN, &format!("unhandled rejection: {}", inspect::text(&reason, context)));
         }
     }
 }

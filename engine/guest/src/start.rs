@@ -35,7 +35,7 @@ pub fn start(
     evaluate(&module, &entry, context)?;
     let setup = refuse(module.get_value(js_string!("default"), context), &entry, context)?;
     let Some(setup) = setup.as_callable() else {
-        let found = inspect::text(&setup);
+        let found = inspect::text(&setup, context);
         return Err(Failure::Refused(format!(
             "{entry}: the entry module must have a function as its default export \
              (export default function (argv) {{ return root }}), found {found}"
@@ -94,7 +94,7 @@ fn make_argv(argv: &CapData<Slot>, endowments: &[String], context: &mut Context)
 /// `exit(value)`; further arguments are logged.
 fn exit(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     if args.len() > 1 {
-        runtime::log(runtime::INFO, &format!("exit: {}", inspect::line(&args[1..])));
+        runtime::log(runtime::INFO, &format!("exit: {}", inspect::line(&args[1..], context)));
     }
     let value = marshal::value(args.get_or_undefined(0), "value", context)?;
     tables::output(Output::Exit { value });
@@ -110,7 +110,7 @@ fn refuse<T>(result: JsResult<T>, entry: &str, context: &mut Context) -> Result<
     };
     let place = place_of(&error);
     let thrown = runtime::thrown(error, context).map_err(Failure::Engine)?;
-    let text = inspect::text(&thrown);
+    let text = inspect::text(&thrown, context);
     let place = place.or_else(|| place_of(&JsError::from_opaque(thrown)));
     let place = place.unwrap_or_else(|| entry.to_owned());
     Err(Failure::Refused(if text.contains(entry) { text } else { format!("{text} (at {place})") }))

@@ -11,8 +11,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// How many settled promises still answer messages that were sent to them before the sender knew. Older ones reject.
-const SETTLED_KEPT: usize = 4096;
+/// How many settled promises still answer messages that were sent to them before the sender knew (as many as a peer can have
+/// under way). Older ones reject.
+const SETTLED_KEPT: usize = 16_384;
+/// Encoded size of all that they hold, in bytes: what they were settled with stays in memory that long.
+const SETTLED_KEPT_BYTES: usize = 1 << 20;
 
 /// Hashes the address that stands for an object's identity; the tables are never iterated.
 #[derive(Default)]
@@ -64,7 +67,8 @@ struct Tables {
     own: BTreeMap<Slot, JsObject>,
     own_slots: ByIdentity<Slot>,
     settled: BTreeMap<Slot, Settled>,
-    settled_order: VecDeque<Slot>,
+    settled_order: VecDeque<(Slot, usize)>,
+    settled_weight: usize,
     root: Option<JsValue>,
 }
 
@@ -181,27 +185,37 @@ pub fn own_promise(slot: Slot) -> Option<JsObject> {
     with(|tables| tables.own.get(&slot).cloned())
 }
 
-/// Moves a promise that this guest decides to the settled ones.
-pub fn settle_own(slot: Slot, how: Settled) {
+/// Moves a promise that this guest decides to the settled ones. `weight` is the size of its encoded value.
+pub fn settle_own(slot: Slot, how: Settled, weight: usize) {
     with(|tables| {
         if let Some(promise) = tables.own.remove(&slot)
             && tables.own_slots.get(&promise) == Some(&slot)
         {
             tables.own_slots.remove(&promise);
         }
+    });
+    remember(slot, how, weight);
+}
+
+/// Keeps how a promise came out, for messages that were sent to it before their sender knew.
+pub fn remember(slot: Slot, how: Settled, weight: usize) {
+    with(|tables| {
         tables.settled.insert(slot, how);
-        tables.settled_order.push_back(slot);
-        if tables.settled_order.len() > SETTLED_KEPT
-            && let Some(oldest) = tables.settled_order.pop_front()
-        {
+        tables.settled_order.push_back((slot, weight));
+        tables.settled_weight += weight;
+        while tables.settled_order.len() > SETTLED_KEPT || tables.settled_weight > SETTLED_KEPT_BYTES {
+            let Some((oldest, weight)) = tables.settled_order.pop_front() else { break };
+            tables.settled_weight -= weight;
             tables.settled.remove(&oldest);
         }
     });
 }
 
-/// Whether `slot` is a promise that this guest decides, or has decided and still remembers.
-pub fn decides(slot: Slot) -> bool {
-    with(|tables| tables.own.contains_key(&slot) || tables.settled.contains_key(&slot))
+/// Whether `slot` is a promise that is pending here, or that has settled and is still remembered.
+pub fn knows(slot: Slot) -> bool {
+    with(|tables| {
+        tables.own.contains_key(&slot) || tables.settled.contains_key(&slot) || tables.remote.contains_key(&slot)
+    })
 }
 
 pub fn settled(slot: Slot) -> Option<Settled> {

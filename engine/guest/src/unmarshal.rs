@@ -107,9 +107,7 @@ fn promise(slot: Slot, context: &mut Context) -> JsResult<JsValue> {
     }
     match tables::settled(slot) {
         Some(tables::Settled::Fulfilled(value)) => Ok(JsPromise::resolve(value, context)?.into()),
-        Some(tables::Settled::Rejected(reason)) => {
-            Ok(JsPromise::reject(JsError::from_opaque(reason), context)?.into())
-        }
+        Some(tables::Settled::Rejected(reason)) => Ok(JsPromise::reject(JsError::from_opaque(reason), context)?.into()),
         None if matches!(slot, Slot::HostPromise(_)) => Ok(promises::new_remote(slot, context).into()),
         None => {
             let error = JsNativeError::error().with_message("this promise was settled long ago");

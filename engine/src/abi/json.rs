@@ -45,7 +45,9 @@ fn to_json(value: &Value) -> Json {
             let pairs: Vec<Json> = fields.iter().map(|(key, value)| json!([key, to_json(value)])).collect();
             json!({ "@record": pairs })
         }
-        Value::Record(fields) => Json::Object(fields.iter().map(|(key, value)| (key.clone(), to_json(value))).collect()),
+        Value::Record(fields) => {
+            Json::Object(fields.iter().map(|(key, value)| (key.clone(), to_json(value))).collect())
+        }
         Value::Error { name, message } => json!({ "@error": { "name": name, "message": message } }),
         Value::Slot(index) => json!({ "@slot": index }),
         Value::Bytes(bytes) => json!({ "@bytes": hex::encode(bytes) }),
@@ -136,9 +138,7 @@ fn escaped(key: &str, content: &Json, depth: usize) -> Result<Value, JsonError> 
             }
         }
         "@tagged" => match content.as_array().map(Vec::as_slice) {
-            Some([Json::String(tag), value]) => {
-                Ok(Value::Tagged(tag.clone(), Box::new(from_json(value, depth + 1)?)))
-            }
+            Some([Json::String(tag), value]) => Ok(Value::Tagged(tag.clone(), Box::new(from_json(value, depth + 1)?))),
             _ => Err(wrong("an array of a string and a value is needed")),
         },
         "@record" => {
@@ -213,7 +213,8 @@ mod tests {
 
     #[test]
     fn json_escapes_are_checked() {
-        for bad in [r#"{"@bigint":"01"}"#, r#"{"@slot":-1}"#, r#"{"@what":1}"#, r#"{"@error":{}}"#, r#"{"@bytes":"0"}"#] {
+        for bad in [r#"{"@bigint":"01"}"#, r#"{"@slot":-1}"#, r#"{"@what":1}"#, r#"{"@error":{}}"#, r#"{"@bytes":"0"}"#]
+        {
             let json: Json = serde_json::from_str(bad).unwrap();
             assert!(matches!(Value::from_json(&json), Err(JsonError::Escape { .. })), "{bad}");
         }

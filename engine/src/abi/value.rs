@@ -250,9 +250,7 @@ impl<'a> Reader<'a> {
 /// Whether `text` is what a bigint prints as.
 pub fn is_decimal(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    !digits.is_empty()
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && (!digits.starts_with('0') || text == "0")
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && (!digits.starts_with('0') || text == "0")
 }
 
 /// Inside other encodings a value is its own bytes: the bounds of [`Value::decode`] hold wherever one is read.

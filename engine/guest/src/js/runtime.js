@@ -136,23 +136,32 @@
     return Promise.resolve(value);
   };
 
-  const sendVow = (vow, name, args) => {
-    const promise = promiseOf(vow);
+  // Queues `start` in the vow's flow and gives a vow for what it returns. If it runs at once, the new vow stands for the very
+  // promise that it returned, so that messages to it can leave at once as well.
+  const enqueue = (vow, onlySettled, start) => {
     let settle;
-    const result = new Promise(resolve => {
-      settle = resolve;
-    });
     let direct;
     flowOf(vow).enqueue({
-      promise,
-      onlySettled: false,
+      promise: promiseOf(vow),
+      onlySettled,
       run() {
-        direct = send(promise, name, args);
-        settle(direct);
+        const outcome = start();
+        if (settle === undefined) {
+          direct = outcome;
+        } else {
+          settle(outcome);
+        }
       },
     });
-    // A message that has left is followed by its own result promise, so that messages to it leave at once as well.
-    return newVow(direct === undefined ? result : direct);
+    if (direct !== undefined) return newVow(direct);
+    return newVow(new Promise(resolve => {
+      settle = resolve;
+    }));
+  };
+
+  const sendVow = (vow, name, args) => {
+    const promise = promiseOf(vow);
+    return enqueue(vow, false, () => send(promise, name, args));
   };
 
   const eHandler = freeze({
@@ -184,18 +193,7 @@
   });
   method(vowPrototype, 'then', function then(onFulfilled, onRejected) {
     const promise = promiseOf(this);
-    let settle;
-    const result = new Promise(resolve => {
-      settle = resolve;
-    });
-    flowOf(this).enqueue({
-      promise,
-      onlySettled: true,
-      run() {
-        settle(promise.then(onFulfilled, onRejected));
-      },
-    });
-    return newVow(result);
+    return enqueue(this, true, () => promise.then(onFulfilled, onRejected));
   });
   method(vowPrototype, 'catch', { catch(onRejected) { return this.then(undefined, onRejected); } }.catch);
   method(vowPrototype, 'finally', {
