@@ -270,7 +270,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let mut inner = self.lock();
             let removed: usize = inner.cache.split_off(&first).values().map(|(_, size)| size).sum();
             inner.cached_bytes -= removed;
-            inner.last = last_log_id.as_ref().map(position).max(inner.purged);
+            inner.last = last_log_id.as_ref().map(position).min(inner.last).max(inner.purged);
         }
         let batch = vec![Write::DeleteRange(Family::Log, self.0.store.numbered(first), end)];
         self.write_flushed(batch).await?;

@@ -10,6 +10,8 @@ use crate::error::StoreError;
 
 mod memory;
 mod rocks;
+#[cfg(test)]
+mod tests;
 mod vat;
 
 pub use memory::MemoryStore;
