@@ -135,8 +135,11 @@ impl<C: Connector> Lanes<C> {
                 continue;
             }
             return match tokio::time::timeout_at(until, response).await {
+                // Streams end on the way down; that is not worth another error.
+                Ok(Err(_) | Ok(Err(NetError::Lost { .. } | NetError::Unreachable { .. }))) if closed.is_cancelled() => {
+                    Err(NetError::Closed)
+                }
                 Ok(Ok(result)) => result,
-                Ok(Err(_)) if closed.is_cancelled() => Err(NetError::Closed),
                 Ok(Err(_)) => Err(NetError::Lost { host, purpose, reason: "the lane ended".into() }),
                 Err(_) => Err(NetError::Timeout { host, purpose, deadline }),
             };

@@ -27,6 +27,10 @@ use crate::{HostId, NetError, NetLimits, NetOptions, NetStats, Network, PeerInfo
 
 /// How long the sockets may take to begin listening.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a shutdown: how often it looks whether the ports are free, and for how long. QUIC keeps its socket for a while to tell
+/// peers that the connection is closed.
+const PORT_POLL: Duration = Duration::from_millis(20);
+const PORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Streams of one connection that Yamux keeps, both ways: ours, ping, identify, and room for reopening.
 const YAMUX_STREAMS: usize = 128;
 /// Inbound streams of one connection in negotiation.
@@ -164,9 +168,17 @@ impl Network for Libp2pNetwork {
     fn shutdown(&self) -> BoxFuture<'static, ()> {
         self.shared.closed.cancel();
         let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listening = Arc::clone(&self.listening);
         async move {
             if let Some(driver) = driver {
                 let _ = driver.await;
+                let ports = listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let free = async {
+                    while !ports.iter().all(|address| probe(address).is_ok()) {
+                        tokio::time::sleep(PORT_POLL).await;
+                    }
+                };
+                let _ = tokio::time::timeout(PORT_TIMEOUT, free).await;
             }
         }
         .boxed()
@@ -231,7 +243,7 @@ fn behaviours(keypair: &identity::Keypair, limits: &NetLimits, shared: Arc<Share
     }
 }
 
-/// Finds out whether a TCP port is free. libp2p shares its ports, so two hosts on one port would both seem to start, and each
+/// Finds out whether a port is free. libp2p shares its TCP ports, so two hosts on one port would both seem to start, and each
 /// would get a part of the connections.
 fn probe(address: &Multiaddr) -> std::io::Result<()> {
     let mut parts = address.iter();
@@ -242,6 +254,7 @@ fn probe(address: &Multiaddr) -> std::io::Result<()> {
     };
     match parts.next() {
         Some(Protocol::Tcp(port)) if port != 0 => std::net::TcpListener::bind((ip, port)).map(drop),
+        Some(Protocol::Udp(port)) if port != 0 => std::net::UdpSocket::bind((ip, port)).map(drop),
         _ => Ok(()),
     }
 }

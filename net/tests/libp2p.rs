@@ -215,8 +215,7 @@ async fn idle_streams_of_strangers_are_closed_and_reopened() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hosts_that_dial_each_other_end_with_one_connection() {
     let world = Sockets::tcp();
-    let mut duplicates = 0;
-    for round in 0..10u8 {
+    let pair = async |round: u8| {
         let one = world.start(2 * round + 1, Script::new()).await;
         let two = world.start(2 * round + 2, Script::new()).await;
         introduce(&one, &two);
@@ -230,11 +229,13 @@ async fn hosts_that_dial_each_other_end_with_one_connection() {
         assert!(both().await);
         eventually("one connection", async || open(&one) == 1 && open(&two) == 1).await;
         assert!(both().await);
-        duplicates += one.stats().connections.connections_duplicate + two.stats().connections.connections_duplicate;
+        let met = one.stats().connections.connections_duplicate + two.stats().connections.connections_duplicate;
         one.shutdown().await;
         two.shutdown().await;
-    }
-    println!("{duplicates} of 10 pairs met in the middle");
+        met
+    };
+    let met: u64 = join_all((0..20).map(pair)).await.into_iter().sum();
+    println!("{met} of 20 pairs met in the middle");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
