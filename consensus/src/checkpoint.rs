@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::certificate::{Certificate, Statement, verify_certificate};
-use crate::codec::{self, Blob, MAX_MANIFEST_BYTES};
+use crate::codec::{self, Blob, MAX_FRAME_BYTES, MAX_MANIFEST_BYTES};
 use crate::error::{ConsensusError, MachineFault, StoreError};
 use crate::ids::{Hash, VatId};
 use crate::machine::ManifestInfo;
@@ -23,6 +23,8 @@ use crate::store::{Family, VatStore, Write, read};
 const MAX_STAGED: usize = 4;
 /// Bytes of chunks that are written in one batch.
 const BATCH_BYTES: usize = 4 << 20;
+/// Bytes of the largest record: it must fit in a frame, beside the chain of memberships.
+const MAX_RECORD_BYTES: usize = MAX_FRAME_BYTES - (1 << 20);
 /// Largest chunk that is accepted from others.
 pub(crate) const MAX_CHUNK_BYTES: usize = 1 << 20;
 
@@ -186,7 +188,12 @@ impl Checkpoints {
             certificate: None,
         });
         let block = record.block();
-        batch.push(Write::Put(Family::Checkpoint, self.store.numbered(block), codec::encode(&*record)));
+        let encoded = codec::encode(&*record);
+        if encoded.len() > MAX_RECORD_BYTES {
+            let error = format!("the checkpoint at block {block} has a record of {} bytes", encoded.len());
+            return Err(StoreError::Corrupt { what: "checkpoint", error });
+        }
+        batch.push(Write::Put(Family::Checkpoint, self.store.numbered(block), encoded));
         self.store.write_synced(batch)?;
         inner.staged.insert(block, record);
         if inner.staged.len() > MAX_STAGED {

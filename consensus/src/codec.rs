@@ -23,7 +23,7 @@ pub const MAX_BLOCK_BYTES: usize = 1 << 20;
 pub const MAX_MANIFEST_BYTES: usize = 8 << 20;
 
 /// Bytes in the largest frame that this crate sends: one largest command or manifest, and room for what surrounds it.
-pub const MAX_FRAME_BYTES: usize = MAX_COMMAND_BYTES + (1 << 20);
+pub const MAX_FRAME_BYTES: usize = MAX_COMMAND_BYTES + (2 << 20);
 
 type Config = bincode::config::Configuration<
     bincode::config::LittleEndian,

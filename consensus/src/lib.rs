@@ -23,6 +23,8 @@ mod scoreboard;
 mod state;
 mod stats;
 mod store;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub use certificate::{Certificate, MemberSignature, Statement, verify_certificate};

@@ -6,6 +6,7 @@
 //! to RocksDB in the calling task: that is a copy into memory and into the page cache, and handing it to another thread
 //! would cost more than it takes.
 
+use futures::stream::{self, Stream, StreamExt};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{OptionalSend, RaftTypeConfig};
 use std::collections::BTreeMap;
@@ -26,8 +27,10 @@ use crate::store::{Family, VatStore, Write, read};
 
 /// Bytes of recent entries that are kept in memory.
 const CACHE_BYTES: usize = 8 << 20;
-/// Bytes of entries after which a read for replication stops: keeps append frames small beside single large blocks.
+/// Bytes of entries that one read for replication or execution gives at most, unless a single entry is larger.
 const READ_BYTES: usize = 1 << 20;
+/// Entries that are read from the store at once.
+const SCAN_ENTRIES: u64 = 64;
 
 #[derive(Default)]
 struct Inner {
@@ -116,19 +119,19 @@ impl LogStore {
         let mut found = Vec::new();
         let mut next = from;
         let mut bytes = 0;
-        while next < to && bytes < budget {
-            let batch = (to - next).min(64);
+        while next < to {
+            let batch = (to - next).min(SCAN_ENTRIES);
             let end = store.numbered(next + batch);
-            let records = store.scan(Family::Log, &store.numbered(next), &end, 64).map_err(io::Error::other)?;
+            let records = store.scan(Family::Log, &store.numbered(next), &end, usize::MAX).map_err(io::Error::other)?;
             if records.is_empty() {
                 break;
             }
             for (_, value) in records {
                 bytes += value.len();
-                found.push(decode_entry(&value).map_err(io::Error::other)?);
-                if bytes >= budget {
-                    break;
+                if bytes > budget && !found.is_empty() {
+                    return Ok(found);
                 }
+                found.push(decode_entry(&value).map_err(io::Error::other)?);
             }
             next += batch;
         }
@@ -141,10 +144,10 @@ fn take_budget(entries: impl Iterator<Item = (Entry, usize)>, budget: usize) -> 
     let mut bytes = 0;
     for (entry, size) in entries {
         bytes += size;
-        found.push(entry);
-        if bytes >= budget {
+        if bytes > budget && !found.is_empty() {
             break;
         }
+        found.push(entry);
     }
     found
 }
@@ -179,6 +182,28 @@ impl RaftLogReader<TypeConfig> for LogStore {
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
         Ok(self.lock().vote.map(Vote::from))
+    }
+
+    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (from, to) = bounds(&range);
+        let runs = stream::unfold((self.clone(), from), move |(log, next)| async move {
+            if next >= to {
+                return None;
+            }
+            let (items, after): (Vec<Result<Entry, io::Error>>, u64) = match log.read(next, to, READ_BYTES) {
+                Ok(entries) => {
+                    // What is not in the log (any more, or yet) is left out, at the ends only.
+                    let after = entries.last()?.log_id.index + 1;
+                    (entries.into_iter().map(Ok).collect(), after)
+                }
+                Err(error) => (vec![Err(error)], to),
+            };
+            Some((stream::iter(items), (log, after)))
+        });
+        Box::pin(runs.flatten())
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {

@@ -135,6 +135,11 @@ impl RaftNode {
         let _ = self.raft.trigger().elect(false).await;
     }
 
+    /// The id of this replica.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The present condition.
     pub(crate) fn view(&self) -> RaftView {
         let metrics = self.raft.metrics();

@@ -189,3 +189,14 @@ pub(crate) fn transfer_request(
 ) -> TransferLeaderRequest<TypeConfig> {
     TransferLeaderRequest::new(from.into(), to, last.map(log_id))
 }
+
+#[cfg(test)]
+impl WireEntry {
+    /// One of each kind.
+    pub(crate) fn examples(membership: RaftMembership) -> [WireEntry; 3] {
+        let log = LogPosition { term: 3, index: 500 };
+        let contents =
+            [WireContent::Blank, WireContent::Block(vec![1, 2, 3].into()), WireContent::Membership(membership)];
+        contents.map(|content| WireEntry { log, content })
+    }
+}

@@ -198,12 +198,15 @@ impl ReplicaHandle {
     /// The Raft of a message's target. A learner takes the id by which a member of the vat first calls it.
     async fn addressed(&self, target: u64) -> Result<RaftNode, String> {
         let core = &self.core;
+        if let Some(raft) = core.raft.get() {
+            let id = raft.id();
+            return if id == target { Ok(raft.clone()) } else { Err(format!("this is replica {id}, not {target}")) };
+        }
         let recorded: Option<u64> = core.store.named("raft-id").map_err(|error| error.to_string())?;
-        match (core.raft.get(), recorded) {
-            (Some(raft), Some(id)) if id == target => Ok(raft.clone()),
-            (_, Some(id)) if id != target => Err(format!("this is replica {id}, not {target}")),
-            (None, Some(_)) => Err("starting".into()),
-            (None, None) if target > 0 => {
+        match recorded {
+            Some(id) if id != target => Err(format!("this is replica {id}, not {target}")),
+            Some(_) => Err("starting".into()),
+            None if target > 0 => {
                 core.store
                     .write_synced(vec![core.store.put_named("raft-id", &target)])
                     .map_err(|error| error.to_string())?;
@@ -212,7 +215,7 @@ impl ReplicaHandle {
                 core.start_raft(target, &restored).await?;
                 core.raft.get().cloned().ok_or_else(|| "starting".into())
             }
-            _ => Err("not addressed to this replica".into()),
+            None => Err("not addressed to this replica".into()),
         }
     }
 

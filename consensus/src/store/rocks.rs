@@ -101,7 +101,10 @@ impl Drop for RocksStore {
     fn drop(&mut self) {
         // The flusher is gone only if it panicked; then there is nothing to stop.
         let _ = self.requests.send(Request::Stop);
-        if let Some(flusher) = self.flusher.take() {
+        if let Some(flusher) = self.flusher.take()
+            // The last owner may be a callback, in the flusher itself, which then ends by itself.
+            && flusher.thread().id() != std::thread::current().id()
+        {
             let _ = flusher.join();
         }
     }

@@ -132,10 +132,7 @@ async fn without_a_threshold_blocks_are_executed_but_not_certified() {
     assert!(status.local_checkpoint_block > 0);
     cluster.start(away).await;
     cluster.wait_certified(last).await;
-    wait("all certified", || {
-        cluster.nodes.iter().all(|node| node.up().status().uncertified == 0).then_some(())
-    })
-    .await;
+    wait("all certified", || cluster.nodes.iter().all(|node| node.up().status().uncertified == 0).then_some(())).await;
     cluster.assert_equal_states().await;
     cluster.assert_no_trouble();
 }
@@ -150,10 +147,7 @@ async fn shares_that_were_lost_are_asked_for() {
     assert!(cluster.nodes[0].up().status().certified_block < last);
     cluster.hub.heal();
     cluster.wait_certified(last).await;
-    wait("all certified", || {
-        cluster.nodes.iter().all(|node| node.up().status().uncertified == 0).then_some(())
-    })
-    .await;
+    wait("all certified", || cluster.nodes.iter().all(|node| node.up().status().uncertified == 0).then_some(())).await;
     cluster.assert_no_trouble();
 }
 

@@ -1,0 +1,157 @@
+//! Golden files: an encoding that changes is a new version, never a surprise. `UPDATE_GOLDEN=1` writes them anew.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use super::*;
+use crate::block::{Block, Control};
+use crate::checkpoint::CheckpointRecord;
+use crate::codec::{self, Blob};
+use crate::membership::Introduction;
+use crate::raft::wire::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
+use crate::replica::batcher::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
+use crate::replica::event::ConflictReport;
+use crate::replica::exchange::{ShareFrame, ShareReply};
+use crate::replica::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
+use crate::replica::status::Change;
+use crate::scoreboard::Share;
+use crate::state::{LogPosition, RaftMembership, ReplicatedState};
+use crate::store::Guard;
+
+fn check_bytes(name: &str, bytes: &[u8]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{name}.hex"));
+    let lines: Vec<String> = bytes.chunks(32).map(hex::encode).collect();
+    let text = lines.join("\n") + "\n";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(golden, text, "{name}: the encoding is not that of {}", path.display());
+}
+
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
+    let bytes = codec::encode(value);
+    check_bytes(name, &bytes);
+    assert_eq!(&codec::decode::<T>(&bytes).unwrap(), value);
+}
+
+#[test]
+fn what_is_signed_and_hashed() {
+    let genesis = genesis(3, 2);
+    let membership = genesis.membership();
+    check_bytes("vat-id", &genesis.vat_id().0);
+    check_bytes("membership-payload", &next_membership(&membership, &[1, 2, 4], 2).payload());
+    check_bytes("statement-payload", &statement(&membership, 9).payload());
+    check_bytes("statement-payload-checkpoint", &statement(&membership, 10).payload());
+    check_bytes("state-root", &crate::state::state_root(b"state", &Hash([1; 32])).0);
+}
+
+#[test]
+fn what_is_passed_on_and_stored() {
+    let genesis = genesis(3, 2);
+    let membership = genesis.membership();
+    let chain = vec![certify(next_membership(&membership, &[1, 2, 4], 2), &[1, 2])];
+    check("certificate", &certificate(statement(&membership, 10), &[1, 3]));
+    check("introduction", &Introduction { genesis: genesis.clone(), chain });
+    check("guard", &Guard { block: 300, statement: Hash([8; 32]) });
+    let report = ConflictReport {
+        member: host(2),
+        block: 9,
+        ours: statement(&membership, 9),
+        theirs: statement(&membership, 10),
+        signature: sign(2, b"x"),
+    };
+    check("conflict", &report);
+    let mut state = ReplicatedState::of_genesis(&genesis);
+    state.admit(Change::Replace { out: host(1), in_: member(7) }, Some(3), 44).unwrap();
+    state.last_log = Some(LogPosition { term: 2, index: 44 });
+    check("replicated-state", &state);
+    let record = CheckpointRecord {
+        state: state.encode().into(),
+        machine_root: Hash([1; 32]),
+        manifest: vec![1, 2, 3].into(),
+        chunks: vec![Hash([2; 32])],
+        statement: statement(&membership, 10),
+        certificate: Some(certificate(statement(&membership, 10), &[1, 3])),
+    };
+    check("checkpoint-record", &record);
+}
+
+#[test]
+fn what_is_in_the_log() {
+    check("block-commands", &Block { commands: vec![vec![1, 2].into(), Blob::default()], control: None });
+    let control = Control::Admit { change: Change::Add(member(4)), threshold: Some(3) };
+    check("block-admit", &Block::of_control(control));
+    check("block-activate", &Block::of_control(Control::Activate { epoch: 300 }));
+    check("vote", &WireVote { term: 5, node: 2, committed: true });
+    let nodes = [(1, member(1)), (2, member(2))].into_iter().collect();
+    let raft = RaftMembership { configs: vec![[1].into_iter().collect(), [1, 2].into_iter().collect()], nodes };
+    for (name, entry) in ["entry-blank", "entry-block", "entry-membership"].iter().zip(WireEntry::examples(raft)) {
+        check(name, &entry);
+    }
+}
+
+#[test]
+fn what_replicas_say_to_each_other() {
+    let membership = genesis(3, 2).membership();
+    let vote = WireVote { term: 5, node: 2, committed: false };
+    let log = LogPosition { term: 4, index: 1_000 };
+    let raft = |message| RaftFrame { target: 3, message };
+    let entries = WireEntry::examples(RaftMembership::default()).into_iter().take(2).collect();
+    let append = RaftMessage::Append { vote, prev: Some(log), entries, commit: None };
+    check("raft-append", &raft(append));
+    check("raft-vote", &raft(RaftMessage::Vote { vote, last: Some(log), transfer: false, pre: true }));
+    check("raft-transfer", &raft(RaftMessage::Transfer { from: vote, to: 9, last: None }));
+    let replies = vec![
+        RaftReply::AppendSuccess,
+        RaftReply::AppendPartial(Some(log)),
+        RaftReply::AppendConflict,
+        RaftReply::HigherVote(vote),
+        RaftReply::Vote { vote, granted: true, last: Some(log) },
+        RaftReply::Transfer { accepted: false },
+        RaftReply::WhoAreYou,
+    ];
+    check("raft-replies", &replies);
+    let one = statement(&membership, 9);
+    let next = next_membership(&membership, &[1, 2], 2);
+    let shares = vec![
+        Share::Statement(one.clone(), sign(1, &one.payload())),
+        Share::Membership(next.clone(), sign(1, &next.payload())),
+    ];
+    let frames = vec![
+        ShareFrame::Push(shares.clone()),
+        ShareFrame::Ask { blocks: vec![1, 300], epoch: 2 },
+        ShareFrame::Introduce(vec![certify(next.clone(), &[1, 2])]),
+        ShareFrame::Retired { raft_id: 4 },
+    ];
+    check("share-frames", &frames);
+    let certificates = vec![certificate(one, &[1, 2])];
+    let memberships = vec![certify(next, &[1, 2])];
+    check("share-reply", &ShareReply { shares, certificates, memberships, retired: true });
+    check(
+        "propose-frame",
+        &ProposeFrame(vec![Payload::Command(vec![1, 2, 3].into()), Payload::Control(Control::Activate { epoch: 1 })]),
+    );
+    let results = vec![
+        ForwardedResult::Done { block: 7, result: vec![1] },
+        ForwardedResult::NotProposed,
+        ForwardedResult::Unknown,
+    ];
+    check("propose-reply", &ProposeReply(results));
+    let steps = vec![
+        SnapshotFrame { target: 1, step: SnapshotStep::Missing { block: 7 } },
+        SnapshotFrame { target: 1, step: SnapshotStep::Chunks { block: 7, chunks: vec![vec![9; 3].into()] } },
+        SnapshotFrame { target: 1, step: SnapshotStep::Install { block: 7, vote } },
+    ];
+    check("snapshot-frames", &steps);
+    let replies = vec![
+        SnapshotReply::Missing(vec![Hash([1; 32])]),
+        SnapshotReply::Stored,
+        SnapshotReply::Installed(vote),
+        SnapshotReply::Refused("no".into()),
+    ];
+    check("snapshot-replies", &replies);
+}

@@ -1,0 +1,221 @@
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::certificate::verify_certificate;
+use crate::scoreboard::{Scoreboard, Share, Verdict};
+
+fn board(membership: &Membership) -> Scoreboard {
+    let mut board = Scoreboard::new(membership.vat);
+    board.know(membership.clone());
+    board
+}
+
+fn share(statement: &Statement, seed: u8) -> Share {
+    Share::Statement(statement.clone(), sign(seed, &statement.payload()))
+}
+
+fn own(board: &mut Scoreboard, statement: &Statement, seed: u8) -> Vec<Verdict> {
+    board.own(statement.clone(), Some(sign(seed, &statement.payload())), Instant::now())
+}
+
+fn other(statement: &Statement) -> Statement {
+    Statement { outbox_root: Hash([99; 32]), ..statement.clone() }
+}
+
+#[test]
+fn a_lone_member_certifies_at_once() {
+    let membership = genesis(1, 1).membership();
+    let mut board = board(&membership);
+    let statement = statement(&membership, 5);
+    let verdicts = own(&mut board, &statement, 1);
+    let [Verdict::Certified(certificate)] = &verdicts[..] else { panic!("{verdicts:?}") };
+    verify_certificate(certificate, &membership).unwrap();
+    assert_eq!(board.uncertified(), 0);
+}
+
+#[test]
+fn shares_before_and_after_the_own_statement_count_alike() {
+    let membership = genesis(4, 3).membership();
+    let statement = statement(&membership, 5);
+    // In every order of: own, share of 2, share of 3.
+    for order in [[0, 2, 3], [2, 0, 3], [2, 3, 0], [3, 2, 0], [0, 3, 2], [3, 0, 2]] {
+        let mut board = board(&membership);
+        let mut verdicts = Vec::new();
+        for step in order {
+            assert!(verdicts.is_empty());
+            verdicts = match step {
+                0 => own(&mut board, &statement, 1),
+                seed => board.share(share(&statement, seed)),
+            };
+        }
+        let [Verdict::Certified(certificate)] = &verdicts[..] else { panic!("{order:?} {verdicts:?}") };
+        verify_certificate(certificate, &membership).unwrap();
+        assert!(board.share(share(&statement, 4)).is_empty(), "once is enough");
+    }
+}
+
+#[test]
+fn forged_and_foreign_shares_do_not_count() {
+    let membership = genesis(3, 2).membership();
+    let mut board = board(&membership);
+    let statement = statement(&membership, 5);
+    assert!(own(&mut board, &statement, 1).is_empty());
+    let mut forged = sign(2, &statement.payload());
+    forged.signature[3] ^= 1;
+    assert_eq!(board.share(Share::Statement(statement.clone(), forged)), [Verdict::Refused]);
+    assert_eq!(board.share(share(&statement, 9)), [Verdict::Refused]);
+    // A forged contradiction is no evidence.
+    let contradiction = other(&statement);
+    assert_eq!(board.share(Share::Statement(contradiction, forged)), [Verdict::Refused]);
+    // And the member's real share still counts.
+    assert!(matches!(board.share(share(&statement, 2))[..], [Verdict::Certified(_)]));
+}
+
+#[test]
+fn a_contradiction_is_evidence_whenever_it_comes() {
+    let membership = genesis(4, 3).membership();
+    let statement = statement(&membership, 5);
+    let lie = other(&statement);
+    // Before the own statement.
+    let mut early = board(&membership);
+    assert!(early.share(share(&lie, 2)).is_empty());
+    let verdicts = own(&mut early, &statement, 1);
+    let [Verdict::Conflict(report)] = &verdicts[..] else { panic!("{verdicts:?}") };
+    assert_eq!((report.member, report.block), (host(2), 5));
+    assert_eq!((&report.ours, &report.theirs), (&statement, &lie));
+    // After the certificate.
+    let mut late = board(&membership);
+    own(&mut late, &statement, 1);
+    late.share(share(&statement, 3));
+    assert!(matches!(late.share(share(&statement, 4))[..], [Verdict::Certified(_)]));
+    assert!(matches!(late.share(share(&lie, 2))[..], [Verdict::Conflict(_)]));
+    assert!(late.share(share(&lie, 2)).is_empty(), "reported once");
+}
+
+#[test]
+fn saying_two_things_is_evidence_even_before_the_own_statement() {
+    let membership = genesis(4, 3).membership();
+    let mut board = board(&membership);
+    let statement = statement(&membership, 5);
+    assert!(board.share(share(&statement, 2)).is_empty());
+    let verdicts = board.share(share(&other(&statement), 2));
+    assert!(matches!(&verdicts[..], [Verdict::Conflict(report)] if report.member == host(2)), "{verdicts:?}");
+    assert!(board.share(share(&other(&statement), 2)).is_empty());
+}
+
+#[test]
+fn a_threshold_against_the_own_statement_is_a_divergence() {
+    let membership = genesis(3, 2).membership();
+    let mut board = board(&membership);
+    let statement = statement(&membership, 5);
+    own(&mut board, &statement, 1);
+    assert!(matches!(board.share(share(&other(&statement), 2))[..], [Verdict::Conflict(_)]));
+    let verdicts = board.share(share(&other(&statement), 3));
+    let Some(Verdict::Diverged { certificate, ours }) = verdicts.last() else { panic!("{verdicts:?}") };
+    assert_eq!(ours, &statement);
+    verify_certificate(certificate, &membership).unwrap();
+    // The same as a whole certificate.
+    let mut board = super::scores::board(&membership);
+    own(&mut board, &statement, 1);
+    let verdicts = board.certificate(certificate.clone());
+    assert!(matches!(verdicts[..], [Verdict::Diverged { .. }]));
+}
+
+#[test]
+fn certificates_of_others_are_taken_if_they_are_good() {
+    let membership = genesis(3, 2).membership();
+    let statement = statement(&membership, 5);
+    let mut board = board(&membership);
+    assert!(board.certificate(certificate(statement.clone(), &[2, 3])).is_empty(), "not executed yet");
+    own(&mut board, &statement, 1);
+    assert_eq!(board.certificate(certificate(statement.clone(), &[2])), [Verdict::Refused]);
+    assert!(matches!(board.certificate(certificate(statement.clone(), &[2, 3]))[..], [Verdict::Certified(_)]));
+    assert!(board.certificate(certificate(statement, &[2, 3])).is_empty());
+}
+
+#[test]
+fn a_learner_certifies_by_the_shares_of_others() {
+    let membership = genesis(3, 2).membership();
+    let statement = statement(&membership, 5);
+    let mut board = board(&membership);
+    assert!(board.own(statement.clone(), None, Instant::now()).is_empty());
+    assert!(board.share(share(&statement, 1)).is_empty());
+    assert!(matches!(board.share(share(&statement, 3))[..], [Verdict::Certified(_)]));
+    assert_eq!(board.own_share(5), None);
+}
+
+#[test]
+fn overdue_blocks_are_named_again_after_a_pause() {
+    let membership = genesis(3, 2).membership();
+    let mut board = board(&membership);
+    let began = Instant::now();
+    let patience = Duration::from_secs(1);
+    for block in 1..=5 {
+        board.own(statement(&membership, block), None, began);
+    }
+    assert!(board.overdue(began, patience, 9).is_empty());
+    let later = began + patience;
+    assert_eq!(board.overdue(later, patience, 3), [1, 2, 3]);
+    assert_eq!(board.overdue(later, patience, 9), [4, 5]);
+    assert!(board.overdue(later, patience, 9).is_empty());
+    board.raise_floor(5);
+    assert_eq!(board.overdue(later + patience, patience, 9), [5]);
+    assert_eq!(board.uncertified(), 1);
+}
+
+#[test]
+fn shares_of_an_epoch_to_come_wait_and_are_checked_then() {
+    let zero = genesis(3, 2).membership();
+    let one = next_membership(&zero, &[1, 2, 4], 2);
+    let mut board = board(&zero);
+    let statement = statement(&one, 5);
+    assert!(board.share(share(&statement, 3)).is_empty(), "3 may or may not be a member then");
+    assert!(board.share(share(&statement, 4)).is_empty());
+    board.know(one.clone());
+    let verdicts = own(&mut board, &statement, 1);
+    let certified = verdicts.iter().find_map(|verdict| match verdict {
+        Verdict::Certified(certificate) => Some(certificate),
+        _ => None,
+    });
+    verify_certificate(certified.unwrap(), &one).unwrap();
+}
+
+#[test]
+fn memberships_are_certified_by_the_epoch_before() {
+    let zero = genesis(3, 2).membership();
+    let one = next_membership(&zero, &[1, 2, 4], 2);
+    let mut board = board(&zero);
+    let vote = |seed| Share::Membership(one.clone(), sign(seed, &one.payload()));
+    assert_eq!(board.share(vote(4)), [Verdict::Refused], "not a member yet");
+    assert!(board.share(vote(3)).is_empty());
+    let verdicts = board.own_membership(one.clone(), Some(sign(1, &one.payload())));
+    let [Verdict::Reconfigured(certificate)] = &verdicts[..] else { panic!("{verdicts:?}") };
+    crate::membership::verify_membership(certificate, &zero).unwrap();
+    assert!(board.share(vote(2)).is_empty());
+    assert!(board.uncertified_epochs().is_empty());
+    // Complete, from elsewhere, for a replica that has not got there.
+    let mut behind = super::scores::board(&zero);
+    assert!(matches!(behind.membership_certificate(certificate.clone())[..], [Verdict::Reconfigured(_)]));
+    assert!(behind.membership_certificate(certificate.clone()).is_empty());
+    assert_eq!(behind.membership(1), Some(&one));
+}
+
+#[test]
+fn what_is_kept_is_bounded() {
+    let membership = genesis(3, 2).membership();
+    let mut board = board(&membership);
+    let mut refused = 0;
+    for block in 1..=6_000 {
+        let unverified = MemberSignature { key: host(2), signature: [0; 64] };
+        let verdicts = board.share(Share::Statement(statement(&membership, block), unverified));
+        refused += verdicts.len();
+    }
+    assert!(refused > 500, "{refused}");
+    let mut lone = Scoreboard::new(genesis(1, 1).vat_id());
+    lone.know(genesis(1, 1).membership());
+    for block in 1..=2_000 {
+        own(&mut lone, &statement(&genesis(1, 1).membership(), block), 1);
+    }
+    assert_eq!(lone.since(900), None);
+    assert!(lone.since(1_500).is_some());
+}

@@ -1,0 +1,83 @@
+use super::*;
+use crate::replica::status::Change;
+use crate::state::{ReplicatedState, SinceCheckpoint, state_root};
+
+fn state(members: u8, threshold: u16) -> ReplicatedState {
+    ReplicatedState::of_genesis(&genesis(members, threshold))
+}
+
+fn thresholds(members: u8, threshold: u16, change: Change, wanted: Option<u16>) -> Result<u16, String> {
+    let mut state = state(members, threshold);
+    state.admit(change, wanted, 9)?;
+    Ok(state.pending.unwrap().target.threshold)
+}
+
+#[test]
+fn thresholds_follow_the_members() {
+    let remove = |seed| Change::Remove(host(seed));
+    assert_eq!(thresholds(1, 1, Change::Add(member(9)), None), Ok(2));
+    assert_eq!(thresholds(2, 2, Change::Add(member(9)), None), Ok(2));
+    assert_eq!(thresholds(3, 2, Change::Add(member(9)), None), Ok(3));
+    assert_eq!(thresholds(3, 3, remove(1), None), Ok(2));
+    assert_eq!(thresholds(4, 3, remove(1), None), Ok(3));
+    assert_eq!(thresholds(4, 3, remove(1), Some(2)), Ok(2));
+    assert_eq!(thresholds(2, 2, remove(1), None), Ok(1));
+    assert_eq!(thresholds(3, 2, Change::Threshold(3), None), Ok(3));
+    assert!(thresholds(3, 2, Change::Threshold(1), None).is_err());
+    assert!(thresholds(1, 1, remove(1), None).is_err());
+    assert!(thresholds(31, 16, Change::Add(member(99)), None).is_err());
+}
+
+#[test]
+fn one_change_at_a_time_and_raft_ids_only_once() {
+    let mut state = state(3, 2);
+    state.admit(Change::Add(member(4)), None, 9).unwrap();
+    assert_eq!(state.pending.as_ref().unwrap().raft_id, Some(4));
+    assert!(state.admit(Change::Add(member(5)), None, 10).is_err());
+    assert!(state.activate(2).is_err());
+    state.admit(Change::Cancel, None, 11).unwrap();
+    assert!(!state.raft_ids.contains_key(&host(4)));
+    assert!(state.activate(1).is_err());
+    state.admit(Change::Replace { out: host(2), in_: member(4) }, None, 12).unwrap();
+    assert_eq!(state.pending.as_ref().unwrap().raft_id, Some(5), "4 was given away already");
+    let ended = state.activate(1).unwrap();
+    assert_eq!((ended.epoch, state.membership.epoch), (0, 1));
+    assert_eq!(state.membership.members[1], member(4), "the newcomer has the place of whom it replaces");
+    assert_eq!(state.raft_ids.into_iter().collect::<std::collections::BTreeSet<_>>(), {
+        [(host(1), 1), (host(3), 3), (host(4), 5)].into_iter().collect()
+    });
+    assert_eq!(state.previous_membership, Some(ended));
+}
+
+#[test]
+fn members_are_members_once() {
+    let mut state = state(3, 2);
+    assert!(state.admit(Change::Add(member(2)), None, 9).is_err());
+    assert!(state.admit(Change::Replace { out: host(9), in_: member(4) }, None, 9).is_err());
+    assert!(state.admit(Change::Replace { out: host(1), in_: member(2) }, None, 9).is_err());
+    assert!(state.admit(Change::Remove(host(9)), None, 9).is_err());
+    assert!(state.admit(Change::Cancel, None, 9).is_err());
+    assert_eq!(state.pending, None);
+    assert_eq!(state.next_raft_id, 4);
+}
+
+#[test]
+fn the_checkpoint_rule_counts_blocks_commands_and_work() {
+    let parameters = genesis(1, 1).parameters;
+    let since = |blocks, commands, work| SinceCheckpoint { blocks, commands, work };
+    for (counts, due) in [((2, 3, 4), false), ((3, 0, 0), true), ((0, 4, 0), true), ((0, 0, 5), true)] {
+        assert_eq!(since(counts.0, counts.1, counts.2).is_due(&parameters), due, "{counts:?}");
+    }
+}
+
+#[test]
+fn the_state_survives_its_encoding_and_all_of_it_is_in_the_root() {
+    let mut state = state(3, 2);
+    state.admit(Change::Add(member(4)), None, 9).unwrap();
+    let bytes = state.encode();
+    assert_eq!(ReplicatedState::decode(&bytes).unwrap(), state);
+    let root = state_root(&bytes, &Hash([1; 32]));
+    assert_ne!(root, state_root(&bytes, &Hash([2; 32])));
+    state.next_raft_id += 1;
+    assert_ne!(root, state_root(&state.encode(), &Hash([1; 32])));
+}
