@@ -133,7 +133,7 @@ impl Model {
 
 /// Rejections that the rules allow in this model.
 fn is_expected(message: &str) -> bool {
-    ["rolled back", "third vat", "does not hold", "hold each other"].iter().any(|known| message.contains(known))
+    ["rolled back", "object of a third vat", "cannot be passed on"].iter().any(|known| message.contains(known))
 }
 
 fn hex_name(vat: &VatId) -> String {

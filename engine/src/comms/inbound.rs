@@ -4,7 +4,7 @@
 //! rolled back: the stream has moved on, and the guest has heard nothing of it. So nothing here is ever undone.
 
 use super::peer::{PairId, Party, Peer};
-use super::promises::{EXITED, State};
+use super::promises::{EXITED, Speaker, State};
 use super::{Comms, MAX_OBJECTS, MAX_PROMISES};
 use crate::abi::{CapData, Delivery, Method, Resolution, Slot};
 use crate::ids::VatId;
@@ -143,7 +143,7 @@ impl Comms {
             promise.pairs.remove(from);
             promise.known
         });
-        self.settle(slot, &resolution);
+        self.settle(slot, &resolution, Speaker::Forwarded);
         if known && !self.exited {
             Ok(Inbound::Settle { delivery: Delivery::Settle(vec![(slot, resolution)]) })
         } else {

@@ -1,12 +1,11 @@
 //! What a guest said, as messages. A send that cannot go out is never an error here: its result is rejected.
 
 use super::peer::{PairId, Party};
-use super::promises::{Naming, Promise, State};
+use super::promises::{Promise, Speaker, State};
 use super::{Comms, MAX_OBJECTS, MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES};
 use crate::abi::{CapData, Method, Slot};
 use crate::ids::VatId;
 use crate::wire::{self, MAX_MESSAGE_BYTES, Op, Side, WireRef};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 impl Comms {
@@ -40,13 +39,13 @@ impl Comms {
             Method::Apply => 0,
         };
         check_size(args, method_bytes)?;
-        self.plan_export(&vat, &args.slots, usize::from(result.is_some()), Naming::New)?;
+        self.plan_export(&vat, &args.slots, usize::from(result.is_some()), Speaker::Guest)?;
         if let Some(result) = result
             && (!matches!(result, Slot::VatPromise(_)) || self.promises.contains_key(&result))
         {
             return Err("the result of a send must be a new promise of its sender".to_owned());
         }
-        let mut late = VecDeque::new();
+        let mut late = Vec::new();
         let slots = args.slots.iter().map(|slot| self.export(&vat, *slot, &mut late)).collect();
         let result = result.map(|slot| {
             let id = self.peer_mut(&vat).name_promise(slot, Party::Them);
@@ -77,7 +76,7 @@ impl Comms {
                         Ok((*vat, id.outbound()))
                     }
                     State::Refused(message) => Err(message.clone()),
-                    State::Guest | State::Settled(_) => {
+                    State::Guest | State::Settled => {
                         Err("the target of a send is a promise that no other vat decides".to_owned())
                     }
                 }
@@ -101,7 +100,7 @@ impl Comms {
     }
 
     /// Whether a resolution can go to a peer as it is.
-    pub(super) fn plan_settlement(&self, vat: &VatId, data: &CapData<Slot>, naming: Naming) -> Result<(), String> {
+    pub(super) fn plan_settlement(&self, vat: &VatId, data: &CapData<Slot>, speaker: Speaker) -> Result<(), String> {
         let Some(peer) = self.peers.get(vat) else { return Err("no stream to that vat".to_owned()) };
         let (_, bytes) = peer.out.unacked();
         if bytes >= MAX_UNACKED_BYTES {
@@ -109,12 +108,12 @@ impl Comms {
         }
         wire::check_data(data).map_err(|error| error.to_string())?;
         check_size(data, 0)?;
-        self.plan_export(vat, &data.slots, 0, naming)
+        self.plan_export(vat, &data.slots, 0, speaker)
     }
 
     /// Whether all these can be given to `vat`, beside `results` further promises. Changes nothing, so that a refusal does not
     /// leave half of them given.
-    fn plan_export(&self, vat: &VatId, slots: &[Slot], results: usize, naming: Naming) -> Result<(), String> {
+    fn plan_export(&self, vat: &VatId, slots: &[Slot], results: usize, speaker: Speaker) -> Result<(), String> {
         let Some(peer) = self.peers.get(vat) else { return Err("no stream to that vat".to_owned()) };
         let (mut objects, mut promises) = (peer.exports.len(), peer.ours.len() + results);
         for slot in slots {
@@ -129,9 +128,19 @@ impl Comms {
                 },
                 Slot::VatPromise(_) | Slot::HostPromise(_) => match self.promises.get(slot) {
                     Some(promise) => {
-                        promises += usize::from(promise.is_settled() || !promise.pairs.contains_key(vat));
+                        match &promise.state {
+                            // The guest never says this; a peer may, whose message crossed the settlement.
+                            State::Settled => return Err("a promise that has settled cannot be passed on".to_owned()),
+                            // Else circles of promises through several vats would unroll for ever: no vat sees that
+                            // the names which it passes on come round to it again.
+                            State::Peer(decider) if speaker == Speaker::Forwarded && decider != vat => {
+                                return Err("a promise in an answer of a third vat cannot be passed on".to_owned());
+                            }
+                            _ => {}
+                        }
+                        promises += usize::from(!promise.pairs.contains_key(vat));
                     }
-                    None if naming == Naming::New && matches!(slot, Slot::VatPromise(_)) => promises += 1,
+                    None if speaker == Speaker::Guest && matches!(slot, Slot::VatPromise(_)) => promises += 1,
                     None => return Err("a promise that this vat does not hold".to_owned()),
                 },
             }
@@ -145,9 +154,9 @@ impl Comms {
         Ok(())
     }
 
-    /// Gives `slot` to `vat`; [`Comms::plan_export`] has agreed. A promise that has settled gets a
+    /// Gives `slot` to `vat`; [`Comms::plan_export`] has agreed. A promise that the machine has rejected gets a
     /// new name and is added to `late`: it is to be settled after the message that names it.
-    pub(super) fn export(&mut self, vat: &VatId, slot: Slot, late: &mut VecDeque<PairId>) -> WireRef {
+    pub(super) fn export(&mut self, vat: &VatId, slot: Slot, late: &mut Vec<PairId>) -> WireRef {
         match slot {
             Slot::VatObject(object) => {
                 let id = self.peer_mut(vat).export_object(object);
@@ -160,7 +169,7 @@ impl Comms {
             Slot::VatPromise(_) | Slot::HostPromise(_) => {
                 let fresh = Promise::new(State::Guest, true);
                 let promise = self.promises.entry(slot).or_insert(fresh);
-                let settled = promise.is_settled();
+                let refused = promise.is_settled();
                 if let Some(id) = promise.pairs.get(vat)
                     && self.peers.get(vat).and_then(|peer| peer.pair(*id)).is_some_and(|pair| pair.settled.is_none())
                 {
@@ -170,8 +179,8 @@ impl Comms {
                 if let Some(promise) = self.promises.get_mut(&slot) {
                     promise.pairs.insert(*vat, id);
                 }
-                if settled {
-                    late.push_back(id);
+                if refused {
+                    late.push(id);
                 }
                 id.outbound()
             }

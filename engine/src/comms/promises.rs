@@ -6,10 +6,7 @@ use crate::abi::{CapData, Resolution, Slot};
 use crate::ids::VatId;
 use crate::wire::{self, WireResolution};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
-
-/// Most settlements that one message can bring with it because it names promises that have settled.
-const MAX_LATE_SETTLEMENTS: usize = 64;
+use std::collections::BTreeMap;
 
 /// Who will settle a promise, or that it is settled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,19 +15,19 @@ pub(super) enum State {
     Guest,
     /// That vat will.
     Peer(VatId),
-    /// The guest or a peer did; the entry waits for acknowledgements, and goes on being named until then.
-    Settled(Resolution),
+    /// The guest or a peer did; the entry waits for acknowledgements.
+    Settled,
     /// The machine did, with a `VatError` of this message.
     Refused(String),
 }
 
-/// What an unknown name of a promise stands for.
+/// On whose account something is passed to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Naming {
-    /// A promise that the guest speaks of for the first time.
-    New,
-    /// A promise that was retired: what names it is older than that.
-    Held,
+pub(super) enum Speaker {
+    /// The guest said it.
+    Guest,
+    /// A peer said it to this vat, and others wait for it.
+    Forwarded,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +47,7 @@ impl Promise {
     }
 
     pub fn is_settled(&self) -> bool {
-        matches!(self.state, State::Settled(_) | State::Refused(_))
+        matches!(self.state, State::Settled | State::Refused(_))
     }
 }
 
@@ -144,44 +141,36 @@ impl Comms {
     /// The guest has settled a promise; whoever else knows it is told.
     pub fn settle_by_guest(&mut self, slot: Slot, resolution: &Resolution) {
         match self.promises.get(&slot) {
-            Some(promise) if promise.state == State::Guest => self.settle(slot, resolution),
+            Some(promise) if promise.state == State::Guest => self.settle(slot, resolution, Speaker::Guest),
             // Never given to anyone, or rejected by the machine before: nobody waits for it.
             _ => {}
         }
     }
 
     /// Tells all who know an open promise how it settled. The pair with the vat that decided it is gone already.
-    pub(super) fn settle(&mut self, slot: Slot, resolution: &Resolution) {
+    pub(super) fn settle(&mut self, slot: Slot, resolution: &Resolution, speaker: Speaker) {
         let Some(promise) = self.promises.get(&slot) else { return };
-        let mut lates = Vec::new();
         for (vat, id) in promise.pairs.clone() {
-            let mut late = VecDeque::new();
-            let translated = self.export_resolution(&vat, resolution, Naming::New, &mut late);
+            let mut late = Vec::new();
+            let translated = self.export_resolution(&vat, resolution, speaker, &mut late);
             self.tell(&vat, id, translated);
-            lates.push((vat, late));
-        }
-        if let Some(promise) = self.promises.get_mut(&slot) {
-            if promise.pairs.is_empty() && !promise.pending {
-                self.promises.remove(&slot);
-            } else {
-                promise.state = State::Settled(resolution.clone());
-            }
-        }
-        // Only now: what is told late may name this promise, which has no open name any more.
-        for (vat, late) in lates {
             self.tell_late(&vat, late);
         }
+        if let Some(promise) = self.promises.get_mut(&slot) {
+            promise.state = State::Settled;
+        }
+        self.drop_if_done(slot);
     }
 
     fn export_resolution(
         &mut self,
         vat: &VatId,
         resolution: &Resolution,
-        naming: Naming,
-        late: &mut VecDeque<PairId>,
+        speaker: Speaker,
+        late: &mut Vec<PairId>,
     ) -> WireResolution {
         let (Resolution::Fulfilled(data) | Resolution::Rejected(data)) = resolution;
-        if let Err(refusal) = self.plan_settlement(vat, data, naming) {
+        if let Err(refusal) = self.plan_settlement(vat, data, speaker) {
             return WireResolution::vat_error(&refusal);
         }
         let slots = data.slots.iter().map(|slot| self.export(vat, *slot, late)).collect();
@@ -192,22 +181,14 @@ impl Comms {
         }
     }
 
-    /// Settles promises that were exported although they had settled already. Their resolutions may name more of that
-    /// kind; circles of settled promises have no end, so that after some the rest is rejected.
-    pub(super) fn tell_late(&mut self, vat: &VatId, mut late: VecDeque<PairId>) {
-        let mut left = MAX_LATE_SETTLEMENTS;
-        while let Some(id) = late.pop_front() {
+    /// Settles promises that were exported although the machine had rejected them already.
+    pub(super) fn tell_late(&mut self, vat: &VatId, late: Vec<PairId>) {
+        for id in late {
             let slot = self.peers.get(vat).and_then(|peer| peer.pair(id)).map(|pair| pair.slot);
             let state = slot.and_then(|slot| self.promises.get(&slot)).map(|promise| promise.state.clone());
-            let resolution = match state {
-                Some(State::Refused(message)) => WireResolution::vat_error(&message),
-                Some(State::Settled(resolution)) if left > 0 => {
-                    self.export_resolution(vat, &resolution, Naming::Held, &mut late)
-                }
-                _ => WireResolution::vat_error("settled promises that hold each other cannot be passed on"),
-            };
-            left = left.saturating_sub(1);
-            self.tell(vat, id, resolution);
+            if let Some(State::Refused(message)) = state {
+                self.tell(vat, id, WireResolution::vat_error(&message));
+            }
         }
     }
 

@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+/// Each call makes about one other: without a bound some worlds would never be quiet.
+const MAX_SENDS: u64 = 1_000;
+/// As MAX_SENDS, for promises that bring forth promises.
+const MAX_PROMISES: u64 = 1_500;
+
 /// What outlives a rollback: seen by the test, not by the agent.
 #[derive(Default, Debug)]
 pub struct Record {
@@ -245,6 +250,9 @@ impl Run<'_> {
     }
 
     fn send_to(&mut self, target: Slot) {
+        if self.state.next_tag > MAX_SENDS {
+            return;
+        }
         let tag = format!("{}:{}", self.state.name, self.state.next_tag);
         self.state.next_tag += 1;
         let mut slots = Vec::new();
@@ -283,6 +291,9 @@ impl Run<'_> {
             _ => None,
         };
         picked.unwrap_or_else(|| {
+            if self.state.next_promise > MAX_PROMISES {
+                return Slot::VatObject(0);
+            }
             let promise = self.new_promise();
             self.state.owed.insert(promise, "argument".to_owned());
             promise
