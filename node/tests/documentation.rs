@@ -34,7 +34,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 /// The text of a source up to its unit tests, which may name what does not exist.
 fn code(path: &Path) -> String {
     let text = read(path);
-    text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned()
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
 }
 
 fn is_name(text: &str) -> bool {
