@@ -1,1 +1,5 @@
-//! placeholder
+//! Quorate under test: clusters of processes, simulated worlds, workloads and benchmarks.
+//!
+//! It drives `node`'s library and its command line; nothing here runs in production.
+
+pub mod process;

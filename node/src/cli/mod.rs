@@ -51,9 +51,39 @@ impl Failure {
     }
 }
 
-impl<E: Into<anyhow::Error>> From<E> for Failure {
-    fn from(error: E) -> Failure {
-        Failure { exit: Exit::Failed, error: error.into() }
+/// Errors that simply end a command. Not a blanket implementation: it would overlap with those of dependencies.
+macro_rules! fails_with {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Failure {
+                Failure { exit: Exit::Failed, error: error.into() }
+            }
+        })*
+    };
+}
+
+fails_with!(
+    anyhow::Error,
+    std::io::Error,
+    tokio::task::JoinError,
+    hex::FromHexError,
+    crate::codec::CodecError,
+    crate::home::HomeError,
+    crate::host::HostError,
+    crate::run::RunError,
+    quorate_consensus::IdError,
+    quorate_engine::EngineError,
+);
+
+impl From<crate::api::client::ApiClientError> for Failure {
+    fn from(error: crate::api::client::ApiClientError) -> Failure {
+        use crate::api::client::ApiClientError;
+        let exit = match error {
+            ApiClientError::NotRunning(_) | ApiClientError::Deadline => Exit::Unreachable,
+            ApiClientError::Refused { .. } => Exit::Usage,
+            ApiClientError::Answer(_) => Exit::Failed,
+        };
+        Failure { exit, error: error.into() }
     }
 }
 

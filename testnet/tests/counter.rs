@@ -1,0 +1,225 @@
+//! A 2-of-3 counter under load while machines die: nothing acknowledged is lost, nothing counts twice, replicas agree.
+
+use quorate_engine::{
+    abi::{Method, Value},
+    comms::client::ClientRef,
+};
+use quorate_node::{client::Client, sturdyref::Sturdyref};
+use quorate_testnet::process::{TestNet, members, own_file, stand_in};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// A counter that makes a checkpoint every few deliveries, so that restarts and purges come with the load.
+const CONFIG: &str = r#"
+[[host]]
+name = "alpha"
+[[host]]
+name = "beta"
+[[host]]
+name = "gamma"
+[[host]]
+name = "delta"
+
+[[vat]]
+name = "counter"
+hosts = ["alpha", "beta", "gamma"]
+threshold = 2
+source = "counter.js"
+[vat.limits]
+checkpoint_deliveries = 40
+"#;
+
+fn counter() -> TestNet {
+    let net = TestNet::new(stand_in());
+    let code = fs::read_to_string(own_file("examples/counter/counter.js")).expect("the example is there");
+    net.file("counter.js", &code);
+    let config = net.file("testnet.toml", CONFIG);
+    net.up(&config, &[]).ok();
+    net
+}
+
+fn sturdyref(net: &TestNet) -> Sturdyref {
+    let text = fs::read_to_string(net.dir().join("refs/counter.ref")).expect("a sturdyref");
+    text.trim().parse().expect("a good sturdyref")
+}
+
+/// Calls `increment` from several sides at once until told to stop; returns how many were answered.
+fn load(net: &TestNet, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {
+    let (sturdyref, members, stop) = (sturdyref(net), members(net), stop.clone());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async move {
+            let client = Arc::new(Client::connect(&sturdyref, &members).await.expect("a client"));
+            let answered = Arc::new(AtomicU64::new(0));
+            let callers: Vec<_> = (0..4)
+                .map(|_| {
+                    let (client, stop, answered) = (client.clone(), stop.clone(), answered.clone());
+                    tokio::spawn(async move {
+                        while !stop.load(Ordering::Relaxed) {
+                            let method = Method::Call("increment".into());
+                            let deadline = Duration::from_secs(80);
+                            let answer = client.call(ClientRef::Object(0), method, vec![], deadline).await;
+                            let answer = answer.expect("every call is answered in the end");
+                            assert!(answer.fulfilled, "{answer:?}");
+                            answered.fetch_add(1, Ordering::Relaxed);
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                        }
+                    })
+                })
+                .collect();
+            for caller in callers {
+                caller.await.expect("no caller fails");
+            }
+            answered.load(Ordering::Relaxed)
+        })
+    })
+}
+
+/// Waits until the replicas on all of `hosts` have the same certified checkpoint, beyond block `after`, and no complaints.
+fn agree(net: &TestNet, hosts: usize, after: u64) -> u64 {
+    net.wait("replicas with equal state roots", || {
+        let replicas = net.replicas("counter");
+        for (host, status) in &replicas {
+            assert_eq!((status.conflicts, &status.fault), (0, &None), "{host}");
+        }
+        let roots: Vec<_> = replicas
+            .iter()
+            .map(|(_, status)| (status.certified_checkpoint_block, status.state_root.clone(), status.applied_block))
+            .collect();
+        let (block, root, _) = roots.first()?.clone();
+        let equal = roots.iter().all(|other| *other == roots[0]);
+        (roots.len() == hosts && equal && root.is_some() && block > after).then_some(block)
+    })
+}
+
+#[test]
+fn every_acknowledged_increment_counts_once_while_members_die_in_turn() {
+    let net = counter();
+    let stop = Arc::new(AtomicBool::new(false));
+    let load = load(&net, &stop);
+    let hosts = ["alpha", "beta", "gamma"];
+    for round in 0..10 {
+        // The leader every other time.
+        let victim = if round % 2 == 0 { net.leader("counter") } else { hosts[round % 3].to_owned() };
+        net.vat(&["testnet", "kill", &victim]).ok();
+        std::thread::sleep(Duration::from_millis(700));
+        net.vat(&["testnet", "restart", &victim]).ok();
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    stop.store(true, Ordering::Relaxed);
+    let answered = load.join().expect("the load ends well");
+    assert!(answered > 100, "only {answered} calls got through");
+    assert_eq!(net.call("counter", "read", &[]), serde_json::json!(answered));
+    agree(&net, 3, 0);
+}
+
+#[test]
+fn all_hosts_killed_at_once_go_on_from_a_checkpoint() {
+    let net = counter();
+    for _ in 0..60 {
+        net.call("counter", "increment", &[]);
+    }
+    let checkpoint = agree(&net, 3, 0);
+    for host in ["alpha", "beta", "gamma", "delta"] {
+        net.vat(&["testnet", "kill", host]).ok();
+    }
+    for host in ["alpha", "beta", "gamma"] {
+        net.vat(&["testnet", "restart", host]).ok();
+    }
+    assert_eq!(net.call("counter", "read", &[]), serde_json::json!(60));
+    assert_eq!(net.call("counter", "increment", &["2"]), serde_json::json!(62));
+    let replicas = net.replicas("counter");
+    assert_eq!(replicas.len(), 3);
+    for (host, status) in replicas {
+        assert!(status.certified_checkpoint_block >= checkpoint, "{host} lost its checkpoint");
+        // From a checkpoint, not from the beginning: 60 calls and their acknowledgements were before.
+        let deliveries = sample(&net.metrics(&host), "quorate_deliveries_total{vat=\"counter\"}");
+        assert!(deliveries < 60.0, "{host} executed {deliveries} deliveries again");
+    }
+}
+
+fn sample(page: &str, series: &str) -> f64 {
+    let line = page.lines().find(|line| line.starts_with(series)).unwrap_or_else(|| panic!("no {series} in {page}"));
+    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a sample has a value")
+}
+
+#[test]
+fn a_member_is_swapped_under_load_and_the_old_one_is_out() {
+    let net = counter();
+    let stop = Arc::new(AtomicBool::new(false));
+    let load = load(&net, &stop);
+    std::thread::sleep(Duration::from_millis(500));
+    net.vat(&["member", "replace", "--vat", "counter", "--out", "gamma", "--in", "delta"]).ok();
+    std::thread::sleep(Duration::from_millis(500));
+    // Without the old member, the new one is needed for the threshold.
+    net.vat(&["testnet", "kill", "gamma"]).ok();
+    net.vat(&["testnet", "kill", "alpha"]).ok();
+    std::thread::sleep(Duration::from_secs(1));
+    stop.store(true, Ordering::Relaxed);
+    let answered = load.join().expect("the load ends well");
+    assert!(answered > 20, "only {answered} calls got through");
+    assert_eq!(net.call("counter", "read", &[]), serde_json::json!(answered));
+    net.vat(&["testnet", "restart", "alpha"]).ok();
+    agree(&net, 3, 0);
+    for (_, status) in net.replicas("counter") {
+        let names: Vec<_> = status.members.iter().map(|member| member.name.as_str()).collect();
+        assert_eq!((status.epoch, names), (1, vec!["alpha", "beta", "delta"]));
+    }
+    // It comes back, and is nobody.
+    net.vat(&["testnet", "restart", "gamma"]).ok();
+    assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(answered + 1));
+}
+
+#[test]
+fn a_solo_vat_grows_to_three_and_shrinks_again() {
+    let net = TestNet::new(stand_in());
+    let code = fs::read_to_string(own_file("examples/counter/counter.js")).expect("the example is there");
+    net.file("counter.js", &code);
+    let config = CONFIG.replace(r#"["alpha", "beta", "gamma"]"#, r#"["alpha"]"#).replace("threshold = 2", "threshold = 1");
+    let config = net.file("testnet.toml", &config);
+    net.up(&config, &[]).ok();
+    for _ in 0..50 {
+        net.call("counter", "increment", &[]);
+    }
+    net.vat(&["member", "add", "--vat", "counter", "--in", "beta", "--threshold", "2"]).ok();
+    net.vat(&["member", "add", "--vat", "counter", "--in", "gamma"]).ok();
+    assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(51));
+    net.vat(&["testnet", "kill", "alpha"]).ok();
+    assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(52));
+    net.vat(&["testnet", "restart", "alpha"]).ok();
+    net.vat(&["member", "remove", "--vat", "counter", "--out", "alpha"]).ok();
+    assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(53));
+    let leader = net.leader("counter");
+    let status = net.replicas("counter").into_iter().find(|(host, _)| *host == leader).expect("it leads").1;
+    assert_eq!((status.members.len(), status.threshold), (2, 2));
+}
+
+#[test]
+fn a_lying_member_is_believed_by_nobody_and_shown_to_everybody() {
+    let mut net = TestNet::new(stand_in());
+    net.environment("QUORATE_TEST_LIAR", "gamma");
+    let code = fs::read_to_string(own_file("examples/counter/counter.js")).expect("the example is there");
+    net.file("counter.js", &code);
+    let config = net.file("testnet.toml", CONFIG);
+    net.up(&config, &[]).ok();
+    for count in 1..=5 {
+        assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(count));
+    }
+    net.wait("the conflict in the metrics", || {
+        let page = net.metrics("alpha");
+        let line = page.lines().find(|line| line.starts_with("quorate_conflicts_total{"))?.to_owned();
+        (line.contains("vat=\"counter\"") && !line.ends_with(" 0")).then_some(())
+    });
+    let log = net.vat(&["logs", "alpha"]).stdout;
+    assert!(log.contains("Q-CONFLICT"), "{log}");
+    // A person who asks is told, too.
+    let status = net.vat(&["status", "counter"]);
+    assert_eq!(status.code, 1);
+    assert!(status.stdout.contains("contradict"), "{}", status.stdout);
+}
