@@ -159,7 +159,7 @@ fn the_shadow_may_be_refreshed_at_any_time() {
     // One heap is refreshed after every delivery (a checkpoint does that), the other by its own rule.
     with_engine_stack(|| {
         let (mut one, mut other) = (heap(), heap());
-        for round in 0..700u32 {
+        for round in 0..3000u32 {
             let (what, parameter) = match round % 97 {
                 13 => (command::ABORT, 0),
                 50 => (command::GROW, 1),

@@ -25,15 +25,15 @@ pub(crate) struct GuestExit(pub i32);
 pub(crate) struct HostState {
     /// Bytes beyond which the memory does not grow.
     pub memory_limit: usize,
-    /// A growth was refused since this was last reset.
-    pub growth_refused: bool,
+    /// More memory was refused since this was last reset.
+    pub memory_refused: bool,
     pub logs: LogBuffer,
 }
 
 impl ResourceLimiter for HostState {
     fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let admitted = desired <= self.memory_limit;
-        self.growth_refused |= !admitted;
+        self.memory_refused |= !admitted;
         Ok(admitted)
     }
 
@@ -43,12 +43,13 @@ impl ResourceLimiter for HostState {
         if error.is::<EngineError>() {
             return Err(error);
         }
-        self.growth_refused = true;
+        self.memory_refused = true;
         Ok(())
     }
 
+    /// Asked for the size that tables begin with; images that let them grow are refused when they are loaded.
     fn table_growing(&mut self, _current: usize, _desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(false)
+        Ok(true)
     }
 }
 
@@ -151,6 +152,10 @@ fn log(mut caller: Caller<'_, HostState>, level: i32, at: i32, length: i32) {
     }
 }
 
+/// How the guest's runtime panics when asked for more bytes than its addresses reach. JavaScript cannot write it here: its
+/// console is the other import.
+const CAPACITY_PANIC: &[u8] = b"capacity overflow";
+
 /// Standard output and error are lines of the log: a panic message, mostly.
 fn fd_write(mut caller: Caller<'_, HostState>, descriptor: i32, pieces_at: i32, pieces: i32, written_at: i32) -> i32 {
     let level = match descriptor {
@@ -168,6 +173,7 @@ fn fd_write(mut caller: Caller<'_, HostState>, descriptor: i32, pieces_at: i32, 
             return ERRNO_FAULT;
         };
         let kept = text.len().min(state.logs.room());
+        state.memory_refused |= text.windows(CAPACITY_PANIC.len()).any(|window| window == CAPACITY_PANIC);
         if !text.is_empty() {
             state.logs.push(level, text[..kept].trim_ascii_end(), text.trim_ascii_end().len());
         }

@@ -43,7 +43,7 @@ impl Instance {
         global_names: &[String],
         memory_limit: usize,
     ) -> Result<Instance, EngineError> {
-        let state = HostState { memory_limit, growth_refused: false, logs: LogBuffer::default() };
+        let state = HostState { memory_limit, memory_refused: false, logs: LogBuffer::default() };
         let mut store = Store::try_new(engine, state).map_err(sandbox("making a store"))?;
         store.limiter(|state| state);
         let instance = module.instantiate(&mut store).map_err(sandbox("instantiating the image"))?;
@@ -134,7 +134,7 @@ impl Instance {
     /// Hands one encoded delivery to the guest and runs it to its end.
     pub fn deliver(&mut self, delivery: &[u8], fuel: u64) -> Result<Call, EngineError> {
         stack::check()?;
-        self.store.data_mut().growth_refused = false;
+        self.store.data_mut().memory_refused = false;
         self.store.set_fuel(fuel).map_err(sandbox("setting fuel"))?;
         match self.exchange(delivery) {
             Ok(Some(answer)) => {
@@ -164,7 +164,7 @@ impl Instance {
             Ok(fault) => return Err(fault),
             Err(error) => error,
         };
-        let refused = self.store.data().growth_refused;
+        let refused = self.store.data().memory_refused;
         let abort = if refused { LimitKind::Memory } else { LimitKind::Abort };
         match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => Ok(LimitKind::Fuel),
@@ -172,7 +172,8 @@ impl Instance {
                 doing: "delivering",
                 message: "the native stack ran out before the image's own limit".into(),
             }),
-            Some(Trap::StackOverflow) => Ok(LimitKind::Stack),
+            // The guest's shadow stack is at the bottom of its memory: what runs out of it reaches below address zero.
+            Some(Trap::StackOverflow | Trap::MemoryOutOfBounds) => Ok(LimitKind::Stack),
             Some(_) => Ok(abort),
             None if error.is::<GuestExit>() => Ok(abort),
             None => Err(EngineError::Sandbox { doing: "delivering", message: format!("{error:#}") }),

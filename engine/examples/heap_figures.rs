@@ -1,0 +1,195 @@
+//! Measures the heap: `cargo run -p quorate-engine --example heap_figures`. One table on standard output; times are medians.
+//!
+//! For people who change the engine. Differences below 30 % on a shared machine are noise; fuel is exact.
+
+use quorate_engine::abi::{Bundle, CapData, Delivery, Method, Slot, Value};
+use quorate_engine::heap::{Crank, CrankOutcome, Heap, HeapCheckpoint, Limits, with_engine_stack};
+use quorate_engine::image::Image;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const MICRO: &str = include_str!("micro.js");
+const ROOT: &str = "
+import { Far } from '@endo/far';
+export default function (argv) {
+    let n = 0;
+    const keep = new Map();
+    return Far('root', {
+        ping() { n += 1; return n; },
+        micro(name) { return holder.micro[name](); },
+        json(text) { return JSON.stringify(JSON.parse(text)); },
+        fill(count) { for (let i = 0; i < count; i += 1) keep.set('key ' + keep.size, { i, text: 'value ' + i }); },
+        loop() { for (;;); },
+        grow() { const all = []; for (;;) all.push(new Array(1000).fill(1)); },
+        evaluate(text) { return (0, eval)(text); },
+    });
+}
+";
+
+fn main() {
+    let cache = std::env::temp_dir().join("quorate-heap-figures");
+    let (image, loading) = timed(|| Image::load(&cache).expect("the image loads"));
+    row("image: load (compiled if this is the first run)", loading, "");
+    println!("{:<58}{:>12.1} MiB", "image: base heap", image.base_heap_bytes() as f64 / MIB);
+    with_engine_stack(|| {
+        instances(&image);
+        deliveries(&image);
+        micro(&image);
+        for megabytes in [0, 8, 32] {
+            sized(&image, megabytes);
+        }
+    });
+}
+
+const MIB: f64 = 1_048_576.0;
+
+fn limits(fuel: u64) -> Limits {
+    Limits { fuel_per_delivery: fuel, memory_bytes: 512 << 20 }
+}
+
+struct Vat(Heap);
+
+impl Vat {
+    fn start(image: &Arc<Image>, fuel: u64) -> Vat {
+        let micro = MICRO.replace("})(globalThis);", "})(holder);");
+        let source = format!("const holder = {{}};\n{micro}\n{ROOT}");
+        let modules = BTreeMap::from([("main.js".to_owned(), source)]);
+        let mut heap = Heap::new(image.clone(), limits(fuel)).expect("a heap");
+        let bundle = Bundle { entry: "main.js".into(), modules };
+        let argv = CapData::data(&Value::Record(vec![]));
+        let crank = heap.deliver(&Delivery::Start { bundle, argv, endowments: vec![] }).expect("delivers");
+        assert!(matches!(crank.outcome, CrankOutcome::Done { .. }), "{crank:?}");
+        Vat(heap)
+    }
+
+    fn call(&mut self, method: &str, arguments: Vec<Value>) -> Crank {
+        let delivery = Delivery::Call {
+            target: Slot::VatObject(0),
+            method: Method::Call(method.into()),
+            args: CapData::data(&Value::Array(arguments)),
+            result: Some(Slot::HostPromise(1_000_000)),
+        };
+        self.0.deliver(&delivery).expect("no fault of the host")
+    }
+
+    fn checkpoint(&mut self) -> HeapCheckpoint {
+        self.0.checkpoint().expect("checkpoints")
+    }
+}
+
+fn instances(image: &Arc<Image>) {
+    let before = resident_bytes();
+    let (mut heaps, time) = timed(|| {
+        let new = || Heap::new(image.clone(), limits(1 << 40)).expect("a heap");
+        (0..100).map(|_| new()).collect::<Vec<_>>()
+    });
+    row("instance: new, over the base heap", time / 100, "");
+    println!("{:<58}{:>12.1} KiB", "instance: memory, idle", (resident_bytes() - before) as f64 / 100.0 / 1024.0);
+    for heap in &mut heaps {
+        heap.deliver(&Delivery::Collect).expect("delivers");
+    }
+    println!(
+        "{:<58}{:>12.1} KiB",
+        "instance: memory, after a collection",
+        (resident_bytes() - before) as f64 / 102_400.0
+    );
+}
+
+fn deliveries(image: &Arc<Image>) {
+    const COUNT: u32 = 20_000;
+    let mut vat = Vat::start(image, 1 << 40);
+    (0..1000).for_each(|_| drop(vat.call("ping", vec![])));
+    let (_, time) = timed(|| (0..COUNT).for_each(|_| drop(vat.call("ping", vec![]))));
+    let fuel = vat.call("ping", vec![]).fuel;
+    row("delivery: ping() with a result", time / COUNT, &format!("fuel {fuel}"));
+    let text = Value::String(format!("[{}1]", r#"{"a":1,"b":"text"},"#.repeat(20)));
+    let (_, time) = timed(|| (0..COUNT / 10).for_each(|_| drop(vat.call("json", vec![text.clone()]))));
+    row("delivery: 380 bytes of JSON in and out", time / (COUNT / 10), "");
+    let text = Value::String("1 + 1".into());
+    let (_, time) = timed(|| (0..COUNT / 10).for_each(|_| drop(vat.call("evaluate", vec![text.clone()]))));
+    row("delivery: eval of 1 + 1", time / (COUNT / 10), "");
+}
+
+fn micro(image: &Arc<Image>) {
+    for name in ["fib25", "loop1e6", "sort1e5", "json1mb", "strcat1e5", "objects1e5", "map1e5"] {
+        let mut vat = Vat::start(image, 1 << 40);
+        vat.call("micro", vec![Value::String(name.into())]);
+        let mut fuel = 0;
+        let time = median(3, || {
+            fuel = vat.call("micro", vec![Value::String(name.into())]).fuel;
+        });
+        let rate = fuel as f64 / time.as_secs_f64() / 1e9;
+        row(&format!("micro: {name}"), time, &format!("fuel {fuel}, {rate:.1}e9/s"));
+    }
+}
+
+/// Rollbacks and checkpoints of a heap that holds so much more than the base heap.
+fn sized(image: &Arc<Image>, megabytes: u64) {
+    let mut vat = Vat::start(image, 5_000_000_000);
+    let empty = vat.0.memory_bytes();
+    while vat.0.memory_bytes() < empty + (megabytes << 20) {
+        let crank = vat.call("fill", vec![Value::Number(2000.0)]);
+        assert!(matches!(crank.outcome, CrankOutcome::Done { .. }), "{crank:?}");
+    }
+    let size = format!("{:.0} MiB heap", vat.0.memory_bytes() as f64 / MIB);
+    let (checkpoint, time) = timed(|| vat.checkpoint());
+    row(&format!("{size}: first checkpoint"), time, &format!("{} new pages", checkpoint.new_pages.len()));
+    let (_, time) = timed(|| checkpoint.manifest.root());
+    row(&format!("{size}: root of a manifest"), time, "");
+    let time = median(5, || {
+        vat.checkpoint();
+    });
+    row(&format!("{size}: checkpoint, nothing to do"), time, "");
+    vat.call("ping", vec![]);
+    let (checkpoint, time) = timed(|| vat.checkpoint());
+    row(&format!("{size}: checkpoint after a ping"), time, &format!("{} new pages", checkpoint.new_pages.len()));
+    (0..1000).for_each(|_| drop(vat.call("ping", vec![])));
+    let (checkpoint, time) = timed(|| vat.checkpoint());
+    row(&format!("{size}: checkpoint after 1000 pings"), time, &format!("{} new pages", checkpoint.new_pages.len()));
+    let pages: BTreeMap<_, _> = checkpoint.manifest.pages.iter().map(|hash| (*hash, ())).collect();
+    println!("{:<58}{:>12} of {}", format!("{size}: different pages"), pages.len(), checkpoint.manifest.pages.len());
+    for (name, journal) in [("nothing", 0), ("150 pings", 150)] {
+        // A checkpoint empties the journal; the memory bomb is over as soon as the memory is full.
+        let time = median(5, || {
+            vat.checkpoint();
+            (0..journal).for_each(|_| drop(vat.call("ping", vec![])));
+            let started = Instant::now();
+            let crank = vat.call("evaluate", vec![Value::String("(".repeat(20_000))]);
+            assert!(matches!(crank.outcome, CrankOutcome::RolledBack { .. }), "{crank:?}");
+            BAD.with(|bad| bad.set(started.elapsed()));
+        });
+        let bad = BAD.with(std::cell::Cell::get);
+        row(&format!("{size}: bad delivery over a journal of {name}"), bad, &format!("of {time:.1?} with the rest"));
+    }
+}
+
+thread_local! {
+    static BAD: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let started = Instant::now();
+    let value = work();
+    (value, started.elapsed())
+}
+
+fn median(times: usize, mut work: impl FnMut()) -> Duration {
+    let mut all: Vec<Duration> = (0..times).map(|_| timed(&mut work).1).collect();
+    all.sort();
+    all[times / 2]
+}
+
+fn row(what: &str, time: Duration, note: &str) {
+    println!("{what:<58}{:>12} {note}", format!("{time:.2?}"));
+}
+
+/// Memory of this process that is its own, where the system tells.
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let kilobytes = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    (kilobytes("Private_Dirty:").unwrap_or(0) + kilobytes("Private_Clean:").unwrap_or(0)) * 1024
+}

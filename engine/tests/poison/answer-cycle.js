@@ -1,0 +1,1 @@
+var o = []; o.push(o); harden(o)

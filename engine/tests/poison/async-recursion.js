@@ -1,0 +1,1 @@
+async function f(n) { await f(n + 1) } f(0); 'queued'

@@ -1,0 +1,1 @@
+try { 1n << (2n ** 40n) } catch (e) { 'caught ' + e.message }

@@ -1,0 +1,1 @@
+try { (function f() { new Compartment({ f }).evaluate('f()') })() } catch (e) { 'caught ' + e.message }

@@ -1,0 +1,1 @@
+try { var s = 'x'; for (;;) s += s } catch (e) { 'caught ' + e.message }

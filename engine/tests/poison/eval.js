@@ -1,0 +1,1 @@
+try { (function f() { (0, eval)('(' + f + ')()') })() } catch (e) { 'caught ' + e.message }

@@ -1,0 +1,1 @@
+var a = []; a.push(a); try { a.flat(Infinity).length } catch (e) { 'caught ' + e.message }

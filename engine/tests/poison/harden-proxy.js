@@ -1,0 +1,1 @@
+var n = 0, p = () => new Proxy({}, { ownKeys() { n++; return ['a'] }, getOwnPropertyDescriptor() { return { configurable: true, enumerable: true, writable: true, value: p() } } }); try { harden(p()) } catch (e) { 'caught ' + e.message }

@@ -1,0 +1,1 @@
+try { var m = new Map(); for (var i = 0; ; i++) m.set(i, m) } catch (e) { 'caught ' + e.message }

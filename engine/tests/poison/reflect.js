@@ -1,0 +1,1 @@
+try { (function f() { Reflect.apply(f, null, []) })() } catch (e) { 'caught ' + e.message }

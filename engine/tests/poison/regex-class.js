@@ -1,0 +1,1 @@
+try { new RegExp('[' + '\\u{10000}-\\u{10ffff}'.repeat(20000) + ']', 'u').test('x') } catch (e) { 'caught ' + e.message }

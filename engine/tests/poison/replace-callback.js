@@ -1,0 +1,1 @@
+try { (function f() { 'a'.replace(/a/, f) })() } catch (e) { 'caught ' + e.message }

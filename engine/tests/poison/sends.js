@@ -1,0 +1,1 @@
+try { var r = Far('x', { m() { return E(r).m() } }); E(r).m(); 'sent' } catch (e) { 'caught ' + e.message }

@@ -1,0 +1,1 @@
+try { 'x'.repeat(2 ** 22).split('').length } catch (e) { 'caught ' + e.message }

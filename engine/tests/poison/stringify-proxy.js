@@ -1,0 +1,1 @@
+var p = new Proxy({}, { ownKeys() { return ['a'] }, getOwnPropertyDescriptor() { return { configurable: true, enumerable: true, value: 1 } }, get() { return p } }); try { JSON.stringify(p) } catch (e) { 'caught ' + e.message }

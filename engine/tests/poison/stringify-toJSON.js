@@ -1,0 +1,1 @@
+var o = { toJSON() { return { o } } }; try { JSON.stringify(o) } catch (e) { 'caught ' + e.message }

@@ -1,0 +1,1 @@
+var t = { then(r) { r({ then: t.then }) } }; Promise.resolve(t); 'queued'
