@@ -1,4 +1,6 @@
-//! Calls, answers, pipelining and references between two and three vats.
+//! Calls, answers, pipelining and refusals between two vats.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod comms_support;
 
@@ -11,7 +13,6 @@ type Seen = Arc<Mutex<Vec<Delivery>>>;
 
 const A: u8 = 1;
 const B: u8 = 2;
-const C: u8 = 3;
 
 /// A vat that runs `start` with the references in its argv, and then `script`.
 fn vat_with(
@@ -98,5 +99,31 @@ fn a_call_without_a_grant_is_rejected() {
     assert_eq!(b_seen.lock().unwrap().len(), 1, "only the start");
     assert_eq!(world.apply(vat(B), Command::Grant { to: vat(A) }), CommandResult::Granted);
     world.assert_quiet();
-    let _ = C;
+}
+
+#[test]
+fn a_chain_of_calls_on_results_needs_no_round_trip_between_them() {
+    let mut world = World::new(2);
+    let (a, seen) = vat_with(
+        |refs| {
+            vec![
+                send(refs[0], "one", array(vec![], vec![]), Some(1)),
+                send(Slot::VatPromise(1), "two", array(vec![Value::Slot(0)], vec![Slot::VatPromise(1)]), Some(2)),
+                send(Slot::VatPromise(2), "three", array(vec![], vec![]), Some(3)),
+            ]
+        },
+        |_| vec![],
+    );
+    let (b, b_seen) = echo();
+    world.add(vat(A), a);
+    world.add(vat(B), b);
+    world.apply(vat(B), install(vec![], vec![vat(A)]));
+    world.apply(vat(A), install(vec![("b", root_of(vat(B)))], vec![]));
+    assert_eq!(world.machines[&vat(A)].outbox()[0].messages.len(), 3, "all left at once");
+    world.settle();
+    let calls: Vec<_> = b_seen.lock().unwrap().iter().filter_map(|delivery| Some(*called(delivery)?.1)).collect();
+    assert_eq!(calls, [Slot::VatObject(0), Slot::HostPromise(1), Slot::HostPromise(2)]);
+    let answers: Vec<_> = settlements(&seen).iter().map(|(_, resolution)| value(resolution)).collect();
+    assert_eq!(answers, [text("one"), text("two"), text("three")]);
+    world.assert_quiet();
 }

@@ -2,6 +2,8 @@
 //!
 //! After a deliberate change of an encoding: `QUORATE_GOLDEN=write cargo test -p quorate-engine --test comms_wire`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod comms_support;
 
 use comms_support::*;
