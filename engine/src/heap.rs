@@ -139,7 +139,8 @@ pub struct Heap {
     journal: Vec<JournalEntry>,
     journal_bytes: usize,
     journal_fuel: u64,
-    checkpointed: Checkpointed,
+    /// `None` until the first checkpoint of a heap that began as the base heap.
+    checkpointed: Option<Checkpointed>,
 }
 
 impl Heap {
@@ -190,7 +191,7 @@ impl Heap {
         }
         shadow.take_changed();
         let mut heap = Heap::over(image, limits, shadow)?;
-        heap.checkpointed = Checkpointed::of(&heap.image, manifest.pages.clone());
+        heap.checkpointed = Some(Checkpointed::of(&heap.image, manifest.pages.clone()));
         Ok(heap)
     }
 
@@ -205,7 +206,6 @@ impl Heap {
     }
 
     fn over(image: Arc<Image>, limits: Limits, shadow: Shadow) -> Result<Heap, EngineError> {
-        let checkpointed = Checkpointed::of(&image, image.base().page_hashes.clone());
         let mut heap = Heap {
             image,
             limits,
@@ -214,7 +214,7 @@ impl Heap {
             journal: Vec::new(),
             journal_bytes: 0,
             journal_fuel: 0,
-            checkpointed,
+            checkpointed: None,
         };
         heap.live = Some(heap.instance_of_shadow()?);
         Ok(heap)
@@ -308,7 +308,8 @@ impl Heap {
         }
         self.rebase();
         let base = self.image.base();
-        let Checkpointed { pages, stored } = &mut self.checkpointed;
+        let at_first = || Checkpointed { pages: base.page_hashes.clone(), stored: BTreeMap::new() };
+        let Checkpointed { pages, stored } = self.checkpointed.get_or_insert_with(at_first);
         pages.resize(self.shadow.size() / PAGE_BYTES, *ZERO_PAGE);
         let changes: Vec<(usize, Hash)> = self
             .shadow
