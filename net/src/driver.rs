@@ -13,7 +13,6 @@ use libp2p::swarm::{ConnectionId, NetworkBehaviour, Stream, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, ping};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::answer::Shared;
 use crate::lane::Opened;
@@ -245,7 +244,7 @@ impl Driver {
     /// Opens a stream for `waiter` on this connection.
     fn open(&mut self, host: HostId, connection: ConnectionId, waiter: Waiter) {
         let Waiter { purpose, reply } = waiter;
-        let retire = self.peers().retire_signal(host, connection).unwrap_or_else(CancellationToken::new);
+        let retire = self.peers().retire_signal(host, connection).unwrap_or_default();
         let (opened, stream) = oneshot::channel();
         self.swarm.behaviour_mut().streams.open(host.peer_id(), connection, Open { purpose, reply: opened });
         tokio::spawn(async move {

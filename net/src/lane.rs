@@ -56,10 +56,12 @@ pub(crate) trait Connector: Send + Sync + 'static {
     fn open(&self, host: HostId, purpose: Purpose) -> BoxFuture<'_, Result<Opened<Self::Stream>, NetError>>;
 }
 
+type Reply = oneshot::Sender<Result<Bytes, NetError>>;
+
 /// One request on its way.
 struct Job {
     payload: Bytes,
-    reply: oneshot::Sender<Result<Bytes, NetError>>,
+    reply: Reply,
     admission: Admission,
 }
 
@@ -149,10 +151,10 @@ impl<C: Connector> Lanes<C> {
 
 /// Requests that were written and are not answered.
 #[derive(Default)]
-struct Pending(Mutex<HashMap<u64, (oneshot::Sender<Result<Bytes, NetError>>, Admission)>>);
+struct Pending(Mutex<HashMap<u64, (Reply, Admission)>>);
 
 impl Pending {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (oneshot::Sender<Result<Bytes, NetError>>, Admission)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (Reply, Admission)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -213,12 +215,8 @@ impl<C: Connector> Worker<C> {
             }
             match self.connector.open(self.host, self.purpose).await {
                 Ok(opened) => self.drive(opened, job).await,
-                Err(error) => {
-                    job.fail(error.clone());
-                    while let Ok(job) = self.queue.try_recv() {
-                        job.fail(error.clone());
-                    }
-                }
+                // Each of those behind it asks for itself, which is quick: an address may have come between.
+                Err(error) => job.fail(error),
             }
         }
     }

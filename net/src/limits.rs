@@ -146,6 +146,7 @@ impl NetworkBehaviour for Behaviour {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

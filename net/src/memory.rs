@@ -212,7 +212,6 @@ impl MemoryNetwork {
 
 impl World {
     /// Sends a frame; what becomes of it is decided here, by the seed.
-    #[expect(clippy::too_many_arguments, reason = "the parts of a parcel")]
     fn send(
         &self,
         from: HostId,

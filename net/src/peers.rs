@@ -341,3 +341,7 @@ fn schedule<C, W>(peer: &mut Peer<C, W>, limits: &NetLimits, now: Instant) {
 fn preferred<C>(connections: &[Connection<C>]) -> Option<&Connection<C>> {
     connections.iter().rev().find(|connection| !connection.retire.is_cancelled()).or(connections.last())
 }
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+mod tests;

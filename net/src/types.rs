@@ -206,6 +206,7 @@ impl fmt::Display for Purpose {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -1,5 +1,7 @@
 //! The libp2p network over TCP: the conformance suite, and what can only go wrong on real sockets.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 mod hosts;
 

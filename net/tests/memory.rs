@@ -1,5 +1,7 @@
 //! The in-memory network: the conformance suite under virtual time, and what only it can do.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,7 @@
 //! The libp2p network over QUIC: the conformance suite.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 mod hosts;
 
