@@ -342,6 +342,15 @@ impl Heap {
         Ok(HeapCheckpoint { manifest, new_pages })
     }
 
+    /// The manifest of the live memory, hashed anew from its first byte to its last: what a checkpoint taken now must say.
+    /// Slow; for tests and audits.
+    pub fn full_manifest(&mut self) -> Result<HeapManifest, EngineError> {
+        let live = self.live.as_mut().ok_or(EngineError::Failed)?;
+        let globals = live.globals();
+        let pages = live.bytes().chunks_exact(PAGE_BYTES).map(|page| Hash::of(&[page])).collect();
+        Ok(HeapManifest { image: self.image.hash(), globals, pages })
+    }
+
     /// Size of the vat's memory, its base heap included.
     pub fn memory_bytes(&self) -> u64 {
         self.live.as_ref().map_or(self.shadow.size(), Instance::size) as u64

@@ -36,7 +36,9 @@ const KEEPER: &str = "
 ";
 
 fn root(vat: &mut Vat) -> Hash {
-    vat.heap.checkpoint().expect("checkpoints").manifest.root()
+    let root = vat.heap.checkpoint().expect("checkpoints").manifest.root();
+    assert_eq!(root, vat.heap.full_manifest().expect("hashes").root(), "what changed was found");
+    root
 }
 
 #[test]
