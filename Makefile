@@ -13,6 +13,9 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO := cargo
 # The lock file is part of the source: a build never changes it.
 LOCKED := --locked
+# Always the whole workspace, also to build one thing: cargo gives dependencies the features that the chosen packages ask for, and
+# another choice would compile RocksDB once more.
+ALL := --workspace
 
 .PHONY: help setup build demo test verify fmt-check clippy deny bench fmt image
 
@@ -33,13 +36,13 @@ setup: ## what building needs
 	@.setup/setup
 
 build: setup
-	@$(CARGO) build $(LOCKED) -p quorate-node --bin vat
+	@$(CARGO) build $(LOCKED) $(ALL) --bin vat
 	@echo '$(CARGO_TARGET_DIR)/debug/vat'
 
 demo: setup
-	@$(CARGO) build $(LOCKED) -p quorate-node --bin vat
-	@$(CARGO) build $(LOCKED) -p quorate-testnet --example demo
-	@VAT='$(CARGO_TARGET_DIR)/debug/vat' $(CARGO) run -q $(LOCKED) -p quorate-testnet --example demo
+	@$(CARGO) build $(LOCKED) $(ALL) --bin vat
+	@$(CARGO) build $(LOCKED) $(ALL) --example demo
+	@VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/demo'
 
 test: setup
 	@$(CARGO) test $(LOCKED) --workspace --no-fail-fast
@@ -63,8 +66,9 @@ deny: setup
 	fi
 
 bench: setup
-	@$(CARGO) build $(LOCKED) -p quorate-node --bin vat
-	@VAT='$(CARGO_TARGET_DIR)/debug/vat' $(CARGO) run -q $(LOCKED) -p quorate-testnet --example bench
+	@$(CARGO) build $(LOCKED) $(ALL) --bin vat
+	@$(CARGO) build $(LOCKED) $(ALL) --example bench
+	@VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/bench'
 
 fmt: setup
 	@$(CARGO) fmt --all
@@ -72,5 +76,5 @@ fmt: setup
 
 image: setup
 	@touch engine/build.rs
-	@QUORATE_RECORD_IMAGE=1 $(CARGO) build $(LOCKED) -p quorate-engine
+	@QUORATE_ACCEPT_IMAGE=1 $(CARGO) build $(LOCKED) $(ALL)
 	@echo "engine image $$(cut -d' ' -f1 engine/image.sha256)"

@@ -25,7 +25,7 @@ use quorate_net::{Handler, HostId, NetError, Network, Purpose};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, OnceLock, RwLock, Weak},
+    sync::{Arc, Mutex, OnceLock, RwLock, Weak},
     time::{Duration, Instant},
 };
 
@@ -66,6 +66,10 @@ pub enum HostError {
     NoSuchVat(String),
     #[error("Q-N006 this host carries a vat named {0} already")]
     NameTaken(String),
+    #[error(
+        "Q-N008 this host was a member of vat {0} before, and a key that has signed may not join again; make a new home (`vat node init`) and let that one join"
+    )]
+    WasMember(String),
     #[error("Q-N007 the genesis of vat {name} is not valid: {why}")]
     Genesis { name: String, why: String },
 }
@@ -86,6 +90,8 @@ struct Inner {
     telemetry: Arc<Telemetry>,
     network: OnceLock<Arc<dyn Network>>,
     vats: RwLock<BTreeMap<VatId, Arc<VatService>>>,
+    /// Vats that could not be started with the host, and why.
+    failed: Mutex<BTreeMap<String, String>>,
     /// One vat is started at a time, so that a name or a vat is never taken twice.
     carrying: tokio::sync::Mutex<()>,
     started: Instant,
@@ -110,6 +116,7 @@ impl Host {
             telemetry: Arc::new(Telemetry::new()),
             network: OnceLock::new(),
             vats: RwLock::default(),
+            failed: Mutex::default(),
             carrying: tokio::sync::Mutex::default(),
             started: Instant::now(),
         });
@@ -125,7 +132,12 @@ impl Host {
         let network = connect(Arc::new(Frames(Arc::downgrade(&host.0)))).await?;
         host.0.network.set(network).map_err(|_| ()).expect("set here only");
         for provision in provisions {
-            host.run_vat(provision).await?;
+            let name = provision.name.clone();
+            // One vat that can't start is no reason to keep the others down; status, readiness and the log show it.
+            if let Err(error) = host.run_vat(provision).await {
+                tracing::error!(vat = %name, %error, "a vat could not be started");
+                host.0.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name, error.to_string());
+            }
         }
         tokio::spawn(look_up_wanted(Arc::downgrade(&host.0)));
         Ok(host)
@@ -145,7 +157,10 @@ impl Host {
             .map_err(|error| HostError::Genesis { name: provision.name.clone(), why: error.to_string() })?;
         self.check_image(&provision)?;
         let _one_at_a_time = self.0.carrying.lock().await;
-        if self.carries(&vat) {
+        if let Ok(service) = self.find(&vat.to_string()) {
+            if provision.joining && service.is_removed() {
+                return Err(HostError::WasMember(provision.name));
+            }
             return Ok(vat);
         }
         if self.vats().iter().any(|other| other.name == provision.name) {
@@ -275,6 +290,7 @@ impl Host {
                 })
                 .collect(),
             vats,
+            failed_vats: self.failed(),
         }
     }
 
@@ -293,15 +309,22 @@ impl Host {
 
     /// Why this host is not ready to serve, or nothing.
     pub fn not_ready(&self) -> Vec<String> {
-        self.vats()
-            .iter()
+        let vats = self.vats();
+        let failed = self.failed().into_iter().map(|(name, error)| format!("{name}: {error}"));
+        vats.iter()
+            .filter(|vat| !vat.is_removed())
             .map(|vat| (vat, vat.replica.status()))
             .filter_map(|(vat, status)| match &status.fault {
                 Some(fault) => Some(format!("{}: {fault}", vat.name)),
                 None if status.leader.is_none() => Some(format!("{}: no leader", vat.name)),
                 None => None,
             })
+            .chain(failed)
             .collect()
+    }
+
+    fn failed(&self) -> BTreeMap<String, String> {
+        self.0.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Stops all vats, then the network.

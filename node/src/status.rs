@@ -25,6 +25,8 @@ pub struct HostStatus {
     pub peers: Vec<PeerStatus>,
     /// The vats that it carries.
     pub vats: Vec<VatStatus>,
+    /// Vats that it should carry and could not start, with the reason.
+    pub failed_vats: std::collections::BTreeMap<String, String>,
 }
 
 /// Another host.
@@ -41,7 +43,7 @@ pub struct PeerStatus {
 pub struct VatStatus {
     pub name: String,
     pub vat: String,
-    /// `starting`, `learner`, `follower`, `candidate`, `leader`, `stopped` or `faulted`.
+    /// `starting`, `learner`, `follower`, `candidate`, `leader`, `stopped`, `faulted` or `removed`.
     pub role: String,
     /// The leader's name, where one is known.
     pub leader: Option<String>,

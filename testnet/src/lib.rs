@@ -2,4 +2,6 @@
 //!
 //! It drives `node`'s library and its command line; nothing here runs in production.
 
+pub mod bench;
 pub mod process;
+pub mod world;

@@ -145,6 +145,12 @@ impl TestNet {
         runtime.block_on(Endpoint::Tcp(place.http).get_text("/metrics")).unwrap_or_default()
     }
 
+    /// Where a host serves metrics.
+    pub fn http(&self, host: &str) -> String {
+        let places = self.cluster().layout.hosts;
+        places.into_iter().find(|place| place.name == host).map(|place| place.http.to_string()).unwrap_or_default()
+    }
+
     /// Waits for something to be there.
     ///
     /// # Panics

@@ -113,11 +113,12 @@ async fn wait_for_epoch(hosts: &HostsOption, vat: &str, before: u64) -> Result<V
     let deadline = Instant::now() + CHANGE_DEADLINE;
     loop {
         if let Ok(members) = hosts.carrying(vat).await {
-            // In force, finished, and at work under the new membership.
-            let finished = members.iter().find(|(_, status)| {
-                status.epoch > before && status.pending_change.is_none() && status.leader.is_some()
-            });
-            if let Some((_, status)) = finished {
+            // In force, and every member that runs here takes part under the new membership.
+            let votes = |status: &VatStatus| status.role == "leader" || status.role == "follower";
+            let finished = members.iter().filter(|(_, status)| votes(status)).all(|(_, status)| status.epoch > before)
+                && members.iter().all(|(_, status)| votes(status) || status.role == "stopped")
+                && members.iter().all(|(_, status)| status.pending_change.is_none());
+            if finished && let Some((_, status)) = members.iter().find(|(_, status)| status.role == "leader") {
                 return Ok(status.clone());
             }
         }

@@ -21,10 +21,11 @@ pub struct Args {
 pub async fn run(args: Args, json: bool) -> Outcome {
     loop {
         let mut rows = Vec::new();
-        let mut down = Vec::new();
+        let (mut down, mut failed) = (Vec::new(), Vec::new());
         for host in args.hosts.all().await? {
             match host.status {
                 Some(status) => {
+                    failed.extend(status.failed_vats.iter().map(|(vat, error)| format!("{vat} on {}: {error}", host.name)));
                     let vats = status.vats.into_iter();
                     let wanted = vats.filter(|vat| args.vat.as_ref().is_none_or(|name| *name == vat.name || *name == vat.vat));
                     rows.extend(wanted.map(|vat| (host.name.clone(), vat)));
@@ -33,16 +34,17 @@ pub async fn run(args: Args, json: bool) -> Outcome {
             }
         }
         rows.sort_by(|a, b| (&a.1.name, &a.0).cmp(&(&b.1.name, &b.0)));
-        let healthy = rows.iter().all(|(_, vat)| is_healthy(vat));
+        let healthy = failed.is_empty() && rows.iter().all(|(_, vat)| is_healthy(vat));
         if json {
             let vats: Vec<_> =
                 rows.iter().map(|(host, vat)| serde_json::json!({ "host": host, "status": vat })).collect();
-            output::json(&serde_json::json!({ "replicas": vats, "hosts_down": down }));
+            output::json(&serde_json::json!({ "replicas": vats, "hosts_down": down, "failed": failed }));
         } else {
             if args.watch {
                 output::line("\x1b[2J\x1b[H");
             }
             show(&rows, &down);
+            failed.iter().for_each(|failed| output::line(format!("! {failed}")));
         }
         if !args.watch {
             return Ok(if healthy { Exit::Success } else { Exit::Rejected });
@@ -52,7 +54,7 @@ pub async fn run(args: Args, json: bool) -> Outcome {
 }
 
 fn is_healthy(vat: &VatStatus) -> bool {
-    vat.fault.is_none() && vat.leader.is_some() && vat.conflicts == 0 && vat.install_error.is_none()
+    vat.role == "removed" || vat.fault.is_none() && vat.leader.is_some() && vat.conflicts == 0 && vat.install_error.is_none()
 }
 
 fn show(rows: &[(String, VatStatus)], down: &[String]) {
@@ -92,7 +94,7 @@ fn show(rows: &[(String, VatStatus)], down: &[String]) {
         if let Some(change) = &vat.pending_change {
             warn(format!("membership change under way: {change}"));
         }
-        if vat.leader.is_none() && vat.fault.is_none() {
+        if vat.leader.is_none() && vat.fault.is_none() && vat.role != "removed" {
             warn("no leader".to_owned());
         }
         for stream in vat.streams.iter().filter(|stream| stream.broken) {

@@ -55,19 +55,26 @@ pub struct VatMachine {
     view: SharedView,
 }
 
-/// A checkpoint's manifest: the engine's, and this machine's own tables.
+/// A checkpoint's manifest: hashes only, so that it stays small however much waits in the streams.
 #[derive(Serialize, Deserialize)]
 struct Manifest {
-    engine: Vec<u8>,
-    /// An encoded [`Tables`], as it is hashed.
-    tables: Vec<u8>,
+    /// The pieces of an encoded [`Tables`], in order. They commit to everything: the engine's manifest is in them.
+    tables: Vec<EngineHash>,
+    /// The pages of the heap: what else to fetch.
+    pages: Vec<EngineHash>,
 }
 
+/// What a checkpoint holds beside the heap's pages.
 #[derive(Serialize, Deserialize)]
 struct Tables {
+    /// The engine's manifest.
+    engine: Vec<u8>,
     known: BTreeMap<VatId, KnownPeer>,
     heads: Vec<StreamHead>,
 }
+
+/// Size of a piece of the tables: several fit a frame of a snapshot.
+const PIECE_BYTES: usize = 64 * 1024;
 
 impl VatMachine {
     /// The machine of a vat in which nothing has happened. `view` is kept up to date from here on.
@@ -126,11 +133,14 @@ impl VatMachine {
             Err(SliceError::Gap { next, .. }) => return Ok(VatResult::NotYet { next }),
             Err(error) => return Ok(VatResult::Refused { message: error.to_string() }),
         }
-        self.known.insert(from, known);
         let StreamHead { end, ack, .. } = slice.head;
         let deliver = Deliver { from, begin: slice.begin, messages: slice.messages, end, ack };
         Ok(match self.engine.apply(Command::Deliver(deliver))? {
-            CommandResult::Delivered { next } => VatResult::Delivered { next },
+            CommandResult::Delivered { next } => {
+                // Only now: a stranger whom the engine has no room for leaves nothing behind.
+                self.known.insert(from, known);
+                VatResult::Delivered { next }
+            }
             CommandResult::Gap { next } => VatResult::NotYet { next },
             CommandResult::NotReady => VatResult::NotYet { next },
             CommandResult::Refused { message } => VatResult::Refused { message },
@@ -190,11 +200,18 @@ impl Machine for VatMachine {
 
     fn checkpoint(&mut self) -> Result<CheckpointParts, MachineFault> {
         let engine = self.engine.checkpoint().map_err(fault)?;
-        let tables = codec::encode(&Tables { known: self.known.clone(), heads: self.heads.clone() });
-        let root = combined_root(&engine.root, &tables);
-        let manifest = codec::encode(&Manifest { engine: engine.manifest, tables });
-        let new_chunks = engine.new_chunks.into_iter().map(|(hash, bytes)| (Hash(hash.0), bytes)).collect();
-        Ok(CheckpointParts { root, manifest, new_chunks })
+        let pages = EngineMachine::describe(&engine.manifest).map_err(fault)?.chunks;
+        let tables =
+            Tables { engine: engine.manifest, known: self.known.clone(), heads: self.heads.clone() };
+        let pieces: Vec<(EngineHash, Vec<u8>)> = codec::encode(&tables)
+            .chunks(PIECE_BYTES)
+            .map(|piece| (EngineHash(Sha256::digest(piece).into()), piece.to_vec()))
+            .collect();
+        let tables: Vec<EngineHash> = pieces.iter().map(|(hash, _)| *hash).collect();
+        let root = tables_root(&tables);
+        let chunks = engine.new_chunks.into_iter().chain(pieces);
+        let new_chunks = chunks.map(|(hash, bytes)| (Hash(hash.0), bytes)).collect();
+        Ok(CheckpointParts { root, manifest: codec::encode(&Manifest { tables, pages }), new_chunks })
     }
 
     fn restore(
@@ -203,12 +220,20 @@ impl Machine for VatMachine {
         fetch: &mut FetchChunk<'_>,
     ) -> Result<(), MachineFault> {
         let manifest: Manifest = codec::decode(manifest).map_err(fault)?;
+        let mut encoded = Vec::new();
+        for hash in &manifest.tables {
+            let piece = fetch(&Hash(hash.0))?;
+            if <[u8; 32]>::from(Sha256::digest(&piece)) != hash.0 {
+                return Err(MachineFault(format!("a piece of the checkpoint's tables is not what its hash {hash} says")));
+            }
+            encoded.extend(piece);
+        }
+        let tables: Tables = codec::decode(&encoded).map_err(fault)?;
         let mut fetch =
             |hash: &EngineHash| fetch(&Hash(hash.0)).map_err(|error| EngineError::Checkpoint(error.to_string()));
         self.engine =
-            EngineMachine::restore(self.vat, self.image.clone(), self.limits, &manifest.engine, &mut fetch)
+            EngineMachine::restore(self.vat, self.image.clone(), self.limits, &tables.engine, &mut fetch)
                 .map_err(fault)?;
-        let tables: Tables = codec::decode(&manifest.tables).map_err(fault)?;
         self.known = tables.known;
         self.heads = tables.heads;
         self.installed = self.engine.summary().installed;
@@ -228,9 +253,9 @@ impl Machine for VatMachine {
 
     fn describe(manifest: &[u8]) -> Result<ManifestInfo, MachineFault> {
         let manifest: Manifest = codec::decode(manifest).map_err(fault)?;
-        let engine = EngineMachine::describe(&manifest.engine).map_err(fault)?;
-        let root = combined_root(&engine.root, &manifest.tables);
-        Ok(ManifestInfo { root, chunks: engine.chunks.into_iter().map(|hash| Hash(hash.0)).collect() })
+        let root = tables_root(&manifest.tables);
+        let chunks = manifest.tables.into_iter().chain(manifest.pages).map(|hash| Hash(hash.0)).collect();
+        Ok(ManifestInfo { root, chunks })
     }
 
     fn has_chunk(&self, hash: &Hash) -> bool {
@@ -238,13 +263,13 @@ impl Machine for VatMachine {
     }
 }
 
-fn combined_root(engine: &EngineHash, tables: &[u8]) -> Hash {
-    let digest = Sha256::new()
-        .chain_update(b"quorate/vat-state/1")
-        .chain_update(engine.0)
-        .chain_update(Sha256::digest(tables))
-        .finalize();
-    Hash(digest.into())
+/// The root of the machine's state: it commits to the tables' pieces, which hold the engine's manifest, which names the pages.
+fn tables_root(pieces: &[EngineHash]) -> Hash {
+    let mut hasher = Sha256::new();
+    hasher.update(b"quorate/vat-state/1");
+    hasher.update((pieces.len() as u64).to_be_bytes());
+    pieces.iter().for_each(|piece| hasher.update(piece.0));
+    Hash(hasher.finalize().into())
 }
 
 fn fault(error: impl std::fmt::Display) -> MachineFault {

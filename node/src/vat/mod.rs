@@ -32,7 +32,10 @@ use quorate_engine::{
 use quorate_net::Network;
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::mpsc;
@@ -79,6 +82,8 @@ pub struct VatService {
     directory: Directory,
     telemetry: Arc<Telemetry>,
     install_error: Arc<Mutex<Option<String>>>,
+    /// The host was a member and is no longer.
+    removed: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -124,7 +129,9 @@ impl VatService {
             notices_rx,
         );
         let install_error = Arc::new(Mutex::new(None));
+        let removed = Arc::new(AtomicBool::new(false));
         let event_loop = EventLoop {
+            removed: removed.clone(),
             vat,
             name: options.name.clone(),
             replica: replica.clone(),
@@ -152,6 +159,7 @@ impl VatService {
             directory: options.directory,
             telemetry: options.telemetry,
             install_error,
+            removed,
             tasks,
         })
     }
@@ -164,6 +172,11 @@ impl VatService {
             .await
             .map_err(|error| error.to_string())?;
         codec::decode(&proposed.result).map_err(|error| error.to_string())
+    }
+
+    /// Whether this host was a member of the vat and is no longer.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
     }
 
     /// Stops the replica and all that belongs to it.
@@ -184,7 +197,7 @@ impl VatService {
         VatStatus {
             name: self.name.clone(),
             vat: self.vat.to_string(),
-            role: status.role.as_str().to_owned(),
+            role: if self.is_removed() { "removed" } else { status.role.as_str() }.to_owned(),
             leader: status.leader.as_ref().map(name_of),
             term: status.term,
             committed_block: status.committed,
@@ -326,6 +339,7 @@ struct EventLoop {
     directory: Directory,
     telemetry: Arc<Telemetry>,
     console: Option<Console>,
+    removed: Arc<AtomicBool>,
     notices: mpsc::UnboundedSender<Notice>,
 }
 
@@ -385,7 +399,10 @@ impl EventLoop {
                     "a member signed a statement that contradicts this replica's own; the evidence is kept"
                 );
             }
-            Event::Removed => tracing::info!(vat = %self.name, "this host is no longer a member of the vat"),
+            Event::Removed => {
+                self.removed.store(true, Ordering::Relaxed);
+                tracing::info!(vat = %self.name, "this host is no longer a member of the vat");
+            }
             Event::Fault(message) => {
                 tracing::error!(vat = %self.name, code = "Q-REPLICA-FAULT", %message, "the replica has stopped");
             }

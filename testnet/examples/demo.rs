@@ -1,0 +1,121 @@
+//! `make demo`: a testnet at work, told as it happens. It ends with exit code 0 only if everything that it tells is true.
+
+use quorate_testnet::process::{Ran, TestNet, built, own_file};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+fn main() -> ExitCode {
+    let binary = std::env::var_os("VAT").map_or_else(|| built("vat"), PathBuf::from);
+    let started = Instant::now();
+    match tell_quorum(&binary).and_then(|()| tell_counter(&binary)) {
+        Ok(()) => {
+            println!("\nAll of this was true, in {} seconds. Nothing is left running.", started.elapsed().as_secs());
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("\nThe demo stops here: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn say(text: &str) {
+    println!("\n{text}\n");
+}
+
+/// Shows a command as a person would type it, runs it, and shows what it said.
+fn show(net: &TestNet, args: &[&str], shown: &str) -> Result<Ran, String> {
+    println!("  $ vat {shown}");
+    let ran = net.vat(args);
+    for line in ran.stderr.lines().chain(ran.stdout.lines()) {
+        println!("    {}", line.trim_end());
+    }
+    if ran.code == 0 { Ok(ran) } else { Err(format!("`vat {shown}` ended with exit code {}", ran.code)) }
+}
+
+fn run(net: &TestNet, args: &[&str]) -> Result<Ran, String> {
+    show(net, args, &args.join(" "))
+}
+
+fn up(net: &TestNet, example: &str) -> Result<(), String> {
+    let path = own_file(&format!("examples/{example}/testnet.toml"));
+    let path = path.to_str().ok_or("the path of this checkout is not text")?;
+    show(net, &["testnet", "up", path, "--detach"], &format!("testnet up testnet/examples/{example}/testnet.toml --detach"))
+        .map(drop)
+}
+
+fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{what} should be {expected:?} and is {found:?}")) }
+}
+
+fn tell_quorum(binary: &Path) -> Result<(), String> {
+    say("PART ONE. Three vats that need one another.\n\
+         `one` runs on one host, `two` on three hosts of which any two may speak for it, `three` on three hosts that must all\n\
+         agree. Seven processes with seven keys and seven databases. `one` greets `two`; `two` answers, greets `one`\n\
+         and `three`; `three` passes the greeting on to `one`. No code in them knows how many machines it runs on.");
+    let net = TestNet::new(binary);
+    up(&net, "quorum")?;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !net.console("one").contains("++ EVERYTHING WORKS") {
+        if Instant::now() > deadline {
+            return Err(format!("`one` did not hear from everybody:\n{}", net.last_words()));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!();
+    run(&net, &["logs"])?;
+    say("Each message was ordered by its vat's Raft log, executed by every replica, signed by the threshold of the sender's hosts,\n\
+         and checked again by every replica of the receiver.");
+    run(&net, &["testnet", "down"])?;
+    Ok(())
+}
+
+fn tell_counter(binary: &Path) -> Result<(), String> {
+    say("PART TWO. A counter that three hosts keep and any two may speak for.");
+    let net = TestNet::new(binary);
+    up(&net, "counter")?;
+    println!();
+    let called = run(&net, &["call", "counter", "increment", "5"])?;
+    expect("the count", &called.stdout.trim(), &"5")?;
+    println!();
+    run(&net, &["status"])?;
+
+    let leader = net.leader("counter");
+    say(&format!("Now {leader}, which leads, loses its power (SIGKILL). The next call waits for an election, and loses nothing."));
+    run(&net, &["testnet", "kill", &leader])?;
+    let called = run(&net, &["call", "counter", "increment"])?;
+    expect("the count", &called.stdout.trim(), &"6")?;
+
+    say(&format!("{leader} is not coming back. `delta`, a host that has never seen this vat, takes its place: it fetches the state,\n\
+                  checks it against what the others have signed, and signs from then on; {leader}'s key counts no more."));
+    run(&net, &["member", "replace", "--vat", "counter", "--out", &leader, "--in", "delta"])?;
+    let called = run(&net, &["call", "counter", "increment"])?;
+    expect("the count", &called.stdout.trim(), &"7")?;
+    println!();
+    run(&net, &["status"])?;
+    let members: Vec<String> = net
+        .replicas("counter")
+        .into_iter()
+        .find(|(host, _)| host == "delta")
+        .map(|(_, status)| status.members.into_iter().map(|member| member.name).collect())
+        .ok_or("delta does not carry the counter")?;
+    expect("delta among the members", &members.contains(&"delta".to_owned()), &true)?;
+    expect("the old member among the members", &members.contains(&leader), &false)?;
+
+    say("What Prometheus reads of delta (a prometheus.yml for all hosts lies in the testnet's directory):");
+    let page = net.metrics("delta");
+    let wanted = ["quorate_raft_term{", "quorate_epoch{", "quorate_applied_block{", "quorate_certified_block{", "quorate_deliveries_total{", "quorate_heap_bytes{", "quorate_connected_peers", "quorate_build_info{"];
+    println!("  $ curl http://{}/metrics", net.http("delta"));
+    for series in wanted {
+        let line = page.lines().find(|line| line.starts_with(series)).ok_or(format!("the page has no {series}"))?;
+        println!("    {line}");
+    }
+    println!();
+    let read = run(&net, &["call", "counter", "read"])?;
+    expect("the count in the end", &read.stdout.trim(), &"7")?;
+    run(&net, &["testnet", "down"])?;
+    Ok(())
+}
