@@ -39,11 +39,14 @@ type Reply<T> = oneshot::Sender<Result<T, MachineFault>>;
 /// Gives the chunks of a checkpoint; called in the executing thread.
 pub(crate) type Fetcher = Box<dyn FnMut(&Hash) -> Result<Vec<u8>, MachineFault> + Send>;
 
+/// Looks at the machine.
+pub(crate) type Look = Box<dyn FnOnce(&mut dyn Any) + Send>;
+
 /// A request to the thread.
 pub(crate) enum Job {
     Apply { items: Vec<LogItem>, reply: Reply<Vec<Outcome>> },
     Restore { manifest: Arc<[u8]>, state: Box<ReplicatedState>, fetch: Fetcher, reply: Reply<Arc<ReplicatedState>> },
-    Inspect(Box<dyn FnOnce(&mut dyn Any) + Send>),
+    Inspect(Look),
 }
 
 /// The way to the thread.
@@ -66,7 +69,7 @@ impl ExecutorHandle {
         self.call(Job::Restore { manifest, state: Box::new(state), fetch, reply }, answer).await
     }
 
-    pub(crate) fn inspect(&self, look: Box<dyn FnOnce(&mut dyn Any) + Send>) {
+    pub(crate) fn inspect(&self, look: Look) {
         // If the thread is gone the closure is dropped, and with it the sender that its caller waits for.
         let _ = self.0.send(Job::Inspect(look));
     }

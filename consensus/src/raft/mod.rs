@@ -21,6 +21,7 @@ use self::types::{BlockData, Snapshot, TypeConfig};
 use self::wire::{RaftMessage, RaftReply, WireVote};
 use crate::block::{Block, BlockReply};
 use crate::checkpoint::CheckpointRecord;
+use crate::ids::HostKey;
 use crate::membership::Member;
 use crate::replica::core::Core;
 use crate::replica::options::Timing;
@@ -166,6 +167,24 @@ impl RaftNode {
             configs: membership.get_joint_config().clone(),
             nodes: membership.nodes().map(|(id, member)| (*id, member.clone())).collect(),
             matched,
+        }
+    }
+
+    /// Returns when this member does not lead any more, as far as is known here, or Raft is gone.
+    pub(crate) async fn leader_gone(&self, leader: HostKey) {
+        let mut watch = self.watch();
+        loop {
+            {
+                let metrics = watch.0.borrow_watched();
+                let membership = metrics.membership_config.membership();
+                let present = metrics.current_leader.as_ref().and_then(|id| membership.get_node(id));
+                if present.is_none_or(|member| member.key != leader) {
+                    return;
+                }
+            }
+            if !watch.changed().await {
+                return;
+            }
         }
     }
 

@@ -111,17 +111,14 @@ fn worth_beginning(under_way: usize, waiting: usize, bytes: usize) -> bool {
             || (under_way < MAX_IN_FLIGHT && (waiting >= WORTH_A_BLOCK * under_way || bytes >= MAX_BLOCK_BYTES)))
 }
 
-/// Takes the proposals of one block: commands of like origin, or one control alone.
+/// Takes the proposals of one block: commands, or one control alone.
 fn take_batch(waiting: &mut VecDeque<Proposal>) -> Vec<Proposal> {
     let mut batch: Vec<Proposal> = Vec::new();
     let mut bytes = 0;
     while let Some(next) = waiting.front() {
         let fits = batch.is_empty() || bytes + next.payload.size() <= MAX_BLOCK_BYTES;
-        let same = batch.first().is_none_or(|first| {
-            first.forwarded == next.forwarded
-                && matches!(first.payload, Payload::Command(_))
-                && matches!(next.payload, Payload::Command(_))
-        });
+        let command = |proposal: &Proposal| matches!(proposal.payload, Payload::Command(_));
+        let same = batch.first().is_none_or(|first| command(first) && command(next));
         if !fits || !same || batch.len() >= MAX_BLOCK_COMMANDS {
             break;
         }
@@ -138,9 +135,13 @@ async fn begin(core: &Arc<Core>, batch: Vec<Proposal>) -> Done {
     if view.role == Role::Leader {
         return begin_block(core, raft, batch).await;
     }
-    let forwarded = batch.first().is_some_and(|proposal| proposal.forwarded);
     match view.leader_member() {
-        Some(leader) if !forwarded && leader.key != core.key => begin_forward(core, leader.clone(), batch),
+        Some(leader) if leader.key != core.key => {
+            // What was handed on by others goes back to them: they may know the leader by now.
+            let (forwarded, own): (Vec<_>, Vec<_>) = batch.into_iter().partition(|proposal| proposal.forwarded);
+            drop(answer_all(forwarded, ProposeError::NoLeader));
+            begin_forward(core, raft.clone(), leader.clone(), own)
+        }
         _ => answer_all(batch, ProposeError::NoLeader),
     }
 }
@@ -193,12 +194,19 @@ fn answer(batch: Vec<Proposal>, block: u64, reply: BlockReply) {
     }
 }
 
-fn begin_forward(core: &Arc<Core>, leader: Member, batch: Vec<Proposal>) -> Done {
+fn begin_forward(core: &Arc<Core>, raft: RaftNode, leader: Member, batch: Vec<Proposal>) -> Done {
+    if batch.is_empty() {
+        return Box::pin(std::future::ready(()));
+    }
     let core = Arc::clone(core);
     let payloads = batch.iter().map(|proposal| proposal.payload.clone()).collect();
     let frame = codec::encode(&ProposeFrame(payloads));
     Box::pin(async move {
-        let answer = core.transport.request(&leader, Channel::Propose, frame, FORWARD_PATIENCE).await;
+        let answer = tokio::select! {
+            answer = core.transport.request(&leader, Channel::Propose, frame, FORWARD_PATIENCE) => answer,
+            // A leader that fell silent must not hold back what comes after.
+            () = raft.leader_gone(leader.key) => Err(TransportError::Timeout),
+        };
         let results = match answer {
             Ok(bytes) => codec::decode::<ProposeReply>(&bytes).map(|reply| reply.0).unwrap_or_default(),
             Err(TransportError::Unreachable(_) | TransportError::Refused(_)) => {

@@ -26,6 +26,7 @@ const OUTBOX_SHARES: usize = 4_096;
 const REPORTED_CONFLICTS: u64 = 256;
 
 /// What the task is told.
+#[allow(clippy::large_enum_variant)] // The large variant is by far the most frequent one.
 pub(crate) enum BoardInput {
     /// A block was executed.
     Applied { statement: Option<Statement>, activated: Option<(Membership, Membership)> },

@@ -31,6 +31,7 @@ use crate::store::VatStore;
 use crate::transport::Transport;
 
 /// Events that do not depend on the machine.
+#[allow(clippy::large_enum_variant)] // Passed on at once, never stored.
 pub(crate) enum PlainEvent {
     Certified(Certificate),
     Reconfigured(MembershipCertificate),

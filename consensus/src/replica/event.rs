@@ -23,6 +23,7 @@ pub struct ConflictReport {
 
 /// Something that happened.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // The channel that it goes through is bounded and short.
 pub enum Event<E> {
     /// A block was applied. After a restart the blocks since the checkpoint are applied, and reported, again.
     Applied {

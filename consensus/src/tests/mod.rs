@@ -1,5 +1,5 @@
 //! Unit tests of the pure parts, and the golden files of every encoding.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::type_complexity)]
 
 mod certificates;
 mod codecs;

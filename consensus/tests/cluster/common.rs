@@ -119,6 +119,10 @@ pub struct Hub {
 }
 
 impl Hub {
+    pub fn add(&self, key: HostKey, replica: ReplicaHandle) {
+        self.replicas.lock().unwrap().insert(key, replica);
+    }
+
     pub fn cut(&self, one: HostKey, other: HostKey) {
         self.cut.lock().unwrap().extend([(one, other), (other, one)]);
     }
@@ -315,7 +319,7 @@ impl Cluster {
     async fn start_as(&mut self, place: usize, learner: bool) {
         let handle = self.try_start(place, learner).await.unwrap();
         let node = &mut self.nodes[place];
-        self.hub.replicas.lock().unwrap().insert(node.id(), handle.clone());
+        self.hub.add(node.id(), handle.clone());
         node.handle = Some(handle);
     }
 
