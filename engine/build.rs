@@ -1,9 +1,13 @@
 //! Builds the guest image and checks that it is the recorded one.
 //!
 //! The guest (`guest/`) is a package of its own with its own lock file and one profile, compiled for `wasm32-wasip1` into a
-//! target directory of its own: the outer one is locked while this runs, and `OUT_DIR` moves. What was built before from the
-//! same inputs by the same compiler is taken from a cache beside it. The image's SHA-256 must be the one in `image.sha256`:
-//! it is part of every vat's genesis, so a change must be deliberate (`make image`, which sets `QUORATE_ACCEPT_IMAGE=1`).
+//! target directory of its own: the outer one is locked while this runs, and `OUT_DIR` moves. The stack limiter is then built
+//! into it (`build/limiter.rs`). What was made before from the same inputs by the same compiler is taken from a cache beside
+//! it. The image's SHA-256 must be the one in `image.sha256`: it is part of every vat's genesis, so a change must be
+//! deliberate (`make image`, which sets `QUORATE_ACCEPT_IMAGE=1`).
+
+#[path = "build/limiter.rs"]
+mod limiter;
 
 use sha2::{Digest, Sha256};
 use std::env;
@@ -49,7 +53,7 @@ fn run() -> Result<(), String> {
         Ok(image) => image,
         Err(_) => {
             install_ses(&guest.join("js"))?;
-            let image = build(&engine, &guest, &target_dir)?;
+            let image = limiter::limit_stack(&build(&engine, &guest, &target_dir)?)?;
             store(&cached, &image)?;
             image
         }
@@ -66,12 +70,18 @@ fn at(path: &Path, error: &std::io::Error) -> String {
 /// Everything that the image is made from, besides the compiler and what the lock files pin.
 fn inputs(engine: &Path) -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
-    for file in ["guest/Cargo.toml", "guest/Cargo.lock", "guest/js/package.json", "guest/js/package-lock.json"] {
-        found.push(engine.join(file));
-    }
-    for file in ["src/abi.rs", "src/abi/value.rs"] {
-        found.push(engine.join(file));
-    }
+    let files = [
+        "build.rs",
+        "build/limiter.rs",
+        "guest/Cargo.toml",
+        "guest/Cargo.lock",
+        "guest/build.rs",
+        "guest/js/package.json",
+        "guest/js/package-lock.json",
+        "src/abi.rs",
+        "src/abi/value.rs",
+    ];
+    found.extend(files.map(|file| engine.join(file)));
     let mut directories = vec![engine.join("guest/src")];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory).map_err(|error| at(&directory, &error))? {

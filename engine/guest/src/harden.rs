@@ -6,7 +6,7 @@
 use crate::runtime::type_error;
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::object::IntegrityLevel;
-use boa_engine::object::builtins::JsWeakSet;
+use boa_engine::object::builtins::{JsTypedArray, JsWeakSet};
 use boa_engine::property::{PropertyDescriptor, PropertyKey};
 use boa_engine::{
     Context, Finalize, JsArgs, JsData, JsObject, JsResult, JsString, JsSymbol, JsValue, Trace, js_string,
@@ -90,38 +90,24 @@ pub fn harden(root: &JsObject, context: &mut Context) -> JsResult<()> {
 }
 
 fn freeze(object: &JsObject, context: &mut Context) -> JsResult<()> {
-    // A typed array with elements cannot be frozen: its elements stay writable, the rest is fixed.
-    let level = IntegrityLevel::Frozen;
-    let is_view = object.prototype().is_some() && is_typed_array(object);
-    if is_view {
-        object.set_integrity_level_of_view(context)?;
-        return Ok(());
+    if JsTypedArray::from_object(object.clone()).is_ok() {
+        return prevent_extensions(object, context);
     }
-    if object.set_integrity_level(level, context)? {
+    if object.set_integrity_level(IntegrityLevel::Frozen, context)? {
         Ok(())
     } else {
         Err(type_error("harden: an object refuses to be frozen"))
     }
 }
 
-fn is_typed_array(object: &JsObject) -> bool {
-    boa_engine::object::builtins::JsTypedArray::from_object(object.clone()).is_ok()
-}
-
-/// What can be done to a typed array in place of freezing it.
-trait View {
-    fn set_integrity_level_of_view(&self, context: &mut Context) -> JsResult<()>;
-}
-
-impl View for JsObject {
-    fn set_integrity_level_of_view(&self, context: &mut Context) -> JsResult<()> {
-        let prevent = context.intrinsics().constructors().object().constructor();
-        let prevent = prevent.get(js_string!("preventExtensions"), context)?;
-        if let Some(prevent) = prevent.as_callable() {
-            prevent.call(&JsValue::undefined(), &[self.clone().into()], context)?;
-        }
-        Ok(())
+/// All that can be done to a typed array: its elements stay writable.
+fn prevent_extensions(object: &JsObject, context: &mut Context) -> JsResult<()> {
+    let constructor = context.intrinsics().constructors().object().constructor();
+    let function = constructor.get(js_string!("preventExtensions"), context)?;
+    if let Some(function) = function.as_callable() {
+        function.call(&JsValue::undefined(), &[object.clone().into()], context)?;
     }
+    Ok(())
 }
 
 /// The objects that `object` refers to, read without running guest code.

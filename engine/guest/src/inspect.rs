@@ -85,9 +85,10 @@ fn write_entries(object: &JsObject, depth: usize, open: &str, close: &str, out: 
     let keys: Vec<PropertyKey> = {
         let borrowed = object.borrow();
         let properties = borrowed.properties();
-        let indices = properties.index_property_keys().map(|index| PropertyKey::from(index));
+        let indices = properties.index_property_keys().map(PropertyKey::from);
         indices.chain(borrowed.shape().keys()).take(MAX_ENTRIES + 2).collect()
     };
+    let start = out.len();
     out.push_str(open);
     let mut written = 0usize;
     for key in keys {
@@ -108,9 +109,9 @@ fn write_entries(object: &JsObject, depth: usize, open: &str, close: &str, out: 
         write(&value, depth + 1, out, context);
         written += 1;
     }
-    if written == 0 && !array {
-        out.push_str("}");
-        out.remove(out.len() - 2);
+    if written == 0 {
+        out.truncate(start + 1);
+        out.push_str(close.trim_start());
     } else {
         out.push_str(close);
     }

@@ -38,8 +38,14 @@ impl Bundled {
         }
         let text = self.sources.borrow().get(path).cloned();
         let text = text.ok_or_else(|| type_error(format!("the bundle has no module {path:?}")))?;
-        let source = Source::from_bytes(text.as_bytes()).with_path(Path::new(path));
-        let module = Module::parse(source, None, context).map_err(|error| in_module(error, path, context))?;
+        let parse = |text: &str, context: &mut Context| {
+            Module::parse(Source::from_bytes(text.as_bytes()).with_path(Path::new(path)), None, context)
+        };
+        let module = match (parse(&text, context), mended(&text)) {
+            (Err(error), Some(mended)) => parse(&mended, context).map_err(|_| error),
+            (module, _) => module,
+        };
+        let module = module.map_err(|error| in_module(error, path, context))?;
         self.parsed.borrow_mut().insert(path.to_owned(), module.clone());
         Ok(module)
     }
@@ -96,6 +102,22 @@ impl Bundled {
         self.parsed.borrow_mut().insert(specifier.to_owned(), module.clone());
         Ok(module)
     }
+}
+
+/// The interpreter's parser takes any `export default async` for a declaration and refuses an async arrow function there. It
+/// accepts one as the right side of an assignment, whose value it is. Tried only on text that did not parse.
+fn mended(text: &str) -> Option<String> {
+    const START: &str = "export default async";
+    let is_arrow = |line: &str| {
+        let rest = line.trim_start().strip_prefix(START);
+        rest.is_some_and(|rest| !rest.trim_start().starts_with("function"))
+    };
+    if !text.lines().any(is_arrow) {
+        return None;
+    }
+    let mend =
+        |line: &str| if is_arrow(line) { line.replacen("async", "({}).setup = async", 1) } else { line.to_owned() };
+    Some(text.lines().map(mend).collect::<Vec<_>>().join("\n"))
 }
 
 /// Joins and resolves `.` and `..`; nothing above the root.

@@ -7,6 +7,7 @@ use crate::calls::Verb;
 use crate::runtime::type_error;
 use crate::{eventual, promises};
 use boa_engine::builtins::promise::PromiseState;
+use boa_engine::native_function::NativeFunctionPointer;
 use boa_engine::object::IntegrityLevel;
 use boa_engine::{Context, Finalize, JsArgs, JsData, JsObject, JsResult, JsValue, NativeFunction, Trace};
 
@@ -22,7 +23,7 @@ pub fn inner_promise(object: &JsObject) -> Option<JsObject> {
 }
 
 /// The native functions that `js/runtime.js` is built on, by name.
-pub const POWERS: [(&str, fn(&JsValue, &[JsValue], &mut Context) -> JsResult<JsValue>); 6] = [
+const POWERS: [(&str, NativeFunctionPointer); 6] = [
     ("makeVow", make_vow),
     ("isVow", is_vow),
     ("promiseOf", promise_of),

@@ -1,0 +1,103 @@
+//! Scripts that hurt a JavaScript host end as a clean result, cost only their sender, and leave the vat as it was.
+
+mod guest_support;
+
+use guest_support::{Vat, describe};
+use quorate_engine::abi::Value;
+use quorate_engine::heap::{CrankOutcome, with_engine_stack};
+
+const VAT: &str =
+    "let n = 0; export default () => ({ run(text) { return `${(0, eval)(text)}`; }, next() { n += 1; return n; } });";
+
+/// What may come of a script: one of these limits, or an error or value of the guest's own.
+enum Expected {
+    Limits(&'static [&'static str]),
+    Answer,
+}
+use Expected::{Answer, Limits};
+
+const POISON: [(&str, &str, Expected); 14] = [
+    ("loop", "for(;;){}", Limits(&["fuel"])),
+    ("regexp", "/^(a+)+$/.test('a'.repeat(40)+'b')", Limits(&["fuel"])),
+    ("arrays", "var a=[]; while(true) a.push(new Array(1000).fill(1))", Limits(&["memory", "fuel"])),
+    ("text", "'x'.repeat(2**29).length", Limits(&["memory", "abort", "fuel"])),
+    ("bigint", "(2n**(2n**26n)).toString().length", Limits(&["fuel", "memory"])),
+    (
+        "bind",
+        "var f=()=>1; for (let i=0;i<50000;i++) f=f.bind(null); f()",
+        Limits(&["stack", "memory", "abort", "recursion"]),
+    ),
+    ("proxies", "var p={}; for (let i=0;i<20000;i++) p=new Proxy(p,{}); p.x", Limits(&["stack", "fuel"])),
+    ("brackets", "(0,eval)('('.repeat(20000)+'1'+')'.repeat(20000))", Limits(&["stack", "fuel"])),
+    ("sums", "(0,eval)('1'+'+a'.repeat(100000))", Limits(&["stack", "memory", "abort", "fuel"])),
+    (
+        "toString",
+        "var a=[], b=a; for (let i=0;i<50000;i++){ const c=[]; b.push(c); b=c } String(a)",
+        Limits(&["stack", "fuel"]),
+    ),
+    ("calls", "function r(n){ return r(n+1)+1 } try { r(0) } catch (e) { 'caught' }", Limits(&["recursion"])),
+    ("comparator", "[3,1,2].sort(function s(a,b){ return [3,1,2].sort(s)[0] })", Limits(&["recursion"])),
+    ("deep JSON", "try { JSON.parse('['.repeat(100000)+']'.repeat(100000)) } catch (e) { 'caught' }", Answer),
+    ("jobs", "(async () => { for (;;) await null })(); 'started'", Limits(&["fuel"])),
+];
+
+#[test]
+fn poison_costs_only_its_sender() {
+    with_engine_stack(|| {
+        let mut vat = Vat::started(VAT);
+        let mut count = 0;
+        for (name, text, expected) in &POISON {
+            let crank = vat.call("run", &Value::Array(vec![Value::String((*text).into())]));
+            match (&crank.outcome, expected) {
+                (CrankOutcome::RolledBack { limit }, Limits(limits)) => {
+                    assert!(limits.contains(&limit.as_str()), "{name}: {}", limit.as_str());
+                }
+                (CrankOutcome::Done { .. }, Answer) => {}
+                (outcome, _) => panic!("{name}: {outcome:?}"),
+            }
+            count += 1;
+            let crank = vat.call("next", &Value::Array(vec![]));
+            let settled = describe(&crank);
+            assert!(settled[0].ends_with(&format!(" ok {count}")), "{name}: {settled:?}");
+        }
+    });
+}
+
+#[test]
+fn what_was_rolled_back_left_nothing_behind() {
+    with_engine_stack(|| {
+        let mut poisoned = Vat::started(VAT);
+        let mut clean = Vat::started(VAT);
+        for round in 0..3 {
+            let (_, text, _) = &POISON[round];
+            poisoned.call("run", &Value::Array(vec![Value::String((*text).into())]));
+            let crank = poisoned.call("next", &Value::Array(vec![]));
+            clean.call("next", &Value::Array(vec![]));
+            assert!(matches!(crank.outcome, CrankOutcome::Done { .. }));
+        }
+        assert_eq!(poisoned.heap.memory_bytes(), clean.heap.memory_bytes());
+        // The numbers of results differ, so the heaps do; what both were told the same since, they say the same.
+        let answers: Vec<Vec<String>> = [&mut poisoned, &mut clean]
+            .into_iter()
+            .map(|vat| describe(&vat.call("run", &Value::Array(vec![Value::String("[1,2,3].map(x => x * 2)".into())]))))
+            .map(|lines| lines.iter().map(|line| line.split(" ok ").nth(1).unwrap_or(line).to_owned()).collect())
+            .collect();
+        assert_eq!(answers[0], answers[1]);
+    });
+}
+
+#[test]
+fn two_vats_that_are_told_the_same_are_the_same() {
+    with_engine_stack(|| {
+        let tell = |vat: &mut Vat| {
+            for text in
+                ["Object.keys(globalThis).length", "Array.from({length: 1000}, (_, i) => ({i})).length", "Math.sin(1)"]
+            {
+                vat.call("run", &Value::Array(vec![Value::String(text.into())]));
+            }
+            vat.heap.checkpoint().expect("a checkpoint").manifest.root()
+        };
+        let (mut one, mut other) = (Vat::started(VAT), Vat::started(VAT));
+        assert_eq!(tell(&mut one), tell(&mut other));
+    });
+}

@@ -1,0 +1,149 @@
+//! Drives the real image with small scripts: see `guest_cases/README.md` for their form.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+
+use quorate_engine::abi::{Bundle, CapData, Delivery, Method, Output, Resolution, Slot, Value};
+use quorate_engine::heap::{Crank, CrankOutcome, Heap, Limits};
+use quorate_engine::image::Image;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The program's own image, compiled once for all tests of this build.
+pub fn image() -> Arc<Image> {
+    Image::load(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("images")).expect("the image loads")
+}
+
+/// Enough for any test that is meant to end, little enough that a loop is over soon.
+pub const LIMITS: Limits = Limits { fuel_per_delivery: 400_000_000, memory_bytes: 64 << 20 };
+
+/// A vat under test.
+pub struct Vat {
+    pub heap: Heap,
+    next_result: u64,
+}
+
+impl Vat {
+    pub fn new() -> Vat {
+        Vat { heap: Heap::new(image(), LIMITS).expect("a heap"), next_result: 1 }
+    }
+
+    pub fn deliver(&mut self, delivery: &Delivery) -> Crank {
+        self.heap.deliver(delivery).expect("the host is well")
+    }
+
+    /// Starts a bundle whose entry is `main.js`, with `argv.target` an object of another vat (`h1`) and `argv.exit`.
+    pub fn start(&mut self, modules: BTreeMap<String, String>) -> Crank {
+        let argv = Value::Record(vec![("name".into(), Value::String("bob".into())), ("target".into(), Value::Slot(0))]);
+        self.deliver(&Delivery::Start {
+            bundle: Bundle { entry: "main.js".into(), modules },
+            argv: CapData::new(&argv, vec![Slot::HostObject(1)]),
+            endowments: vec!["exit".into()],
+        })
+    }
+
+    /// Starts a bundle of one module, which must start.
+    pub fn started(source: &str) -> Vat {
+        let mut vat = Vat::new();
+        let crank = vat.start(BTreeMap::from([("main.js".into(), source.into())]));
+        assert!(matches!(crank.outcome, CrankOutcome::Done { .. }), "{crank:?}");
+        vat
+    }
+
+    /// Calls a method of the root.
+    pub fn call(&mut self, method: &str, args: &Value) -> Crank {
+        self.send(Slot::VatObject(0), Method::Call(method.into()), CapData::data(args))
+    }
+
+    pub fn send(&mut self, target: Slot, method: Method, args: CapData<Slot>) -> Crank {
+        let result = Some(Slot::HostPromise(self.next_result));
+        self.next_result += 1;
+        self.deliver(&Delivery::Call { target, method, args, result })
+    }
+
+    /// Runs one command of a script; the words are explained in `guest_cases/README.md`.
+    pub fn command(&mut self, line: &str) -> Crank {
+        let (line, slots) = line.split_once(" | ").unwrap_or((line, ""));
+        let slots = slots.split_whitespace().map(slot).collect();
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        let value = |text: &str| Value::from_json(&serde_json::from_str(text).expect("JSON")).expect("a value");
+        match words[..] {
+            ["call", target, method, args] => {
+                let method = match method.strip_prefix('.') {
+                    Some(name) => Method::Get(name.into()),
+                    None if method == "()" => Method::Apply,
+                    None => Method::Call(method.into()),
+                };
+                self.send(slot(target), method, CapData::new(&value(args), slots))
+            }
+            ["settle", promise, how, data] => {
+                let data = CapData::new(&value(data), slots);
+                let resolution = if how == "ok" { Resolution::Fulfilled(data) } else { Resolution::Rejected(data) };
+                self.deliver(&Delivery::Settle(vec![(slot(promise), resolution)]))
+            }
+            ["collect"] => self.deliver(&Delivery::Collect),
+            _ => panic!("not a command: {line}"),
+        }
+    }
+}
+
+/// `o1`: object 1 of the vat; `h1`: of another; `v1`: promise that the vat spoke of first; `p1`: that the host did.
+fn slot(text: &str) -> Slot {
+    let number = text[1..].parse().expect("a number");
+    match &text[..1] {
+        "o" => Slot::VatObject(number),
+        "h" => Slot::HostObject(number),
+        "v" => Slot::VatPromise(number),
+        "p" => Slot::HostPromise(number),
+        _ => panic!("not a slot: {text}"),
+    }
+}
+
+fn name(slot: &Slot) -> String {
+    match slot {
+        Slot::VatObject(number) => format!("o{number}"),
+        Slot::HostObject(number) => format!("h{number}"),
+        Slot::VatPromise(number) => format!("v{number}"),
+        Slot::HostPromise(number) => format!("p{number}"),
+    }
+}
+
+fn data(data: &CapData<Slot>) -> String {
+    let json = data.value().expect("the guest's data decodes").to_json().to_string();
+    let slots: Vec<String> = data.slots.iter().map(name).collect();
+    if slots.is_empty() { json } else { format!("{json} | {}", slots.join(" ")) }
+}
+
+fn output(output: &Output) -> String {
+    match output {
+        Output::Send { target, method, args, result } => {
+            let method = match method {
+                Method::Call(name) => name.clone(),
+                Method::Get(name) => format!(".{name}"),
+                Method::Apply => "()".to_owned(),
+            };
+            let result = result.as_ref().map_or_else(|| "nothing".to_owned(), name);
+            format!("send {} {method} {} -> {result}", name(target), data(args))
+        }
+        Output::Settle { promise, resolution } => {
+            let (how, what) = match resolution {
+                Resolution::Fulfilled(what) => ("ok", what),
+                Resolution::Rejected(what) => ("no", what),
+            };
+            format!("settle {} {how} {}", name(promise), data(what))
+        }
+        Output::Exit { value } => format!("exit {}", data(value)),
+    }
+}
+
+/// What a delivery came to, one line for each thing that the vat said.
+pub fn describe(crank: &Crank) -> Vec<String> {
+    let mut lines: Vec<String> =
+        crank.logs.iter().map(|line| format!("log {} {}", line.level.as_str(), line.text)).collect();
+    match &crank.outcome {
+        CrankOutcome::Done { outputs } => lines.extend(outputs.iter().map(output)),
+        CrankOutcome::StartFailed { message } => lines.push(format!("does not start: {message}")),
+        CrankOutcome::RolledBack { limit } => lines.push(format!("rolled back: {}", limit.as_str())),
+    }
+    lines
+}
