@@ -1,0 +1,140 @@
+//! The testnet that figures are taken from: five hosts, one for each vat or member, and clients that call from outside.
+
+use crate::process::{TestNet, members, own_file};
+use anyhow::{Context, bail, ensure};
+use quorate_consensus::Member;
+use quorate_engine::{
+    abi::{Method, Value},
+    comms::client::ClientRef,
+};
+use quorate_node::{
+    api::client::Endpoint, client::Client, status::HostStatus, sturdyref::Sturdyref, testnet::cluster::Cluster,
+};
+use std::{
+    path::Path,
+    process::Child,
+    time::{Duration, Instant},
+};
+
+/// The longest wait for anything of a testnet.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at a host that is starting.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// A vat of a testnet: name, hosts, threshold, file in `bench-vats/`, other vats in its `argv`.
+pub type VatLine = (&'static str, &'static [&'static str], u16, &'static str, &'static [&'static str]);
+
+/// The vats of all figures but that of idle memory.
+pub const VATS: &[VatLine] = &[
+    ("driver", &["outside"], 1, "driver.js", &["counter"]),
+    ("counter", &["alpha", "beta", "gamma"], 2, "counter.js", &[]),
+    ("lone", &["single"], 1, "counter.js", &[]),
+];
+
+/// A running testnet; dropping it kills its hosts.
+pub struct BenchNet {
+    net: TestNet,
+    cluster: Cluster,
+    members: Vec<Member>,
+}
+
+impl BenchNet {
+    /// Starts a testnet of these vats.
+    pub fn up(binary: &Path, vats: &[VatLine]) -> anyhow::Result<BenchNet> {
+        let mut hosts: Vec<&str> = vats.iter().flat_map(|(_, hosts, ..)| hosts.iter().copied()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let mut text: String = hosts.iter().map(|host| format!("[[host]]\nname = \"{host}\"\n")).collect();
+        for (name, hosts, threshold, file, argv) in vats {
+            let source = own_file("bench-vats").join(file);
+            text.push_str(&format!("[[vat]]\nname = \"{name}\"\nhosts = {hosts:?}\nthreshold = {threshold}\n"));
+            text.push_str(&format!("source = {:?}\n[vat.argv]\n", source.display().to_string()));
+            argv.iter().for_each(|other| text.push_str(&format!("{other} = {{ vat = \"{other}\" }}\n")));
+        }
+        BenchNet::up_config(binary, &text)
+    }
+
+    /// Starts a testnet by the text of its config.
+    pub fn up_config(binary: &Path, config: &str) -> anyhow::Result<BenchNet> {
+        let net = TestNet::new(binary);
+        let config = net.file("testnet.toml", config);
+        let ran = net.up(&config, &[]);
+        ensure!(ran.code == 0, "the testnet did not start: {}{}", ran.stdout, ran.stderr);
+        let mut cluster = net.cluster();
+        // Hosts are restarted by this process, so that nothing but their start is in the figure.
+        binary.clone_into(&mut cluster.binary);
+        Ok(BenchNet { members: members(&net), net, cluster })
+    }
+
+    /// A client of a vat's root.
+    pub async fn client(&self, vat: &str) -> anyhow::Result<Client> {
+        let text = std::fs::read_to_string(self.net.dir().join("refs").join(format!("{vat}.ref")))?;
+        let sturdyref: Sturdyref = text.trim().parse()?;
+        let hosts = self.hosts_of(vat);
+        let members: Vec<Member> = self.members.iter().filter(|member| hosts.contains(&member.name)).cloned().collect();
+        Ok(Client::connect(&sturdyref, &members).await?)
+    }
+
+    /// The hosts that carry a vat.
+    pub fn hosts_of(&self, vat: &str) -> Vec<String> {
+        let places = self.cluster.layout.vats.iter().filter(|place| place.name == vat);
+        places.flat_map(|place| place.hosts.clone()).collect()
+    }
+
+    /// Kills hosts as a power failure would.
+    pub fn kill(&self, hosts: &[String]) -> anyhow::Result<()> {
+        for host in hosts {
+            self.cluster.kill(host)?;
+        }
+        Ok(())
+    }
+
+    /// Starts hosts, all at once, without waiting for any.
+    pub fn start(&self, hosts: &[String]) -> anyhow::Result<Vec<Child>> {
+        let children =
+            hosts.iter().map(|host| self.cluster.spawn(host)?.with_context(|| format!("{host} runs already")));
+        children.collect()
+    }
+
+    /// Waits until every one of these hosts sees a leader of the vat.
+    pub async fn led(&self, vat: &str, hosts: &[String]) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        for host in hosts {
+            while !self.sees_leader(vat, host).await {
+                ensure!(Instant::now() < deadline, "no leader of {vat} at {host} in time: {}", self.net.last_words());
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn sees_leader(&self, vat: &str, host: &str) -> bool {
+        let status = self.endpoint(host).get::<HostStatus>("/api/v1/status").await;
+        status.is_ok_and(|status| status.vats.iter().any(|each| each.name == vat && each.leader.is_some()))
+    }
+
+    /// A host's metrics page.
+    pub async fn metrics(&self, host: &str) -> String {
+        self.endpoint(host).get_text("/metrics").await.unwrap_or_default()
+    }
+
+    fn endpoint(&self, host: &str) -> Endpoint {
+        let mut places = self.cluster.layout.hosts.iter();
+        Endpoint::Tcp(places.find(|place| place.name == host).expect("figures name hosts of their testnet").http)
+    }
+}
+
+/// Calls a method of a client's vat and gives the number that it answers, 0 for nothing.
+pub async fn call(client: &Client, method: &str, args: Vec<Value>) -> anyhow::Result<f64> {
+    let answer = client.call(ClientRef::Object(0), Method::Call(method.into()), args, PATIENCE).await?;
+    match answer.value {
+        _ if !answer.fulfilled => bail!("{method} was rejected: {:?}", answer.value),
+        Value::Number(number) => Ok(number),
+        _ => Ok(0.0),
+    }
+}
+
+/// A whole number as an argument.
+pub fn number(number: u32) -> Value {
+    Value::Number(number.into())
+}

@@ -1,0 +1,419 @@
+//! A world in one process: hosts of production code over an in-memory network and disks whose power can be cut.
+//!
+//! Each host has a runtime and a disk of its own, so that a crash is one: its tasks end wherever they are, what its disk had not
+//! synced is gone, and nothing of it writes or sends any more. Links lose, delay, reorder and part as the [`MemoryNetwork`] is told.
+//! From outside a world is used by *errands*: solo vats whose code does something with other vats and exits with what it found.
+//!
+//! Keys, ids and the dice of the network follow from one seed. Time is real: the parts of a host are threads, and two runs of a
+//! seed meet the same losses, but not at the same instants.
+
+use ed25519_dalek::SigningKey;
+use quorate_consensus::{
+    Family, Flushed, Genesis, HostKey, Introduction, Member, MemoryStore, Parameters, Record, Store, StoreError,
+    Timing, Write,
+};
+use quorate_engine::{Hash, VatId, abi::Bundle, image::Image, machine::Install};
+use quorate_net::{HostId, MemoryNetwork, Network};
+use quorate_node::{
+    host::{Host, HostOptions},
+    provision::{Contacts, Provision},
+    run::engine_cache,
+    status::VatStatus,
+    sturdyref::{ROOT_OBJECT, Sturdyref},
+    testnet::init::reference,
+    vat::{Tamper, VatService},
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, OnceLock, PoisonError, RwLock, mpsc},
+    time::{Duration, Instant},
+};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How long a disk takes to sync, so that a crash finds something that is not synced.
+const SYNC_TIME: Duration = Duration::from_millis(1);
+/// The longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(45);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A vat to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct VatPlan<'a> {
+    pub name: &'a str,
+    pub hosts: &'a [&'a str],
+    pub threshold: u16,
+    /// The one module of its code.
+    pub source: &'a str,
+    /// Vats whose roots it gets, as arguments of their names.
+    pub references: &'a [&'a str],
+    /// Functions of the host that it gets.
+    pub endowments: &'a [&'a str],
+    /// A checkpoint is made after so many commands.
+    pub checkpoint_every: u64,
+}
+
+impl<'a> VatPlan<'a> {
+    /// A vat without arguments that makes checkpoints often.
+    pub fn new(name: &'a str, hosts: &'a [&'a str], threshold: u16, source: &'a str) -> VatPlan<'a> {
+        VatPlan { name, hosts, threshold, source, references: &[], endowments: &[], checkpoint_every: 10 }
+    }
+}
+
+/// The world.
+pub struct World {
+    pub network: MemoryNetwork,
+    seed: u64,
+    image: Arc<Image>,
+    /// Where the network's own tasks run: they outlive every host.
+    main: Handle,
+    hosts: BTreeMap<String, Place>,
+    vats: BTreeMap<String, Genesis>,
+    errands: usize,
+}
+
+struct Place {
+    key: SigningKey,
+    store: Arc<MemoryStore>,
+    tamper: Option<Tamper>,
+    running: Option<Running>,
+}
+
+struct Running {
+    host: Host,
+    disk: Arc<Disk>,
+    network: Arc<dyn Network>,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl World {
+    /// A world without hosts. It lives on the calling runtime.
+    pub async fn new(seed: u64) -> World {
+        let image = tokio::task::spawn_blocking(|| Image::load(&engine_cache())).await;
+        World {
+            network: MemoryNetwork::new(seed),
+            seed,
+            image: image.expect("loading does not panic").expect("the image loads"),
+            main: Handle::current(),
+            hosts: BTreeMap::new(),
+            vats: BTreeMap::new(),
+            errands: 0,
+        }
+    }
+
+    fn bytes(&self, what: &str, name: &str) -> [u8; 32] {
+        Hash::of(&[what.as_bytes(), &[0], &self.seed.to_le_bytes(), name.as_bytes()]).0
+    }
+
+    /// Adds hosts and starts them.
+    pub async fn hosts(&mut self, names: &[&str]) {
+        for name in names {
+            self.host(name, None).await;
+        }
+    }
+
+    /// Adds a host and starts it; `tamper` makes it a liar.
+    pub async fn host(&mut self, name: &str, tamper: Option<Tamper>) {
+        let key = SigningKey::from_bytes(&self.bytes("host", name));
+        let place = Place { key, store: Arc::new(MemoryStore::new()), tamper, running: None };
+        self.hosts.insert(name.to_owned(), place);
+        self.restart(name).await;
+    }
+
+    /// Starts a host from what its disk holds.
+    pub async fn restart(&mut self, name: &str) {
+        let place = self.hosts.get_mut(name).expect("a known host");
+        assert!(place.running.is_none(), "{name} runs already");
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let disk = Disk::new(place.store.clone());
+        let options = HostOptions {
+            name: name.to_owned(),
+            key: place.key.clone(),
+            image: self.image.clone(),
+            store: disk.clone(),
+            timing: Timing::quick(),
+            console: None,
+            tamper: place.tamper.clone(),
+        };
+        let (network, main, handle) = (self.network.clone(), self.main.clone(), runtime.handle().clone());
+        let id = HostId(place.key.verifying_key().to_bytes());
+        let started = tokio::task::spawn_blocking(move || {
+            handle.block_on(async move {
+                let joined = OnceLock::new();
+                let host = Host::start(options, async |handler| {
+                    let _in_main = main.enter();
+                    Ok(joined.get_or_init(|| network.join(id, handler)).clone())
+                });
+                let host = host.await.expect("the host starts");
+                (host, joined.into_inner().expect("a host that started has joined"))
+            })
+        });
+        let (host, network) = started.await.expect("starting does not panic");
+        place.running = Some(Running { host, disk, network, runtime: Some(runtime) });
+        self.introduce();
+    }
+
+    /// Cuts the power of a host.
+    pub async fn crash(&mut self, name: &str) {
+        let place = self.hosts.get_mut(name).expect("a known host");
+        let running = place.running.take().expect("only a host that runs can crash");
+        running.disk.cut();
+        running.network.shutdown().await;
+        place.store.crash();
+    }
+
+    /// A host's key.
+    pub fn key(&self, host: &str) -> &SigningKey {
+        &self.hosts[host].key
+    }
+
+    /// What the network knows a host by.
+    pub fn id(&self, host: &str) -> HostId {
+        HostId(self.key(host).verifying_key().to_bytes())
+    }
+
+    /// A running host.
+    pub fn running(&self, host: &str) -> Option<&Host> {
+        self.hosts[host].running.as_ref().map(|running| &running.host)
+    }
+
+    /// A host's replica of a vat.
+    #[track_caller]
+    pub fn service(&self, host: &str, vat: &str) -> Arc<VatService> {
+        self.running(host).expect("it runs").find(vat).expect("it carries the vat")
+    }
+
+    /// A genesis with these members; the vat need not exist.
+    pub fn genesis(&self, name: &str, hosts: &[&str], threshold: u16, checkpoint_every: u64) -> Genesis {
+        let member = |host: &&str| Member {
+            key: HostKey(self.id(host).0),
+            name: (*host).to_owned(),
+            addresses: vec![format!("/memory/{host}")],
+        };
+        Genesis {
+            members: hosts.iter().map(member).collect(),
+            threshold,
+            image: quorate_consensus::Hash(self.image.hash().0),
+            creator: self.bytes("creator", name),
+            nonce: self.bytes("nonce", name),
+            parameters: Parameters { checkpoint_commands: checkpoint_every, ..Parameters::default() },
+        }
+    }
+
+    /// A bearer of a vat's root.
+    pub fn sturdyref(&self, vat: &str) -> Sturdyref {
+        Sturdyref::bearer(VatId(self.vats[vat].vat_id().0), ROOT_OBJECT, self.bytes("bearer", vat))
+    }
+
+    /// Makes a vat on running hosts. Everybody learns of it.
+    pub async fn vat(&mut self, plan: VatPlan<'_>) {
+        let genesis = self.genesis(plan.name, plan.hosts, plan.threshold, plan.checkpoint_every);
+        let own = VatId(genesis.vat_id().0);
+        self.vats.insert(plan.name.to_owned(), genesis.clone());
+        let argument = |name: &&str| ((*name).to_owned(), reference(&self.sturdyref(name), &own));
+        let install = Install {
+            bundle: Bundle {
+                entry: "main.js".to_owned(),
+                modules: BTreeMap::from([("main.js".to_owned(), plan.source.to_owned())]),
+            },
+            argv: plan.references.iter().map(argument).collect(),
+            endowments: plan.endowments.iter().map(|&name| name.to_owned()).collect(),
+            grants: Vec::new(),
+            bearers: self.sturdyref(plan.name).bearer_key().into_iter().collect(),
+        };
+        self.introduce();
+        let provision = Provision { name: plan.name.to_owned(), genesis, install: Some(install), joining: false };
+        for host in plan.hosts {
+            let running = self.hosts[*host].running.as_ref().expect("vats are made on running hosts");
+            let handle = running.runtime.as_ref().expect("taken only at the end").handle().clone();
+            let (host, provision) = (running.host.clone(), provision.clone());
+            let carried = tokio::task::spawn_blocking(move || handle.block_on(host.carry(provision)));
+            carried.await.expect("carrying does not panic").expect("the vat starts");
+        }
+    }
+
+    /// Tells every running host of every vat, as the contacts of a testnet do.
+    fn introduce(&self) {
+        let introduce = |(name, genesis): (&String, &Genesis)| {
+            (name.clone(), Introduction { genesis: genesis.clone(), chain: Vec::new() })
+        };
+        let contacts = Contacts { vats: self.vats.iter().map(introduce).collect() };
+        let running = self.hosts.values().filter_map(|place| place.running.as_ref());
+        running.for_each(|running| running.host.learn(&contacts));
+    }
+
+    /// Begins an errand on a host: `work` is an asynchronous JavaScript function of a record of the roots of `vats`. Returns the
+    /// errand's name.
+    pub async fn begin_errand(&mut self, host: &str, vats: &[&str], work: &str) -> String {
+        self.errands += 1;
+        let name = format!("errand{}", self.errands);
+        let source = format!(
+            "import {{ E, Far }} from '@endo/far';\n\
+             const work = {work};\n\
+             export default function errand({{ exit, ...roots }}) {{\n\
+               work(roots).then(exit, reason => exit(`failed: ${{reason}}`));\n\
+               return Far('errand', {{}});\n\
+             }}\n"
+        );
+        let hosts = [host];
+        let plan = VatPlan::new(&name, &hosts, 1, &source);
+        self.vat(VatPlan { references: vats, endowments: &["exit"], ..plan }).await;
+        name
+    }
+
+    /// What an errand exited with, if it has.
+    pub async fn errand_result(&self, host: &str, errand: &str) -> Option<serde_json::Value> {
+        self.running(host)?.find(errand).ok()?.status().await.exited
+    }
+
+    /// Waits for an errand to exit.
+    pub async fn errand_done(&self, host: &str, errand: &str) -> serde_json::Value {
+        self.wait(&format!("result of {errand}"), async || self.errand_result(host, errand).await).await
+    }
+
+    /// Runs an errand to its end.
+    pub async fn errand(&mut self, host: &str, vats: &[&str], work: &str) -> serde_json::Value {
+        let errand = self.begin_errand(host, vats, work).await;
+        self.errand_done(host, &errand).await
+    }
+
+    /// How a host's replica of a vat stands.
+    pub async fn status(&self, host: &str, vat: &str) -> VatStatus {
+        self.service(host, vat).status().await
+    }
+
+    /// The host that leads a vat, waiting for one.
+    pub async fn leader(&self, vat: &str, hosts: &[&str]) -> String {
+        self.wait(&format!("leader of {vat}"), async || {
+            for host in hosts {
+                if self.running(host).is_some() && self.status(host, vat).await.role == "leader" {
+                    return Some((*host).to_owned());
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Waits until the replicas on `hosts` have applied the same and have the same certified checkpoint with equal state roots, after
+    /// `block`; returns that checkpoint's block.
+    pub async fn agreement(&self, vat: &str, hosts: &[&str], block: u64) -> u64 {
+        self.wait(&format!("agreement on {vat}"), async || {
+            let mut found = Vec::new();
+            for host in hosts {
+                let status = self.status(host, vat).await;
+                assert_eq!(status.fault, None, "{host}");
+                found.push((status.certified_checkpoint_block, status.state_root, status.applied_block));
+            }
+            let equal = found.iter().all(|each| each.1.is_some() && *each == found[0]);
+            (equal && found[0].0 > block).then_some(found[0].0)
+        })
+        .await
+    }
+
+    /// Waits for something to be there.
+    ///
+    /// # Panics
+    /// When it is not there in time, with the state of all replicas.
+    pub async fn wait<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "no {what} in time (seed {}):\n{}", self.seed, self.last_words().await);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn last_words(&self) -> String {
+        let mut text = String::new();
+        for (name, place) in &self.hosts {
+            text.push_str(&format!("{name}: {}\n", if place.running.is_some() { "runs" } else { "is down" }));
+            for vat in place.running.iter().flat_map(|running| running.host.vats()) {
+                let status = vat.status().await;
+                text.push_str(&format!("  {}\n", serde_json::to_string(&status).expect("a status is JSON")));
+            }
+        }
+        text
+    }
+}
+
+/// A disk as one run of a host sees it. When the power is cut it takes nothing more from that run, whatever still moves in it.
+struct Disk {
+    store: Arc<MemoryStore>,
+    power: Arc<RwLock<bool>>,
+    flusher: mpsc::Sender<Flushed>,
+}
+
+impl Disk {
+    fn new(store: Arc<MemoryStore>) -> Arc<Disk> {
+        let power = Arc::new(RwLock::new(true));
+        let (flusher, waiting) = mpsc::channel::<Flushed>();
+        let (synced, on) = (store.clone(), power.clone());
+        // It ends with the disk: when the sender is gone.
+        std::thread::spawn(move || {
+            while let Ok(first) = waiting.recv() {
+                std::thread::sleep(SYNC_TIME);
+                let callbacks: Vec<Flushed> = std::iter::once(first).chain(waiting.try_iter()).collect();
+                let result = {
+                    let on = on.read().unwrap_or_else(PoisonError::into_inner);
+                    if *on { synced.sync() } else { return }
+                };
+                for callback in callbacks {
+                    callback(result.as_ref().map(|()| ()).map_err(|error| io::Error::other(error.to_string())));
+                }
+            }
+        });
+        Arc::new(Disk { store, power, flusher })
+    }
+
+    /// Returns when the last write that was under way is through.
+    fn cut(&self) {
+        *self.power.write().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
+    fn powered<T>(&self, work: impl FnOnce(&MemoryStore) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let on = self.power.read().unwrap_or_else(PoisonError::into_inner);
+        if *on { work(&self.store) } else { Err(StoreError::Io("the power is off".into())) }
+    }
+}
+
+impl Store for Disk {
+    fn write(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+        self.powered(|store| store.write(batch))
+    }
+
+    fn write_then(&self, batch: Vec<Write>, flushed: Flushed) -> Result<(), StoreError> {
+        self.powered(|store| store.write(batch))?;
+        self.flusher.send(flushed).map_err(|_| StoreError::Io("the power is off".into()))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.powered(MemoryStore::sync)
+    }
+
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.powered(|store| store.get(family, key))
+    }
+
+    fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.powered(|store| store.scan(family, from, to, limit))
+    }
+
+    fn keys(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.powered(|store| store.keys(family, from, to, limit))
+    }
+
+    fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<Record>, StoreError> {
+        self.powered(|store| store.last(family, from, to))
+    }
+}

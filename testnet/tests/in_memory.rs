@@ -1,0 +1,274 @@
+//! Production hosts in one process, over a network that loses and parts and disks that forget what was not synced.
+
+use quorate_consensus::{Certificate, Hash, MemberSignature, Statement};
+use quorate_engine::{
+    VatId,
+    abi::{Method, Value},
+    comms::client::{ClientRef, ClientSession},
+};
+use quorate_net::LinkOptions;
+use quorate_node::{
+    evidence::{Slice, outbox_path, outbox_root},
+    vat::command::{VatCommand, VatResult},
+};
+use quorate_testnet::world::{VatPlan, World};
+use serde_json::{Value as Json, json};
+use std::{sync::Arc, time::Duration};
+
+/// Remembers what it is told, in order.
+const LEDGER: &str = "
+import { Far } from '@endo/far';
+export default function ledger() {
+  const entries = [];
+  return Far('ledger', {
+    note(who, number) {
+      entries.push(`${who} ${number}`);
+      return entries.length;
+    },
+    entries() {
+      return harden([...entries]);
+    },
+  });
+}
+";
+
+/// Tells the ledger, on behalf of whoever asks.
+const RELAY: &str = "
+import { E, Far } from '@endo/far';
+export default function relay({ ledger }) {
+  return Far('relay', {
+    pass(from, count) {
+      const answers = [];
+      for (let number = from; number < from + count; number += 1) {
+        answers.push(E(ledger).note('relay', number));
+      }
+      return Promise.all(answers).then(all => harden(all));
+    },
+  });
+}
+";
+
+fn numbered(who: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{who} {number}")).collect()
+}
+
+fn texts(value: &Json) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Json::as_str).map(str::to_owned).collect()
+}
+
+fn of<'a>(entries: &'a [String], who: &str) -> Vec<&'a String> {
+    entries.iter().filter(|entry| entry.starts_with(who)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_between_clusters_come_once_and_in_order_through_loss_and_delay() {
+    let mut world = World::new(11).await;
+    world.hosts(&["a", "b", "c", "d", "e", "f", "outside"]).await;
+    let delay = Duration::from_millis(1)..=Duration::from_millis(15);
+    world.network.set_default_link(LinkOptions { delay, loss: 0.02 });
+    world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
+    let relay = VatPlan::new("relay", &["d", "e", "f"], 2, RELAY);
+    world.vat(VatPlan { references: &["ledger"], ..relay }).await;
+    // A solo vat and a quorum vat talk to the same quorum vat at once, in several rounds.
+    let found = world
+        .errand(
+            "outside",
+            &["ledger", "relay"],
+            "async ({ ledger, relay }) => {
+               const answers = [];
+               for (let round = 0; round < 4; round += 1) {
+                 const relayed = E(relay).pass(round * 25, 25);
+                 const own = [];
+                 for (let number = 0; number < 25; number += 1) {
+                   own.push(E(ledger).note('errand', round * 25 + number));
+                 }
+                 answers.push(...(await Promise.all(own)), ...(await relayed));
+               }
+               return harden({ answers, entries: await E(ledger).entries() });
+             }",
+        )
+        .await;
+    let entries = texts(&found["entries"]);
+    assert_eq!(entries.len(), 200, "{found}");
+    assert_eq!(of(&entries, "errand"), numbered("errand", 100).iter().collect::<Vec<_>>());
+    assert_eq!(of(&entries, "relay"), numbered("relay", 100).iter().collect::<Vec<_>>());
+    // Every call has its own answer.
+    let mut answers: Vec<u64> = found["answers"].as_array().into_iter().flatten().filter_map(Json::as_u64).collect();
+    answers.sort_unstable();
+    assert_eq!(answers, (1..=200).collect::<Vec<u64>>());
+    world.agreement("ledger", &["a", "b", "c"], 0).await;
+    world.agreement("relay", &["d", "e", "f"], 0).await;
+}
+
+/// Notes `count` numbers from `from` on, one after the other, and exits with the answers.
+fn notes(from: usize, count: usize) -> String {
+    format!(
+        "async ({{ ledger }}) => {{
+           const answers = [];
+           for (let number = {from}; number < {from} + {count}; number += 1) {{
+             answers.push(await E(ledger).note('errand', number));
+           }}
+           return harden(answers);
+         }}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_cut_off_comes_back_to_the_same_state() {
+    let hosts = ["a", "b", "c"];
+    let mut world = World::new(12).await;
+    world.hosts(&["a", "b", "c", "outside"]).await;
+    world.vat(VatPlan::new("ledger", &hosts, 2, LEDGER)).await;
+    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 20)).await, json!((1..=20).collect::<Vec<_>>()));
+    let before = world.agreement("ledger", &hosts, 0).await;
+    // The leader, so that the others must find a new one.
+    let leader = world.leader("ledger", &hosts).await;
+    world.network.isolate(world.id(&leader));
+    assert_eq!(world.errand("outside", &["ledger"], &notes(20, 20)).await, json!((21..=40).collect::<Vec<_>>()));
+    let behind = world.status(&leader, "ledger").await;
+    let others: Vec<&str> = hosts.into_iter().filter(|host| *host != leader).collect();
+    let ahead = world.agreement("ledger", &others, before).await;
+    assert!(behind.certified_checkpoint_block < ahead, "the isolated member cannot have known");
+    world.network.heal();
+    assert_eq!(world.errand("outside", &["ledger"], &notes(40, 20)).await, json!((41..=60).collect::<Vec<_>>()));
+    world.agreement("ledger", &hosts, ahead).await;
+    let entries = world.errand("outside", &["ledger"], "({ ledger }) => E(ledger).entries()").await;
+    assert_eq!(texts(&entries), numbered("errand", 60));
+    for host in hosts {
+        assert_eq!(world.status(host, "ledger").await.conflicts, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crashes_on_both_sides_lose_and_double_nothing() {
+    let mut world = World::new(13).await;
+    world.hosts(&["a", "b", "c", "outside"]).await;
+    world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
+    let errand = world.begin_errand("outside", &["ledger"], &notes(0, 200)).await;
+    let noted = async |world: &World, wanted: u64| {
+        world.wait("notes", async || (world.status("a", "ledger").await.deliveries >= wanted).then_some(())).await;
+    };
+    // One member, all members at once, and the caller while it waits for an answer.
+    noted(&world, 20).await;
+    let leader = world.leader("ledger", &["a", "b", "c"]).await;
+    world.crash(&leader).await;
+    world.restart(&leader).await;
+    noted(&world, 60).await;
+    for host in ["a", "b", "c"] {
+        world.crash(host).await;
+    }
+    for host in ["a", "b", "c"] {
+        world.restart(host).await;
+    }
+    noted(&world, 100).await;
+    world.crash("outside").await;
+    world.restart("outside").await;
+    // Each call was answered with the next number: none was lost, none counted twice, and no answer was given twice.
+    assert_eq!(world.errand_done("outside", &errand).await, json!((1..=200).collect::<Vec<_>>()));
+    let entries = world.errand("outside", &["ledger"], "({ ledger }) => E(ledger).entries()").await;
+    assert_eq!(texts(&entries), numbered("errand", 200));
+    world.agreement("ledger", &["a", "b", "c"], 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_solo_vat_forgets_nothing_that_it_answered() {
+    let mut world = World::new(14).await;
+    world.hosts(&["alone", "outside"]).await;
+    world.vat(VatPlan::new("ledger", &["alone"], 1, LEDGER)).await;
+    for round in 0..4 {
+        let from = round * 15;
+        let answers = world.errand("outside", &["ledger"], &notes(from, 15)).await;
+        assert_eq!(answers, json!((from + 1..=from + 15).collect::<Vec<_>>()));
+        // The answer is known outside: nothing that it rests on may be lost now.
+        world.crash("alone").await;
+        world.restart("alone").await;
+    }
+    let entries = world.errand("outside", &["ledger"], "({ ledger }) => E(ledger).entries()").await;
+    assert_eq!(texts(&entries), numbered("errand", 60));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lying_member_convinces_nobody_and_does_not_count_towards_the_threshold() {
+    let mut world = World::new(15).await;
+    world.hosts(&["a", "c", "outside"]).await;
+    world.host("liar", Some(Arc::new(|statement| statement.outbox_root = Hash([0x66; 32])))).await;
+    world.vat(VatPlan::new("ledger", &["a", "liar", "c"], 2, LEDGER)).await;
+    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 5)).await, json!([1, 2, 3, 4, 5]));
+    for honest in ["a", "c"] {
+        world.wait("conflict", async || (world.status(honest, "ledger").await.conflicts > 0).then_some(())).await;
+    }
+    // One honest member and the liar are a majority for the log, but no threshold for what the vat says.
+    world.network.isolate(world.id("c"));
+    let errand = world.begin_errand("outside", &["ledger"], &notes(5, 1)).await;
+    world.wait("note", async || (world.status("a", "ledger").await.deliveries >= 6).then_some(())).await;
+    // Long enough for an answer that could be given to have been given.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.errand_result("outside", &errand).await, None);
+    world.network.heal();
+    assert_eq!(world.errand_done("outside", &errand).await, json!([6]));
+}
+
+/// Messages that a 2-of-3 vat never said, with a statement that these of its members signed.
+fn forged(world: &World, signers: &[&str]) -> Slice {
+    let genesis = world.genesis("forged", &["a", "b", "c"], 2, 10);
+    let target = world.sturdyref("ledger").vat;
+    let mut session = ClientSession::new(VatId(genesis.vat_id().0), target);
+    let arguments = Value::Array(vec![Value::String("forger".into()), Value::Number(1.0)]);
+    session.call(ClientRef::Object(0), Method::Call("note".into()), &arguments, &[]).expect("a message");
+    let head = session.head();
+    let root = outbox_root(&[head]).expect("there is a head");
+    let statement = Statement {
+        vat: genesis.vat_id(),
+        epoch: 0,
+        block: 1,
+        previous: Hash([0; 32]),
+        outbox_root: Hash(root.0),
+        state_root: None,
+    };
+    let mut signatures: Vec<MemberSignature> =
+        signers.iter().map(|host| MemberSignature::sign(world.key(host), &statement.payload())).collect();
+    signatures.sort_by_key(|signature| signature.key);
+    Slice {
+        genesis: Some(genesis),
+        chain: vec![],
+        certificate: Certificate { statement, signatures },
+        path: outbox_path(&[head], 0),
+        begin: 1,
+        messages: session.unacked().map(|(_, message)| message.to_vec()).collect(),
+        tail: vec![],
+        head,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_too_few_have_signed_is_refused_by_every_replica_even_if_the_leader_orders_it() {
+    let mut world = World::new(16).await;
+    world.hosts(&["a", "b", "c", "outside"]).await;
+    world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
+    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
+    let leader = world.leader("ledger", &["a", "b", "c"]).await;
+    let service = world.service(&leader, "ledger");
+    let mut twice = forged(&world, &["a"]);
+    twice.certificate.signatures.push(twice.certificate.signatures[0]);
+    let doubtful = [
+        ("nobody", forged(&world, &[])),
+        ("one of two", forged(&world, &["a"])),
+        ("one and a stranger", forged(&world, &["a", "outside"])),
+        ("one, twice", twice),
+    ];
+    for (who, slice) in doubtful {
+        let deliveries = world.status(&leader, "ledger").await.deliveries;
+        // Past the inbox, which would have stopped it: as a leader does that lies.
+        let result = service.propose(&VatCommand::Deliver(Box::new(slice))).await.expect("it is ordered");
+        assert!(matches!(result, VatResult::Refused { .. }), "signed by {who}: {result:?}");
+        assert_eq!(world.status(&leader, "ledger").await.deliveries, deliveries, "signed by {who}");
+    }
+    // The same with the threshold is taken: nothing else was wrong with it.
+    let good = VatCommand::Deliver(Box::new(forged(&world, &["a", "b"])));
+    assert_eq!(service.propose(&good).await, Ok(VatResult::Delivered { next: 2 }));
+    assert_eq!(world.errand("outside", &["ledger"], &notes(1, 12)).await, json!((2..=13).collect::<Vec<_>>()));
+    world.agreement("ledger", &["a", "b", "c"], 0).await;
+    for host in ["a", "b", "c"] {
+        assert_eq!(world.status(host, "ledger").await.conflicts, 0);
+    }
+}
