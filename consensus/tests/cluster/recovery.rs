@@ -66,21 +66,24 @@ async fn nothing_acknowledged_is_lost_when_leaders_crash() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_members_crash_at_once_and_go_on() {
-    let mut cluster = Cluster::started(3, 2, frequent(7)).await;
-    let last = propose_many(&cluster, 0, 40).await;
-    for place in 0..3 {
-        cluster.crash(place).await;
+    // With checkpoints and, so that nothing but the log can bring the commands back, without.
+    for checkpoint_commands in [7, 1_000_000] {
+        let mut cluster = Cluster::started(3, 2, frequent(checkpoint_commands)).await;
+        let last = propose_many(&cluster, 0, 40).await;
+        for place in 0..3 {
+            cluster.crash(place).await;
+        }
+        for place in 0..3 {
+            cluster.start(place).await;
+        }
+        let proposed = cluster.propose(1, b"after").await;
+        assert!(proposed.block > last);
+        assert_eq!(proposed.result, 41u64.to_be_bytes());
+        cluster.wait_applied(proposed.block).await;
+        cluster.wait_certified(proposed.block).await;
+        cluster.assert_equal_states().await;
+        cluster.assert_no_trouble();
     }
-    for place in 0..3 {
-        cluster.start(place).await;
-    }
-    let proposed = cluster.propose(1, b"after").await;
-    assert!(proposed.block > last);
-    assert_eq!(proposed.result, 41u64.to_be_bytes());
-    cluster.wait_applied(proposed.block).await;
-    cluster.wait_certified(proposed.block).await;
-    cluster.assert_equal_states().await;
-    cluster.assert_no_trouble();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,6 +137,26 @@ async fn without_a_threshold_blocks_are_executed_but_not_certified() {
     cluster.wait_certified(last).await;
     wait("all certified", || cluster.nodes.iter().all(|node| node.up().status().uncertified == 0).then_some(())).await;
     cluster.assert_equal_states().await;
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_signs_only_what_is_on_its_own_disk() {
+    let cluster = Cluster::started(3, 3, parameters()).await;
+    let first = cluster.propose(0, b"first").await.block;
+    cluster.wait_certified(first).await;
+    // The leader's own disk hangs: the others commit without it, and it executes what they committed.
+    let leader = cluster.wait_for_leader().await;
+    let store = cluster.nodes[leader].store.clone();
+    store.hold();
+    let last = cluster.propose(leader, b"held").await.block;
+    cluster.wait_applied(last).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let signed = cluster.nodes[leader].up().status().stats.shares_signed;
+    assert!(cluster.nodes[leader].up().status().certified_block < last);
+    store.release();
+    cluster.wait_certified(last).await;
+    assert!(cluster.nodes[leader].up().status().stats.shares_signed > signed);
     cluster.assert_no_trouble();
 }
 
