@@ -46,7 +46,9 @@ const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
 pub enum ClientError {
     #[error("the network could not be started: {0}")]
     Network(#[from] NetError),
-    #[error("none of the hosts asked knows vat {0}, or none answers; is one of its members running, and reachable from here?")]
+    #[error(
+        "none of the hosts asked knows vat {0}, or none answers; is one of its members running, and reachable from here?"
+    )]
     Unknown(VatId),
     #[error("the call can't be made: {0}")]
     Call(String),
@@ -92,8 +94,7 @@ impl Client {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| ClientError::Random(error.to_string()))?;
         let frames = Arc::new(ClientFrames(OnceLock::new()));
-        let options =
-            NetOptions { secret, listen: Vec::new(), handler: frames.clone(), limits: NetLimits::default() };
+        let options = NetOptions { secret, listen: Vec::new(), handler: frames.clone(), limits: NetLimits::default() };
         let network: Arc<dyn Network> = Libp2pNetwork::start(options).await?;
         let introduction = who_is(&network, hosts, &sturdyref.vat).await;
         let Some(introduction) = introduction else {
@@ -323,8 +324,7 @@ impl Inner {
             Err(error) => return SliceReply::Refused { message: error.to_string() },
         };
         let (next, hash) = session.session.next_inbound();
-        let run =
-            stream::Slice { begin: slice.begin, messages: &slice.messages, tail: &slice.tail, head: &slice.head };
+        let run = stream::Slice { begin: slice.begin, messages: &slice.messages, tail: &slice.tail, head: &slice.head };
         match run.verify(next - 1, &hash) {
             Ok(()) => {}
             Err(stream::SliceError::Stale { .. }) => return SliceReply::Taken { next, leader: None },

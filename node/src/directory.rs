@@ -59,8 +59,7 @@ impl Directory {
             return;
         }
         let new = !entries.contains_key(&vat);
-        let entry =
-            entries.entry(vat).or_insert_with(|| Entry { name: None, introduction: introduction.clone() });
+        let entry = entries.entry(vat).or_insert_with(|| Entry { name: None, introduction: introduction.clone() });
         let known = newest_membership(&entry.introduction).epoch;
         let renamed = name.is_some_and(|name| entry.name.as_deref() != Some(name));
         if !new && !renamed && membership.epoch <= known {

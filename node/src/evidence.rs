@@ -180,10 +180,8 @@ impl Slice {
             if next.membership.epoch <= membership.epoch {
                 continue;
             }
-            verify_membership(next, &membership).map_err(|error| EvidenceError::Membership {
-                epoch: next.membership.epoch,
-                why: error.to_string(),
-            })?;
+            verify_membership(next, &membership)
+                .map_err(|error| EvidenceError::Membership { epoch: next.membership.epoch, why: error.to_string() })?;
             membership = next.membership.clone();
         }
         Ok(membership)

@@ -38,7 +38,9 @@ pub enum HomeError {
     NotAHome { path: String },
     #[error("{path}: a host home is here already; `vat node run --home {path}` starts it")]
     Exists { path: String },
-    #[error("{path}: this home has format {found:?}, this build reads {HOME_FORMAT:?}; run it with the version that made it")]
+    #[error(
+        "{path}: this home has format {found:?}, this build reads {HOME_FORMAT:?}; run it with the version that made it"
+    )]
     Format { path: String, found: String },
     #[error("{path}: another `vat node run` is using this home (process {pid}); stop that one first")]
     Locked { path: String, pid: String },
@@ -126,13 +128,8 @@ impl Home {
     /// Locks the home for one node.
     pub fn lock(&self) -> Result<HomeLock, HomeError> {
         let path = self.path.join("LOCK");
-        let mut file = fs::File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(at(&path))?;
+        let mut file =
+            fs::File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(at(&path))?;
         if file.try_lock().is_err() {
             let pid = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
             return Err(HomeError::Locked { path: self.path.display().to_string(), pid });

@@ -17,9 +17,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use quorate_consensus::{
-    Channel, HostKey, Introduction, Member, Store, Timing, Transport, TransportError,
-};
+use quorate_consensus::{Channel, HostKey, Introduction, Member, Store, Timing, Transport, TransportError};
 use quorate_engine::{VatId, image::Image};
 use quorate_net::{Handler, HostId, NetError, Network, Purpose};
 use std::{

@@ -33,7 +33,9 @@ pub struct Redemption {
 
 /// Why a text is no sturdyref.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a sturdyref: {why}; expected vat://<64 hex digits>/root or vat://<64 hex digits>/root#<64 hex digits>")]
+#[error(
+    "{text:?} is not a sturdyref: {why}; expected vat://<64 hex digits>/root or vat://<64 hex digits>/root#<64 hex digits>"
+)]
 pub struct SturdyrefError {
     text: String,
     why: &'static str,
@@ -81,7 +83,12 @@ impl fmt::Display for Sturdyref {
 
 impl fmt::Debug for Sturdyref {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}{}", Sturdyref { seed: None, ..self.clone() }, if self.seed.is_some() { "#(secret)" } else { "" })
+        write!(
+            out,
+            "{}{}",
+            Sturdyref { seed: None, ..self.clone() },
+            if self.seed.is_some() { "#(secret)" } else { "" }
+        )
     }
 }
 

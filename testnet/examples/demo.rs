@@ -43,8 +43,12 @@ fn run(net: &TestNet, args: &[&str]) -> Result<Ran, String> {
 fn up(net: &TestNet, example: &str) -> Result<(), String> {
     let path = own_file(&format!("examples/{example}/testnet.toml"));
     let path = path.to_str().ok_or("the path of this checkout is not text")?;
-    show(net, &["testnet", "up", path, "--detach"], &format!("testnet up testnet/examples/{example}/testnet.toml --detach"))
-        .map(drop)
+    show(
+        net,
+        &["testnet", "up", path, "--detach"],
+        &format!("testnet up testnet/examples/{example}/testnet.toml --detach"),
+    )
+    .map(drop)
 }
 
 fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
@@ -67,8 +71,10 @@ fn tell_quorum(binary: &Path) -> Result<(), String> {
     }
     println!();
     run(&net, &["logs"])?;
-    say("Each message was ordered by its vat's Raft log, executed by every replica, signed by the threshold of the sender's hosts,\n\
-         and checked again by every replica of the receiver.");
+    say(
+        "Each message was ordered by its vat's Raft log, executed by every replica, signed by the threshold of the sender's hosts,\n\
+         and checked again by every replica of the receiver.",
+    );
     run(&net, &["testnet", "down"])?;
     Ok(())
 }
@@ -84,13 +90,17 @@ fn tell_counter(binary: &Path) -> Result<(), String> {
     run(&net, &["status"])?;
 
     let leader = net.leader("counter");
-    say(&format!("Now {leader}, which leads, loses its power (SIGKILL). The next call waits for an election, and loses nothing."));
+    say(&format!(
+        "Now {leader}, which leads, loses its power (SIGKILL). The next call waits for an election, and loses nothing."
+    ));
     run(&net, &["testnet", "kill", &leader])?;
     let called = run(&net, &["call", "counter", "increment"])?;
     expect("the count", &called.stdout.trim(), &"6")?;
 
-    say(&format!("{leader} is not coming back. `delta`, a host that has never seen this vat, takes its place: it fetches the state,\n\
-                  checks it against what the others have signed, and signs from then on; {leader}'s key counts no more."));
+    say(&format!(
+        "{leader} is not coming back. `delta`, a host that has never seen this vat, takes its place: it fetches the state,\n\
+                  checks it against what the others have signed, and signs from then on; {leader}'s key counts no more."
+    ));
     run(&net, &["member", "replace", "--vat", "counter", "--out", &leader, "--in", "delta"])?;
     let called = run(&net, &["call", "counter", "increment"])?;
     expect("the count", &called.stdout.trim(), &"7")?;
@@ -107,7 +117,16 @@ fn tell_counter(binary: &Path) -> Result<(), String> {
 
     say("What Prometheus reads of delta (a prometheus.yml for all hosts lies in the testnet's directory):");
     let page = net.metrics("delta");
-    let wanted = ["quorate_raft_term{", "quorate_epoch{", "quorate_applied_block{", "quorate_certified_block{", "quorate_deliveries_total{", "quorate_heap_bytes{", "quorate_connected_peers", "quorate_build_info{"];
+    let wanted = [
+        "quorate_raft_term{",
+        "quorate_epoch{",
+        "quorate_applied_block{",
+        "quorate_certified_block{",
+        "quorate_deliveries_total{",
+        "quorate_heap_bytes{",
+        "quorate_connected_peers",
+        "quorate_build_info{",
+    ];
     println!("  $ curl http://{}/metrics", net.http("delta"));
     for series in wanted {
         let line = page.lines().find(|line| line.starts_with(series)).ok_or(format!("the page has no {series}"))?;

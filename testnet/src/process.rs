@@ -134,8 +134,7 @@ impl TestNet {
     /// The host that leads a vat, waiting for one.
     #[track_caller]
     pub fn leader(&self, vat: &str) -> String {
-        self.wait("a leader", || self.replicas(vat).into_iter().find(|(_, status)| status.role == "leader"))
-            .0
+        self.wait("a leader", || self.replicas(vat).into_iter().find(|(_, status)| status.role == "leader")).0
     }
 
     /// A host's metrics page.

@@ -181,7 +181,8 @@ fn a_solo_vat_grows_to_three_and_shrinks_again() {
     let net = TestNet::new(stand_in());
     let code = fs::read_to_string(own_file("examples/counter/counter.js")).expect("the example is there");
     net.file("counter.js", &code);
-    let config = CONFIG.replace(r#"["alpha", "beta", "gamma"]"#, r#"["alpha"]"#).replace("threshold = 2", "threshold = 1");
+    let config =
+        CONFIG.replace(r#"["alpha", "beta", "gamma"]"#, r#"["alpha"]"#).replace("threshold = 2", "threshold = 1");
     let config = net.file("testnet.toml", &config);
     net.up(&config, &[]).ok();
     for _ in 0..50 {

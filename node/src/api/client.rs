@@ -132,7 +132,8 @@ async fn exchange(
     let request = request.body(Full::new(Bytes::from(body))).map_err(|error| answer_error(&error))?;
     let response = sender.send_request(request).await.map_err(|error| answer_error(&error))?;
     let good = response.status().is_success();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await.map_err(|error| answer_error(&error))?;
+    let body =
+        Limited::new(response.into_body(), ANSWER_BYTES).collect().await.map_err(|error| answer_error(&error))?;
     connection.abort();
     Ok((good, body.to_bytes().to_vec()))
 }

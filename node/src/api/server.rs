@@ -59,7 +59,9 @@ impl From<HostError> for ApiError {
         let code = text.split(' ').next().unwrap_or("Q-N000").to_owned();
         let status = match error {
             HostError::NoSuchVat(_) => StatusCode::NOT_FOUND,
-            HostError::NameTaken(_) | HostError::WasMember(_) | HostError::Image { .. } | HostError::Genesis { .. } => StatusCode::CONFLICT,
+            HostError::NameTaken(_) | HostError::WasMember(_) | HostError::Image { .. } | HostError::Genesis { .. } => {
+                StatusCode::CONFLICT
+            }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         ApiError(status, Failed { code, message: text })
@@ -109,8 +111,7 @@ async fn status(State(api): State<Api>) -> Json<crate::status::HostStatus> {
 fn unhex<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, ApiError> {
     let bytes = hex::decode(text)
         .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "Q-A001", format!("{what} is not hex")))?;
-    codec::decode(&bytes)
-        .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "Q-A001", format!("{what}: {error}")))
+    codec::decode(&bytes).map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "Q-A001", format!("{what}: {error}")))
 }
 
 async fn carry(State(api): State<Api>, Json(request): Json<CarryRequest>) -> Answer<Done> {
@@ -164,11 +165,8 @@ async fn change_members(
     let vat = api.host.find(&name)?;
     let change = to_change(&vat, &request)?;
     let refused = |error: &dyn std::fmt::Display| ApiError::new(StatusCode::CONFLICT, "Q-A007", error);
-    let block = vat
-        .replica
-        .reconfigure(change, request.threshold, CHANGE_DEADLINE)
-        .await
-        .map_err(|error| refused(&error))?;
+    let block =
+        vat.replica.reconfigure(change, request.threshold, CHANGE_DEADLINE).await.map_err(|error| refused(&error))?;
     Ok(Json(Done { message: format!("the change is recorded in block {block} of {name}") }))
 }
 

@@ -1,6 +1,6 @@
 //! `vat call`.
 
-use super::{DirOption, Exit, Failure, Outcome, create::parse_value, output};
+use super::{DirOption, Exit, Failure, Outcome, create::parse_value, join::read_card, output};
 use crate::{
     client::{Client, ClientError},
     sturdyref::Sturdyref,
@@ -12,10 +12,12 @@ use quorate_engine::{
     comms::client::ClientRef,
 };
 use quorate_net::HostId;
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  vat call counter increment 5\n  vat call purse deposit '{\"amount\": 10}' \"a bare string\"\n  vat call 'vat://9f…/root#77…' read --at /ip4/192.0.2.7/tcp/4001/p2p/12D3…\n\nThe result is JSON on standard output. A rejection goes to standard error, with exit code 1.")]
+#[command(
+    after_help = "Examples:\n  vat call counter increment 5\n  vat call purse deposit '{\"amount\": 10}' \"a bare string\"\n  vat call 'vat://9f…/root#77…' read --at alpha.card\n\nThe result is JSON on standard output. A rejection goes to standard error, with exit code 1."
+)]
 pub struct Args {
     /// A vat of the testnet, or a sturdyref
     target: String,
@@ -27,8 +29,8 @@ pub struct Args {
     /// Seconds to wait for the answer
     #[arg(long, default_value_t = 30)]
     timeout: u64,
-    /// A host to ask for the vat's members, with its key at the end: `/ip4/…/tcp/…/p2p/…` (may be repeated)
-    #[arg(long, value_name = "MULTIADDR")]
+    /// A host to ask for the vat's members: its card, or its address with its peer id, `/ip4/…/tcp/…/p2p/…` (may be repeated)
+    #[arg(long, value_name = "CARD|MULTIADDR")]
     at: Vec<String>,
     #[command(flatten)]
     dir: DirOption,
@@ -40,10 +42,16 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
     let sturdyref = find(&args.target, &dir, layout.as_ref())?;
     let mut hosts = layout.as_ref().map(members).transpose()?.unwrap_or_default();
     for address in &args.at {
-        hosts.push(member_at(address)?);
+        hosts.push(match read_card(Path::new(address))? {
+            Some(member) => member,
+            None => member_at(address)?,
+        });
     }
     if hosts.is_empty() {
-        return Err(Failure::new(Exit::Usage, "whom to ask? name a testnet's directory with --dir, or a host with --at"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "whom to ask? name a testnet's directory with --dir, or a host with --at",
+        ));
     }
     let values = args.arguments.iter().map(|text| parse_value(text)).collect::<Result<Vec<Value>, _>>()?;
     let unreachable = |error: ClientError| Failure { exit: Exit::Unreachable, error: error.into() };
@@ -98,7 +106,12 @@ pub fn members(layout: &Layout) -> Result<Vec<Member>, Failure> {
 }
 
 fn member_at(address: &str) -> Result<Member, Failure> {
-    let wrong = || Failure::new(Exit::Usage, format!("--at {address}: expected a multiaddr that ends with /p2p/ and the host's peer id"));
+    let wrong = || {
+        Failure::new(
+            Exit::Usage,
+            format!("--at {address}: expected a multiaddr that ends with /p2p/ and the host's peer id"),
+        )
+    };
     let (dialled, peer) = address.rsplit_once("/p2p/").ok_or_else(wrong)?;
     let host = HostId::from_peer_id_text(peer).ok_or_else(wrong)?;
     Ok(Member { key: HostKey(host.0), name: "asked".into(), addresses: vec![dialled.to_owned()] })

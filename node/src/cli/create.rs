@@ -1,6 +1,6 @@
 //! `vat create` and `vat install`: a new vat on running hosts, without a testnet config.
 
-use super::{Exit, Failure, Outcome, hosts::{HostsOption, LocalHost}, output};
+use super::{Exit, Failure, Outcome, hosts::HostsOption, join::read_card, output};
 use crate::{
     api::{CarryRequest, InstallRequest},
     bundle, codec,
@@ -17,14 +17,19 @@ use quorate_engine::{
     image::image_hash,
     machine::{ArgValue, Install},
 };
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  vat create purse --on alpha,beta,gamma --threshold 2 --source purse.js\n  vat create empty --on alpha                 a solo vat that gets its code later\n\nPrints what the chosen numbers survive, and the vat's bearer sturdyref.")]
+#[command(
+    after_help = "Examples:\n  vat create purse --on alpha,beta,gamma --threshold 2 --source purse.js\n  vat create empty --on alpha                 a solo vat that gets its code later\n\nPrints what the chosen numbers survive, and the vat's bearer sturdyref."
+)]
 pub struct CreateArgs {
     /// The vat's name on its hosts
     name: String,
-    /// Its members: hosts of the testnet by name, or paths of homes
+    /// Its members: hosts of the testnet by name, or paths of homes, or of partners' cards
     #[arg(long = "on", value_delimiter = ',', required = true, value_name = "HOST,…")]
     members: Vec<String>,
     /// Signatures that others need to believe the vat (default: the least majority)
@@ -64,15 +69,21 @@ pub struct CodeArgs {
 
 pub async fn create(args: CreateArgs, json: bool) -> Outcome {
     let usage = |message: String| Failure::new(Exit::Usage, message);
-    let mut hosts = Vec::new();
+    let (mut hosts, mut members) = (Vec::new(), Vec::new());
     for name in &args.members {
+        if let Some(member) = read_card(Path::new(name))? {
+            members.push(member);
+            continue;
+        }
         let host = args.hosts.host(name).await?;
         host.require_running()?;
+        members.push(host.member());
         hosts.push(host);
     }
-    let count = u16::try_from(hosts.len()).map_err(|_| usage("too many members".into()))?;
+    let abroad = members.len() > hosts.len();
+    let count = u16::try_from(members.len()).map_err(|_| usage("too many members".into()))?;
     let genesis = Genesis {
-        members: hosts.iter().map(LocalHost::member).collect(),
+        members,
         threshold: args.threshold.unwrap_or(count / 2 + 1),
         image: Hash(image_hash().0),
         creator: random_bytes()?,
@@ -89,12 +100,19 @@ pub async fn create(args: CreateArgs, json: bool) -> Outcome {
     let contacts = Contacts { vats: vec![(args.name.clone(), introduction)] };
     let (install, bearer) = install.unzip();
     let provision = Provision { name: args.name.clone(), genesis, install, joining: false };
+    let request = CarryRequest::new(&provision, &contacts);
+    if abroad {
+        let file = PathBuf::from(format!("{}.vat", args.name));
+        fs::write(&file, serde_json::to_vec_pretty(&request).map_err(anyhow::Error::from)?)?;
+        output::note(format!("give {0} to the partners; each runs: vat join {0} --home HOME", file.display()));
+    }
     for host in &hosts {
-        let _: Done = host.endpoint.post("/api/v1/vats", &CarryRequest::new(&provision, &contacts)).await?;
+        let _: Done = host.endpoint.post("/api/v1/vats", &request).await?;
     }
     // The other hosts here learn where to find it; a host that is down learns it when it is asked for.
     for host in args.hosts.all().await.unwrap_or_default().iter().filter(|host| host.status.is_some()) {
-        let _: Result<Done, _> = host.endpoint.post_text("/api/v1/contacts", hex::encode(codec::encode(&contacts))).await;
+        let _: Result<Done, _> =
+            host.endpoint.post_text("/api/v1/contacts", hex::encode(codec::encode(&contacts))).await;
     }
     args.hosts.keep_sturdyref(&args.name, bearer.as_ref())?;
     report(&args.name, &vat, bearer.as_ref(), json);
@@ -124,7 +142,9 @@ pub async fn install(args: InstallArgs, json: bool) -> Outcome {
 
 fn report(name: &str, vat: &VatId, bearer: Option<&Sturdyref>, json: bool) {
     if json {
-        output::json(&serde_json::json!({ "name": name, "vat": vat.to_string(), "sturdyref": bearer.map(ToString::to_string) }));
+        output::json(
+            &serde_json::json!({ "name": name, "vat": vat.to_string(), "sturdyref": bearer.map(ToString::to_string) }),
+        );
     } else {
         output::line(bearer.map_or_else(|| vat.to_string(), ToString::to_string));
     }
@@ -138,7 +158,7 @@ fn survival(members: u16, threshold: u16) -> String {
     // The largest f with 2t > n + f.
     let liars = (2 * threshold).saturating_sub(members).saturating_sub(1);
     format!(
-        "{threshold} of {members} sign: goes on with {} members down; {} lying members can't make others believe two things; {} can't silence it",
+        "{threshold} of {members} sign: goes on with up to {} members down; up to {} liars can't make others believe two things, up to {} can't silence it",
         crashes.min(silent),
         liars,
         silent.min(crashes)
@@ -188,9 +208,9 @@ mod tests {
 
     #[test]
     fn survival_is_what_the_threat_model_says() {
-        assert!(survival(4, 3).contains("goes on with 1 members down; 1 lying"));
-        assert!(survival(3, 2).contains("goes on with 1 members down; 0 lying"));
-        assert!(survival(3, 3).contains("goes on with 0 members down; 2 lying"));
-        assert!(survival(1, 1).contains("goes on with 0 members down; 0 lying"));
+        assert!(survival(4, 3).contains("goes on with up to 1 members down; up to 1 liars"));
+        assert!(survival(3, 2).contains("goes on with up to 1 members down; up to 0 liars"));
+        assert!(survival(3, 3).contains("goes on with up to 0 members down; up to 2 liars"));
+        assert!(survival(1, 1).contains("goes on with up to 0 members down; up to 0 liars"));
     }
 }

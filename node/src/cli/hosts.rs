@@ -1,12 +1,12 @@
 //! Finding the running hosts that a command is about: those of a testnet's directory, or single homes.
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, open_cluster};
 use crate::{
     api::{IntroductionReply, client::Endpoint},
     codec,
     home::Home,
     status::{HostStatus, VatStatus},
-    testnet::{cluster::Cluster, layout::TestnetDir},
+    testnet::layout::TestnetDir,
 };
 use quorate_consensus::{HostKey, Introduction, Member};
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ impl HostsOption {
             }
             return Ok(hosts);
         }
-        let cluster = Cluster::open(TestnetDir::new(&self.dir))?;
+        let cluster = open_cluster(&self.dir)?;
         for place in &cluster.layout.hosts {
             hosts.push(LocalHost::open(&cluster.dir.home(&place.name), Some(place.address.clone())).await?);
         }
@@ -64,7 +64,8 @@ impl HostsOption {
         let hosts = self.all().await?;
         let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
         hosts.into_iter().find(|host| host.name == name).ok_or_else(|| {
-            let message = format!("there is no host {name} here (there are {}); a home's path works too", names.join(", "));
+            let message =
+                format!("there is no host {name} here (there are {}); a home's path works too", names.join(", "));
             Failure::new(Exit::Usage, message)
         })
     }
@@ -78,7 +79,8 @@ impl HostsOption {
             let named = |status: &VatStatus| status.name == vat || status.vat == vat;
             let status = host.status.iter().flat_map(|status| &status.vats).find(|status| named(status)).cloned();
             if let Some(status) = status {
-                let member = status.members.iter().any(|member| host.status.as_ref().is_some_and(|host| host.key == member.key));
+                let member =
+                    status.members.iter().any(|member| host.status.as_ref().is_some_and(|host| host.key == member.key));
                 if member {
                     found.push((host, status));
                 }
@@ -87,7 +89,8 @@ impl HostsOption {
         found.sort_by_key(|(_, status)| status.role != "leader");
         if found.is_empty() {
             let message = if running == 0 {
-                "none of the hosts is running; `vat testnet restart HOST` or `vat node run --home HOME` starts one".to_owned()
+                "none of the hosts is running; `vat testnet restart HOST` or `vat node run --home HOME` starts one"
+                    .to_owned()
             } else {
                 format!("no running host here is a member of {vat}; `vat status` lists the vats")
             };
@@ -98,7 +101,8 @@ impl HostsOption {
 }
 
 impl LocalHost {
-    async fn open(path: &Path, address: Option<String>) -> Result<LocalHost, Failure> {
+    /// The host of the home at `path`.
+    pub async fn open(path: &Path, address: Option<String>) -> Result<LocalHost, Failure> {
         let home = Home::open(path).map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
         let endpoint = Endpoint::socket(&home.admin_socket());
         let status = endpoint.get::<HostStatus>("/api/v1/status").await.ok();
@@ -129,6 +133,9 @@ impl LocalHost {
             return Ok(());
         }
         let home = self.home.path().display();
-        Err(Failure::new(Exit::Unreachable, format!("host {} is not running; `vat node run --home {home}` starts it", self.name)))
+        Err(Failure::new(
+            Exit::Unreachable,
+            format!("host {} is not running; `vat node run --home {home}` starts it", self.name),
+        ))
     }
 }

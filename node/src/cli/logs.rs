@@ -1,11 +1,7 @@
 //! `vat logs`: consoles of vats and logs of hosts, read from files, so that they can be read of stopped hosts as well.
 
 use super::{DirOption, Exit, Failure, Outcome, output};
-use crate::{
-    home::Home,
-    testnet::{cluster::Cluster, layout::TestnetDir},
-    vat::console::parse_line,
-};
+use crate::{home::Home, testnet::cluster::Cluster, vat::console::parse_line};
 use std::{
     collections::BTreeMap,
     fs,
@@ -16,7 +12,9 @@ use std::{
 const POLL: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  vat logs two          what the vat `two` printed\n  vat logs h3           what the host h3 logged\n  vat logs two -f       and what it prints from now on")]
+#[command(
+    after_help = "Examples:\n  vat logs two          what the vat `two` printed\n  vat logs h3           what the host h3 logged\n  vat logs two -f       and what it prints from now on"
+)]
 pub struct Args {
     /// A vat (default: all vats) or a host
     name: Option<String>,
@@ -39,7 +37,7 @@ pub async fn run(args: Args, json: bool) -> Outcome {
         print_new(vat, &read_console(&home.console(vat)), &mut 0, false, json);
         return Ok(Exit::Success);
     }
-    let cluster = Cluster::open(TestnetDir::new(args.dir.dir))?;
+    let cluster = args.dir.cluster()?;
     let vats: Vec<String> = cluster.layout.vats.iter().map(|vat| vat.name.clone()).collect();
     match &args.name {
         Some(host) if cluster.layout.hosts.iter().any(|place| place.name == *host) => {
@@ -52,7 +50,8 @@ pub async fn run(args: Args, json: bool) -> Outcome {
         }
         Some(vat) if !vats.contains(vat) && consoles(&cluster, vat).is_empty() => {
             let hosts: Vec<_> = cluster.layout.hosts.iter().map(|place| place.name.as_str()).collect();
-            let message = format!("there is no vat or host {vat}; vats: {}; hosts: {}", vats.join(", "), hosts.join(", "));
+            let message =
+                format!("there is no vat or host {vat}; vats: {}; hosts: {}", vats.join(", "), hosts.join(", "));
             return Err(Failure::new(Exit::Usage, message));
         }
         Some(vat) if args.follow => follow(&cluster, std::slice::from_ref(vat)).await?,

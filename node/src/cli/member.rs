@@ -1,12 +1,20 @@
 //! `vat member`: changes of a vat's members, on a live vat.
 
-use super::{Exit, Failure, Outcome, hosts::{HostsOption, LocalHost}, output};
+use super::{
+    Exit, Failure, Outcome,
+    hosts::{HostsOption, LocalHost},
+    join::read_card,
+    output,
+};
 use crate::{
     api::CarryRequest,
     provision::{Contacts, Provision},
     status::{Done, MemberChange, VatStatus},
 };
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// How long a change may take: a learner fetches the whole state.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(300);
@@ -15,11 +23,14 @@ const POLL: Duration = Duration::from_millis(100);
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Let a host join a vat: it fetches the state, then takes part
+    #[command(
+        after_help = "Examples:\n  vat member add --vat two --in e\n  vat member add --vat solo --in beta --threshold 2      grow a solo vat"
+    )]
     Add {
         /// The vat
         #[arg(long)]
         vat: String,
-        /// The joining host: its name in the testnet, or the path of its home
+        /// The joining host: its name in the testnet, the path of its home, or of its card
         #[arg(long = "in", value_name = "HOST")]
         joining: String,
         /// Signatures needed from then on
@@ -29,6 +40,7 @@ pub enum Command {
         hosts: HostsOption,
     },
     /// Let a member leave a vat
+    #[command(after_help = "Example:\n  vat member remove --vat two --out c")]
     Remove {
         /// The vat
         #[arg(long)]
@@ -51,7 +63,7 @@ pub enum Command {
         /// The leaving member: a name or a key
         #[arg(long, value_name = "MEMBER")]
         out: String,
-        /// The joining host: its name in the testnet, or the path of its home
+        /// The joining host: its name in the testnet, the path of its home, or of its card
         #[arg(long = "in", value_name = "HOST")]
         joining: String,
         /// Signatures needed from then on
@@ -84,7 +96,13 @@ pub async fn run(command: Command, json: bool) -> Outcome {
         output::json(&after);
     } else {
         let names: Vec<&str> = after.members.iter().map(|member| member.name.as_str()).collect();
-        output::note(format!("{vat} is in epoch {}: {} of {} sign ({})", after.epoch, after.threshold, names.len(), names.join(", ")));
+        output::note(format!(
+            "{vat} is in epoch {}: {} of {} sign ({})",
+            after.epoch,
+            after.threshold,
+            names.len(),
+            names.join(", ")
+        ));
     }
     Ok(Exit::Success)
 }
@@ -96,14 +114,22 @@ async fn prepare(
     speaker: &LocalHost,
     vat: &VatStatus,
 ) -> Result<quorate_consensus::Member, Failure> {
-    let newcomer = hosts.host(name).await?;
-    newcomer.require_running()?;
-    let member = newcomer.member();
+    let (member, newcomer) = match read_card(Path::new(name))? {
+        // A partner's host: it has joined by `vat join`.
+        Some(member) => (member, None),
+        None => {
+            let newcomer = hosts.host(name).await?;
+            newcomer.require_running()?;
+            (newcomer.member(), Some(newcomer))
+        }
+    };
     if vat.members.iter().any(|other| other.key == member.key.to_string()) {
         return Err(Failure::new(Exit::Usage, format!("{name} is a member of {} already", vat.name)));
     }
+    let Some(newcomer) = newcomer else { return Ok(member) };
     let introduction = speaker.introduction(&vat.vat).await?;
-    let provision = Provision { name: vat.name.clone(), genesis: introduction.genesis.clone(), install: None, joining: true };
+    let provision =
+        Provision { name: vat.name.clone(), genesis: introduction.genesis.clone(), install: None, joining: true };
     let contacts = Contacts { vats: vec![(vat.name.clone(), introduction)] };
     let _: Done = newcomer.endpoint.post("/api/v1/vats", &CarryRequest::new(&provision, &contacts)).await?;
     Ok(member)

@@ -6,6 +6,7 @@
 mod call;
 mod create;
 mod hosts;
+mod join;
 mod logs;
 mod member;
 mod node;
@@ -14,8 +15,12 @@ mod run;
 mod status;
 mod testnet;
 
+use crate::testnet::{cluster::Cluster, layout::TestnetDir};
 use clap::{Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// How the command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,24 +125,51 @@ pub struct DirOption {
     dir: PathBuf,
 }
 
+impl DirOption {
+    /// The testnet, which must be there.
+    fn cluster(&self) -> Result<Cluster, Failure> {
+        open_cluster(&self.dir)
+    }
+}
+
+/// The testnet in `dir`, which the command line names.
+fn open_cluster(dir: &Path) -> Result<Cluster, Failure> {
+    Cluster::open(TestnetDir::new(dir)).map_err(|error| Failure { exit: Exit::Usage, error })
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Stand up a testnet on this machine, look at it, break it, stop it
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  vat testnet up testnet.toml --detach\n  vat testnet status\n  vat testnet kill h2\n  vat testnet restart h2\n  vat testnet down"
+    )]
     Testnet(testnet::Command),
     /// Call a method of a vat's object, from outside
     Call(call::Args),
     /// Make and run single hosts
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  vat node init --home HOME --name alpha\n  vat node run --home HOME"
+    )]
     Node(node::Command),
     /// Make a new vat on running hosts
     Create(create::CreateArgs),
     /// Give a vat its code
     Install(create::InstallArgs),
+    /// Say who a host is: a card for partners who make or change a vat
+    Card(join::CardArgs),
+    /// Say what a vat is: a file for a partner's host that shall join it
+    Introduce(join::IntroduceArgs),
+    /// Let a running host carry the vat of a file
+    Join(join::JoinArgs),
     /// How vats and their members stand
     Status(status::Args),
     /// Change a vat's members
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  vat member replace --vat two --out c --in e\n  vat member add --vat two --in f\n  vat member remove --vat two --out f"
+    )]
     Member(member::Command),
     /// What a vat's console printed, or what a host logged
     Logs(logs::Args),
@@ -163,6 +195,9 @@ pub fn main() -> ExitCode {
             Command::Node(command) => node::run(command, json).await,
             Command::Create(args) => create::create(args, json).await,
             Command::Install(args) => create::install(args, json).await,
+            Command::Card(args) => join::card(args).await,
+            Command::Introduce(args) => join::introduce(args).await,
+            Command::Join(args) => join::join(args).await,
             Command::Status(args) => status::run(args, json).await,
             Command::Member(command) => member::run(command, json).await,
             Command::Logs(args) => logs::run(args, json).await,

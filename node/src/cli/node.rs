@@ -11,7 +11,9 @@ use std::{net::SocketAddr, path::PathBuf};
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Make a host's home with a new key
-    #[command(after_help = "Example:\n  vat node init --home /srv/quorate --name alpha --listen /ip4/192.0.2.7/tcp/4001 --http 127.0.0.1:9464")]
+    #[command(
+        after_help = "Example:\n  vat node init --home /srv/quorate --name alpha --listen /ip4/192.0.2.7/tcp/4001 --http 127.0.0.1:9464"
+    )]
     Init {
         /// Where to make it
         #[arg(long)]
@@ -27,6 +29,9 @@ pub enum Command {
         http: SocketAddr,
     },
     /// Run a host until it is told to stop (SIGINT, SIGTERM)
+    #[command(
+        after_help = "Example:\n  vat node run --home /srv/quorate\n\nLogs JSON lines on standard error; QUORATE_LOG=debug says more."
+    )]
     Run {
         /// The host's home
         #[arg(long)]

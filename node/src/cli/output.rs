@@ -56,7 +56,9 @@ impl Progress {
             return Progress(None);
         }
         let bar = ProgressBar::new_spinner().with_message(message);
-        bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
         bar.enable_steady_tick(Duration::from_millis(100));
         Progress(Some(bar))
     }

@@ -19,7 +19,9 @@ use std::{fs, path::PathBuf, time::Duration};
 const POLL: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  vat run hello.js\n  vat run contract.js --arg price=10 --seconds 5\n\nThe vat gets the endowment `exit`: argv.exit(value) ends the run and prints the value as JSON. Ctrl-C ends it as well.")]
+#[command(
+    after_help = "Examples:\n  vat run hello.js\n  vat run contract.js --arg price=10 --seconds 5\n\nThe vat gets the endowment `exit`: argv.exit(value) ends the run and prints the value as JSON. Ctrl-C ends it as well."
+)]
 pub struct Args {
     /// The code's entry file
     file: PathBuf,
@@ -40,8 +42,7 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
             argument.split_once('=').ok_or_else(|| usage(format!("--arg {argument}: expected NAME=VALUE")))?;
         argv.push((name.to_owned(), ArgValue::Data(parse_value(text)?)));
     }
-    let install =
-        Install { bundle, argv, endowments: vec!["exit".into()], grants: Vec::new(), bearers: Vec::new() };
+    let install = Install { bundle, argv, endowments: vec!["exit".into()], grants: Vec::new(), bearers: Vec::new() };
     let folder = temporary_folder()?;
     let outcome = run_in(&folder, install, args.seconds).await;
     let _ = fs::remove_dir_all(&folder);
@@ -71,7 +72,8 @@ async fn run_in(folder: &std::path::Path, install: Install, seconds: Option<u64>
         nonce: random_bytes()?,
         parameters: Parameters::default(),
     };
-    let vat = node.host.carry(Provision { name: "vat".into(), genesis, install: Some(install), joining: false }).await?;
+    let vat =
+        node.host.carry(Provision { name: "vat".into(), genesis, install: Some(install), joining: false }).await?;
     progress.done();
     let vat = vat.to_string();
     let outcome = tokio::select! {

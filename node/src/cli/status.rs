@@ -7,7 +7,9 @@ use std::time::Duration;
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  vat status                 all vats of the testnet in ./quorate-testnet\n  vat status two --watch     one vat, again and again\n  vat status --home HOME     the vats of one host\n\nExit code 1 if a replica is faulty, a vat has no leader, or signatures conflict.")]
+#[command(
+    after_help = "Examples:\n  vat status                 all vats of the testnet in ./quorate-testnet\n  vat status two --watch     one vat, again and again\n  vat status --home HOME     the vats of one host\n\nExit code 1 if a replica is faulty, a vat has no leader, or signatures conflict."
+)]
 pub struct Args {
     /// Only this vat
     vat: Option<String>,
@@ -25,9 +27,12 @@ pub async fn run(args: Args, json: bool) -> Outcome {
         for host in args.hosts.all().await? {
             match host.status {
                 Some(status) => {
-                    failed.extend(status.failed_vats.iter().map(|(vat, error)| format!("{vat} on {}: {error}", host.name)));
+                    failed.extend(
+                        status.failed_vats.iter().map(|(vat, error)| format!("{vat} on {}: {error}", host.name)),
+                    );
                     let vats = status.vats.into_iter();
-                    let wanted = vats.filter(|vat| args.vat.as_ref().is_none_or(|name| *name == vat.name || *name == vat.vat));
+                    let wanted =
+                        vats.filter(|vat| args.vat.as_ref().is_none_or(|name| *name == vat.name || *name == vat.vat));
                     rows.extend(wanted.map(|vat| (host.name.clone(), vat)));
                 }
                 None => down.push(host.name),
@@ -54,12 +59,25 @@ pub async fn run(args: Args, json: bool) -> Outcome {
 }
 
 fn is_healthy(vat: &VatStatus) -> bool {
-    vat.role == "removed" || vat.fault.is_none() && vat.leader.is_some() && vat.conflicts == 0 && vat.install_error.is_none()
+    vat.role == "removed"
+        || vat.fault.is_none() && vat.leader.is_some() && vat.conflicts == 0 && vat.install_error.is_none()
 }
 
 fn show(rows: &[(String, VatStatus)], down: &[String]) {
     let mut table = output::table([
-        "VAT", "HOST", "ROLE", "TERM", "EPOCH", "SIGNS", "BLOCK", "CERTIFIED", "DELIVERIES", "HEAP", "UNACKED", "CHECKPOINT", "STATE ROOT",
+        "VAT",
+        "HOST",
+        "ROLE",
+        "TERM",
+        "EPOCH",
+        "SIGNS",
+        "BLOCK",
+        "CERTIFIED",
+        "DELIVERIES",
+        "HEAP",
+        "UNACKED",
+        "CHECKPOINT",
+        "STATE ROOT",
     ]);
     for (host, vat) in rows {
         let unacknowledged: u64 = vat.streams.iter().map(|stream| stream.unacknowledged).sum();

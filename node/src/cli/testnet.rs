@@ -21,7 +21,9 @@ const POLL: Duration = Duration::from_millis(100);
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Make a testnet's directory from its config, and run all its hosts
-    #[command(after_help = "Examples:\n  vat testnet up testnet.toml                 in the foreground; Ctrl-C stops it\n  vat testnet up testnet.toml --detach        in the background\n  vat testnet up testnet.toml --without h4    with one host left out")]
+    #[command(
+        after_help = "Examples:\n  vat testnet up testnet.toml                 in the foreground; Ctrl-C stops it\n  vat testnet up testnet.toml --detach        in the background\n  vat testnet up testnet.toml --without h4    with one host left out"
+    )]
     Up {
         /// The testnet config
         file: PathBuf,
@@ -35,6 +37,9 @@ pub enum Command {
         without: Vec<String>,
     },
     /// Only make the hosts' homes, to be copied to their machines and run with `vat node run`
+    #[command(
+        after_help = "Example:\n  vat testnet init testnet.toml --dir net\n  scp -r net/hosts/h2 other-machine:quorate-home          there: vat node run --home quorate-home\n\nFor machines of their own, the config gives each host the addresses to `listen` at and to `announce`."
+    )]
     Init {
         /// The testnet config
         file: PathBuf,
@@ -42,6 +47,9 @@ pub enum Command {
         dir: DirOption,
     },
     /// How the hosts and their vats stand
+    #[command(
+        after_help = "Examples:\n  vat testnet status\n  vat testnet status --json\n\nExit code 1 if a host does not run."
+    )]
     Status {
         #[command(flatten)]
         dir: DirOption,
@@ -49,18 +57,23 @@ pub enum Command {
     /// What a vat's console printed, or what a host logged
     Logs(logs::Args),
     /// Kill a host's process as a power failure would (SIGKILL)
+    #[command(after_help = "Example:\n  vat testnet kill h2")]
     Kill {
+        /// The host's name
         host: String,
         #[command(flatten)]
         dir: DirOption,
     },
     /// Start a host that does not run; kill it first if it does
+    #[command(after_help = "Example:\n  vat testnet restart h2")]
     Restart {
+        /// The host's name
         host: String,
         #[command(flatten)]
         dir: DirOption,
     },
     /// Stop all hosts
+    #[command(after_help = "Example:\n  vat testnet down")]
     Down {
         #[command(flatten)]
         dir: DirOption,
@@ -75,17 +88,20 @@ pub async fn run(command: Command, json: bool) -> Outcome {
             output::line(dir.path().display());
             Ok(Exit::Success)
         }
-        Command::Status { dir } => status(&Cluster::open(TestnetDir::new(dir.dir))?, json).await,
+        Command::Status { dir } => status(&dir.cluster()?, json).await,
         Command::Logs(args) => logs::run(args, json).await,
         Command::Kill { host, dir } => {
-            match Cluster::open(TestnetDir::new(dir.dir))?.kill(&host)? {
+            let cluster = dir.cluster()?;
+            cluster.home(&host).map_err(wrong)?;
+            match cluster.kill(&host)? {
                 Some(pid) => output::note(format!("killed {host} (process {pid})")),
                 None => output::note(format!("{host} was not running")),
             }
             Ok(Exit::Success)
         }
         Command::Restart { host, dir } => {
-            let cluster = Cluster::open(TestnetDir::new(dir.dir))?;
+            let cluster = dir.cluster()?;
+            cluster.home(&host).map_err(wrong)?;
             cluster.kill(&host)?;
             let child = cluster.spawn(&host)?;
             let status = cluster.wait_up(&host, child).await?;
@@ -93,16 +109,19 @@ pub async fn run(command: Command, json: bool) -> Outcome {
             Ok(Exit::Success)
         }
         Command::Down { dir } => {
-            let stopped = Cluster::open(TestnetDir::new(dir.dir))?.down()?;
+            let stopped = dir.cluster()?.down()?;
             output::note(format!("stopped {stopped} hosts"));
             Ok(Exit::Success)
         }
     }
 }
 
+fn wrong(error: anyhow::Error) -> Failure {
+    Failure { exit: Exit::Usage, error }
+}
+
 /// Reads and checks the config and all code, then makes the directory if it is not there yet.
 fn init(file: &PathBuf, dir: DirOption) -> Result<(TestnetDir, bool), Failure> {
-    let wrong = |error: anyhow::Error| Failure { exit: Exit::Usage, error };
     let config = TestnetConfig::load(file).map_err(|error| wrong(error.into()))?;
     let plan = Plan::new(config).map_err(wrong)?;
     let dir = TestnetDir::new(dir.dir);
@@ -118,7 +137,8 @@ fn init(file: &PathBuf, dir: DirOption) -> Result<(TestnetDir, bool), Failure> {
         return Err(Failure::new(Exit::Usage, message));
     }
     if dir.path().read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        let message = format!("{} is not empty and not a testnet; choose another directory with --dir", dir.path().display());
+        let message =
+            format!("{} is not empty and not a testnet; choose another directory with --dir", dir.path().display());
         return Err(Failure::new(Exit::Usage, message));
     }
     plan.write(&dir, Hash(image_hash().0))?;
@@ -129,7 +149,7 @@ async fn up(file: PathBuf, dir: DirOption, detach: bool, without: &[String]) -> 
     let (dir, new) = init(&file, dir)?;
     let cluster = Cluster::open(dir)?;
     for host in without {
-        cluster.home(host).map_err(|error| Failure { exit: Exit::Usage, error })?;
+        cluster.home(host).map_err(wrong)?;
     }
     let shown = cluster.dir.path().display().to_string();
     output::note(format!("{} testnet in {shown}", if new { "made a" } else { "found the" }));
@@ -152,7 +172,9 @@ async fn up(file: PathBuf, dir: DirOption, detach: bool, without: &[String]) -> 
     }
     output::note(format!("metrics: prometheus --config.file={}", cluster.dir.prometheus().display()));
     let hint = if shown == "quorate-testnet" { String::new() } else { format!(" --dir {shown}") };
-    output::note(format!("look: vat testnet status{hint}   call: vat call{hint} VAT METHOD   stop: vat testnet down{hint}"));
+    output::note(format!(
+        "look: vat testnet status{hint}   call: vat call{hint} VAT METHOD   stop: vat testnet down{hint}"
+    ));
     if detach {
         return Ok(Exit::Success);
     }
@@ -223,10 +245,24 @@ async fn status(cluster: &Cluster, json: bool) -> Outcome {
                         status.vats.iter().map(|vat| format!("{} ({})", vat.name, vat.role)).collect();
                     let uptime = humantime(status.uptime_s);
                     let metrics = format!("http://{}/metrics", status.http);
-                    table.add_row([name.clone(), "up".into(), status.process.to_string(), uptime, metrics, vats.join(", ")]);
+                    table.add_row([
+                        name.clone(),
+                        "up".into(),
+                        status.process.to_string(),
+                        uptime,
+                        metrics,
+                        vats.join(", "),
+                    ]);
                 }
                 HostState::Starting(pid) => {
-                    table.add_row([name.clone(), "starting".into(), pid.to_string(), String::new(), String::new(), String::new()]);
+                    table.add_row([
+                        name.clone(),
+                        "starting".into(),
+                        pid.to_string(),
+                        String::new(),
+                        String::new(),
+                        String::new(),
+                    ]);
                 }
                 HostState::Down => {
                     table.add_row([name.as_str(), "down", "", "", "", ""]);

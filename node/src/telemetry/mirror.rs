@@ -5,15 +5,8 @@ use crate::status::VatStatus;
 use quorate_consensus::{BUCKETS_US, ReplicaStatus, Role, Store, Timings};
 use quorate_net::{NetStats, Purpose};
 
-const ROLES: [Role; 7] = [
-    Role::Starting,
-    Role::Learner,
-    Role::Follower,
-    Role::Candidate,
-    Role::Leader,
-    Role::Stopped,
-    Role::Faulted,
-];
+const ROLES: [Role; 7] =
+    [Role::Starting, Role::Learner, Role::Follower, Role::Candidate, Role::Leader, Role::Stopped, Role::Faulted];
 
 /// A vat's agreement.
 pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus) {
@@ -28,14 +21,22 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus) {
     gauge("quorate_log_blocks", "Log entries on disk.", status.last_log.saturating_sub(status.purged));
     gauge("quorate_epoch", "Number of the vat's membership.", status.epoch);
     gauge("quorate_members", "Members in the vat's membership.", status.membership.members.len() as u64);
-    gauge("quorate_threshold", "Signatures that a certificate of the vat needs.", u64::from(status.membership.threshold));
+    gauge(
+        "quorate_threshold",
+        "Signatures that a certificate of the vat needs.",
+        u64::from(status.membership.threshold),
+    );
     gauge("quorate_checkpoint_block", "Block of the newest checkpoint on disk.", status.local_checkpoint_block);
     gauge(
         "quorate_certified_checkpoint_block",
         "Block of the newest certified checkpoint; the log before it is purged.",
         status.checkpoint_block,
     );
-    gauge("quorate_replica_fault", "1 if the replica has stopped because of a fault.", u64::from(status.fault.is_some()));
+    gauge(
+        "quorate_replica_fault",
+        "1 if the replica has stopped because of a fault.",
+        u64::from(status.fault.is_some()),
+    );
     for role in ROLES {
         page.gauge(
             "quorate_raft_role",
@@ -51,12 +52,24 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus) {
     counter("quorate_proposals_total", "Commands proposed by this host.", stats.proposals);
     counter("quorate_signature_shares_signed_total", "Statements signed by this host.", stats.shares_signed);
     counter("quorate_signature_shares_sent_total", "Signature shares sent to other members.", stats.shares_sent);
-    counter("quorate_signature_shares_received_total", "Signature shares that came from other members.", stats.shares_received);
+    counter(
+        "quorate_signature_shares_received_total",
+        "Signature shares that came from other members.",
+        stats.shares_received,
+    );
     counter("quorate_signature_shares_refused_total", "Signature shares that did not verify.", stats.shares_refused);
     counter("quorate_certificates_total", "Certificates assembled.", stats.certificates);
     counter("quorate_checkpoints_total", "Checkpoints written.", stats.checkpoints);
-    counter("quorate_checkpoint_bytes_total", "Bytes of changed pages and tables written by checkpoints.", stats.checkpoint_bytes);
-    counter("quorate_snapshot_sent_bytes_total", "Bytes of checkpoints sent to other members.", stats.snapshot_bytes_sent);
+    counter(
+        "quorate_checkpoint_bytes_total",
+        "Bytes of changed pages and tables written by checkpoints.",
+        stats.checkpoint_bytes,
+    );
+    counter(
+        "quorate_snapshot_sent_bytes_total",
+        "Bytes of checkpoints sent to other members.",
+        stats.snapshot_bytes_sent,
+    );
     counter("quorate_snapshot_received_bytes_total", "Bytes of checkpoints received.", stats.snapshot_bytes_received);
     let mut times = |name, help, timings: &Timings| {
         page.histogram(name, help, &label, &BUCKETS_US, &timings.buckets, timings.sum_us);
@@ -149,13 +162,23 @@ pub fn network(page: &mut Page, stats: &NetStats) {
 /// The store.
 pub fn store(page: &mut Page, store: &dyn Store) {
     for (part, bytes) in store.sizes() {
-        page.gauge("quorate_store_bytes", "Size of the database on disk, by family of records.", &[("family", part)], bytes);
+        page.gauge(
+            "quorate_store_bytes",
+            "Size of the database on disk, by family of records.",
+            &[("family", part)],
+            bytes,
+        );
     }
 }
 
 /// The process and the build.
 pub fn process(page: &mut Page, version: &str, image: &str, vats: usize) {
-    page.gauge("quorate_build_info", "Always 1; says which build this is.", &[("version", version), ("image", image)], 1);
+    page.gauge(
+        "quorate_build_info",
+        "Always 1; says which build this is.",
+        &[("version", version), ("image", image)],
+        1,
+    );
     page.gauge("quorate_vats", "Vats that this host carries.", &[], vats as u64);
     page.gauge("quorate_resident_memory_bytes", "Resident memory of the process.", &[], resident_bytes());
 }

@@ -164,7 +164,9 @@ impl Cluster {
             }
         }
         for home in &running {
-            if self.wait_down(home).is_err() && let Some(pid) = home.running_process() {
+            if self.wait_down(home).is_err()
+                && let Some(pid) = home.running_process()
+            {
                 send(pid, signal::Signal::SIGKILL)?;
                 self.wait_down(home)?;
             }

@@ -29,8 +29,9 @@ pub const MAX_MEMBERS: usize = 31;
 pub const MAX_CONFIG_BYTES: u64 = 256 << 10;
 /// Bytes of a file that an argument stands for; arguments travel in the log of every member.
 pub const MAX_ARGUMENT_FILE_BYTES: u64 = 1 << 20;
-/// Megabytes of memory that a vat may be given: below, its base heap does not fit; above, wasm32 has no addresses.
-pub const MEMORY_MB: std::ops::RangeInclusive<u64> = 32..=4095;
+/// Megabytes of memory that a vat may be given: below, its base heap does not fit; above, the hashes of its pages (64 bytes each in a
+/// checkpoint's record) do not fit a frame of a snapshot.
+pub const MEMORY_MB: std::ops::RangeInclusive<u64> = 32..=240;
 /// Letters in the name of a host or a vat: names become file and directory names.
 pub const MAX_NAME_LENGTH: usize = 48;
 

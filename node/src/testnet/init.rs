@@ -249,9 +249,13 @@ pub fn random_bytes() -> anyhow::Result<[u8; 32]> {
 }
 
 fn prometheus_config(layout: &Layout) -> String {
-    let mut text = String::from("global:\n  scrape_interval: 5s\nscrape_configs:\n  - job_name: quorate\n    static_configs:\n");
+    let mut text =
+        String::from("global:\n  scrape_interval: 5s\nscrape_configs:\n  - job_name: quorate\n    static_configs:\n");
     for host in &layout.hosts {
-        text.push_str(&format!("      - targets: [\"{}\"]\n        labels: {{ host: \"{}\" }}\n", host.http, host.name));
+        text.push_str(&format!(
+            "      - targets: [\"{}\"]\n        labels: {{ host: \"{}\" }}\n",
+            host.http, host.name
+        ));
     }
     text
 }

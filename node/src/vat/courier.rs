@@ -396,9 +396,9 @@ impl Courier {
 impl Peer {
     /// Whether something certified is not with the peer yet. Only the leader ships bare acknowledgements.
     fn has_news(&self, rank: usize) -> bool {
-        self.ready.as_ref().is_some_and(|(head, _)| {
-            head.get().end > self.taken || (rank == 0 && head.get().ack > self.taken_ack)
-        })
+        self.ready
+            .as_ref()
+            .is_some_and(|(head, _)| head.get().end > self.taken || (rank == 0 && head.get().ack > self.taken_ack))
     }
 
     /// The next slice: as many messages behind `taken` as one may hold, and the digests of the rest.

@@ -12,7 +12,9 @@ use crate::{
     codec,
     evidence::{KnownPeer, Slice, outbox_root},
 };
-use quorate_consensus::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Hash, Machine, MachineFault, ManifestInfo};
+use quorate_consensus::{
+    AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Hash, Machine, MachineFault, ManifestInfo,
+};
 use quorate_engine::{
     EngineError, Hash as EngineHash, VatId,
     comms::stream::{self, SliceError, StreamHead},
@@ -80,7 +82,16 @@ impl VatMachine {
     /// The machine of a vat in which nothing has happened. `view` is kept up to date from here on.
     pub fn new(vat: VatId, image: Arc<Image>, limits: Limits, view: SharedView) -> Result<Self, EngineError> {
         let engine = EngineMachine::for_image(vat, image.clone(), limits)?;
-        let machine = VatMachine { vat, image, limits, engine, known: BTreeMap::new(), heads: Vec::new(), installed: false, view };
+        let machine = VatMachine {
+            vat,
+            image,
+            limits,
+            engine,
+            known: BTreeMap::new(),
+            heads: Vec::new(),
+            installed: false,
+            view,
+        };
         machine.publish(0, &machine.known.keys().copied().collect());
         Ok(machine)
     }
@@ -121,12 +132,7 @@ impl VatMachine {
             Err(error) => return Ok(VatResult::Refused { message: error.to_string() }),
         };
         let (next, hash) = self.engine.next_inbound(&from);
-        let run = stream::Slice {
-            begin: slice.begin,
-            messages: &slice.messages,
-            tail: &slice.tail,
-            head: &slice.head,
-        };
+        let run = stream::Slice { begin: slice.begin, messages: &slice.messages, tail: &slice.tail, head: &slice.head };
         match run.verify(next - 1, &hash) {
             Ok(()) => {}
             Err(SliceError::Stale { .. }) => return Ok(VatResult::Delivered { next }),
@@ -166,7 +172,6 @@ impl VatMachine {
             }
         }
     }
-
 }
 
 impl Machine for VatMachine {
@@ -201,8 +206,7 @@ impl Machine for VatMachine {
     fn checkpoint(&mut self) -> Result<CheckpointParts, MachineFault> {
         let engine = self.engine.checkpoint().map_err(fault)?;
         let pages = EngineMachine::describe(&engine.manifest).map_err(fault)?.chunks;
-        let tables =
-            Tables { engine: engine.manifest, known: self.known.clone(), heads: self.heads.clone() };
+        let tables = Tables { engine: engine.manifest, known: self.known.clone(), heads: self.heads.clone() };
         let pieces: Vec<(EngineHash, Vec<u8>)> = codec::encode(&tables)
             .chunks(PIECE_BYTES)
             .map(|piece| (EngineHash(Sha256::digest(piece).into()), piece.to_vec()))
@@ -214,26 +218,23 @@ impl Machine for VatMachine {
         Ok(CheckpointParts { root, manifest: codec::encode(&Manifest { tables, pages }), new_chunks })
     }
 
-    fn restore(
-        &mut self,
-        manifest: &[u8],
-        fetch: &mut FetchChunk<'_>,
-    ) -> Result<(), MachineFault> {
+    fn restore(&mut self, manifest: &[u8], fetch: &mut FetchChunk<'_>) -> Result<(), MachineFault> {
         let manifest: Manifest = codec::decode(manifest).map_err(fault)?;
         let mut encoded = Vec::new();
         for hash in &manifest.tables {
             let piece = fetch(&Hash(hash.0))?;
             if <[u8; 32]>::from(Sha256::digest(&piece)) != hash.0 {
-                return Err(MachineFault(format!("a piece of the checkpoint's tables is not what its hash {hash} says")));
+                return Err(MachineFault(format!(
+                    "a piece of the checkpoint's tables is not what its hash {hash} says"
+                )));
             }
             encoded.extend(piece);
         }
         let tables: Tables = codec::decode(&encoded).map_err(fault)?;
         let mut fetch =
             |hash: &EngineHash| fetch(&Hash(hash.0)).map_err(|error| EngineError::Checkpoint(error.to_string()));
-        self.engine =
-            EngineMachine::restore(self.vat, self.image.clone(), self.limits, &tables.engine, &mut fetch)
-                .map_err(fault)?;
+        self.engine = EngineMachine::restore(self.vat, self.image.clone(), self.limits, &tables.engine, &mut fetch)
+            .map_err(fault)?;
         self.known = tables.known;
         self.heads = tables.heads;
         self.installed = self.engine.summary().installed;

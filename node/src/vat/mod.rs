@@ -21,7 +21,8 @@ use courier::{Courier, CourierMetrics, Notice, Whereabouts};
 use inbox::Inbox;
 use machine::{BlockEffects, VatMachine};
 use quorate_consensus::{
-    Change, Event, Genesis, Member, MembershipCertificate, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store, Timing, Transport,
+    Change, Event, Genesis, Member, MembershipCertificate, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role,
+    Store, Timing, Transport,
 };
 use quorate_engine::{
     VatId, abi,
@@ -112,22 +113,17 @@ impl VatService {
             events: events_tx,
             timing: options.timing,
             learner: options.joining,
-            tamper: options.tamper.map(|tamper| -> quorate_consensus::Tamper { Box::new(move |statement| tamper(statement)) }),
+            tamper: options
+                .tamper
+                .map(|tamper| -> quorate_consensus::Tamper { Box::new(move |statement| tamper(statement)) }),
         })
         .await
         .map_err(|error| format!("vat {}: {error}", options.name))?;
         let (notices, notices_rx) = mpsc::unbounded_channel();
-        let whereabouts =
-            Arc::new(PeerFinder { view: view.clone(), directory: options.directory.clone() });
+        let whereabouts = Arc::new(PeerFinder { view: view.clone(), directory: options.directory.clone() });
         let shipping = Arc::new(ShippingMetrics { name: options.name.clone(), telemetry: options.telemetry.clone() });
-        let courier = Courier::start(
-            vat,
-            options.network.clone(),
-            whereabouts,
-            shipping,
-            replica.introduction(),
-            notices_rx,
-        );
+        let courier =
+            Courier::start(vat, options.network.clone(), whereabouts, shipping, replica.introduction(), notices_rx);
         let install_error = Arc::new(Mutex::new(None));
         let removed = Arc::new(AtomicBool::new(false));
         let event_loop = EventLoop {
@@ -166,11 +162,8 @@ impl VatService {
 
     /// Has a command ordered and executed.
     pub async fn propose(&self, command: &VatCommand) -> Result<VatResult, String> {
-        let proposed = self
-            .replica
-            .propose(codec::encode(command), PROPOSE_DEADLINE)
-            .await
-            .map_err(|error| error.to_string())?;
+        let proposed =
+            self.replica.propose(codec::encode(command), PROPOSE_DEADLINE).await.map_err(|error| error.to_string())?;
         codec::decode(&proposed.result).map_err(|error| error.to_string())
     }
 
