@@ -8,11 +8,10 @@ export default function counter() {
       count += 1;
       return count;
     },
-    // For messages that nobody waits for.
+    // Hardly anything, and nothing to answer.
     note() {
       count += 1;
     },
-    nothing() {},
     read() {
       return count;
     },

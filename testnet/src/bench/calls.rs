@@ -17,7 +17,7 @@ const WARM_UP: u32 = 10;
 
 /// Measures all of them.
 pub async fn measure(net: &BenchNet, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
-    net.led("counter", &net.hosts_of("counter")).await?;
+    net.led("counter").await?;
     let (driver, counter) = (net.client("driver").await?, net.client("counter").await?);
     call(&driver, "inTurn", vec![number(WARM_UP)]).await?;
     for _ in 0..WARM_UP {

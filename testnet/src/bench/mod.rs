@@ -32,7 +32,7 @@ pub struct Sizes {
     /// Deliveries to a machine without a network.
     pub engine_deliveries: u32,
     /// Deliveries after which restarts are measured, ascending.
-    pub restart_after: [u64; 2],
+    pub restart_after: [u64; 3],
     /// Longest time for bringing a vat to such a size.
     pub fill: Duration,
     /// Vats on the fuller one of two hosts.
@@ -50,8 +50,8 @@ impl Sizes {
             one_way: 10_000,
             client_calls: 500,
             engine_deliveries: 50_000,
-            restart_after: [1_000, 100_000],
-            fill: Duration::from_secs(50),
+            restart_after: [1_000, 100_000, 1_000_000],
+            fill: Duration::from_secs(40),
             idle_vats: 100,
             samples: 5,
             restart_samples: 3,
@@ -65,7 +65,7 @@ impl Sizes {
             one_way: 2_000,
             client_calls: 50,
             engine_deliveries: 5_000,
-            restart_after: [100, 2_000],
+            restart_after: [100, 2_000, 10_000],
             fill: Duration::from_secs(10),
             idle_vats: 10,
             samples: 3,

@@ -96,16 +96,18 @@ impl BenchNet {
         children.collect()
     }
 
-    /// Waits until every one of these hosts sees a leader of the vat.
-    pub async fn led(&self, vat: &str, hosts: &[String]) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        for host in hosts {
-            while !self.sees_leader(vat, host).await {
-                ensure!(Instant::now() < deadline, "no leader of {vat} at {host} in time: {}", self.net.last_words());
-                tokio::time::sleep(LOOK_EVERY).await;
+    /// Waits until one of a vat's hosts sees a leader of it.
+    pub async fn led(&self, vat: &str) -> anyhow::Result<()> {
+        let (hosts, deadline) = (self.hosts_of(vat), Instant::now() + PATIENCE);
+        loop {
+            for host in &hosts {
+                if self.sees_leader(vat, host).await {
+                    return Ok(());
+                }
             }
+            ensure!(Instant::now() < deadline, "no leader of {vat} in time: {}", self.net.last_words());
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        Ok(())
     }
 
     async fn sees_leader(&self, vat: &str, host: &str) -> bool {
