@@ -1,9 +1,6 @@
 //! A 2-of-3 counter under load while machines die: nothing acknowledged is lost, nothing counts twice, replicas agree.
 
-use quorate_engine::{
-    abi::{Method, Value},
-    comms::client::ClientRef,
-};
+use quorate_engine::{abi::Method, comms::client::ClientRef};
 use quorate_node::{client::Client, sturdyref::Sturdyref};
 use quorate_testnet::process::{TestNet, members, own_file, stand_in};
 use std::{

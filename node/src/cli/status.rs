@@ -99,7 +99,7 @@ fn show(rows: &[(String, VatStatus)], down: &[String]) {
     }
     output::line(table);
     for (host, vat) in rows {
-        let mut warn = |text: String| output::line(format!("! {} on {host}: {text}", vat.name));
+        let warn = |text: String| output::line(format!("! {} on {host}: {text}", vat.name));
         if let Some(fault) = &vat.fault {
             warn(format!("stopped: {fault}"));
         }

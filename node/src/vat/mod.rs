@@ -81,7 +81,6 @@ pub struct VatService {
     pub inbox: Inbox,
     view: SharedView,
     directory: Directory,
-    telemetry: Arc<Telemetry>,
     install_error: Arc<Mutex<Option<String>>>,
     /// The host was a member and is no longer.
     removed: Arc<AtomicBool>,
@@ -153,7 +152,6 @@ impl VatService {
             replica,
             view,
             directory: options.directory,
-            telemetry: options.telemetry,
             install_error,
             removed,
             tasks,
