@@ -68,8 +68,7 @@ fn what_was_rolled_back_left_nothing_behind() {
     with_engine_stack(|| {
         let mut poisoned = Vat::started(VAT);
         let mut clean = Vat::started(VAT);
-        for round in 0..3 {
-            let (_, text, _) = &POISON[round];
+        for (_, text, _) in &POISON[..3] {
             poisoned.call("run", &Value::Array(vec![Value::String((*text).into())]));
             let crank = poisoned.call("next", &Value::Array(vec![]));
             clean.call("next", &Value::Array(vec![]));

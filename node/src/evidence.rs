@@ -220,7 +220,7 @@ mod tests {
             for (index, head) in heads.iter().enumerate() {
                 let path = outbox_path(&heads, index);
                 assert!(path_leads_to(head, &path, &root), "{index} of {count}");
-                let mut other = head.clone();
+                let mut other = *head;
                 other.end += 1;
                 assert!(!path_leads_to(&other, &path, &root));
                 for wrong in [

@@ -79,7 +79,7 @@ fn slice() -> Slice {
         chain: Vec::new(),
         certificate: Certificate { signatures: vec![sign(1), sign(3)], statement: statement.clone() },
         path: outbox_path(&heads, 0),
-        head: heads[0].clone(),
+        head: heads[0],
         begin: 2,
         messages: vec![b"a message".to_vec()],
         tail: vec![quorate_engine::Hash([13; 32])],
@@ -146,9 +146,10 @@ fn a_slice_is_believed_as_it_stands_and_in_no_other_way() {
     assert_eq!(known.membership.epoch, 0);
     assert!(good.verify(Some(&known), &receiver).is_ok());
     assert!(good.verify(None, &VatId([9; 32])).is_err(), "it is for another vat");
-    let altered: [(&str, fn(&mut Slice)); 9] = [
+    type Alter = fn(&mut Slice);
+    let altered: [(&str, Alter); 9] = [
         ("a signature too few", |slice| slice.certificate.signatures.truncate(1)),
-        ("one signature twice", |slice| slice.certificate.signatures[1] = slice.certificate.signatures[0].clone()),
+        ("one signature twice", |slice| slice.certificate.signatures[1] = slice.certificate.signatures[0]),
         ("a changed signature", |slice| slice.certificate.signatures[0].signature[7] ^= 1),
         ("a changed root", |slice| slice.certificate.statement.outbox_root.0[0] ^= 1),
         ("a changed head", |slice| slice.head.ack += 1),

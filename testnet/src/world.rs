@@ -369,7 +369,7 @@ impl Disk {
                     if *on { synced.sync() } else { return }
                 };
                 for callback in callbacks {
-                    callback(result.as_ref().map(|()| ()).map_err(|error| io::Error::other(error.to_string())));
+                    callback(result.as_ref().copied().map_err(|error| io::Error::other(error.to_string())));
                 }
             }
         });

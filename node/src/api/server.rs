@@ -27,13 +27,16 @@ const BODY_BYTES: usize = 64 << 20;
 /// How long recording a membership change may take.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(20);
 
+/// Notes on disk that a vat is carried.
+pub type Marker = dyn Fn(&str) -> std::io::Result<()> + Send + Sync;
+
 /// What the handlers need.
 #[derive(Clone)]
 pub struct Api {
     pub host: Host,
     pub http: String,
     /// Makes the mark that a vat is carried.
-    pub mark: Arc<dyn Fn(&str) -> std::io::Result<()> + Send + Sync>,
+    pub mark: Arc<Marker>,
 }
 
 type Answer<T> = Result<Json<T>, ApiError>;

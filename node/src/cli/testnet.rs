@@ -12,7 +12,10 @@ use crate::{
 };
 use quorate_consensus::Hash;
 use quorate_engine::image::{Image, image_hash};
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How long vats may take to get a leader and their code.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
@@ -121,7 +124,7 @@ fn wrong(error: anyhow::Error) -> Failure {
 }
 
 /// Reads and checks the config and all code, then makes the directory if it is not there yet.
-fn init(file: &PathBuf, dir: DirOption) -> Result<(TestnetDir, bool), Failure> {
+fn init(file: &Path, dir: DirOption) -> Result<(TestnetDir, bool), Failure> {
     let config = TestnetConfig::load(file).map_err(|error| wrong(error.into()))?;
     let plan = Plan::new(config).map_err(wrong)?;
     let dir = TestnetDir::new(dir.dir);
