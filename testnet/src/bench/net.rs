@@ -96,12 +96,12 @@ impl BenchNet {
         children.collect()
     }
 
-    /// Waits until one of a vat's hosts sees a leader of it.
+    /// Waits until one of a vat's hosts leads it. (What the others say may be of the time before a restart.)
     pub async fn led(&self, vat: &str) -> anyhow::Result<()> {
         let (hosts, deadline) = (self.hosts_of(vat), Instant::now() + PATIENCE);
         loop {
             for host in &hosts {
-                if self.sees_leader(vat, host).await {
+                if self.leads(vat, host).await {
                     return Ok(());
                 }
             }
@@ -110,9 +110,9 @@ impl BenchNet {
         }
     }
 
-    async fn sees_leader(&self, vat: &str, host: &str) -> bool {
+    async fn leads(&self, vat: &str, host: &str) -> bool {
         let status = self.endpoint(host).get::<HostStatus>("/api/v1/status").await;
-        status.is_ok_and(|status| status.vats.iter().any(|each| each.name == vat && each.leader.is_some()))
+        status.is_ok_and(|status| status.vats.iter().any(|each| each.name == vat && each.role == "leader"))
     }
 
     /// A host's metrics page.
