@@ -7,6 +7,7 @@
 use crate::{
     codec,
     directory::{Directory, newest_membership},
+    local::WithSelf,
     provision::{Contacts, Provision},
     status::{HostStatus, PeerStatus},
     telemetry::{Telemetry, mirror, page::Page},
@@ -34,6 +35,9 @@ const LOOKUP_EVERY: Duration = Duration::from_millis(500);
 const LOOKUP_HOSTS: usize = 8;
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
 
+/// Where the console file of a vat lies, by the vat's name.
+pub type ConsolePath = dyn Fn(&str) -> PathBuf + Send + Sync;
+
 /// What a host consists of.
 pub struct HostOptions {
     pub name: String,
@@ -42,7 +46,7 @@ pub struct HostOptions {
     pub store: Arc<dyn Store>,
     pub timing: Timing,
     /// Where the console file of a vat lies, by its name; `None` keeps no console files.
-    pub console: Option<Arc<dyn Fn(&str) -> PathBuf + Send + Sync>>,
+    pub console: Option<Arc<ConsolePath>>,
     /// For tests of a lying member.
     pub tamper: Option<Tamper>,
 }
@@ -82,7 +86,7 @@ struct Inner {
     image: Arc<Image>,
     store: Arc<dyn Store>,
     timing: Timing,
-    console: Option<Arc<dyn Fn(&str) -> PathBuf + Send + Sync>>,
+    console: Option<Arc<ConsolePath>>,
     tamper: Option<Tamper>,
     directory: Directory,
     telemetry: Arc<Telemetry>,
@@ -127,7 +131,8 @@ impl Host {
             host.check_image(&provision)?;
             provisions.push(provision);
         }
-        let network = connect(Arc::new(Frames(Arc::downgrade(&host.0)))).await?;
+        let frames = Arc::new(Frames(Arc::downgrade(&host.0)));
+        let network: Arc<dyn Network> = Arc::new(WithSelf::new(connect(frames.clone()).await?, frames));
         host.0.network.set(network).map_err(|_| ()).expect("set here only");
         for provision in provisions {
             let name = provision.name.clone();

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod evidence;
 pub mod home;
 pub mod host;
+mod local;
 pub mod provision;
 pub mod run;
 pub mod status;

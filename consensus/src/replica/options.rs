@@ -34,9 +34,9 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_millis(250),
-            election_min: Duration::from_millis(1_000),
-            election_max: Duration::from_millis(2_000),
+            heartbeat: Duration::from_millis(200),
+            election_min: Duration::from_millis(800),
+            election_max: Duration::from_millis(1_300),
             share_retry: Duration::from_millis(1_000),
             reconcile: Duration::from_millis(500),
             request: Duration::from_millis(2_000),

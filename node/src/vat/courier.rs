@@ -124,7 +124,9 @@ struct Shipped {
     to: HostId,
     head: (u64, u64),
     messages: usize,
+    /// The epoch of the slice, and whether our introduction was with it.
     epoch: u64,
+    introduced: bool,
     reply: Result<SliceReply, String>,
 }
 
@@ -323,7 +325,8 @@ impl Courier {
         let hinted = peer.hint.filter(|hint| members.iter().any(|member| member.key.0 == hint.0));
         let to = hinted.unwrap_or_else(|| HostId(members[peer.attempts as usize % members.len()].key.0));
         let mut slice = peer.slice(&head, &certificate);
-        if peer.introduced_epoch != Some(certificate.statement.epoch) {
+        let introduced = peer.introduced_epoch != Some(certificate.statement.epoch);
+        if introduced {
             slice.introduce(&self.introduction);
         }
         peer.in_flight = true;
@@ -341,7 +344,7 @@ impl Courier {
                 Err(error) => Err(error.to_string()),
             };
             // The courier may have stopped meanwhile.
-            let _ = done.send(Shipped { peer: vat, to, head: shipped_head, messages, epoch, reply });
+            let _ = done.send(Shipped { peer: vat, to, head: shipped_head, messages, epoch, introduced, reply });
         });
     }
 
@@ -349,8 +352,8 @@ impl Courier {
         let Some(peer) = self.peers.get_mut(&report.peer) else { return };
         peer.in_flight = false;
         let outcome = match report.reply {
-            Ok(SliceReply::Taken { next, leader }) => {
-                peer.taken = report.head.0.min(next.saturating_sub(1)).max(peer.acknowledged);
+            Ok(SliceReply::Taken { next, leader }) if next > report.head.0 => {
+                peer.taken = report.head.0.max(peer.acknowledged);
                 peer.taken_ack = peer.taken_ack.max(report.head.1);
                 peer.hint = leader.map(|key| HostId(key.0)).or(Some(report.to));
                 peer.introduced_epoch = Some(report.epoch);
@@ -361,15 +364,24 @@ impl Courier {
                 }
                 "taken"
             }
+            // What was missing before the slice is sent again; a claim to have more than that changes nothing.
             Ok(SliceReply::NotYet { next, leader }) => {
-                peer.taken = next.saturating_sub(1).max(peer.acknowledged);
-                peer.hint = leader.map(|key| HostId(key.0));
+                peer.taken = peer.taken.min(next.saturating_sub(1)).max(peer.acknowledged);
+                // Whoever names itself as the one to ask has been asked: the next attempt goes elsewhere.
+                peer.hint = leader.map(|key| HostId(key.0)).filter(|leader| *leader != report.to);
                 peer.attempts += 1;
                 "not yet"
             }
-            Ok(SliceReply::Introduce) => {
+            Ok(SliceReply::Introduce) if !report.introduced => {
                 peer.introduced_epoch = None;
                 "introduce"
+            }
+            // Answers that no honest member gives: another one is tried.
+            Ok(SliceReply::Taken { .. } | SliceReply::Introduce) => {
+                peer.attempts += 1;
+                peer.hint = None;
+                peer.introduced_epoch = None;
+                "refused"
             }
             Ok(SliceReply::Refused { message }) => {
                 tracing::warn!(vat = %self.vat, peer = %report.peer, %message, "a peer refused a slice");
@@ -420,7 +432,7 @@ impl Peer {
             genesis: None,
             chain: Vec::new(),
             certificate: certificate.clone(),
-            head: stream_head.clone(),
+            head: *stream_head,
             path: outbox_path(&head.heads, head.index),
             begin,
             messages,
@@ -437,3 +449,6 @@ fn backoff(attempts: u32) -> Duration {
     let base = BACKOFF_FIRST.saturating_mul(1 << (attempts - 1).min(10)).min(BACKOFF_LAST);
     base + base / 4 * (rand::random::<u8>() % 4).into() / 3
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,12 +28,15 @@ const WAITING_STATEMENTS: usize = 16;
 /// Senders that the scoreboard follows at once.
 const WAITING_SENDERS: usize = 1_024;
 
+/// A statement with the good signatures seen so far.
+type Gathered = (Statement, Vec<MemberSignature>);
+
 /// The inbox of one replica.
 pub struct Inbox {
     vat: VatId,
     replica: ReplicaHandle,
     view: SharedView,
-    waiting: Mutex<BTreeMap<VatId, Vec<(Statement, Vec<MemberSignature>)>>>,
+    waiting: Mutex<BTreeMap<VatId, Vec<Gathered>>>,
     /// One proposal at a time for each sender: what several members ship at once is mostly the same.
     senders: Mutex<BTreeMap<VatId, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -87,7 +90,8 @@ impl Inbox {
     /// The answer for a slice whose messages and acknowledgement the state has already.
     fn nothing_new(&self, slice: &Slice) -> Option<SliceReply> {
         let peer = self.view.peer(&slice.sender())?;
-        let carried_through = slice.begin + slice.messages.len() as u64 - 1;
+        // A slice whose numbers don't add up is refused when its shape is checked.
+        let carried_through = slice.begin.checked_add(slice.messages.len() as u64)?.checked_sub(1)?;
         (carried_through < peer.next_inbound && slice.head.ack <= peer.acknowledged)
             .then(|| SliceReply::Taken { next: peer.next_inbound, leader: self.leader() })
     }

@@ -1,0 +1,483 @@
+//! The `vat` command from outside: its help, its exit codes, what it prints where, and hosts run by hand.
+
+use serde_json::{Value, json};
+use std::{
+    cell::RefCell,
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// Long enough for anything that happens at all, compiling the engine the first time included.
+const DEADLINE: Duration = Duration::from_secs(150);
+
+const COUNTER: &str = "
+import { Far } from '@endo/far';
+export default ({ start = 0, name = 'counter' }) => {
+  let count = start;
+  console.log(`${name} begins at ${start}`);
+  return Far('counter', {
+    increment(by = 1) { count += by; return count; },
+    read: () => count,
+    echo: value => value,
+    fail: message => { throw RangeError(message); },
+  });
+};
+";
+
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn ok(self) -> Ran {
+        assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}
+
+/// A folder to work in. Whatever was started from it is stopped with it, also when a test fails.
+struct Bench {
+    folder: TempDir,
+    hosts: RefCell<Vec<Child>>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let folder = tempfile::Builder::new().prefix("quorate-cli-").tempdir().expect("a folder");
+        Bench { folder, hosts: RefCell::default() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("writable");
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vat"));
+        command.args(args).current_dir(self.folder.path()).env_remove("QUORATE_DIR").stdin(Stdio::null());
+        command
+    }
+
+    fn vat(&self, args: &[&str]) -> Ran {
+        let output = self.command(args).output().expect("the command runs");
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs a host by hand, and waits until it answers.
+    fn run_host(&self, home: &str) {
+        let log = fs::File::create(self.path(&format!("{}.log", home.replace('/', "-")))).expect("writable");
+        let mut command = self.command(&["node", "run", "--home", home]);
+        self.hosts.borrow_mut().push(command.stdout(Stdio::null()).stderr(log).spawn().expect("it starts"));
+        wait("the host", || {
+            let status = self.vat(&["status", "--json", "--home", home]);
+            (status.code != 2 && status.json()["hosts_down"] == json!([])).then_some(())
+        });
+    }
+
+    /// Stops a host as a service manager does, and returns how it ended.
+    fn stop_host(&self, number: usize) -> Option<i32> {
+        let mut hosts = self.hosts.borrow_mut();
+        let child = &mut hosts[number];
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process number"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it is ours");
+        wait("the host's end", || child.try_wait().expect("it can be waited for")).code()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        for host in self.hosts.get_mut() {
+            // It may have ended already.
+            let _ = host.kill();
+            let _ = host.wait();
+        }
+        for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
+            if entry.path().join("testnet.json").exists() {
+                let _ = self.vat(&["testnet", "down", "--dir", &entry.path().display().to_string()]);
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Ports that nobody uses now.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("an address").port())
+}
+
+// --- Words ---
+
+/// The subcommands that a help text lists.
+fn subcommands(help: &str) -> Vec<String> {
+    let mut lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = lines.by_ref().take_while(|line| !line.is_empty());
+    let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    names.map(str::to_owned).collect()
+}
+
+fn collect_help(bench: &Bench, path: &[&str], seen: &mut Vec<(String, String)>) {
+    let ran = bench.vat(&[path, &["--help"]].concat()).ok();
+    assert_eq!(ran.stderr, "", "{path:?}");
+    for name in subcommands(&ran.stdout) {
+        collect_help(bench, &[path, &[&name]].concat(), seen);
+    }
+    seen.push((format!("vat {}", path.join(" ")), ran.stdout));
+}
+
+#[test]
+fn every_command_explains_itself_with_an_example() {
+    let bench = Bench::new();
+    let mut seen = Vec::new();
+    collect_help(&bench, &[], &mut seen);
+    let commands: Vec<&str> = seen.iter().map(|(command, _)| command.as_str()).collect();
+    for wanted in ["vat testnet up", "vat call", "vat node run", "vat member replace", "vat run", "vat "] {
+        assert!(commands.contains(&wanted), "no {wanted} in {commands:?}");
+    }
+    let without: Vec<&String> = seen
+        .iter()
+        .filter(|(_, help)| {
+            !help.contains("Example") || !help.split("Example").nth(1).is_some_and(|text| text.contains("vat "))
+        })
+        .map(|(command, _)| command)
+        .collect();
+    assert!(without.is_empty(), "without an example: {without:?}");
+    assert!(seen.last().is_some_and(|(_, help)| help.contains("Exit codes")), "the exit codes are documented");
+    assert!(bench.vat(&["--version"]).ok().stdout.starts_with("vat "));
+}
+
+#[test]
+fn wrong_words_are_exit_code_2_and_say_what_to_do() {
+    let bench = Bench::new();
+    bench.file("empty.toml", "");
+    for (args, wanted) in [
+        (&["frobnicate"][..], "frobnicate"),
+        (&["call", "counter"], "<METHOD>"),
+        (&["call", "counter", "read"], "--dir"),
+        (&["call", "vat://77/root", "read"], "64 hex digits"),
+        (&["status"], "vat testnet up"),
+        (&["logs", "counter"], "vat testnet up"),
+        (&["testnet", "status"], "vat testnet up"),
+        (&["testnet", "kill", "h1"], "vat testnet up"),
+        (&["testnet", "up", "nowhere.toml"], "nowhere.toml"),
+        (&["testnet", "init", "empty.toml"], "[[host]]"),
+        (&["node", "run", "--home", "nowhere"], "vat node init --home nowhere"),
+        (&["node", "init", "--home", ".", "--name", "h1"], "not empty"),
+        (&["status", "--home", "nowhere"], "vat node init"),
+        (&["create", "purse", "--on", "./nowhere"], "vat node init"),
+        (&["install", "purse", "nowhere.js"], "nowhere.js"),
+        (&["member", "replace", "--vat", "two", "--out", "c", "--in", "e"], "vat testnet up"),
+        (&["run", "nowhere.js"], "nowhere.js"),
+        (&["run", "empty.toml", "--arg", "price"], "NAME=VALUE"),
+    ] {
+        let ran = bench.vat(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(wanted), "{args:?}: no {wanted:?} in {}", ran.stderr);
+    }
+}
+
+// --- vat run ---
+
+#[test]
+fn run_prints_the_console_and_the_exit_value() {
+    let bench = Bench::new();
+    bench.file("lib.js", "export const double = number => 2 * number;");
+    bench.file(
+        "main.js",
+        "import { double } from './lib.js';
+export default ({ exit, price, label = 'no label' }) => {
+  console.log('computing', label);
+  console.error('a complaint');
+  exit(harden({ doubled: double(price), list: [1, 'two', null] }));
+};",
+    );
+    let ran = bench.vat(&["run", "main.js", "--arg", "price=21", "--arg", "label=a bare string"]).ok();
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[0], "computing a bare string");
+    assert_eq!(
+        serde_json::from_str::<Value>(lines[1]).expect("JSON"),
+        json!({ "doubled": 42, "list": [1, "two", null] })
+    );
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(ran.stderr.contains("a complaint"), "{}", ran.stderr);
+
+    bench.file("quiet.js", "export default ({ exit }) => { exit(); };");
+    assert_eq!(bench.vat(&["run", "quiet.js"]).ok().stdout, "");
+}
+
+#[test]
+fn run_says_where_code_is_wrong() {
+    let bench = Bench::new();
+    bench.file("syntax.js", "export default () => {\n  const x = ;\n};\n");
+    bench.file("inner.js", "export const one = 1;\nexport const two = = 2;\n");
+    bench.file("outer.js", "import { two } from './inner.js';\nexport default () => {};\n");
+    bench.file("throws.js", "export default () => {\n  throw RangeError('not today');\n};\n");
+    bench.file("rejects.js", "export default async () => {\n  await null;\n  throw RangeError('not tomorrow');\n};\n");
+    bench.file("missing.js", "import { x } from './absent.js';\nexport default () => {};\n");
+    bench.file("nothing.js", "export const x = 1;\n");
+    bench.file("endless.js", "export default () => { for (;;); };\n");
+    for (file, wanted) in [
+        ("syntax.js", &["SyntaxError", "syntax.js", "line 2"][..]),
+        ("outer.js", &["SyntaxError", "inner.js", "line 2"]),
+        ("throws.js", &["RangeError: not today", "throws.js"]),
+        ("rejects.js", &["RangeError: not tomorrow"]),
+        ("missing.js", &["missing.js:1:", "absent.js"]),
+        ("nothing.js", &["default"]),
+        ("endless.js", &["fuel"]),
+    ] {
+        let ran = bench.vat(&["run", file]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{file}: {}", ran.stderr);
+        for wanted in wanted {
+            assert!(ran.stderr.contains(wanted), "{file}: no {wanted:?} in {}", ran.stderr);
+        }
+    }
+}
+
+// --- Hosts ---
+
+#[test]
+fn vats_are_made_called_and_looked_at_on_hosts_run_by_hand() {
+    let bench = Bench::new();
+    bench.file("counter.js", COUNTER);
+    let ports = free_ports::<4>();
+    let mut keys = Vec::new();
+    for (name, index) in [("alpha", 0), ("beta", 1)] {
+        let listen = format!("/ip4/127.0.0.1/tcp/{}", ports[2 * index]);
+        let http = format!("127.0.0.1:{}", ports[2 * index + 1]);
+        let made = bench
+            .vat(&["node", "init", "--home", name, "--name", name, "--listen", &listen, "--http", &http, "--json"]);
+        let made = made.ok().json();
+        assert_eq!(made["name"], json!(name));
+        keys.push(made["key"].as_str().expect("a key").to_owned());
+    }
+    let again = bench.vat(&["node", "init", "--home", "alpha", "--name", "alpha"]);
+    assert_eq!(again.code, 2, "{}", again.stderr);
+    let down = bench.vat(&["create", "counter", "--on", "./alpha"]);
+    assert_eq!(down.code, 3, "{}", down.stderr);
+    assert!(down.stderr.contains("vat node run --home"), "{}", down.stderr);
+    bench.run_host("alpha");
+    bench.run_host("beta");
+
+    // Created with code, on two hosts.
+    let args = ["create", "counter", "--on", "./alpha,./beta", "--source", "counter.js", "--arg", "start=5"];
+    let made = bench.vat(&args).ok();
+    let sturdyref = made.stdout.trim().to_owned();
+    assert!(sturdyref.starts_with("vat://") && sturdyref.contains("/root#"), "{sturdyref}");
+    assert!(made.stderr.contains("2 of 2 sign"), "{}", made.stderr);
+    let taken = bench.vat(&args);
+    assert_eq!(taken.code, 2, "{}", taken.stderr);
+
+    // Called, with nothing but the sturdyref and a host.
+    let alpha = status_of(&bench, "alpha");
+    let address = format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", ports[0], peer_id(&keys[0]));
+    let call = |args: &[&str]| bench.vat(&[&["call", &sturdyref], args, &["--at", &address]].concat());
+    assert_eq!(wait("the first answer", || Some(call(&["increment", "2"]))).ok().json(), json!(7));
+    assert_eq!(call(&["read"]).ok().stdout, "7\n");
+    let value = r#"{"list":[1,-2.5,"x",null,true],"empty":{}}"#;
+    assert_eq!(call(&["echo", value]).ok().json(), serde_json::from_str::<Value>(value).expect("JSON"));
+    assert_eq!(call(&["echo", "a bare string"]).ok().json(), json!("a bare string"));
+    assert_eq!(call(&["increment", "-7"]).ok().json(), json!(0));
+    let rejected = call(&["fail", "no luck"]);
+    assert_eq!((rejected.code, rejected.stdout.as_str()), (1, ""));
+    assert!(rejected.stderr.contains("rejected: RangeError: no luck"), "{}", rejected.stderr);
+    let unknown = call(&["undo"]);
+    assert_eq!(unknown.code, 1, "{}", unknown.stderr);
+    let nowhere = format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", free_ports::<1>()[0], peer_id(&keys[0]));
+    let unreachable = bench.vat(&["call", &sturdyref, "read", "--at", &nowhere]);
+    assert_eq!(unreachable.code, 3, "{}", unreachable.stderr);
+    let unasked = bench.vat(&["call", &sturdyref, "read"]);
+    assert_eq!(unasked.code, 2, "{}", unasked.stderr);
+
+    // Created first, given its code later; a start that fails can be mended.
+    let homes = ["--home", "alpha", "--home", "beta"];
+    let id = bench.vat(&["create", "late", "--on", "./beta", "--json"]).ok().json();
+    assert_eq!(id["sturdyref"], Value::Null);
+    let late = |args: &[&str]| bench.vat(&[args, &homes].concat());
+    bench.file("broken.js", "export default () => { throw Error('half done'); };");
+    let broken = late(&["install", "late", "broken.js"]);
+    assert_eq!(broken.code, 2, "{}", broken.stderr);
+    assert!(broken.stderr.contains("half done"), "{}", broken.stderr);
+    let installed = late(&["install", "late", "counter.js", "--arg", "name=\"late\""]).ok();
+    let sturdyref = installed.stdout.trim();
+    let answer = bench.vat(&["call", sturdyref, "increment", "--at", &address]);
+    assert_eq!(answer.ok().json(), json!(1), "alpha knows who carries it, or finds out");
+    let twice = late(&["install", "late", "counter.js"]);
+    assert_eq!(twice.code, 2, "{}", twice.stderr);
+    assert_eq!(late(&["install", "early", "counter.js"]).code, 3);
+
+    // Looked at.
+    let status = late(&["status", "--json"]).ok().json();
+    let names: Vec<_> =
+        status["replicas"].as_array().expect("replicas").iter().map(|row| row["status"]["name"].clone()).collect();
+    assert_eq!(names, [json!("counter"), json!("counter"), json!("late")]);
+    assert_eq!(alpha["vats"][0]["name"], json!("counter"));
+    let table = late(&["status", "counter"]).ok().stdout;
+    assert!(table.contains("2 of 2") && !table.contains("late"), "{table}");
+    let console = bench.vat(&["logs", "late", "--home", "beta"]).ok();
+    assert!(console.stdout.contains("late begins at 0"), "{}", console.stdout);
+    let line = bench.vat(&["logs", "counter", "--home", "alpha", "--json"]).ok().json();
+    assert_eq!(
+        (&line["vat"], &line["level"], &line["text"]),
+        (&json!("counter"), &json!("log"), &json!("counter begins at 5"))
+    );
+
+    // Stopped as a service is; a vat whose other member is gone has no leader, which is not healthy.
+    assert_eq!(bench.stop_host(1), Some(0));
+    wait("beta's absence", || {
+        let status = late(&["status", "--json"]);
+        (status.code == 1 && status.json()["hosts_down"] == json!(["beta"])).then_some(())
+    });
+    let silent = bench.vat(&["call", made.stdout.trim(), "read", "--at", &address, "--timeout", "2"]);
+    assert_eq!(silent.code, 3, "{}", silent.stderr);
+    assert_eq!(bench.stop_host(0), Some(0));
+}
+
+/// What a host says of itself at its HTTP interface, as a script would read it.
+fn status_of(bench: &Bench, home: &str) -> Value {
+    let status = bench.vat(&["status", "--json", "--home", home]).json();
+    let replicas = status["replicas"].as_array().expect("replicas");
+    json!({ "vats": replicas.iter().map(|row| row["status"].clone()).collect::<Vec<_>>() })
+}
+
+/// A host's key as libp2p writes it.
+fn peer_id(key: &str) -> String {
+    key.parse::<quorate_net::HostId>().expect("a key").peer_id().to_string()
+}
+
+#[test]
+fn a_testnet_can_be_laid_out_and_its_homes_run_by_hand() {
+    let bench = Bench::new();
+    bench.file("counter.js", COUNTER);
+    bench.file(
+        "testnet.toml",
+        "[[host]]\nname = \"h1\"\n[[host]]\nname = \"h2\"\n[[host]]\nname = \"h3\"\n
+[[vat]]\nname = \"counter\"\nhosts = [\"h1\", \"h2\", \"h3\"]\nthreshold = 2\nsource = \"counter.js\"\n[vat.argv]\nstart = 10\n",
+    );
+    let made = bench.vat(&["testnet", "init", "testnet.toml", "--dir", "net"]).ok();
+    assert_eq!(made.stdout.trim(), "net");
+    let dir = bench.path("net");
+    for part in ["testnet.json", "prometheus.yml", "refs/counter.ref", "hosts/h1/FORMAT", "hosts/h3/host.toml"] {
+        assert!(dir.join(part).exists(), "{part}");
+    }
+    use std::os::unix::fs::PermissionsExt;
+    for secret in ["refs/counter.ref", "hosts/h1/host.key"] {
+        let mode = fs::metadata(dir.join(secret)).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{secret} is for its owner only");
+    }
+    let down = bench.vat(&["testnet", "status", "--dir", "net", "--json"]);
+    assert_eq!(down.code, 1);
+    assert_eq!(down.json()[2], json!({ "host": "h3", "state": "down" }));
+
+    // Anywhere: a home does not care where it lies.
+    fs::rename(dir.join("hosts/h1"), bench.path("moved")).expect("it can be moved");
+    bench.run_host("moved");
+    bench.run_host("net/hosts/h2");
+    let homes = ["--home", "moved", "--home", "net/hosts/h2"];
+    wait("the code", || {
+        let status = bench.vat(&[&["status", "--json"], &homes[..]].concat()).json();
+        let rows = status["replicas"].as_array().expect("replicas").clone();
+        (rows.len() == 2 && rows.iter().all(|row| row["status"]["installed"] == json!(true))).then_some(())
+    });
+    // The testnet's own commands find it where it was.
+    fs::create_dir_all(dir.join("hosts")).expect("it is there");
+    std::os::unix::fs::symlink(bench.path("moved"), dir.join("hosts/h1")).expect("a link");
+    assert_eq!(bench.vat(&["call", "counter", "increment", "--dir", "net"]).ok().json(), json!(11));
+
+    // The same config again is the same testnet; another one is refused.
+    assert!(bench.vat(&["testnet", "init", "testnet.toml", "--dir", "net"]).ok().stderr.is_empty());
+    bench.file("counter.js", &COUNTER.replace("start = 0", "start = 1"));
+    let changed = bench.vat(&["testnet", "init", "testnet.toml", "--dir", "net"]);
+    assert_eq!(changed.code, 2, "{}", changed.stderr);
+    assert!(changed.stderr.contains("choose another directory"), "{}", changed.stderr);
+}
+
+#[test]
+fn a_testnet_goes_up_and_down() {
+    let bench = Bench::new();
+    bench.file("counter.js", COUNTER);
+    bench.file(
+        "testnet.toml",
+        "[[host]]\nname = \"h1\"\n[[host]]\nname = \"h2\"\n
+[[vat]]\nname = \"counter\"\nhosts = [\"h1\"]\nsource = \"counter.js\"\n",
+    );
+    let up = bench.vat(&["testnet", "up", "testnet.toml", "--dir", "net", "--detach"]).ok();
+    assert_eq!(up.stdout, "");
+    assert!(up.stderr.contains("vat testnet down --dir net"), "{}", up.stderr);
+    let dir = ["--dir", "net"];
+    let vat = |args: &[&str]| bench.vat(&[args, &dir].concat());
+    assert_eq!(vat(&["call", "counter", "increment", "3"]).ok().stdout, "3\n");
+    let wrong = vat(&["call", "conter", "read"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("counter"), "{}", wrong.stderr);
+    assert_eq!(vat(&["logs", "counter"]).ok().stdout, "counter begins at 0\n");
+    assert!(vat(&["logs", "h1"]).ok().stdout.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    assert_eq!(vat(&["logs", "h9"]).code, 2);
+    let hosts = vat(&["testnet", "status", "--json"]).ok().json();
+    assert_eq!(hosts[1]["status"]["vats"], json!([]));
+    let port = hosts[0]["status"]["http"].as_str().expect("an address").to_owned();
+    assert!(fs::read_to_string(bench.path("net/prometheus.yml")).expect("it is there").contains(&port));
+
+    // On running hosts, by their names in the testnet.
+    vat(&["create", "purse", "--on", "h1,h2", "--source", "counter.js", "--arg", "name=purse"]).ok();
+    assert_eq!(vat(&["call", "purse", "increment"]).ok().stdout, "1\n");
+    assert_eq!(vat(&["testnet", "kill", "h9"]).code, 2);
+    assert_eq!(vat(&["create", "more", "--on", "h9"]).code, 2);
+    vat(&["testnet", "kill", "h2"]).ok();
+    assert_eq!(vat(&["testnet", "status"]).code, 1);
+    let status = vat(&["status", "counter", "--json"]).ok().json();
+    assert_eq!(status["hosts_down"], json!(["h2"]));
+    vat(&["testnet", "restart", "h2"]).ok();
+    assert_eq!(vat(&["call", "purse", "increment"]).ok().stdout, "2\n");
+    assert!(vat(&["testnet", "down"]).ok().stderr.contains("stopped 2 hosts"));
+    assert!(vat(&["testnet", "down"]).ok().stderr.contains("stopped 0 hosts"));
+    let gone = vat(&["call", "counter", "read"]);
+    assert_eq!(gone.code, 3, "{}", gone.stderr);
+
+    // Up again is where it was.
+    vat(&["testnet", "up", "testnet.toml", "--detach"]).ok();
+    assert_eq!(vat(&["call", "counter", "read"]).ok().stdout, "3\n");
+}
+
+#[test]
+fn a_home_whose_path_is_too_long_for_a_socket_works() {
+    let bench = Bench::new();
+    let home = "h".repeat(120);
+    let ports = free_ports::<2>();
+    let listen = format!("/ip4/127.0.0.1/tcp/{}", ports[0]);
+    let http = format!("127.0.0.1:{}", ports[1]);
+    bench.vat(&["node", "init", "--home", &home, "--name", "far-away", "--listen", &listen, "--http", &http]).ok();
+    bench.run_host(&home);
+    assert!(bench.path(&home).join("data").exists());
+    assert_eq!(bench.stop_host(0), Some(0));
+}

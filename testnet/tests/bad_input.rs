@@ -1,0 +1,795 @@
+//! What a running host is not hurt by, and what it will not start with: mistaken configs, broken bytes on its ports, frames of
+//! strangers, forged and replayed slices, and homes that are not what they should be.
+
+mod support;
+
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use futures::StreamExt as _;
+use libp2p::{
+    Multiaddr, PeerId, SwarmBuilder, noise,
+    swarm::{StreamProtocol, SwarmEvent},
+    tcp, yamux,
+};
+use quorate_consensus::{Genesis, Hash, HostKey, Introduction, Member, MemberSignature, Parameters, Statement};
+use quorate_engine::{
+    VatId,
+    abi::{Method, Value},
+    comms::{
+        client::{ClientRef, ClientSession},
+        stream::StreamHead,
+    },
+    wire::Op,
+};
+use quorate_net::{
+    BoxFuture, Handler, HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, Network, Purpose,
+    frame::{ClosingReason, FRAME_VERSION},
+};
+use quorate_node::{
+    codec,
+    evidence::{Slice, outbox_path, outbox_root},
+    home::{HOME_FORMAT, Home},
+    sturdyref::Sturdyref,
+    testnet::{config::TestnetConfig, init::Plan, layout::TestnetDir},
+    vat::wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
+};
+use quorate_testnet::process::{Ran, TestNet, own_file, stand_in};
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpStream,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use support::{LONG, agree, metric, sturdyref};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _};
+
+/// A counter on three hosts, and one that alpha shares with a host that never runs: the tests use its key.
+const CONFIG: &str = r#"
+[[host]]
+name = "alpha"
+[[host]]
+name = "beta"
+[[host]]
+name = "gamma"
+[[host]]
+name = "absent"
+
+[[vat]]
+name = "counter"
+hosts = ["alpha", "beta", "gamma"]
+threshold = 2
+source = "counter.js"
+[vat.limits]
+checkpoint_deliveries = 5
+
+[[vat]]
+name = "other"
+hosts = ["alpha"]
+source = "counter.js"
+
+[[vat]]
+name = "shared"
+hosts = ["alpha", "beta", "absent"]
+threshold = 2
+source = "counter.js"
+"#;
+
+/// One host, one vat.
+const SMALL: &str = r#"
+[[host]]
+name = "alone"
+
+[[vat]]
+name = "counter"
+hosts = ["alone"]
+source = "counter.js"
+"#;
+
+fn net_with(config: &str) -> (TestNet, std::path::PathBuf) {
+    let net = TestNet::new(stand_in());
+    let code = fs::read_to_string(own_file("examples/counter/counter.js")).expect("the example is there");
+    net.file("counter.js", &code);
+    let config = net.file("testnet.toml", config);
+    (net, config)
+}
+
+fn three_hosts() -> TestNet {
+    let (net, config) = net_with(CONFIG);
+    net.up(&config, &["--without", "absent"]).ok();
+    net
+}
+
+/// Runs a command that has to end by itself.
+#[track_caller]
+fn ends(net: &TestNet, args: &[&str]) -> Ran {
+    let mut command = net.command(args);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let deadline = Instant::now() + LONG;
+    while child.try_wait().expect("it can be waited for").is_none() {
+        if Instant::now() > deadline {
+            child.kill().expect("it is ours");
+            let output = child.wait_with_output().expect("it has ended");
+            panic!("{args:?} did not end: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let output = child.wait_with_output().expect("it has ended");
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+// --- Configs and homes ---
+
+#[test]
+fn ten_mistakes_are_ten_errors_and_nothing_starts() {
+    let ten = r#"
+[[host]]
+name = "h1"
+listen = "/ip4/127.0.0.1/7001"
+[[host]]
+name = "h2"
+colour = "blue"
+[[host]]
+name = "h1"
+[[vat]]
+name = "one"
+hosts = ["h1", "h2"]
+threshold = 1
+source = "missing.js"
+[vat.argv]
+friend = { vat = "tow" }
+exit = { endowment = "exit" }
+words = { file = "no-words.txt" }
+[[vat]]
+name = "two"
+hosts = ["h1", "h4"]
+threshold = 2
+source = "counter.js"
+[[vat]]
+name = "three"
+hosts = "h1"
+source = "counter.js"
+"#;
+    let (net, config) = net_with(ten);
+    let refused = net.up(&config, &[]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{}", refused.stderr);
+    let errors: Vec<&str> = refused.stderr.lines().filter(|line| line.contains("testnet.toml:")).collect();
+    assert_eq!(errors.len(), 10, "{}", refused.stderr);
+    let wanted = [
+        "/ip4/127.0.0.1/7001",
+        "colour",
+        "`h1` is taken",
+        "threshold 1 of 2",
+        "missing.js",
+        "no vat `tow`",
+        "endowment",
+        "no-words.txt",
+        "no host `h4`",
+        "array of strings",
+    ];
+    for (error, wanted) in errors.iter().zip(wanted) {
+        assert!(error.contains(wanted), "{wanted}: {error}");
+    }
+    assert!(!net.dir().exists(), "nothing may be made of a config with mistakes");
+}
+
+#[test]
+fn mistakes_in_code_are_errors_with_a_place_and_nothing_starts() {
+    let (net, config) = net_with(SMALL);
+    net.file("counter.js", "import { E } from '@endo/far';\nimport gone from './gone.js';\nimport 'left-pad';\n");
+    let refused = net.up(&config, &[]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    for wanted in ["counter.js:2:", "counter.js:3:"] {
+        assert!(refused.stderr.contains(wanted), "{}", refused.stderr);
+    }
+    assert!(!net.dir().exists(), "nothing may be made of code with mistakes");
+}
+
+#[test]
+fn a_home_runs_once_and_only_as_what_it_is() {
+    let (net, config) = net_with(SMALL);
+    net.up(&config, &[]).ok();
+    let home = net.dir().join("hosts/alone");
+    let home_text = home.to_str().expect("text");
+    let run = ["node", "run", "--home", home_text];
+    let process = net.host("alone").expect("it runs").process;
+
+    let second = ends(&net, &run);
+    assert_eq!(second.code, 2, "{}", second.stderr);
+    assert!(second.stderr.contains(&format!("process {process}")), "{}", second.stderr);
+    assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(1));
+    net.vat(&["testnet", "down"]).ok();
+
+    let format = home.join("FORMAT");
+    fs::write(&format, "quorate-home 99\n").expect("writable");
+    let other_format = ends(&net, &run);
+    assert_eq!(other_format.code, 2, "{}", other_format.stderr);
+    assert!(other_format.stderr.contains("quorate-home 99"), "{}", other_format.stderr);
+    assert!(other_format.stderr.contains(HOME_FORMAT), "{}", other_format.stderr);
+    fs::write(&format, format!("{HOME_FORMAT}\n")).expect("writable");
+
+    // A key whose data is gone could sign twice.
+    fs::rename(home.join("data"), home.join("data.moved")).expect("it was there");
+    let without_data = ends(&net, &run);
+    assert_eq!(without_data.code, 4, "{}", without_data.stderr);
+    assert!(without_data.stderr.contains("Q-R004"), "{}", without_data.stderr);
+    assert!(without_data.stderr.contains("vat member replace"), "{}", without_data.stderr);
+    fs::remove_dir_all(home.join("data")).expect("a refused start leaves little");
+    fs::rename(home.join("data.moved"), home.join("data")).expect("back again");
+
+    // None of this did any harm.
+    net.vat(&["testnet", "restart", "alone"]).ok();
+    assert_eq!(net.call("counter", "read", &[]), serde_json::json!(1));
+}
+
+#[test]
+fn a_vat_of_another_engine_image_is_refused_by_both_hashes() {
+    let (net, config) = net_with(SMALL);
+    let plan = Plan::new(TestnetConfig::load(&config).expect("a good config")).expect("good code");
+    plan.write(&TestnetDir::new(net.dir()), Hash([0x11; 32])).expect("written");
+    let home = net.dir().join("hosts/alone");
+    let refused = ends(&net, &["node", "run", "--home", home.to_str().expect("text")]);
+    assert_eq!(refused.code, 4, "{}", refused.stderr);
+    let own = quorate_engine::image::image_hash().to_string();
+    for wanted in ["Q-N003", "counter", &"11".repeat(32), &own] {
+        assert!(refused.stderr.contains(wanted), "no {wanted} in {}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_bearer_with_another_seed_is_refused() {
+    let (net, config) = net_with(SMALL);
+    net.up(&config, &[]).ok();
+    let vat = sturdyref(&net, "counter").vat;
+    for wrong in
+        [Sturdyref::bearer(vat, 0, [0x22; 32]), Sturdyref::grantee(vat, 0), Sturdyref::bearer(vat, 7, [0x22; 32])]
+    {
+        let refused = net.vat(&["call", &wrong.to_string(), "increment"]);
+        assert_eq!(refused.code, 1, "{wrong:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains("rejected: VatError"), "{wrong:?}: {}", refused.stderr);
+    }
+    assert_eq!(net.call("counter", "read", &[]), serde_json::json!(0));
+}
+
+// --- Bytes on the port ---
+
+/// Where a host listens for others.
+fn port(net: &TestNet, host: &str) -> u16 {
+    let place = net.cluster().layout.hosts.into_iter().find(|place| place.name == host).expect("a known host");
+    place.address.rsplit('/').next().and_then(|port| port.parse().ok()).expect("a port")
+}
+
+#[test]
+fn broken_bytes_on_the_port_do_no_harm_and_are_counted() {
+    let net = three_hosts();
+    assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(1));
+    let before = metric(&net.metrics("alpha"), "quorate_inbound_failures_total", &[]);
+    let noise: Vec<u8> = (0..1_000_000u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let attacks: [&[u8]; 6] = [
+        b"",
+        b"GET /metrics HTTP/1.1\r\n\r\n",
+        &noise,
+        &[0xff; 4096],
+        b"\x13/multistream/1.0.0\n",
+        b"\x13/multistream/1.0.0\n\x07/noise\n\xff\xffgarbage instead of a handshake",
+    ];
+    for attack in attacks {
+        let mut socket = TcpStream::connect(("127.0.0.1", port(&net, "alpha"))).expect("the port is open");
+        // The host may hang up before it has taken everything.
+        let _ = socket.write_all(attack);
+    }
+    net.wait("failed connections in the metrics", || {
+        let now = metric(&net.metrics("alpha"), "quorate_inbound_failures_total", &[]);
+        (now >= before + attacks.len() as f64).then_some(())
+    });
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(break_streams(&net));
+    for (purpose, reason, count) in [
+        ("slice", "malformed", 2.0),
+        ("slice", "oversized", 1.0),
+        ("directory", "malformed", 2.0),
+        ("directory", "oversized", 1.0),
+        ("append", "forbidden", 4.0),
+        ("vote", "forbidden", 4.0),
+        ("snapshot", "forbidden", 4.0),
+        ("share", "forbidden", 4.0),
+        ("propose", "forbidden", 4.0),
+    ] {
+        let labels = [format!("purpose=\"{purpose}\""), format!("reason=\"{reason}\"")];
+        let labels = [labels[0].as_str(), labels[1].as_str()];
+        let counted = metric(&net.metrics("alpha"), "quorate_net_rejected_total", &labels);
+        assert_eq!(counted, count, "{purpose}, {reason}");
+    }
+    assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(2));
+    net.vat(&["status"]).ok();
+}
+
+/// Speaks libp2p to alpha, but no good frame.
+async fn break_streams(net: &TestNet) {
+    let mut raw = Raw::connect(net, "alpha").await;
+    let frame =
+        |length: u32, version: u8| [&length.to_be_bytes()[..], &[version, 0], &1u64.to_be_bytes(), b"payload"].concat();
+    let whole = 1 + 1 + 8 + 7;
+    for purpose in Purpose::ALL {
+        let open = matches!(purpose, Purpose::Slice | Purpose::Directory | Purpose::Share);
+        for (bytes, reason) in [
+            (frame(whole, FRAME_VERSION + 1), Some(ClosingReason::Malformed)),
+            (vec![0; 64], Some(ClosingReason::Malformed)),
+            (frame(u32::MAX, FRAME_VERSION), Some(ClosingReason::Oversized)),
+            (frame(whole, FRAME_VERSION)[..9].to_vec(), None),
+        ] {
+            let reason = if open { reason } else { Some(ClosingReason::Forbidden) };
+            let said = raw.say(purpose.protocol(), &bytes).await;
+            match reason {
+                // A closing: length, version, kind, id 0, and the reason.
+                Some(reason) => assert_eq!(said.last(), Some(&(reason as u8)), "{purpose}: {said:?}"),
+                None => assert!(said.is_empty(), "{purpose}: {said:?}"),
+            }
+        }
+    }
+}
+
+/// A client that speaks libp2p but none of our framing.
+struct Raw {
+    server: PeerId,
+    control: libp2p_stream::Control,
+}
+
+impl Raw {
+    async fn connect(net: &TestNet, host: &str) -> Raw {
+        let mut swarm = SwarmBuilder::with_new_identity()
+            .with_tokio()
+            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+            .expect("TCP")
+            .with_behaviour(|_| libp2p_stream::Behaviour::new())
+            .expect("a behaviour")
+            .build();
+        let place = net.cluster().layout.hosts.into_iter().find(|place| place.name == host).expect("a known host");
+        let address: Multiaddr = place.address.parse().expect("a multiaddr");
+        let server = host_id(net, host).peer_id();
+        swarm.dial(address.with_p2p(server).expect("no other peer")).expect("dialling");
+        while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
+        let control = swarm.behaviour().new_control();
+        tokio::spawn(async move {
+            loop {
+                swarm.select_next_some().await;
+            }
+        });
+        Raw { server, control }
+    }
+
+    /// Sends bytes on a stream of their own, and returns what comes until the other side closes it.
+    async fn say(&mut self, protocol: StreamProtocol, bytes: &[u8]) -> Vec<u8> {
+        let stream = self.control.open_stream(self.server, protocol).await.expect("a stream");
+        let mut stream: Compat<libp2p::Stream> = stream.compat();
+        // The other side may close before it has read everything.
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.shutdown().await;
+        let mut said = Vec::new();
+        let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut said)).await.expect("it closes the stream");
+        said
+    }
+}
+
+// --- Frames of strangers ---
+
+fn host_id(net: &TestNet, host: &str) -> HostId {
+    let place = net.cluster().layout.hosts.into_iter().find(|place| place.name == host).expect("a known host");
+    place.key.parse().expect("a layout's keys are keys")
+}
+
+fn home(net: &TestNet, host: &str) -> Home {
+    net.cluster().home(host).expect("a home")
+}
+
+/// Keeps the slices that it gets, and takes none.
+#[derive(Default)]
+struct Mailbox(Mutex<Vec<Bytes>>);
+
+impl Handler for Mailbox {
+    fn permits(&self, _from: HostId, _purpose: Purpose) -> bool {
+        true
+    }
+
+    fn handle(&self, _from: HostId, _purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        self.0.lock().expect("no panic holds it").push(frame);
+        Box::pin(async { Err("not now".to_owned()) })
+    }
+}
+
+/// A network of its own key that knows the testnet's hosts.
+async fn outsider(net: &TestNet, secret: [u8; 32]) -> (Arc<Libp2pNetwork>, Arc<Mailbox>) {
+    let mailbox = Arc::new(Mailbox::default());
+    let options = NetOptions { secret, listen: vec![], handler: mailbox.clone(), limits: NetLimits::default() };
+    let network = Libp2pNetwork::start(options).await.expect("a network");
+    for place in net.cluster().layout.hosts.into_iter().filter(|place| place.name != "absent") {
+        network.set_addresses(place.key.parse().expect("a key"), vec![place.address]);
+    }
+    (network, mailbox)
+}
+
+fn garbage() -> [Vec<u8>; 5] {
+    let slice_of_nothing = [&[1u8][..], &[0; 300]].concat();
+    let claims_four_gigabytes = [&[1u8, 253][..], &u64::MAX.to_le_bytes()].concat();
+    [vec![], vec![0xff; 10_000], b"\x01".to_vec(), slice_of_nothing, claims_four_gigabytes]
+}
+
+#[test]
+fn frames_of_strangers_and_of_members_of_other_vats_are_refused() {
+    const AGREEMENT: [Purpose; 4] = [Purpose::Append, Purpose::Vote, Purpose::Snapshot, Purpose::Propose];
+    let net = three_hosts();
+    let counter = sturdyref(&net, "counter").vat;
+    let shared = sturdyref(&net, "shared").vat;
+    let alpha = host_id(&net, "alpha");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let (stranger, _) = outsider(&net, [0x33; 32]).await;
+        for purpose in AGREEMENT {
+            for body in garbage() {
+                let frame = Bytes::from([&counter.0[..], &body].concat());
+                let refused = stranger.request(alpha, purpose, frame, LONG).await;
+                assert_eq!(refused, Err(NetError::Forbidden { host: alpha, purpose }));
+            }
+        }
+        // On the share channel, a member that has only just been admitted introduces itself: strangers may try.
+        for purpose in [Purpose::Slice, Purpose::Directory, Purpose::Share] {
+            for body in garbage() {
+                let frame = if purpose == Purpose::Share { [&counter.0[..], &body].concat() } else { body };
+                let refused = stranger.request(alpha, purpose, frame.into(), LONG).await;
+                assert!(matches!(refused, Err(NetError::Refused(_))), "{purpose}: {refused:?}");
+            }
+            let too_large = Bytes::from(vec![0; purpose.max_frame_bytes() + 1]);
+            let refused = stranger.request(alpha, purpose, too_large, LONG).await;
+            assert!(matches!(refused, Err(NetError::TooLarge { .. })), "{purpose}: {refused:?}");
+        }
+        let nobody = codec::encode(&DirectoryRequest::WhoIs(VatId([0x44; 32])));
+        let answer = stranger.request(alpha, Purpose::Directory, nobody.into(), LONG).await.expect("an answer");
+        assert_eq!(codec::decode(&answer), Ok(DirectoryReply::Unknown));
+        stranger.shutdown().await;
+
+        // A member of one vat may open such streams. It is still a stranger to the other vats, and garbage is garbage.
+        let (member, _) = outsider(&net, home(&net, "absent").key.to_bytes()).await;
+        for vat in [counter, shared, VatId([0x44; 32])] {
+            for purpose in AGREEMENT {
+                for body in garbage() {
+                    let frame = Bytes::from([&vat.0[..], &body].concat());
+                    let answer = member.request(alpha, purpose, frame, LONG).await;
+                    // To Raft messages of those whom a replica does not know it answers that it does not know them.
+                    let unknown = vat == counter && matches!(purpose, Purpose::Append | Purpose::Vote);
+                    let refused = matches!(answer, Err(NetError::Refused(_)));
+                    assert!(refused || unknown && answer.is_ok(), "{purpose}: {answer:?}");
+                }
+            }
+        }
+        member.shutdown().await;
+    });
+    let page = net.metrics("alpha");
+    for purpose in ["slice", "directory"] {
+        let labels = [&*format!("purpose=\"{purpose}\"")];
+        let malformed = metric(&page, "quorate_malformed_frames_total", &labels);
+        assert_eq!(malformed, garbage().len() as f64, "{purpose}");
+    }
+    for purpose in AGREEMENT {
+        let purpose = format!("purpose=\"{purpose}\"");
+        let forbidden = metric(&page, "quorate_net_rejected_total", &[&purpose, "reason=\"forbidden\""]);
+        assert!(forbidden >= 1.0, "{purpose}");
+        let refused = metric(&page, "quorate_net_rejected_total", &[&purpose, "reason=\"refused\""]);
+        assert!(refused >= 2.0 * garbage().len() as f64, "{purpose}: {refused}");
+    }
+    for vat in ["counter", "shared"] {
+        assert_eq!(net.call(vat, "increment", &[]), serde_json::json!(1));
+    }
+    net.vat(&["status"]).ok();
+}
+
+// --- Slices ---
+
+/// A solo vat without code, made by hand: it can say what is wrong.
+struct Stranger {
+    key: SigningKey,
+    genesis: Genesis,
+    session: ClientSession,
+    blocks: u64,
+    network: Arc<Libp2pNetwork>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Stranger {
+    async fn new(net: &TestNet, seed: u8, target: VatId) -> Stranger {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let public = key.verifying_key().to_bytes();
+        let genesis = Genesis {
+            members: vec![Member { key: HostKey(public), name: "stranger".into(), addresses: vec![] }],
+            threshold: 1,
+            image: Hash([0; 32]),
+            creator: public,
+            nonce: [seed; 32],
+            parameters: Parameters::default(),
+        };
+        let session = ClientSession::new(VatId(genesis.vat_id().0), target);
+        let (network, mailbox) = outsider(net, key.to_bytes()).await;
+        Stranger { key, genesis, session, blocks: 0, network, mailbox }
+    }
+
+    fn vat(&self) -> VatId {
+        self.session.vat()
+    }
+
+    fn redeem(&mut self, sturdyref: &Sturdyref, grantee: &VatId) {
+        let redemption = sturdyref.redeem_for(grantee).expect("a bearer");
+        let signature = redemption.signature.try_into().expect("64 bytes");
+        self.session.redeem(0, redemption.bearer, signature).expect("room");
+    }
+
+    fn increment(&mut self, by: u32) {
+        let args = Value::Array(vec![Value::Number(by.into())]);
+        self.session.call(ClientRef::Object(0), Method::Call("increment".into()), &args, &[]).expect("room");
+    }
+
+    /// Everything said so far from message `begin` on, well certified.
+    fn slice(&mut self, begin: u64) -> Slice {
+        let head = self.session.head();
+        let messages = self.session.unacked().filter(|(number, _)| *number >= begin);
+        let messages = messages.map(|(_, message)| message.to_vec()).collect();
+        self.certified(head, begin, messages)
+    }
+
+    fn certified(&mut self, head: StreamHead, begin: u64, messages: Vec<Vec<u8>>) -> Slice {
+        self.blocks += 1;
+        let heads = [head.clone()];
+        let statement = Statement {
+            vat: quorate_consensus::VatId(self.vat().0),
+            epoch: 0,
+            block: self.blocks,
+            previous: Hash([0; 32]),
+            outbox_root: Hash(outbox_root(&heads).expect("a head").0),
+            state_root: None,
+        };
+        let signatures = vec![MemberSignature::sign(&self.key, &statement.payload())];
+        Slice {
+            genesis: Some(self.genesis.clone()),
+            chain: vec![],
+            certificate: quorate_consensus::Certificate { statement, signatures },
+            head,
+            path: outbox_path(&heads, 0),
+            begin,
+            messages,
+            tail: vec![],
+        }
+    }
+
+    /// Hands a slice to a member of a vat.
+    async fn ship(&self, to: VatId, host: HostId, slice: &Slice) -> SliceReply {
+        let frame = VatFrame { to, from: slice.sender(), slice: Box::new(slice.clone()) };
+        let answer = self.network.request(host, Purpose::Slice, codec::encode(&frame).into(), LONG).await;
+        codec::decode(&answer.expect("an answer")).expect("a reply")
+    }
+
+    /// A slice that came for this vat.
+    async fn received(&self) -> Slice {
+        for _ in 0..600 {
+            let frame = self.mailbox.0.lock().expect("no panic holds it").first().cloned();
+            if let Some(frame) = frame {
+                return *codec::decode::<VatFrame>(&frame).expect("a slice").slice;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no slice came");
+    }
+
+    /// Asks a host who the members of a vat are.
+    async fn who_is(&self, host: HostId, vat: VatId) -> Introduction {
+        let request = codec::encode(&DirectoryRequest::WhoIs(vat));
+        let answer = self.network.request(host, Purpose::Directory, request.into(), LONG).await.expect("an answer");
+        match codec::decode(&answer) {
+            Ok(DirectoryReply::Introduction(introduction)) => *introduction,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn is_refused(reply: &SliceReply) -> bool {
+    matches!(reply, SliceReply::Refused { .. })
+}
+
+fn is_taken(reply: &SliceReply, wanted: u64) -> bool {
+    matches!(reply, SliceReply::Taken { next, .. } if *next == wanted)
+}
+
+/// Ways to falsify a good slice whose last message is the only one.
+fn falsified(slice: &Slice, key: &SigningKey, elsewhere: &Genesis) -> Vec<(&'static str, Slice)> {
+    let other_key = SigningKey::from_bytes(&[0x77; 32]);
+    let mut all = Vec::new();
+    let mut falsify = |what, change: &dyn Fn(&mut Slice)| {
+        let mut slice = slice.clone();
+        change(&mut slice);
+        all.push((what, slice));
+    };
+    falsify("another message", &|slice| *slice.messages[0].last_mut().expect("bytes") ^= 1);
+    falsify("no message", &|slice| slice.messages.clear());
+    falsify("no message, and a number before the first", &|slice| {
+        slice.messages.clear();
+        slice.begin = 0;
+    });
+    falsify("numbers beyond the last", &|slice| slice.begin = u64::MAX);
+    falsify("one message more", &|slice| slice.messages.push(slice.messages[0].clone()));
+    falsify("the message twice, numbered so", &|slice| {
+        slice.messages.push(slice.messages[0].clone());
+        slice.head.end += 1;
+    });
+    falsify("another head", &|slice| slice.head.hash.0[0] ^= 1);
+    falsify("another acknowledgement", &|slice| slice.head.ack += 1);
+    falsify("another path", &|slice| slice.path.leaves += 1);
+    falsify("another outbox", &|slice| slice.certificate.statement.outbox_root.0[0] ^= 1);
+    falsify("another epoch, signed", &|slice| {
+        slice.certificate.statement.epoch = 1;
+        slice.certificate.signatures = vec![MemberSignature::sign(key, &slice.certificate.statement.payload())];
+    });
+    falsify("no signature", &|slice| slice.certificate.signatures.clear());
+    falsify("a broken signature", &|slice| slice.certificate.signatures[0].signature[5] ^= 1);
+    falsify("another's signature", &|slice| {
+        slice.certificate.signatures = vec![MemberSignature::sign(&other_key, &slice.certificate.statement.payload())];
+    });
+    falsify("another's name", &|slice| {
+        slice.certificate.statement.vat = elsewhere.vat_id();
+        slice.genesis = Some(elsewhere.clone());
+        slice.certificate.signatures = vec![MemberSignature::sign(key, &slice.certificate.statement.payload())];
+    });
+    falsify("another's name with the own genesis", &|slice| {
+        slice.certificate.statement.vat = elsewhere.vat_id();
+        slice.certificate.signatures = vec![MemberSignature::sign(key, &slice.certificate.statement.payload())];
+    });
+    all
+}
+
+#[test]
+fn forged_and_replayed_slices_are_refused() {
+    let net = three_hosts();
+    let bearer = sturdyref(&net, "counter");
+    let (counter, other) = (bearer.vat, sturdyref(&net, "other").vat);
+    let (alpha, beta) = (host_id(&net, "alpha"), host_id(&net, "beta"));
+    let count = |expected: u32| assert_eq!(net.call("counter", "read", &[]), serde_json::json!(expected));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+
+    let mut honest = runtime.block_on(Stranger::new(&net, 0x51, counter));
+    let vat = honest.vat();
+    honest.redeem(&bearer, &vat);
+    honest.increment(5);
+    let first = honest.slice(1);
+    let taken = runtime.block_on(honest.ship(counter, alpha, &first));
+    assert!(is_taken(&taken, 3), "{taken:?}");
+    count(5);
+
+    // Replayed, at each member.
+    for host in [alpha, beta] {
+        let again = runtime.block_on(honest.ship(counter, host, &first));
+        assert!(is_taken(&again, 3), "{again:?}");
+    }
+    count(5);
+
+    // Falsified. The last good slice stays unsaid until the end.
+    let elsewhere = runtime.block_on(honest.who_is(alpha, counter)).genesis;
+    honest.increment(7);
+    let next = honest.slice(3);
+    for (what, slice) in falsified(&next, &honest.key, &elsewhere) {
+        let reply = runtime.block_on(honest.ship(counter, alpha, &slice));
+        // One without messages says nothing new, whatever is wrong with it.
+        assert!(is_refused(&reply) || is_taken(&reply, 3) && slice.messages.is_empty(), "{what}: {reply:?}");
+    }
+    honest.increment(1_000);
+    let early = honest.slice(4);
+    let reply = runtime.block_on(honest.ship(counter, alpha, &early));
+    assert!(matches!(reply, SliceReply::NotYet { next: 3, .. }), "{reply:?}");
+    let reply = runtime.block_on(honest.ship(other, alpha, &next));
+    assert!(is_refused(&reply), "what was said to one vat is nothing to another: {reply:?}");
+    count(5);
+
+    // What the counter said to us is nothing to others, and can't be altered on the way.
+    let genuine = runtime.block_on(honest.received());
+    assert!(genuine.verify(None, &vat).is_ok() || genuine.genesis.is_none(), "it was certified");
+    let reply = runtime.block_on(honest.ship(other, alpha, &genuine));
+    assert!(is_refused(&reply), "{reply:?}");
+    let mut redirected = genuine;
+    redirected.head.peer = other;
+    redirected.genesis = Some(elsewhere.clone());
+    let reply = runtime.block_on(honest.ship(other, alpha, &redirected));
+    assert!(is_refused(&reply), "{reply:?}");
+
+    // The slice itself is as good as ever.
+    let taken = runtime.block_on(honest.ship(counter, beta, &next));
+    assert!(is_taken(&taken, 4), "{taken:?}");
+    count(12);
+    agree(&net, "counter", 3, 0);
+}
+
+#[test]
+fn strangers_have_no_authority_and_break_only_their_own_streams() {
+    let net = three_hosts();
+    let bearer = sturdyref(&net, "counter");
+    let counter = bearer.vat;
+    let alpha = host_id(&net, "alpha");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut seed = 0x61;
+    let mut stranger = || {
+        seed += 1;
+        runtime.block_on(Stranger::new(&net, seed, counter))
+    };
+    let ship = |stranger: &Stranger, slice: &Slice| runtime.block_on(stranger.ship(counter, alpha, slice));
+
+    // Whoever is not known must introduce itself.
+    let mut unknown = stranger();
+    unknown.increment(1);
+    let mut slice = unknown.slice(1);
+    slice.genesis = None;
+    assert_eq!(ship(&unknown, &slice), SliceReply::Introduce);
+
+    // Without a reference, or with a proof that was made for another vat, a call is delivered and rejected.
+    let mut powerless = stranger();
+    powerless.increment(1);
+    let slice = powerless.slice(1);
+    let reply = ship(&powerless, &slice);
+    assert!(is_taken(&reply, 2), "{reply:?}");
+    let mut thief = stranger();
+    thief.redeem(&bearer, &powerless.vat());
+    thief.increment(1);
+    let slice = thief.slice(1);
+    let reply = ship(&thief, &slice);
+    assert!(is_taken(&reply, 3), "{reply:?}");
+
+    // Well certified nonsense breaks its own stream only.
+    let mut babbler = stranger();
+    let nonsense = [vec![], vec![0xff; 100], Op::Redeem { object: 0, bearer: [0; 32], signature: vec![1] }.encode()];
+    for message in nonsense {
+        let mut stream = quorate_engine::comms::stream::OutStream::new(&babbler.vat(), &counter);
+        stream.push(message.clone().into());
+        let head = StreamHead { peer: counter, end: 1, hash: stream.hash(), ack: 0 };
+        let slice = babbler.certified(head, 1, vec![message]);
+        let reply = ship(&babbler, &slice);
+        assert!(!matches!(reply, SliceReply::Introduce | SliceReply::NotYet { .. }), "{reply:?}");
+        babbler = stranger();
+    }
+    let broken = net.wait("broken streams in the metrics", || {
+        let broken = metric(&net.metrics("alpha"), "quorate_broken_streams", &["vat=\"counter\""]);
+        (broken > 0.0).then_some(broken)
+    });
+    assert_eq!(broken, 3.0);
+
+    assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(1));
+    agree(&net, "counter", 3, 0);
+}
+
+#[test]
+fn one_member_of_a_quorum_is_not_believed_however_often_it_signs() {
+    let net = three_hosts();
+    let (counter, other) = (sturdyref(&net, "counter").vat, sturdyref(&net, "other").vat);
+    let alpha = host_id(&net, "alpha");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    // A member alone speaks for the counter, with its real key.
+    let mut liar = runtime.block_on(Stranger::new(&net, 0x71, other));
+    liar.genesis = runtime.block_on(liar.who_is(alpha, counter)).genesis;
+    liar.session = ClientSession::new(counter, other);
+    liar.key = home(&net, "gamma").key;
+    liar.increment(66);
+    for _ in 0..3 {
+        let mut slice = liar.slice(1);
+        let once = slice.certificate.signatures[0].clone();
+        slice.certificate.signatures = vec![once.clone(), once];
+        let reply = runtime.block_on(liar.ship(other, alpha, &slice));
+        assert!(matches!(reply, SliceReply::NotYet { next: 1, .. }), "{reply:?}");
+    }
+    // Two signatures over two different statements are no two signatures.
+    liar.key = home(&net, "beta").key;
+    liar.increment(67);
+    let slice = liar.slice(1);
+    let reply = runtime.block_on(liar.ship(other, alpha, &slice));
+    assert!(matches!(reply, SliceReply::NotYet { next: 1, .. }), "{reply:?}");
+    assert_eq!(net.call("other", "read", &[]), serde_json::json!(0));
+    let other = net.replicas("other").remove(0).1;
+    assert!(other.streams.iter().all(|stream| stream.peer != "counter" || stream.received == 0), "{:?}", other.streams);
+}

@@ -1,0 +1,56 @@
+//! What several tests with processes need beside [`quorate_testnet::process`].
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use quorate_engine::{
+    abi::{Method, Value},
+    comms::client::{ClientRef, Completion},
+};
+use quorate_node::{client::Client, sturdyref::Sturdyref};
+use quorate_testnet::process::{TestNet, members};
+use std::{fs, time::Duration};
+
+/// Long enough for whatever answers at all.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// The bearer of a vat's root.
+pub fn sturdyref(net: &TestNet, vat: &str) -> Sturdyref {
+    let text = fs::read_to_string(net.dir().join(format!("refs/{vat}.ref"))).expect("a sturdyref");
+    text.trim().parse().expect("a good sturdyref")
+}
+
+/// A client that may send to a vat's root.
+pub async fn client(net: &TestNet, vat: &str) -> Client {
+    Client::connect(&sturdyref(net, vat), &members(net)).await.expect("a client")
+}
+
+/// Calls a method of a vat's root and waits for the answer.
+pub async fn ask(client: &Client, method: &str, args: Vec<Value>) -> Completion {
+    let answer = client.call(ClientRef::Object(0), Method::Call(method.into()), args, LONG).await;
+    answer.expect("every call is answered")
+}
+
+/// Waits until the replicas of a vat on all of `hosts` have the same certified checkpoint beyond block `after`, and no complaints.
+pub fn agree(net: &TestNet, vat: &str, hosts: usize, after: u64) -> u64 {
+    net.wait("replicas with equal state roots", || {
+        let replicas = net.replicas(vat);
+        for (host, status) in &replicas {
+            assert_eq!((status.conflicts, &status.fault), (0, &None), "{host}");
+        }
+        let roots: Vec<_> = replicas
+            .iter()
+            .map(|(_, status)| (status.certified_checkpoint_block, status.state_root.clone(), status.applied_block))
+            .collect();
+        let (block, root, _) = roots.first()?.clone();
+        let equal = roots.iter().all(|other| *other == roots[0]);
+        (roots.len() == hosts && equal && root.is_some() && block > after).then_some(block)
+    })
+}
+
+/// The sum of a metric's samples whose labels hold all of `labels`; a metric without such samples counts 0.
+pub fn metric(page: &str, family: &str, labels: &[&str]) -> f64 {
+    let samples =
+        page.lines().filter(|line| line.strip_prefix(family).is_some_and(|rest| rest.starts_with(['{', ' '])));
+    let wanted = samples.filter(|line| labels.iter().all(|label| line.contains(label)));
+    wanted.map(|line| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a value")).sum()
+}
