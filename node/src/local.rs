@@ -123,6 +123,7 @@ mod tests {
         let (me, other) = (HostId([1; 32]), HostId([2; 32]));
         let network = WithSelf::new(world.join(me, Arc::new(Echo)), Arc::new(Echo));
         let _other = world.join(other, Arc::new(Echo));
+        network.set_addresses(other, vec!["/memory/2".to_owned()]);
         let deadline = Duration::from_secs(5);
         for host in [me, other] {
             let ask = |purpose, text: &'static [u8]| network.request(host, purpose, Bytes::from_static(text), deadline);

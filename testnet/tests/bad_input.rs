@@ -298,7 +298,8 @@ fn broken_bytes_on_the_port_do_no_harm_and_are_counted() {
         ("append", "forbidden", 4.0),
         ("vote", "forbidden", 4.0),
         ("snapshot", "forbidden", 4.0),
-        ("share", "forbidden", 4.0),
+        ("share", "malformed", 2.0),
+        ("share", "oversized", 1.0),
         ("propose", "forbidden", 4.0),
     ] {
         let labels = [format!("purpose=\"{purpose}\""), format!("reason=\"{reason}\"")];
