@@ -351,7 +351,7 @@ fn vats_are_made_called_and_looked_at_on_hosts_run_by_hand() {
     let line = bench.vat(&["logs", "counter", "--home", "alpha", "--json"]).ok().json();
     assert_eq!(
         (&line["vat"], &line["level"], &line["text"]),
-        (&json!("counter"), &json!("log"), &json!("counter begins at 5"))
+        (&json!("counter"), &json!("info"), &json!("counter begins at 5"))
     );
 
     // Stopped as a service is; a vat whose other member is gone has no leader, which is not healthy.
