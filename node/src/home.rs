@@ -238,7 +238,11 @@ mod tests {
         again.lock().expect("free again");
         // Those who only look are no obstacle.
         std::thread::scope(|scope| {
-            let looking = scope.spawn(|| (0..2_000).for_each(|_| drop(home.running_process())));
+            let looking = scope.spawn(|| {
+                (0..2_000).for_each(|_| {
+                    home.running_process();
+                })
+            });
             while !looking.is_finished() {
                 drop(again.lock().expect("nobody runs it"));
             }

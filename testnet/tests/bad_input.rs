@@ -543,7 +543,7 @@ impl Stranger {
 
     fn certified(&mut self, head: StreamHead, begin: u64, messages: Vec<Vec<u8>>) -> Slice {
         self.blocks += 1;
-        let heads = [head.clone()];
+        let heads = [head];
         let statement = Statement {
             vat: quorate_consensus::VatId(self.vat().0),
             epoch: 0,
@@ -779,8 +779,8 @@ fn one_member_of_a_quorum_is_not_believed_however_often_it_signs() {
     liar.increment(66);
     for _ in 0..3 {
         let mut slice = liar.slice(1);
-        let once = slice.certificate.signatures[0].clone();
-        slice.certificate.signatures = vec![once.clone(), once];
+        let once = slice.certificate.signatures[0];
+        slice.certificate.signatures = vec![once, once];
         let reply = runtime.block_on(liar.ship(other, alpha, &slice));
         assert!(matches!(reply, SliceReply::NotYet { next: 1, .. }), "{reply:?}");
     }
