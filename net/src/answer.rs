@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::frame::Outcome;
 use crate::stats::Counters;
-use crate::window::Gate;
+use crate::window::{Bucket, Budget, Gate};
 use crate::{Handler, HostId, NetError, NetLimits, Purpose};
 
 /// How many peers' gates are kept before those of peers without streams are thrown away.
@@ -25,18 +27,40 @@ pub(crate) struct Shared {
     pub(crate) limits: NetLimits,
     pub(crate) counters: Counters,
     pub(crate) closed: CancellationToken,
+    /// Memory for what strangers send.
+    pub(crate) budget: Budget,
+    /// Streams that are being served.
+    pub(crate) serving: watch::Sender<usize>,
     gates: Mutex<HashMap<HostId, Arc<Gate>>>,
+    /// The rate limit of all strangers together.
+    strangers: Bucket,
 }
+
+/// Says what a peer did wrong: aloud if the host trusts it, else softly, since strangers could fill the disk with it. Their
+/// mistakes are in the counters.
+macro_rules! blame {
+    ($shared:expr, $from:expr, $($what:tt)*) => {
+        if $shared.handler.trusts($from) {
+            tracing::warn!(from = %$from, $($what)*);
+        } else {
+            tracing::debug!(from = %$from, $($what)*);
+        }
+    };
+}
+pub(crate) use blame;
 
 impl Shared {
     pub(crate) fn new(local: HostId, handler: Arc<dyn Handler>, limits: NetLimits) -> Arc<Shared> {
         Arc::new(Shared {
             local,
             handler,
-            limits,
             counters: Counters::default(),
             closed: CancellationToken::new(),
+            budget: Budget::new(limits.untrusted_bytes),
+            serving: watch::Sender::new(0),
             gates: Mutex::default(),
+            strangers: Bucket::new(limits.untrusted_total_units_per_second, limits.untrusted_total_burst_units),
+            limits,
         })
     }
 
@@ -65,12 +89,14 @@ impl Shared {
         Arc::clone(gates.entry(peer).or_insert_with(|| Arc::new(Gate::new(&self.limits))))
     }
 
-    /// Waits until the rate limit lets a frame of `bytes` from `from` in.
+    /// Waits until the rate limits, a stranger's own and that of all strangers, let a frame of `bytes` from `from` in. The
+    /// opening of a stream is a frame of no bytes.
     pub(crate) async fn pace(&self, gate: &Gate, from: HostId, purpose: Purpose, bytes: usize) {
-        if !matches!(purpose, Purpose::Slice | Purpose::Directory) || self.handler.trusts(from) {
+        if self.handler.trusts(from) {
             return;
         }
-        let wait = gate.take(bytes);
+        let now = Instant::now();
+        let wait = gate.bucket().take(bytes, now).max(self.strangers.take(bytes, now));
         if !wait.is_zero() {
             self.counters.purpose(purpose).rate_limited.increment();
             tokio::time::sleep(wait).await;
@@ -114,7 +140,8 @@ impl Shared {
             }
             Err(_elapsed) => {
                 counters.refused_unavailable.increment();
-                tracing::warn!(%from, %purpose, deadline = ?self.limits.handler_deadline, "a request handler took too long");
+                let deadline = self.limits.handler_deadline;
+                blame!(self, from, %purpose, ?deadline, "a request handler took too long");
                 Outcome::Unavailable("the request handler took too long".into())
             }
         }

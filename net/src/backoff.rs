@@ -34,8 +34,13 @@ impl Backoff {
 
     /// Counts a failure; how long to wait before the next attempt.
     pub(crate) fn failed(&mut self) -> Duration {
+        self.failed_within(self.cap)
+    }
+
+    /// The same with a bound of its own, if it is lower.
+    pub(crate) fn failed_within(&mut self, cap: Duration) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        with_jitter(wait_after(self.failures, self.base, self.cap))
+        with_jitter(wait_after(self.failures, self.base, cap.min(self.cap)))
     }
 
     pub(crate) fn reset(&mut self) {

@@ -26,6 +26,9 @@ const CLOSE_REPLACED_AFTER: Duration = Duration::from_secs(3);
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Addresses taken of one name.
 const ADDRESSES_PER_NAME: usize = 8;
+/// How long streams get at the end to answer what they can, and to say why they end; and how long the goodbyes then take.
+const LAST_ANSWERS: Duration = Duration::from_millis(250);
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// One who wants a stream, with the purpose of it.
 pub(crate) struct Waiter {
@@ -40,7 +43,7 @@ pub(crate) type Peers = Arc<Mutex<PeerTable<ConnectionId, Waiter>>>;
 pub(crate) enum Command {
     /// Open a stream.
     Open(HostId, Waiter),
-    /// Remember addresses, connect.
+    /// Remember addresses, connect. Sent only if they have changed.
     SetAddresses(HostId, Vec<String>),
     /// Disconnect.
     Forget(HostId),
@@ -110,17 +113,32 @@ impl Driver {
                 }
             }
         }
+        self.end().await;
+    }
+
+    /// Lets streams and connections say goodbye, so that peers need not wait for a timeout. One that hangs does not hold us up.
+    async fn end(&mut self) {
+        let mut serving = self.shared.serving.subscribe();
+        let answered = async {
+            let mut served = std::pin::pin!(serving.wait_for(|serving| *serving == 0));
+            loop {
+                tokio::select! {
+                    _ = &mut served => break,
+                    _ = self.swarm.select_next_some() => {}
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LAST_ANSWERS, answered).await;
         let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in connected {
             let _ = self.swarm.disconnect_peer_id(peer);
         }
-        // Lets the connections say goodbye, so that peers need not wait for a timeout; a peer that hangs does not hold us up.
         let farewell = async {
             while self.swarm.connected_peers().next().is_some() {
                 self.swarm.select_next_some().await;
             }
         };
-        let _ = tokio::time::timeout(Duration::from_millis(500), farewell).await;
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
 
     fn on_command(&mut self, command: Command) {
@@ -138,19 +156,21 @@ impl Driver {
                 }
             }
             Command::SetAddresses(host, addresses) => {
-                self.swarm.behaviour_mut().limits.set_known(host.peer_id(), true);
+                let known: Vec<Multiaddr> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+                self.swarm.behaviour_mut().limits.set_known(host.peer_id(), &known);
                 let dial = self.peers().set_addresses(host, addresses, now);
                 if let Some(addresses) = dial {
                     self.dial(host, addresses);
                 }
             }
             Command::Forget(host) => {
-                self.swarm.behaviour_mut().limits.set_known(host.peer_id(), false);
-                let (connections, waiting) = self.peers().forget(host);
-                for connection in connections {
-                    self.swarm.close_connection(connection);
+                self.swarm.behaviour_mut().limits.set_unknown(&host.peer_id());
+                let forgotten = self.peers().forget(host, now);
+                if forgotten.close {
+                    // Attempts to connect end with it. Fails if there was nothing to end.
+                    let _ = self.swarm.disconnect_peer_id(host.peer_id());
                 }
-                for waiter in waiting {
+                for waiter in forgotten.waiting {
                     let reason = "the host was forgotten".to_owned();
                     let _ = waiter.reply.send(Err(NetError::Unreachable { host, next_attempt_in: None, reason }));
                 }
@@ -224,10 +244,7 @@ impl Driver {
                     }
                     // A peer that speaks no ping is not dead; a client may be so simple.
                     Err(ping::Failure::Unsupported) => {}
-                    Err(error) => {
-                        tracing::debug!(%peer, %error, "no answer to a ping; the connection is closed");
-                        self.swarm.close_connection(connection);
-                    }
+                    Err(error) => self.give_up(peer, connection, &error),
                 }
             }
             BehavioursEvent::Identify(event) => self.metrics.record(&event),
@@ -236,8 +253,19 @@ impl Driver {
         }
     }
 
+    /// A connection whose other end is silent. The end of it may be long in coming, since what was written before waits to be
+    /// taken: it counts as ended now, so that its requests fail and the peer is dialled again.
+    fn give_up(&mut self, peer: PeerId, connection: ConnectionId, error: &ping::Failure) {
+        tracing::debug!(%peer, %error, "no answer to a ping; the connection is closed");
+        if let Some(host) = HostId::from_peer_id(&peer) {
+            self.peers().disconnected(host, connection, Some(error.to_string()), Instant::now());
+            self.count_connected();
+        }
+        self.swarm.close_connection(connection);
+    }
+
     fn count_connected(&self) {
-        let connected = self.swarm.connected_peers().count() as u64;
+        let connected = self.peers().connected_peers() as u64;
         self.shared.counters.connections.connected_peers.set(connected);
     }
 

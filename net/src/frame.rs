@@ -26,7 +26,7 @@ pub const LENGTH_BYTES: usize = 4;
 pub const MAX_TEXT_BYTES: usize = 4096;
 
 /// Room made at a time while a frame comes in, in bytes, at least.
-const RESERVE_BYTES: usize = 64 * 1024;
+pub(crate) const RESERVE_BYTES: usize = 16 * 1024;
 
 const KIND_REQUEST: u8 = 0;
 const KIND_ANSWER: u8 = 1;
@@ -250,8 +250,12 @@ impl Decoder for FrameCodec {
         }
         let missing = (LENGTH_BYTES + length).saturating_sub(source.len());
         if missing > 0 {
-            // Room grows with what has come, not with what was announced: lengths are cheap to send.
-            source.reserve(missing.min(source.len().max(RESERVE_BYTES)));
+            // Room grows with what has come, not with what was announced: lengths are cheap to send. The last step takes what
+            // is missing, or the buffer would double for the last few bytes.
+            if source.capacity() == source.len() {
+                let step = if missing <= 2 * source.len() { missing } else { source.len().max(RESERVE_BYTES) };
+                source.reserve(step.min(missing));
+            }
             return Ok(None);
         }
         source.advance(LENGTH_BYTES);

@@ -36,6 +36,9 @@ const RETIRE_GRACE: Duration = Duration::from_secs(1);
 const RETIRE_POLL: Duration = Duration::from_millis(5);
 /// How long a failed writer waits for the peer's parting word.
 const PARTING_WORD: Duration = Duration::from_millis(200);
+/// Longest wait, before jitter, after a host that we know has forbidden the purpose: it is likely to have heard less than we have
+/// of a membership that both are part of, and a Raft that waits for seconds may hold an election.
+const FORBIDDEN_HOLD: Duration = Duration::from_millis(300);
 /// Requests written before the stream is flushed, at most.
 const REQUESTS_PER_FLUSH: usize = 64;
 
@@ -51,6 +54,9 @@ pub(crate) struct Opened<S> {
 /// Where lanes get their streams from.
 pub(crate) trait Connector: Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Whether the host is one that this host was told of.
+    fn is_known(&self, host: HostId) -> bool;
 
     /// Opens a stream; connects first if that seems possible, else fails at once.
     fn open(&self, host: HostId, purpose: Purpose) -> BoxFuture<'_, Result<Opened<Self::Stream>, NetError>>;
@@ -259,7 +265,12 @@ impl<C: Connector> Worker<C> {
         };
         if let Some(error) = &error {
             tracing::debug!(%host, %purpose, %error, "a stream ended");
-            let wait = self.backoff.failed();
+            let forbidden = matches!(error, NetError::Forbidden { .. });
+            let wait = if forbidden && self.connector.is_known(host) {
+                self.backoff.failed_within(FORBIDDEN_HOLD)
+            } else {
+                self.backoff.failed()
+            };
             self.held = Some((Instant::now() + wait, error.clone()));
         }
         let error = error.unwrap_or(NetError::Lost { host, purpose, reason: "the stream was closed".into() });
@@ -397,3 +408,7 @@ where
         self.sink.flush().await
     }
 }
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

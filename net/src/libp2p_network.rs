@@ -3,7 +3,7 @@
 //! Requests do not pass through the swarm's task: each lane talks to its stream. libp2p cannot run under virtual time;
 //! simulations use [`crate::MemoryNetwork`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{Swarm, SwarmEvent};
-use libp2p::{Multiaddr, SwarmBuilder, identify, identity, noise, ping, tcp, yamux};
+use libp2p::{Multiaddr, SwarmBuilder, identify, identity, noise, ping, tcp};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -23,7 +23,7 @@ use crate::driver::{Behaviours, BehavioursEvent, Command, Driver, Peers, Waiter}
 use crate::lane::{Connector, Lanes, Opened};
 use crate::network::BoxFuture;
 use crate::peers::PeerTable;
-use crate::{HostId, NetError, NetLimits, NetOptions, NetStats, Network, PeerInfo, Purpose, streams};
+use crate::{HostId, NetError, NetLimits, NetOptions, NetStats, Network, PeerInfo, Purpose, muxer, streams};
 
 /// How long the sockets may take to begin listening.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,10 +31,8 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// peers that the connection is closed.
 const PORT_POLL: Duration = Duration::from_millis(20);
 const PORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Streams of one connection that Yamux keeps, both ways: ours, ping, identify, and room for reopening.
-const YAMUX_STREAMS: usize = 128;
 /// Inbound streams of one connection in negotiation.
-const NEGOTIATING_STREAMS: usize = 32;
+const NEGOTIATING_STREAMS: usize = 16;
 
 /// The network of one host over libp2p. Ends when it is shut down or dropped.
 pub struct Libp2pNetwork {
@@ -42,6 +40,8 @@ pub struct Libp2pNetwork {
     lanes: Arc<Lanes<DriverConnector>>,
     commands: mpsc::UnboundedSender<Command>,
     peers: Peers,
+    /// What was set last, so that what is said again and again costs the driver nothing.
+    set: Mutex<HashMap<HostId, Vec<String>>>,
     listening: Arc<Mutex<Vec<Multiaddr>>>,
     registry: Registry,
     driver: Mutex<Option<JoinHandle<()>>>,
@@ -56,10 +56,15 @@ impl std::fmt::Debug for Libp2pNetwork {
 /// Lanes get their streams from the driver.
 struct DriverConnector {
     commands: mpsc::WeakUnboundedSender<Command>,
+    peers: Peers,
 }
 
 impl Connector for DriverConnector {
     type Stream = libp2p::Stream;
+
+    fn is_known(&self, host: HostId) -> bool {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).is_wanted(host)
+    }
 
     fn open(&self, host: HostId, purpose: Purpose) -> BoxFuture<'_, Result<Opened<libp2p::Stream>, NetError>> {
         let (reply, opened) = oneshot::channel();
@@ -98,10 +103,11 @@ impl Libp2pNetwork {
             listening: Arc::clone(&listening),
             early,
         };
-        let connector = Arc::new(DriverConnector { commands: commands.downgrade() });
+        let connector = Arc::new(DriverConnector { commands: commands.downgrade(), peers: Arc::clone(&peers) });
         let lanes = Arc::new(Lanes::new(Arc::clone(&shared), connector));
         let driver = Mutex::new(Some(tokio::spawn(driver.run())));
-        Ok(Arc::new(Libp2pNetwork { shared, lanes, commands, peers, listening, registry, driver }))
+        let set = Mutex::default();
+        Ok(Arc::new(Libp2pNetwork { shared, lanes, commands, peers, set, listening, registry, driver }))
     }
 }
 
@@ -134,11 +140,30 @@ impl Network for Libp2pNetwork {
         if host == self.shared.local {
             return;
         }
-        let addresses = addresses.into_iter().filter(|address| usable(host, address)).collect();
+        let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        let unchanged = |earlier: &Vec<String>| addresses.is_empty() || *earlier == addresses;
+        if set.get(&host).is_some_and(unchanged) {
+            return;
+        }
+        set.insert(host, addresses.clone());
+        let warn = |reason: &str, address: &str| tracing::warn!(%host, address, "{reason} and is skipped");
+        let addresses = addresses.into_iter().filter(|address| is_usable(host, address, warn)).collect();
         let _ = self.commands.send(Command::SetAddresses(host, addresses));
     }
 
+    fn hint_addresses(&self, host: HostId, addresses: Vec<String>) {
+        if host == self.shared.local {
+            return;
+        }
+        // Hints come from anybody: a warning would be a way to fill the disk.
+        let say = |reason: &str, address: &str| tracing::debug!(%host, address, "{reason} and is skipped");
+        let addresses = addresses.into_iter().filter(|address| is_usable(host, address, say)).collect();
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).hint(host, addresses, Instant::now());
+    }
+
     fn forget(&self, host: HostId) {
+        let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        set.remove(&host);
         let _ = self.commands.send(Command::Forget(host));
     }
 
@@ -151,7 +176,9 @@ impl Network for Libp2pNetwork {
     }
 
     fn stats(&self) -> NetStats {
-        self.shared.counters.read()
+        let mut stats = self.shared.counters.read();
+        stats.connections.untrusted_bytes = self.shared.budget.taken() as u64;
+        stats
     }
 
     fn peers(&self) -> Vec<PeerInfo> {
@@ -185,37 +212,26 @@ impl Network for Libp2pNetwork {
     }
 }
 
-/// Whether an address can be parsed and does not name another host.
-fn usable(host: HostId, address: &str) -> bool {
-    match address.parse::<Multiaddr>() {
-        Ok(address) => match address.iter().last() {
-            Some(Protocol::P2p(peer)) if peer != host.peer_id() => {
-                tracing::warn!(%host, %address, "an address names another host and is skipped");
-                false
-            }
-            _ => true,
-        },
-        Err(error) => {
-            tracing::warn!(%host, address, %error, "an address is no multiaddr and is skipped");
-            false
-        }
-    }
+/// Whether an address can be parsed and does not name another host; else `say` is told.
+fn is_usable(host: HostId, address: &str, say: impl Fn(&str, &str)) -> bool {
+    let unusable = match address.parse::<Multiaddr>().as_ref().map(|address| address.iter().last()) {
+        Ok(Some(Protocol::P2p(peer))) if peer != host.peer_id() => "an address names another host",
+        Ok(_) => return true,
+        Err(_) => "an address is no multiaddr",
+    };
+    say(unusable, address);
+    false
 }
 
 fn build_swarm(mut secret: [u8; 32], shared: &Arc<Shared>, peers: &Peers) -> Result<Swarm<Behaviours>, NetError> {
     let start = |error: &dyn std::fmt::Display| NetError::Start(error.to_string());
     let limits: NetLimits = shared.limits.clone();
     let keypair = identity::Keypair::ed25519_from_bytes(&mut secret).map_err(|error| start(&error))?;
-    let yamux = || {
-        let mut config = yamux::Config::default();
-        config.set_max_num_streams(YAMUX_STREAMS);
-        config
-    };
     let (streams_shared, streams_peers) = (Arc::clone(shared), Arc::clone(peers));
     let (dial_timeout, idle) = (limits.dial_timeout, limits.idle_connection);
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux)
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, || muxer::Upgrade)
         .map_err(|error| start(&error))?
         .with_quic()
         .with_behaviour(move |keypair| behaviours(keypair, &limits, streams_shared, streams_peers))
@@ -238,7 +254,7 @@ fn behaviours(keypair: &identity::Keypair, limits: &NetLimits, shared: Arc<Share
                 .with_agent_version(concat!("quorate/", env!("CARGO_PKG_VERSION")).into()),
         ),
         ping: ping::Behaviour::new(
-            ping::Config::new().with_interval(limits.ping_interval).with_timeout(2 * limits.ping_interval),
+            ping::Config::new().with_interval(limits.ping_interval).with_timeout(limits.ping_interval),
         ),
     }
 }

@@ -1,16 +1,20 @@
 //! The libp2p behaviour that denies connections: too many handshakes, too many unknown hosts, too many of one peer.
 //!
 //! Known hosts (those with addresses) neither count as unknown nor compete with them, so that strangers cannot lock members
-//! out. libp2p's own connection limits count those that bypass them, and keep an entry for every peer that there ever was.
+//! out. Who it is shows only after the handshake: until then a known host is one that comes from where known hosts listen, and
+//! nobody gets more than a few places for one address. libp2p's own connection limits count those that bypass them, do not
+//! look at addresses, and keep an entry for every peer that there ever was.
 //!
-//! Invariant: what is remembered is bounded by the connections that exist.
+//! Invariant: what is remembered is bounded by the connections that exist, and by the known hosts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv6Addr};
 use std::task::{Context, Poll};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, ListenFailure};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
@@ -28,19 +32,40 @@ const CONNECTIONS_PER_PEER: usize = 4;
 pub(crate) enum Denied {
     #[error("too many handshakes at a time")]
     Pending,
+    #[error("too many handshakes at a time from one address")]
+    PendingOfAddress,
     #[error("too many connections of unknown hosts")]
     Unknown,
     #[error("too many connections of one peer")]
     Peer,
 }
 
+/// An IP address, or all of an IPv6 network that one customer is given (/64).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place(IpAddr);
+
+impl Place {
+    fn of(address: &Multiaddr) -> Option<Place> {
+        match address.iter().next()? {
+            Protocol::Ip4(ip) => Some(Place(ip.into())),
+            Protocol::Ip6(ip) => Some(match ip.to_ipv4_mapped() {
+                Some(ip) => Place(ip.into()),
+                None => Place(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into()),
+            }),
+            _ => None,
+        }
+    }
+}
+
 /// The behaviour.
 #[derive(Debug)]
 pub(crate) struct Behaviour {
     max_pending: usize,
+    max_pending_per_address: usize,
     max_unknown: usize,
-    known: HashSet<PeerId>,
-    pending: HashSet<ConnectionId>,
+    /// With the places where they are said to listen.
+    known: HashMap<PeerId, Vec<Place>>,
+    pending: HashMap<ConnectionId, Option<Place>>,
     /// Whose connection it is, and whether the peer made it.
     established: HashMap<ConnectionId, (PeerId, bool)>,
 }
@@ -49,29 +74,51 @@ impl Behaviour {
     pub(crate) fn new(limits: &NetLimits) -> Behaviour {
         Behaviour {
             max_pending: limits.max_pending_connections as usize,
+            max_pending_per_address: limits.max_pending_connections_per_address as usize,
             max_unknown: limits.max_unknown_connections as usize,
-            known: HashSet::new(),
-            pending: HashSet::new(),
+            known: HashMap::new(),
+            pending: HashMap::new(),
             established: HashMap::new(),
         }
     }
 
-    /// From now on the peer is known, or is not.
-    pub(crate) fn set_known(&mut self, peer: PeerId, known: bool) {
-        if known {
-            self.known.insert(peer);
-        } else {
-            self.known.remove(&peer);
+    /// From now on the peer is known. No addresses leave those that are known; names among them are not looked up.
+    pub(crate) fn set_known(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
+        let places = self.known.entry(peer).or_default();
+        if !addresses.is_empty() {
+            *places = addresses.iter().filter_map(Place::of).collect();
         }
+    }
+
+    /// From now on the peer is a stranger.
+    pub(crate) fn set_unknown(&mut self, peer: &PeerId) {
+        self.known.remove(peer);
+    }
+
+    /// A handshake begins.
+    fn begin(&mut self, connection: ConnectionId, remote: &Multiaddr) -> Result<(), Denied> {
+        let place = Place::of(remote);
+        if place.is_some() {
+            let same = self.pending.values().filter(|other| **other == place).count();
+            if same >= self.max_pending_per_address {
+                return Err(Denied::PendingOfAddress);
+            }
+        }
+        let of_known = |place| self.known.values().any(|places| places.contains(&place));
+        if self.pending.len() >= self.max_pending && !place.is_some_and(of_known) {
+            return Err(Denied::Pending);
+        }
+        self.pending.insert(connection, place);
+        Ok(())
     }
 
     fn check(&self, peer: &PeerId, inbound: bool) -> Result<(), Denied> {
         if self.established.values().filter(|(other, _)| other == peer).count() >= CONNECTIONS_PER_PEER {
             return Err(Denied::Peer);
         }
-        let unknown = |(peer, inbound): &&(PeerId, bool)| *inbound && !self.known.contains(peer);
+        let unknown = |(peer, inbound): &&(PeerId, bool)| *inbound && !self.known.contains_key(peer);
         if inbound
-            && !self.known.contains(peer)
+            && !self.known.contains_key(peer)
             && self.established.values().filter(unknown).count() >= self.max_unknown
         {
             return Err(Denied::Unknown);
@@ -88,13 +135,9 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         connection: ConnectionId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        if self.pending.len() >= self.max_pending {
-            return Err(ConnectionDenied::new(Denied::Pending));
-        }
-        self.pending.insert(connection);
-        Ok(())
+        self.begin(connection, remote).map_err(ConnectionDenied::new)
     }
 
     fn handle_established_inbound_connection(
@@ -152,11 +195,7 @@ mod tests {
 
     #[test]
     fn known_hosts_do_not_compete_with_strangers() {
-        let mut limits = Behaviour::new(&NetLimits {
-            max_unknown_connections: 2,
-            max_pending_connections: 2,
-            ..NetLimits::default()
-        });
+        let mut limits = Behaviour::new(&NetLimits { max_unknown_connections: 2, ..NetLimits::default() });
         let mut ids = (0..).map(ConnectionId::new_unchecked);
         let mut connect = |limits: &mut Behaviour, peer: PeerId, inbound: bool| {
             limits.check(&peer, inbound)?;
@@ -165,7 +204,7 @@ mod tests {
             Ok(id)
         };
         let [one, two, three, member] = [(); 4].map(|()| PeerId::random());
-        limits.set_known(member, true);
+        limits.set_known(member, &[]);
         let first = connect(&mut limits, one, true).unwrap();
         connect(&mut limits, two, true).unwrap();
         assert_eq!(connect(&mut limits, three, true), Err(Denied::Unknown));
@@ -177,7 +216,39 @@ mod tests {
         assert_eq!(connect(&mut limits, three, true), Err(Denied::Unknown));
         limits.established.remove(&first);
         assert!(connect(&mut limits, three, true).is_ok());
-        limits.set_known(member, false);
+        limits.set_unknown(&member);
         assert_eq!(connect(&mut limits, one, true), Err(Denied::Unknown));
+    }
+
+    #[test]
+    fn handshakes_are_bounded_in_all_and_by_address() {
+        let mut limits = Behaviour::new(&NetLimits {
+            max_pending_connections: 5,
+            max_pending_connections_per_address: 2,
+            ..NetLimits::default()
+        });
+        let mut ids = (0..).map(ConnectionId::new_unchecked);
+        let mut begin = |limits: &mut Behaviour, address: &str| {
+            let id = ids.next().unwrap();
+            limits.begin(id, &address.parse().unwrap()).map(|()| id)
+        };
+        let first = begin(&mut limits, "/ip4/10.0.0.1/tcp/1").unwrap();
+        begin(&mut limits, "/ip6/::ffff:10.0.0.1/tcp/2").unwrap();
+        assert_eq!(begin(&mut limits, "/ip4/10.0.0.1/udp/3/quic-v1"), Err(Denied::PendingOfAddress));
+        begin(&mut limits, "/ip6/2001:db8::1/tcp/1").unwrap();
+        begin(&mut limits, "/ip6/2001:db8::ffff:1/tcp/1").unwrap();
+        assert_eq!(begin(&mut limits, "/ip6/2001:db8::2/tcp/1"), Err(Denied::PendingOfAddress));
+        begin(&mut limits, "/ip6/2001:db8:0:1::1/tcp/1").unwrap();
+        assert_eq!(begin(&mut limits, "/ip4/10.0.0.2/tcp/1"), Err(Denied::Pending));
+        // A member's places are its own, as long as it is one.
+        let member = PeerId::random();
+        limits.set_known(member, &["/ip4/10.0.0.2/tcp/4001".parse().unwrap()]);
+        limits.set_known(member, &[]);
+        begin(&mut limits, "/ip4/10.0.0.2/tcp/1").unwrap();
+        begin(&mut limits, "/ip4/10.0.0.2/tcp/2").unwrap();
+        assert_eq!(begin(&mut limits, "/ip4/10.0.0.2/tcp/3"), Err(Denied::PendingOfAddress));
+        limits.set_unknown(&member);
+        limits.pending.remove(&first);
+        assert_eq!(begin(&mut limits, "/ip4/10.0.0.3/tcp/1"), Err(Denied::Pending));
     }
 }

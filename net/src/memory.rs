@@ -9,7 +9,13 @@
 //!
 //! A frame that is lost or meets a partition is never answered (the request times out), as on a link that went dark; a host
 //! that has not joined, or has left, is unreachable at once, as one whose port is closed. As on the real network, a host can be
-//! asked only if its addresses were set or it has asked us before, and never by itself.
+//! asked only if its addresses were set or hinted or there is a connection, and never by itself; a network that is dropped leaves.
+//!
+//! What differs from the real network:
+//! - A lost frame gives its place in the window back at once. Really nothing is lost but a whole connection, and its requests
+//!   keep their places until it ends: there a dark link ends in [`NetError::Overloaded`], here only in [`NetError::Timeout`].
+//! - Frames come in at once and whole, so that nothing is to be said about partial ones, their time and their memory; nor are
+//!   there streams and connections to be limited, closed, held back after a refusal, or found dead by a ping.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -18,7 +24,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::FutureExt as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Notify, oneshot};
@@ -27,9 +32,12 @@ use tokio_util::codec::{Decoder as _, Encoder as _};
 
 use crate::answer::Shared;
 use crate::frame::{Frame, FrameCodec, FrameError, Outcome};
-use crate::network::BoxFuture;
+use crate::peers::ASKED_LATELY;
 use crate::window::{Admission, Window};
-use crate::{Handler, HostId, NetError, NetLimits, NetStats, Network, PeerInfo, Purpose};
+use crate::{Handler, HostId, NetError, NetLimits, Network, Purpose};
+use host::MemoryHost;
+
+mod host;
 
 /// What a link does to frames, one way.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,11 +97,30 @@ struct Node {
 #[derive(Default)]
 struct Links {
     addresses: BTreeMap<HostId, Vec<String>>,
+    /// With the time when each was last given or used.
+    hints: BTreeMap<HostId, (Vec<String>, Instant)>,
     /// Hosts that have asked us, or answered: there is a connection.
     connected: BTreeSet<HostId>,
     windows: BTreeMap<(HostId, Purpose), Arc<Window>>,
     pending: BTreeMap<u64, oneshot::Sender<Result<Bytes, NetError>>>,
     next_id: u64,
+}
+
+impl Links {
+    /// Whether the host was hinted at, and hinted at or asked for lately.
+    fn is_hinted(&self, host: HostId, now: Instant) -> bool {
+        self.hints.get(&host).is_some_and(|(_, asked)| now.saturating_duration_since(*asked) < ASKED_LATELY)
+    }
+
+    /// Whether there is any way to the host; it is asked for.
+    fn ask(&mut self, host: HostId, now: Instant) -> bool {
+        let hinted = self.is_hinted(host, now);
+        match self.hints.get_mut(&host) {
+            Some((_, asked)) if hinted => *asked = now,
+            _ => drop(self.hints.remove(&host)),
+        }
+        hinted || self.addresses.contains_key(&host) || self.connected.contains(&host)
+    }
 }
 
 /// A frame on its way.
@@ -305,6 +332,9 @@ impl World {
                     Outcome::Unavailable(text) => Err(NetError::Unavailable(text)),
                     Outcome::Forbidden => Err(NetError::Forbidden { host: from, purpose }),
                 };
+                if target.is_some_and(|target| Arc::ptr_eq(&target, &requester)) {
+                    lock(&requester.links).connected.insert(from);
+                }
                 requester.settle(id, result);
             }
             Frame::Closing { .. } => {}
@@ -389,153 +419,5 @@ impl Node {
     fn close(&self) {
         self.shared.closed.cancel();
         lock(&self.links).pending.clear();
-    }
-}
-
-/// One host's view of the network.
-struct MemoryHost {
-    world: Arc<World>,
-    node: Arc<Node>,
-}
-
-impl MemoryHost {
-    /// Sends one request and waits for its response.
-    async fn ask(
-        world: Arc<World>,
-        node: Arc<Node>,
-        to: HostId,
-        purpose: Purpose,
-        payload: Bytes,
-        deadline: Duration,
-    ) -> Result<Bytes, NetError> {
-        node.shared.check(to, purpose, payload.len())?;
-        let until = Instant::now() + deadline;
-        let window = {
-            let mut links = lock(&node.links);
-            if !links.addresses.contains_key(&to) && !links.connected.contains(&to) {
-                return Err(unreachable(to, "not connected, and no address is known"));
-            }
-            Arc::clone(links.windows.entry((to, purpose)).or_insert_with(|| Arc::new(Window::new(purpose))))
-        };
-        let Ok(admission) = tokio::time::timeout_at(until, window.enter(payload.len())).await else {
-            return Err(NetError::Overloaded { host: to, purpose, deadline });
-        };
-        if !lock(&world.state).hosts.contains_key(&to) {
-            let next_attempt_in = Some(node.shared.limits.backoff_base);
-            return Err(NetError::Unreachable { host: to, next_attempt_in, reason: "the host is not there".into() });
-        }
-        let (reply, response) = oneshot::channel();
-        let id = {
-            let mut links = lock(&node.links);
-            links.next_id += 1;
-            let id = links.next_id;
-            links.pending.insert(id, reply);
-            id
-        };
-        let _entry = PendingEntry { node: &node, id };
-        let (from, requester) = (node.shared.local, Arc::clone(&node));
-        world
-            .send(from, to, purpose, Frame::Request { id, payload }, requester, Some(admission))
-            .map_err(|error| NetError::Lost { host: to, purpose, reason: error.to_string() })?;
-        match tokio::time::timeout_at(until, response).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(NetError::Closed),
-            Err(_) => Err(NetError::Timeout { host: to, purpose, deadline }),
-        }
-    }
-}
-
-/// Forgets a request when its caller is gone.
-struct PendingEntry<'a> {
-    node: &'a Node,
-    id: u64,
-}
-
-impl Drop for PendingEntry<'_> {
-    fn drop(&mut self) {
-        lock(&self.node.links).pending.remove(&self.id);
-    }
-}
-
-impl Network for MemoryHost {
-    fn request(
-        &self,
-        to: HostId,
-        purpose: Purpose,
-        frame: Bytes,
-        deadline: Duration,
-    ) -> BoxFuture<'static, Result<Bytes, NetError>> {
-        let (world, node) = (Arc::clone(&self.world), Arc::clone(&self.node));
-        async move {
-            let started = Instant::now();
-            let result = MemoryHost::ask(world, Arc::clone(&node), to, purpose, frame, deadline).await;
-            node.shared.counters.purpose(purpose).count_request(&result, started.elapsed());
-            result
-        }
-        .boxed()
-    }
-
-    fn set_addresses(&self, host: HostId, addresses: Vec<String>) {
-        if host != self.node.shared.local {
-            lock(&self.node.links).addresses.insert(host, addresses);
-        }
-    }
-
-    fn forget(&self, host: HostId) {
-        let mut links = lock(&self.node.links);
-        links.addresses.remove(&host);
-        links.connected.remove(&host);
-    }
-
-    fn local(&self) -> HostId {
-        self.node.shared.local
-    }
-
-    fn listen_addresses(&self) -> Vec<String> {
-        vec![format!("/p2p/{}", self.node.shared.local.peer_id())]
-    }
-
-    fn stats(&self) -> NetStats {
-        let mut stats = self.node.shared.counters.read();
-        stats.connections.connected_peers = self.peers().iter().filter(|peer| peer.connected).count() as u64;
-        stats
-    }
-
-    fn peers(&self) -> Vec<PeerInfo> {
-        let local = self.node.shared.local;
-        let state = lock(&self.world.state);
-        let links = lock(&self.node.links);
-        let hosts: BTreeSet<HostId> = links.addresses.keys().chain(&links.connected).copied().collect();
-        let info = |host: HostId| {
-            let dark = state.cut.contains(&(local, host)) || state.cut.contains(&(host, local));
-            let connected = state.hosts.contains_key(&host) && !dark;
-            let addresses = links.addresses.get(&host).cloned().unwrap_or_default();
-            PeerInfo {
-                host,
-                remote_address: connected.then(|| format!("/p2p/{}", host.peer_id())),
-                dialled: !addresses.is_empty(),
-                addresses,
-                connected,
-                connected_for: None,
-                round_trip: None,
-                failed_attempts: u32::from(!connected),
-                next_attempt_in: None,
-                last_error: None,
-            }
-        };
-        hosts.into_iter().map(info).collect()
-    }
-
-    fn shutdown(&self) -> BoxFuture<'static, ()> {
-        self.node.close();
-        let mut state = lock(&self.world.state);
-        let local = self.node.shared.local;
-        if state.hosts.get(&local).is_some_and(|node| Arc::ptr_eq(node, &self.node)) {
-            state.hosts.remove(&local);
-            for other in state.hosts.values() {
-                lock(&other.links).connected.remove(&local);
-            }
-        }
-        async {}.boxed()
     }
 }

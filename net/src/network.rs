@@ -22,7 +22,8 @@ pub trait Handler: Send + Sync + 'static {
     /// The first part, up to the first real wait, runs on the stream's own task: keep long computations behind a wait.
     fn handle(&self, from: HostId, purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
 
-    /// Whether `from` is spared the rate limit on `Slice` and `Directory` frames. By default those who share a vat with us.
+    /// Whether `from` is spared what bounds strangers: the rate limits, the common memory for their frames, the time that a frame
+    /// and a pause may take. By default those who share a vat with us. Asked often, like [`Handler::permits`].
     fn trusts(&self, from: HostId) -> bool {
         self.permits(from, Purpose::Append)
     }
@@ -44,10 +45,17 @@ pub trait Network: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Bytes, NetError>>;
 
     /// Says where `host` listens (multiaddrs) and that a connection to it is wanted from now on: it is dialled at once and,
-    /// with backoff, whenever it is gone. Replaces earlier addresses; addresses that do not parse are skipped with a warning.
+    /// with backoff, whenever it is gone. Replaces earlier addresses, unless there are none: an empty list makes the host known
+    /// and changes no address. Addresses that do not parse are skipped with a warning. Saying the same again costs little.
     fn set_addresses(&self, host: HostId, addresses: Vec<String>);
 
-    /// Takes back [`Network::set_addresses`] and closes the connection.
+    /// Says where `host` may listen, for a request that is about to be made. Weaker than [`Network::set_addresses`]: it dials
+    /// nothing by itself, does not make the host known or wanted, is not used where addresses were set, and is dropped when
+    /// nobody has asked for the host for ten minutes. Replaces earlier hints; an empty list changes nothing.
+    fn hint_addresses(&self, host: HostId, addresses: Vec<String>);
+
+    /// Takes back [`Network::set_addresses`]: the host is a stranger from now on. Its connection is closed, unless someone who
+    /// only has a hint of its address has asked for it lately.
     fn forget(&self, host: HostId);
 
     /// This host.
@@ -120,15 +128,29 @@ impl std::fmt::Debug for NetOptions {
 pub struct NetLimits {
     /// Connections from hosts that were not named by `set_addresses`, at most.
     pub max_unknown_connections: u32,
-    /// Inbound connections in their handshake, at most.
+    /// Inbound connections in their handshake, at most. Those from where known hosts are said to listen are not turned away
+    /// for it.
     pub max_pending_connections: u32,
-    /// Inbound streams on one connection, at most. More are closed at once.
-    pub max_inbound_streams: usize,
-    /// Untrusted hosts: units a second for `Slice` and `Directory`. A frame costs one unit and one more for each 16 KiB.
+    /// Inbound connections in their handshake from one IP address (IPv6: from one /64), at most.
+    pub max_pending_connections_per_address: u32,
+    /// Inbound streams of one purpose on one connection, at most. More are closed at once.
+    pub max_inbound_streams_per_purpose: usize,
+    /// Untrusted hosts, each: units a second. The opening of a stream costs one unit, a frame one and one more for each 16 KiB.
     /// Frames beyond it wait, so the sender slows down.
     pub untrusted_units_per_second: u32,
-    /// Untrusted hosts: how many units may be saved up.
+    /// Untrusted hosts, each: how many units may be saved up.
     pub untrusted_burst_units: u32,
+    /// Untrusted hosts, all together: units a second.
+    pub untrusted_total_units_per_second: u32,
+    /// Untrusted hosts, all together: how many units may be saved up.
+    pub untrusted_total_burst_units: u32,
+    /// Untrusted hosts, all together: bytes of frames that have come in part, are being handled, or are answers on their way.
+    /// The first 32 KiB of each frame are not counted. Streams that find no room wait for it and are then closed.
+    pub untrusted_bytes: usize,
+    /// How long a frame of an untrusted host waits for room. Not long: those that wait hold some of it themselves.
+    pub untrusted_room_time: Duration,
+    /// How long a frame of an untrusted host may take from its first byte to its last, and a second more for each 64 KiB.
+    pub untrusted_frame_time: Duration,
     /// An untrusted host's stream without a frame for so long is closed.
     pub untrusted_idle: Duration,
     /// A connection without streams to a host that nobody wants is closed after this.
@@ -141,7 +163,10 @@ pub struct NetLimits {
     pub backoff_cap_unasked: Duration,
     /// How long one attempt to connect may take.
     pub dial_timeout: Duration,
-    /// Interval of the transport's ping; a ping unanswered for two intervals closes the connection.
+    /// Interval of the transport's ping, and how long an answer may take. The first failure of a connection is silent in libp2p,
+    /// and the second comes when it has waited ten seconds for another stream: a TCP connection whose other end is gone without
+    /// a word counts as lost after two to three intervals and ten seconds, 20 to 25 s as it is (ten more if it was never pinged
+    /// before). QUIC has its own, quicker way.
     pub ping_interval: Duration,
     /// A handler that takes longer is dropped, and its request is answered as unavailable.
     pub handler_deadline: Duration,
@@ -153,12 +178,22 @@ impl Default for NetLimits {
     fn default() -> NetLimits {
         NetLimits {
             max_unknown_connections: 256,
-            max_pending_connections: 64,
-            // One of each purpose, twice: a reopened stream may overlap the one it replaces.
-            max_inbound_streams: 2 * Purpose::COUNT,
+            // Silent ones last until their handshake times out (`dial_timeout`): it takes eight addresses to fill all places, and
+            // a member's places are not among them.
+            max_pending_connections: 256,
+            max_pending_connections_per_address: 32,
+            // A reopened stream may overlap the one it replaces.
+            max_inbound_streams_per_purpose: 2,
             // 32 MiB or 2,000 small frames a second: far above what one courier needs, far below what stalls a host.
             untrusted_units_per_second: 2_000,
             untrusted_burst_units: 4_000,
+            // About what one processor checks the signatures of.
+            untrusted_total_units_per_second: 8_000,
+            untrusted_total_burst_units: 16_000,
+            // Sixteen of the largest slices.
+            untrusted_bytes: 64 * 1024 * 1024,
+            untrusted_room_time: Duration::from_secs(5),
+            untrusted_frame_time: Duration::from_secs(10),
             untrusted_idle: Duration::from_secs(300),
             idle_connection: Duration::from_secs(120),
             backoff_base: Duration::from_millis(100),

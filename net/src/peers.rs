@@ -1,11 +1,15 @@
 //! What is known of every peer, and the decisions about connections. Pure: no sockets, the time is a parameter.
 //!
 //! Invariants: at most one attempt to connect to a peer runs at a time; whoever waits for a connection is answered when it is
-//! made or the attempt fails; of two connections that two hosts made to each other at the same time both keep the same one.
+//! made or the attempt fails; of two connections that two hosts made to each other at the same time both keep the same one; each
+//! peer with something to be done later is in `timers` under its earliest time, so that the next one is found without a search.
+//!
+//! A peer is *wanted* if its addresses were set: it is dialled by itself, again and again. One with hints only is dialled when it
+//! is asked for.
 //!
 //! Generic over connections `C` and over those who wait `W`, so that it is tested without libp2p.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,10 +25,12 @@ use crate::{HostId, NetError, NetLimits, PeerInfo};
 const RACE: Duration = Duration::from_secs(5);
 /// A connection that lasted so long proves the peer well, and its failures so far are forgotten.
 const PROVEN: Duration = Duration::from_secs(5);
-/// A host that was not asked for within this time is dialled less often.
-const ASKED_LATELY: Duration = Duration::from_secs(600);
+/// A host that was not asked for within this time is dialled less often, and hints of its addresses are dropped.
+pub(crate) const ASKED_LATELY: Duration = Duration::from_secs(600);
 /// Addresses kept for one peer.
 const MAX_ADDRESSES: usize = 16;
+/// Peers with hints, at most: vats of strangers may name any number of hosts. The one that was asked for longest ago goes.
+const MAX_HINTED: usize = 4096;
 
 /// One connection.
 #[derive(Debug)]
@@ -40,7 +46,10 @@ pub(crate) struct Connection<C> {
 /// One peer.
 #[derive(Debug)]
 struct Peer<C, W> {
+    /// As set.
     addresses: Vec<String>,
+    /// As hinted; used while no addresses are set.
+    hints: Vec<String>,
     wanted: bool,
     keep_alive: KeepAlive,
     connections: Vec<Connection<C>>,
@@ -48,6 +57,8 @@ struct Peer<C, W> {
     failures: u32,
     next_attempt: Option<Instant>,
     asked: Option<Instant>,
+    /// The peer's place in [`PeerTable::timers`].
+    timer: Option<Instant>,
     last_error: Option<String>,
     round_trip: Option<Duration>,
     waiting: Vec<W>,
@@ -57,6 +68,7 @@ impl<C, W> Default for Peer<C, W> {
     fn default() -> Self {
         Peer {
             addresses: Vec::new(),
+            hints: Vec::new(),
             wanted: false,
             keep_alive: KeepAlive::default(),
             connections: Vec::new(),
@@ -64,10 +76,38 @@ impl<C, W> Default for Peer<C, W> {
             failures: 0,
             next_attempt: None,
             asked: None,
+            timer: None,
             last_error: None,
             round_trip: None,
             waiting: Vec::new(),
         }
+    }
+}
+
+impl<C, W> Peer<C, W> {
+    /// Where to dial it.
+    fn known_addresses(&self) -> &[String] {
+        if self.addresses.is_empty() { &self.hints } else { &self.addresses }
+    }
+
+    fn asked_lately(&self, now: Instant) -> bool {
+        self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASKED_LATELY)
+    }
+
+    /// When its hints are dropped.
+    fn hints_end(&self) -> Option<Instant> {
+        self.asked.filter(|_| !self.hints.is_empty()).map(|asked| asked + ASKED_LATELY)
+    }
+
+    /// Counts a failure and sets the time of the next attempt.
+    fn schedule(&mut self, limits: &NetLimits, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        if self.known_addresses().is_empty() {
+            self.next_attempt = None;
+            return;
+        }
+        let cap = if self.asked_lately(now) { limits.backoff_cap } else { limits.backoff_cap_unasked };
+        self.next_attempt = Some(now + with_jitter(wait_after(self.failures, limits.backoff_base, cap)));
     }
 }
 
@@ -99,14 +139,27 @@ pub(crate) struct PeerTable<C, W> {
     local: HostId,
     limits: NetLimits,
     peers: BTreeMap<HostId, Peer<C, W>>,
+    /// When there is something to be done about whom.
+    timers: BTreeSet<(Instant, HostId)>,
+    /// Peers with hints.
+    hinted: usize,
+}
+
+/// What is to be done about a peer that is not wanted any more.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Forgotten<W> {
+    /// Whether its connections, and attempts to make one, are to be ended.
+    pub(crate) close: bool,
+    /// These will get no stream.
+    pub(crate) waiting: Vec<W>,
 }
 
 impl<C: Copy + PartialEq, W> PeerTable<C, W> {
     pub(crate) fn new(local: HostId, limits: NetLimits) -> Self {
-        PeerTable { local, limits, peers: BTreeMap::new() }
+        PeerTable { local, limits, peers: BTreeMap::new(), timers: BTreeSet::new(), hinted: 0 }
     }
 
-    /// New addresses; those to dial now.
+    /// New addresses, if any, of a peer that is wanted from now on; those to dial now.
     pub(crate) fn set_addresses(
         &mut self,
         host: HostId,
@@ -115,36 +168,87 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
     ) -> Option<Vec<String>> {
         addresses.truncate(MAX_ADDRESSES);
         let peer = self.peers.entry(host).or_default();
-        let changed = peer.addresses != addresses;
-        peer.addresses = addresses;
+        let changed = !addresses.is_empty() && peer.addresses != addresses;
+        if changed {
+            peer.addresses = addresses;
+        }
         peer.wanted = true;
         peer.keep_alive.store(true, Ordering::Relaxed);
         peer.asked = Some(now);
-        if !peer.connections.is_empty() || peer.dialling || peer.addresses.is_empty() {
-            return None;
+        let mut dial = None;
+        if peer.connections.is_empty() && !peer.dialling && !peer.known_addresses().is_empty() {
+            if changed {
+                peer.failures = 0;
+                peer.next_attempt = None;
+            }
+            if peer.next_attempt.is_none_or(|next| next <= now) {
+                peer.dialling = true;
+                dial = Some(peer.known_addresses().to_vec());
+            }
         }
-        if changed {
-            peer.failures = 0;
-            peer.next_attempt = None;
-        }
-        if peer.next_attempt.is_some_and(|next| next > now) {
-            return None;
-        }
-        peer.dialling = true;
-        Some(peer.addresses.clone())
+        self.settle(host);
+        dial
     }
 
-    /// Nobody wants this peer any more: its connections to close, and those who waited.
-    pub(crate) fn forget(&mut self, host: HostId) -> (Vec<C>, Vec<W>) {
-        let Some(peer) = self.peers.get_mut(&host) else { return (Vec::new(), Vec::new()) };
+    /// Where a peer may be, until nobody has asked for it for a while.
+    pub(crate) fn hint(&mut self, host: HostId, mut addresses: Vec<String>, now: Instant) {
+        if addresses.is_empty() {
+            return;
+        }
+        addresses.truncate(MAX_ADDRESSES);
+        if self.hinted >= MAX_HINTED && self.peers.get(&host).is_none_or(|peer| peer.hints.is_empty()) {
+            self.drop_oldest_hints();
+        }
+        let peer = self.peers.entry(host).or_default();
+        self.hinted += usize::from(peer.hints.is_empty());
+        peer.asked = Some(now);
+        if peer.hints != addresses {
+            peer.hints = addresses;
+            if peer.addresses.is_empty() {
+                peer.failures = 0;
+                peer.next_attempt = None;
+            }
+        }
+        self.settle(host);
+    }
+
+    fn drop_oldest_hints(&mut self) {
+        let ends = self.peers.iter().filter_map(|(host, peer)| Some((peer.hints_end()?, *host)));
+        if let Some((_, host)) = ends.min() {
+            self.drop_hints(host);
+            self.settle(host);
+        }
+    }
+
+    fn drop_hints(&mut self, host: HostId) {
+        if let Some(peer) = self.peers.get_mut(&host)
+            && !peer.hints.is_empty()
+        {
+            peer.hints.clear();
+            self.hinted -= 1;
+        }
+    }
+
+    /// This peer is not wanted any more.
+    pub(crate) fn forget(&mut self, host: HostId, now: Instant) -> Forgotten<W> {
+        let nothing = Forgotten { close: false, waiting: Vec::new() };
+        let Some(peer) = self.peers.get_mut(&host).filter(|peer| peer.wanted) else { return nothing };
         peer.wanted = false;
         peer.keep_alive.store(false, Ordering::Relaxed);
         peer.addresses.clear();
-        peer.next_attempt = None;
-        let result =
-            (peer.connections.iter().map(|connection| connection.id).collect(), std::mem::take(&mut peer.waiting));
-        self.tidy(host);
-        result
+        let needed = !peer.hints.is_empty() && peer.asked_lately(now);
+        let mut forgotten = nothing;
+        if !needed {
+            peer.next_attempt = None;
+            forgotten = Forgotten { close: true, waiting: std::mem::take(&mut peer.waiting) };
+        }
+        self.settle(host);
+        forgotten
+    }
+
+    /// Whether a connection to this peer is wanted.
+    pub(crate) fn is_wanted(&self, host: HostId) -> bool {
+        self.peers.get(&host).is_some_and(|peer| peer.wanted)
     }
 
     /// The switch that keeps connections to this peer without streams.
@@ -161,6 +265,7 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
             Asked::Fail(waiter, NetError::Unreachable { host, next_attempt_in: None, reason })
         };
         let Some(peer) = self.peers.get_mut(&host) else { return unknown(waiter) };
+        // The timer of its hints may be early now; it finds out when it runs.
         peer.asked = Some(now);
         if let Some(connection) = preferred(&peer.connections) {
             return Asked::Open(waiter, connection.id);
@@ -169,7 +274,7 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
             peer.waiting.push(waiter);
             return Asked::Waits;
         }
-        if peer.addresses.is_empty() {
+        if peer.known_addresses().is_empty() {
             return unknown(waiter);
         }
         if let Some(wait) = peer.next_attempt.and_then(|next| next.checked_duration_since(now))
@@ -179,11 +284,12 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
             let wait = wait.min(cap);
             peer.next_attempt = Some(now + wait);
             let reason = peer.last_error.clone().unwrap_or_else(|| "the last attempt failed".into());
+            self.settle(host);
             return Asked::Fail(waiter, NetError::Unreachable { host, next_attempt_in: Some(wait), reason });
         }
         peer.dialling = true;
         peer.waiting.push(waiter);
-        Asked::Dial(peer.addresses.clone())
+        Asked::Dial(peer.known_addresses().to_vec())
     }
 
     /// A connection was made, by us (`dialled`) or by the peer.
@@ -221,6 +327,7 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
             let id = connection.id;
             opens = std::mem::take(&mut peer.waiting).into_iter().map(|waiter| (waiter, id)).collect();
         }
+        self.settle(host);
         Connected { opens, close_later }
     }
 
@@ -230,9 +337,8 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
         connections.iter().find(|connection| connection.id == id).map(|connection| connection.retire.clone())
     }
 
-    /// A connection ended. Whether it was the peer's last.
+    /// A connection ended, or is as good as ended. Whether it was the peer's last. The second time it changes nothing.
     pub(crate) fn disconnected(&mut self, host: HostId, id: C, reason: Option<String>, now: Instant) -> bool {
-        let limits = self.limits.clone();
         let Some(peer) = self.peers.get_mut(&host) else { return false };
         let Some(index) = peer.connections.iter().position(|connection| connection.id == id) else { return false };
         let connection = peer.connections.remove(index);
@@ -245,44 +351,59 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
             if now.saturating_duration_since(connection.since) >= PROVEN {
                 peer.failures = 0;
             }
-            schedule(peer, &limits, now);
+            peer.schedule(&self.limits, now);
         }
-        self.tidy(host);
+        self.settle(host);
         last
     }
 
     /// An attempt to connect failed: those who waited, and what to tell them.
     pub(crate) fn dial_failed(&mut self, host: HostId, reason: String, now: Instant) -> (Vec<W>, NetError) {
-        let limits = self.limits.clone();
         let peer = self.peers.entry(host).or_default();
         peer.dialling = false;
         if peer.connections.is_empty() {
             peer.last_error = Some(reason.clone());
-            schedule(peer, &limits, now);
+            peer.schedule(&self.limits, now);
         }
         let next_attempt_in = peer.next_attempt.map(|next| next.saturating_duration_since(now));
         let waiting = std::mem::take(&mut peer.waiting);
-        self.tidy(host);
+        self.settle(host);
         (waiting, NetError::Unreachable { host, next_attempt_in, reason })
     }
 
-    /// Peers whose next attempt is due, now being dialled.
+    /// Does what is due: drops hints that nobody used. Peers whose next attempt is due, now being dialled.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<(HostId, Vec<String>)> {
-        let due = |peer: &Peer<C, W>| peer.next_attempt.is_some_and(|next| next <= now);
         let mut dials = Vec::new();
-        for (host, peer) in self.peers.iter_mut().filter(|(_, peer)| due(peer)) {
-            peer.next_attempt = None;
-            if peer.wanted && peer.connections.is_empty() && !peer.dialling && !peer.addresses.is_empty() {
-                peer.dialling = true;
-                dials.push((*host, peer.addresses.clone()));
+        while let Some(&(at, host)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            let Some(peer) = self.peers.get_mut(&host) else { continue };
+            peer.timer = None;
+            if peer.next_attempt.is_some_and(|next| next <= now) {
+                peer.next_attempt = None;
+                let addresses = peer.known_addresses();
+                if peer.wanted && peer.connections.is_empty() && !peer.dialling && !addresses.is_empty() {
+                    dials.push((host, addresses.to_vec()));
+                    peer.dialling = true;
+                }
             }
+            if peer.hints_end().is_some_and(|end| end <= now) {
+                self.drop_hints(host);
+            }
+            self.settle(host);
         }
         dials
     }
 
     /// When [`PeerTable::due`] has something next.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.peers.values().filter_map(|peer| peer.next_attempt).min()
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// How many peers there are connections to.
+    pub(crate) fn connected_peers(&self) -> usize {
+        self.peers.values().filter(|peer| !peer.connections.is_empty()).count()
     }
 
     /// The transport measured a round trip.
@@ -292,13 +413,13 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
         }
     }
 
-    /// Everything, for people.
+    /// Every peer that is connected or wanted, for people.
     pub(crate) fn infos(&self, now: Instant) -> Vec<PeerInfo> {
         let info = |(host, peer): (&HostId, &Peer<C, W>)| {
             let connection = preferred(&peer.connections);
             PeerInfo {
                 host: *host,
-                addresses: peer.addresses.clone(),
+                addresses: peer.known_addresses().to_vec(),
                 connected: connection.is_some(),
                 remote_address: connection.map(|connection| connection.remote.clone()),
                 dialled: connection.is_some_and(|connection| connection.dialled),
@@ -309,32 +430,28 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
                 last_error: peer.last_error.clone(),
             }
         };
-        self.peers.iter().map(info).collect()
+        self.peers.iter().filter(|(_, peer)| peer.wanted || !peer.connections.is_empty()).map(info).collect()
     }
 
-    /// Forgets a peer about whom there is nothing to remember.
-    fn tidy(&mut self, host: HostId) {
-        if let Some(peer) = self.peers.get(&host)
-            && !peer.wanted
+    /// After every change: moves the peer's timer, and drops a peer about whom there is nothing to remember.
+    fn settle(&mut self, host: HostId) {
+        let Some(peer) = self.peers.get_mut(&host) else { return };
+        let done = !peer.wanted
+            && peer.hints.is_empty()
             && peer.connections.is_empty()
             && !peer.dialling
-            && peer.waiting.is_empty()
-        {
+            && peer.waiting.is_empty();
+        let timer = peer.next_attempt.into_iter().chain(peer.hints_end()).min().filter(|_| !done);
+        if timer != peer.timer {
+            if let Some(old) = std::mem::replace(&mut peer.timer, timer) {
+                self.timers.remove(&(old, host));
+            }
+            self.timers.extend(timer.map(|at| (at, host)));
+        }
+        if done {
             self.peers.remove(&host);
         }
     }
-}
-
-/// Counts a failure and sets the time of the next attempt.
-fn schedule<C, W>(peer: &mut Peer<C, W>, limits: &NetLimits, now: Instant) {
-    peer.failures = peer.failures.saturating_add(1);
-    if !peer.wanted || peer.addresses.is_empty() {
-        peer.next_attempt = None;
-        return;
-    }
-    let lately = peer.asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASKED_LATELY);
-    let cap = if lately { limits.backoff_cap } else { limits.backoff_cap_unasked };
-    peer.next_attempt = Some(now + with_jitter(wait_after(peer.failures, limits.backoff_base, cap)));
 }
 
 /// The connection for new streams: one that is not being replaced, else the newest.

@@ -133,7 +133,7 @@ fn a_wanted_host_is_dialled_again_and_a_forgotten_one_is_not() {
     let due = table.next_due().unwrap();
     table.due(due);
     assert_eq!(table.ask(LARGE, "a", due), Asked::Waits);
-    assert_eq!(table.forget(LARGE), (vec![], vec!["a"]));
+    assert_eq!(table.forget(LARGE, due), Forgotten { close: true, waiting: vec!["a"] });
     table.dial_failed(LARGE, "no".into(), due);
     assert_eq!(table.next_due(), None);
     assert!(table.infos(due).is_empty());
@@ -149,4 +149,117 @@ fn a_peer_that_connects_to_us_serves_those_who_wait_for_our_own_attempt() {
     // Our own attempt fails afterwards: nobody is told, nothing is planned.
     assert!(table.dial_failed(SMALL, "late".into(), now).0.is_empty());
     assert_eq!((table.next_due(), table.infos(now)[0].failed_attempts), (None, 0));
+}
+
+fn hints() -> Vec<String> {
+    vec!["/ip4/127.0.0.2/tcp/2".into()]
+}
+
+#[test]
+fn a_hint_serves_those_who_ask_and_nobody_else() {
+    let (mut table, now) = table(SMALL);
+    table.hint(LARGE, vec![], now);
+    assert_eq!(unreachable_in(&table.ask(LARGE, "a", now)), None, "an empty hint is none");
+    table.hint(LARGE, hints(), now);
+    assert!(!table.is_wanted(LARGE) && table.infos(now).is_empty());
+    assert_eq!(table.ask(LARGE, "a", now), Asked::Dial(hints()));
+    table.dial_failed(LARGE, "no".into(), now);
+    // Those who ask wait for the backoff; when it is over, nothing is dialled before someone asks.
+    let wait = unreachable_in(&table.ask(LARGE, "b", now)).unwrap();
+    assert!(table.due(now + wait).is_empty());
+    assert_eq!(table.ask(LARGE, "c", now + wait), Asked::Dial(hints()));
+    assert_eq!(table.connected(LARGE, 1, true, String::new(), now + wait).opens, [("c", 1)]);
+    assert!(!table.keep_alive(LARGE).load(Ordering::Relaxed));
+    // The connection ends; nobody asks any more, and the hint goes.
+    table.disconnected(LARGE, 1, None, now + wait);
+    let end = now + wait + ASKED_LATELY;
+    assert!(table.due(end - Duration::from_millis(1)).is_empty());
+    assert_eq!(table.ask(LARGE, "d", end - Duration::from_millis(1)), Asked::Dial(hints()));
+    table.dial_failed(LARGE, "no".into(), end);
+    assert!(table.due(end + ASKED_LATELY).is_empty());
+    assert_eq!(table.next_due(), None);
+    assert!(matches!(table.ask(LARGE, "e", end + ASKED_LATELY), Asked::Fail(..)));
+    assert!(table.peers.is_empty() && table.hinted == 0);
+}
+
+#[test]
+fn set_addresses_come_before_hints_and_an_empty_list_changes_none() {
+    let (mut table, now) = table(SMALL);
+    table.hint(LARGE, hints(), now);
+    assert_eq!(table.set_addresses(LARGE, addresses(), now), Some(addresses()));
+    table.hint(LARGE, vec!["/ip4/127.0.0.3/tcp/3".into()], now);
+    table.set_addresses(LARGE, vec![], now);
+    assert_eq!(table.infos(now)[0].addresses, addresses());
+    table.dial_failed(LARGE, "no".into(), now);
+    let due = table.next_due().unwrap();
+    assert_eq!(table.due(due), [(LARGE, addresses())]);
+    table.connected(LARGE, 1, true, String::new(), due);
+    // Whoever hinted still uses the connection; the rest is as it is with any stranger.
+    assert_eq!(table.forget(LARGE, due), Forgotten { close: false, waiting: vec![] });
+    assert!(!table.is_wanted(LARGE));
+    assert_eq!(table.ask(LARGE, "a", due), Asked::Open("a", 1));
+    table.disconnected(LARGE, 1, None, due);
+    assert!(table.due(due + Duration::from_secs(60)).is_empty());
+    // The same when it is not in use any more: the connection goes, too.
+    table.set_addresses(LARGE, addresses(), due);
+    table.connected(LARGE, 2, true, String::new(), due);
+    assert_eq!(table.forget(LARGE, due + ASKED_LATELY), Forgotten { close: true, waiting: vec![] });
+    assert_eq!(table.forget(LARGE, due + ASKED_LATELY), Forgotten { close: false, waiting: vec![] }, "once");
+}
+
+#[test]
+fn hints_are_bounded_and_the_oldest_go() {
+    let (mut table, now) = table(SMALL);
+    let host = |number: usize| {
+        let mut key = [9; 32];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        HostId(key)
+    };
+    let later = |number: usize| now + Duration::from_millis(number as u64);
+    for number in 0..MAX_HINTED + 10 {
+        table.hint(host(number), hints(), later(number));
+    }
+    assert_eq!((table.peers.len(), table.hinted, table.timers.len()), (MAX_HINTED, MAX_HINTED, MAX_HINTED));
+    let end = later(MAX_HINTED + 10);
+    assert!(matches!(table.ask(host(9), "a", end), Asked::Fail(..)));
+    assert_eq!(table.ask(host(10), "a", end), Asked::Dial(hints()));
+}
+
+/// What the timers say is what a search through all peers would find.
+#[test]
+fn timers_follow_every_change() {
+    use rand::{RngExt as _, SeedableRng as _};
+    let mut chance = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+    let (mut table, mut now) = table(SMALL);
+    let (mut next_id, mut open) = (0, Vec::new());
+    for _ in 0..5_000 {
+        let host = HostId([chance.random_range(2..8); 32]);
+        now += Duration::from_millis(chance.random_range(0..120_000));
+        match chance.random_range(0..8) {
+            0 => drop(table.set_addresses(host, addresses(), now)),
+            1 => table.hint(host, hints(), now),
+            2 => drop(table.forget(host, now)),
+            3 => drop(table.ask(host, "a", now)),
+            4 => drop(table.dial_failed(host, "no".into(), now)),
+            5 => {
+                next_id += 1;
+                open.push((host, next_id));
+                table.connected(host, next_id, true, String::new(), now);
+            }
+            6 if !open.is_empty() => {
+                let (host, id) = open.swap_remove(chance.random_range(0..open.len()));
+                table.disconnected(host, id, None, now);
+            }
+            _ => drop(table.due(now)),
+        }
+        let timers: BTreeSet<(Instant, HostId)> =
+            table.peers.iter().filter_map(|(host, peer)| Some((peer.timer?, *host))).collect();
+        assert_eq!(timers, table.timers);
+        for peer in table.peers.values() {
+            let wanted = peer.next_attempt.into_iter().chain(peer.hints_end()).min();
+            // Asking moves the end of hints without moving the timer, which is early then.
+            assert!(peer.timer.is_some() == wanted.is_some() && peer.timer <= wanted);
+        }
+        assert_eq!(table.hinted, table.peers.values().filter(|peer| !peer.hints.is_empty()).count());
+    }
 }

@@ -99,6 +99,8 @@ counters! {
         oversized,
         /// Streams that ended inside a frame: a peer that crashed, or a broken one.
         truncated,
+        /// Frames of strangers that did not come in time, or found no room; each ended its stream.
+        stalled,
         /// Responses to requests that nobody waited for any more.
         late_responses,
         /// Streams that we opened.
@@ -131,6 +133,8 @@ counters! {
         connected_peers,
         /// Gauge: handlers running now.
         handlers_running,
+        /// Gauge: bytes of the memory that strangers share which are taken now.
+        untrusted_bytes,
     }
 }
 

@@ -3,7 +3,8 @@
 //! `libp2p-stream` does nearly this, but it drops an inbound stream while another one waits to be accepted, chooses among
 //! connections at random, does not count streams, and keeps an entry for every connection there ever was.
 //!
-//! Invariant: on one connection at most [`crate::NetLimits::max_inbound_streams`] are served at a time; more are reset.
+//! Invariant: on one connection at most [`crate::NetLimits::max_inbound_streams_per_purpose`] are served of each purpose at a
+//! time; more are reset.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -26,7 +27,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::Shared;
+use crate::answer::{Shared, blame};
 use crate::serve::serve;
 use crate::{HostId, Purpose};
 
@@ -114,7 +115,7 @@ impl Behaviour {
             host,
             keep_alive: (self.keep_alive)(host),
             opens: VecDeque::new(),
-            serving: Arc::new(()),
+            serving: std::array::from_fn(|_| Arc::new(())),
             ended: CancellationToken::new(),
         })
     }
@@ -172,8 +173,8 @@ pub(crate) struct Handler {
     host: HostId,
     keep_alive: KeepAlive,
     opens: VecDeque<Open>,
-    /// One more reference for each stream that is being served.
-    serving: Arc<()>,
+    /// By purpose: one more reference for each stream that is being served.
+    serving: [Arc<()>; Purpose::COUNT],
     /// Cancelled with the connection.
     ended: CancellationToken,
 }
@@ -186,21 +187,39 @@ impl Drop for Handler {
 
 impl Handler {
     fn serve(&self, stream: Stream, purpose: Purpose) {
-        if Arc::strong_count(&self.serving) > self.shared.limits.max_inbound_streams {
+        let serving = &self.serving[purpose.index()];
+        if Arc::strong_count(serving) > self.shared.limits.max_inbound_streams_per_purpose {
             self.shared.counters.purpose(purpose).streams_rejected.increment();
-            tracing::warn!(host = %self.host, %purpose, "a peer opened too many streams; this one is closed");
+            blame!(self.shared, self.host, %purpose, "a peer opened too many streams; this one is closed");
             return;
         }
         let (shared, host, ended) = (Arc::clone(&self.shared), self.host, self.ended.clone());
-        let token = Arc::clone(&self.serving);
+        let token = Arc::clone(serving);
         tokio::spawn(async move {
+            let _served = Served::begin(&shared);
             tokio::select! {
                 biased;
-                () = serve(shared, host, purpose, stream) => {}
+                () = serve(Arc::clone(&shared), host, purpose, stream) => {}
                 () = ended.cancelled() => {}
             }
             drop(token);
         });
+    }
+}
+
+/// Counts a stream as long as it is served.
+struct Served<'a>(&'a Shared);
+
+impl Served<'_> {
+    fn begin(shared: &Shared) -> Served<'_> {
+        shared.serving.send_modify(|serving| *serving += 1);
+        Served(shared)
+    }
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.0.serving.send_modify(|serving| *serving -= 1);
     }
 }
 

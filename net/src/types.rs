@@ -87,13 +87,13 @@ impl FromStr for HostId {
 /// What a stream is for. Each purpose has its own stream per pair of hosts, so that a snapshot never delays a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
-    /// Raft log entries and heartbeats.
+    /// Raft log entries.
     Append,
-    /// Raft elections.
+    /// Raft votes, heartbeats, and the handing over of the lead: what a batch of entries must not delay.
     Vote,
     /// Chunks of checkpoints for a member that is far behind.
     Snapshot,
-    /// Signature shares and certificates among members.
+    /// Signature shares and certificates among members. Strangers may introduce themselves as such.
     Share,
     /// Commands forwarded to the leader.
     Propose,
@@ -159,7 +159,7 @@ impl Purpose {
         match self {
             // One block may hold an `Install` with a whole bundle (bound by Propose), and a catch-up batch holds many blocks.
             Purpose::Append => 16 * MIB,
-            // A vote is a few numbers.
+            // A vote or a heartbeat is a few numbers.
             Purpose::Vote => 64 * KIB,
             // One batch of chunks; larger would gain nothing over pipelining several.
             Purpose::Snapshot => 4 * MIB,
@@ -178,7 +178,7 @@ impl Purpose {
     /// How many requests of one host to another may be unanswered at a time; more wait for their turn.
     pub const fn max_in_flight(self) -> usize {
         match self {
-            // One stream carries the heartbeats of all vats that two hosts share.
+            // One stream carries what all vats that two hosts share have to say.
             Purpose::Append | Purpose::Vote | Purpose::Propose => 256,
             // Bulk: enough to fill a wide-area link, few enough to stay out of memory.
             Purpose::Snapshot => 16,

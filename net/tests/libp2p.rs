@@ -11,26 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{LONG, Script, World, ask, eventually, introduce};
 use futures::future::join_all;
-use hosts::{Raw, Sockets};
-use quorate_net::frame::{ClosingReason, Frame, FrameCodec};
+use hosts::{Raw, Sockets, encoded, port, request};
+use quorate_net::frame::{ClosingReason, Frame};
 use quorate_net::{HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, Network, Purpose};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_util::codec::Encoder as _;
 
 conformance!(Sockets::tcp(), flavor = "multi_thread", worker_threads = 2);
 
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";
-
-/// Bytes of a frame on the wire.
-fn encoded(frame: Frame) -> Vec<u8> {
-    let mut bytes = bytes::BytesMut::new();
-    FrameCodec::with_limit(usize::MAX / 2).encode(frame, &mut bytes).unwrap();
-    bytes.to_vec()
-}
-
-fn request(id: u64, payload: &'static [u8]) -> Vec<u8> {
-    encoded(Frame::Request { id, payload: Bytes::from_static(payload) })
-}
 
 /// What a broken client sends, why its stream is closed, and which counter says so.
 type Attack = (&'static str, Vec<u8>, Option<ClosingReason>);
@@ -101,7 +89,7 @@ async fn garbage_on_the_port_is_harmless() {
     let server = world.start(1, Script::new()).await;
     let honest = world.start(2, Script::new()).await;
     introduce(&honest, &server);
-    let port: u16 = server.listen_addresses()[0].rsplit('/').next().unwrap().parse().unwrap();
+    let port = port(&server);
     let mut random = vec![0u8; 100_000];
     rand::fill(&mut random[..]);
     let attacks: [&[u8]; 5] = [
@@ -125,7 +113,7 @@ async fn garbage_on_the_port_is_harmless() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_of_one_connection_are_limited() {
-    let world = Sockets::new(TCP, NetLimits { max_inbound_streams: 3, ..NetLimits::default() });
+    let world = Sockets::new(TCP, NetLimits { max_inbound_streams_per_purpose: 3, ..NetLimits::default() });
     let server = world.start(1, Script::new()).await;
     let mut raw = Raw::connect(&server).await;
     let mut streams = Vec::new();
@@ -140,6 +128,9 @@ async fn streams_of_one_connection_are_limited() {
     let _ = fourth.write_all(&request(4, b"echo")).await;
     let _ = fourth.read_to_end(&mut response).await;
     assert!(response.is_empty());
+    let mut other = raw.open("/quorate/directory/1").await;
+    other.write_all(&request(5, b"echo")).await.unwrap();
+    other.read_exact(&mut [0; 18]).await.expect("other purposes have their own places");
     eventually("counted", async || server.stats().purpose(Purpose::Slice).streams_rejected == 1).await;
     drop(streams.pop());
     let again = async || {
@@ -176,22 +167,24 @@ async fn connections_of_unknown_hosts_are_limited() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_are_slowed_down_and_lose_nothing() {
-    let limits = NetLimits { untrusted_burst_units: 10, untrusted_units_per_second: 1000, ..NetLimits::default() };
+    let limits = NetLimits { untrusted_burst_units: 10, untrusted_units_per_second: 100, ..NetLimits::default() };
     let world = Sockets::new(TCP, limits);
     let script = Script::new();
     let server = world.start(1, script.clone()).await;
     let client = world.start(2, Script::new()).await;
     introduce(&client, &server);
     let burst = async |purpose| {
-        let requests = (0..100).map(|_| client.request(server.local(), purpose, Bytes::from_static(b"echo"), LONG));
+        let requests = (0..40).map(|_| client.request(server.local(), purpose, Bytes::from_static(b"echo"), LONG));
         assert!(join_all(requests).await.into_iter().all(|response| response.is_ok()));
         server.stats().purpose(purpose).rate_limited
     };
-    assert_eq!(burst(Purpose::Slice).await, 0, "trusted");
+    for purpose in Purpose::ALL {
+        assert_eq!(burst(purpose).await, 0, "trusted");
+    }
     script.strangers.lock().unwrap().insert(client.local());
-    assert!(burst(Purpose::Slice).await > 0);
-    assert!(burst(Purpose::Directory).await > 0);
-    assert_eq!(burst(Purpose::Share).await, 0, "permitted by membership, not limited");
+    for purpose in Purpose::ALL {
+        assert!(burst(purpose).await > 0, "{purpose}: whatever a stranger may send, it sends slowly");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -236,8 +229,15 @@ async fn hosts_that_dial_each_other_end_with_one_connection() {
         two.shutdown().await;
         met
     };
-    let met: u64 = join_all((0..20).map(pair)).await.into_iter().sum();
-    println!("{met} of 20 pairs met in the middle");
+    // Whether they meet in the middle is chance; that none ever does would mean that this tests nothing.
+    let mut met = 0;
+    for _ in 0..10 {
+        met += join_all((0..20).map(pair)).await.into_iter().sum::<u64>();
+        if met > 0 {
+            return;
+        }
+    }
+    panic!("of 200 pairs that dialled each other none met in the middle");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

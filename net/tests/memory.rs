@@ -121,6 +121,17 @@ async fn partitions_are_silent_and_heal() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_network_that_is_dropped_leaves_and_one_that_was_replaced_does_not_matter() {
+    let (world, one, two, script) = pair(1).await;
+    let echo = || one.request(HostId([2; 32]), Purpose::Vote, Bytes::from_static(b"echo"), LONG);
+    let again = world.join(two.local(), script.clone());
+    drop(two);
+    assert!(echo().await.is_ok());
+    drop(again);
+    assert!(matches!(echo().await, Err(NetError::Unreachable { .. })));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_response_to_a_restarted_host_is_lost() {
     let (world, one, two, script) = pair(1).await;
     let request = tokio::spawn(one.request(two.local(), Purpose::Vote, Bytes::from_static(b"stuck"), LONG));

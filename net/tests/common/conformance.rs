@@ -16,7 +16,8 @@ macro_rules! conformance {
         $crate::conformance!(@each $world, [$($option = $value),*],
             request_and_response, pipelined_both_ways, frames_up_to_the_limit, frames_over_the_limit, refusals,
             forbidden_purposes, permission_withdrawn, restart_and_reconnect, deadline, backpressure, call_back,
-            shut_down, panicking_handler, bulk_both_ways, nobody_there, callers_that_give_up, all_dial_all, late_address);
+            shut_down, panicking_handler, bulk_both_ways, nobody_there, callers_that_give_up, all_dial_all, late_address,
+            hinted_address);
     };
     (@each $world:expr, $options:tt, $($name:ident),*) => {
         $($crate::conformance!(@one $world, $options, $name);)*
@@ -306,4 +307,21 @@ pub async fn late_address(world: &dyn World) {
     assert_eq!(ask(&one, two.local(), "echo").await, Ok(Bytes::from_static(b"echo")));
     one.forget(two.local());
     eventually("forgotten", async || ask(&one, two.local(), "echo").await.is_err()).await;
+}
+
+pub async fn hinted_address(world: &dyn World) {
+    let one = world.start(1, Script::new()).await;
+    let two = world.start(2, Script::new()).await;
+    let (host, addresses) = (two.local(), two.listen_addresses());
+    one.hint_addresses(host, vec![]);
+    assert!(matches!(ask(&one, host, "echo").await, Err(NetError::Unreachable { next_attempt_in: None, .. })));
+    one.hint_addresses(host, addresses.clone());
+    assert!(one.peers().is_empty(), "a hint is no wish for a connection");
+    assert!(ask(&one, host, "echo").await.is_ok());
+    // What was set lasts though a list is empty, and what was hinted though it is forgotten.
+    one.set_addresses(host, addresses);
+    one.set_addresses(host, vec![]);
+    assert!(!one.peers()[0].addresses.is_empty());
+    one.forget(host);
+    assert!(ask(&one, host, "echo").await.is_ok());
 }

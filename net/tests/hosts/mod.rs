@@ -3,13 +3,20 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use libp2p::swarm::{StreamProtocol, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, SwarmBuilder, noise, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, SwarmBuilder, identity, noise, yamux};
+use quorate_net::frame::{Frame, FrameCodec};
 use quorate_net::{BoxFuture, Handler, HostId, Libp2pNetwork, NetLimits, NetOptions, Network};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, tcp};
+use tokio_util::codec::Encoder as _;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _};
+use tokio_util::sync::CancellationToken;
 
 use crate::common::World;
 
@@ -56,9 +63,13 @@ pub struct Raw {
 
 impl Raw {
     pub async fn connect(server: &Arc<dyn Network>) -> Raw {
-        let mut swarm = SwarmBuilder::with_new_identity()
+        Raw::connect_as(identity::Keypair::generate_ed25519(), server).await
+    }
+
+    pub async fn connect_as(keypair: identity::Keypair, server: &Arc<dyn Network>) -> Raw {
+        let mut swarm = SwarmBuilder::with_existing_identity(keypair)
             .with_tokio()
-            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+            .with_tcp(libp2p::tcp::Config::default(), noise::Config::new, yamux::Config::default)
             .unwrap()
             .with_behaviour(|_| libp2p_stream::Behaviour::new())
             .unwrap()
@@ -79,5 +90,84 @@ impl Raw {
 
     pub async fn open(&mut self, protocol: &'static str) -> Compat<libp2p::Stream> {
         self.control.open_stream(self.server, StreamProtocol::new(protocol)).await.unwrap().compat()
+    }
+}
+
+/// Bytes of a frame on the wire.
+pub fn encoded(frame: Frame) -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    FrameCodec::with_limit(usize::MAX / 2).encode(frame, &mut bytes).unwrap();
+    bytes.to_vec()
+}
+
+pub fn request(id: u64, payload: &'static [u8]) -> Vec<u8> {
+    encoded(Frame::Request { id, payload: Bytes::from_static(payload) })
+}
+
+/// The port of a host that listens on TCP.
+pub fn port(server: &Arc<dyn Network>) -> u16 {
+    server.listen_addresses()[0].rsplit('/').next().unwrap().parse().unwrap()
+}
+
+/// A connection from one of the machine's own addresses.
+pub async fn connect_from(source: Ipv4Addr, port: u16) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    socket.connect((Ipv4Addr::LOCALHOST, port).into()).await.unwrap()
+}
+
+/// A line to a host: it seems to come from another address, and may go dead without a word.
+pub struct Proxy {
+    port: u16,
+    /// Of the connections that are open.
+    line: Mutex<CancellationToken>,
+}
+
+impl Proxy {
+    pub async fn start(source: Ipv4Addr, target: u16) -> Arc<Proxy> {
+        let socket = TcpSocket::new_v4().unwrap();
+        // Small pieces and a small buffer, so that a dead line is soon full: the sender's buffer is a multiple of the piece.
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket2::SockRef::from(&socket).set_tcp_mss(536).unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = socket.listen(16).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let proxy = Arc::new(Proxy { port, line: Mutex::default() });
+        tokio::spawn(proxy.clone().run(listener, source, target));
+        proxy
+    }
+
+    async fn run(self: Arc<Proxy>, listener: TcpListener, source: Ipv4Addr, target: u16) {
+        while let Ok((here, _)) = listener.accept().await {
+            let line = self.line.lock().unwrap().clone();
+            let (here_in, here_out) = here.into_split();
+            let (there_in, there_out) = connect_from(source, target).await.into_split();
+            tokio::spawn(Proxy::forward(here_in, there_out, line.clone()));
+            tokio::spawn(Proxy::forward(there_in, here_out, line));
+        }
+    }
+
+    async fn forward(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, line: CancellationToken) {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            tokio::select! {
+                biased;
+                // Both sockets stay open and silent.
+                () = line.cancelled() => return std::future::pending().await,
+                read = from.read(&mut buffer) => match read {
+                    Ok(size @ 1..) if to.write_all(&buffer[..size]).await.is_ok() => {}
+                    _ => return,
+                },
+            }
+        }
+    }
+
+    /// From now on nothing passes on the connections that are open; new ones are not affected.
+    pub fn go_dead(&self) {
+        std::mem::take(&mut *self.line.lock().unwrap()).cancel();
+    }
+
+    pub fn address(&self) -> String {
+        format!("/ip4/127.0.0.1/tcp/{}", self.port)
     }
 }

@@ -1,0 +1,127 @@
+//! Many streams over one TCP connection: Yamux, with what libp2p's own wrapping of it leaves open.
+//!
+//! - **Closing ends.** An orderly close waits until the peer has taken what was written before. One that has stopped reading would
+//!   keep its connection, and the socket, until the kernel gives up after a quarter of an hour.
+//! - **Memory is bounded.** Yamux lets the receive windows of a connection grow to a gigabyte if the peer makes the round trip
+//!   look long. It is not known here who the peer is, so that the bound is the same for all.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::core::UpgradeInfo;
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
+use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
+use tokio::time::Sleep;
+use yamux::{Connection, ConnectionError, Mode, Stream};
+
+/// Streams of one connection, both ways: ours and the peer's of each purpose, each with one that is being replaced, ping and
+/// identify, and some room. A peer that opens more loses the connection.
+const MAX_STREAMS: usize = 48;
+/// Bytes that the peer may send ahead of us reading, on all streams of a connection: 256 KiB for each stream, as Yamux has it, and
+/// 4 MiB for those that are busy on a long line.
+const MAX_RECEIVE_WINDOW: usize = (MAX_STREAMS * 256 + 4 * 1024) * 1024;
+/// How long an orderly close may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Makes a connection one of many streams.
+#[derive(Clone, Debug)]
+pub(crate) struct Upgrade;
+
+impl Upgrade {
+    fn muxer<C: AsyncRead + AsyncWrite + Unpin>(self, socket: C, mode: Mode) -> Muxer<C> {
+        let mut config = yamux::Config::default();
+        config.set_max_num_streams(MAX_STREAMS);
+        config.set_max_connection_receive_window(Some(MAX_RECEIVE_WINDOW));
+        let connection = Connection::new(socket, config, mode);
+        Muxer { connection, opened: VecDeque::new(), taker: None, closing: None }
+    }
+}
+
+impl UpgradeInfo for Upgrade {
+    type Info = &'static str;
+    type InfoIter = std::iter::Once<&'static str>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        std::iter::once("/yamux/1.0.0")
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> InboundConnectionUpgrade<C> for Upgrade {
+    type Output = Muxer<C>;
+    type Error = Infallible;
+    type Future = Ready<Result<Muxer<C>, Infallible>>;
+
+    fn upgrade_inbound(self, socket: C, _: &'static str) -> Self::Future {
+        ready(Ok(self.muxer(socket, Mode::Server)))
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Upgrade {
+    type Output = Muxer<C>;
+    type Error = Infallible;
+    type Future = Ready<Result<Muxer<C>, Infallible>>;
+
+    fn upgrade_outbound(self, socket: C, _: &'static str) -> Self::Future {
+        ready(Ok(self.muxer(socket, Mode::Client)))
+    }
+}
+
+/// One connection.
+pub(crate) struct Muxer<C> {
+    connection: Connection<C>,
+    /// Streams that the peer has opened and nobody has taken, at most [`MAX_STREAMS`].
+    opened: VecDeque<Stream>,
+    /// Who waits for one.
+    taker: Option<Waker>,
+    closing: Option<Pin<Box<Sleep>>>,
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
+    type Substream = Stream;
+    type Error = ConnectionError;
+
+    /// Everything that comes in comes in here, streams of the peer among it.
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, ConnectionError>> {
+        let muxer = self.get_mut();
+        loop {
+            match muxer.connection.poll_next_inbound(context) {
+                Poll::Ready(Some(Ok(stream))) => {
+                    muxer.opened.push_back(stream);
+                    if let Some(taker) = muxer.taker.take() {
+                        taker.wake();
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => return Poll::Ready(Err(ConnectionError::Closed)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn poll_inbound(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
+        let muxer = self.get_mut();
+        if let Some(stream) = muxer.opened.pop_front() {
+            return Poll::Ready(Ok(stream));
+        }
+        muxer.taker = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_outbound(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
+        self.get_mut().connection.poll_new_outbound(context)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        let muxer = self.get_mut();
+        let closing = muxer.closing.get_or_insert_with(|| Box::pin(tokio::time::sleep(CLOSE_TIMEOUT)));
+        if closing.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        muxer.connection.poll_close(context)
+    }
+}
