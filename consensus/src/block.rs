@@ -17,8 +17,9 @@ pub(crate) struct Block {
 pub(crate) enum Control {
     /// Records a change of membership.
     Admit { change: Change, threshold: Option<u16> },
-    /// The recorded change takes effect: this epoch begins.
-    Activate { epoch: u64 },
+    /// The change that was recorded in block `admitted` takes effect: this epoch begins. Both are named, so that what was meant
+    /// for a change that was given up never activates the one that came after it.
+    Activate { epoch: u64, admitted: u64 },
 }
 
 impl Block {

@@ -5,12 +5,12 @@
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 use crate::codec::signature_bytes;
 use crate::error::CertificateError;
 use crate::ids::{Canonical, Hash, HostKey, VatId};
 use crate::membership::Membership;
+use crate::signers::Signers;
 
 /// What the members of a vat sign of a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,34 +83,5 @@ pub struct Certificate {
 
 /// Checks a certificate against the membership of its epoch.
 pub fn verify_certificate(certificate: &Certificate, membership: &Membership) -> Result<(), CertificateError> {
-    let statement = &certificate.statement;
-    if statement.vat != membership.vat {
-        return Err(CertificateError::OtherVat { found: statement.vat, expected: membership.vat });
-    }
-    if statement.epoch != membership.epoch {
-        return Err(CertificateError::OtherEpoch { found: statement.epoch, expected: membership.epoch });
-    }
-    verify_signatures(&statement.payload(), &certificate.signatures, membership)
-}
-
-/// Checks that all signatures are good, of different members, and at least the threshold.
-pub(crate) fn verify_signatures(
-    payload: &[u8],
-    signatures: &[MemberSignature],
-    membership: &Membership,
-) -> Result<(), CertificateError> {
-    let needed = usize::from(membership.threshold);
-    if signatures.len() < needed {
-        return Err(CertificateError::BelowThreshold { found: signatures.len(), needed });
-    }
-    let mut seen = BTreeSet::new();
-    for signature in signatures {
-        if !membership.contains(&signature.key) {
-            return Err(CertificateError::NotAMember(signature.key));
-        }
-        if !seen.insert(signature.key) {
-            return Err(CertificateError::Duplicate(signature.key));
-        }
-    }
-    signatures.iter().try_for_each(|signature| signature.verify(payload))
+    Signers::from(membership).verify_certificate(certificate)
 }

@@ -10,21 +10,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::certificate::{Certificate, Statement, verify_certificate};
-use crate::codec::{self, Blob, MAX_FRAME_BYTES, MAX_MANIFEST_BYTES};
+use crate::codec::{self, Blob, MAX_MANIFEST_BYTES, MAX_SNAPSHOT_FRAME_BYTES};
 use crate::error::{ConsensusError, MachineFault, StoreError};
 use crate::ids::{Hash, VatId};
 use crate::machine::ManifestInfo;
 use crate::membership::Membership;
 use crate::state::{ReplicatedState, state_root};
-use crate::stats::StatsCell;
+use crate::stats::{CheckpointSize, StatsCell};
 use crate::store::{Family, VatStore, Write, read};
 
 /// Uncertified checkpoints that are kept. More come together only while too few members are up to certify any.
 const MAX_STAGED: usize = 4;
 /// Bytes of chunks that are written in one batch.
 const BATCH_BYTES: usize = 4 << 20;
-/// Bytes of the largest record: it must fit in a frame, beside the chain of memberships.
-const MAX_RECORD_BYTES: usize = MAX_FRAME_BYTES - (1 << 20);
+/// Bytes of the largest record: it must fit a frame of [`Channel::Snapshot`](crate::Channel), beside the chain of memberships.
+const MAX_RECORD_BYTES: usize = MAX_SNAPSHOT_FRAME_BYTES - (128 << 10);
 /// Largest chunk that is accepted from others.
 pub(crate) const MAX_CHUNK_BYTES: usize = 1 << 20;
 
@@ -100,11 +100,31 @@ pub(crate) type Describe = fn(&[u8]) -> Result<ManifestInfo, MachineFault>;
 
 #[derive(Default)]
 struct Inner {
-    known: BTreeSet<Hash>,
+    /// The chunks that are stored, and their bytes as far as they were read or written in this process.
+    known: BTreeMap<Hash, Option<usize>>,
     staged: BTreeMap<u64, Arc<CheckpointRecord>>,
     certified: Option<Arc<CheckpointRecord>>,
     previous_certified: u64,
     receiving: BTreeSet<Hash>,
+}
+
+impl Inner {
+    /// Whether there is a certified checkpoint at or after this block.
+    fn is_covered(&self, block: u64) -> bool {
+        self.certified.as_ref().is_some_and(|certified| certified.block() >= block)
+    }
+
+    /// Notes a chunk that is stored. `false`: it was already.
+    fn note(&mut self, hash: Hash, content: &[u8]) -> bool {
+        self.known.insert(hash, Some(content.len())).is_none()
+    }
+
+    /// What a checkpoint takes in bytes, with the chunks that it shares with others.
+    fn bytes_of(&self, record: &CheckpointRecord) -> usize {
+        let chunks: BTreeSet<&Hash> = record.chunks.iter().collect();
+        let bytes = chunks.into_iter().filter_map(|hash| self.known.get(hash).copied().flatten());
+        record.manifest.0.len() + record.state.0.len() + bytes.sum::<usize>()
+    }
 }
 
 /// See the head of the module.
@@ -118,7 +138,8 @@ pub(crate) struct Checkpoints {
 impl Checkpoints {
     /// Loads what the store has, and removes chunks that a crash left without a record.
     pub(crate) fn load(store: VatStore, describe: Describe, stats: Arc<StatsCell>) -> Result<Self, ConsensusError> {
-        let mut inner = Inner { known: store.chunk_hashes()?.into_iter().collect(), ..Inner::default() };
+        let known = store.chunk_hashes()?.into_iter().map(|hash| (hash, None)).collect();
+        let mut inner = Inner { known, ..Inner::default() };
         let (from, to) = store.bounds();
         for (_, value) in store.scan(Family::Checkpoint, &from, &to, usize::MAX)? {
             let record: CheckpointRecord = read(Family::Checkpoint, &value)?;
@@ -156,15 +177,19 @@ impl Checkpoints {
         self.describe
     }
 
-    /// Stores a checkpoint just made. On disk when it returns.
+    /// Stores a checkpoint just made. On disk when it returns. One that a later certified checkpoint covers is left out: that one
+    /// was received from others while this one waited, and chunks that only this one names may be gone.
     pub(crate) fn stage(&self, draft: CheckpointDraft) -> Result<(), StoreError> {
         let began = Instant::now();
         let mut inner = self.lock();
+        if inner.is_covered(draft.statement.block) {
+            return Ok(());
+        }
         let mut bytes = draft.manifest.0.len() + draft.state.0.len();
         let mut batch = Vec::new();
         let mut batched = 0;
         for (hash, content) in draft.new_chunks {
-            if !inner.known.insert(hash) {
+            if !inner.note(hash, &content) {
                 continue;
             }
             bytes += content.len();
@@ -175,7 +200,7 @@ impl Checkpoints {
                 batched = 0;
             }
         }
-        if let Some(missing) = draft.chunks.iter().find(|hash| !inner.known.contains(hash)) {
+        if let Some(missing) = draft.chunks.iter().find(|hash| !inner.known.contains_key(hash)) {
             let error = format!("chunk {missing} of the checkpoint at block {} was never given", draft.statement.block);
             return Err(StoreError::Corrupt { what: "chunk", error });
         }
@@ -195,6 +220,7 @@ impl Checkpoints {
         }
         batch.push(Write::Put(Family::Checkpoint, self.store.numbered(block), encoded));
         self.store.write_synced(batch)?;
+        let whole = inner.bytes_of(&record);
         inner.staged.insert(block, record);
         if inner.staged.len() > MAX_STAGED {
             // The oldest is the likeliest to be certified next and the newest the best to restart from: one between goes.
@@ -208,6 +234,7 @@ impl Checkpoints {
         self.stats.update(|stats| {
             stats.checkpoints += 1;
             stats.checkpoint_bytes += bytes as u64;
+            stats.newest_checkpoint = CheckpointSize { whole: whole as u64, new: bytes as u64 };
             stats.checkpoint.record(draft.took + began.elapsed());
         });
         Ok(())
@@ -230,7 +257,7 @@ impl Checkpoints {
         let mut inner = self.lock();
         inner.receiving.clear();
         let block = record.block();
-        if inner.certified.as_ref().is_some_and(|certified| certified.block() >= block) {
+        if inner.is_covered(block) {
             return Ok(());
         }
         self.switch(&mut inner, record, block)
@@ -254,7 +281,7 @@ impl Checkpoints {
         let mut inner = self.lock();
         inner.receiving = record.chunks.iter().copied().collect();
         let known = &inner.known;
-        record.chunks.iter().filter(|hash| !known.contains(hash)).take(limit).copied().collect()
+        record.chunks.iter().filter(|hash| !known.contains_key(hash)).take(limit).copied().collect()
     }
 
     /// Stores chunks that were asked for; anything else is refused.
@@ -266,7 +293,7 @@ impl Checkpoints {
             if !inner.receiving.contains(&hash) {
                 return Ok(Err(format!("chunk {hash} was not asked for")));
             }
-            if inner.known.insert(hash) {
+            if inner.note(hash, &content.0) {
                 batch.push(Write::Put(Family::Chunk, self.store.key(&hash.0), content.0.to_vec()));
             }
         }
@@ -279,7 +306,16 @@ impl Checkpoints {
         if Hash::of(&content) != *hash {
             return Err(StoreError::Corrupt { what: "chunk", error: format!("chunk {hash} has another content") });
         }
+        if let Some(bytes) = self.lock().known.get_mut(hash) {
+            *bytes = Some(content.len());
+        }
         Ok(Some(content))
+    }
+
+    /// Takes note of a checkpoint that the machine was restored from, which has read its chunks.
+    pub(crate) fn restored(&self, record: &CheckpointRecord) {
+        let whole = self.lock().bytes_of(record) as u64;
+        self.stats.update(|stats| stats.newest_checkpoint = CheckpointSize { whole, new: 0 });
     }
 
     /// Removes chunks that nothing names.
@@ -287,7 +323,7 @@ impl Checkpoints {
         let records = inner.staged.values().chain(&inner.certified);
         let mut named: BTreeSet<&Hash> = records.flat_map(|record| &record.chunks).collect();
         named.extend(&inner.receiving);
-        let doomed: Vec<Hash> = inner.known.iter().filter(|hash| !named.contains(hash)).copied().collect();
+        let doomed: Vec<Hash> = inner.known.keys().filter(|hash| !named.contains(hash)).copied().collect();
         if doomed.is_empty() {
             return Ok(());
         }

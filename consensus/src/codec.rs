@@ -25,6 +25,9 @@ pub const MAX_MANIFEST_BYTES: usize = 8 << 20;
 /// Bytes in the largest frame that this crate sends: one largest command or manifest, and room for what surrounds it.
 pub const MAX_FRAME_BYTES: usize = MAX_COMMAND_BYTES + (2 << 20);
 
+/// Bytes in the largest frame of a checkpoint transfer.
+pub const MAX_SNAPSHOT_FRAME_BYTES: usize = 4 << 20;
+
 type Config = bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,

@@ -100,6 +100,9 @@ pub enum TransportError {
     /// The other side will not serve this.
     #[error("refused: {0}")]
     Refused(String),
+    /// The frame is not one.
+    #[error("refused: {0}")]
+    Malformed(CodecError),
     /// The connection broke.
     #[error("connection lost: {0}")]
     Lost(String),

@@ -173,8 +173,10 @@ impl<M: Machine> Executor<M> {
             self.apply_control(control, number, outcome);
         }
         let activated = outcome.activated.is_some();
+        // A change was recorded: the block is signed, so that its certificate shows a threshold of the members at work.
+        let recorded = outcome.view.is_some() && !activated;
         let due = self.state.since_checkpoint.is_due(&self.parameters);
-        if block.commands.is_empty() && !activated && !due {
+        if block.commands.is_empty() && !activated && !recorded && !due {
             return Ok(());
         }
         let commands: Vec<Vec<u8>> = block.commands.iter().map(|command| command.0.to_vec()).collect();
@@ -195,7 +197,7 @@ impl<M: Machine> Executor<M> {
             stats.commands += commands.len() as u64;
             stats.work = stats.work.saturating_add(applied.work);
         });
-        if applied.outbox_root.is_some() || activated || due {
+        if applied.outbox_root.is_some() || activated || recorded || due {
             self.state_statement(applied.outbox_root, due, outcome)?;
         }
         self.stats.update(|stats| stats.apply.record(started.elapsed()));
@@ -208,7 +210,7 @@ impl<M: Machine> Executor<M> {
     fn apply_control(&mut self, control: Control, block: u64, outcome: &mut Outcome) {
         let result = match control {
             Control::Admit { change, threshold } => self.state.admit(change, threshold, block),
-            Control::Activate { epoch } => self.state.activate(epoch).map(|ended| {
+            Control::Activate { epoch, admitted } => self.state.activate(epoch, admitted).map(|ended| {
                 outcome.activated = Some((ended, self.state.membership.clone()));
             }),
         };

@@ -20,6 +20,7 @@ mod membership;
 mod raft;
 mod replica;
 mod scoreboard;
+mod signers;
 mod state;
 mod stats;
 mod store;
@@ -28,7 +29,9 @@ mod tests;
 mod transport;
 
 pub use certificate::{Certificate, MemberSignature, Statement, verify_certificate};
-pub use codec::{CODEC_VERSION, MAX_BLOCK_BYTES, MAX_COMMAND_BYTES, MAX_FRAME_BYTES, MAX_MANIFEST_BYTES};
+pub use codec::{
+    CODEC_VERSION, MAX_BLOCK_BYTES, MAX_COMMAND_BYTES, MAX_FRAME_BYTES, MAX_MANIFEST_BYTES, MAX_SNAPSHOT_FRAME_BYTES,
+};
 pub use error::{
     CertificateError, CodecError, ConsensusError, IdError, MachineFault, ProposeError, ReconfigureError, StoreError,
     TransportError,
@@ -36,12 +39,14 @@ pub use error::{
 pub use ids::{Hash, HostKey, VatId};
 pub use machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Machine, ManifestInfo};
 pub use membership::{
-    Genesis, Introduction, MAX_MEMBERS, Member, Membership, MembershipCertificate, Parameters, verify_membership,
+    Genesis, Introduction, MAX_CHAIN, MAX_MEMBERS, Member, Membership, MembershipCertificate, Parameters,
+    verify_membership,
 };
 pub use replica::{
     Change, ConflictReport, Event, PendingChange, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus,
     Role, Tamper, Timing, remove_vat,
 };
-pub use stats::{BUCKETS_US, ConsensusStats, Timings};
+pub use signers::Signers;
+pub use stats::{BUCKETS_US, CheckpointSize, ConsensusStats, Timings};
 pub use store::{Family, Flushed, MemoryStore, Record, RocksStore, Store, Write};
 pub use transport::{Channel, Transport};

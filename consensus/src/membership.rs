@@ -7,9 +7,10 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-use crate::certificate::{MemberSignature, verify_signatures};
+use crate::certificate::MemberSignature;
 use crate::error::CertificateError;
 use crate::ids::{Canonical, Hash, HostKey, VatId};
+use crate::signers::Signers;
 
 /// Most members that a vat may have. Every member sends its share to every other, so work is quadratic.
 pub const MAX_MEMBERS: usize = 31;
@@ -96,6 +97,9 @@ pub struct Genesis {
     pub creator: [u8; 32],
     /// Makes equal vats different.
     pub nonce: [u8; 32],
+    /// For a vat that speaks with one other only and not for long, a client: the last block of that other one at which it is
+    /// heard. From then on the other one may forget it, since nothing that it ever said is believed any more. 0: for ever.
+    pub expires: u64,
     /// See [`Parameters`].
     pub parameters: Parameters,
 }
@@ -109,7 +113,7 @@ impl Genesis {
         let parameters = &self.parameters;
         writer.number(parameters.fuel_per_delivery).number(parameters.memory_bytes);
         writer.number(parameters.checkpoint_blocks).number(parameters.checkpoint_commands);
-        writer.number(parameters.checkpoint_work);
+        writer.number(parameters.checkpoint_work).number(self.expires);
         VatId(writer.hash().0)
     }
 
@@ -191,15 +195,7 @@ pub struct MembershipCertificate {
 
 /// Checks that a membership continues `previous` and is signed by at least its threshold.
 pub fn verify_membership(certificate: &MembershipCertificate, previous: &Membership) -> Result<(), CertificateError> {
-    let next = &certificate.membership;
-    if next.vat != previous.vat {
-        return Err(CertificateError::OtherVat { found: next.vat, expected: previous.vat });
-    }
-    if previous.epoch.checked_add(1) != Some(next.epoch) || next.previous != previous.hash() {
-        return Err(CertificateError::BrokenChain(next.epoch));
-    }
-    next.validate()?;
-    verify_signatures(&next.payload(), &certificate.signatures, previous)
+    Signers::from(previous).verify_membership(certificate)
 }
 
 /// All that somebody needs to know a vat who knows its VatId: self-certifying.

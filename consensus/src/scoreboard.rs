@@ -14,8 +14,8 @@ use crate::ids::{Hash, HostKey, VatId};
 use crate::membership::{Membership, MembershipCertificate, verify_membership};
 use crate::replica::event::ConflictReport;
 
-/// Blocks ahead of the own ones for which shares are kept.
-const MAX_AHEAD: usize = 4_096;
+/// How many blocks ahead of the own ones shares are kept for. A member that is further behind asks for them when it gets there.
+const MAX_AHEAD: u64 = 4_096;
 /// Certified blocks that are remembered, to notice late contradictions.
 const MAX_CERTIFIED: usize = 1_024;
 
@@ -88,6 +88,8 @@ pub(crate) struct Scoreboard {
     rounds: BTreeMap<u64, Round>,
     epochs: BTreeMap<u64, EpochRound>,
     floor: u64,
+    /// The highest block that this replica has computed.
+    reached: u64,
     certified_count: usize,
 }
 
@@ -99,6 +101,7 @@ impl Scoreboard {
             rounds: BTreeMap::new(),
             epochs: BTreeMap::new(),
             floor: 0,
+            reached: 0,
             certified_count: 0,
         }
     }
@@ -131,6 +134,7 @@ impl Scoreboard {
         if block < self.floor {
             return Vec::new();
         }
+        self.reached = self.reached.max(block);
         let round = self.rounds.entry(block).or_default();
         match &mut round.own {
             Some(own) => own.signature = own.signature.or(signature),
@@ -176,7 +180,7 @@ impl Scoreboard {
         if statement.vat != self.vat || !allowed {
             return vec![Verdict::Refused];
         }
-        if !self.rounds.contains_key(&block) && self.rounds.len() >= MAX_AHEAD + MAX_CERTIFIED {
+        if block > self.reached.max(self.floor) + MAX_AHEAD {
             return vec![Verdict::Refused];
         }
         let hash = statement.hash();

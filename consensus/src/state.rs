@@ -167,11 +167,11 @@ impl ReplicatedState {
         Ok((members, coming))
     }
 
-    /// Begins the epoch of the recorded change. Returns the membership that ends.
-    pub(crate) fn activate(&mut self, epoch: u64) -> Result<Membership, String> {
+    /// Begins the epoch of the change recorded in block `admitted`. Returns the membership that ends.
+    pub(crate) fn activate(&mut self, epoch: u64, admitted: u64) -> Result<Membership, String> {
         match &self.pending {
-            Some(pending) if pending.target.epoch == epoch => {}
-            _ => return Err(format!("no change to epoch {epoch} is under way")),
+            Some(pending) if pending.target.epoch == epoch && pending.block == admitted => {}
+            _ => return Err(format!("no change to epoch {epoch} that block {admitted} recorded is under way")),
         }
         let pending = self.pending.take().ok_or("no change is under way")?;
         let ended = std::mem::replace(&mut self.membership, pending.target);

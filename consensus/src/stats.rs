@@ -1,8 +1,11 @@
 //! Counters of a replica. The node turns them into metrics; nothing here knows Prometheus.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
+
+use crate::ids::HostKey;
 
 /// Upper bounds of the buckets of a [`Timings`], in microseconds; one more bucket holds the rest.
 pub const BUCKETS_US: [u64; 12] = [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000, 500_000, 2_000_000];
@@ -29,8 +32,17 @@ impl Timings {
     }
 }
 
-/// All counters of one replica since it was started.
+/// What a checkpoint takes, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointSize {
+    /// The whole of it, apart from what every host has with the image.
+    pub whole: u64,
+    /// What had to be written for it: the rest was there from earlier ones. 0 if this replica did not make it.
+    pub new: u64,
+}
+
+/// All counters of one replica since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsensusStats {
     /// Blocks applied.
     pub blocks: u64,
@@ -52,12 +64,14 @@ pub struct ConsensusStats {
     pub shares_refused: u64,
     /// Certificates completed.
     pub certificates: u64,
-    /// Conflicts seen.
-    pub conflicts: u64,
+    /// Conflicts seen, by the member that signed.
+    pub conflicts: BTreeMap<HostKey, u64>,
     /// Checkpoints stored.
     pub checkpoints: u64,
     /// Bytes of chunks and manifests written for them.
     pub checkpoint_bytes: u64,
+    /// The newest checkpoint, made here or restored from.
+    pub newest_checkpoint: CheckpointSize,
     /// Bytes of checkpoints sent to others.
     pub snapshot_bytes_sent: u64,
     /// Bytes of checkpoints received.
@@ -84,6 +98,6 @@ impl StatsCell {
     }
 
     pub(crate) fn get(&self) -> ConsensusStats {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 }

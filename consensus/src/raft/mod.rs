@@ -1,5 +1,6 @@
 //! Raft, by openraft. Its types are here and nowhere else in the crate; the rest speaks to [`RaftNode`].
 
+use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::impls::ProgressResponder;
 use openraft::{ChangeMembers, Config, ServerState, SnapshotPolicy};
@@ -7,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 pub(crate) mod log;
 mod machine;
@@ -65,11 +67,18 @@ pub(crate) struct RaftView {
     pub(crate) purged: u64,
     pub(crate) configs: Vec<BTreeSet<u64>>,
     pub(crate) nodes: BTreeMap<u64, Member>,
+    /// When a quorum last acknowledged this leader.
+    pub(crate) quorum_acknowledged: Option<Instant>,
     /// By raft id: the last index that the replica has, as far as the leader knows.
     pub(crate) matched: BTreeMap<u64, u64>,
 }
 
 impl RaftView {
+    /// Whether this replica is the only voter.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.configs == [BTreeSet::from([self.id])]
+    }
+
     /// The leader, as a member.
     pub(crate) fn leader_member(&self) -> Option<&Member> {
         self.nodes.get(&self.leader?)
@@ -130,10 +139,11 @@ impl RaftNode {
         }
     }
 
-    /// Stands for election at once.
-    pub(crate) async fn elect(&self) {
+    /// Asks the others whether they would vote for this replica, and stands for election if so. See `seek_leader` for why that
+    /// harms no leader.
+    pub(crate) async fn ask_to_lead(&self) {
         // It fails only if Raft has stopped, which its state tells.
-        let _ = self.raft.trigger().elect(false).await;
+        let _ = self.raft.trigger().elect(true).await;
     }
 
     /// The id of this replica.
@@ -165,6 +175,7 @@ impl RaftNode {
             last_log: metrics.last_log_index.unwrap_or(0),
             purged: index(&metrics.purged),
             configs: membership.get_joint_config().clone(),
+            quorum_acknowledged: metrics.last_quorum_acked.as_deref().map(|at| Instant::now() - at.elapsed()),
             nodes: membership.nodes().map(|(id, member)| (*id, member.clone())).collect(),
             matched,
         }
@@ -264,10 +275,10 @@ impl RaftNode {
         self.raft.add_learner(id, member, false).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
-    /// Makes exactly these the voters. They are learners or voters already.
+    /// Makes exactly these the voters. They are learners or voters already. Who is no voter any more stays as a learner.
     pub(crate) async fn change_voters(&self, voters: BTreeSet<u64>) -> Result<(), String> {
         let change = ChangeMembers::ReplaceAllVoters(voters);
-        self.raft.change_membership(change, false).await.map(|_| ()).map_err(|error| error.to_string())
+        self.raft.change_membership(change, true).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Ends replication to learners that are not wanted any more.

@@ -58,7 +58,9 @@ fn lost(text: impl ToString) -> Failure {
 
 fn failure(error: TransportError) -> Failure {
     match error {
-        TransportError::Unreachable(_) | TransportError::Refused(_) => unreachable(error),
+        TransportError::Unreachable(_) | TransportError::Refused(_) | TransportError::Malformed(_) => {
+            unreachable(error)
+        }
         TransportError::Timeout | TransportError::Lost(_) => lost(error),
     }
 }

@@ -209,7 +209,7 @@ fn begin_forward(core: &Arc<Core>, raft: RaftNode, leader: Member, batch: Vec<Pr
         };
         let results = match answer {
             Ok(bytes) => codec::decode::<ProposeReply>(&bytes).map(|reply| reply.0).unwrap_or_default(),
-            Err(TransportError::Unreachable(_) | TransportError::Refused(_)) => {
+            Err(TransportError::Unreachable(_) | TransportError::Refused(_) | TransportError::Malformed(_)) => {
                 vec![ForwardedResult::NotProposed; batch.len()]
             }
             Err(TransportError::Timeout | TransportError::Lost(_)) => Vec::new(),

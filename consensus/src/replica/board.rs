@@ -22,8 +22,6 @@ use crate::store::Guard;
 
 /// Shares that wait for one member at most; more are dropped and asked for later.
 const OUTBOX_SHARES: usize = 4_096;
-/// Conflicts that are reported as events; after these only every so many, as one liar can make one a block.
-const REPORTED_CONFLICTS: u64 = 256;
 
 /// What the task is told.
 #[allow(clippy::large_enum_variant)] // The large variant is by far the most frequent one.
@@ -275,12 +273,11 @@ impl Board {
                     self.core.events.send(PlainEvent::Reconfigured(certificate)).await;
                 }
                 Verdict::Conflict(report) => {
-                    let Some(count) = self.core.check(self.core.store.add_conflict(&report)) else { return };
-                    self.core.stats.update(|stats| stats.conflicts += 1);
+                    let added = self.core.store.add_conflict(&report.member, &report);
+                    let Some(count) = self.core.check(added) else { return };
+                    self.core.stats.update(|stats| *stats.conflicts.entry(report.member).or_default() += 1);
                     self.core.set_status(|status| status.conflicts = count);
-                    if count <= REPORTED_CONFLICTS || count.is_multiple_of(REPORTED_CONFLICTS) {
-                        self.core.events.send(PlainEvent::Conflict(report)).await;
-                    }
+                    self.core.events.send(PlainEvent::Conflict(report)).await;
                 }
                 Verdict::Diverged { certificate, ours } => {
                     self.core.fault(format!(

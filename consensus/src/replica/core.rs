@@ -6,9 +6,9 @@
 use ed25519_dalek::SigningKey;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{OnceCell, mpsc, watch};
+use tokio::time::Instant;
 
 use super::batcher::Proposal;
 use super::board::BoardInput;
@@ -149,14 +149,24 @@ pub(crate) struct Core {
     pub(crate) receiving: Mutex<Option<Receiving>>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) faulted: OnceLock<String>,
-    /// A leader sent something since this was last looked at.
-    pub(crate) heard: AtomicBool,
+    /// When a leader of the present term was last heard.
+    pub(crate) heard: Mutex<Option<Instant>>,
     pub(crate) runtime: tokio::runtime::Handle,
 }
 
 impl Core {
     pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When a leader of the present term was last heard, in this life.
+    pub(crate) fn heard_at(&self) -> Option<Instant> {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A leader of the present term was heard.
+    pub(crate) fn hear(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// The chain of certified memberships.
@@ -222,6 +232,7 @@ impl Core {
     /// The state is that of a checkpoint.
     pub(crate) async fn restored(&self, record: &Arc<CheckpointRecord>, state: Arc<ReplicatedState>) {
         self.view(&state);
+        self.checkpoints.restored(record);
         let block = record.block();
         let root = record.statement.state_root;
         let certified = record.certificate.is_some();

@@ -160,7 +160,7 @@ impl ReplicaHandle {
             return Err(TransportError::Refused("the replica is stopped".into()));
         }
         let refused = |text: String| TransportError::Refused(text);
-        let malformed = |error: crate::error::CodecError| TransportError::Refused(error.to_string());
+        let malformed = TransportError::Malformed;
         let permitted = self.permits(from, channel);
         match channel {
             Channel::Append | Channel::Vote => {
@@ -169,10 +169,11 @@ impl ReplicaHandle {
                 }
                 let frame: RaftFrame = codec::decode(frame).map_err(malformed)?;
                 let raft = self.addressed(frame.target).await.map_err(refused)?;
-                if matches!(frame.message, RaftMessage::Append { .. }) {
-                    self.core.heard.store(true, std::sync::atomic::Ordering::Relaxed);
-                }
+                let of_leader = matches!(frame.message, RaftMessage::Append { .. });
                 let reply = raft.handle(frame.message).await.map_err(refused)?;
+                if of_leader && !matches!(reply, RaftReply::HigherVote(_)) {
+                    self.core.hear();
+                }
                 Ok(codec::encode(&reply))
             }
             Channel::Share => {

@@ -17,9 +17,10 @@ use crate::transport::Transport;
 pub struct Timing {
     /// Between heartbeats of a leader.
     pub heartbeat: Duration,
-    /// Shortest silence of the leader after which a member stands for election.
+    /// Shortest wait of a member that stands for election, on top of `election_max`: openraft believes in a leader for that long
+    /// after it was last heard. A leader that dies is replaced after `election_max` and a wait between these two.
     pub election_min: Duration,
-    /// Longest such silence.
+    /// Longest such wait, and how long a silent leader is believed in.
     pub election_max: Duration,
     /// How long a statement stays uncertified before its shares are asked for.
     pub share_retry: Duration,
@@ -34,9 +35,9 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_millis(200),
-            election_min: Duration::from_millis(800),
-            election_max: Duration::from_millis(1_300),
+            heartbeat: Duration::from_millis(150),
+            election_min: Duration::from_millis(500),
+            election_max: Duration::from_millis(900),
             share_retry: Duration::from_millis(1_000),
             reconcile: Duration::from_millis(500),
             request: Duration::from_millis(2_000),

@@ -1,18 +1,21 @@
 //! The leader's work on membership, and what every replica watches of Raft.
 //!
 //! Invariants: each step is derived from the applied state and Raft's membership alone, so that any later leader goes on from
-//! wherever the last one stopped: admit → learner → caught up → activate → voters. An epoch is not activated before the one
-//! before it has its certificate here.
+//! wherever the last one stopped: admit → learner → caught up → activate → voters → certificate → the old member goes. An epoch
+//! is not activated before the one before it has its certificate here, nor before a threshold of that one's members has signed
+//! the block that recorded the change: it takes as many to certify the new epoch, and without them the vat would be mute. For
+//! the same reason whoever leaves is replicated to until the new epoch is certified: its signature may be needed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::core::{Core, PlainEvent};
 use super::exchange::ShareFrame;
 use super::status::{Change, Role};
 use crate::block::{Block, Control};
+use crate::ids::HostKey;
 use crate::membership::Member;
 use crate::raft::{RaftNode, RaftView};
 use crate::state::ReplicatedState;
@@ -25,13 +28,22 @@ const CAUGHT_UP: u64 = 64;
 pub(crate) enum Step {
     Nothing,
     AddLearner(u64, Member),
-    Activate(u64),
+    Activate { epoch: u64, admitted: u64 },
     ChangeVoters(BTreeSet<u64>),
     RemoveNodes(BTreeSet<u64>),
 }
 
+/// How far certificates have come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Certified {
+    /// The newest epoch with a certificate.
+    pub(crate) epoch: u64,
+    /// The newest block with one.
+    pub(crate) block: u64,
+}
+
 /// Decides it. Pure.
-pub(crate) fn next_step(state: &ReplicatedState, certified_epoch: u64, view: &RaftView) -> Step {
+pub(crate) fn next_step(state: &ReplicatedState, certified: Certified, view: &RaftView) -> Step {
     let wanted: BTreeSet<u64> =
         state.membership.members.iter().filter_map(|member| state.raft_ids.get(&member.key).copied()).collect();
     if view.configs.len() != 1 || view.configs[0] != wanted {
@@ -48,6 +60,9 @@ pub(crate) fn next_step(state: &ReplicatedState, certified_epoch: u64, view: &Ra
     let coming = state.pending.as_ref().and_then(|pending| pending.raft_id);
     let superfluous: BTreeSet<u64> =
         view.nodes.keys().filter(|id| !wanted.contains(id) && Some(**id) != coming).copied().collect();
+    if certified.epoch < state.membership.epoch {
+        return Step::Nothing;
+    }
     if !superfluous.is_empty() {
         return Step::RemoveNodes(superfluous);
     }
@@ -61,10 +76,10 @@ pub(crate) fn next_step(state: &ReplicatedState, certified_epoch: u64, view: &Ra
             return Step::Nothing;
         }
     }
-    if certified_epoch < state.membership.epoch {
+    if certified.block < pending.block {
         return Step::Nothing;
     }
-    Step::Activate(pending.target.epoch)
+    Step::Activate { epoch: pending.target.epoch, admitted: pending.block }
 }
 
 /// Follows Raft: status, retirement, and the leader's steps.
@@ -72,6 +87,8 @@ pub(crate) async fn run(core: Arc<Core>, raft: RaftNode) {
     let mut stopping = core.stopping();
     let mut watch = raft.watch();
     let mut leaderless = Leaderless { since: Instant::now() };
+    // Its own task: what it waits for may take long, and the status must not.
+    let mut work: Option<JoinHandle<bool>> = None;
     let mut tick = tokio::time::interval(core.timing.reconcile);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -82,6 +99,13 @@ pub(crate) async fn run(core: Arc<Core>, raft: RaftNode) {
                 core.fault("Q-C043 raft has stopped by itself".into());
                 return;
             },
+            out = finished(&mut work), if work.is_some() => {
+                work = None;
+                if out {
+                    leave(&core, &raft).await;
+                    return;
+                }
+            }
             _ = tick.tick() => due = true,
         }
         let view = raft.view();
@@ -96,14 +120,30 @@ pub(crate) async fn run(core: Arc<Core>, raft: RaftNode) {
             continue;
         }
         leaderless.tick(&core, &view);
-        if retired(&core, &view).await {
-            leave(&core, &raft).await;
-            return;
-        }
-        if view.role == Role::Leader {
-            reconcile(&core, &raft, &view).await;
+        if work.is_none() {
+            work = Some(tokio::spawn(look_after(Arc::clone(&core), raft.clone(), view)));
         }
     }
+}
+
+/// What a look found: whether this replica is out of the vat.
+async fn finished(work: &mut Option<JoinHandle<bool>>) -> bool {
+    match work {
+        // A task that died is begun anew with the next tick.
+        Some(work) => work.await.unwrap_or(false),
+        None => std::future::pending().await,
+    }
+}
+
+/// Takes the next step, if there is one for this replica. Returns whether it is out of the vat.
+async fn look_after(core: Arc<Core>, raft: RaftNode, view: RaftView) -> bool {
+    if retired(&core, &view).await {
+        return true;
+    }
+    if view.role == Role::Leader {
+        reconcile(&core, &raft, &view).await;
+    }
+    false
 }
 
 /// Asks the members for newer memberships when no leader is heard of for long: a member that was away while it was replaced
@@ -115,7 +155,10 @@ struct Leaderless {
 impl Leaderless {
     fn tick(&mut self, core: &Arc<Core>, view: &RaftView) {
         let now = Instant::now();
-        if core.heard.swap(false, Ordering::Relaxed) || view.role == Role::Leader {
+        if let Some(heard) = core.heard_at() {
+            self.since = self.since.max(heard);
+        }
+        if view.role == Role::Leader {
             self.since = now;
         }
         if now.duration_since(self.since) < core.timing.election_max * 2 {
@@ -136,7 +179,7 @@ impl Leaderless {
 /// Takes Raft's condition into the status.
 pub(crate) fn publish(core: &Arc<Core>, view: &RaftView) {
     core.known().raft_nodes = view.nodes.clone();
-    let leader = view.leader_member().map(|member| member.key);
+    let leader = present_leader(core, view);
     let stats = core.stats.get();
     core.status.send_if_modified(|status| {
         let before = (status.role, status.leader, status.term, status.committed, status.last_log, status.purged);
@@ -154,11 +197,24 @@ pub(crate) fn publish(core: &Arc<Core>, view: &RaftView) {
     });
 }
 
+/// Who leads now, which Raft itself does not say: its leader is the last one that it knew, also after a restart, and also when
+/// that one, or this replica itself, has lost its quorum since.
+fn present_leader(core: &Core, view: &RaftView) -> Option<HostKey> {
+    let recent = |at: Option<Instant>, longest| at.is_some_and(|at| at.elapsed() < longest);
+    let present = if view.role == Role::Leader {
+        view.is_alone() || recent(view.quorum_acknowledged, core.timing.election_max)
+    } else {
+        recent(core.heard_at(), core.timing.election_max * 2)
+    };
+    view.leader_member().filter(|_| present).map(|member| member.key)
+}
+
 async fn reconcile(core: &Arc<Core>, raft: &RaftNode, view: &RaftView) {
-    let (state, certified) = {
+    let (state, epoch) = {
         let known = core.known();
         (Arc::clone(&known.applied), known.chain.len() as u64)
     };
+    let certified = Certified { epoch, block: core.status.borrow().certified_block };
     let step = next_step(&state, certified, view);
     let result = match step.clone() {
         Step::Nothing => return,
@@ -167,10 +223,10 @@ async fn reconcile(core: &Arc<Core>, raft: &RaftNode, view: &RaftView) {
             let _ = core.introduce_to(&member).await;
             raft.add_learner(id, member).await
         }
-        Step::Activate(epoch) => match raft.write(&Block::of_control(Control::Activate { epoch })).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(format!("{error:?}")),
-        },
+        Step::Activate { epoch, admitted } => {
+            let activate = Block::of_control(Control::Activate { epoch, admitted });
+            raft.write(&activate).await.map(|_| ()).map_err(|error| format!("{error:?}"))
+        }
         Step::ChangeVoters(voters) => raft.change_voters(voters).await,
         Step::RemoveNodes(nodes) => raft.remove_nodes(nodes).await,
     };
@@ -184,6 +240,10 @@ async fn reconcile(core: &Arc<Core>, raft: &RaftNode, view: &RaftView) {
 async fn retired(core: &Arc<Core>, view: &RaftView) -> bool {
     let (out, members) = {
         let known = core.known();
+        if (known.chain.len() as u64) < known.applied.membership.epoch {
+            // The epoch in which this member is out lacks signatures, and its own may be one of them.
+            return false;
+        }
         let newest = known.newest();
         let awaited = newest.epoch == known.applied.membership.epoch && known.applied.raft_ids.contains_key(&core.key);
         (!newest.contains(&core.key) && !awaited, newest.members.clone())

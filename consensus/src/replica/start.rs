@@ -1,7 +1,6 @@
 //! Starting a replica: from what the store has to running tasks.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OnceCell, mpsc, watch};
@@ -62,7 +61,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Arc<
     let (batcher, proposals) = mpsc::channel(MAX_WAITING);
     let mut status = ReplicaStatus::new(vat, key, state.membership.clone());
     status.raft_id = raft_id.unwrap_or(0);
-    status.conflicts = store.named("conflicts")?.unwrap_or(0);
+    status.conflicts = store.conflict_counts()?.values().sum();
     status.certified_epoch = chain.len() as u64;
     let applied = Arc::new(state);
     let core = Arc::new(Core {
@@ -88,7 +87,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Arc<
         receiving: Mutex::new(None),
         stop: watch::channel(false).0,
         faulted: OnceLock::new(),
-        heard: AtomicBool::new(false),
+        heard: Mutex::new(None),
         runtime: tokio::runtime::Handle::current(),
     });
     let hold = guard.filter(|guard| newest.as_ref().is_none_or(|record| record.block() < guard.block));
@@ -96,7 +95,12 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Arc<
     tokio::spawn(keeper::run(Arc::clone(&core), keeper_inputs));
     tokio::spawn(batcher::run(Arc::clone(&core), proposals));
     let starter = Arc::clone(&core);
-    let restored = restore(&core, newest).await?;
+    let restored = restore(&core, newest).await;
+    if restored.is_err() {
+        // The tasks that were started end, and with them the executing thread and its memory.
+        core.stop.send_replace(true);
+    }
+    let restored = restored?;
     if let Some(id) = raft_id {
         tokio::spawn(async move {
             if let Err(error) = starter.start_raft(id, &restored).await {
@@ -204,10 +208,8 @@ impl Core {
         if pristine && ids.get(&self.key) == Some(&id) {
             self.initialize(&raft, id).await;
         }
-        let view = raft.view();
-        if view.configs == [std::collections::BTreeSet::from([id])] && view.role != Role::Leader {
-            // Nobody else could lead: waiting for an election timeout would be for nothing.
-            raft.elect().await;
+        if !pristine {
+            tokio::spawn(seek_leader(Arc::clone(self), raft));
         }
         Ok(())
     }
@@ -228,6 +230,43 @@ impl Core {
         }
         if self.log.is_pristine() {
             raft.initialize(nodes).await;
+        }
+    }
+}
+
+/// After a restart: asks whether it may lead, now and then and in turn with the other members, until there is a leader. Without
+/// that, a vat whose members all restart would wait for the first election timeout, and once more if that one came to nothing
+/// because others were still starting. Whoever led last asks first: its log is likeliest to be the longest.
+///
+/// Each question is a pre-vote: it changes no term, and is refused by all who hear a leader and by all who know more.
+async fn seek_leader(core: Arc<Core>, raft: RaftNode) {
+    let mut watch = raft.watch();
+    let mut stopping = core.stopping();
+    let slot = core.timing.heartbeat;
+    let until = tokio::time::Instant::now() + core.timing.election_max * 2;
+    let mut pause = None;
+    while core.heard_at().is_none() && tokio::time::Instant::now() < until {
+        let view = raft.view();
+        let voters: BTreeSet<u64> = view.configs.iter().flatten().copied().collect();
+        match voters.iter().position(|id| *id == view.id).and_then(|place| u32::try_from(place).ok()) {
+            _ if view.role == Role::Leader => return,
+            Some(place) => {
+                let turn = slot * u32::try_from(voters.len()).unwrap_or(u32::MAX);
+                let first = if view.leader == Some(view.id) { Duration::ZERO } else { slot * (place + 1) };
+                tokio::select! {
+                    () = stopping.wait() => return,
+                    () = tokio::time::sleep(pause.unwrap_or(first)) => {}
+                }
+                pause = Some(turn);
+                if core.heard_at().is_none() {
+                    raft.ask_to_lead().await;
+                }
+            }
+            // A learner, or Raft has not said yet who votes.
+            None => tokio::select! {
+                () = stopping.wait() => return,
+                alive = watch.changed() => if !alive { return },
+            },
         }
     }
 }

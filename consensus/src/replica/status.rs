@@ -125,7 +125,8 @@ pub struct ReplicaStatus {
 }
 
 impl ReplicaStatus {
-    pub(crate) fn new(vat: VatId, key: HostKey, membership: Membership) -> Self {
+    /// That of a replica which has not started yet.
+    pub fn new(vat: VatId, key: HostKey, membership: Membership) -> Self {
         Self {
             vat,
             key,

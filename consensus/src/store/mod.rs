@@ -7,6 +7,7 @@
 use std::io;
 
 use crate::error::StoreError;
+use crate::stats::Timings;
 
 mod memory;
 mod rocks;
@@ -103,9 +104,14 @@ pub trait Store: Send + Sync + 'static {
     /// The last record with `from <= key < to`.
     fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<Record>, StoreError>;
 
-    /// Bytes on disk and in memory tables of each family, for metrics; nothing where it is not known.
+    /// For metrics: bytes of each family, and `wal` for a log that comes before all of them; nothing where it is not known.
     fn sizes(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
+    }
+
+    /// How long the disk took for each sync since the store was opened, without the wait for it; nothing where there is no disk.
+    fn sync_times(&self) -> Timings {
+        Timings::default()
     }
 
     /// Notes something of the host itself; on disk when it returns.

@@ -9,13 +9,14 @@ use rocksdb::{
     ReadOptions, WriteBatch,
 };
 use std::io;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::{Family, Flushed, Record, Store, Write};
 use crate::error::StoreError;
+use crate::stats::Timings;
 
 /// What the format record says. Raise the number with every change of keys or values that an older build cannot read.
 const FORMAT: &str = "quorate-store/1";
@@ -30,8 +31,9 @@ const MAX_OPEN_FILES: i32 = 256;
 
 struct Shared {
     db: DB,
+    path: PathBuf,
     failed: OnceLock<String>,
-    syncs: AtomicU64,
+    sync_times: Mutex<Timings>,
 }
 
 enum Request {
@@ -65,7 +67,8 @@ impl RocksStore {
             ColumnFamilyDescriptor::new(family.as_str(), options)
         });
         let db = DB::open_cf_descriptors(&options, path, families).map_err(|error| open_error(path, &error))?;
-        let shared = Arc::new(Shared { db, failed: OnceLock::new(), syncs: AtomicU64::new(0) });
+        let (path, failed, sync_times) = (path.to_owned(), OnceLock::new(), Mutex::default());
+        let shared = Arc::new(Shared { db, path, failed, sync_times });
         let (requests, receiver) = mpsc::channel();
         let worker = Arc::clone(&shared);
         let flusher = std::thread::Builder::new()
@@ -75,11 +78,6 @@ impl RocksStore {
         let store = Self { shared, requests, flusher: Some(flusher) };
         store.check_format()?;
         Ok(store)
-    }
-
-    /// How many syncs there were since it was opened.
-    pub fn syncs(&self) -> u64 {
-        self.shared.syncs.load(Ordering::Relaxed)
     }
 
     fn check_format(&self) -> Result<(), StoreError> {
@@ -153,11 +151,22 @@ impl Shared {
         if let Some(why) = self.failed.get() {
             return Err(why.clone());
         }
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-        self.db.flush_wal(true).map_err(|error| {
+        let began = Instant::now();
+        let result = self.db.flush_wal(true);
+        self.sync_times.lock().unwrap_or_else(PoisonError::into_inner).record(began.elapsed());
+        result.map_err(|error| {
             self.poison(&error);
             error.to_string()
         })
+    }
+
+    /// Bytes of the write-ahead log: RocksDB has no property for that, but it names the files of it `NUMBER.log`.
+    fn wal_bytes(&self) -> u64 {
+        let Ok(files) = std::fs::read_dir(&self.path) else { return 0 };
+        let logs =
+            files.flatten().filter(|file| Path::new(&file.file_name()).extension().is_some_and(|end| end == "log"));
+        // One that RocksDB has removed meanwhile has no bytes any more.
+        logs.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
     }
 }
 
@@ -242,13 +251,15 @@ impl Store for RocksStore {
         let property = |family, name| {
             self.shared.db.property_int_value_cf(self.shared.family(family), name).ok().flatten().unwrap_or(0)
         };
-        Family::ALL
-            .into_iter()
-            .map(|family| {
-                let tables = property(family, "rocksdb.total-sst-files-size");
-                (family.as_str(), tables + property(family, "rocksdb.cur-size-all-mem-tables"))
-            })
-            .collect()
+        let families = Family::ALL.into_iter().map(|family| {
+            let tables = property(family, "rocksdb.total-sst-files-size");
+            (family.as_str(), tables + property(family, "rocksdb.cur-size-all-mem-tables"))
+        });
+        families.chain([("wal", self.shared.wal_bytes())]).collect()
+    }
+
+    fn sync_times(&self) -> Timings {
+        *self.shared.sync_times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

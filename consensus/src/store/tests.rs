@@ -3,12 +3,18 @@
 
 use std::sync::{Arc, Mutex, mpsc};
 
+use super::vat::MAX_EVIDENCE;
 use super::*;
+use crate::ids::{HostKey, VatId};
 
 fn both(check: impl Fn(&dyn Store)) {
-    check(&MemoryStore::new());
+    both_shared(|store| check(&*store));
+}
+
+fn both_shared(check: impl Fn(Arc<dyn Store>)) {
+    check(Arc::new(MemoryStore::new()));
     let directory = tempfile::tempdir().unwrap();
-    check(&RocksStore::open(directory.path()).unwrap());
+    check(Arc::new(RocksStore::open(directory.path()).unwrap()));
 }
 
 fn put(family: Family, key: &str, value: &str) -> Write {
@@ -125,7 +131,7 @@ fn held_flushes_are_lost_in_a_crash_and_told_after_a_release() {
 fn one_sync_serves_many_writers() {
     let directory = tempfile::tempdir().unwrap();
     let store = RocksStore::open(directory.path()).unwrap();
-    let before = store.syncs();
+    let before = store.sync_times().count;
     std::thread::scope(|scope| {
         for writer in 0..8u32 {
             let store = &store;
@@ -140,8 +146,46 @@ fn one_sync_serves_many_writers() {
             });
         }
     });
-    assert!(store.syncs() - before < 400, "{} syncs for 400 writes", store.syncs() - before);
+    assert!(store.sync_times().count - before < 400, "{} syncs for 400 writes", store.sync_times().count - before);
     assert_eq!(keys(&store, Family::Log, "0", "9").len(), 400);
+}
+
+#[test]
+fn rocksdb_tells_its_sizes_and_how_long_syncs_took() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RocksStore::open(directory.path()).unwrap();
+    let size = |part: &str| store.sizes().into_iter().find(|(name, _)| *name == part).unwrap().1;
+    let (sizes, times) = ((size("log"), size("wal")), store.sync_times());
+    store.write(vec![put(Family::Log, "1", &"x".repeat(100_000))]).unwrap();
+    assert!(size("log") >= sizes.0 + 100_000 && size("wal") >= sizes.1 + 100_000, "{:?} {sizes:?}", store.sizes());
+    assert_eq!(store.sync_times(), times, "a write is no sync");
+    store.sync().unwrap();
+    let after = store.sync_times();
+    assert_eq!((after.count, after.buckets.iter().sum::<u64>()), (times.count + 1, times.count + 1));
+    assert!(after.sum_us >= times.sum_us);
+    let mut parts: Vec<_> = store.sizes().into_iter().map(|(part, _)| part).collect();
+    assert_eq!(parts.pop(), Some("wal"));
+    assert_eq!(parts, Family::ALL.map(Family::as_str));
+}
+
+#[test]
+fn evidence_is_bounded_by_member_and_never_overwritten() {
+    both_shared(|shared| {
+        let (loud, quiet) = (HostKey([1; 32]), HostKey([2; 32]));
+        let store = VatStore::new(Arc::clone(&shared), VatId([7; 32]));
+        for number in 1..=MAX_EVIDENCE + 10 {
+            assert_eq!(store.add_conflict(&loud, &number).unwrap(), number);
+        }
+        assert_eq!(store.add_conflict(&quiet, &1_000u64).unwrap(), MAX_EVIDENCE + 11);
+        let kept: Vec<u64> = (1..=MAX_EVIDENCE).chain([1_000]).collect();
+        assert_eq!(store.conflicts::<u64>().unwrap(), kept, "one liar leaves room for another");
+        let counts = store.conflict_counts().unwrap();
+        assert_eq!((counts[&loud], counts[&quiet]), (MAX_EVIDENCE + 10, 1));
+        // The vat is gone and comes again: what is known of it lies there still.
+        store.remove().unwrap();
+        assert_eq!(store.add_conflict(&quiet, &2_000u64).unwrap(), 1);
+        assert_eq!(store.conflicts::<u64>().unwrap(), [kept, vec![2_000]].concat());
+    });
 }
 
 #[test]

@@ -2,17 +2,18 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Family, Flushed, Record, Store, Write, prefix_end};
 use crate::certificate::{Certificate, Statement};
 use crate::codec;
 use crate::error::StoreError;
-use crate::ids::{Hash, VatId};
+use crate::ids::{Hash, HostKey, VatId};
 use crate::membership::MembershipCertificate;
 
-/// Conflicts that are kept in full; more are only counted.
-const MAX_CONFLICTS: u64 = 256;
+/// Conflicts of one member that are kept in full; more are only counted. A liar can make one a block.
+pub(super) const MAX_EVIDENCE: u64 = 64;
 
 /// The highest statement that this host signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -130,15 +131,32 @@ impl VatStore {
         records.iter().map(|(_, value)| read(Family::Certificate, value)).collect()
     }
 
-    /// Adds a conflict and returns how many there are.
-    pub(crate) fn add_conflict<T: Serialize>(&self, report: &T) -> Result<u64, StoreError> {
-        let count = self.named::<u64>("conflicts")?.unwrap_or(0) + 1;
-        let mut batch = vec![self.put_named("conflicts", &count)];
-        if count <= MAX_CONFLICTS {
-            batch.push(Write::Put(Family::Evidence, self.numbered(count), codec::encode(report)));
+    /// Adds a conflict of a member and returns how many there are, of all members. On disk when it returns, if it is kept.
+    pub(crate) fn add_conflict<T: Serialize>(&self, member: &HostKey, report: &T) -> Result<u64, StoreError> {
+        let mut counts = self.conflict_counts()?;
+        let count = counts.entry(*member).or_default();
+        *count += 1;
+        let kept = *count <= MAX_EVIDENCE;
+        let counted = self.put_named("conflict-counts", &counts);
+        if kept {
+            let number = self.next_evidence()?;
+            self.write_synced(vec![counted, Write::Put(Family::Evidence, number, codec::encode(report))])?;
+        } else {
+            self.write(vec![counted])?;
         }
-        self.write_synced(batch)?;
-        Ok(count)
+        Ok(counts.values().sum())
+    }
+
+    /// How often each member was in conflict since the vat is here.
+    pub(crate) fn conflict_counts(&self) -> Result<BTreeMap<HostKey, u64>, StoreError> {
+        Ok(self.named("conflict-counts")?.unwrap_or_default())
+    }
+
+    /// A key after all evidence that there is: also after what is left of a vat that was here before.
+    fn next_evidence(&self) -> Result<Vec<u8>, StoreError> {
+        let last = self.last(Family::Evidence)?;
+        let number = last.and_then(|(key, _)| <[u8; 8]>::try_from(key.get(32..)?).ok()).map_or(0, u64::from_be_bytes);
+        Ok(self.numbered(number + 1))
     }
 
     /// The conflicts that are kept.

@@ -1,7 +1,8 @@
-//! Golden files: an encoding that changes is a new version, never a surprise. `UPDATE_GOLDEN=1` writes them anew.
+//! Golden files: an encoding that changes is a new version, never a surprise. `QUORATE_GOLDEN=write` writes them anew.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
@@ -24,7 +25,7 @@ fn check_bytes(name: &str, bytes: &[u8]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{name}.hex"));
     let lines: Vec<String> = bytes.chunks(32).map(hex::encode).collect();
     let text = lines.join("\n") + "\n";
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if std::env::var("QUORATE_GOLDEN").is_ok_and(|mode| mode == "write") {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, &text).unwrap();
     }
@@ -65,6 +66,7 @@ fn what_is_passed_on_and_stored() {
         signature: sign(2, b"x"),
     };
     check("conflict", &report);
+    check("conflict-counts", &BTreeMap::from([(host(2), 1), (host(3), 300)]));
     let mut state = ReplicatedState::of_genesis(&genesis);
     state.admit(Change::Replace { out: host(1), in_: member(7) }, Some(3), 44).unwrap();
     state.last_log = Some(LogPosition { term: 2, index: 44 });
@@ -85,7 +87,7 @@ fn what_is_in_the_log() {
     check("block-commands", &Block { commands: vec![vec![1, 2].into(), Blob::default()], control: None });
     let control = Control::Admit { change: Change::Add(member(4)), threshold: Some(3) };
     check("block-admit", &Block::of_control(control));
-    check("block-activate", &Block::of_control(Control::Activate { epoch: 300 }));
+    check("block-activate", &Block::of_control(Control::Activate { epoch: 300, admitted: 299 }));
     check("vote", &WireVote { term: 5, node: 2, committed: true });
     let nodes = [(1, member(1)), (2, member(2))].into_iter().collect();
     let raft = RaftMembership { configs: vec![[1].into_iter().collect(), [1, 2].into_iter().collect()], nodes };
@@ -133,7 +135,10 @@ fn what_replicas_say_to_each_other() {
     check("share-reply", &ShareReply { shares, certificates, memberships, retired: true });
     check(
         "propose-frame",
-        &ProposeFrame(vec![Payload::Command(vec![1, 2, 3].into()), Payload::Control(Control::Activate { epoch: 1 })]),
+        &ProposeFrame(vec![
+            Payload::Command(vec![1, 2, 3].into()),
+            Payload::Control(Control::Activate { epoch: 1, admitted: 9 }),
+        ]),
     );
     let results = vec![
         ForwardedResult::Done { block: 7, result: vec![1] },

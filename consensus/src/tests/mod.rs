@@ -33,6 +33,7 @@ pub(crate) fn genesis(members: u8, threshold: u16) -> Genesis {
         image: Hash([3; 32]),
         creator: [4; 32],
         nonce: [5; 32],
+        expires: 9,
         parameters: Parameters {
             fuel_per_delivery: 1,
             memory_bytes: 2,

@@ -211,6 +211,13 @@ fn what_is_kept_is_bounded() {
         refused += verdicts.len();
     }
     assert!(refused > 500, "{refused}");
+    // Numbers that nobody will reach for long take no room from honest members.
+    for block in 0..10_000 {
+        let unverified = MemberSignature { key: host(2), signature: [0; 64] };
+        let absurd = statement(&membership, u64::MAX / 2 + block);
+        assert_eq!(board.share(Share::Statement(absurd, unverified)), [Verdict::Refused]);
+    }
+    assert!(board.share(share(&statement(&membership, 4_000), 3)).is_empty());
     let mut lone = Scoreboard::new(genesis(1, 1).vat_id());
     lone.know(genesis(1, 1).membership());
     for block in 1..=2_000 {

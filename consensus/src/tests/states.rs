@@ -34,13 +34,14 @@ fn one_change_at_a_time_and_raft_ids_only_once() {
     state.admit(Change::Add(member(4)), None, 9).unwrap();
     assert_eq!(state.pending.as_ref().unwrap().raft_id, Some(4));
     assert!(state.admit(Change::Add(member(5)), None, 10).is_err());
-    assert!(state.activate(2).is_err());
+    assert!(state.activate(2, 9).is_err());
     state.admit(Change::Cancel, None, 11).unwrap();
     assert!(!state.raft_ids.contains_key(&host(4)));
-    assert!(state.activate(1).is_err());
+    assert!(state.activate(1, 9).is_err());
     state.admit(Change::Replace { out: host(2), in_: member(4) }, None, 12).unwrap();
     assert_eq!(state.pending.as_ref().unwrap().raft_id, Some(5), "4 was given away already");
-    let ended = state.activate(1).unwrap();
+    assert!(state.activate(1, 9).is_err(), "that was meant for the change that was given up");
+    let ended = state.activate(1, 12).unwrap();
     assert_eq!((ended.epoch, state.membership.epoch), (0, 1));
     assert_eq!(state.membership.members[1], member(4), "the newcomer has the place of whom it replaces");
     assert_eq!(state.raft_ids.into_iter().collect::<std::collections::BTreeSet<_>>(), {

@@ -227,6 +227,8 @@ pub struct Cluster {
     pub hub: Arc<Hub>,
     pub genesis: Genesis,
     pub nodes: Vec<Node>,
+    /// Of replicas that are started from here on.
+    pub timing: Timing,
 }
 
 pub fn key(seed: u8) -> SigningKey {
@@ -252,9 +254,10 @@ impl Cluster {
             image: Hash::ZERO,
             creator: [7; 32],
             nonce: [members; 32],
+            expires: 0,
             parameters,
         };
-        Self { hub: Arc::default(), genesis, nodes }
+        Self { hub: Arc::default(), genesis, nodes, timing: Timing::quick() }
     }
 
     pub async fn started(members: u8, threshold: u16, parameters: Parameters) -> Self {
@@ -309,7 +312,7 @@ impl Cluster {
             store: Arc::clone(&node.store) as Arc<dyn Store>,
             transport: Arc::new(HubTransport { hub: Arc::clone(&self.hub), from: node.id() }),
             events,
-            timing: Timing::quick(),
+            timing: self.timing,
             learner,
             tamper,
         })

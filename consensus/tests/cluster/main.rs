@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod figures;
 mod liars;
 mod membership;
 mod ordering;

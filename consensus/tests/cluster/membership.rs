@@ -199,3 +199,69 @@ async fn a_member_that_missed_two_epochs_catches_up() {
     cluster.assert_equal_states().await;
     cluster.assert_no_trouble();
 }
+
+/// Of three that must all sign, one is down: its place can't be given away, for nobody could certify that. It can be asked for and
+/// given up, and once the member is back the change goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_could_not_be_certified_does_not_take_effect() {
+    let mut cluster = Cluster::started(3, 3, parameters()).await;
+    let first = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(first).await;
+    let away = (cluster.wait_for_leader().await + 1) % 3;
+    let asked = (away + 1) % 3;
+    let out = cluster.nodes[away].id();
+    cluster.crash(away).await;
+    let new = cluster.learner().await;
+    let replace = Change::Replace { out, in_: cluster.nodes[new].member() };
+    reconfigure(&cluster, asked, replace.clone(), None).await;
+    // The newcomer gets everything, and still nothing takes effect.
+    wait("the newcomer's copy", || {
+        let leader = cluster.nodes[asked].up().status().applied;
+        (cluster.nodes[new].up().status().applied >= leader).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let status = cluster.nodes[asked].up().status();
+    assert_eq!((status.epoch, status.pending.is_some()), (0, true));
+    cluster.start(away).await;
+    let staying: Vec<usize> = (0..4).filter(|place| *place != away).collect();
+    settled(&cluster, 1, &staying).await;
+    wait("removal", || cluster.nodes[away].log.lock().unwrap().removed.then_some(())).await;
+    let last = cluster.propose(new, b"replaced").await.block;
+    for place in staying {
+        wait("certified", || (cluster.nodes[place].up().status().certified_block >= last).then_some(())).await;
+    }
+    cluster.assert_no_trouble();
+}
+
+/// The member that leaves must sign for the epoch without it, and is cut off when that begins: it has still to hear of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_stays_until_its_signature_has_arrived() {
+    let mut cluster = Cluster::started(3, 3, parameters()).await;
+    let first = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(first).await;
+    let out = (cluster.wait_for_leader().await + 1) % 3;
+    let asked = (out + 1) % 3;
+    let new = cluster.learner().await;
+    let member = cluster.nodes[new].member();
+    cluster.stop(new).await;
+    reconfigure(&cluster, asked, Change::Replace { out: cluster.nodes[out].id(), in_: member }, None).await;
+    let recorded = cluster.nodes[asked].up().status().pending.map_or(0, |pending| pending.block);
+    wait("certificate", || (cluster.nodes[asked].up().status().certified_block >= recorded).then_some(())).await;
+    for place in (0..4).filter(|place| *place != out) {
+        cluster.hub.cut(cluster.nodes[out].id(), cluster.nodes[place].id());
+    }
+    cluster.start(new).await;
+    wait("the epoch", || (cluster.nodes[asked].up().status().epoch == 1).then_some(())).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(cluster.nodes[asked].up().status().certified_epoch, 0);
+    cluster.hub.heal();
+    let staying: Vec<usize> = (0..4).filter(|place| *place != out).collect();
+    settled(&cluster, 1, &staying).await;
+    wait("removal", || cluster.nodes[out].log.lock().unwrap().removed.then_some(())).await;
+    let last = cluster.propose(new, b"replaced").await.block;
+    for place in staying {
+        wait("certified", || (cluster.nodes[place].up().status().certified_block >= last).then_some(())).await;
+    }
+    cluster.assert_no_trouble();
+}

@@ -224,3 +224,68 @@ async fn a_host_that_is_no_member_does_not_start() {
     cluster.nodes[0].key = key(77);
     assert!(matches!(cluster.try_start(0, false).await, Err(ConsensusError::NotAMember(_))));
 }
+
+/// Members that no election timeout would wake within the patience of a test.
+fn drowsy() -> Timing {
+    Timing { election_min: Duration::from_secs(100), election_max: Duration::from_secs(200), ..Timing::quick() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_all_restart_do_not_wait_for_an_election_timeout() {
+    let mut cluster = Cluster::started(3, 2, frequent(10)).await;
+    propose_many(&cluster, 0, 15).await;
+    cluster.timing = drowsy();
+    for away in [None, Some(0), Some(1), Some(2)] {
+        for place in 0..3 {
+            cluster.crash(place).await;
+        }
+        for place in (0..3).filter(|place| Some(*place) != away) {
+            cluster.start(place).await;
+        }
+        cluster.wait_for_leader().await;
+        let asked = (away.unwrap_or(0) + 1) % 3;
+        let last = cluster.propose(asked, b"after").await.block;
+        cluster.wait_certified(last).await;
+    }
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_restarts_does_not_disturb_the_leader() {
+    let mut cluster = Cluster::started(3, 2, frequent(10)).await;
+    propose_many(&cluster, 0, 15).await;
+    let leader = cluster.wait_for_leader().await;
+    let term = cluster.nodes[leader].up().status().term;
+    for restarted in [(leader + 1) % 3, (leader + 2) % 3] {
+        cluster.crash(restarted).await;
+        cluster.start(restarted).await;
+        let last = cluster.propose(restarted, b"after").await.block;
+        cluster.wait_applied(last).await;
+        wait("the leader's name", || cluster.nodes[restarted].up().status().leader).await;
+    }
+    assert_eq!(cluster.nodes[leader].up().status().term, term);
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_left_without_a_majority_names_no_leader() {
+    for survivor_led in [true, false] {
+        let mut cluster = Cluster::started(3, 2, parameters()).await;
+        cluster.propose(0, b"one").await;
+        let leader = cluster.wait_for_leader().await;
+        for node in &cluster.nodes {
+            let named = wait("the leader's name", || node.up().status().leader).await;
+            assert_eq!(named, cluster.nodes[leader].id());
+        }
+        let survivor = if survivor_led { leader } else { (leader + 1) % 3 };
+        for place in (0..3).filter(|place| *place != survivor) {
+            cluster.crash(place).await;
+        }
+        wait("no leader", || cluster.nodes[survivor].up().status().leader.is_none().then_some(())).await;
+        // Nor after a restart, before one is heard, though Raft remembers one.
+        cluster.crash(survivor).await;
+        cluster.start(survivor).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(cluster.nodes[survivor].up().status().leader, None);
+    }
+}
