@@ -12,6 +12,7 @@ mod limiter;
 use sha2::{Digest, Sha256};
 use std::env;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
@@ -49,22 +50,46 @@ fn run() -> Result<(), String> {
 
     let key = inputs_hash(&engine, &inputs)?;
     let cached = target_dir.join("images").join(format!("{key}.wasm"));
-    let image = match fs::read(&cached) {
-        Ok(image) => image,
-        Err(_) => {
+    let record = engine.join("image.sha256");
+    let image = match cached_image(&cached, &record)? {
+        Some(image) => image,
+        None => {
             install_ses(&guest.join("js"))?;
             let image = limiter::limit_stack(&build(&engine, &guest, &target_dir)?)?;
             store(&cached, &image)?;
             image
         }
     };
-    check(&engine.join("image.sha256"), &image)?;
+    check(&record, &image, &cached)?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("image.wasm");
     fs::write(&out, image).map_err(|error| at(&out, &error))
 }
 
 fn at(path: &Path, error: &std::io::Error) -> String {
     format!("{}: {error}", path.display())
+}
+
+/// What an earlier build made, if it is the recorded image. Anything else may be a file that a crash left half written, and is
+/// made anew; so is an image that is about to be recorded.
+fn cached_image(cached: &Path, record: &Path) -> Result<Option<Vec<u8>>, String> {
+    let image = match fs::read(cached) {
+        Ok(image) => image,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at(cached, &error)),
+    };
+    if is_recorded(record, &image) && !accepts_new() {
+        return Ok(Some(image));
+    }
+    fs::remove_file(cached).map_err(|error| at(cached, &error))?;
+    Ok(None)
+}
+
+fn is_recorded(record: &Path, image: &[u8]) -> bool {
+    fs::read_to_string(record).is_ok_and(|recorded| recorded.trim() == hex::encode(Sha256::digest(image)))
+}
+
+fn accepts_new() -> bool {
+    env::var_os("QUORATE_ACCEPT_IMAGE").is_some_and(|value| value == "1")
 }
 
 /// Everything that the image is made from, besides the compiler and what the lock files pin.
@@ -220,28 +245,30 @@ fn store(path: &Path, image: &[u8]) -> Result<(), String> {
         fs::create_dir_all(parent).map_err(|error| at(parent, &error))?;
     }
     let partial = path.with_extension("partial");
-    fs::write(&partial, image).map_err(|error| at(&partial, &error))?;
+    let mut file = File::create(&partial).map_err(|error| at(&partial, &error))?;
+    file.write_all(image).and_then(|()| file.sync_all()).map_err(|error| at(&partial, &error))?;
     fs::rename(&partial, path).map_err(|error| at(path, &error))
 }
 
 /// Compares with the recorded hash, or records the new one if that was asked for.
-fn check(record: &Path, image: &[u8]) -> Result<(), String> {
-    let built = hex::encode(Sha256::digest(image));
-    let recorded = fs::read_to_string(record).unwrap_or_default();
-    if recorded.trim() == built {
+fn check(record: &Path, image: &[u8], cached: &Path) -> Result<(), String> {
+    if is_recorded(record, image) {
         return Ok(());
     }
-    if env::var_os("QUORATE_ACCEPT_IMAGE").is_some_and(|value| value == "1") {
+    let built = hex::encode(Sha256::digest(image));
+    let recorded = fs::read_to_string(record).unwrap_or_default();
+    if accepts_new() {
         return fs::write(record, format!("{built}\n")).map_err(|error| at(record, &error));
     }
     let recorded = if recorded.trim().is_empty() { "none" } else { recorded.trim() };
     Err(format!(
         "the guest image that was built is not the recorded one\n\
-         built:    {built}\n\
+         built:    {built} ({})\n\
          recorded: {recorded} ({})\n\
          The image is part of every vat's genesis. If the change is meant, run `make image` \
          (QUORATE_ACCEPT_IMAGE=1 cargo build -p quorate-engine) and commit the file; if not, compare the toolchain with \
          rust-toolchain.toml and look for changes under engine/guest and engine/src/abi*.",
+        cached.display(),
         record.display()
     ))
 }

@@ -115,8 +115,25 @@ pub enum Delivery {
     Call { target: Slot, method: Method, args: CapData<Slot>, result: Option<Slot> },
     /// Promises that others decide have settled.
     Settle(Vec<(Slot, Resolution)>),
+    /// A promise that others decide will settle to an object of this vat, once what was sent to it has come back here: from now
+    /// on the guest keeps what is sent to it, and its settlement follows.
+    Hold(Slot),
     /// Collect garbage now. Deterministic: comes from the log.
     Collect,
+}
+
+/// What a guest is handed: a delivery, and the promises that nobody will name again, which it may forget when the delivery is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    pub delivery: Delivery,
+    pub retired: Vec<Slot>,
+}
+
+impl Turn {
+    /// The bytes of a turn that is not made.
+    pub fn encode_parts(delivery: &Delivery, retired: &[Slot]) -> Vec<u8> {
+        encode(&(delivery, retired))
+    }
 }
 
 /// One thing a guest said, in the order it said it.
@@ -128,6 +145,9 @@ pub enum Output {
     Settle { promise: Slot, resolution: Resolution },
     /// The guest used its `exit` endowment: nothing is delivered after this.
     Exit { value: CapData<Slot> },
+    /// The setup function's result has settled: the root is there, or (text for people) will never be. Said once; a setup that
+    /// fails within the `Start` is an [`Outcome::StartFailed`] instead.
+    Setup { failure: Option<String> },
 }
 
 /// What came of one delivery. It was rolled back (by the host) unless it is `Done`.
@@ -136,8 +156,8 @@ pub enum Outcome {
     Done {
         outputs: Vec<Output>,
     },
-    /// `Start` only: the bundle does not parse or link, its body threw, or it has no default export. Text for people,
-    /// with module and line where they are known.
+    /// `Start` only: the bundle does not parse or link, its body or its setup function threw, it has no default export, or the
+    /// promise that the setup gave was rejected at once. Text for people, with module and line where they are known.
     StartFailed {
         message: String,
     },

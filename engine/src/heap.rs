@@ -25,7 +25,7 @@ pub use mapping::PAGE_BYTES;
 pub(crate) use mapping::{BaseFile, VatMemories};
 pub use stack::{ENGINE_STACK_BYTES, MAX_WASM_STACK_BYTES, with_engine_stack};
 
-use crate::abi::{self, Delivery, Outcome, Output};
+use crate::abi::{self, Delivery, Outcome, Output, Slot, Turn};
 use crate::error::EngineError;
 use crate::ids::Hash;
 use crate::image::Image;
@@ -67,7 +67,7 @@ pub enum LimitKind {
     Fuel,
     /// It wanted more memory than the vat may have.
     Memory,
-    /// It nested calls inside the interpreter too deeply.
+    /// It nested calls inside the interpreter too deeply, or had too many values on the interpreter's own stack.
     Stack,
     /// It nested JavaScript calls too deeply.
     Recursion,
@@ -76,6 +76,15 @@ pub enum LimitKind {
 }
 
 impl LimitKind {
+    /// The one that the interpreter names in [`Outcome::Limit`].
+    fn of_interpreter(name: &str) -> LimitKind {
+        match name {
+            "stack" => LimitKind::Stack,
+            "recursion" => LimitKind::Recursion,
+            _ => LimitKind::Abort,
+        }
+    }
+
     /// The name that contract code, logs and metrics see.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -229,8 +238,13 @@ impl Heap {
 
     /// Runs one delivery to its end. An error is a fault of the host only; the heap is then of no more use.
     pub fn deliver(&mut self, delivery: &Delivery) -> Result<Crank, EngineError> {
+        self.deliver_and_forget(delivery, &[])
+    }
+
+    /// The same; if the delivery is done, the guest forgets the promises in `retired`, which nobody will name again.
+    pub fn deliver_and_forget(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError> {
         stack::check()?;
-        let encoded = abi::encode(delivery);
+        let encoded = Turn::encode_parts(delivery, retired);
         let budget = self.limits.fuel_per_delivery;
         let mut live = self.live.take().ok_or(EngineError::Failed)?;
         let call = live.deliver(&encoded, budget)?;
@@ -244,7 +258,9 @@ impl Heap {
                     return Ok(Crank { outcome: CrankOutcome::Done { outputs }, fuel, logs });
                 }
                 Ok(Outcome::StartFailed { message }) => (CrankOutcome::StartFailed { message }, fuel),
-                Ok(Outcome::Limit { .. }) => (CrankOutcome::RolledBack { limit: LimitKind::Recursion }, fuel),
+                Ok(Outcome::Limit { name }) => {
+                    (CrankOutcome::RolledBack { limit: LimitKind::of_interpreter(&name) }, fuel)
+                }
                 Err(error) => {
                     let text = format!("the image's answer does not decode: {error:?}");
                     logs.push(LogLine { level: LogLevel::Error, text });

@@ -5,6 +5,8 @@
 //! is compiled differs from the image only in that its data segments are part of the base heap ([`prepare`]).
 
 mod cache;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod native_stack;
 mod prepare;
 
 use crate::abi;

@@ -4,118 +4,16 @@
 
 mod comms_support;
 
+use comms_support::bench::*;
 use comms_support::*;
 use ed25519_dalek::{Signer, SigningKey};
 use quorate_engine::Hash;
-use quorate_engine::abi::{CapData, Delivery, Method, Output, Resolution, Slot, Value};
+use quorate_engine::abi::{CapData, Delivery, Output, Slot, Value};
 use quorate_engine::comms::stream::message_digest;
 use quorate_engine::comms::{MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES, OutStream, Slice, SliceError, StreamHead};
-use quorate_engine::machine::{ArgValue, Command, CommandResult, CrankOutcome, Deliver, Machine};
+use quorate_engine::machine::{ArgValue, Command, CommandResult, CrankOutcome, Deliver};
 use quorate_engine::machine::{CrankKind, LimitKind, MAX_FOLLOW_UPS};
 use quorate_engine::wire::{Op, RefKind, Side, WireRef, WireResolution, redeem_payload};
-use std::sync::{Arc, Mutex};
-
-const ME: u8 = 1;
-const PEER: u8 = 2;
-const OTHER: u8 = 3;
-
-const ROOT: WireRef = WireRef::object(Side::Receiver, 0);
-
-/// A machine and the peers' sides of its streams.
-struct Bench {
-    machine: Machine<Scripted>,
-    seen: Arc<Mutex<Vec<Delivery>>>,
-    sent: [u64; 4],
-}
-
-impl Bench {
-    fn new(script: impl FnMut(&Delivery) -> CrankOutcome + Send + 'static) -> Bench {
-        let guest = Scripted::new(script);
-        let seen = guest.seen();
-        Bench { machine: Machine::new(vat(ME), guest), seen, sent: [0; 4] }
-    }
-
-    /// Installed, with references to both peers, which may use the root.
-    fn installed(script: impl FnMut(&Delivery) -> CrankOutcome + Send + 'static) -> Bench {
-        let mut bench = Bench::new(script);
-        let argv = vec![("peer", root_of(vat(PEER))), ("other", root_of(vat(OTHER)))];
-        let result = bench.apply(install(argv, vec![vat(PEER), vat(OTHER)]));
-        assert_eq!(result, CommandResult::Installed);
-        bench
-    }
-
-    fn apply(&mut self, command: Command) -> CommandResult {
-        self.machine.apply(command).unwrap()
-    }
-
-    fn say(&mut self, from: u8, op: &Op) -> CommandResult {
-        self.say_and_ack(from, std::slice::from_ref(op), 0)
-    }
-
-    fn say_and_ack(&mut self, from: u8, ops: &[Op], ack: u64) -> CommandResult {
-        let begin = self.sent[from as usize] + 1;
-        self.sent[from as usize] += ops.len() as u64;
-        let end = self.sent[from as usize];
-        let messages = ops.iter().map(Op::encode).collect();
-        self.apply(Command::Deliver(Deliver { from: vat(from), begin, messages, end, ack }))
-    }
-
-    /// Everything that is unacknowledged to a peer.
-    fn outbox(&self, peer: u8) -> Vec<Op> {
-        let outbox = self.machine.outbox();
-        let stream = outbox.into_iter().find(|stream| stream.head.peer == vat(peer));
-        let messages = stream.map(|stream| stream.messages).unwrap_or_default();
-        messages.iter().map(|(_, message)| Op::decode(message).unwrap()).collect()
-    }
-
-    fn deliveries(&self) -> Vec<Delivery> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    fn broken(&self, peer: u8) -> Option<String> {
-        self.machine.summary().peers.into_iter().find(|summary| summary.vat == vat(peer))?.broken
-    }
-}
-
-fn quiet(_: &Delivery) -> CrankOutcome {
-    done(vec![])
-}
-
-fn call(target: WireRef, method: &str, slots: Vec<WireRef>, result: Option<u64>) -> Op {
-    let items = (0..slots.len() as u32).map(Value::Slot).collect();
-    let args = CapData::new(&Value::Array(items), slots);
-    Op::Send { target, method: Method::Call(method.into()), args, result }
-}
-
-fn settle(promise: WireRef, slots: Vec<WireRef>) -> Op {
-    let items = (0..slots.len() as u32).map(Value::Slot).collect();
-    Op::Settle { promise, resolution: WireResolution::Fulfilled(CapData::new(&Value::Array(items), slots)) }
-}
-
-fn rejected(op: &Op) -> (WireRef, String) {
-    match op {
-        Op::Settle { promise, resolution: WireResolution::Rejected(data) } => match data.value().unwrap() {
-            Value::Error { name, message } if name == "VatError" => (*promise, message),
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{other:?}"),
-    }
-}
-
-fn told(delivery: &Delivery) -> Vec<(Slot, String)> {
-    let Delivery::Settle(settlements) = delivery else { panic!("{delivery:?}") };
-    let message = |resolution: &Resolution| match resolution {
-        Resolution::Rejected(data) => match data.value().unwrap() {
-            Value::Error { message, .. } => message,
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{other:?}"),
-    };
-    settlements.iter().map(|(slot, resolution)| (*slot, message(resolution))).collect()
-}
-
-const MINE: Side = Side::Sender;
-const YOURS: Side = Side::Receiver;
 
 #[test]
 fn a_peer_that_breaks_the_protocol_loses_its_stream_and_no_other() {
@@ -192,7 +90,13 @@ fn numbers_decide_what_is_new() {
     assert_eq!(bench.apply(deliver(u64::MAX, &["b"])), CommandResult::Gap { next: 1 });
     assert!(matches!(bench.apply(deliver(0, &["a"])), CommandResult::Refused { .. }));
     assert_eq!(bench.apply(deliver(1, &["a", "b"])), CommandResult::Delivered { next: 3 });
+    bench.machine.end_block(false);
     assert_eq!(bench.apply(deliver(1, &["x"])), CommandResult::Delivered { next: 3 }, "a repetition is skipped unread");
+    let heads = bench.machine.end_block(false).heads;
+    assert_eq!((heads.len(), heads[0].ack), (1, 2), "whoever repeats what is here must be told that it is");
+    bench.machine.say_again(&vat(PEER));
+    bench.machine.say_again(&vat(OTHER));
+    assert_eq!(bench.machine.end_block(false).heads, heads, "on demand, to whom there is a stream");
     assert_eq!(bench.apply(deliver(2, &["b", "c"])), CommandResult::Delivered { next: 4 });
     let names: Vec<String> =
         bench.deliveries().iter().filter_map(|delivery| Some(called(delivery)?.0.to_owned())).collect();
@@ -265,19 +169,6 @@ fn a_rolled_back_call_is_rejected_and_changes_nothing() {
     assert_eq!(reports.last().unwrap().what, CrankKind::Refusals);
     bench.say_and_ack(PEER, &[], 2);
     assert_eq!((bench.machine.summary().promises, bench.machine.summary().rolled_back), (0, 1));
-}
-
-#[test]
-fn a_settlement_that_is_rolled_back_is_dropped_and_the_stream_goes_on() {
-    let mut bench = Bench::installed(|delivery| match delivery {
-        Delivery::Start { argv, .. } => done(vec![send(argv.slots[0], "ask", array(vec![], vec![]), Some(1))]),
-        Delivery::Settle(_) => out_of_fuel(),
-        _ => done(vec![]),
-    });
-    let answer = settle(WireRef::promise(YOURS, 1), vec![]);
-    assert_eq!(bench.say_and_ack(PEER, &[answer], 1), CommandResult::Delivered { next: 2 });
-    assert_eq!(bench.machine.summary().promises, 0);
-    assert_eq!(bench.broken(PEER), None);
 }
 
 #[test]
@@ -494,6 +385,14 @@ fn installs_that_make_no_sense_are_refused() {
         assert!(matches!(&result, CommandResult::Refused { message } if message.contains(reason)), "{result:?}");
         assert!(bench.machine.summary().peers.is_empty() && bench.deliveries().is_empty());
     }
+    let Command::Install(mut twice) = install(vec![("exit", data(Value::Null))], vec![]) else { unreachable!() };
+    twice.endowments = vec!["exit".to_owned()];
+    let mut bench = Bench::new(quiet);
+    let result = bench.apply(Command::Install(twice));
+    assert!(
+        matches!(&result, CommandResult::Refused { message } if message.contains("both an argument")),
+        "{result:?}"
+    );
     let mut bench = Bench::installed(quiet);
     assert!(matches!(bench.apply(Command::Grant { to: vat(ME) }), CommandResult::Refused { .. }));
     assert!(matches!(bench.say(ME, &call(ROOT, "m", vec![], None)), CommandResult::Refused { .. }));

@@ -16,20 +16,6 @@ use quorate_engine::wire::{
 };
 use quorate_engine::{Hash, VatId};
 use std::fmt::Debug;
-use std::path::Path;
-
-/// Compares bytes with the file, or writes it.
-fn golden(name: &str, bytes: &[u8]) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.hex"));
-    let lines: Vec<String> = bytes.chunks(40).map(hex::encode).collect();
-    let text = lines.join("\n") + "\n";
-    if std::env::var("QUORATE_GOLDEN").is_ok_and(|what| what == "write") {
-        std::fs::write(&path, text).unwrap();
-        return;
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(text, expected, "{name} is encoded in another way than the golden file says");
-}
 
 fn refs() -> CapData<WireRef> {
     let value = Value::Array(vec![Value::Slot(0), Value::Slot(1), text("and"), Value::Slot(2)]);
@@ -52,6 +38,7 @@ fn ops() -> Vec<(&'static str, Op)> {
         ("op-get", Op::Send { target, method: Method::Get("name".into()), args: no_args, result: Some(1) }),
         ("op-fulfil", Op::Settle { promise: pipelined, resolution: WireResolution::Fulfilled(refs()) }),
         ("op-reject", Op::Settle { promise: pipelined, resolution: WireResolution::vat_error("no") }),
+        ("op-echo", Op::Echo { result: 300 }),
     ]
 }
 
@@ -215,7 +202,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         promise: WireRef::promise(Side::Sender, id),
         resolution: if fulfilled { WireResolution::Fulfilled(data) } else { WireResolution::Rejected(data) },
     });
-    prop_oneof![send, settle]
+    prop_oneof![4 => send, 4 => settle, 1 => any::<u64>().prop_map(|result| Op::Echo { result })]
 }
 
 fn check_decoders<T: PartialEq + Debug>(
@@ -295,6 +282,7 @@ fn tame(mut op: Op) -> Op {
     let small = |reference: &mut WireRef| reference.id %= 3;
     match &mut op {
         Op::Redeem { .. } => {}
+        Op::Echo { result } => *result %= 8,
         Op::Send { target, args, result, .. } => {
             small(target);
             target.allocator = Side::Receiver;

@@ -86,6 +86,15 @@ fn a_bad_delivery_leaves_no_trace() {
 }
 
 #[test]
+fn the_interpreters_limits_go_by_their_names() {
+    with_engine_stack(|| {
+        for (parameter, expected) in [(0, LimitKind::Recursion), (1, LimitKind::Stack), (2, LimitKind::Abort)] {
+            assert_eq!(limit(&run(&mut heap(), command::LIMIT, parameter)), expected);
+        }
+    });
+}
+
+#[test]
 fn a_start_that_fails_is_rolled_back_too() {
     with_engine_stack(|| {
         let mut heap = heap();

@@ -6,7 +6,7 @@
 use crate::jobs::Queue;
 use crate::modules::Bundled;
 use crate::runtime::{self, DEBUG, ERROR, INFO, WARN};
-use crate::{eventual, harden, inspect, promises, vow};
+use crate::{eventual, harden, inspect, marshal, promises, vow};
 use boa_engine::builtins::promise::{OperationType, Promise};
 use boa_engine::context::HostHooks;
 use boa_engine::context::time::{Clock, JsInstant};
@@ -65,10 +65,11 @@ fn install(loader: &Bundled, context: &mut Context) -> JsResult<()> {
     harden::install(context)?;
     let powers = vow::powers(context)?;
     let e = eventual::make_e(context)?;
-    let native: [(&str, JsValue); 3] = [
+    let native: [(&str, JsValue); 4] = [
         ("E", e.into()),
         ("harden", function("harden", 1, harden::harden_function, context)),
         ("Far", function("Far", 2, harden::far_function, context)),
+        ("passStyle", function("passStyle", 1, marshal::pass_style_function, context)),
     ];
     for (name, value) in native {
         powers.create_data_property(JsString::from(name), value, context)?;

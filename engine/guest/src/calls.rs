@@ -6,7 +6,7 @@ use crate::runtime::type_error;
 use crate::{eventual, inspect, promises, tables, unmarshal};
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::property::PropertyKey;
-use boa_engine::{Context, Finalize, JsError, JsObject, JsResult, JsString, JsValue, Trace};
+use boa_engine::{Context, Finalize, JsError, JsObject, JsResult, JsString, JsValue, Trace, js_string};
 
 /// What is done to a target, with the name as the interpreter has it.
 #[derive(Clone, Debug, Trace, Finalize)]
@@ -56,7 +56,7 @@ fn inbound(target: Slot, verb: Verb, args: &CapData<Slot>, context: &mut Context
     }
     let target = unmarshal::slot(target, context)?;
     let args = unmarshal::args(args, context)?;
-    if promises::as_promise(&target).is_some() {
+    if promises::as_promise(&target).is_some() || eventual::remote_target(&target).is_some() {
         return eventual::send(&target, verb, &args, context);
     }
     invoke(&target, &verb, &args, context)
@@ -77,14 +77,14 @@ pub fn invoke(target: &JsValue, verb: &Verb, args: &[JsValue], context: &mut Con
     }
 }
 
-/// A property, own or inherited, but not of the prototypes that every object has.
+/// A property that the target offers.
 fn get(target: &JsValue, name: &JsString, context: &mut Context) -> JsResult<JsValue> {
     if target.is_null_or_undefined() {
         let name = name.to_std_string_lossy();
         return Err(type_error(format!("cannot get {name:?} of a target that is {}", inspect::text(target, context))));
     }
     let object = target.to_object(context)?;
-    if !has_below_base(&object, &PropertyKey::from(name.clone()), context)? {
+    if !is_offered(&object, &PropertyKey::from(name.clone()), context)? {
         return Ok(JsValue::undefined());
     }
     object.get(name.clone(), context)
@@ -96,14 +96,19 @@ fn find_method(target: &JsValue, name: &JsString, context: &mut Context) -> JsRe
     }
     let object = target.to_object(context)?;
     let key = PropertyKey::from(name.clone());
-    if !has_below_base(&object, &key, context)? {
+    if !is_offered(&object, &key, context)? {
         return Ok(None);
     }
     Ok(object.get(key, context)?.as_callable())
 }
 
-/// Whether `key` is found before the prototypes that every object or function has, whose members are nobody's methods.
-fn has_below_base(object: &JsObject, key: &PropertyKey, context: &mut Context) -> JsResult<bool> {
+/// Whether `key` is something that the target itself offers. Not offered are the members of the language's own prototypes, which
+/// would let a caller change a list or a map that it was only to read, nor an inherited `constructor`: whoever holds an
+/// instance of a class need not be able to make another.
+fn is_offered(object: &JsObject, key: &PropertyKey, context: &mut Context) -> JsResult<bool> {
+    if *key == PropertyKey::from(js_string!("constructor")) {
+        return object.has_own_property(key.clone(), context);
+    }
     let mut holder = object.clone();
     loop {
         if holder.is::<Proxy>() {
@@ -119,10 +124,27 @@ fn has_below_base(object: &JsObject, key: &PropertyKey, context: &mut Context) -
     }
 }
 
+/// Whether `object` is a prototype of the language, of which nothing is anybody's method. Those of strings and numbers are left
+/// out: what they can do changes nothing.
 fn is_base(object: &JsObject, context: &Context) -> bool {
     let constructors = context.intrinsics().constructors();
-    JsObject::equals(object, &constructors.object().prototype())
-        || JsObject::equals(object, &constructors.function().prototype())
+    let bases = [
+        constructors.object(),
+        constructors.function(),
+        constructors.array(),
+        constructors.typed_array(),
+        constructors.array_buffer(),
+        constructors.data_view(),
+        constructors.map(),
+        constructors.set(),
+        constructors.weak_map(),
+        constructors.weak_set(),
+        constructors.promise(),
+        constructors.iterator(),
+        constructors.date(),
+        constructors.regexp(),
+    ];
+    bases.iter().any(|base| JsObject::equals(object, &base.prototype()))
 }
 
 fn no_method(target: &JsValue, name: &JsString, context: &mut Context) -> JsError {
@@ -130,11 +152,15 @@ fn no_method(target: &JsValue, name: &JsString, context: &mut Context) -> JsErro
     let Some(object) = target.as_object() else {
         return type_error(format!("target has no method {name:?}, it is {}", inspect::text(target, context)));
     };
-    let names: Vec<String> = method_names(&object, context).iter().map(|name| format!("{name:?}")).collect();
+    let names = match method_names(&object, context) {
+        Ok(names) => names,
+        Err(error) => return error,
+    };
+    let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
     type_error(format!("target has no method {name:?}, has [{}]", names.join(",")))
 }
 
-fn method_names(object: &JsObject, context: &mut Context) -> Vec<String> {
+fn method_names(object: &JsObject, context: &mut Context) -> JsResult<Vec<String>> {
     let mut names = Vec::new();
     let mut holder = Some(object.clone());
     while let Some(object) = holder {
@@ -142,7 +168,7 @@ fn method_names(object: &JsObject, context: &mut Context) -> Vec<String> {
             break;
         }
         if !object.is::<Interface>() {
-            for key in object.own_property_keys(context).unwrap_or_default() {
+            for key in object.own_property_keys(context)? {
                 let PropertyKey::String(name) = &key else { continue };
                 let method = object.borrow().properties().get(&key);
                 let method = method.as_ref().and_then(|found| found.value()).is_some_and(JsValue::is_callable);
@@ -156,42 +182,5 @@ fn method_names(object: &JsObject, context: &mut Context) -> Vec<String> {
     }
     names.sort();
     names.truncate(MAX_NAMES);
-    names
-}
-
-/// Makes what the setup function gave the root: at once if it is there, later if it is a promise.
-pub fn install_root(root: JsValue, context: &mut Context) -> JsResult<()> {
-    if let Some(promise) = promises::as_promise(&root) {
-        tables::set_root(JsObject::from(promise.clone()).into());
-        let settled = crate::runtime::native(context, |_, args, context| {
-            let root = args.first().cloned().unwrap_or_default();
-            keep_root(&root, context)?;
-            tables::set_root(root);
-            Ok(JsValue::undefined())
-        });
-        // A rejection stays: every call to the root is rejected with it.
-        let ignore = crate::runtime::native(context, |_, args, context| {
-            let reason = args.first().cloned().unwrap_or_default();
-            crate::runtime::log(
-                crate::runtime::ERROR,
-                &format!("the vat's setup failed: {}", inspect::text(&reason, context)),
-            );
-            Ok(JsValue::undefined())
-        });
-        promise.then(Some(settled), Some(ignore), context)?;
-        return Ok(());
-    }
-    keep_root(&root, context)?;
-    tables::set_root(root);
-    Ok(())
-}
-
-fn keep_root(root: &JsValue, context: &mut Context) -> JsResult<()> {
-    let Some(object) = root.as_object() else { return Ok(()) };
-    if object.downcast_ref::<crate::harden::Presence>().is_some() {
-        return Ok(());
-    }
-    crate::harden::harden(&object, context)?;
-    tables::export_root(&object);
-    Ok(())
+    Ok(names)
 }

@@ -11,7 +11,7 @@ use crate::{inspect, marshal, promises, tables};
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::job::PromiseJob;
 use boa_engine::object::FunctionObjectBuilder;
-use boa_engine::object::builtins::{JsFunction, JsPromise};
+use boa_engine::object::builtins::{JsArray, JsFunction, JsPromise};
 use boa_engine::property::PropertyKey;
 use boa_engine::{
     Context, Finalize, JsArgs, JsError, JsNativeError, JsObject, JsResult, JsString, JsSymbol, JsValue, NativeFunction,
@@ -240,9 +240,14 @@ fn handler(kind: Kind, context: &mut Context) -> JsResult<JsObject> {
         handler.create_data_property(js_string!("apply"), apply, context)?;
     }
     let refuse = native(context, |_, _, _| Ok(false.into()));
-    for trap in ["set", "defineProperty", "deleteProperty", "setPrototypeOf"] {
+    for trap in ["set", "defineProperty", "deleteProperty", "setPrototypeOf", "preventExtensions"] {
         handler.create_data_property(JsString::from(trap), refuse.clone(), context)?;
     }
+    // What is behind a sender stays hidden: whoever can send to it need not be able to call it.
+    let nothing = native(context, |_, _, _| Ok(JsValue::undefined()));
+    handler.create_data_property(js_string!("getOwnPropertyDescriptor"), nothing, context)?;
+    let none = native(context, |_, _, context| Ok(JsArray::new(context)?.into()));
+    handler.create_data_property(js_string!("ownKeys"), none, context)?;
     let has = native(context, |_, _, _| Ok(true.into()));
     handler.create_data_property(js_string!("has"), has, context)?;
     Ok(handler)

@@ -1,20 +1,23 @@
-//! Values as text, for the log: bounded, deterministic, and without running guest code (but for getters of an error's name and message).
+//! Values as text, for the log: bounded, deterministic, and without running any JavaScript, so that it may be used when no more
+//! jobs are run.
 
 use crate::harden::Presence;
 use boa_engine::builtins::error::Error as JsErrorData;
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::property::PropertyKey;
-use boa_engine::{Context, JsObject, JsString, JsValue, JsVariant, js_string};
+use boa_engine::{Context, JsObject, JsValue, JsVariant, js_string};
 
 /// Objects deeper than this are abbreviated.
 const MAX_DEPTH: usize = 4;
 /// Entries of one object or array after which the rest is abbreviated.
 const MAX_ENTRIES: usize = 64;
+/// Prototypes that are searched for a property.
+const MAX_PROTOTYPES: usize = 16;
 /// Length of the whole text, in bytes, after which the rest is abbreviated.
 const MAX_BYTES: usize = 8 * 1024;
 
 /// One value; a string stands for itself.
-pub fn text(value: &JsValue, context: &mut Context) -> String {
+pub fn text(value: &JsValue, context: &Context) -> String {
     if let Some(text) = value.as_string() {
         return text.to_std_string_lossy();
     }
@@ -24,11 +27,11 @@ pub fn text(value: &JsValue, context: &mut Context) -> String {
 }
 
 /// The arguments of a `console` function, separated by spaces.
-pub fn line(values: &[JsValue], context: &mut Context) -> String {
+pub fn line(values: &[JsValue], context: &Context) -> String {
     values.iter().map(|value| text(value, context)).collect::<Vec<_>>().join(" ")
 }
 
-fn write(value: &JsValue, depth: usize, out: &mut String, context: &mut Context) {
+fn write(value: &JsValue, depth: usize, out: &mut String, context: &Context) {
     if out.len() > MAX_BYTES {
         return;
     }
@@ -47,15 +50,13 @@ fn write(value: &JsValue, depth: usize, out: &mut String, context: &mut Context)
     }
 }
 
-fn write_object(object: &JsObject, depth: usize, out: &mut String, context: &mut Context) {
+fn write_object(object: &JsObject, depth: usize, out: &mut String, context: &Context) {
     if let Some(presence) = object.downcast_ref::<Presence>() {
         out.push_str(&format!("[Presence {}]", presence.id));
     } else if object.is::<Proxy>() {
         out.push_str("[Proxy]");
     } else if object.is::<JsErrorData>() {
-        let name = error_part(object, js_string!("name"), context);
-        let message = error_part(object, js_string!("message"), context);
-        let name = if name.is_empty() { "Error".to_owned() } else { name };
+        let (name, message) = error_parts(object, context);
         out.push_str(&if message.is_empty() { name } else { format!("{name}: {message}") });
     } else if object.is_callable() {
         let name = own(object, &js_string!("name").into())
@@ -80,7 +81,7 @@ fn write_object(object: &JsObject, depth: usize, out: &mut String, context: &mut
     }
 }
 
-fn write_entries(object: &JsObject, depth: usize, open: &str, close: &str, out: &mut String, context: &mut Context) {
+fn write_entries(object: &JsObject, depth: usize, open: &str, close: &str, out: &mut String, context: &Context) {
     let array = object.is_array();
     let keys: Vec<PropertyKey> = {
         let borrowed = object.borrow();
@@ -122,16 +123,54 @@ fn own(object: &JsObject, key: &PropertyKey) -> Option<JsValue> {
     object.borrow().properties().get(key).and_then(|found| found.value().cloned())
 }
 
-/// A text property of an error. Lockdown leaves accessors on the prototypes of errors, so that this reads like anyone would.
-pub fn error_part(error: &JsObject, key: JsString, context: &mut Context) -> String {
-    let value = error.get(key, context).unwrap_or_default();
-    value.as_string().map(|text| text.to_std_string_lossy()).unwrap_or_default()
+/// Name and message of an error, own or inherited. Accessors are not run: those that lockdown leaves on the prototypes of the
+/// language's errors stand for what was there before, those of a guest for nothing.
+pub fn error_parts(error: &JsObject, context: &Context) -> (String, String) {
+    let name = error_part(error, &js_string!("name").into(), context);
+    let message = error_part(error, &js_string!("message").into(), context);
+    (if name.is_empty() { "Error".to_owned() } else { name }, message)
+}
+
+fn error_part(error: &JsObject, key: &PropertyKey, context: &Context) -> String {
+    let mut holder = Some(error.clone());
+    for _ in 0..MAX_PROTOTYPES {
+        let Some(object) = holder else { break };
+        if object.is::<Proxy>() {
+            break;
+        }
+        let found = object.borrow().properties().get(key);
+        if let Some(found) = found {
+            let text = found.value().and_then(JsValue::as_string).map(|text| text.to_std_string_lossy());
+            return text.unwrap_or_else(|| original_part(&object, key, context).to_owned());
+        }
+        holder = object.prototype();
+    }
+    String::new()
+}
+
+/// What the language has under `key` of a prototype of errors; nothing for any other object.
+fn original_part(prototype: &JsObject, key: &PropertyKey, context: &Context) -> &'static str {
+    if *key != PropertyKey::from(js_string!("name")) {
+        return "";
+    }
+    let constructors = context.intrinsics().constructors();
+    let errors = [
+        (constructors.type_error(), "TypeError"),
+        (constructors.range_error(), "RangeError"),
+        (constructors.reference_error(), "ReferenceError"),
+        (constructors.syntax_error(), "SyntaxError"),
+        (constructors.eval_error(), "EvalError"),
+        (constructors.uri_error(), "URIError"),
+        (constructors.aggregate_error(), "AggregateError"),
+    ];
+    let found = errors.iter().find(|(constructor, _)| JsObject::equals(prototype, &constructor.prototype()));
+    found.map_or("", |(_, name)| *name)
 }
 
 /// The value of a data property, own or inherited.
 fn find(object: &JsObject, key: &PropertyKey) -> Option<JsValue> {
     let mut holder = Some(object.clone());
-    for _ in 0..16 {
+    for _ in 0..MAX_PROTOTYPES {
         let object = holder?;
         if object.is::<Proxy>() {
             return None;

@@ -18,6 +18,13 @@ pub struct Queue {
     native: RefCell<VecDeque<NativeAsyncJob>>,
 }
 
+impl Queue {
+    /// Whether no job is left.
+    pub fn is_empty(&self) -> bool {
+        self.promise.borrow().is_empty() && self.generic.borrow().is_empty() && self.native.borrow().is_empty()
+    }
+}
+
 impl JobExecutor for Queue {
     fn enqueue_job(self: Rc<Self>, job: Job, _: &mut Context) {
         match job {
@@ -59,6 +66,11 @@ fn run_to_end(job: NativeAsyncJob, context: &mut Context) -> JsResult<()> {
         Poll::Ready(result) => result.map(drop),
         Poll::Pending => Ok(()),
     }
+}
+
+/// Whether all jobs have run.
+pub fn none_left(context: &Context) -> bool {
+    context.downcast_job_executor::<Queue>().is_some_and(|queue| queue.is_empty())
 }
 
 /// The name of the interpreter's own limit that `error` stands for.

@@ -24,7 +24,7 @@ mod tables;
 mod unmarshal;
 mod vow;
 
-use abi::{Delivery, Outcome};
+use abi::{Delivery, Outcome, Turn};
 use boa_engine::Context;
 use std::cell::RefCell;
 
@@ -57,7 +57,7 @@ pub extern "C" fn quorate_alloc(length: usize) -> *mut u8 {
     pointer
 }
 
-/// Runs one encoded [`Delivery`] and returns where its encoded [`Outcome`] is: `pointer << 32 | length`.
+/// Runs one encoded [`Turn`] and returns where its encoded [`Outcome`] is: `pointer << 32 | length`.
 ///
 /// # Safety
 ///
@@ -66,12 +66,12 @@ pub extern "C" fn quorate_alloc(length: usize) -> *mut u8 {
 pub unsafe extern "C" fn quorate_deliver(pointer: *mut u8, length: usize) -> u64 {
     // SAFETY: the caller's promise: this is the whole of one allocation, all of it initialised.
     let bytes = unsafe { Vec::from_raw_parts(pointer, length, length.max(1)) };
-    let delivery: Delivery = abi::decode(&bytes).expect("the host encodes with this very module");
+    let turn: Turn = abi::decode(&bytes).expect("the host encodes with this very module");
     drop(bytes);
     let outcome = CONTEXT.with(|slot| {
         let mut slot = slot.borrow_mut();
         let context = slot.as_mut().expect("the host calls quorate_boot before anything else");
-        deliver(delivery, context)
+        deliver(turn, context)
     });
     ANSWER.with(|answer| {
         let mut answer = answer.borrow_mut();
@@ -80,22 +80,34 @@ pub unsafe extern "C" fn quorate_deliver(pointer: *mut u8, length: usize) -> u64
     })
 }
 
-fn deliver(delivery: Delivery, context: &mut Context) -> Outcome {
+fn deliver(turn: Turn, context: &mut Context) -> Outcome {
+    let Turn { delivery, retired } = turn;
+    let mut started = None;
     let result = match delivery {
-        Delivery::Start { bundle, argv, endowments } => start::start(bundle, &argv, &endowments, context),
+        Delivery::Start { bundle, argv, endowments } => {
+            started = Some(bundle.entry.clone());
+            start::start(bundle, &argv, &endowments, context)
+        }
         Delivery::Call { target, method, args, result } => {
             calls::call(target, method, &args, result, context).map_err(start::Failure::Engine)
         }
         Delivery::Settle(settlements) => promises::settle(settlements, context).map_err(start::Failure::Engine),
+        Delivery::Hold(slot) => {
+            tables::hold_remote(slot);
+            Ok(())
+        }
         Delivery::Collect => {
             boa_engine::gc::force_collect();
             Ok(())
         }
     };
     let result = result.and_then(|()| context.run_jobs().map_err(start::Failure::Engine));
+    let result = result.and_then(|()| started.map_or(Ok(()), |entry| start::finish(&entry, context)));
     match result {
         Ok(()) => {
+            tables::forget(&retired);
             promises::report_unhandled(context);
+            assert!(jobs::none_left(context), "a job that is left would run at the cost of the next delivery's sender");
             Outcome::Done { outputs: tables::take_outputs() }
         }
         Err(start::Failure::Refused(message)) => Outcome::StartFailed { message },

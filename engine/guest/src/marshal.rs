@@ -5,20 +5,32 @@
 
 use crate::abi::{CapData, MAX_VALUE_DEPTH, Slot, Value};
 use crate::harden::{self, Interface, Presence};
-use crate::promises;
 use crate::runtime::type_error;
-use crate::tables;
+use crate::{inspect, promises, tables};
 use boa_engine::builtins::error::Error as JsErrorData;
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::object::builtins::{JsPromise, JsUint8Array};
 use boa_engine::property::PropertyKey;
-use boa_engine::{Context, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, JsVariant, js_string};
+use boa_engine::{Context, JsArgs, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, JsVariant, js_string};
 use std::fmt::Write as _;
 
 /// Where in the message the marshaller is, for its complaints.
 enum Step {
     Property(JsString),
     Index(usize),
+}
+
+/// As what an object passes.
+enum Style {
+    /// It has a slot already.
+    Reference(Slot),
+    Promise(JsPromise),
+    Array,
+    Error,
+    Bytes(JsUint8Array),
+    /// With its fields.
+    Record(Vec<(JsString, JsValue)>),
+    Remotable,
 }
 
 struct Marshaller<'a> {
@@ -33,6 +45,25 @@ pub fn value(value: &JsValue, root: &'static str, context: &mut Context) -> JsRe
     let mut marshaller = Marshaller { root, path: Vec::new(), slots: Vec::new(), context };
     let value = marshaller.value(value)?;
     Ok(CapData { body: value.encode(), slots: marshaller.slots })
+}
+
+/// The native half of the JavaScript function `passStyleOf`, for objects.
+pub fn pass_style_function(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    let object = args.get_or_undefined(0).as_object().ok_or_else(|| type_error("an object is needed"))?;
+    Ok(JsString::from(pass_style(&object, context)?).into())
+}
+
+/// The name of the way in which `object` passes; what does not pass is an error.
+fn pass_style(object: &JsObject, context: &mut Context) -> JsResult<&'static str> {
+    let mut marshaller = Marshaller { root: "value", path: Vec::new(), slots: Vec::new(), context };
+    Ok(match marshaller.style(object)? {
+        Style::Reference(_) | Style::Remotable => "remotable",
+        Style::Promise(_) => "promise",
+        Style::Array => "copyArray",
+        Style::Error => "error",
+        Style::Bytes(_) => "byteArray",
+        Style::Record(_) => "copyRecord",
+    })
 }
 
 /// Marshals the arguments of a message as an array.
@@ -90,36 +121,50 @@ impl Marshaller<'_> {
     }
 
     fn object(&mut self, object: &JsObject) -> JsResult<Value> {
+        match self.style(object)? {
+            Style::Reference(slot) => Ok(self.slot(slot)),
+            Style::Promise(promise) => self.promise(&promise),
+            Style::Array => self.array(object),
+            Style::Error => {
+                let (name, message) = inspect::error_parts(object, self.context);
+                Ok(Value::Error { name, message })
+            }
+            Style::Bytes(bytes) => Ok(Value::Bytes(bytes.iter(self.context).collect())),
+            Style::Record(fields) => self.record(&fields),
+            Style::Remotable => self.remotable(object),
+        }
+    }
+
+    /// As what `object` passes, or why it does not. Whether what is in it passes is not looked at.
+    fn style(&mut self, object: &JsObject) -> JsResult<Style> {
         if let Some(slot) = tables::export_slot(object) {
-            return Ok(self.slot(slot));
+            return Ok(Style::Reference(slot));
         }
         if let Some(presence) = object.downcast_ref::<Presence>() {
-            let slot = Slot::HostObject(presence.id);
-            drop(presence);
-            return Ok(self.slot(slot));
+            return Ok(Style::Reference(Slot::HostObject(presence.id)));
         }
         if let Some(promise) = promises::as_promise(&object.clone().into()) {
-            return self.promise(&promise);
-        }
-        if object.is_array() && !object.is::<Proxy>() {
-            return self.array(object);
-        }
-        if object.is::<JsErrorData>() {
-            return self.error(object);
+            return Ok(Style::Promise(promise));
         }
         if object.is::<Proxy>() {
             return Err(self.refuse("a Proxy cannot be passed: pass an object made with Far(...) that uses it"));
         }
+        if object.is_array() {
+            return Ok(Style::Array);
+        }
+        if object.is::<JsErrorData>() {
+            return Ok(Style::Error);
+        }
         if let Ok(bytes) = JsUint8Array::from_object(object.clone()) {
-            return Ok(Value::Bytes(bytes.iter(self.context).collect()));
+            return Ok(Style::Bytes(bytes));
+        }
+        if object.is_callable() || object.prototype().is_some_and(|prototype| prototype.is::<Interface>()) {
+            return Ok(Style::Remotable);
         }
         self.remotable_or_record(object)
     }
 
-    fn remotable_or_record(&mut self, object: &JsObject) -> JsResult<Value> {
-        if object.is_callable() || object.prototype().is_some_and(|prototype| prototype.is::<Interface>()) {
-            return self.remotable(object);
-        }
+    fn remotable_or_record(&mut self, object: &JsObject) -> JsResult<Style> {
         let prototype = object.prototype();
         let plain = match &prototype {
             None => true,
@@ -157,10 +202,10 @@ impl Marshaller<'_> {
             }
         }
         if methods == 0 {
-            return self.record(&fields);
+            return Ok(Style::Record(fields));
         }
         if methods == fields.len() {
-            return self.remotable(object);
+            return Ok(Style::Remotable);
         }
         Err(self.refuse(
             "an object with both methods and data cannot be passed: keep the data in the closure or pass it apart",
@@ -177,7 +222,7 @@ impl Marshaller<'_> {
     }
 
     /// An instance of a class: passes as a reference if it is frozen and shows nothing but methods.
-    fn instance(&mut self, object: &JsObject) -> JsResult<Value> {
+    fn instance(&mut self, object: &JsObject) -> JsResult<Style> {
         if !object.is_ordinary() {
             return Err(
                 self.refuse("an object of this kind cannot be passed: copy what is in it into a record or an array")
@@ -191,7 +236,7 @@ impl Marshaller<'_> {
                 return Err(self.refuse(advice));
             }
         }
-        self.remotable(object)
+        Ok(Style::Remotable)
     }
 
     fn remotable(&mut self, object: &JsObject) -> JsResult<Value> {
@@ -229,34 +274,6 @@ impl Marshaller<'_> {
             items.push(self.item(index as usize, &item)?);
         }
         Ok(Value::Array(items))
-    }
-
-    fn error(&mut self, error: &JsObject) -> JsResult<Value> {
-        let name = self.error_part(error, js_string!("name"), "Error")?;
-        let message = self.error_part(error, js_string!("message"), "")?;
-        Ok(Value::Error { name, message })
-    }
-
-    /// A text property of an error, its own or inherited; never runs an accessor.
-    fn error_part(&mut self, error: &JsObject, key: JsString, default: &str) -> JsResult<String> {
-        let key = PropertyKey::from(key);
-        let mut holder = Some(error.clone());
-        for _ in 0..8 {
-            let Some(object) = holder else { break };
-            if object.is::<Proxy>() {
-                break;
-            }
-            if let Some(found) = object.borrow().properties().get(&key) {
-                // The override-friendly accessors that lockdown leaves on prototypes are read by calling them.
-                let value = match found.value() {
-                    Some(value) => value.clone(),
-                    None => error.get(key, self.context).unwrap_or_default(),
-                };
-                return Ok(value.as_string().map_or_else(|| default.to_owned(), |text| text.to_std_string_lossy()));
-            }
-            holder = object.prototype();
-        }
-        Ok(default.to_owned())
     }
 
     fn symbol(&mut self, symbol: &JsSymbol) -> JsResult<Value> {

@@ -112,7 +112,7 @@ pub fn settle_with(slot: Option<Slot>, outcome: Result<JsValue, JsError>, contex
         Err(reason) => settled(slot, Settled::Rejected(reason), context),
         Ok(value) => match as_promise(&value) {
             Some(promise) => observe(&promise, slot, context),
-            None if is_thenable(&value, context) => {
+            None if is_thenable(&value, context)? => {
                 let promise = JsPromise::resolve(value, context)?;
                 observe(&promise, slot, context)
             }
@@ -121,9 +121,14 @@ pub fn settle_with(slot: Option<Slot>, outcome: Result<JsValue, JsError>, contex
     }
 }
 
-fn is_thenable(value: &JsValue, context: &mut Context) -> bool {
-    let Some(object) = value.as_object() else { return false };
-    object.get(boa_engine::js_string!("then"), context).is_ok_and(|then| then.is_callable())
+fn is_thenable(value: &JsValue, context: &mut Context) -> JsResult<bool> {
+    let Some(object) = value.as_object() else { return Ok(false) };
+    match object.get(boa_engine::js_string!("then"), context) {
+        Ok(then) => Ok(then.is_callable()),
+        Err(error) if error.as_engine().is_some() => Err(error),
+        // It cannot be followed; whether it passes is for the marshaller to say.
+        Err(_) => Ok(false),
+    }
 }
 
 /// The interpreter tells of a promise that was rejected with no listener, or that got its first one after that.
@@ -137,8 +142,8 @@ pub fn track_rejection(promise: &JsObject, operation: OperationType) {
     });
 }
 
-/// Logs the rejections of this delivery that nobody listens to.
-pub fn report_unhandled(context: &mut Context) {
+/// Logs the rejections of this delivery that nobody listens to. Runs no JavaScript: nothing may be queued any more.
+pub fn report_unhandled(context: &Context) {
     use boa_engine::builtins::promise::PromiseState;
     for object in UNHANDLED.with(|unhandled| std::mem::take(&mut *unhandled.borrow_mut())) {
         if let Ok(promise) = JsPromise::from_object(object)

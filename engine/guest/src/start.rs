@@ -3,11 +3,11 @@
 use crate::abi::{Bundle, CapData, Output, Slot};
 use crate::modules::Bundled;
 use crate::runtime::{self, type_error};
-use crate::{calls, harden, inspect, marshal, tables, unmarshal};
+use crate::{harden, inspect, marshal, promises, tables, unmarshal};
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::object::FunctionObjectBuilder;
 use boa_engine::object::builtins::JsPromise;
-use boa_engine::{Context, JsArgs, JsError, JsResult, JsString, JsValue, Module, NativeFunction, js_string};
+use boa_engine::{Context, JsArgs, JsError, JsObject, JsResult, JsString, JsValue, Module, NativeFunction, js_string};
 
 /// Why a delivery did not end well.
 pub enum Failure {
@@ -44,7 +44,53 @@ pub fn start(
     let argv = refuse(make_argv(argv, endowments, context), &entry, context)?;
     let root = setup.call(&JsValue::undefined(), &[argv], context);
     let root = refuse(root, &entry, context)?;
-    refuse(calls::install_root(root, context), &entry, context)
+    refuse(install_root(root, context), &entry, context)
+}
+
+/// Whether the start stands, once all of its jobs have run: a setup that has been rejected by then never began.
+pub fn finish(entry: &str, context: &mut Context) -> Result<(), Failure> {
+    match tables::root().as_ref().and_then(promises::as_promise).map(|root| root.state()) {
+        Some(PromiseState::Rejected(reason)) => refuse(Err(JsError::from_opaque(reason)), entry, context),
+        _ => Ok(()),
+    }
+}
+
+/// Makes what the setup function gave the root: at once if it is there, later if it is a promise.
+fn install_root(root: JsValue, context: &mut Context) -> JsResult<()> {
+    let Some(promise) = promises::as_promise(&root) else { return keep_root(root, context) };
+    tables::set_root(JsObject::from(promise.clone()).into());
+    let settled = runtime::native(context, |_, args, context| {
+        let kept = keep_root(args.get_or_undefined(0).clone(), context);
+        kept.or_else(|error| fail(runtime::thrown(error, context)?, context))?;
+        Ok(JsValue::undefined())
+    });
+    let rejected = runtime::native(context, |_, args, context| {
+        fail(args.get_or_undefined(0).clone(), context)?;
+        Ok(JsValue::undefined())
+    });
+    promise.then(Some(settled), Some(rejected), context).map(drop)
+}
+
+/// There will be no root: every call to it is rejected with the reason.
+fn fail(reason: JsValue, context: &mut Context) -> JsResult<()> {
+    tables::output(Output::Setup { failure: Some(inspect::text(&reason, context)) });
+    let root = JsPromise::reject(JsError::from_opaque(reason), context)?;
+    let heard = runtime::native(context, |_, _, _| Ok(JsValue::undefined()));
+    root.catch(heard, context)?;
+    tables::set_root(JsObject::from(root).into());
+    Ok(())
+}
+
+fn keep_root(root: JsValue, context: &mut Context) -> JsResult<()> {
+    if let Some(object) = root.as_object()
+        && !object.is::<harden::Presence>()
+    {
+        harden::harden(&object, context)?;
+        tables::export_root(&object);
+    }
+    tables::set_root(root);
+    tables::output(Output::Setup { failure: None });
+    Ok(())
 }
 
 fn evaluate(module: &Module, entry: &str, context: &mut Context) -> Result<(), Failure> {

@@ -1,21 +1,23 @@
 //! What this vat has exported, imported and promised: the map between JavaScript identities and slots.
 //!
 //! Invariants: an object or pending promise has one slot; ids come from counters and are not reused; tables hold their
-//! objects strongly (nothing tells yet when the host has dropped one), but a settled promise leaves them. No JavaScript runs
+//! objects strongly (nothing tells yet when the host has dropped one), but a settled promise leaves them when it is retired. No JavaScript runs
 //! while a table is borrowed.
 
-use crate::abi::{Output, Slot};
+use crate::abi::{Output, Resolution, Slot};
 use boa_engine::object::builtins::JsFunction;
 use boa_engine::{JsObject, JsValue};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// How many settled promises still answer messages that were sent to them before the sender knew (as many as a peer can have
-/// under way). Older ones reject.
-const SETTLED_KEPT: usize = 16_384;
-/// Encoded size of all that they hold, in bytes: what they were settled with stays in memory that long.
-const SETTLED_KEPT_BYTES: usize = 1 << 20;
+/// How many settled promises are kept at most for messages that were sent to them before the sender knew. The host says when there
+/// can be no more such messages; this bounds what a peer that never says what it has got can make this vat keep.
+const SETTLED_KEPT: usize = 65_536;
+/// Encoded size of all that they were settled with, in bytes: it stays in memory that long. Beyond it, large ones go first.
+const SETTLED_KEPT_BYTES: usize = 8 << 20;
+/// What is larger than this is large, in bytes: data, to which nobody can send anything.
+const SETTLED_SMALL_BYTES: usize = 1 << 10;
 
 /// Hashes the address that stands for an object's identity; the tables are never iterated.
 #[derive(Default)]
@@ -54,10 +56,19 @@ pub enum Settled {
     Rejected(JsValue),
 }
 
+/// A settled promise, the encoded size of its value, and its place in the order in which they settled.
+struct Kept {
+    how: Settled,
+    weight: usize,
+    place: u64,
+}
+
 #[derive(Default)]
 struct Tables {
     outputs: Vec<Output>,
     next_object: u64,
+    /// Objects from here on got their number in this delivery.
+    first_new_object: u64,
     next_promise: u64,
     exports: BTreeMap<u64, JsObject>,
     export_ids: ByIdentity<u64>,
@@ -66,14 +77,16 @@ struct Tables {
     remote_slots: ByIdentity<Slot>,
     own: BTreeMap<Slot, JsObject>,
     own_slots: ByIdentity<Slot>,
-    settled: BTreeMap<Slot, Settled>,
-    settled_order: VecDeque<(Slot, usize)>,
+    settled: BTreeMap<Slot, Kept>,
+    settled_order: BTreeMap<u64, Slot>,
+    settled_large: BTreeMap<u64, Slot>,
     settled_weight: usize,
+    next_settled: u64,
     root: Option<JsValue>,
 }
 
 thread_local! {
-    static TABLES: RefCell<Tables> = RefCell::new(Tables { next_object: 1, next_promise: 1, ..Tables::default() });
+    static TABLES: RefCell<Tables> = RefCell::new(Tables { next_object: 1, first_new_object: 1, next_promise: 1, ..Tables::default() });
 }
 
 fn with<T>(action: impl FnOnce(&mut Tables) -> T) -> T {
@@ -84,8 +97,12 @@ pub fn output(output: Output) {
     with(|tables| tables.outputs.push(output));
 }
 
+/// What was said in this delivery, which is over.
 pub fn take_outputs() -> Vec<Output> {
-    with(|tables| std::mem::take(&mut tables.outputs))
+    with(|tables| {
+        tables.first_new_object = tables.next_object;
+        std::mem::take(&mut tables.outputs)
+    })
 }
 
 pub fn set_root(root: JsValue) {
@@ -96,12 +113,34 @@ pub fn root() -> Option<JsValue> {
     with(|tables| tables.root.clone())
 }
 
-/// Gives the root object its number, unless it was already exported under another.
+/// Gives the root object its number. If it was given away under another one in this very delivery, what was said is mended; what
+/// was said in an earlier delivery stands, and others know the object under two numbers.
 pub fn export_root(root: &JsObject) {
     with(|tables| {
         tables.exports.insert(0, root.clone());
-        tables.export_ids.entry(root.clone()).or_insert(0);
+        match tables.export_ids.get(root).copied() {
+            Some(id) if id < tables.first_new_object => {}
+            Some(id) => {
+                tables.export_ids.insert(root.clone(), 0);
+                tables.exports.remove(&id);
+                tables.outputs.iter_mut().for_each(|output| rename_object(output, id, 0));
+            }
+            None => drop(tables.export_ids.insert(root.clone(), 0)),
+        }
     });
+}
+
+/// Own objects are named in data only: a target is never one.
+fn rename_object(output: &mut Output, from: u64, to: u64) {
+    let data = match output {
+        Output::Send { args, .. } => args,
+        Output::Settle { resolution: Resolution::Fulfilled(data) | Resolution::Rejected(data), .. } => data,
+        Output::Exit { value } => value,
+        Output::Setup { .. } => return,
+    };
+    for slot in data.slots.iter_mut().filter(|slot| **slot == Slot::VatObject(from)) {
+        *slot = Slot::VatObject(to);
+    }
 }
 
 /// The slot of an own object, given one if it has none yet.
@@ -160,6 +199,15 @@ pub fn remote_promise(slot: Slot) -> Option<JsObject> {
     with(|tables| tables.remote.get(&slot).map(|entry| entry.promise.clone()))
 }
 
+/// Makes a promise that others decide one that is merely pending: what is sent to it waits for its settlement.
+pub fn hold_remote(slot: Slot) {
+    with(|tables| {
+        if let Some(entry) = tables.remote.get(&slot) {
+            tables.remote_slots.remove(&entry.promise);
+        }
+    });
+}
+
 /// Forgets a promise that others decide, because it settles now.
 pub fn take_remote(slot: Slot) -> Option<RemotePromise> {
     with(|tables| {
@@ -200,15 +248,37 @@ pub fn settle_own(slot: Slot, how: Settled, weight: usize) {
 /// Keeps how a promise came out, for messages that were sent to it before their sender knew.
 pub fn remember(slot: Slot, how: Settled, weight: usize) {
     with(|tables| {
-        tables.settled.insert(slot, how);
-        tables.settled_order.push_back((slot, weight));
+        tables.drop_settled(slot);
+        let place = tables.next_settled;
+        tables.next_settled += 1;
+        tables.settled.insert(slot, Kept { how, weight, place });
+        tables.settled_order.insert(place, slot);
+        if weight > SETTLED_SMALL_BYTES {
+            tables.settled_large.insert(place, slot);
+        }
         tables.settled_weight += weight;
-        while tables.settled_order.len() > SETTLED_KEPT || tables.settled_weight > SETTLED_KEPT_BYTES {
-            let Some((oldest, weight)) = tables.settled_order.pop_front() else { break };
-            tables.settled_weight -= weight;
-            tables.settled.remove(&oldest);
+        while tables.settled.len() > SETTLED_KEPT || tables.settled_weight > SETTLED_KEPT_BYTES {
+            let large =
+                (tables.settled_weight > SETTLED_KEPT_BYTES).then(|| tables.settled_large.values().next()).flatten();
+            let Some(slot) = large.or(tables.settled_order.values().next()).copied() else { break };
+            tables.drop_settled(slot);
         }
     });
+}
+
+/// Forgets settled promises that nobody will name again.
+pub fn forget(retired: &[Slot]) {
+    with(|tables| retired.iter().for_each(|slot| tables.drop_settled(*slot)));
+}
+
+impl Tables {
+    fn drop_settled(&mut self, slot: Slot) {
+        if let Some(kept) = self.settled.remove(&slot) {
+            self.settled_order.remove(&kept.place);
+            self.settled_large.remove(&kept.place);
+            self.settled_weight -= kept.weight;
+        }
+    }
 }
 
 /// Whether `slot` is a promise that is pending here, or that has settled and is still remembered.
@@ -219,5 +289,5 @@ pub fn knows(slot: Slot) -> bool {
 }
 
 pub fn settled(slot: Slot) -> Option<Settled> {
-    with(|tables| tables.settled.get(&slot).cloned())
+    with(|tables| tables.settled.get(&slot).map(|kept| kept.how.clone()))
 }

@@ -228,6 +228,9 @@ impl ClientSession {
             Op::Redeem { .. } => Ok(None),
             Op::Send { .. } => Err(ClientError::Broken("it calls an object of a client, which has none".to_owned())),
             Op::Settle { promise, resolution } => self.settle(promise, resolution).map(Some),
+            Op::Echo { .. } => {
+                Err(ClientError::Broken("it waits for an echo of a client, which decides nothing".to_owned()))
+            }
         }
     }
 

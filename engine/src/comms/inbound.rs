@@ -5,11 +5,12 @@
 
 use super::peer::{PairId, Party, Peer};
 use super::promises::{EXITED, Speaker, State};
-use super::{Comms, MAX_OBJECTS, MAX_PROMISES};
-use crate::abi::{CapData, Delivery, Method, Resolution, Slot};
+use super::{Comms, Hold, MAX_OBJECTS, MAX_PROMISES};
+use crate::abi::{CapData, Delivery, Method, Resolution, Slot, Value};
 use crate::ids::VatId;
 use crate::wire::{self, Op, RefKind, Side, WireRef, WireResolution, redeem_payload};
 use ed25519_dalek::{Signature, VerifyingKey};
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// A peer broke the protocol: nothing more is taken from it.
@@ -29,8 +30,13 @@ pub enum Inbound {
     /// A call for the guest. If it cannot be made, `result` is to be rejected.
     Call { delivery: Delivery, result: Option<Slot> },
     /// The guest hears how a promise settled.
-    Settle { delivery: Delivery },
+    Settle { promise: Slot, resolution: Resolution },
+    /// The guest hears that a promise is about to settle, and keeps until then what it sends to it.
+    Hold { promise: Slot },
 }
+
+/// What a promise is rejected with instead of coming home out of turn.
+const TOO_MANY_ECHOES: &str = "too many promises towards the vat that decided this one are open";
 
 /// Capabilities as the guest names them, or why the message cannot be delivered although the peer broke no rule.
 type Imported = Result<Vec<Slot>, &'static str>;
@@ -47,6 +53,10 @@ impl Comms {
             }
             Op::Send { target, method, args, result } => self.receive_send(from, target, method, args, result)?,
             Op::Settle { promise, resolution } => self.receive_settle(from, promise, resolution)?,
+            Op::Echo { result } => {
+                self.receive_echo(from, result)?;
+                Inbound::Done
+            }
         };
         self.peer_mut(from).inbound.advance(message);
         self.changes.touched.insert(*from);
@@ -55,14 +65,7 @@ impl Comms {
 
     /// A bad bearer reference does nothing: whoever holds one finds out when the root does not answer.
     fn receive_redeem(&mut self, from: &VatId, object: u64, bearer: [u8; 32], signature: &[u8]) {
-        if object != 0 || !self.bearers.contains(&bearer) || self.peer_mut(from).granted {
-            return;
-        }
-        let payload = redeem_payload(&self.vat, from, object);
-        if let Ok(key) = VerifyingKey::from_bytes(&bearer)
-            && let Ok(signature) = Signature::from_slice(signature)
-            && key.verify_strict(&payload, &signature).is_ok()
-        {
+        if !self.peer_mut(from).granted && honours(&self.vat, &self.bearers, from, object, &bearer, signature) {
             self.peer_mut(from).granted = true;
         }
     }
@@ -111,7 +114,7 @@ impl Comms {
                     return broken("a call to a promise that the caller decides");
                 }
                 Ok(match self.promises.get(&pair.slot).map(|promise| &promise.state) {
-                    Some(State::Refused(message)) => Err(message.clone()),
+                    Some(state) if state.refusal().is_some() => Err(state.refusal().unwrap_or_default().to_owned()),
                     _ => Ok(pair.slot),
                 })
             }
@@ -139,16 +142,54 @@ impl Comms {
             (_, Err(refusal)) => Resolution::Rejected(wire::vat_error(refusal)),
         };
         self.peer_mut(from).remove_pair(id);
-        let known = self.promises.get_mut(&slot).is_some_and(|promise| {
+        let (known, pipelined) = self.promises.get_mut(&slot).map_or((false, false), |promise| {
             promise.pairs.remove(from);
-            promise.known
+            (promise.known, promise.pipelined)
         });
-        self.settle(slot, &resolution, Speaker::Forwarded);
-        if known && !self.exited {
-            Ok(Inbound::Settle { delivery: Delivery::Settle(vec![(slot, resolution)]) })
-        } else {
-            Ok(Inbound::Done)
+        let resolution = match own_object(&resolution).filter(|_| pipelined && known && !self.exited) {
+            Some(object) if self.peers.get(from).is_some_and(|peer| peer.ours.len() < MAX_PROMISES) => {
+                self.hold(from, slot, object);
+                return Ok(Inbound::Hold { promise: slot });
+            }
+            Some(_) => Resolution::Rejected(wire::vat_error(TOO_MANY_ECHOES)),
+            None => resolution,
+        };
+        if let Some(Hold { promise, object }) = self.holds.remove(&slot) {
+            self.settle(slot, &resolution, Speaker::Forwarded);
+            let resolution = Resolution::Fulfilled(CapData::new(&Value::Slot(0), vec![object]));
+            return Ok(self.settled(promise, true, resolution));
         }
+        Ok(self.settled(slot, known, resolution))
+    }
+
+    /// Tells all who wait for a promise; the guest is left to the caller.
+    fn settled(&mut self, promise: Slot, known: bool, resolution: Resolution) -> Inbound {
+        self.settle(promise, &resolution, Speaker::Forwarded);
+        if known && !self.exited { Inbound::Settle { promise, resolution } } else { Inbound::Done }
+    }
+
+    /// A promise has come home: it settles to an object of this vat, but what this vat sent to it before is still under way, to
+    /// the peer and back. Until an echo, which goes the same way behind it, has come back, the settlement waits: what is sent
+    /// to the object afterwards must not overtake.
+    fn hold(&mut self, from: &VatId, promise: Slot, object: Slot) {
+        let echo = self.new_host_promise(State::Peer(*from));
+        let id = self.peer_mut(from).name_promise(echo, Party::Them);
+        if let Some(echo) = self.promises.get_mut(&echo) {
+            echo.pairs.insert(*from, id);
+        }
+        if let Some(promise) = self.promises.get_mut(&promise) {
+            promise.state = State::Guest;
+        }
+        self.holds.insert(echo, Hold { promise, object });
+        self.push(from, &Op::Echo { result: id.id });
+    }
+
+    /// All that the peer said before has been handed to the guest, and what that forwarded stands in the stream already.
+    fn receive_echo(&mut self, from: &VatId, result: u64) -> Result<(), Broken> {
+        let echo = self.import_promise(from, result, State::Guest, Party::Us)?;
+        let nothing = Resolution::Fulfilled(CapData::data(&Value::Undefined));
+        self.settle(echo, &nothing, Speaker::Guest);
+        Ok(())
     }
 
     /// The guest's names of what a message names. All promises are entered even if an object is refused: the peer counts on it.
@@ -252,11 +293,95 @@ impl Comms {
     }
 }
 
+/// Whether `message`, the first that `from` says to `vat`, uses a bearer reference to the root with one of the keys `bearers`. That
+/// is how a vat that nobody named here comes in.
+pub fn is_redemption(vat: &VatId, bearers: &BTreeSet<[u8; 32]>, from: &VatId, message: &[u8]) -> bool {
+    match Op::decode(message) {
+        Ok(Op::Redeem { object, bearer, signature }) => honours(vat, bearers, from, object, &bearer, &signature),
+        _ => false,
+    }
+}
+
+fn honours(
+    vat: &VatId,
+    bearers: &BTreeSet<[u8; 32]>,
+    from: &VatId,
+    object: u64,
+    bearer: &[u8; 32],
+    signature: &[u8],
+) -> bool {
+    let payload = redeem_payload(vat, from, object);
+    object == 0
+        && bearers.contains(bearer)
+        && VerifyingKey::from_bytes(bearer).is_ok_and(|key| {
+            Signature::from_slice(signature).is_ok_and(|signature| key.verify_strict(&payload, &signature).is_ok())
+        })
+}
+
+/// The object of this vat that a promise is fulfilled with.
+fn own_object(resolution: &Resolution) -> Option<Slot> {
+    let Resolution::Fulfilled(data) = resolution else { return None };
+    match data.value() {
+        Ok(Value::Slot(index)) => {
+            data.slots.get(index as usize).copied().filter(|slot| matches!(slot, Slot::VatObject(_)))
+        }
+        _ => None,
+    }
+}
+
 /// Unlinks a promise from a peer, unless it got a new name there since.
 fn retire_pair(promise: &mut super::promises::Promise, vat: &VatId, peer: Option<&Peer>) {
     if let Some(id) = promise.pairs.get(vat)
         && peer.is_none_or(|peer| peer.pair(*id).is_none())
     {
         promise.pairs.remove(vat);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::{Signer, SigningKey};
+
+    const HOME: VatId = VatId([1; 32]);
+    const CALLER: VatId = VatId([2; 32]);
+
+    fn redeem(key: &SigningKey, target: &VatId, sender: &VatId, object: u64) -> Vec<u8> {
+        let signature = key.sign(&redeem_payload(target, sender, object)).to_bytes().to_vec();
+        Op::Redeem { object, bearer: key.verifying_key().to_bytes(), signature }.encode()
+    }
+
+    #[test]
+    fn only_those_in_the_tables_and_those_with_a_bearer_reference_are_admitted() {
+        let (key, other_key) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
+        let mut comms = Comms::new(HOME);
+        comms.add_bearer(key.verifying_key().to_bytes());
+        let good = redeem(&key, &HOME, &CALLER, 0);
+        let settle =
+            Op::Settle { promise: WireRef::promise(Side::Sender, 1), resolution: WireResolution::vat_error("") };
+        let bad = [
+            ("another key", redeem(&other_key, &HOME, &CALLER, 0)),
+            ("for another vat", redeem(&key, &CALLER, &CALLER, 0)),
+            ("by another vat", redeem(&key, &HOME, &HOME, 0)),
+            ("another object", redeem(&key, &HOME, &CALLER, 1)),
+            ("another operation", settle.encode()),
+            ("nothing", vec![]),
+        ];
+        for (what, message) in &bad {
+            assert!(!comms.admits(&CALLER, Some(message)), "{what}");
+        }
+        assert!(!comms.admits(&CALLER, None));
+        assert!(comms.admits(&CALLER, Some(&good)));
+        assert!(comms.peer(&CALLER).is_none(), "asking changes nothing");
+
+        comms.receive(&CALLER, &good).expect("a good message");
+        assert!(comms.peer(&CALLER).is_some_and(Peer::is_granted));
+        assert!(comms.admits(&CALLER, None));
+        let (granted, referred) = (VatId([3; 32]), VatId([4; 32]));
+        comms.grant(&granted).expect("room");
+        comms.reference(&referred, 0).expect("room");
+        for vat in [granted, referred] {
+            assert!(comms.admits(&vat, None), "{vat}");
+        }
     }
 }

@@ -18,7 +18,7 @@ pub mod peer;
 mod promises;
 pub mod stream;
 
-pub use inbound::{Broken, Inbound};
+pub use inbound::{Broken, Inbound, is_redemption};
 pub use stream::{InStream, OutStream, Slice, SliceError, StreamHead};
 
 use crate::abi::Slot;
@@ -38,7 +38,8 @@ pub const MAX_UNACKED_BYTES: u64 = 64 << 20;
 pub const MAX_PROMISES: usize = 65_536;
 /// Most objects that this vat exports to one peer, and imports from one.
 pub const MAX_OBJECTS: usize = 262_144;
-/// Most vats that this one ever spoke with. None can be forgotten: its stream's numbers are what stops a replay.
+/// Most vats that this one knows at a time. Its stream's numbers are what stops a replay, so a vat is forgotten only once nothing
+/// that it ever said could be believed again: see [`Comms::forget`].
 pub const MAX_PEERS: usize = 65_536;
 /// Most bearer keys that may redeem the root.
 pub const MAX_BEARERS: usize = 1_024;
@@ -50,6 +51,13 @@ pub struct Changes {
     pub touched: BTreeSet<VatId>,
     pub queued: Vec<(VatId, u64, Arc<[u8]>)>,
     pub pruned: BTreeMap<VatId, u64>,
+}
+
+/// A promise that has settled to an object of this vat, while messages to it are still on their way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Hold {
+    promise: Slot,
+    object: Slot,
 }
 
 /// The tables. All of it is in the state root, but for `changes`, which is empty between blocks.
@@ -67,6 +75,12 @@ pub struct Comms {
     bearers: BTreeSet<[u8; 32]>,
     /// Promises that the machine has rejected and the guest has yet to hear of.
     pending: VecDeque<Slot>,
+    /// How many of them, from the first, are told one at a time: together they made the guest run into a limit.
+    told_singly: u64,
+    /// Settled promises that nobody can name any more, which the guest may forget with its next delivery.
+    retired: Vec<Slot>,
+    /// Settlements that wait for an echo, by the echo's promise.
+    holds: BTreeMap<Slot, Hold>,
     exited: bool,
     #[serde(skip)]
     changes: Changes,
@@ -83,6 +97,9 @@ impl Comms {
             next_host_promise: 1,
             bearers: BTreeSet::new(),
             pending: VecDeque::new(),
+            told_singly: 0,
+            retired: Vec::new(),
+            holds: BTreeMap::new(),
             exited: false,
             changes: Changes::default(),
         }
@@ -117,6 +134,18 @@ impl Comms {
         }
     }
 
+    /// Whether anything may be taken in of `vat`, whose stream begins with the message `first` if that is at hand: it is in the tables,
+    /// or uses a bearer reference there and then. Whoever else comes leaves nothing here.
+    pub fn admits(&self, vat: &VatId, first: Option<&[u8]>) -> bool {
+        self.peers.contains_key(vat)
+            || first.is_some_and(|message| is_redemption(&self.vat, &self.bearers, vat, message))
+    }
+
+    /// Public keys that may redeem the root.
+    pub fn bearers(&self) -> &BTreeSet<[u8; 32]> {
+        &self.bearers
+    }
+
     /// The peer's tables, made if this is the first that is heard of it. [`Comms::refuses_peer`] was asked before.
     fn peer_mut(&mut self, vat: &VatId) -> &mut Peer {
         let own = self.vat;
@@ -132,6 +161,28 @@ impl Comms {
                 Ok(())
             }
         }
+    }
+
+    /// Forgets a vat: its streams, what it was given and what was held of it. What it should have decided is rejected. The caller
+    /// sees to it that nothing of that vat is ever taken in again, or what it once said would count a second time.
+    pub fn forget(&mut self, vat: &VatId) {
+        let Some(peer) = self.peers.get(vat) else { return };
+        for (_, slot) in peer.awaited() {
+            self.reject(slot, "the vat that decides this promise has gone");
+        }
+        let Some(peer) = self.peers.remove(vat) else { return };
+        for pair in peer.ours.into_values().chain(peer.theirs.into_values()) {
+            if let Some(promise) = self.promises.get_mut(&pair.slot) {
+                promise.pairs.remove(vat);
+            }
+            self.drop_if_done(pair.slot);
+        }
+        for object in peer.imports.values() {
+            self.host_objects.remove(object);
+        }
+        self.changes.touched.remove(vat);
+        self.changes.queued.retain(|(to, ..)| to != vat);
+        self.changes.pruned.remove(vat);
     }
 
     /// Lets whoever holds the private half of `key` grant itself the root.
@@ -156,6 +207,13 @@ impl Comms {
         }
         let heads = changes.touched.iter().filter_map(|vat| self.head(vat)).collect();
         (heads, changes)
+    }
+
+    /// Has the next block say the head of the stream with `vat` again: `vat` seems not to know what was taken in from it.
+    pub fn say_again(&mut self, vat: &VatId) {
+        if self.peers.get(vat).is_some_and(|peer| !peer.is_broken()) {
+            self.changes.touched.insert(*vat);
+        }
     }
 
     /// Whether all changes were taken.

@@ -31,7 +31,8 @@ impl Comms {
         args: &CapData<Slot>,
         result: Option<Slot>,
     ) -> Result<(), String> {
-        let (vat, target) = self.route(target)?;
+        let to = target;
+        let (vat, target) = self.route(to)?;
         self.check_room(&vat)?;
         wire::check_send(&method, args).map_err(|error| error.to_string())?;
         let method_bytes = match &method {
@@ -55,6 +56,9 @@ impl Comms {
             id.id
         });
         let args = CapData { body: args.body.clone(), slots };
+        if let Some(promise) = self.promises.get_mut(&to) {
+            promise.pipelined = true;
+        }
         self.push(&vat, &Op::Send { target, method, args, result });
         self.tell_late(&vat, late);
         Ok(())
@@ -75,7 +79,7 @@ impl Comms {
                         let id = promise.pairs.get(vat).ok_or("the target of a send has lost its stream")?;
                         Ok((*vat, id.outbound()))
                     }
-                    State::Refused(message) => Err(message.clone()),
+                    State::Refused(message) | State::Unheard(message) => Err(message.clone()),
                     State::Guest | State::Settled => {
                         Err("the target of a send is a promise that no other vat decides".to_owned())
                     }

@@ -19,6 +19,19 @@ pub(super) enum State {
     Settled,
     /// The machine did, with a `VatError` of this message.
     Refused(String),
+    /// The same, but the guest cannot be told: it runs into a limit when it hears of it. Kept for good, since the guest goes on
+    /// naming what it takes for unsettled.
+    Unheard(String),
+}
+
+impl State {
+    /// What the machine rejected the promise with, if it did.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            State::Refused(message) | State::Unheard(message) => Some(message),
+            State::Guest | State::Peer(_) | State::Settled => None,
+        }
+    }
 }
 
 /// On whose account something is passed to a peer.
@@ -37,17 +50,19 @@ pub(super) struct Promise {
     pub known: bool,
     /// Whether `pending` holds it.
     pub pending: bool,
+    /// Whether the guest has sent something to it that went to the vat which decides it.
+    pub pipelined: bool,
     /// Everyone who knows it too.
     pub pairs: BTreeMap<VatId, PairId>,
 }
 
 impl Promise {
     pub fn new(state: State, known: bool) -> Promise {
-        Promise { state, known, pending: false, pairs: BTreeMap::new() }
+        Promise { state, known, pending: false, pipelined: false, pairs: BTreeMap::new() }
     }
 
     pub fn is_settled(&self) -> bool {
-        matches!(self.state, State::Settled | State::Refused(_))
+        !matches!(self.state, State::Guest | State::Peer(_))
     }
 }
 
@@ -84,6 +99,7 @@ impl Comms {
             return;
         }
         promise.state = State::Refused(message.to_owned());
+        let held = self.holds.remove(&slot);
         if promise.known && !self.exited {
             promise.pending = true;
             self.pending.push_back(slot);
@@ -92,6 +108,9 @@ impl Comms {
             self.tell(&vat, id, WireResolution::vat_error(message));
         }
         self.drop_if_done(slot);
+        if let Some(held) = held {
+            self.reject(held.promise, message);
+        }
     }
 
     /// Queues the settlement of a pair that this vat decides. A pair that the peer decides is only unlinked: that happens when
@@ -117,25 +136,62 @@ impl Comms {
             && promise.is_settled()
             && promise.pairs.is_empty()
             && !promise.pending
+            && !matches!(promise.state, State::Unheard(_))
         {
+            if promise.known && !self.exited {
+                self.retired.push(slot);
+            }
             self.promises.remove(&slot);
         }
     }
 
-    /// The next rejections for the guest to hear of, in the order in which they came about; at most `limit`.
-    pub fn take_pending(&mut self, limit: usize) -> Vec<(Slot, Resolution)> {
-        let count = limit.min(self.pending.len());
-        let slots: Vec<Slot> = self.pending.drain(..count).collect();
-        let mut settlements = Vec::with_capacity(slots.len());
-        for slot in slots {
-            let Some(promise) = self.promises.get_mut(&slot) else { continue };
-            promise.pending = false;
-            if let State::Refused(message) = &promise.state {
-                settlements.push((slot, Resolution::Rejected(wire::vat_error(message))));
+    /// The promises that the guest may forget, since nobody can name them any more.
+    pub fn retired(&self) -> &[Slot] {
+        &self.retired
+    }
+
+    /// The guest has forgotten the first `count` of them.
+    pub fn forget_retired(&mut self, count: usize) {
+        self.retired.drain(..count.min(self.retired.len()));
+    }
+
+    /// The next rejections for the guest to hear of, in the order in which they came about; at most `limit`. They wait until
+    /// [`Comms::told`].
+    pub fn next_pending(&self, limit: usize) -> Vec<(Slot, Resolution)> {
+        let limit = if self.told_singly > 0 { 1 } else { limit };
+        let refusal = |slot| self.promises.get(slot).and_then(|promise| promise.state.refusal()).unwrap_or_default();
+        let next = self.pending.iter().take(limit);
+        next.map(|slot| (*slot, Resolution::Rejected(wire::vat_error(refusal(slot))))).collect()
+    }
+
+    /// The guest has heard of the next `count` of them.
+    pub fn told(&mut self, count: usize) {
+        self.told_singly = self.told_singly.saturating_sub(count as u64);
+        for slot in self.pending.drain(..count.min(self.pending.len())).collect::<Vec<_>>() {
+            if let Some(promise) = self.promises.get_mut(&slot) {
+                promise.pending = false;
             }
             self.drop_if_done(slot);
         }
-        settlements
+    }
+
+    /// The guest ran into a limit when it heard of the next `count` of them: it hears of each alone, and of one that does it
+    /// alone never.
+    pub fn not_told(&mut self, count: usize) {
+        if count > 1 {
+            self.told_singly = count as u64;
+        } else if let Some(slot) = self.pending.front().copied() {
+            let refusal = self.promises.get(&slot).and_then(|promise| promise.state.refusal()).map(str::to_owned);
+            self.keep_unheard(slot, &refusal.unwrap_or_default());
+            self.told(1);
+        }
+    }
+
+    /// Keeps a promise of which the guest cannot hear how it settled: to the guest it is pending for ever, to others that it
+    /// speaks of it to, rejected.
+    pub fn keep_unheard(&mut self, slot: Slot, message: &str) {
+        let promise = self.promises.entry(slot).or_insert_with(|| Promise::new(State::Guest, true));
+        promise.state = State::Unheard(message.to_owned());
     }
 
     /// The guest has settled a promise; whoever else knows it is told.
@@ -186,8 +242,8 @@ impl Comms {
         for id in late {
             let slot = self.peers.get(vat).and_then(|peer| peer.pair(id)).map(|pair| pair.slot);
             let state = slot.and_then(|slot| self.promises.get(&slot)).map(|promise| promise.state.clone());
-            if let Some(State::Refused(message)) = state {
-                self.tell(vat, id, WireResolution::vat_error(&message));
+            if let Some(message) = state.as_ref().and_then(State::refusal) {
+                self.tell(vat, id, WireResolution::vat_error(message));
             }
         }
     }
@@ -196,6 +252,9 @@ impl Comms {
     pub fn exit(&mut self) {
         self.exited = true;
         self.pending.clear();
+        self.told_singly = 0;
+        self.retired.clear();
+        self.holds.clear();
         let slots: Vec<Slot> = self.promises.keys().copied().collect();
         for slot in slots {
             if let Some(promise) = self.promises.get_mut(&slot) {

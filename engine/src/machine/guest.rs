@@ -1,6 +1,6 @@
 //! What the machine asks of the thing that runs a vat's code.
 
-use crate::abi::Delivery;
+use crate::abi::{Delivery, Slot};
 use crate::error::EngineError;
 use crate::heap::Crank;
 use crate::ids::Hash;
@@ -10,13 +10,14 @@ use serde::de::DeserializeOwned;
 /// One vat's code and data.
 ///
 /// What the machine relies on: equal deliveries from equal states give equal cranks and equal states; a delivery that is not
-/// `Done` leaves the state as it was; a promise that has settled goes on answering calls and being named in deliveries for
-/// a while, but the guest does not name it in outputs; a promise that it never heard of may be named to it at any time.
+/// `Done` leaves the state as it was; a promise that has settled goes on answering calls and being named in deliveries until
+/// it is retired, but the guest does not name it in outputs; one that is held ([`Delivery::Hold`]) it does not name either; a
+/// promise that it never heard of may be named to it at any time.
 pub trait Guest: Send {
     type Manifest: GuestManifest;
 
-    /// Runs one delivery. An error is a fault of the host.
-    fn deliver(&mut self, delivery: &Delivery) -> Result<Crank, EngineError>;
+    /// Runs one delivery. An error is a fault of the host. If the delivery is done, the promises in `retired` may be forgotten.
+    fn deliver(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError>;
 
     /// The state as of now, for a restore elsewhere.
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<Self::Manifest>, EngineError>;

@@ -1,7 +1,7 @@
 //! The guest that production uses: a heap of the image.
 
 use super::{Guest, GuestCheckpoint, GuestManifest, Machine};
-use crate::abi::Delivery;
+use crate::abi::{Delivery, Slot};
 use crate::error::EngineError;
 use crate::heap::{Crank, Heap, HeapManifest, Limits};
 use crate::ids::{Hash, VatId};
@@ -23,8 +23,8 @@ impl GuestManifest for HeapManifest {
 impl Guest for Heap {
     type Manifest = HeapManifest;
 
-    fn deliver(&mut self, delivery: &Delivery) -> Result<Crank, EngineError> {
-        Heap::deliver(self, delivery)
+    fn deliver(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError> {
+        self.deliver_and_forget(delivery, retired)
     }
 
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<HeapManifest>, EngineError> {

@@ -17,6 +17,11 @@ impl<G: Guest> Machine<G> {
         // Before the install there are only grants in the tables: a copy is cheap, and no message can have come.
         let before = self.comms.clone();
         let Install { bundle, argv, endowments, grants, bearers } = install;
+        if let Some(name) = endowments.iter().find(|name| argv.iter().any(|(field, _)| field == *name)) {
+            return Ok(refused(&format!(
+                "{name:?} is both an argument and an endowment: give one of them another name"
+            )));
+        }
         let argv = match self.prepare(argv, grants, bearers) {
             Ok(argv) => argv,
             Err(message) => {

@@ -4,8 +4,8 @@
 //!
 //! Invariants: a message is taken in once and in order; what a crank said takes effect only if the crank is done; what a
 //! message brought into the tables stays there even if its crank was rolled back, since the stream has moved on; the work that
-//! one command can cause beyond its own deliveries is bounded by [`MAX_FOLLOW_UPS`]. A guest or peer cannot make [`Machine::apply`] fail:
-//! an error there is a fault of this host, and the replica must stop.
+//! one command can cause beyond its own deliveries, of which a settlement may take two, is bounded by [`MAX_FOLLOW_UPS`]. A
+//! guest or peer cannot make [`Machine::apply`] fail: an error there is a fault of this host, and the replica must stop.
 //!
 //! It does not check evidence (its caller has), and it sends nothing: [`BlockOutput`] says what is to be sent.
 
@@ -106,10 +106,42 @@ pub struct PeerSummary {
     pub broken: Option<String>,
 }
 
+/// What became of the promise that an asynchronous setup gave; of no meaning before the vat has its code.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Setup {
+    /// It has not settled: calls of the root wait.
+    #[default]
+    Waiting,
+    /// The root is there.
+    Ready,
+    /// It was rejected: every call of the root is rejected with the reason, of which this is the text.
+    Failed(String),
+}
+
+impl Setup {
+    /// The word for it in status pages.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Setup::Waiting => "waiting",
+            Setup::Ready => "ready",
+            Setup::Failed(_) => "failed",
+        }
+    }
+
+    /// Why there will be no root, if so.
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Setup::Failed(reason) => Some(reason),
+            Setup::Waiting | Setup::Ready => None,
+        }
+    }
+}
+
 /// Counts for a status page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     pub installed: bool,
+    pub setup: Setup,
     pub exit: Option<Exit>,
     pub deliveries: u64,
     pub rolled_back: u64,
@@ -125,6 +157,7 @@ pub struct Summary {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Status {
     installed: bool,
+    setup: Setup,
     exit: Option<Exit>,
     deliveries: u64,
     rolled_back: u64,
@@ -181,6 +214,11 @@ impl<G: Guest> Machine<G> {
         Ok(result)
     }
 
+    /// Forgets a vat, of which nothing must ever be delivered again: see [`Comms::forget`].
+    pub fn forget(&mut self, peer: &VatId) {
+        self.comms.forget(peer);
+    }
+
     /// Ends a block: what it changed, once. With `rehead`, every stream that waits for an acknowledgement has a head here.
     pub fn end_block(&mut self, rehead: bool) -> BlockOutput {
         let (heads, changes) = self.comms.take_changes(rehead);
@@ -199,6 +237,17 @@ impl<G: Guest> Machine<G> {
             Some(OutboxStream { head: self.comms.head(vat)?, messages })
         })
         .collect()
+    }
+
+    /// The tables towards all others.
+    pub fn comms(&self) -> &Comms {
+        &self.comms
+    }
+
+    /// Has this block say the head of the stream with `peer` again: for a peer that shows by what it sends that it does not know
+    /// what was taken in from it.
+    pub fn say_again(&mut self, peer: &VatId) {
+        self.comms.say_again(peer);
     }
 
     /// What is expected next from `peer`: the number, and the chained hash of all before it.
@@ -229,6 +278,7 @@ impl<G: Guest> Machine<G> {
         });
         Summary {
             installed: self.status.installed,
+            setup: self.status.setup.clone(),
             exit: self.status.exit.clone(),
             deliveries: self.status.deliveries,
             rolled_back: self.status.rolled_back,

@@ -1,11 +1,12 @@
 //! Deliveries: from a peer's messages through cranks to what the guest said.
 
 use super::{CommandResult, CrankKind, CrankOutcome, CrankReport, Exit, FOLLOW_UP_BATCH, Guest, LimitKind, Machine};
-use super::{Deliver, LogLevel, LogLine};
+use super::{Deliver, LogLevel, LogLine, Setup};
 use crate::abi::{Delivery, Output, Resolution, Slot};
 use crate::comms::{Broken, Inbound};
 use crate::error::EngineError;
 use crate::ids::VatId;
+use crate::wire;
 
 /// How a crank ended; what it said has taken effect.
 pub(super) enum Ended {
@@ -32,6 +33,10 @@ impl<G: Guest> Machine<G> {
                 return Ok(CommandResult::Gap { next });
             }
             let known = usize::try_from(next - begin).unwrap_or(usize::MAX);
+            if known >= messages.len() {
+                // It would not say all of this again if it knew that it has been taken in.
+                self.comms.say_again(&from);
+            }
             for message in messages.iter().skip(known) {
                 if let Some(refusal) = self.broken(&from) {
                     return Ok(refusal);
@@ -70,24 +75,41 @@ impl<G: Guest> Machine<G> {
                     self.comms.reject(result, &message);
                 }
             }
-            // A settlement that is rolled back is dropped: it would fail again, and there is nobody to tell.
-            Ok(Inbound::Settle { delivery }) => {
-                self.crank(CrankKind::Settle, Some(*from), &delivery)?;
+            Ok(Inbound::Settle { promise, resolution }) => self.tell_settlement(from, promise, resolution)?,
+            Ok(Inbound::Hold { promise }) => {
+                self.crank(CrankKind::Settle, Some(*from), &Delivery::Hold(promise))?;
             }
         }
         self.run_follow_ups()?;
         Ok(Ok(()))
     }
 
+    /// Tells the guest how a promise settled. If what that sets off is undone, the promise is rejected instead, so that whoever
+    /// waits for it hears of the limit. What cannot even be told that waits for ever.
+    fn tell_settlement(&mut self, from: &VatId, promise: Slot, resolution: Resolution) -> Result<(), EngineError> {
+        let delivery = Delivery::Settle(vec![(promise, resolution)]);
+        let Ended::RolledBack(limit) = self.crank(CrankKind::Settle, Some(*from), &delivery)? else { return Ok(()) };
+        let message = format!("the answer was rolled back: what it set off exceeded the {} limit", limit.as_str());
+        let rejection = Delivery::Settle(vec![(promise, Resolution::Rejected(wire::vat_error(&message)))]);
+        if let Ended::RolledBack(_) = self.crank(CrankKind::Settle, Some(*from), &rejection)? {
+            self.comms.keep_unheard(promise, &message);
+        }
+        Ok(())
+    }
+
     /// Tells the guest of sends that were refused, as far as the command's share of cranks goes.
     pub(super) fn run_follow_ups(&mut self) -> Result<(), EngineError> {
         while self.follow_ups_left > 0 {
-            let settlements = self.comms.take_pending(FOLLOW_UP_BATCH);
+            let settlements = self.comms.next_pending(FOLLOW_UP_BATCH);
             if settlements.is_empty() {
                 break;
             }
             self.follow_ups_left -= 1;
-            self.crank(CrankKind::Refusals, None, &Delivery::Settle(settlements))?;
+            let count = settlements.len();
+            match self.crank(CrankKind::Refusals, None, &Delivery::Settle(settlements))? {
+                Ended::RolledBack(_) => self.comms.not_told(count),
+                Ended::Done | Ended::StartFailed(_) => self.comms.told(count),
+            }
         }
         Ok(())
     }
@@ -99,17 +121,19 @@ impl<G: Guest> Machine<G> {
         from: Option<VatId>,
         delivery: &Delivery,
     ) -> Result<Ended, EngineError> {
-        let crank = self.guest.deliver(delivery)?;
+        let retired = self.comms.retired().to_vec();
+        let crank = self.guest.deliver(delivery, &retired)?;
         self.status.deliveries += 1;
         self.block.logs.extend(crank.logs);
         let mut report = CrankReport { what, from, fuel: crank.fuel, rolled_back: None };
         let ended = match crank.outcome {
             CrankOutcome::Done { outputs } => {
+                self.comms.forget_retired(retired.len());
                 self.mark_known(delivery);
                 self.take_outputs(outputs);
                 Ended::Done
             }
-            CrankOutcome::StartFailed { message } => Ended::StartFailed(message),
+            CrankOutcome::StartFailed { message } => Ended::StartFailed(shortened(message)),
             CrankOutcome::RolledBack { limit } => {
                 report.rolled_back = Some(limit);
                 self.status.rolled_back += 1;
@@ -129,19 +153,28 @@ impl<G: Guest> Machine<G> {
                 }
             }
             Delivery::Start { argv, .. } => self.comms.mark_known(&argv.slots),
-            Delivery::Collect => {}
+            Delivery::Hold(_) | Delivery::Collect => {}
         }
     }
 
     fn take_outputs(&mut self, outputs: Vec<Output>) {
         let mut exit = None;
+        let mut unsent = Unsent::default();
         for output in outputs {
             match output {
-                Output::Send { target, method, args, result } => self.send(target, method, &args, result),
+                Output::Send { target, method, args, result } => {
+                    if let Err(refusal) = self.comms.send(target, method, &args, result)
+                        && result.is_none()
+                    {
+                        unsent.add(refusal);
+                    }
+                }
                 Output::Settle { promise, resolution } => self.comms.settle_by_guest(promise, &resolution),
                 Output::Exit { value } => exit = exit.or(Some(Exit { value })),
+                Output::Setup { failure } => self.end_setup(failure),
             }
         }
+        self.block.logs.extend(unsent.line());
         if let Some(exit) = exit
             && self.status.exit.is_none()
         {
@@ -151,18 +184,54 @@ impl<G: Guest> Machine<G> {
         }
     }
 
-    fn send(
-        &mut self,
-        target: Slot,
-        method: crate::abi::Method,
-        args: &crate::abi::CapData<Slot>,
-        result: Option<Slot>,
-    ) {
-        if let Err(refusal) = self.comms.send(target, method, args, result)
-            && result.is_none()
-        {
-            let text = format!("a one-way message was not sent: {refusal}");
-            self.block.logs.push(LogLine { level: LogLevel::Warn, text });
+    fn end_setup(&mut self, failure: Option<String>) {
+        if self.status.setup != Setup::Waiting {
+            return;
         }
+        self.status.setup = match failure.map(shortened) {
+            None => Setup::Ready,
+            Some(reason) => {
+                let text = format!("the vat's setup failed: {reason}");
+                self.block.logs.push(LogLine { level: LogLevel::Error, text });
+                Setup::Failed(reason)
+            }
+        };
     }
+}
+
+/// The one-way messages of a crank that were refused: one line, however many they are.
+#[derive(Default)]
+struct Unsent {
+    count: usize,
+    first: String,
+}
+
+impl Unsent {
+    fn add(&mut self, refusal: String) {
+        if self.count == 0 {
+            self.first = refusal;
+        }
+        self.count += 1;
+    }
+
+    fn line(self) -> Option<LogLine> {
+        let text = match self.count {
+            0 => return None,
+            1 => format!("a one-way message was not sent: {}", self.first),
+            count => format!("{count} one-way messages were not sent; the first: {}", self.first),
+        };
+        Some(LogLine { level: LogLevel::Warn, text })
+    }
+}
+
+/// Longest text of the guest's about its own start that is kept, in bytes.
+const MAX_REASON_BYTES: usize = 4 << 10;
+
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_REASON_BYTES {
+        let end = (0..=MAX_REASON_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }

@@ -91,6 +91,8 @@ pub enum Op {
     Send { target: WireRef, method: Method, args: CapData<WireRef>, result: Option<u64> },
     /// A promise that the sender decides has settled; neither side names it again in what it sends after it knows.
     Settle { promise: WireRef, resolution: WireResolution },
+    /// Settle `result`, a fresh promise id of the sender, with nothing, behind all that was said because of what came before this.
+    Echo { result: u64 },
 }
 
 /// Why a message was not accepted.
@@ -124,7 +126,7 @@ impl Op {
             Op::Redeem { signature, .. } if signature.len() != 64 => {
                 return Err(WireError::Signature { length: signature.len() });
             }
-            Op::Redeem { .. } => {}
+            Op::Redeem { .. } | Op::Echo { .. } => {}
             Op::Send { method, args, .. } => check_send(method, args)?,
             Op::Settle { promise, resolution } => {
                 if promise.kind != RefKind::Promise {

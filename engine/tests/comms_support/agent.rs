@@ -13,6 +13,9 @@ const MAX_SENDS: u64 = 1_000;
 /// As MAX_SENDS, for promises that bring forth promises.
 const MAX_PROMISES: u64 = 1_500;
 
+/// What stands for an answer that is an object, in [`Record::settled`].
+pub const AN_OBJECT: &str = "an object";
+
 /// What outlives a rollback: seen by the test, not by the agent.
 #[derive(Default, Debug)]
 pub struct Record {
@@ -23,6 +26,9 @@ pub struct Record {
     /// Tag of a send → how its result came out.
     pub settled: BTreeMap<String, Result<String, String>>,
     pub rolled_back: Vec<String>,
+    /// How many promises came home, and how many are forgotten.
+    pub held: usize,
+    pub retired: usize,
     /// Tags of sends that no rule refuses: without capabilities, to an object.
     pub sure: Vec<String>,
 }
@@ -39,8 +45,12 @@ pub struct AgentState {
     awaited: BTreeSet<Slot>,
     /// Promises that this agent settles, with the tag of the call whose result it is.
     owed: BTreeMap<Slot, String>,
+    /// Promises that come home: what is sent to them is kept until they settle.
+    held: BTreeSet<Slot>,
     /// Promises that have settled: others may still name them.
     settled: BTreeSet<Slot>,
+    /// Promises that nobody may name any more.
+    retired: BTreeSet<Slot>,
     /// Result of a send → its tag.
     tags: BTreeMap<Slot, String>,
 }
@@ -71,7 +81,9 @@ impl Agent {
             presences: BTreeSet::new(),
             awaited: BTreeSet::new(),
             owed: BTreeMap::new(),
+            held: BTreeSet::new(),
             settled: BTreeSet::new(),
+            retired: BTreeSet::new(),
             tags: BTreeMap::new(),
         };
         Agent { state, record: Arc::default() }
@@ -85,13 +97,16 @@ impl Agent {
 impl Guest for Agent {
     type Manifest = AgentState;
 
-    fn deliver(&mut self, delivery: &Delivery) -> Result<Crank, EngineError> {
+    fn deliver(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError> {
         let before = self.state.clone();
         let mut crank = Run { state: &mut self.state, outputs: Vec::new(), heard: Vec::new() };
         let kept = crank.deliver(delivery);
+        crank.forget(retired);
         let (outputs, heard) = (crank.outputs, crank.heard);
         let mut record = self.record.lock().unwrap();
         let outcome = if kept {
+            record.held += usize::from(matches!(delivery, Delivery::Hold(_)));
+            record.retired += retired.len();
             if let Delivery::Call { args, .. } = delivery {
                 record.run.push(tag_of(args));
             }
@@ -184,9 +199,24 @@ impl Run<'_> {
                 }
                 self.act(2, false);
             }
+            Delivery::Hold(slot) => {
+                assert!(self.state.awaited.remove(slot), "{slot:?} is held, but nobody should settle it");
+                self.state.held.insert(*slot);
+            }
             Delivery::Collect => {}
         }
         true
+    }
+
+    fn forget(&mut self, retired: &[Slot]) {
+        for slot in retired {
+            assert!(
+                !self.state.owed.contains_key(slot) && !self.state.awaited.contains(slot),
+                "{slot:?} is still open"
+            );
+            assert!(self.state.retired.insert(*slot), "{slot:?} is retired twice");
+            self.state.settled.remove(slot);
+        }
     }
 
     fn check_target(&self, target: Slot) {
@@ -200,11 +230,13 @@ impl Run<'_> {
 
     fn knows_promise(&self, slot: Slot) -> bool {
         let state = &*self.state;
-        state.awaited.contains(&slot) || state.owed.contains_key(&slot) || state.settled.contains(&slot)
+        let open = state.awaited.contains(&slot) || state.owed.contains_key(&slot) || state.held.contains(&slot);
+        open || state.settled.contains(&slot)
     }
 
     fn learn(&mut self, data: &CapData<Slot>) {
         for slot in &data.slots {
+            assert!(!self.state.retired.contains(slot), "{slot:?} was retired");
             match slot {
                 Slot::VatObject(id) => assert!(*id < self.state.next_object, "no such object: {slot:?}"),
                 Slot::HostObject(_) => drop(self.state.presences.insert(*slot)),
@@ -216,7 +248,8 @@ impl Run<'_> {
     }
 
     fn hear(&mut self, slot: Slot, resolution: &Resolution) {
-        assert!(self.state.awaited.remove(&slot), "{slot:?} settles, but nobody should settle it (again)");
+        let open = self.state.awaited.remove(&slot) || self.state.held.remove(&slot);
+        assert!(open, "{slot:?} settles, but nobody should settle it (again)");
         self.state.settled.insert(slot);
         let (Resolution::Fulfilled(data) | Resolution::Rejected(data)) = resolution;
         self.learn(data);
@@ -226,6 +259,7 @@ impl Run<'_> {
                     Value::String(text) => Ok(text.clone()),
                     other => panic!("{other:?}"),
                 },
+                (Resolution::Fulfilled(_), Value::Slot(0)) => Ok(AN_OBJECT.to_owned()),
                 (Resolution::Rejected(_), Value::Error { message, .. }) => Err(message),
                 other => panic!("{other:?}"),
             };
@@ -303,7 +337,12 @@ impl Run<'_> {
     fn settle_one(&mut self) {
         let owed: Vec<Slot> = self.state.owed.keys().copied().collect();
         if let Some(promise) = self.pick(&owed) {
-            let slots = if self.roll(2) == 0 { vec![self.any_slot()] } else { vec![] };
+            let presences: Vec<Slot> = self.state.presences.iter().copied().collect();
+            let slots = match self.roll(4) {
+                0 => self.pick(&presences).into_iter().collect(),
+                1 => vec![self.any_slot()],
+                _ => vec![],
+            };
             self.settle(promise, slots);
         }
     }
@@ -313,7 +352,10 @@ impl Run<'_> {
         self.state.settled.insert(promise);
         let items = [Value::String(format!("answer to {tag}"))].into_iter();
         let items = items.chain((0..slots.len() as u32).map(Value::Slot)).collect();
-        let resolution = Resolution::Fulfilled(CapData::new(&Value::Array(items), slots));
+        // Now and then the object itself: one of the other vat then comes home.
+        let bare = matches!(slots[..], [Slot::VatObject(_) | Slot::HostObject(_)]) && self.roll(2) == 0;
+        let value = if bare { Value::Slot(0) } else { Value::Array(items) };
+        let resolution = Resolution::Fulfilled(CapData::new(&value, slots));
         self.outputs.push(Output::Settle { promise, resolution });
     }
 

@@ -2,8 +2,9 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub mod agent;
+pub mod bench;
 
-use quorate_engine::abi::{Bundle, CapData, Delivery, Method, Output, Resolution, Slot, Value};
+use quorate_engine::abi::{Bundle, CapData, Delivery, Method, Output, Resolution, Slot, Turn, Value};
 use quorate_engine::comms::client::{ClientSession, Completion};
 use quorate_engine::comms::{Slice, StreamHead};
 use quorate_engine::machine::{
@@ -13,6 +14,7 @@ use quorate_engine::machine::{
 use quorate_engine::{EngineError, Hash, VatId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 pub fn vat(name: u8) -> VatId {
@@ -23,6 +25,7 @@ pub fn vat(name: u8) -> VatId {
 pub struct Scripted {
     script: Box<dyn FnMut(&Delivery) -> CrankOutcome + Send>,
     seen: Arc<Mutex<Vec<Delivery>>>,
+    retired: Arc<Mutex<Vec<Slot>>>,
     transcript: Hash,
 }
 
@@ -41,7 +44,7 @@ impl GuestManifest for Transcript {
 
 impl Scripted {
     pub fn new(script: impl FnMut(&Delivery) -> CrankOutcome + Send + 'static) -> Scripted {
-        Scripted { script: Box::new(script), seen: Arc::default(), transcript: Hash([0; 32]) }
+        Scripted { script: Box::new(script), seen: Arc::default(), retired: Arc::default(), transcript: Hash([0; 32]) }
     }
 
     /// Goes on from a checkpoint, with the given script.
@@ -55,14 +58,22 @@ impl Scripted {
     }
 }
 
+impl Scripted {
+    /// What it was told that it may forget, in deliveries that were done.
+    pub fn retired(&self) -> Arc<Mutex<Vec<Slot>>> {
+        self.retired.clone()
+    }
+}
+
 impl Guest for Scripted {
     type Manifest = Transcript;
 
-    fn deliver(&mut self, delivery: &Delivery) -> Result<Crank, EngineError> {
+    fn deliver(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError> {
         let outcome = (self.script)(delivery);
         self.seen.lock().unwrap().push(delivery.clone());
         if matches!(outcome, CrankOutcome::Done { .. }) {
-            self.transcript = Hash::of(&[&self.transcript.0, &quorate_engine::abi::encode(delivery)]);
+            self.retired.lock().unwrap().extend(retired);
+            self.transcript = Hash::of(&[&self.transcript.0, &Turn::encode_parts(delivery, retired)]);
         }
         Ok(Crank { outcome, fuel: 1, logs: Vec::new() })
     }
@@ -95,6 +106,10 @@ pub fn send(target: Slot, method: &str, args: CapData<Slot>, result: Option<u64>
 
 pub fn fulfil(promise: Slot, value: &Value, slots: Vec<Slot>) -> Output {
     Output::Settle { promise, resolution: Resolution::Fulfilled(CapData::new(value, slots)) }
+}
+
+pub fn reject(promise: Slot, name: &str) -> Output {
+    Output::Settle { promise, resolution: Resolution::Rejected(CapData::data(&Value::error(name, ""))) }
 }
 
 pub fn text(value: &str) -> Value {
@@ -300,4 +315,17 @@ impl<G: Guest> World<G> {
             }
         }
     }
+}
+
+/// Compares bytes with the file, or writes it.
+pub fn golden(name: &str, bytes: &[u8]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.hex"));
+    let lines: Vec<String> = bytes.chunks(40).map(hex::encode).collect();
+    let text = lines.join("\n") + "\n";
+    if std::env::var("QUORATE_GOLDEN").is_ok_and(|what| what == "write") {
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(text, expected, "{name} is encoded in another way than the golden file says");
 }

@@ -81,6 +81,11 @@ impl Vat {
                 let resolution = if how == "ok" { Resolution::Fulfilled(data) } else { Resolution::Rejected(data) };
                 self.deliver(&Delivery::Settle(vec![(slot(promise), resolution)]))
             }
+            ["hold", promise] => self.deliver(&Delivery::Hold(slot(promise))),
+            ["forget", promise] => {
+                let heap = self.heap.deliver_and_forget(&Delivery::Collect, &[slot(promise)]);
+                heap.expect("the host is well")
+            }
             ["collect"] => self.deliver(&Delivery::Collect),
             _ => panic!("not a command: {line}"),
         }
@@ -133,6 +138,8 @@ fn output(output: &Output) -> String {
             format!("settle {} {how} {}", name(promise), data(what))
         }
         Output::Exit { value } => format!("exit {}", data(value)),
+        Output::Setup { failure: None } => "ready".to_owned(),
+        Output::Setup { failure: Some(reason) } => format!("setup failed: {reason}"),
     }
 }
 

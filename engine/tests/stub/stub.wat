@@ -10,12 +10,12 @@
   (memory (export "memory") 2)
   (global $stack_pointer (mut i32) (i32.const 4096))
   (global $ticks (export "ticks") (mut i64) (i64.const 0))
-  ;; 16: Done with one Send to HostObject(counter); 32: Limit; 40: StartFailed; 48: garbage; 64: text; 128: the counter
+  ;; 16: Done with one Send to HostObject(counter); 40: StartFailed; 48: garbage; 64: text; 128: the counter; 160: Limits
   (data (i32.const 16) "\01\00\01\00\01\00\01\00\00\00")
-  (data (i32.const 32) "\01\02\00")
   (data (i32.const 40) "\01\01\00")
   (data (i32.const 48) "\01\09\09")
   (data (i32.const 64) "hello from the stub\0a")
+  (data (i32.const 160) "\01\02\09recursion\00\00\00\00\01\02\05stack\00\00\00\00\00\00\00\00\01\02\04else")
   (func (export "quorate_abi") (result i32) (i32.const 1))
   (func (export "quorate_boot") (i32.store (i32.const 128) (i32.const 100)))
   (func (export "quorate_alloc") (param $length i32) (result i32)
@@ -51,7 +51,10 @@
       (unreachable)))
     (if (i32.eq (local.get $command) (i32.const 4)) (then (drop (call $recurse (i32.const 0)))))
     (if (i32.eq (local.get $command) (i32.const 5)) (then (call $fill (i32.const 8) (local.get $parameter))))
-    (if (i32.eq (local.get $command) (i32.const 6)) (then (return (call $answer (i32.const 32) (i32.const 3)))))
+    (if (i32.eq (local.get $command) (i32.const 6)) (then
+      (if (i32.eq (local.get $parameter) (i32.const 1)) (then (return (call $answer (i32.const 176) (i32.const 8)))))
+      (if (i32.eq (local.get $parameter) (i32.const 2)) (then (return (call $answer (i32.const 192) (i32.const 7)))))
+      (return (call $answer (i32.const 160) (i32.const 12)))))
     (if (i32.eq (local.get $command) (i32.const 7)) (then (return (call $answer (i32.const 40) (i32.const 3)))))
     (if (i32.eq (local.get $command) (i32.const 8)) (then
       (if (i32.eq (memory.grow (local.get $parameter)) (i32.const -1)) (then (unreachable)))))

@@ -3,7 +3,7 @@
 (function runtime(powers) {
   'use strict';
 
-  const { E, Far, harden } = powers;
+  const { E, Far, harden, passStyle } = powers;
   const { makeVow, isVow, promiseOf, flowOf, status, send } = powers;
   const { freeze, defineProperty, getOwnPropertyNames, getOwnPropertySymbols, getOwnPropertyDescriptor } = Object;
   const hidden = (object, name, value) => defineProperty(object, name, { value, enumerable: false });
@@ -53,18 +53,15 @@
   const passStyleOf = value => {
     if (value === null) return 'null';
     if (typeof value !== 'object' && typeof value !== 'function') return typeof value;
-    if (value instanceof Promise || isVow(value)) return 'promise';
-    if (Array.isArray(value)) return 'copyArray';
-    if (value instanceof Error) return 'error';
-    if (typeof value === 'function') return 'remotable';
-    const tag = value[Symbol.toStringTag];
-    if (typeof tag === 'string' && tag.startsWith('Alleged: ')) return 'remotable';
-    return 'copyRecord';
+    return passStyle(value);
   };
 
   const getInterfaceOf = value => {
-    if (passStyleOf(value) !== 'remotable') return undefined;
-    return value[Symbol.toStringTag];
+    try {
+      return passStyleOf(value) === 'remotable' ? value[Symbol.toStringTag] : undefined;
+    } catch {
+      return undefined; // It does not pass.
+    }
   };
 
   const deeplyFulfilled = async value => {
@@ -172,6 +169,10 @@
     set: () => false,
     defineProperty: () => false,
     deleteProperty: () => false,
+    // The vow behind it stays hidden: whoever can send need not be able to read.
+    getOwnPropertyDescriptor: () => undefined,
+    ownKeys: () => [],
+    preventExtensions: () => false,
     has: () => true,
   });
 
