@@ -1,23 +1,25 @@
 //! A client: an ephemeral vat without code, with a key of its own, that calls an object of another vat and hears the answers.
 //!
 //! To the vat that it calls it is a solo vat like any other: its id is the hash of a genesis with its one key, what it says is
-//! certified by its one signature, and it believes only what the called vat's threshold has signed.
+//! certified by its one signature, and it believes only what the called vat's threshold has signed. Other than those it says by its
+//! genesis when it will be over, so that the called vat can forget it.
 
 use crate::{
     codec,
-    evidence::{KnownPeer, Slice, outbox_root},
+    evidence::{Outbox, Slice},
+    lookup::newest_introduction,
     sturdyref::Sturdyref,
     vat::{
         courier::{Courier, CourierMetrics, Notice, Whereabouts},
         view::RestoredOutbox,
-        wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
+        wire::{SliceReply, VatFrame},
     },
 };
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use futures::future::BoxFuture;
 use quorate_consensus::{
-    Certificate, Genesis, Hash, HostKey, Introduction, Member, MemberSignature, Parameters, Statement,
+    Certificate, Genesis, Hash, HostKey, Introduction, Member, MemberSignature, Parameters, Signers, Statement,
 };
 use quorate_engine::{
     VatId,
@@ -38,6 +40,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 /// How long a host may take to say who the members of a vat are.
 const WHOIS_DEADLINE: Duration = Duration::from_secs(3);
+/// How long others may take after the first of them has answered: a host that is down answers late or never.
+const WHOIS_PATIENCE: Duration = Duration::from_millis(20);
+/// For how many of the vat's blocks a client is heard, unless it asks for another number. A busy vat needs a minute for so many; a
+/// `vat call` is over by then, and the vat forgets it.
+pub const LIFETIME_BLOCKS: u64 = 100_000;
 /// How long a client that has its answers waits until the vat has its acknowledgement: a courtesy, not a need.
 const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -54,6 +61,8 @@ pub enum ClientError {
     Call(String),
     #[error("no answer in {0} s; the call may still take effect")]
     Deadline(u64),
+    #[error("the vat's members refuse the call: {0}; it was not done")]
+    Refused(String),
     #[error("the system gives no random bytes: {0}")]
     Random(String),
 }
@@ -63,12 +72,18 @@ pub type Answer = Completion;
 
 struct Session {
     session: ClientSession,
-    known: KnownPeer,
+    /// Who signs for the called vat, and where they are.
+    known: Signers,
+    members: Vec<Member>,
     waiting: BTreeMap<ClientRef, oneshot::Sender<Answer>>,
     /// Statements made so far, and the hash of the last.
     blocks: u64,
     previous: Hash,
     acknowledged: u64,
+    /// Members that refused what was last said, and why.
+    refusals: BTreeMap<HostId, String>,
+    /// Why nothing that this client says is taken, if so many members say it that one of them is honest.
+    refused: Option<String>,
 }
 
 struct Inner {
@@ -91,17 +106,27 @@ impl Client {
     /// Makes a client for the vat of `sturdyref`, whose members are found by asking `hosts`. A bearer is redeemed with the
     /// first message.
     pub async fn connect(sturdyref: &Sturdyref, hosts: &[Member]) -> Result<Client, ClientError> {
+        Client::connect_for(sturdyref, hosts, LIFETIME_BLOCKS).await
+    }
+
+    /// As [`Client::connect`], for a client that is to be heard for so many of the vat's blocks. After these the vat forgets it: what
+    /// it asks then is not answered.
+    pub async fn connect_for(
+        sturdyref: &Sturdyref,
+        hosts: &[Member],
+        lifetime_blocks: u64,
+    ) -> Result<Client, ClientError> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| ClientError::Random(error.to_string()))?;
         let frames = Arc::new(ClientFrames(OnceLock::new()));
         let options = NetOptions { secret, listen: Vec::new(), handler: frames.clone(), limits: NetLimits::default() };
         let network: Arc<dyn Network> = Libp2pNetwork::start(options).await?;
-        let introduction = who_is(&network, hosts, &sturdyref.vat).await;
-        let Some(introduction) = introduction else {
+        let Some((introduction, block)) = members_and_block(&network, hosts, &sturdyref.vat).await else {
             network.shutdown().await;
             return Err(ClientError::Unknown(sturdyref.vat));
         };
-        let client = Client::start(secret, sturdyref, &introduction, network)?;
+        let expires = block.saturating_add(lifetime_blocks);
+        let client = Client::start(secret, sturdyref, &introduction, expires, network)?;
         // The network hands frames over from here on.
         let _ = frames.0.set(Arc::downgrade(&client.inner));
         Ok(client)
@@ -111,10 +136,11 @@ impl Client {
         secret: [u8; 32],
         sturdyref: &Sturdyref,
         introduction: &Introduction,
+        expires: u64,
         network: Arc<dyn Network>,
     ) -> Result<Client, ClientError> {
         let key = SigningKey::from_bytes(&secret);
-        let genesis = own_genesis(&key)?;
+        let genesis = own_genesis(&key, expires)?;
         let (vat, target) = (VatId(genesis.vat_id().0), sturdyref.vat);
         let membership = introduction.verify().map_err(|error| ClientError::Call(error.to_string()))?;
         for member in &membership.members {
@@ -134,11 +160,14 @@ impl Client {
             key,
             session: Mutex::new(Session {
                 session,
-                known: KnownPeer { membership: membership.clone() },
+                known: Signers::from(&membership),
+                members: membership.members,
                 waiting: BTreeMap::new(),
                 blocks: 0,
                 previous: Hash([0; 32]),
                 acknowledged: 0,
+                refusals: BTreeMap::new(),
+                refused: None,
             }),
             notices,
             shipped: Notify::new(),
@@ -171,7 +200,10 @@ impl Client {
         let answer = self.begin(target, method, args)?;
         match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            _ => Err(ClientError::Deadline(deadline.as_secs())),
+            _ => Err(match self.inner.lock().refused.clone() {
+                Some(why) => ClientError::Refused(why),
+                None => ClientError::Deadline(deadline.as_secs()),
+            }),
         }
     }
 
@@ -231,8 +263,19 @@ impl Client {
     }
 }
 
+/// Who the members of a vat are, and at which block it is. A host that only heard of the vat knows no block: its members do.
+async fn members_and_block(network: &Arc<dyn Network>, hosts: &[Member], vat: &VatId) -> Option<(Introduction, u64)> {
+    let found = newest_introduction(network, hosts, vat, WHOIS_DEADLINE, WHOIS_PATIENCE).await?;
+    if let Some(block) = found.block {
+        return Some((found.introduction, block));
+    }
+    let members = found.introduction.verify().ok()?.members;
+    let found = newest_introduction(network, &members, vat, WHOIS_DEADLINE, WHOIS_PATIENCE).await?;
+    Some((found.introduction, found.block?))
+}
+
 /// A genesis with one member that has no addresses: others answer over the connection that it makes.
-fn own_genesis(key: &SigningKey) -> Result<Genesis, ClientError> {
+fn own_genesis(key: &SigningKey, expires: u64) -> Result<Genesis, ClientError> {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|error| ClientError::Random(error.to_string()))?;
     let public = key.verifying_key().to_bytes();
@@ -242,42 +285,9 @@ fn own_genesis(key: &SigningKey) -> Result<Genesis, ClientError> {
         image: Hash([0; 32]),
         creator: public,
         nonce,
+        expires,
         parameters: Parameters::default(),
     })
-}
-
-/// The newest introduction that any of the hosts has.
-async fn who_is(network: &Arc<dyn Network>, hosts: &[Member], vat: &VatId) -> Option<Introduction> {
-    let request = Bytes::from(codec::encode(&DirectoryRequest::WhoIs(*vat)));
-    let asked = hosts.iter().map(|member| {
-        let host = HostId(member.key.0);
-        network.set_addresses(host, member.addresses.clone());
-        network.request(host, Purpose::Directory, request.clone(), WHOIS_DEADLINE)
-    });
-    // A host that is down answers late or never: the first good answer is waited for, then those that are there already count.
-    let mut answers = asked.collect::<futures::stream::FuturesUnordered<_>>();
-    let mut newest: Option<(u64, Introduction)> = None;
-    loop {
-        let next = futures::StreamExt::next(&mut answers);
-        let answer = if newest.is_some() {
-            match tokio::time::timeout(Duration::from_millis(20), next).await {
-                Ok(answer) => answer,
-                Err(_) => break,
-            }
-        } else {
-            next.await
-        };
-        let Some(answer) = answer else { break };
-        if let Ok(bytes) = answer
-            && let Ok(DirectoryReply::Introduction(introduction)) = codec::decode(&bytes)
-            && introduction.genesis.vat_id().0 == vat.0
-            && let Ok(membership) = introduction.verify()
-            && newest.as_ref().is_none_or(|(epoch, _)| *epoch < membership.epoch)
-        {
-            newest = Some((membership.epoch, *introduction));
-        }
-    }
-    newest.map(|(_, introduction)| introduction)
 }
 
 impl Inner {
@@ -289,8 +299,8 @@ impl Inner {
     fn speak(&self, session: &mut Session) {
         let head = session.session.head();
         session.blocks += 1;
-        let heads = vec![head];
-        let root = outbox_root(&heads).expect("there is a head");
+        let outbox = Arc::new(Outbox::new(vec![head]));
+        let root = outbox.root().expect("there is a head");
         let statement = Statement {
             vat: quorate_consensus::VatId(self.vat.0),
             epoch: 0,
@@ -309,8 +319,21 @@ impl Inner {
             .map(|(number, bytes)| (self.target, number, bytes.clone()))
             .collect();
         session.acknowledged = queued.last().map_or(said, |(_, number, _)| *number);
-        let _ = self.notices.send(Notice::Applied { block: session.blocks, heads, queued, pruned: Vec::new() });
+        let _ = self.notices.send(Notice::Applied { block: session.blocks, outbox, queued, pruned: Vec::new() });
         let _ = self.notices.send(Notice::Certified(Certificate { statement, signatures }));
+    }
+
+    /// A member refused what was said. One alone may lie, or not know this vat any more.
+    fn refused(&self, by: HostId, why: &str) {
+        let mut session = self.lock();
+        session.refusals.insert(by, why.to_owned());
+        let members = session.known.keys.len();
+        // If fewer than a threshold might still take it, nobody will.
+        if session.refusals.len() + usize::from(session.known.threshold) > members {
+            session.refused = Some(why.to_owned());
+            // Whoever waits hears that there will be no answer.
+            session.waiting.clear();
+        }
     }
 
     /// Takes a slice of the called vat.
@@ -319,8 +342,8 @@ impl Inner {
         if slice.sender() != self.target {
             return SliceReply::Refused { message: "this client talks to another vat".into() };
         }
-        let known = match slice.verify(Some(&session.known), &self.vat) {
-            Ok(known) => known,
+        let proven = match slice.verify(Some(&session.known), &self.vat) {
+            Ok(proven) => proven,
             Err(error) => return SliceReply::Refused { message: error.to_string() },
         };
         let (next, hash) = session.session.next_inbound();
@@ -331,8 +354,12 @@ impl Inner {
             Err(stream::SliceError::Gap { next, .. }) => return SliceReply::NotYet { next, leader: None },
             Err(error) => return SliceReply::Refused { message: error.to_string() },
         }
-        session.known = known;
+        session.known = proven.signers;
+        if let Some(membership) = proven.news {
+            session.members = membership.members;
+        }
         let stream::StreamHead { end, ack, .. } = slice.head;
+        let carries_messages = !slice.messages.is_empty();
         let deliver = Deliver { from: self.target, begin: slice.begin, messages: slice.messages, end, ack };
         let completions = match session.session.receive(&deliver) {
             Ok(completions) => completions,
@@ -346,10 +373,13 @@ impl Inner {
         }
         let pruned = vec![(self.target, ack)];
         let block = session.blocks;
-        let _ = self.notices.send(Notice::Applied { block, heads: Vec::new(), queued: Vec::new(), pruned });
+        let _ = self.notices.send(Notice::Applied { block, outbox: Arc::default(), queued: Vec::new(), pruned });
         let now = session.session.next_inbound().0;
         if now > next {
             self.speak(&mut session);
+        } else {
+            // What comes again was not heard to be acknowledged.
+            let _ = self.notices.send(Notice::Heard { peer: self.target, again: carries_messages });
         }
         SliceReply::Taken { next: now, leader: None }
     }
@@ -379,7 +409,7 @@ struct TargetMembers(Weak<Inner>);
 
 impl Whereabouts for TargetMembers {
     fn members(&self, _vat: &VatId) -> Vec<Member> {
-        self.0.upgrade().map(|inner| inner.lock().known.membership.members.clone()).unwrap_or_default()
+        self.0.upgrade().map(|inner| inner.lock().members.clone()).unwrap_or_default()
     }
 
     fn unreachable(&self, _vat: &VatId) {}
@@ -392,7 +422,18 @@ impl CourierMetrics for ShippedNotifier {
         if outcome == "taken"
             && let Some(inner) = self.0.upgrade()
         {
+            {
+                let mut session = inner.lock();
+                session.refusals.clear();
+                session.refused = None;
+            }
             inner.shipped.notify_waiters();
+        }
+    }
+
+    fn refused(&self, _peer: &VatId, by: HostId, why: &str) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.refused(by, why);
         }
     }
 }

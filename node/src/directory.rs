@@ -4,7 +4,7 @@
 //! convenience for finding hosts: what a vat believes of a peer is in the vat's replicated state, never here.
 
 use crate::codec;
-use quorate_consensus::{Introduction, Member, Membership, Store};
+use quorate_consensus::{Genesis, Introduction, Member, Membership, MembershipCertificate, Store};
 use quorate_engine::VatId;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -77,25 +77,55 @@ impl Directory {
         }
     }
 
-    /// Notes a membership that a vat's own state has proven.
+    /// Notes what a vat has proven of its members to another one that is carried here: its genesis, if that was needed, and the
+    /// memberships since then or since those that the other one knew. It is kept as an introduction, if it makes one.
+    pub fn note_evidence(&self, genesis: Option<Genesis>, chain: Vec<MembershipCertificate>) {
+        let Some(newest) = chain.last().map(|last| last.membership.clone()) else {
+            if let Some(genesis) = genesis {
+                self.learn(None, &Introduction { genesis, chain });
+            }
+            return;
+        };
+        let introduction = match (genesis, self.introduction(&VatId(newest.vat.0))) {
+            (Some(genesis), _) => Some(Introduction { genesis, chain }),
+            (None, Some(mut known)) => {
+                let epoch = newest_membership(&known).epoch;
+                known.chain.extend(chain.into_iter().filter(|next| next.membership.epoch > epoch));
+                Some(known)
+            }
+            (None, None) => None,
+        };
+        if let Some(introduction) = introduction {
+            self.learn(None, &introduction);
+        }
+        self.note_membership(&newest);
+    }
+
+    /// Notes a membership that was proven, but perhaps not by anything that others could check.
     pub fn note_membership(&self, membership: &Membership) {
         let vat = VatId(membership.vat.0);
+        let introduced = self.introduction(&vat).map(|introduction| newest_membership(&introduction).epoch);
         let mut newer = self.newer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if newer.len() < ENTRIES && newer.get(&vat).is_none_or(|known| known.epoch < membership.epoch) {
+        if introduced.is_some_and(|epoch| epoch >= membership.epoch) {
+            newer.remove(&vat);
+            return;
+        }
+        let room = newer.len() < ENTRIES || newer.contains_key(&vat);
+        if room && newer.get(&vat).is_none_or(|known| known.epoch < membership.epoch) {
             newer.insert(vat, membership.clone());
         }
     }
 
-    /// The newest members known, or none.
-    pub fn members(&self, vat: &VatId) -> Vec<Member> {
+    /// The newest membership known, if any is.
+    pub fn membership(&self, vat: &VatId) -> Option<Membership> {
         let newer = self.newer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(vat).cloned();
         let introduced = self.introduction(vat).map(|introduction| newest_membership(&introduction));
-        match (newer, introduced) {
-            (Some(newer), Some(introduced)) if introduced.epoch > newer.epoch => introduced.members,
-            (Some(newer), _) => newer.members,
-            (None, Some(introduced)) => introduced.members,
-            (None, None) => Vec::new(),
-        }
+        newer.into_iter().chain(introduced).max_by_key(|membership| membership.epoch)
+    }
+
+    /// The newest members known, or none.
+    pub fn members(&self, vat: &VatId) -> Vec<Member> {
+        self.membership(vat).map(|membership| membership.members).unwrap_or_default()
     }
 
     /// Notes that somebody looks for a vat whose members are unknown or don't answer.
@@ -145,4 +175,97 @@ impl Directory {
 /// The last membership of an introduction that was verified when it was learnt.
 pub fn newest_membership(introduction: &Introduction) -> Membership {
     introduction.chain.last().map_or_else(|| introduction.genesis.membership(), |last| last.membership.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::SigningKey;
+    use quorate_consensus::{Hash, HostKey, MemberSignature, MemoryStore, Parameters};
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    fn member(seed: u8, address: &str) -> Member {
+        let key = HostKey(key(seed).verifying_key().to_bytes());
+        Member { key, name: format!("m{seed}"), addresses: vec![address.to_owned()] }
+    }
+
+    fn genesis(nonce: u8) -> Genesis {
+        Genesis {
+            members: vec![member(1, "/memory/1")],
+            threshold: 1,
+            image: Hash([0; 32]),
+            creator: [0; 32],
+            nonce: [nonce; 32],
+            expires: 0,
+            parameters: Parameters::default(),
+        }
+    }
+
+    /// The only member moves to another address, again and again.
+    fn chain(genesis: &Genesis, length: u64) -> Vec<MembershipCertificate> {
+        let mut before = genesis.membership();
+        let mut next = |epoch| {
+            let address = format!("/memory/{epoch}");
+            let members = vec![member(1, &address)];
+            let membership = Membership { epoch, previous: before.hash(), members, ..before.clone() };
+            before = membership.clone();
+            let signatures = vec![MemberSignature::sign(&key(1), &membership.payload())];
+            MembershipCertificate { membership, signatures }
+        };
+        (1..=length).map(&mut next).collect()
+    }
+
+    #[test]
+    fn what_a_vat_proves_of_itself_step_by_step_is_still_known_after_a_restart() {
+        let store = Arc::new(MemoryStore::new());
+        let (genesis, restarted) = (genesis(0), || Directory::load(store.clone()).expect("a good store"));
+        let (vat, chain) = (VatId(genesis.vat_id().0), chain(&genesis, 3));
+        let directory = restarted();
+        directory.note_evidence(Some(genesis.clone()), vec![]);
+        directory.note_evidence(None, chain[..1].to_vec());
+        directory.note_evidence(None, chain[1..].to_vec());
+        for directory in [directory, restarted()] {
+            assert_eq!(directory.membership(&vat), Some(chain[2].membership.clone()));
+            assert_eq!(directory.introduction(&vat).map(|known| known.chain.len()), Some(3));
+        }
+        // What was known before changes nothing.
+        let directory = restarted();
+        directory.note_evidence(Some(genesis), vec![]);
+        directory.note_evidence(None, chain[..2].to_vec());
+        assert_eq!(directory.membership(&vat).map(|membership| membership.epoch), Some(3));
+    }
+
+    #[test]
+    fn a_membership_without_its_history_is_known_until_the_history_is() {
+        let directory = Directory::load(Arc::new(MemoryStore::new())).expect("an empty store");
+        let genesis = genesis(0);
+        let (vat, chain) = (VatId(genesis.vat_id().0), chain(&genesis, 2));
+        directory.note_evidence(None, chain[1..].to_vec());
+        assert_eq!(directory.membership(&vat).map(|membership| membership.epoch), Some(2));
+        assert!(directory.introduction(&vat).is_none());
+        directory.learn(None, &Introduction { genesis, chain });
+        assert_eq!(directory.membership(&vat).map(|membership| membership.epoch), Some(2));
+    }
+
+    #[test]
+    fn when_there_is_no_more_room_those_that_are_known_are_still_brought_up_to_date() {
+        let directory = Directory::load(Arc::new(MemoryStore::new())).expect("an empty store");
+        let genesis = genesis(0);
+        let (vat, chain) = (VatId(genesis.vat_id().0), chain(&genesis, 2));
+        directory.note_membership(&genesis.membership());
+        {
+            let mut newer = directory.newer.lock().expect("no panic holds it");
+            let other = genesis.membership();
+            let ids = (newer.len()..ENTRIES).map(|number| VatId(Hash::of(&number.to_be_bytes()).0));
+            newer.extend(ids.map(|id| (id, other.clone())));
+        }
+        directory.note_membership(&chain[0].membership);
+        assert_eq!(directory.membership(&vat).map(|membership| membership.epoch), Some(1));
+        let stranger = Membership { vat: quorate_consensus::VatId([9; 32]), ..genesis.membership() };
+        directory.note_membership(&stranger);
+        assert_eq!(directory.membership(&VatId([9; 32])), None);
+    }
 }

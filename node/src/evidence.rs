@@ -4,14 +4,15 @@
 //! certified block, and whatever the receiver needs to believe the certificate: the sender's genesis and its chain of
 //! memberships. It proves itself, so any host may carry it.
 //!
-//! Invariants: nothing is believed that does not follow from the receiver's own replicated knowledge ([`KnownPeer`], or, for a
+//! Invariants: nothing is believed that does not follow from the receiver's own replicated knowledge ([`Signers`], or, for a
 //! vat never met, its VatId, which is the hash of its genesis); a peer's epoch never goes back, since retired keys could sign
-//! a fork. What is *not* done here: matching the messages against the stream (numbers, chained hash), which needs the
-//! receiver's tables and is done by the engine's stream code when the log is applied.
+//! a fork; what a slice can make its receiver compute is bounded. What is *not* done here: matching the messages against the
+//! stream (numbers, chained hash), which needs the receiver's tables and is done by the engine's stream code when the log is
+//! applied; and deciding who may send at all, which is the tables' business, too.
 
 use ct_merkle::{InclusionProof, RootHash, mem_backed_tree::MemoryBackedTree};
 use quorate_consensus::{
-    Certificate, Introduction, Membership, MembershipCertificate, verify_certificate, verify_membership,
+    Certificate, Introduction, MAX_CHAIN, MAX_MEMBERS, Membership, MembershipCertificate, Signers,
 };
 use quorate_engine::{Hash, VatId, comms::stream::StreamHead};
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,10 @@ use sha2::Sha256;
 pub const SLICE_MESSAGES_BYTES: usize = 768 * 1024;
 /// The longest run of messages in one slice; longer queues go in several.
 pub const SLICE_MESSAGES: usize = 4_096;
+/// Signatures in the chain of one slice. Checking them takes half a second; it is done once for each peer and epoch.
+pub const SLICE_CHAIN_SIGNATURES: usize = 8_192;
+/// How many blocks of the receiver a sender that expires may be heard for: what it can hold a place in the tables for.
+pub const MAX_LIFETIME_BLOCKS: u64 = 1_000_000;
 /// An outbox has a leaf for each peer whose stream changed in a block. Far above any, and low enough for the tree's arithmetic.
 const MAX_OUTBOX_LEAVES: u64 = 1 << 31;
 
@@ -56,11 +61,13 @@ pub struct Slice {
     pub tail: Vec<Hash>,
 }
 
-/// What the receiver's replicated state knows of a peer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct KnownPeer {
-    /// The peer's newest proven membership.
-    pub membership: Membership,
+/// What a slice's evidence proves of its sender.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proven {
+    /// Who signs for it now: what the receiver is to remember.
+    pub signers: Signers,
+    /// The membership itself, if it is not the one that the receiver knew.
+    pub news: Option<Membership>,
 }
 
 /// Why a slice isn't believed.
@@ -84,23 +91,47 @@ pub enum EvidenceError {
     Shape,
 }
 
-/// The root that a block's statement carries: the RFC 6962 tree over the encoded heads. `None` if there are no heads: such a
-/// block says nothing.
+/// What a block said: the heads of the streams that it changed, and the RFC 6962 tree over them.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    heads: Vec<StreamHead>,
+    tree: MemoryBackedTree<Sha256, Vec<u8>>,
+}
+
+impl Outbox {
+    /// The outbox of these heads.
+    pub fn new(heads: Vec<StreamHead>) -> Outbox {
+        let mut tree = MemoryBackedTree::new();
+        heads.iter().for_each(|head| tree.push(head.encode()));
+        Outbox { heads, tree }
+    }
+
+    /// The heads, in their order in the tree.
+    pub fn heads(&self) -> &[StreamHead] {
+        &self.heads
+    }
+
+    /// The root that the block's statement carries. `None` if there are no heads: such a block says nothing.
+    pub fn root(&self) -> Option<Hash> {
+        (!self.heads.is_empty()).then(|| Hash((*self.tree.root().as_bytes()).into()))
+    }
+
+    /// The path of the head at `index`.
+    pub fn path(&self, index: usize) -> OutboxPath {
+        assert!(index < self.heads.len(), "the caller names a head of this outbox");
+        let siblings = self.tree.prove_inclusion(index).as_bytes().to_vec();
+        OutboxPath { leaves: self.heads.len() as u64, index: index as u64, siblings }
+    }
+}
+
+/// The root of the outbox of these heads.
 pub fn outbox_root(heads: &[StreamHead]) -> Option<Hash> {
-    (!heads.is_empty()).then(|| Hash((*tree(heads).root().as_bytes()).into()))
+    Outbox::new(heads.to_vec()).root()
 }
 
-/// The path of the head at `index` of a block's `heads`.
+/// The path of the head at `index` in the outbox of these heads.
 pub fn outbox_path(heads: &[StreamHead], index: usize) -> OutboxPath {
-    assert!(index < heads.len(), "the caller names a head of this outbox");
-    let siblings = tree(heads).prove_inclusion(index).as_bytes().to_vec();
-    OutboxPath { leaves: heads.len() as u64, index: index as u64, siblings }
-}
-
-fn tree(heads: &[StreamHead]) -> MemoryBackedTree<Sha256, Vec<u8>> {
-    let mut tree = MemoryBackedTree::new();
-    heads.iter().for_each(|head| tree.push(head.encode()));
-    tree
+    Outbox::new(heads.to_vec()).path(index)
 }
 
 /// Whether `head` is a leaf of the tree with this root. The number of leaves is the prover's word: it only says how to read the
@@ -120,85 +151,117 @@ impl Slice {
         VatId(self.certificate.statement.vat.0)
     }
 
-    /// Checks all the evidence against what the receiver knows of the sender, and returns the sender's membership as it is
-    /// proven to be now.
+    /// The first message of the sender's stream, if it is here: what lets in a vat that is not known.
+    pub fn first_message(&self) -> Option<&[u8]> {
+        (self.begin == 1).then(|| self.messages.first()).flatten().map(Vec::as_slice)
+    }
+
+    /// Checks all the evidence against what the receiver knows of the sender, and returns who is proven to sign for it now.
     ///
     /// # Errors
     /// The first thing that does not hold.
-    pub fn verify(&self, known: Option<&KnownPeer>, receiver: &VatId) -> Result<KnownPeer, EvidenceError> {
-        let membership = self.verify_statement_epoch(known, receiver)?;
-        verify_certificate(&self.certificate, &membership)
-            .map_err(|error| EvidenceError::Certificate(error.to_string()))?;
-        Ok(KnownPeer { membership })
+    pub fn verify(&self, known: Option<&Signers>, receiver: &VatId) -> Result<Proven, EvidenceError> {
+        let proven = self.verify_statement_epoch(known, receiver)?;
+        let verified = proven.signers.verify_certificate(&self.certificate);
+        verified.map_err(|error| EvidenceError::Certificate(error.to_string()))?;
+        Ok(proven)
     }
 
     /// Like [`Slice::verify`] but for the number of signatures: what a scoreboard needs to know of a slice with too few.
-    pub fn verify_statement_epoch(
-        &self,
-        known: Option<&KnownPeer>,
-        receiver: &VatId,
-    ) -> Result<Membership, EvidenceError> {
+    pub fn verify_statement_epoch(&self, known: Option<&Signers>, receiver: &VatId) -> Result<Proven, EvidenceError> {
         self.check_shape(receiver)?;
-        let membership = self.prove_membership(known)?;
         let statement = &self.certificate.statement;
-        if statement.epoch != membership.epoch {
-            return Err(EvidenceError::Epoch { statement: statement.epoch, known: membership.epoch });
-        }
+        // Before the signatures of the chain, which cost more.
         if !path_leads_to(&self.head, &self.path, &Hash(statement.outbox_root.0)) {
             return Err(EvidenceError::Path);
         }
-        Ok(membership)
+        let proven = self.prove_membership(known)?;
+        if statement.epoch != proven.signers.epoch {
+            return Err(EvidenceError::Epoch { statement: statement.epoch, known: proven.signers.epoch });
+        }
+        Ok(proven)
     }
 
-    fn check_shape(&self, receiver: &VatId) -> Result<(), EvidenceError> {
+    /// What is checked first, since it costs least: whom it is for, that its numbers add up, and that it is within limits.
+    pub fn check_shape(&self, receiver: &VatId) -> Result<(), EvidenceError> {
         if self.head.peer != *receiver {
             return Err(EvidenceError::Receiver);
         }
         let bytes: usize = self.messages.iter().map(Vec::len).sum();
         let count = self.messages.len() as u64;
         let covers = self.begin.checked_add(count).and_then(|next| next.checked_add(self.tail.len() as u64));
+        let signatures: usize = self.chain.iter().map(|next| next.signatures.len()).sum();
         let fits = bytes <= SLICE_MESSAGES_BYTES.max(self.messages.first().map_or(0, Vec::len))
             && self.messages.len() <= SLICE_MESSAGES
+            && self.chain.len() <= MAX_CHAIN
+            && signatures <= SLICE_CHAIN_SIGNATURES
+            && self.certificate.signatures.len() <= MAX_MEMBERS
             && self.begin >= 1;
         // An empty slice carries an acknowledgement alone and begins after the head.
         (fits && covers == self.head.end.checked_add(1)).then_some(()).ok_or(EvidenceError::Shape)
     }
 
-    fn prove_membership(&self, known: Option<&KnownPeer>) -> Result<Membership, EvidenceError> {
-        let mut membership = match (known, &self.genesis) {
-            (Some(known), _) => known.membership.clone(),
+    fn prove_membership(&self, known: Option<&Signers>) -> Result<Proven, EvidenceError> {
+        let mut proven = match (known, &self.genesis) {
+            (Some(known), _) => Proven { signers: known.clone(), news: None },
             (None, Some(genesis)) => {
                 genesis.validate().map_err(|error| EvidenceError::Genesis(error.to_string()))?;
                 if genesis.vat_id().0 != self.sender().0 {
                     return Err(EvidenceError::Genesis("its hash is not the sender's VatId".into()));
                 }
-                genesis.membership()
+                let mut proven = Proven::of(genesis.membership());
+                proven.signers.expires = genesis.expires;
+                proven
             }
             (None, None) => return Err(EvidenceError::Unknown),
         };
         for next in &self.chain {
-            if next.membership.epoch <= membership.epoch {
+            if next.membership.epoch <= proven.signers.epoch {
                 continue;
             }
-            verify_membership(next, &membership)
+            proven
+                .signers
+                .verify_membership(next)
                 .map_err(|error| EvidenceError::Membership { epoch: next.membership.epoch, why: error.to_string() })?;
-            membership = next.membership.clone();
+            let expires = proven.signers.expires;
+            proven = Proven::of(next.membership.clone());
+            proven.signers.expires = expires;
         }
-        Ok(membership)
+        Ok(proven)
     }
 
-    /// Leaves out what a receiver at `known` knows already, so that the log doesn't repeat it.
-    pub fn trim(&mut self, known: Option<&KnownPeer>) {
+    /// Leaves out what a receiver that knows `known` needs no more, so that the log doesn't repeat it.
+    pub fn trim(&mut self, known: Option<&Signers>) {
         if let Some(known) = known {
             self.genesis = None;
-            self.chain.retain(|next| next.membership.epoch > known.membership.epoch);
+            self.chain.retain(|next| next.membership.epoch > known.epoch);
         }
     }
 
-    /// Gives the receiver the whole of an introduction.
+    /// Gives the receiver the whole of an introduction, as far as the epoch that the statement was made in: the receiver checks it by
+    /// the newest membership that it is shown.
     pub fn introduce(&mut self, introduction: &Introduction) {
+        let until = self.certificate.statement.epoch;
+        let shown = introduction.chain.iter().take_while(|next| next.membership.epoch <= until);
+        self.chain = shown.cloned().collect();
         self.genesis = Some(introduction.genesis.clone());
-        self.chain = introduction.chain.clone();
+    }
+}
+
+/// Why a sender whose evidence is good is not heard at this block of the receiver. Since it commits to its end by its VatId, it can
+/// be forgotten after that: whatever is shown of it again is refused here.
+pub fn refuses_lifetime(signers: &Signers, is_new: bool, block: u64) -> Option<&'static str> {
+    match signers.expires {
+        0 => None,
+        expires if expires < block => Some("the sender's time is over: it must come with a new key"),
+        expires if is_new && expires - block > MAX_LIFETIME_BLOCKS => Some("the sender wants to be heard for too long"),
+        _ => None,
+    }
+}
+
+impl Proven {
+    fn of(membership: Membership) -> Proven {
+        Proven { signers: Signers::from(&membership), news: Some(membership) }
     }
 }
 
@@ -210,6 +273,30 @@ mod tests {
         (0..count)
             .map(|n| StreamHead { peer: VatId([n; 32]), end: u64::from(n), hash: Hash([n; 32]), ack: 0 })
             .collect()
+    }
+
+    #[test]
+    fn who_expires_is_heard_until_then_and_not_for_too_long() {
+        let signers = |expires| Signers {
+            vat: quorate_consensus::VatId([1; 32]),
+            epoch: 0,
+            hash: quorate_consensus::Hash([2; 32]),
+            threshold: 1,
+            keys: vec![],
+            expires,
+        };
+        for block in [1, 500, u64::MAX] {
+            assert_eq!(refuses_lifetime(&signers(0), true, block), None);
+        }
+        for is_new in [true, false] {
+            assert_eq!(refuses_lifetime(&signers(100), is_new, 100), None);
+            assert!(refuses_lifetime(&signers(100), is_new, 101).is_some());
+        }
+        let far = 100 + MAX_LIFETIME_BLOCKS;
+        assert_eq!(refuses_lifetime(&signers(far), true, 100), None);
+        assert!(refuses_lifetime(&signers(far), true, 99).is_some());
+        assert!(refuses_lifetime(&signers(u64::MAX), true, 99).is_some());
+        assert_eq!(refuses_lifetime(&signers(far), false, 99), None);
     }
 
     #[test]

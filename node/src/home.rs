@@ -12,14 +12,18 @@
 //! ```
 //!
 //! Invariants: one node at a time; another format version is refused by name and left alone; a key never outlives the data it
-//! signed for (a host that lost its data must come back under a new identity, or it could sign twice: hence the marks).
+//! signed for (a host that lost its data must come back under a new identity, or it could sign twice: hence the marks); a process is
+//! named as the home's node only while it is (a file may name one that is long gone, and whose number another one has by now).
 
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
     io::Write,
-    os::unix::fs::OpenOptionsExt,
+    os::{
+        fd::AsRawFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -27,10 +31,10 @@ use std::{
 /// The version of the layout that this build reads and writes.
 pub const HOME_FORMAT: &str = "quorate-home 1";
 
-/// A Unix socket's path must fit 108 bytes with its terminator (`unix(7)`); longer homes get theirs under the temporary directory.
+/// A Unix socket's path must fit 108 bytes with its terminator (`unix(7)`).
 const SOCKET_PATH_BYTES: usize = 100;
 
-/// How often the lock is tried, and the pause before each further attempt.
+/// How often the lock is tried or looked at, and the pause before each further attempt.
 const LOCK_ATTEMPTS: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -47,8 +51,8 @@ pub enum HomeError {
         "{path}: this home has format {found:?}, this build reads {HOME_FORMAT:?}; run it with the version that made it"
     )]
     Format { path: String, found: String },
-    #[error("{path}: another `vat node run` is using this home (process {pid}); stop that one first")]
-    Locked { path: String, pid: String },
+    #[error("{path}: another `vat node run` is using this home{}; stop that one first", shown_process(.process))]
+    Locked { path: String, process: Option<u32> },
     #[error("{path}: {why}")]
     Config { path: String, why: String },
     #[error("{path}: {source}")]
@@ -101,7 +105,7 @@ impl Home {
         })?;
         write_secret(&path.join("host.key"), &format!("{}\n", hex::encode(seed)))?;
         let text = toml::to_string(&config).expect("plain data is TOML");
-        fs::write(path.join("host.toml"), text).map_err(at(path))?;
+        fs::write(config_file(path), text).map_err(at(path))?;
         // Last: a home without it is not a home yet.
         fs::write(path.join("FORMAT"), format!("{HOME_FORMAT}\n")).map_err(at(path))?;
         Home::open(path)
@@ -118,7 +122,7 @@ impl Home {
         if format.trim() != HOME_FORMAT {
             return Err(HomeError::Format { path: shown(), found: format.trim().chars().take(60).collect() });
         }
-        let file = path.join("host.toml");
+        let file = config_file(path);
         let bad = |file: &Path, why: String| HomeError::Config { path: file.display().to_string(), why };
         let text = fs::read_to_string(&file).map_err(at(&file))?;
         let config = toml::from_str(&text).map_err(|error| bad(&file, error.to_string()))?;
@@ -136,32 +140,27 @@ impl Home {
         let mut file =
             fs::File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(at(&path))?;
         // Whoever looks whether a node runs here holds the lock for an instant, so one failure says nothing.
-        let taken = (0..LOCK_ATTEMPTS).all(|attempt| {
-            let pause = if attempt == 0 { Duration::ZERO } else { LOCK_PAUSE };
-            std::thread::sleep(pause);
-            file.try_lock().is_err()
-        });
+        let taken = attempts().all(|()| file.try_lock().is_err());
         if taken {
-            let pid = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
-            return Err(HomeError::Locked { path: self.path.display().to_string(), pid });
+            return Err(HomeError::Locked { path: self.path.display().to_string(), process: self.running_process() });
         }
         file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(at(&path))?;
         Ok(HomeLock(file))
     }
 
-    /// The process that holds the lock, if one does.
+    /// The process that runs a node on this home, if one does.
     pub fn running_process(&self) -> Option<u32> {
-        let path = self.path.join("LOCK");
-        let file = fs::File::open(&path).ok()?;
-        match file.try_lock_shared() {
-            Ok(()) => None,
-            Err(_) => fs::read_to_string(&path).ok()?.trim().parse().ok(),
-        }
+        running_process(&self.path)
     }
 
     /// The home's directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file with name and addresses.
+    pub fn config_file(&self) -> PathBuf {
+        config_file(&self.path)
     }
 
     /// Where RocksDB lives.
@@ -184,14 +183,100 @@ impl Home {
         self.path.join("logs").join(format!("{vat_name}.console"))
     }
 
-    /// The admin socket's path, the same whoever asks.
+    /// The admin socket's path. It may be too long for the system: see [`SocketAddress`].
     pub fn admin_socket(&self) -> PathBuf {
-        let inside = self.path.join("admin.sock");
-        if inside.as_os_str().len() <= SOCKET_PATH_BYTES {
-            return inside;
+        self.path.join("admin.sock")
+    }
+}
+
+fn config_file(home: &Path) -> PathBuf {
+    home.join("host.toml")
+}
+
+/// The process that runs a node on the home at `path`, whatever else is left of that home.
+pub fn running_process(path: &Path) -> Option<u32> {
+    let lock = path.join("LOCK");
+    let Ok(file) = fs::File::open(&lock) else { return process_on_removed(path) };
+    // Between taking the lock and writing its own number, a node leaves there what an earlier one wrote.
+    let look = |()| match file.try_lock_shared() {
+        Ok(()) => Some(None),
+        Err(_) => holder(&lock).map(Some),
+    };
+    attempts().find_map(look).flatten()
+}
+
+/// Attempts with a pause before each but the first.
+fn attempts() -> impl Iterator<Item = ()> {
+    (0..LOCK_ATTEMPTS).map(|attempt| std::thread::sleep(if attempt == 0 { Duration::ZERO } else { LOCK_PAUSE }))
+}
+
+/// The process that a lock file names, if that one has the file open.
+fn holder(lock: &Path) -> Option<u32> {
+    let process = fs::read_to_string(lock).ok()?.trim().parse().ok()?;
+    let wanted = fs::metadata(lock).ok()?;
+    let is_it = |found: fs::Metadata| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino());
+    let has_it = match fs::read_dir(format!("/proc/{process}/fd")) {
+        Ok(open) => open.flatten().any(|open| fs::metadata(open.path()).is_ok_and(is_it)),
+        // Somebody's whose files are not shown to us; but not nobody's.
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    };
+    has_it.then_some(process)
+}
+
+/// A node whose home was removed under it: it has a lock file open that is in no directory any more.
+fn process_on_removed(path: &Path) -> Option<u32> {
+    if path.join("FORMAT").exists() {
+        return None;
+    }
+    let mut lock = resolved(path).join("LOCK").into_os_string();
+    lock.push(" (deleted)");
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|process: &u32| {
+        let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|open| fs::read_link(open.path()).ok()).any(|target| target.as_os_str() == lock)
+    })
+}
+
+/// A path without links, also where its end is gone.
+fn resolved(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = absolute.ancestors().find_map(|there| {
+        let gone = absolute.strip_prefix(there).ok()?;
+        Some(fs::canonicalize(there).ok()?.join(gone))
+    });
+    found.unwrap_or(absolute)
+}
+
+fn shown_process(process: &Option<u32>) -> String {
+    process.map(|process| format!(" (process {process})")).unwrap_or_default()
+}
+
+/// What a Unix socket is bound and connected by, however long its path: beyond what the system takes, its folder is opened and the
+/// socket is named through that (`proc_pid_fd(5)`).
+#[derive(Debug)]
+pub struct SocketAddress {
+    path: PathBuf,
+    _folder: Option<fs::File>,
+}
+
+impl SocketAddress {
+    /// The address of the socket at `path`; its folder must be there.
+    pub fn of(path: &Path) -> io::Result<SocketAddress> {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket needs a folder and a name"));
+        };
+        if path.as_os_str().len() <= SOCKET_PATH_BYTES {
+            return Ok(SocketAddress { path: path.to_owned(), _folder: None });
         }
-        let id = hex::encode(&self.key.verifying_key().to_bytes()[..12]);
-        std::env::temp_dir().join(format!("quorate-{id}.sock"))
+        let folder = fs::File::open(folder)?;
+        let path = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+        Ok(SocketAddress { path, _folder: Some(folder) })
+    }
+}
+
+impl AsRef<Path> for SocketAddress {
+    fn as_ref(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -263,11 +348,61 @@ mod tests {
         assert!(matches!(Home::init(&foreign, config()), Err(HomeError::NotAHome { .. })));
     }
 
+    /// A process that runs until it is killed.
+    fn bystander() -> std::process::Child {
+        std::process::Command::new("sleep").arg("600").spawn().expect("it starts")
+    }
+
     #[test]
-    fn the_socket_of_a_long_path_is_short() {
+    fn only_the_process_that_holds_the_lock_is_named() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("x".repeat(120));
-        let home = Home::init(&path, config()).expect("a new home");
-        assert!(home.admin_socket().as_os_str().len() < SOCKET_PATH_BYTES);
+        let home = Home::init(&dir.path().join("home"), config()).expect("a new home");
+        let lock = home.path().join("LOCK");
+        // The instant after a start: the lock is taken, the file still names an earlier node, and its number is that of somebody else.
+        let mut bystander = bystander();
+        fs::write(&lock, bystander.id().to_string()).expect("writable");
+        let taken = fs::File::open(&lock).expect("it is there");
+        taken.lock().expect("free");
+        let refused = home.lock().expect_err("taken").to_string();
+        assert_eq!(
+            home.running_process(),
+            None,
+            "a process that is no node of this home may not be named, or it would be killed"
+        );
+        assert!(!refused.contains("process"), "{refused}");
+        fs::write(&lock, std::process::id().to_string()).expect("writable");
+        assert_eq!(home.running_process(), Some(std::process::id()));
+        drop(taken);
+        assert_eq!(home.running_process(), None);
+        bystander.kill().and_then(|()| bystander.wait()).expect("it is ours");
+    }
+
+    #[test]
+    fn a_node_is_found_though_its_home_was_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = Home::init(&dir.path().join("home"), config()).expect("a new home");
+        assert_eq!(home.running_process(), None);
+        let lock = home.lock().expect("free");
+        fs::remove_dir_all(home.path()).expect("it is ours");
+        assert_eq!(running_process(home.path()), Some(std::process::id()));
+        drop(lock);
+        assert_eq!(running_process(home.path()), None);
+    }
+
+    #[test]
+    fn a_socket_is_found_however_long_its_path() {
+        use std::os::unix::net::{UnixListener, UnixStream};
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = Home::init(&dir.path().join("x".repeat(120)), config()).expect("a new home");
+        let socket = home.admin_socket();
+        assert!(UnixListener::bind(&socket).is_err(), "the system takes it now?");
+        let _listener = UnixListener::bind(SocketAddress::of(&socket).expect("an address")).expect("it listens");
+        assert!(socket.exists(), "it lies in the home");
+        UnixStream::connect(SocketAddress::of(&socket).expect("an address")).expect("somebody listens");
+        // By another name of the same home.
+        let link = dir.path().join("short");
+        std::os::unix::fs::symlink(home.path(), &link).expect("a link");
+        let socket = Home::open(&link).expect("the same home").admin_socket();
+        UnixStream::connect(SocketAddress::of(&socket).expect("an address")).expect("somebody listens");
     }
 }

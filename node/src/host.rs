@@ -7,7 +7,9 @@
 use crate::{
     codec,
     directory::{Directory, newest_membership},
+    fellows::{Fellows, channel_of},
     local::WithSelf,
+    lookup::Lookup,
     provision::{Contacts, Provision},
     status::{HostStatus, PeerStatus},
     telemetry::{Telemetry, mirror, page::Page},
@@ -17,23 +19,26 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use quorate_consensus::{Channel, HostKey, Introduction, Member, Store, Timing, Transport, TransportError};
+use futures::future::{BoxFuture, join_all};
+use quorate_consensus::{Channel, HostKey, Introduction, Member, Store, Timing, TransportError};
 use quorate_engine::{VatId, image::Image};
 use quorate_net::{Handler, HostId, NetError, Network, Purpose};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, RwLock, Weak},
+    sync::{
+        Arc, Mutex, OnceLock, RwLock, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-const VAT_RECORDS: &str = "vat/";
+/// Keys under which the store notes the vats that it carries; the vat's id follows.
+pub(crate) const VAT_RECORDS: &str = "vat/";
 /// How often vats that nobody here knows are asked about.
 const LOOKUP_EVERY: Duration = Duration::from_millis(500);
-/// How many hosts are asked about a vat in one round.
-const LOOKUP_HOSTS: usize = 8;
-const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
+/// What members hear whose frames come before their vat has started here.
+const STARTING: &str = "this host is starting";
 
 /// Where the console file of a vat lies, by the vat's name.
 pub type ConsolePath = dyn Fn(&str) -> PathBuf + Send + Sync;
@@ -90,7 +95,10 @@ struct Inner {
     tamper: Option<Tamper>,
     directory: Directory,
     telemetry: Arc<Telemetry>,
-    network: OnceLock<Arc<dyn Network>>,
+    fellows: OnceLock<Arc<Fellows>>,
+    lookup: Lookup,
+    /// How many vats, or lists of them, are being started.
+    starting: AtomicUsize,
     vats: RwLock<BTreeMap<VatId, Arc<VatService>>>,
     /// Vats that could not be started with the host, and why.
     failed: Mutex<BTreeMap<String, String>>,
@@ -116,7 +124,9 @@ impl Host {
             tamper: options.tamper,
             directory,
             telemetry: Arc::new(Telemetry::new()),
-            network: OnceLock::new(),
+            fellows: OnceLock::new(),
+            lookup: Lookup::default(),
+            starting: AtomicUsize::new(0),
             vats: RwLock::default(),
             failed: Mutex::default(),
             carrying: tokio::sync::Mutex::default(),
@@ -131,9 +141,10 @@ impl Host {
             host.check_image(&provision)?;
             provisions.push(provision);
         }
+        let _starting = Starting::begin(&host.0);
         let frames = Arc::new(Frames(Arc::downgrade(&host.0)));
         let network: Arc<dyn Network> = Arc::new(WithSelf::new(connect(frames.clone()).await?, frames));
-        host.0.network.set(network).map_err(|_| ()).expect("set here only");
+        host.0.fellows.set(Fellows::new(network)).map_err(|_| ()).expect("set here only");
         for provision in provisions {
             let name = provision.name.clone();
             // One vat that can't start is no reason to keep the others down; status, readiness and the log show it.
@@ -159,6 +170,7 @@ impl Host {
             .validate()
             .map_err(|error| HostError::Genesis { name: provision.name.clone(), why: error.to_string() })?;
         self.check_image(&provision)?;
+        let _starting = Starting::begin(&self.0);
         let _one_at_a_time = self.0.carrying.lock().await;
         if let Ok(service) = self.find(&vat.to_string()) {
             if provision.joining && service.is_removed() {
@@ -189,15 +201,11 @@ impl Host {
 
     async fn run_vat(&self, provision: Provision) -> Result<(), HostError> {
         let vat = VatId(provision.genesis.vat_id().0);
-        let network = self.network().clone();
+        let fellows = self.0.fellows().clone();
         let introduction = Introduction { genesis: provision.genesis.clone(), chain: Vec::new() };
         self.0.directory.learn(Some(&provision.name), &introduction);
         let introduction = self.0.directory.introduction(&vat).unwrap_or(introduction);
-        for member in newest_membership(&introduction).members {
-            if member.key.0 != self.0.key.verifying_key().to_bytes() {
-                network.set_addresses(HostId(member.key.0), member.addresses);
-            }
-        }
+        fellows.set(vat, &newest_membership(&introduction).members, Instant::now());
         let service = VatService::start(VatOptions {
             name: provision.name.clone(),
             genesis: provision.genesis,
@@ -207,8 +215,8 @@ impl Host {
             key: self.0.key.clone(),
             image: self.0.image.clone(),
             store: self.0.store.clone(),
-            transport: Arc::new(VatTransport { vat, network: network.clone() }),
-            network,
+            transport: fellows.transport(vat),
+            fellows,
             directory: self.0.directory.clone(),
             telemetry: self.0.telemetry.clone(),
             console: self.0.console.as_ref().map(|console| console(&provision.name)),
@@ -231,7 +239,7 @@ impl Host {
 
     /// Asks hosts for the newest introduction of a vat.
     pub async fn look_up(&self, vat: &VatId) -> Option<Introduction> {
-        look_up(self.network(), &self.0.directory, vat).await
+        self.0.lookup.look_up(self.network(), &self.0.directory, vat).await
     }
 
     /// A vat of this host by its name or id.
@@ -269,10 +277,8 @@ impl Host {
     /// Everything a person or a script wants to know.
     pub async fn status(&self, http: &str) -> HostStatus {
         let network = self.network();
-        let mut vats = Vec::new();
-        for vat in self.vats() {
-            vats.push(vat.status().await);
-        }
+        let services = self.vats();
+        let vats = join_all(services.iter().map(|vat| vat.status())).await;
         HostStatus {
             host: self.0.name.clone(),
             key: HostKey(self.0.key.verifying_key().to_bytes()).to_string(),
@@ -304,8 +310,8 @@ impl Host {
         mirror::process(&mut page, env!("CARGO_PKG_VERSION"), &self.0.image.hash().to_string(), vats.len());
         mirror::network(&mut page, &self.network().stats());
         mirror::store(&mut page, self.0.store.as_ref());
-        for vat in vats {
-            vat.observe(&mut page).await;
+        for (vat, status) in vats.iter().zip(join_all(vats.iter().map(|vat| vat.status())).await) {
+            vat.observe(&status, &mut page);
         }
         format!("{}{}{}", self.0.telemetry.render(), page.render(), self.network().metrics_text())
     }
@@ -319,6 +325,8 @@ impl Host {
             .map(|vat| (vat, vat.replica.status()))
             .filter_map(|(vat, status)| match &status.fault {
                 Some(fault) => Some(format!("{}: {fault}", vat.name)),
+                // A host that was told to join waits for the members: it serves nothing of the vat, and nothing is wrong.
+                None if !status.membership.contains(&status.key) => None,
                 None if status.leader.is_none() => Some(format!("{}: no leader", vat.name)),
                 None => None,
             })
@@ -347,45 +355,54 @@ impl Inner {
         self.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(vat).cloned()
     }
 
+    fn fellows(&self) -> &Arc<Fellows> {
+        self.fellows.get().expect("set before anything can ask")
+    }
+
     fn network(&self) -> &Arc<dyn Network> {
-        self.network.get().expect("set before anything can ask")
+        self.fellows().network()
+    }
+
+    fn is_starting(&self) -> bool {
+        self.starting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a member of some vat here may use this channel.
+    fn serves(&self, from: HostId, channel: Channel) -> bool {
+        let vats = self.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        vats.values().any(|vat| vat.replica.permits(HostKey(from.0), channel))
+    }
+}
+
+/// Vats are being started as long as this lives.
+struct Starting(Arc<Inner>);
+
+impl Starting {
+    fn begin(host: &Arc<Inner>) -> Starting {
+        host.starting.fetch_add(1, Ordering::Relaxed);
+        Starting(host.clone())
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.0.starting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// What the network hands to a host. Weak, since the network outlives nothing of the host.
 struct Frames(Weak<Inner>);
 
-fn channel_of(purpose: Purpose) -> Option<Channel> {
-    match purpose {
-        Purpose::Append => Some(Channel::Append),
-        Purpose::Vote => Some(Channel::Vote),
-        Purpose::Snapshot => Some(Channel::Snapshot),
-        Purpose::Share => Some(Channel::Share),
-        Purpose::Propose => Some(Channel::Propose),
-        Purpose::Slice | Purpose::Directory => None,
-    }
-}
-
-fn purpose_of(channel: Channel) -> Purpose {
-    match channel {
-        Channel::Append => Purpose::Append,
-        Channel::Vote => Purpose::Vote,
-        Channel::Snapshot => Purpose::Snapshot,
-        Channel::Share => Purpose::Share,
-        Channel::Propose => Purpose::Propose,
-    }
-}
-
 impl Handler for Frames {
     fn permits(&self, from: HostId, purpose: Purpose) -> bool {
         let Some(host) = self.0.upgrade() else { return false };
-        let Some(channel) = channel_of(purpose) else { return true };
-        let vats = host.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        vats.values().any(|vat| vat.replica.permits(HostKey(from.0), channel))
+        // Whose vats have not started yet can't be told from strangers. They are let in and put off, since members that were
+        // turned away would hold back for a while.
+        channel_of(purpose).is_none_or(|channel| host.serves(from, channel) || host.is_starting())
     }
 
     fn trusts(&self, from: HostId) -> bool {
-        self.permits(from, Purpose::Append)
+        self.0.upgrade().is_some_and(|host| host.serves(from, Channel::Append))
     }
 
     fn handle(&self, from: HostId, purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
@@ -393,7 +410,7 @@ impl Handler for Frames {
         Box::pin(async move {
             let host = host.ok_or("this host is stopping")?;
             match (channel_of(purpose), purpose) {
-                (Some(channel), _) => host.agree(from, channel, &frame).await,
+                (Some(channel), _) => host.agree(from, channel, purpose, &frame).await,
                 (None, Purpose::Directory) => host.answer(&frame),
                 (None, _) => host.take_slice(&frame).await,
             }
@@ -402,18 +419,26 @@ impl Handler for Frames {
 }
 
 impl Inner {
-    async fn agree(&self, from: HostId, channel: Channel, frame: &[u8]) -> Result<Bytes, String> {
-        let (id, body) = frame.split_first_chunk::<32>().ok_or("the frame names no vat")?;
-        let vat = self.vat(&VatId(*id)).ok_or("this host does not carry the vat")?;
+    async fn agree(&self, from: HostId, channel: Channel, purpose: Purpose, frame: &[u8]) -> Result<Bytes, String> {
+        let Some((id, body)) = frame.split_first_chunk::<32>() else {
+            self.count_malformed(purpose);
+            return Err("the frame names no vat".to_owned());
+        };
+        let vat = self.vat(&VatId(*id)).ok_or_else(|| self.why_not())?;
         let answer = vat.replica.handle(HostKey(from.0), channel, body).await;
+        if let Err(TransportError::Malformed(_)) = answer {
+            self.count_malformed(purpose);
+        }
         answer.map(Bytes::from).map_err(|error| error.to_string())
     }
 
     fn answer(&self, frame: &[u8]) -> Result<Bytes, String> {
         let DirectoryRequest::WhoIs(vat) = self.decode(frame, Purpose::Directory)?;
-        let own = self.vat(&vat).map(|vat| vat.replica.introduction());
-        let reply = match own.or_else(|| self.directory.introduction(&vat)) {
-            Some(introduction) => DirectoryReply::Introduction(Box::new(introduction)),
+        let own = self.vat(&vat);
+        let introduction = own.as_ref().map(|vat| vat.replica.introduction());
+        let block = own.filter(|vat| !vat.is_removed()).map(|vat| vat.replica.status().applied);
+        let reply = match introduction.or_else(|| self.directory.introduction(&vat)) {
+            Some(introduction) => DirectoryReply::Known { introduction: Box::new(introduction), block },
             None => DirectoryReply::Unknown,
         };
         Ok(codec::encode(&reply).into())
@@ -422,7 +447,10 @@ impl Inner {
     async fn take_slice(&self, frame: &[u8]) -> Result<Bytes, String> {
         let VatFrame { to, slice, .. } = self.decode(frame, Purpose::Slice)?;
         let Some(vat) = self.vat(&to) else {
-            let message = "this host does not carry the vat".to_owned();
+            if self.is_starting() {
+                return Err(STARTING.to_owned());
+            }
+            let message = self.why_not().to_owned();
             return Ok(codec::encode(&SliceReply::Refused { message }).into());
         };
         let reply = vat.inbox.take(*slice).await;
@@ -436,64 +464,21 @@ impl Inner {
         Ok(codec::encode(&reply).into())
     }
 
+    /// Why there is no such vat here.
+    fn why_not(&self) -> &'static str {
+        if self.is_starting() { STARTING } else { "this host does not carry the vat" }
+    }
+
     fn decode<T: serde::de::DeserializeOwned>(&self, frame: &[u8], purpose: Purpose) -> Result<T, String> {
         codec::decode(frame).map_err(|error| {
-            self.telemetry.malformed_frames.with_label_values(&[purpose.name()]).inc();
+            self.count_malformed(purpose);
             error.to_string()
         })
     }
-}
 
-/// Carries a replica's frames: each begins with the vat's id.
-struct VatTransport {
-    vat: VatId,
-    network: Arc<dyn Network>,
-}
-
-impl Transport for VatTransport {
-    fn request(
-        &self,
-        to: &Member,
-        channel: Channel,
-        frame: Vec<u8>,
-        deadline: Duration,
-    ) -> BoxFuture<'_, Result<Vec<u8>, TransportError>> {
-        let host = HostId(to.key.0);
-        self.network.set_addresses(host, to.addresses.clone());
-        let frame = [&self.vat.0[..], &frame].concat();
-        let request = self.network.request(host, purpose_of(channel), frame.into(), deadline);
-        Box::pin(async move {
-            match request.await {
-                Ok(answer) => Ok(answer.to_vec()),
-                Err(NetError::Refused(why)) => Err(TransportError::Refused(why)),
-                Err(NetError::Timeout { .. }) => Err(TransportError::Timeout),
-                Err(error) => Err(TransportError::Unreachable(error.to_string())),
-            }
-        })
+    fn count_malformed(&self, purpose: Purpose) {
+        self.telemetry.malformed_frames.with_label_values(&[purpose.name()]).inc();
     }
-}
-
-/// Asks a few hosts who the members of a vat are, and learns the first good answer.
-pub async fn look_up(network: &Arc<dyn Network>, directory: &Directory, vat: &VatId) -> Option<Introduction> {
-    let request = Bytes::from(codec::encode(&DirectoryRequest::WhoIs(*vat)));
-    for member in directory.all_members().into_iter().take(LOOKUP_HOSTS) {
-        let host = HostId(member.key.0);
-        if host == network.local() {
-            continue;
-        }
-        network.set_addresses(host, member.addresses);
-        let Ok(answer) = network.request(host, Purpose::Directory, request.clone(), LOOKUP_DEADLINE).await else {
-            continue;
-        };
-        if let Ok(DirectoryReply::Introduction(introduction)) = codec::decode(&answer)
-            && introduction.genesis.vat_id().0 == vat.0
-            && introduction.verify().is_ok()
-        {
-            directory.learn(None, &introduction);
-            return Some(*introduction);
-        }
-    }
-    None
 }
 
 /// Looks up vats whose couriers did not know where to go, as long as the host lives.
@@ -501,8 +486,8 @@ async fn look_up_wanted(host: Weak<Inner>) {
     loop {
         tokio::time::sleep(LOOKUP_EVERY).await;
         let Some(host) = host.upgrade() else { return };
-        for vat in host.directory.take_wanted() {
-            look_up(host.network(), &host.directory, &vat).await;
-        }
+        host.fellows().sweep(Instant::now());
+        let wanted = host.directory.take_wanted();
+        join_all(wanted.iter().map(|vat| host.lookup.look_up(host.network(), &host.directory, vat))).await;
     }
 }

@@ -63,6 +63,10 @@ impl Network for WithSelf {
         self.network.set_addresses(host, addresses);
     }
 
+    fn hint_addresses(&self, host: HostId, addresses: Vec<String>) {
+        self.network.hint_addresses(host, addresses);
+    }
+
     fn forget(&self, host: HostId) {
         self.network.forget(host);
     }

@@ -3,7 +3,7 @@
 use crate::{
     api::server::{Api, admin_routes, public_routes, serve_socket},
     home::{Home, HomeError},
-    host::{Host, HostError, HostOptions},
+    host::{Host, HostError, HostOptions, VAT_RECORDS},
     provision,
     vat::Tamper,
 };
@@ -36,6 +36,8 @@ pub enum RunError {
     Host(#[from] HostError),
     #[error("Q-R003 {what}: {source}")]
     Io { what: String, source: io::Error },
+    #[error("{source}; `listen` in {file} says where: is it an address of this machine, and its port free?")]
+    Listen { source: HostError, file: String },
     #[error(
         "Q-R004 this host carried vat {vat} before, but its data is gone from {data}; it must not come back under the same key, or it could sign twice: replace it (`vat member replace`) by a host with a new home"
     )]
@@ -75,6 +77,7 @@ impl Running {
             .map_err(|error| RunError::Io { what: "loading the engine".into(), source: io::Error::other(error) })??;
         let store: Arc<dyn Store> = Arc::new(RocksStore::open(home.data())?);
         check_marks(home, store.as_ref())?;
+        mark_remembered(home, store.as_ref())?;
         let logs = home.path().join("logs");
         let (secret, listen) = (home.key.to_bytes(), home.config.listen.clone());
         let host = Host::start(
@@ -82,7 +85,7 @@ impl Running {
                 name: home.config.name.clone(),
                 key: home.key.clone(),
                 image,
-                store,
+                store: store.clone(),
                 timing: Timing::default(),
                 console: Some(Arc::new(move |name| logs.join(format!("{name}.console")))),
                 tamper: options.tamper,
@@ -92,8 +95,12 @@ impl Running {
                 Ok(Libp2pNetwork::start(options).await? as Arc<dyn Network>)
             },
         )
-        .await?;
-        carry_provisions(home, &host).await?;
+        .await
+        .map_err(|error| match error {
+            HostError::Network(_) => RunError::Listen { source: error, file: home.config_file().display().to_string() },
+            other => other.into(),
+        })?;
+        carry_provisions(home, &host, store.as_ref()).await?;
         let (servers, socket) = serve(home, &host).await?;
         tracing::info!(host = %home.config.name, http = %home.config.http, vats = host.vats().len(), "running");
         Ok(Running { host, servers, socket, _lock: lock })
@@ -114,34 +121,60 @@ fn check_marks(home: &Home, store: &dyn Store) -> Result<(), RunError> {
     for entry in std::fs::read_dir(&folder).map_err(io_error(folder.display().to_string()))? {
         let entry = entry.map_err(io_error(folder.display().to_string()))?;
         let vat = entry.file_name().to_string_lossy().into_owned();
-        if store.get_meta(&format!("vat/{vat}"))?.is_none() {
+        if !remembers(store, &vat)? {
             return Err(RunError::DataLost { vat, data: home.data().display().to_string() });
         }
     }
     Ok(())
 }
 
-async fn carry_provisions(home: &Home, host: &Host) -> Result<(), RunError> {
+/// Whether the store knows that it carries this vat.
+fn remembers(store: &dyn Store, vat: &str) -> Result<bool, StoreError> {
+    Ok(store.get_meta(&format!("{VAT_RECORDS}{vat}"))?.is_some())
+}
+
+/// Carries the vats that were laid down for this host since its last start. Those before have started with it already, or are
+/// damaged: no reason to keep the others down, and the host's status says so.
+async fn carry_provisions(home: &Home, host: &Host, store: &dyn Store) -> Result<(), RunError> {
     let folder = home.provision();
     let (provisions, contacts) = provision::read(&folder).map_err(io_error(folder.display().to_string()))?;
     host.learn(&contacts);
     for provision in provisions {
         let id = provision.genesis.vat_id().to_string();
-        host.carry(provision).await?;
-        mark(&home.carried_mark(&id)).map_err(io_error("marking a vat as carried"))?;
+        if !remembers(store, &id)? {
+            host.carry(provision).await?;
+            mark(&home.carried_mark(&id)).map_err(io_error("marking a vat as carried"))?;
+        }
     }
     Ok(())
 }
 
-/// Notes on disk that a vat is carried here. The store has it already: a crash in between only leaves out the mark.
+/// Makes the marks of vats that the store has, which a crash may have left out.
+fn mark_remembered(home: &Home, store: &dyn Store) -> Result<(), RunError> {
+    for (key, _) in store.list_meta(VAT_RECORDS)? {
+        let path = home.carried_mark(key.strip_prefix(VAT_RECORDS).unwrap_or(&key));
+        if !path.exists() {
+            mark(&path).map_err(io_error("marking a vat as carried"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes on disk that a vat is carried here. The store has it already: a crash in between only leaves out the mark, until the next
+/// start.
 fn mark(path: &Path) -> io::Result<()> {
-    std::fs::File::create(path)?.sync_all()
+    std::fs::File::create(path)?.sync_all()?;
+    // The name is the mark: it has to be on disk as well.
+    path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
 }
 
 async fn serve(home: &Home, host: &Host) -> Result<(Vec<tokio::task::JoinHandle<()>>, PathBuf), RunError> {
-    let listener = tokio::net::TcpListener::bind(home.config.http)
-        .await
-        .map_err(io_error(format!("serving HTTP at {}", home.config.http)))?;
+    let file = home.config_file();
+    let listener = tokio::net::TcpListener::bind(home.config.http).await.map_err(io_error(format!(
+        "serving HTTP at {} (`http` in {} says where)",
+        home.config.http,
+        file.display()
+    )))?;
     let http = listener.local_addr().map_err(io_error("the HTTP address"))?.to_string();
     let marks = home.path().join("carried");
     let api = Api { host: host.clone(), http, mark: Arc::new(move |vat| mark(&marks.join(vat))) };
@@ -188,4 +221,32 @@ pub fn log_to_stderr(json: bool) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // A second call (in tests) changes nothing.
     let _ = if json { builder.json().flatten_event(true).try_init() } else { builder.compact().try_init() };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::HostConfig;
+    use quorate_consensus::MemoryStore;
+
+    #[test]
+    fn a_vat_whose_mark_a_crash_left_out_is_marked_at_the_next_start() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let address = "127.0.0.1:9001".parse().expect("an address");
+        let config = HostConfig { name: "alpha".into(), listen: vec![], http: address };
+        let home = Home::init(&dir.path().join("home"), config).expect("a new home");
+        let (store, vat) = (MemoryStore::new(), "ab".repeat(32));
+        store.put_meta(&format!("{VAT_RECORDS}{vat}"), b"a provision").expect("room");
+        assert!(
+            check_marks(&home, &MemoryStore::new()).is_ok(),
+            "without a mark nobody would notice that the data is gone"
+        );
+        for _start in 0..2 {
+            check_marks(&home, &store).expect("all is there");
+            mark_remembered(&home, &store).expect("writable");
+            assert!(home.carried_mark(&vat).exists());
+        }
+        let lost = check_marks(&home, &MemoryStore::new());
+        assert!(matches!(&lost, Err(RunError::DataLost { vat: lost, .. }) if *lost == vat), "{lost:?}");
+    }
 }

@@ -52,6 +52,8 @@ pub struct VatStatus {
     pub applied_block: u64,
     pub certified_block: u64,
     pub epoch: u64,
+    /// The newest epoch that is certified: others believe in it from then on.
+    pub certified_epoch: u64,
     pub threshold: u16,
     pub members: Vec<MemberStatus>,
     /// What membership change is under way, in words.
@@ -59,6 +61,12 @@ pub struct VatStatus {
     pub installed: bool,
     /// Why the code did not start, if it did not.
     pub install_error: Option<String>,
+    /// What became of a setup that is asynchronous: `waiting`, `ready` or `failed`. Unset while there is no code, and after an exit.
+    #[serde(default)]
+    pub setup: Option<String>,
+    /// Why it failed, if it did.
+    #[serde(default)]
+    pub setup_error: Option<String>,
     /// The value the vat gave to `exit`, as JSON.
     pub exited: Option<serde_json::Value>,
     pub deliveries: u64,
@@ -106,12 +114,25 @@ pub struct MemberChange {
     pub joining: Option<quorate_consensus::Member>,
     /// The threshold from then on; unset keeps it (or the least majority, where it would no longer fit).
     pub threshold: Option<u16>,
+    /// Instead of all that: gives up the change that is under way.
+    #[serde(default)]
+    pub cancel: bool,
 }
 
 /// An answer that something was done, with a line for people.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Done {
     pub message: String,
+    /// The vat's block that has it, where it took one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<u64>,
+}
+
+impl Done {
+    /// Something that took no block.
+    pub fn new(message: impl Into<String>) -> Done {
+        Done { message: message.into(), block: None }
+    }
 }
 
 /// An answer that it was not.

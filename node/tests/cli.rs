@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use std::{
     cell::RefCell,
     fs,
+    io::{BufRead, BufReader},
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -195,7 +196,12 @@ fn wrong_words_are_exit_code_2_and_say_what_to_do() {
         (&["node", "run", "--home", "nowhere"], "vat node init --home nowhere"),
         (&["node", "init", "--home", ".", "--name", "h1"], "not empty"),
         (&["status", "--home", "nowhere"], "vat node init"),
+        (&["status", "--dir", "empty.toml"], "empty.toml is a file"),
+        (&["call", "counter", "read", "--dir", "empty.toml/net"], "empty.toml is a file"),
         (&["create", "purse", "--on", "./nowhere"], "vat node init"),
+        (&["create", "../purse", "--on", "./nowhere"], "not a good name"),
+        (&["create", "purse", "--on", "./nowhere", "--arg", "price=1"], "vat install"),
+        (&["create", "purse", "--on", "./nowhere", "--endowment", "timer"], "exit"),
         (&["install", "purse", "nowhere.js"], "nowhere.js"),
         (&["member", "replace", "--vat", "two", "--out", "c", "--in", "e"], "vat testnet up"),
         (&["run", "nowhere.js"], "nowhere.js"),
@@ -251,6 +257,7 @@ fn run_says_where_code_is_wrong() {
         ("syntax.js", &["SyntaxError", "syntax.js", "line 2"][..]),
         ("outer.js", &["SyntaxError", "inner.js", "line 2"]),
         ("throws.js", &["RangeError: not today", "throws.js"]),
+        ("rejects.js", &["RangeError: not tomorrow", "rejects.js"]),
         ("missing.js", &["missing.js:1:", "absent.js"]),
         ("nothing.js", &["default"]),
         ("endless.js", &["fuel"]),
@@ -261,9 +268,41 @@ fn run_says_where_code_is_wrong() {
             assert!(ran.stderr.contains(wanted), "{file}: no {wanted:?} in {}", ran.stderr);
         }
     }
-    // What goes wrong after the start is the vat's affair: it goes on, and its console says what happened.
-    let ran = bench.vat(&["run", "rejects.js", "--seconds", "1"]).ok();
-    assert!(ran.stderr.contains("RangeError: not tomorrow"), "{}", ran.stderr);
+}
+
+#[test]
+fn run_says_that_it_waits_and_leaves_nothing_behind() {
+    let bench = Bench::new();
+    bench.file("lasting.js", "export default () => { console.log('here I am'); };");
+    // All lines come, though the exit may be seen first.
+    bench.file(
+        "chatty.js",
+        "export default async ({ exit, lines }) => {
+  const text = 'x'.repeat(200);
+  for (let line = 0; line < lines; line += 1) {
+    console.log(`${line} ${text}`);
+  }
+  exit();
+};",
+    );
+    let temporary = bench.path("temporary");
+    fs::create_dir(&temporary).expect("writable");
+    let chatty = bench.command(&["run", "chatty.js", "--arg", "lines=200"]).env("TMPDIR", &temporary).output();
+    let printed = String::from_utf8(chatty.expect("it runs").stdout).expect("text");
+    assert_eq!(printed.lines().count(), 200);
+    assert!(printed.lines().enumerate().all(|(line, text)| text.starts_with(&format!("{line} x"))));
+
+    // Stopped while it starts, and when it says that it goes on: or it would look like a program that hangs.
+    for (number, moment) in ["starting", "Ctrl-C ends it"].into_iter().enumerate() {
+        let mut command = bench.command(&["run", "lasting.js"]);
+        command.env("TMPDIR", &temporary).stdout(Stdio::piped()).stderr(Stdio::piped());
+        bench.hosts.borrow_mut().push(command.spawn().expect("it starts"));
+        let stderr = bench.hosts.borrow_mut()[number].stderr.take().expect("piped");
+        let said = BufReader::new(stderr).lines().map_while(Result::ok).find(|line| line.contains(moment));
+        assert!(said.is_some(), "it never said {moment:?}");
+        assert_eq!(bench.stop_host(number), Some(0));
+        assert_eq!(fs::read_dir(&temporary).expect("it is there").count(), 0, "a temporary home is left");
+    }
 }
 
 // --- Hosts ---
@@ -306,6 +345,13 @@ fn vats_are_made_called_and_looked_at_on_hosts_run_by_hand() {
     let call = |args: &[&str]| bench.vat(&[&["call", &sturdyref], args, &["--at", &address]].concat());
     assert_eq!(wait("the first answer", || Some(call(&["increment", "2"]))).ok().json(), json!(7));
     assert_eq!(call(&["read"]).ok().stdout, "7\n");
+    let nearly = call(&["echo", "{amount: 10}"]).ok();
+    assert_eq!(nearly.json(), json!("{amount: 10}"));
+    assert!(nearly.stderr.contains("is not JSON"), "{}", nearly.stderr);
+    // Over what a message may have; the operating system takes no longer argument.
+    let large = "x".repeat(120_000);
+    let refused = call(&[&["echo"][..], &[large.as_str(); 5]].concat());
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
     let value = r#"{"list":[1,-2.5,"x",null,true],"empty":{}}"#;
     assert_eq!(call(&["echo", value]).ok().json(), serde_json::from_str::<Value>(value).expect("JSON"));
     assert_eq!(call(&["echo", "a bare string"]).ok().json(), json!("a bare string"));
@@ -338,11 +384,25 @@ fn vats_are_made_called_and_looked_at_on_hosts_run_by_hand() {
     assert_eq!(twice.code, 2, "{}", twice.stderr);
     assert_eq!(late(&["install", "early", "counter.js"]).code, 3);
 
+    // What can't work is refused before there is a vat; code that does not start is no success.
+    let exiting =
+        late(&["create", "exiting", "--on", "./alpha,./beta", "--source", "counter.js", "--endowment", "exit"]);
+    assert_eq!((exiting.code, exiting.stdout.as_str()), (2, ""), "{}", exiting.stderr);
+    let unknown = late(&["status", "exiting"]);
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (2, ""), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("there are: counter, late"), "{}", unknown.stderr);
+    let broken = late(&["create", "mended", "--on", "./beta", "--source", "broken.js"]);
+    assert_eq!((broken.code, broken.stdout.as_str()), (2, ""), "{}", broken.stderr);
+    assert!(broken.stderr.contains("half done") && broken.stderr.contains("vat install mended"), "{}", broken.stderr);
+    assert_eq!(late(&["status", "mended"]).code, 1);
+    late(&["install", "mended", "counter.js"]).ok();
+    late(&["status", "mended"]).ok();
+
     // Looked at.
     let status = late(&["status", "--json"]).ok().json();
     let names: Vec<_> =
         status["replicas"].as_array().expect("replicas").iter().map(|row| row["status"]["name"].clone()).collect();
-    assert_eq!(names, [json!("counter"), json!("counter"), json!("late")]);
+    assert_eq!(names, [json!("counter"), json!("counter"), json!("late"), json!("mended")]);
     assert_eq!(alpha["vats"][0]["name"], json!("counter"));
     let table = late(&["status", "counter"]).ok().stdout;
     assert!(table.contains("2 of 2") && !table.contains("late"), "{table}");
@@ -360,6 +420,8 @@ fn vats_are_made_called_and_looked_at_on_hosts_run_by_hand() {
     let silent = bench.vat(&["call", made.stdout.trim(), "read", "--at", &address, "--timeout", "2"]);
     assert_eq!(silent.code, 3, "{}", silent.stderr);
     assert_eq!(bench.stop_host(0), Some(0));
+    // What lies in the homes tells a vat that is down from one that never was.
+    assert_eq!((late(&["status"]).code, late(&["status", "late"]).code, late(&["status", "nosuch"]).code), (1, 1, 2));
 }
 
 /// What a host says of itself at its HTTP interface, as a script would read it.
@@ -450,6 +512,25 @@ fn a_testnet_goes_up_and_down() {
     // On running hosts, by their names in the testnet.
     vat(&["create", "purse", "--on", "h1,h2", "--source", "counter.js", "--arg", "name=purse"]).ok();
     assert_eq!(vat(&["call", "purse", "increment"]).ok().stdout, "1\n");
+    assert_eq!(vat(&["logs", "--json"]).ok().stdout.lines().count(), 2, "a line of each vat");
+    // A name is one vat's, or its sturdyref would be overwritten.
+    let sturdyref = fs::read_to_string(bench.path("net/refs/counter.ref")).expect("it is there");
+    for (name, host) in [("counter", "h2"), ("purse", "h1"), ("h1", "h2")] {
+        let taken = vat(&["create", name, "--on", host, "--source", "counter.js"]);
+        assert_eq!((taken.code, taken.stdout.as_str()), (2, ""), "{name}: {}", taken.stderr);
+        assert!(taken.stderr.contains("another name"), "{}", taken.stderr);
+    }
+    assert_eq!(fs::read_to_string(bench.path("net/refs/counter.ref")).expect("it is there"), sturdyref);
+    assert!(!bench.path("net/refs/purse.ref.pending").exists());
+    // An install of which nothing was heard is repeated with the same bearer: whichever takes effect, it is the right one.
+    vat(&["create", "later", "--on", "h1"]).ok();
+    let vats = vat(&["status", "later", "--json"]).ok().json();
+    let id = vats["replicas"][0]["status"]["vat"].as_str().expect("an id").to_owned();
+    let bearer = format!("vat://{id}/root#{}", "5c".repeat(32));
+    bench.file("net/refs/later.ref.pending", &bearer);
+    assert_eq!(vat(&["install", "later", "counter.js"]).ok().stdout.trim(), bearer);
+    assert_eq!(fs::read_to_string(bench.path("net/refs/later.ref")).expect("it is there").trim(), bearer);
+    assert_eq!(vat(&["call", "later", "increment"]).ok().stdout, "1\n");
     assert_eq!(vat(&["testnet", "kill", "h9"]).code, 2);
     assert_eq!(vat(&["create", "more", "--on", "h9"]).code, 2);
     vat(&["testnet", "kill", "h2"]).ok();
@@ -462,6 +543,7 @@ fn a_testnet_goes_up_and_down() {
     assert!(vat(&["testnet", "down"]).ok().stderr.contains("stopped 0 hosts"));
     let gone = vat(&["call", "counter", "read"]);
     assert_eq!(gone.code, 3, "{}", gone.stderr);
+    assert_eq!((vat(&["status"]).code, vat(&["status", "purse"]).code, vat(&["status", "nosuch"]).code), (1, 1, 2));
 
     // Up again is where it was.
     vat(&["testnet", "up", "testnet.toml", "--detach"]).ok();

@@ -4,7 +4,8 @@
 
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
-    Certificate, Genesis, Hash, HostKey, Introduction, Member, MemberSignature, Parameters, Statement,
+    Certificate, Genesis, Hash, HostKey, Introduction, MAX_CHAIN, MAX_MEMBERS, Member, MemberSignature, Membership,
+    MembershipCertificate, Parameters, Signers, Statement,
 };
 use quorate_engine::{
     VatId,
@@ -14,10 +15,11 @@ use quorate_engine::{
 };
 use quorate_node::{
     codec,
-    evidence::{Slice, outbox_path, outbox_root},
+    evidence::{EvidenceError, SLICE_CHAIN_SIGNATURES, Slice, outbox_path, outbox_root},
     provision::{Contacts, Provision},
     vat::{
         command::{VatCommand, VatResult},
+        tables::{Manifest, PIECE_BYTES, Tables},
         wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
     },
 };
@@ -49,6 +51,7 @@ fn genesis() -> Genesis {
         image: Hash([4; 32]),
         creator: [5; 32],
         nonce: [6; 32],
+        expires: 9,
         parameters: Parameters {
             fuel_per_delivery: 1_000,
             memory_bytes: 2_000,
@@ -118,6 +121,34 @@ fn what_a_log_holds() {
 }
 
 #[test]
+fn what_a_checkpoint_holds() {
+    let head = StreamHead { peer: VatId([7; 32]), end: 3, hash: quorate_engine::Hash([8; 32]), ack: 1 };
+    let signers = Signers {
+        vat: quorate_consensus::VatId([16; 32]),
+        epoch: 3,
+        hash: Hash([17; 32]),
+        threshold: 2,
+        keys: vec![HostKey([18; 32]), HostKey([19; 32]), HostKey([20; 32])],
+        expires: 21,
+    };
+    let known = BTreeMap::from([(VatId(signers.vat.0), signers)]);
+    let tables = Tables { engine: b"an engine's manifest".to_vec(), known, heads: vec![head] };
+    check("tables", &tables);
+    let pieces = tables.pieces();
+    assert_eq!(pieces.len(), 1);
+    let pages = vec![quorate_engine::Hash([15; 32])];
+    let manifest = Manifest { tables: pieces.iter().map(|(hash, _)| *hash).collect(), pages };
+    check("manifest", &manifest);
+    assert_eq!(manifest.root().to_string(), "b1d23f20d78900c7328d60870908377c39e4e3c0b83f2ffe49c5803b9d9d13b2");
+
+    let large = Tables { engine: vec![1; 2 * PIECE_BYTES], ..tables };
+    let pieces = large.pieces();
+    assert_eq!(pieces.iter().map(|(_, piece)| piece.len()).max(), Some(PIECE_BYTES));
+    let whole: Vec<u8> = pieces.into_iter().flat_map(|(_, piece)| piece).collect();
+    assert_eq!(codec::decode(&whole), Ok(large));
+}
+
+#[test]
 fn what_hosts_say_to_each_other() {
     check("frame", &VatFrame { to: VatId([7; 32]), from: VatId([9; 32]), slice: Box::new(slice()) });
     check("reply_taken", &SliceReply::Taken { next: 8, leader: Some(HostKey([1; 32])) });
@@ -126,7 +157,7 @@ fn what_hosts_say_to_each_other() {
     check("reply_refused", &SliceReply::Refused { message: "no".into() });
     check("directory_who_is", &DirectoryRequest::WhoIs(VatId([7; 32])));
     let introduction = Introduction { genesis: genesis(), chain: Vec::new() };
-    check("directory_introduction", &DirectoryReply::Introduction(Box::new(introduction)));
+    check("directory_introduction", &DirectoryReply::Known { introduction: Box::new(introduction), block: Some(500) });
     check("directory_unknown", &DirectoryReply::Unknown);
 }
 
@@ -142,12 +173,25 @@ fn what_a_home_holds() {
 fn a_slice_is_believed_as_it_stands_and_in_no_other_way() {
     let good = slice();
     let receiver = VatId([7; 32]);
-    let known = good.verify(None, &receiver).expect("its evidence is whole");
-    assert_eq!(known.membership.epoch, 0);
-    assert!(good.verify(Some(&known), &receiver).is_ok());
+    let proven = good.verify(None, &receiver).expect("its evidence is whole");
+    let membership = genesis().membership();
+    assert_eq!(proven.signers, Signers { expires: genesis().expires, ..Signers::from(&membership) });
+    assert_eq!(proven.news, Some(membership));
+    let again = good.verify(Some(&proven.signers), &receiver).expect("it is known now");
+    assert_eq!((again.signers, again.news), (proven.signers, None));
     assert!(good.verify(None, &VatId([9; 32])).is_err(), "it is for another vat");
     type Alter = fn(&mut Slice);
-    let altered: [(&str, Alter); 9] = [
+    let altered: [(&str, Alter); 12] = [
+        ("a chain beyond all bounds", |slice| slice.chain = vec![next(&genesis().membership(), &[1]); MAX_CHAIN + 1]),
+        ("signatures of a chain beyond all bounds", |slice| {
+            let mut certificate = next(&genesis().membership(), &[1]);
+            certificate.signatures = vec![certificate.signatures[0]; SLICE_CHAIN_SIGNATURES + 1];
+            slice.chain = vec![certificate];
+        }),
+        ("more signatures than a vat has members", |slice| {
+            let first = slice.certificate.signatures[0];
+            slice.certificate.signatures.resize(MAX_MEMBERS + 1, first);
+        }),
         ("a signature too few", |slice| slice.certificate.signatures.truncate(1)),
         ("one signature twice", |slice| slice.certificate.signatures[1] = slice.certificate.signatures[0]),
         ("a changed signature", |slice| slice.certificate.signatures[0].signature[7] ^= 1),
@@ -161,6 +205,50 @@ fn a_slice_is_believed_as_it_stands_and_in_no_other_way() {
     for (what, alter) in altered {
         let mut bad = slice();
         alter(&mut bad);
-        assert!(bad.verify(None, &receiver).is_err(), "{what} was believed");
+        let refused = bad.verify(None, &receiver).expect_err(what);
+        assert_eq!(
+            what.contains("more signatures") || what.contains("beyond"),
+            refused == EvidenceError::Shape,
+            "{what}"
+        );
     }
+}
+
+/// The membership of the next epoch, the same members, with the signatures of some.
+fn next(before: &Membership, signers: &[u8]) -> MembershipCertificate {
+    let membership = Membership { epoch: before.epoch + 1, previous: before.hash(), ..before.clone() };
+    let sign = |seed: &u8| MemberSignature::sign(&SigningKey::from_bytes(&[*seed; 32]), &membership.payload());
+    let signatures = signers.iter().map(sign).collect();
+    MembershipCertificate { membership, signatures }
+}
+
+#[test]
+fn a_slice_is_introduced_as_far_as_the_epoch_in_which_it_was_certified() {
+    let genesis = genesis();
+    let first = next(&genesis.membership(), &[1, 2]);
+    let second = next(&first.membership, &[2, 3]);
+    let introduction = Introduction { genesis, chain: vec![first.clone(), second] };
+    let mut slice = slice();
+    let mut resign = |epoch| {
+        slice.certificate.statement.epoch = epoch;
+        let payload = slice.certificate.statement.payload();
+        let sign = |seed: u8| MemberSignature::sign(&SigningKey::from_bytes(&[seed; 32]), &payload);
+        slice.certificate.signatures = vec![sign(1), sign(3)];
+        slice.introduce(&introduction);
+        slice.clone()
+    };
+    for epoch in 0..3 {
+        let slice = resign(epoch);
+        assert_eq!(slice.chain.len() as u64, epoch);
+        let proven = slice.verify(None, &VatId([7; 32])).expect("the evidence goes together");
+        assert_eq!(proven.signers.epoch, epoch);
+    }
+    // Whoever knows the first epoch needs only what came after, and never believes what was before.
+    let known = Signers::from(&first.membership);
+    let mut newer = resign(2);
+    newer.trim(Some(&known));
+    assert_eq!((newer.genesis.is_none(), newer.chain.len()), (true, 1));
+    assert!(newer.verify(Some(&known), &VatId([7; 32])).is_ok());
+    let older = resign(0).verify(Some(&known), &VatId([7; 32]));
+    assert_eq!(older, Err(EvidenceError::Epoch { statement: 0, known: 1 }));
 }

@@ -1,8 +1,8 @@
 //! The asking side of the HTTP interface: over a home's Unix socket or over TCP.
 
-use crate::status::Failed;
+use crate::{home::SocketAddress, status::Failed};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, body::Bytes};
+use hyper::{Method, Request, StatusCode, body::Bytes};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -31,12 +31,18 @@ pub enum Endpoint {
 pub enum ApiClientError {
     #[error("no host answers at {0}; is it running?")]
     NotRunning(String),
-    #[error("{message}")]
-    Refused { code: String, message: String },
+    /// The host says no, with one of the codes of `docs/reference/errors.md` and an HTTP status.
+    #[error("{}", with_code(.code, .message))]
+    Refused { status: u16, code: String, message: String },
     #[error("the host's answer is not understood: {0}")]
     Answer(String),
     #[error("the host did not answer in time")]
     Deadline,
+}
+
+/// Errors of the host's parts have their codes in their texts.
+fn with_code(code: &str, message: &str) -> String {
+    if message.starts_with(code) { message.to_owned() } else { format!("{code} {message}") }
 }
 
 impl Endpoint {
@@ -81,12 +87,12 @@ impl Endpoint {
         body: Vec<u8>,
         json: bool,
     ) -> Result<T, ApiClientError> {
-        let (good, bytes) = self.request(method, path, body, json).await?;
-        if good {
+        let (status, bytes) = self.request(method, path, body, json).await?;
+        if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|error| ApiClientError::Answer(error.to_string()));
         }
         match serde_json::from_slice::<Failed>(&bytes) {
-            Ok(failed) => Err(ApiClientError::Refused { code: failed.code, message: failed.message }),
+            Ok(Failed { code, message }) => Err(ApiClientError::Refused { status: status.as_u16(), code, message }),
             Err(_) => Err(ApiClientError::Answer(String::from_utf8_lossy(&bytes).into_owned())),
         }
     }
@@ -97,10 +103,10 @@ impl Endpoint {
         path: &str,
         body: Vec<u8>,
         json: bool,
-    ) -> Result<(bool, Vec<u8>), ApiClientError> {
+    ) -> Result<(StatusCode, Vec<u8>), ApiClientError> {
         let exchange = async {
             match self {
-                Endpoint::Socket(socket) => match tokio::net::UnixStream::connect(socket).await {
+                Endpoint::Socket(socket) => match connect(socket).await {
                     Ok(stream) => exchange(stream, method, path, body, json).await,
                     Err(_) => Err(ApiClientError::NotRunning(self.shown())),
                 },
@@ -114,13 +120,19 @@ impl Endpoint {
     }
 }
 
+async fn connect(socket: &Path) -> std::io::Result<tokio::net::UnixStream> {
+    // It must live until the call is over: it holds the folder open.
+    let address = SocketAddress::of(socket)?;
+    tokio::net::UnixStream::connect(&address).await
+}
+
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     method: Method,
     path: &str,
     body: Vec<u8>,
     json: bool,
-) -> Result<(bool, Vec<u8>), ApiClientError> {
+) -> Result<(StatusCode, Vec<u8>), ApiClientError> {
     let answer_error = |error: &dyn std::fmt::Display| ApiClientError::Answer(error.to_string());
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| answer_error(&error))?;
@@ -131,9 +143,9 @@ async fn exchange(
     }
     let request = request.body(Full::new(Bytes::from(body))).map_err(|error| answer_error(&error))?;
     let response = sender.send_request(request).await.map_err(|error| answer_error(&error))?;
-    let good = response.status().is_success();
+    let status = response.status();
     let body =
         Limited::new(response.into_body(), ANSWER_BYTES).collect().await.map_err(|error| answer_error(&error))?;
     connection.abort();
-    Ok((good, body.to_bytes().to_vec()))
+    Ok((status, body.to_bytes().to_vec()))
 }

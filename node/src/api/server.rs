@@ -3,9 +3,11 @@
 use super::{CarryRequest, InstallRequest, IntroductionReply};
 use crate::{
     codec,
+    home::SocketAddress,
     host::{Host, HostError},
     provision::{Contacts, Provision},
     status::{Done, Failed, MemberChange},
+    testnet::config::check_name,
     vat::{
         VatService,
         command::{VatCommand, VatResult},
@@ -18,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use quorate_consensus::{Change, HostKey};
+use quorate_consensus::{Change, HostKey, Member, ProposeError, ReconfigureError};
 use serde::de::DeserializeOwned;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -120,17 +122,20 @@ fn unhex<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, ApiError> {
 async fn carry(State(api): State<Api>, Json(request): Json<CarryRequest>) -> Answer<Done> {
     let provision: Provision = unhex("the provision", &request.provision)?;
     let contacts: Contacts = unhex("the contacts", &request.contacts)?;
+    // A partner chose it, and files of this host are named after it.
+    check_name(&provision.name)
+        .map_err(|(problem, fix)| ApiError::new(StatusCode::BAD_REQUEST, "Q-A011", format!("{problem}; {fix}")))?;
     api.host.learn(&contacts);
     let id = provision.genesis.vat_id().to_string();
     let vat = api.host.carry(provision).await?;
     (api.mark)(&id).map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "Q-A002", error))?;
-    Ok(Json(Done { message: format!("carrying {vat}") }))
+    Ok(Json(Done::new(format!("carrying {vat}"))))
 }
 
 async fn contacts(State(api): State<Api>, body: String) -> Answer<Done> {
     let contacts: Contacts = unhex("the contacts", body.trim())?;
     api.host.learn(&contacts);
-    Ok(Json(Done { message: format!("{} vats noted", contacts.vats.len()) }))
+    Ok(Json(Done::new(format!("{} vats noted", contacts.vats.len()))))
 }
 
 async fn install(
@@ -143,14 +148,23 @@ async fn install(
     api.host.learn(&contacts);
     let install = unhex("the install", &request.install)?;
     let result = vat.propose(&VatCommand::Install(Box::new(install))).await;
-    match result.map_err(|error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "Q-A003", error))? {
-        VatResult::Installed => Ok(Json(Done { message: format!("{name} has its code") })),
+    let result = result.map_err(|error| ApiError::new(status_of(&error), "Q-A003", error))?;
+    match codec::decode(&result).map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "Q-A006", error))? {
+        VatResult::Installed => Ok(Json(Done::new(format!("{name} has its code")))),
         VatResult::InstallFailed { message } => {
             let message = format!("the code of {name} did not start: {message}");
             Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Q-A004", message))
         }
         VatResult::Refused { message } => Err(ApiError::new(StatusCode::CONFLICT, "Q-A005", message)),
         other => Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "Q-A006", format!("{other:?}"))),
+    }
+}
+
+/// Whether it is the command that is wrong, or the vat that can't order anything just now: then it may still take effect.
+fn status_of(error: &ProposeError) -> StatusCode {
+    match error {
+        ProposeError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -167,22 +181,23 @@ async fn change_members(
 ) -> Answer<Done> {
     let vat = api.host.find(&name)?;
     let change = to_change(&vat, &request)?;
-    let refused = |error: &dyn std::fmt::Display| ApiError::new(StatusCode::CONFLICT, "Q-A007", error);
-    let block =
-        vat.replica.reconfigure(change, request.threshold, CHANGE_DEADLINE).await.map_err(|error| refused(&error))?;
-    Ok(Json(Done { message: format!("the change is recorded in block {block} of {name}") }))
+    let recorded = vat.replica.reconfigure(change, request.threshold, CHANGE_DEADLINE).await;
+    let block = recorded.map_err(|error| {
+        let status = match &error {
+            ReconfigureError::Refused(_) => StatusCode::CONFLICT,
+            ReconfigureError::Propose(error) => status_of(error),
+        };
+        ApiError::new(status, "Q-A007", error)
+    })?;
+    Ok(Json(Done { message: format!("recorded in block {block} of {}", vat.name), block: Some(block) }))
 }
 
 fn to_change(vat: &VatService, request: &MemberChange) -> Result<Change, ApiError> {
+    if request.cancel {
+        return Ok(Change::Cancel);
+    }
     let membership = vat.replica.status().membership;
-    let out = request.out.as_ref().map(|out| {
-        let named = membership.members.iter().find(|member| member.name == *out || member.key.to_string() == *out);
-        named.map(|member| member.key).ok_or_else(|| {
-            let names: Vec<_> = membership.members.iter().map(|member| member.name.as_str()).collect();
-            let message = format!("{out} is not a member of {}; its members are {}", vat.name, names.join(", "));
-            ApiError::new(StatusCode::CONFLICT, "Q-A008", message)
-        })
-    });
+    let out = request.out.as_ref().map(|out| named_member(&vat.name, &membership.members, out));
     let out: Option<HostKey> = out.transpose()?;
     match (out, request.joining.clone(), request.threshold) {
         (Some(out), Some(in_), _) => Ok(Change::Replace { out, in_ }),
@@ -190,6 +205,28 @@ fn to_change(vat: &VatService, request: &MemberChange) -> Result<Change, ApiErro
         (Some(key), None, _) => Ok(Change::Remove(key)),
         (None, None, Some(threshold)) => Ok(Change::Threshold(threshold)),
         (None, None, None) => Err(ApiError::new(StatusCode::BAD_REQUEST, "Q-A009", "the request changes nothing")),
+    }
+}
+
+/// The one member that is meant by a name or a key.
+fn named_member(vat: &str, members: &[Member], name: &str) -> Result<HostKey, ApiError> {
+    if let Some(member) = members.iter().find(|member| member.key.to_string() == name) {
+        return Ok(member.key);
+    }
+    let named: Vec<&Member> = members.iter().filter(|member| member.name == name).collect();
+    match named[..] {
+        [member] => Ok(member.key),
+        [] => {
+            let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
+            let message = format!("{name} is not a member of {vat}; its members are {}", names.join(", "));
+            Err(ApiError::new(StatusCode::CONFLICT, "Q-A008", message))
+        }
+        _ => {
+            let keys: Vec<_> = named.iter().map(|member| member.key.to_string()).collect();
+            let message =
+                format!("several members of {vat} are named {name}; say which by its key: {}", keys.join(", "));
+            Err(ApiError::new(StatusCode::CONFLICT, "Q-A010", message))
+        }
     }
 }
 
@@ -201,7 +238,46 @@ pub async fn serve_socket(path: PathBuf, routes: Router) -> std::io::Result<()> 
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = tokio::net::UnixListener::bind(&path)?;
+    // It must live until the call is over: it holds the folder open.
+    let address = SocketAddress::of(&path)?;
+    let listener = tokio::net::UnixListener::bind(&address)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     axum::serve(listener, routes).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_command_that_can_never_be_ordered_is_the_askers_fault() {
+        assert_eq!(status_of(&ProposeError::TooLarge { size: 9, limit: 8 }), StatusCode::PAYLOAD_TOO_LARGE);
+        for error in [ProposeError::NoLeader, ProposeError::Unknown, ProposeError::Overloaded] {
+            assert_eq!(status_of(&error), StatusCode::SERVICE_UNAVAILABLE, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_member_is_meant_by_its_key_or_by_a_name_that_no_other_has() {
+        let member = |seed: u8, name: &str| Member { key: HostKey([seed; 32]), name: name.into(), addresses: vec![] };
+        let key = |seed: u8| HostKey([seed; 32]).to_string();
+        // The last one is named by the key of the first.
+        let members = [member(1, "alpha"), member(2, "twin"), member(3, "twin"), member(4, &key(1))];
+        for (name, wanted) in [("alpha", Ok(1)), ("twin", Err("Q-A010")), ("omega", Err("Q-A008"))] {
+            let found = named_member("two", &members, name).map_err(|error| error.1);
+            match (found, wanted) {
+                (Ok(found), Ok(seed)) => assert_eq!(found, HostKey([seed; 32])),
+                (Err(found), Err(code)) => assert_eq!(found.code, code, "{name}"),
+                (found, wanted) => panic!("{name}: {found:?} instead of {wanted:?}"),
+            }
+        }
+        for seed in 1..4 {
+            assert_eq!(
+                named_member("two", &members, &key(seed)).map_err(|error| error.1.code),
+                Ok(HostKey([seed; 32]))
+            );
+        }
+        let both = named_member("two", &members, "twin").map_err(|error| error.1.message).expect_err("two have it");
+        assert!(both.contains(&key(2)) && both.contains(&key(3)), "{both}");
+    }
 }

@@ -1,8 +1,14 @@
 //! `vat call`.
 
-use super::{DirOption, Exit, Failure, Outcome, create::parse_value, join::read_card, output};
+use super::{
+    DirOption, Exit, Failure, Outcome,
+    create::{parse_value, pending},
+    join::read_card,
+    output,
+};
 use crate::{
-    client::{Client, ClientError},
+    client::{Client, ClientError, LIFETIME_BLOCKS},
+    evidence::MAX_LIFETIME_BLOCKS,
     sturdyref::Sturdyref,
     testnet::layout::{Layout, TestnetDir},
 };
@@ -38,9 +44,9 @@ pub struct Args {
 
 pub async fn run(args: Args, _json: bool) -> Outcome {
     let dir = TestnetDir::new(args.dir.dir.clone());
-    let layout = dir.read()?;
+    let layout = dir.read().map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
     let sturdyref = find(&args.target, &dir, layout.as_ref())?;
-    let mut hosts = layout.as_ref().map(members).transpose()?.unwrap_or_default();
+    let mut hosts = layout.as_ref().map(Layout::members).transpose()?.unwrap_or_default();
     for address in &args.at {
         hosts.push(match read_card(Path::new(address))? {
             Some(member) => member,
@@ -54,13 +60,14 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
         ));
     }
     let values = args.arguments.iter().map(|text| parse_value(text)).collect::<Result<Vec<Value>, _>>()?;
-    let unreachable = |error: ClientError| Failure { exit: Exit::Unreachable, error: error.into() };
-    let client = Client::connect(&sturdyref, &hosts).await.map_err(unreachable)?;
+    // The longer it waits, the longer the vat has to know it.
+    let lifetime = LIFETIME_BLOCKS.saturating_mul(1 + args.timeout / 30).min(MAX_LIFETIME_BLOCKS / 2);
+    let client = Client::connect_for(&sturdyref, &hosts, lifetime).await.map_err(unanswered)?;
     let deadline = Duration::from_secs(args.timeout);
     let method = Method::Call(args.method.clone());
     let answer = client.call(ClientRef::Object(sturdyref.object), method, values, deadline).await;
     client.close().await;
-    let answer = answer.map_err(unreachable)?;
+    let answer = answer.map_err(unanswered)?;
     if answer.fulfilled {
         output::line(answer.value.to_json());
         return Ok(Exit::Success);
@@ -72,13 +79,23 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
     Err(Failure::new(Exit::Rejected, format!("rejected: {reason}")))
 }
 
+fn unanswered(error: ClientError) -> Failure {
+    let exit = match error {
+        ClientError::Call(_) => Exit::Usage,
+        ClientError::Refused(_) => Exit::Rejected,
+        ClientError::Unknown(_) | ClientError::Deadline(_) => Exit::Unreachable,
+        ClientError::Network(_) | ClientError::Random(_) => Exit::Failed,
+    };
+    Failure { exit, error: error.into() }
+}
+
 fn find(target: &str, dir: &TestnetDir, layout: Option<&Layout>) -> Result<Sturdyref, Failure> {
     let usage = |error: anyhow::Error| Failure { exit: Exit::Usage, error };
     if target.starts_with("vat://") {
         return target.parse::<Sturdyref>().map_err(|error| usage(error.into()));
     }
-    let file = dir.sturdyref(target);
-    match fs::read_to_string(&file) {
+    // A vat whose install was not heard of again may have its code all the same.
+    match fs::read_to_string(dir.sturdyref(target)).or_else(|_| fs::read_to_string(pending(dir, target))) {
         Ok(text) => text.trim().parse::<Sturdyref>().map_err(|error| usage(error.into())),
         Err(_) => {
             let message = match layout {
@@ -91,18 +108,6 @@ fn find(target: &str, dir: &TestnetDir, layout: Option<&Layout>) -> Result<Sturd
             Err(Failure::new(Exit::Usage, message))
         }
     }
-}
-
-/// The testnet's hosts, as far as they can be asked.
-pub fn members(layout: &Layout) -> Result<Vec<Member>, Failure> {
-    layout
-        .hosts
-        .iter()
-        .map(|place| {
-            let key: HostKey = place.key.parse()?;
-            Ok(Member { key, name: place.name.clone(), addresses: vec![place.address.clone()] })
-        })
-        .collect()
 }
 
 fn member_at(address: &str) -> Result<Member, Failure> {

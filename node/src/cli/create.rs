@@ -1,6 +1,13 @@
 //! `vat create` and `vat install`: a new vat on running hosts, without a testnet config.
+//!
+//! Invariants: whatever can be found wrong is found before a host is asked for anything. A bearer is on disk (in a testnet) before the
+//! vat can have it, and is printed wherever it may be good, also where it is not known what came of the request: nobody else has it.
 
-use super::{Exit, Failure, Outcome, hosts::HostsOption, join::read_card, output};
+use super::{
+    Exit, Failure, Outcome,
+    hosts::{HostsOption, LocalHost},
+    output,
+};
 use crate::{
     api::{CarryRequest, InstallRequest},
     bundle, codec,
@@ -8,9 +15,13 @@ use crate::{
     provision::{Contacts, Provision},
     status::Done,
     sturdyref::{ROOT_OBJECT, Sturdyref},
-    testnet::init::{random_bytes, reference},
+    testnet::{
+        config::check_name,
+        init::{random_bytes, reference},
+        layout::TestnetDir,
+    },
 };
-use quorate_consensus::{Genesis, Hash, Introduction, Parameters};
+use quorate_consensus::{Genesis, Hash, Introduction, Member, Parameters};
 use quorate_engine::{
     VatId,
     abi::{Bundle, Value},
@@ -19,17 +30,23 @@ use quorate_engine::{
 };
 use std::{
     fs,
-    path::{Path, PathBuf},
+    io::Write,
+    path::PathBuf,
+    time::{Duration, Instant},
 };
+
+/// How long a new vat's code may take to start.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat create purse --on alpha,beta,gamma --threshold 2 --source purse.js\n  vat create empty --on alpha                 a solo vat that gets its code later\n\nPrints what the chosen numbers survive, and the vat's bearer sturdyref."
+    after_help = "Examples:\n  vat create purse --on alpha,beta,gamma --threshold 2 --source purse.js\n  vat create empty --on alpha                 a solo vat that gets its code later\n  vat create purse --on alpha.card,beta.card --threshold 2 --source purse.js --home /srv/quorate\n\nPrints what the chosen numbers survive, and the vat's bearer sturdyref."
 )]
 pub struct CreateArgs {
     /// The vat's name on its hosts
     name: String,
-    /// Its members: hosts of the testnet by name, or paths of homes, or of partners' cards
+    /// Its members: hosts of the testnet by name, or paths of homes, or of cards (partners', or of a host here)
     #[arg(long = "on", value_delimiter = ',', required = true, value_name = "HOST,…")]
     members: Vec<String>,
     /// Signatures that others need to believe the vat (default: the least majority)
@@ -63,96 +80,275 @@ pub struct CodeArgs {
     #[arg(long = "arg", value_name = "NAME=VALUE")]
     arguments: Vec<String>,
     /// A host function for the code; `exit`, on solo vats
-    #[arg(long = "endowment", value_name = "NAME")]
+    #[arg(long = "endowment", value_name = "NAME", value_parser = ["exit"])]
     endowments: Vec<String>,
 }
 
+fn usage(message: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Usage, message)
+}
+
 pub async fn create(args: CreateArgs, json: bool) -> Outcome {
-    let usage = |message: String| Failure::new(Exit::Usage, message);
-    let (mut hosts, mut members) = (Vec::new(), Vec::new());
-    for name in &args.members {
-        if let Some(member) = read_card(Path::new(name))? {
-            members.push(member);
-            continue;
-        }
-        let host = args.hosts.host(name).await?;
-        host.require_running()?;
-        members.push(host.member());
-        hosts.push(host);
+    check_name(&args.name).map_err(|(problem, fix)| usage(format!("{problem}; {fix}")))?;
+    if args.source.is_none() && !(args.code.arguments.is_empty() && args.code.endowments.is_empty()) {
+        return Err(usage("--arg and --endowment go with code: add --source, or say them to `vat install`"));
     }
+    let (members, hosts) = args.candidates().await?;
     let abroad = members.len() > hosts.len();
-    let count = u16::try_from(members.len()).map_err(|_| usage("too many members".into()))?;
-    let genesis = Genesis {
-        members,
-        threshold: args.threshold.unwrap_or(count / 2 + 1),
-        image: Hash(image_hash().0),
-        creator: random_bytes()?,
-        nonce: random_bytes()?,
-        parameters: Parameters::default(),
-    };
-    genesis.validate().map_err(|error| usage(error.to_string()))?;
+    args.check_free(&hosts, abroad).await?;
+    let genesis = args.genesis(members)?;
+    let (count, threshold) = (genesis.members.len(), genesis.threshold);
     let vat = VatId(genesis.vat_id().0);
-    let code = args.source.as_deref().map(bundle::bundle).transpose();
-    let code = code.map_err(|error| usage(error.to_string()))?;
-    let install = code.map(|bundle| args.code.install(&vat, bundle)).transpose()?;
-    let survives = survival(count, genesis.threshold);
+    let code = args.source.as_deref().map(bundle::bundle).transpose().map_err(usage)?;
+    let code = code.map(|bundle| args.code.install(&vat, bundle, new_bearer(&vat)?, count)).transpose()?;
+    let (install, bearer) = code.unzip();
     let introduction = Introduction { genesis: genesis.clone(), chain: Vec::new() };
     let contacts = Contacts { vats: vec![(args.name.clone(), introduction)] };
-    let (install, bearer) = install.unzip();
     let provision = Provision { name: args.name.clone(), genesis, install, joining: false };
     let request = CarryRequest::new(&provision, &contacts);
-    if abroad {
-        let file = PathBuf::from(format!("{}.vat", args.name));
-        fs::write(&file, serde_json::to_vec_pretty(&request).map_err(anyhow::Error::from)?)?;
-        output::note(format!("give {0} to the partners; each runs: vat join {0} --home HOME", file.display()));
+    let keeper = args.hosts.keeper(&args.name, bearer.as_ref())?;
+    let made = Made { name: args.name.clone(), vat, bearer, json };
+    let carried = unless_interrupted(args.carry(&hosts, &request)).await;
+    if let Err(failure) = carried {
+        keeper.forget_unless(failure.exit == Exit::Unreachable);
+        return Err(made.perhaps(failure));
     }
-    for host in &hosts {
-        let _: Done = host.endpoint.post("/api/v1/vats", &request).await?;
+    if abroad {
+        let file = args.write_vat_file(&request)?;
+        output::note(format!("give {0} to the partners; each runs: vat join {0} --home HOME", file.display()));
     }
     // The other hosts here learn where to find it; a host that is down learns it when it is asked for.
     for host in args.hosts.all().await.unwrap_or_default().iter().filter(|host| host.status.is_some()) {
         let _: Result<Done, _> =
             host.endpoint.post_text("/api/v1/contacts", hex::encode(codec::encode(&contacts))).await;
     }
-    args.hosts.keep_sturdyref(&args.name, bearer.as_ref())?;
-    report(&args.name, &vat, bearer.as_ref(), json);
-    output::note(survives);
+    if made.bearer.is_some() && hosts.len() * 2 > count {
+        let started = unless_interrupted(wait_started(hosts, &vat, &args.name)).await;
+        started.map_err(|failure| made.perhaps(failure))?;
+    } else if made.bearer.is_some() {
+        output::note("its code starts when a majority of its members has joined; `vat status` shows it");
+    }
+    made.report();
+    keeper.settle()?;
+    output::note(survival(count, threshold.into()));
     Ok(Exit::Success)
 }
 
 pub async fn install(args: InstallArgs, json: bool) -> Outcome {
-    let bundle = bundle::bundle(&args.source).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let bundle = bundle::bundle(&args.source).map_err(usage)?;
     let members = args.hosts.carrying(&args.vat).await?;
     let (host, status) = members.first().expect("carrying() fails where there is none");
     let vat: VatId = status.vat.parse().map_err(|_| Failure::new(Exit::Failed, "the host names no vat id"))?;
-    let (install, bearer) = args.code.install(&vat, bundle)?;
+    // An earlier attempt may have taken effect, or may do so yet: with the same bearer, either is good.
+    let earlier = args.hosts.pending_bearer(&status.name, &vat);
+    let is_first = earlier.is_none();
+    let bearer = earlier.map_or_else(|| new_bearer(&vat), Ok)?;
+    let (install, bearer) = args.code.install(&vat, bundle, bearer, status.members.len())?;
+    let keeper = args.hosts.keeper(&status.name, Some(&bearer))?;
+    let made = Made { name: status.name.clone(), vat, bearer: Some(bearer), json };
     let request = InstallRequest {
         install: hex::encode(codec::encode(&install)),
         contacts: hex::encode(codec::encode(&Contacts::default())),
     };
-    let _: Done = host
-        .endpoint
-        .post(&format!("/api/v1/vats/{vat}/install"), &request)
-        .await
-        .map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
-    args.hosts.keep_sturdyref(&status.name, Some(&bearer))?;
-    report(&status.name, &vat, Some(&bearer), json);
+    let path = format!("/api/v1/vats/{vat}/install");
+    let posted = unless_interrupted(async { Ok(host.endpoint.post::<Done>(&path, &request).await?) }).await;
+    if let Err(failure) = posted {
+        keeper.forget_unless(!is_first || failure.exit == Exit::Unreachable);
+        return Err(made.perhaps(failure));
+    }
+    made.report();
+    keeper.settle()?;
     Ok(Exit::Success)
 }
 
-fn report(name: &str, vat: &VatId, bearer: Option<&Sturdyref>, json: bool) {
-    if json {
-        output::json(
-            &serde_json::json!({ "name": name, "vat": vat.to_string(), "sturdyref": bearer.map(ToString::to_string) }),
-        );
-    } else {
-        output::line(bearer.map_or_else(|| vat.to_string(), ToString::to_string));
+/// Ctrl-C ends the waiting, not the command: there is something left to say.
+async fn unless_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        result = work => result,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Unreachable, "interrupted")),
+    }
+}
+
+fn new_bearer(vat: &VatId) -> Result<Sturdyref, Failure> {
+    Ok(Sturdyref::bearer(*vat, ROOT_OBJECT, random_bytes()?))
+}
+
+/// A vat that was asked for, and what opens it.
+struct Made {
+    name: String,
+    vat: VatId,
+    bearer: Option<Sturdyref>,
+    json: bool,
+}
+
+impl Made {
+    fn report(&self) {
+        let (vat, bearer) = (self.vat.to_string(), self.bearer.as_ref().map(ToString::to_string));
+        if self.json {
+            output::json(&serde_json::json!({ "name": self.name, "vat": vat, "sturdyref": bearer }));
+        } else {
+            output::line(bearer.unwrap_or(vat));
+        }
+    }
+
+    /// For a failure after which the vat may still come to be.
+    fn perhaps(&self, failure: Failure) -> Failure {
+        if failure.exit == Exit::Unreachable && self.bearer.is_some() {
+            self.report();
+            output::note(format!(
+                "what was begun may still take effect (`vat status {}`): then this is the sturdyref",
+                self.name
+            ));
+        }
+        failure
+    }
+}
+
+impl CreateArgs {
+    /// The members, and those of them that are hosts of this machine.
+    async fn candidates(&self) -> Result<(Vec<Member>, Vec<LocalHost>), Failure> {
+        let (mut members, mut hosts): (Vec<Member>, Vec<LocalHost>) = Default::default();
+        for name in &self.members {
+            let (member, host) = self.hosts.candidate(name).await?;
+            if members.iter().any(|other| other.key == member.key) {
+                return Err(usage(format!("--on names {} twice; a vat's members are different hosts", member.name)));
+            }
+            if members.iter().any(|other| other.name == member.name) {
+                let message = format!(
+                    "two of the hosts are called {}; rename one: `name` in its host.toml, while it is stopped",
+                    member.name
+                );
+                return Err(usage(message));
+            }
+            members.push(member);
+            hosts.extend(host);
+        }
+        Ok((members, hosts))
+    }
+
+    fn genesis(&self, members: Vec<Member>) -> Result<Genesis, Failure> {
+        let count = u16::try_from(members.len()).map_err(|_| usage("too many members"))?;
+        let genesis = Genesis {
+            members,
+            threshold: self.threshold.unwrap_or(count / 2 + 1),
+            image: Hash(image_hash().0),
+            creator: random_bytes()?,
+            nonce: random_bytes()?,
+            expires: 0,
+            parameters: Parameters::default(),
+        };
+        genesis.validate().map_err(usage)?;
+        Ok(genesis)
+    }
+
+    /// The file by which partners' hosts join.
+    fn vat_file(&self) -> PathBuf {
+        PathBuf::from(format!("{}.vat", self.name))
+    }
+
+    /// Fails where the name is in use: its files would be another vat's.
+    async fn check_free(&self, hosts: &[LocalHost], abroad: bool) -> Result<(), Failure> {
+        let name = &self.name;
+        if let Some(dir) = self.hosts.testnet() {
+            if let Some(layout) = dir.read()? {
+                if layout.hosts.iter().any(|host| host.name == *name) {
+                    return Err(usage(format!("{name} is a host of this testnet; choose another name for the vat")));
+                }
+                if layout.vats.iter().any(|vat| vat.name == *name) {
+                    return Err(usage(format!("this testnet has a vat {name} already; choose another name")));
+                }
+            }
+            let files = [dir.sturdyref(name), pending(&dir, name)];
+            if let Some(file) = files.iter().find(|file| file.exists()) {
+                let file = file.display();
+                let message =
+                    format!("{file} holds a sturdyref of a vat {name}; choose another name, or move the file away");
+                return Err(usage(message));
+            }
+        }
+        if abroad && self.vat_file().exists() {
+            let message = format!(
+                "{} is here already, for partners who join a vat {name}; choose another name, or move the file away",
+                self.vat_file().display()
+            );
+            return Err(usage(message));
+        }
+        let elsewhere = self.hosts.all().await.unwrap_or_default();
+        if let Some(host) = hosts.iter().chain(&elsewhere).find(|host| host.replica(name).is_some()) {
+            return Err(usage(format!("host {} carries a vat {name} already; choose another name", host.name)));
+        }
+        Ok(())
+    }
+
+    /// Writes the file by which further hosts join, over none that is there.
+    fn write_vat_file(&self, request: &CarryRequest) -> Result<PathBuf, Failure> {
+        let file = self.vat_file();
+        let text = serde_json::to_vec_pretty(request).map_err(anyhow::Error::from)?;
+        let opened = fs::File::options().write(true).create_new(true).open(&file);
+        opened
+            .and_then(|mut opened| opened.write_all(&text))
+            .map_err(|error| Failure::new(Exit::Failed, format!("writing {}: {error}", file.display())))?;
+        Ok(file)
+    }
+
+    /// Has the hosts carry the vat. Where only some do, says how the others come to it.
+    async fn carry(&self, hosts: &[LocalHost], request: &CarryRequest) -> Result<(), Failure> {
+        for (place, host) in hosts.iter().enumerate() {
+            let Err(error) = host.endpoint.post::<Done>("/api/v1/vats", request).await else { continue };
+            let failure = Failure::from(error);
+            if place == 0 {
+                return Err(failure);
+            }
+            let names = |hosts: &[LocalHost]| -> String {
+                hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ")
+            };
+            let go_on = match self.write_vat_file(request) {
+                Ok(file) => format!("go on with `vat join {} --home HOME`", file.display()),
+                Err(failure) => failure.error.to_string(),
+            };
+            let message = format!(
+                "{} is carried by {} now, but {} does not take it: {}; for {}, {go_on}",
+                self.name,
+                names(&hosts[..place]),
+                host.name,
+                failure.error,
+                names(&hosts[place..]),
+            );
+            return Err(Failure::new(Exit::Unreachable, message));
+        }
+        Ok(())
+    }
+}
+
+/// Waits until a new vat has its code.
+async fn wait_started(mut hosts: Vec<LocalHost>, vat: &VatId, name: &str) -> Result<(), Failure> {
+    let deadline = Instant::now() + START_DEADLINE;
+    let id = vat.to_string();
+    loop {
+        for host in &mut hosts {
+            host.look().await;
+        }
+        let replicas: Vec<_> = hosts.iter().filter_map(|host| host.replica(&id)).collect();
+        if replicas.iter().any(|replica| replica.installed) {
+            return Ok(());
+        }
+        if let Some(error) = replicas.iter().find_map(|replica| replica.install_error.as_ref()) {
+            let message = format!(
+                "the code of {name} did not start: {error}\nthe vat is there, without code: mend it, then `vat install {name} FILE`"
+            );
+            return Err(usage(message));
+        }
+        if Instant::now() > deadline {
+            let message = format!("{name} has no code yet; its hosts go on trying: `vat status {name}` shows it");
+            return Err(Failure::new(Exit::Unreachable, message));
+        }
+        tokio::time::sleep(POLL).await;
     }
 }
 
 /// What a number of members and a threshold survive, in words (design: t > (n + f) / 2 keeps f liars from forging; t <= n - f
 /// keeps the vat talking).
-fn survival(members: u16, threshold: u16) -> String {
+fn survival(members: usize, threshold: usize) -> String {
     let silent = members - threshold;
     let crashes = (members - 1) / 2;
     // The largest f with 2t > n + f.
@@ -166,39 +362,85 @@ fn survival(members: u16, threshold: u16) -> String {
 }
 
 impl CodeArgs {
-    /// The install command, and a new bearer of the root.
-    fn install(&self, vat: &VatId, bundle: Bundle) -> Result<(Install, Sturdyref), Failure> {
-        let bearer = Sturdyref::bearer(*vat, ROOT_OBJECT, random_bytes()?);
+    /// The install command for a vat of so many members, with a bearer of the root.
+    fn install(
+        &self,
+        vat: &VatId,
+        bundle: Bundle,
+        bearer: Sturdyref,
+        members: usize,
+    ) -> Result<(Install, Sturdyref), Failure> {
+        if members > 1 && !self.endowments.is_empty() {
+            return Err(usage(format!("--endowment exit is for solo vats; {members} members can't exit as one")));
+        }
         let mut argv = Vec::new();
         for argument in &self.arguments {
             let Some((name, text)) = argument.split_once('=') else {
-                return Err(Failure::new(Exit::Usage, format!("--arg {argument}: expected NAME=VALUE")));
+                return Err(usage(format!("--arg {argument}: expected NAME=VALUE")));
             };
             let value = match text.parse::<Sturdyref>() {
                 Ok(sturdyref) => reference(&sturdyref, vat),
-                Err(error) if text.starts_with("vat://") => return Err(Failure::new(Exit::Usage, error)),
+                Err(error) if text.starts_with("vat://") => return Err(usage(error)),
                 Err(_) => ArgValue::Data(parse_value(text)?),
             };
             argv.push((name.to_owned(), value));
         }
         let bearers = bearer.bearer_key().into_iter().collect();
-        Ok((Install { bundle, argv, endowments: self.endowments.clone(), grants: Vec::new(), bearers }, bearer))
+        let install = Install { bundle, argv, endowments: self.endowments.clone(), grants: Vec::new(), bearers };
+        Ok((install, bearer))
     }
 }
 
 /// An argument's text: JSON, or else a bare string.
 pub fn parse_value(text: &str) -> Result<Value, Failure> {
-    let json = serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::String(text.to_owned()));
-    Value::from_json(&json).map_err(|error| Failure::new(Exit::Usage, format!("{text}: {error}")))
+    let json = serde_json::from_str(text).unwrap_or_else(|error| {
+        if text.trim_start().starts_with(['{', '[']) {
+            output::note(format!("note: {text} is not JSON ({error}), so it is passed as a string"));
+        }
+        serde_json::Value::String(text.to_owned())
+    });
+    Value::from_json(&json).map_err(|error| usage(format!("{text}: {error}")))
+}
+
+/// Where a bearer lies that may not be good yet.
+pub fn pending(dir: &TestnetDir, name: &str) -> PathBuf {
+    dir.sturdyref(name).with_extension("ref.pending")
+}
+
+/// Keeps a vat's bearer in the testnet's directory, where there is one, so that `vat call NAME` finds it.
+struct Keeper(Option<(PathBuf, PathBuf)>);
+
+impl Keeper {
+    /// The bearer is good.
+    fn settle(self) -> Result<(), Failure> {
+        if let Some((pending, file)) = self.0 {
+            fs::rename(pending, file)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing came of it, unless something may have.
+    fn forget_unless(self, perhaps: bool) {
+        if let Some((pending, _)) = self.0.filter(|_| !perhaps) {
+            // What stays is in the way of a further attempt, which then says so.
+            let _ = fs::remove_file(pending);
+        }
+    }
 }
 
 impl HostsOption {
-    /// Keeps a vat's sturdyref in the testnet's directory, where there is one, so that `vat call NAME` finds it.
-    fn keep_sturdyref(&self, name: &str, bearer: Option<&Sturdyref>) -> Result<(), Failure> {
-        if let (Some(dir), Some(bearer)) = (self.testnet(), bearer) {
-            write_secret(&dir.sturdyref(name), &format!("{bearer}\n"))?;
-        }
-        Ok(())
+    /// Writes a bearer down before a vat may have it.
+    fn keeper(&self, name: &str, bearer: Option<&Sturdyref>) -> Result<Keeper, Failure> {
+        let (Some(dir), Some(bearer)) = (self.testnet(), bearer) else { return Ok(Keeper(None)) };
+        let pending = pending(&dir, name);
+        write_secret(&pending, &format!("{bearer}\n"))?;
+        Ok(Keeper(Some((pending, dir.sturdyref(name)))))
+    }
+
+    /// The bearer of an attempt to give a vat its code of which it is not known what came of it.
+    fn pending_bearer(&self, name: &str, vat: &VatId) -> Option<Sturdyref> {
+        let text = fs::read_to_string(pending(&self.testnet()?, name)).ok()?;
+        text.trim().parse().ok().filter(|bearer: &Sturdyref| bearer.vat == *vat)
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     api::CarryRequest,
+    codec,
     provision::{Contacts, Provision},
     status::{Done, MemberStatus},
 };
@@ -53,7 +54,7 @@ pub struct JoinArgs {
 
 /// Says who a host is.
 pub async fn card(args: CardArgs) -> Outcome {
-    let host = LocalHost::open(&args.home, None).await?;
+    let host = LocalHost::open(&args.home).await?;
     let member = host.member();
     let addresses = if args.announce.is_empty() { member.addresses } else { args.announce };
     output::json(&MemberStatus { name: member.name, key: member.key.to_string(), addresses });
@@ -89,8 +90,8 @@ pub async fn introduce(args: IntroduceArgs) -> Outcome {
 }
 
 /// Lets a running host carry the vat of a file.
-pub async fn join(args: JoinArgs) -> Outcome {
-    let host = LocalHost::open(&args.home, None).await?;
+pub async fn join(args: JoinArgs, json: bool) -> Outcome {
+    let host = LocalHost::open(&args.home).await?;
     host.require_running()?;
     let wrong = |error: &dyn std::fmt::Display| {
         Failure::new(
@@ -100,7 +101,14 @@ pub async fn join(args: JoinArgs) -> Outcome {
     };
     let text = fs::read_to_string(&args.file).map_err(|error| wrong(&error))?;
     let request: CarryRequest = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
+    let provision = hex::decode(&request.provision).map_err(|error| wrong(&error))?;
+    let provision: Provision = codec::decode(&provision).map_err(|error| wrong(&error))?;
     let done: Done = host.endpoint.post("/api/v1/vats", &request).await?;
-    output::note(format!("{} is {}", host.name, done.message));
+    if json {
+        let vat = provision.genesis.vat_id().to_string();
+        output::json(&serde_json::json!({ "host": host.name, "vat": vat, "name": provision.name }));
+    } else {
+        output::note(format!("{} is {}", host.name, done.message));
+    }
     Ok(Exit::Success)
 }

@@ -16,7 +16,10 @@ mod status;
 mod testnet;
 
 use crate::testnet::{cluster::Cluster, layout::TestnetDir};
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    builder::{PathBufValueParser, TypedValueParser},
+};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -85,6 +88,9 @@ impl From<crate::api::client::ApiClientError> for Failure {
         use crate::api::client::ApiClientError;
         let exit = match error {
             ApiClientError::NotRunning(_) | ApiClientError::Deadline => Exit::Unreachable,
+            // The host can't just now; what was asked for may even take effect later.
+            ApiClientError::Refused { status: 503 | 504, .. } => Exit::Unreachable,
+            ApiClientError::Refused { status: 500.., .. } => Exit::Failed,
             ApiClientError::Refused { .. } => Exit::Usage,
             ApiClientError::Answer(_) => Exit::Failed,
         };
@@ -121,8 +127,16 @@ struct Cli {
 #[derive(clap::Args, Clone)]
 pub struct DirOption {
     /// The testnet's directory
-    #[arg(long, env = "QUORATE_DIR", default_value = "quorate-testnet", value_name = "DIR")]
+    #[arg(long, env = "QUORATE_DIR", default_value = "quorate-testnet", value_name = "DIR", value_parser = directory())]
     dir: PathBuf,
+}
+
+/// Reads the path of a testnet's directory, which need not be there.
+fn directory() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path.ancestors().find(|part| part.is_file()) {
+        Some(file) => Err(format!("{} is a file; name the directory that holds the testnet", file.display())),
+        None => Ok(path),
+    })
 }
 
 impl DirOption {
@@ -168,7 +182,7 @@ enum Command {
     /// Change a vat's members
     #[command(
         subcommand,
-        after_help = "Examples:\n  vat member replace --vat two --out c --in e\n  vat member add --vat two --in f\n  vat member remove --vat two --out f"
+        after_help = "Examples:\n  vat member replace --vat two --out c --in e\n  vat member add --vat two --in f\n  vat member remove --vat two --out f\n  vat member cancel --vat two"
     )]
     Member(member::Command),
     /// What a vat's console printed, or what a host logged
@@ -197,7 +211,7 @@ pub fn main() -> ExitCode {
             Command::Install(args) => create::install(args, json).await,
             Command::Card(args) => join::card(args).await,
             Command::Introduce(args) => join::introduce(args).await,
-            Command::Join(args) => join::join(args).await,
+            Command::Join(args) => join::join(args, json).await,
             Command::Status(args) => status::run(args, json).await,
             Command::Member(command) => member::run(command, json).await,
             Command::Logs(args) => logs::run(args, json).await,
@@ -211,6 +225,30 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             output::error(&failure.error);
             failure.exit.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::client::ApiClientError;
+
+    #[test]
+    fn a_refusal_ends_as_its_status_says() {
+        let refused = |status| ApiClientError::Refused { status, code: "Q-A003".into(), message: "no".into() };
+        for (error, exit) in [
+            (refused(400), Exit::Usage),
+            (refused(409), Exit::Usage),
+            // It may still take effect: a script that repeats at once would be wrong.
+            (refused(503), Exit::Unreachable),
+            (refused(500), Exit::Failed),
+            (ApiClientError::Deadline, Exit::Unreachable),
+            (ApiClientError::NotRunning("here".into()), Exit::Unreachable),
+            (ApiClientError::Answer("nonsense".into()), Exit::Failed),
+        ] {
+            let shown = format!("{error:?}");
+            assert_eq!(Failure::from(error).exit, exit, "{shown}");
         }
     }
 }

@@ -4,6 +4,7 @@ use super::{Exit, Failure, Outcome, output};
 use crate::{
     home::{Home, HostConfig},
     run::{RunError, RunOptions, log_to_stderr, run_until_signalled},
+    testnet::config::listen_address,
 };
 use quorate_consensus::HostKey;
 use std::{net::SocketAddr, path::PathBuf};
@@ -42,6 +43,7 @@ pub enum Command {
 pub async fn run(command: Command, json: bool) -> Outcome {
     match command {
         Command::Init { home, name, listen, http } => {
+            let listen = listen.iter().map(|text| listen_at(text)).collect::<Result<Vec<_>, _>>()?;
             let home = Home::init(&home, HostConfig { name, listen, http })
                 .map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
             let key = HostKey(home.key.verifying_key().to_bytes()).to_string();
@@ -63,4 +65,14 @@ pub async fn run(command: Command, json: bool) -> Outcome {
             Ok(Exit::Success)
         }
     }
+}
+
+/// An address to listen at, as the home has it.
+fn listen_at(text: &str) -> Result<String, Failure> {
+    listen_address(text).map_err(|why| {
+        let message = format!(
+            "--listen {text}: {why}; write IP:PORT, or a multiaddr such as /ip4/0.0.0.0/tcp/4001 or /ip4/0.0.0.0/udp/4001/quic-v1"
+        );
+        Failure::new(Exit::Usage, message)
+    })
 }

@@ -2,9 +2,11 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use std::{
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
+    os::fd::AsFd,
     time::Duration,
 };
 
@@ -24,7 +26,24 @@ pub fn error(error: &anyhow::Error) {
 
 /// Prints a line on standard output; a closed pipe is no error.
 pub fn line(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = try_line(text);
+}
+
+/// Prints a line on standard output, for commands that go on until nobody reads.
+pub fn try_line(text: impl std::fmt::Display) -> io::Result<()> {
+    writeln!(io::stdout(), "{text}")
+}
+
+/// Whether somebody may still read standard output: it is not a pipe whose other end is closed. Only writing would tell
+/// otherwise, and a command that follows something may have nothing to write for long.
+pub fn has_reader() -> bool {
+    let stdout = io::stdout();
+    let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+    match poll(&mut watched, PollTimeout::ZERO) {
+        Ok(_) => !watched[0].revents().is_some_and(|events| events.intersects(gone)),
+        Err(_) => true,
+    }
 }
 
 /// Prints a value as JSON on standard output.

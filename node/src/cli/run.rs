@@ -1,20 +1,24 @@
 //! `vat run`: a solo vat at once, in a temporary home.
 
-use super::{Exit, Failure, Outcome, create::parse_value, output};
+use super::{Exit, Failure, Outcome, create::parse_value, logs::Console, output};
 use crate::{
     bundle,
     home::{Home, HostConfig},
     provision::Provision,
     run::{RunOptions, Running},
     testnet::init::random_bytes,
-    vat::console::parse_line,
 };
 use quorate_consensus::{Genesis, Hash, Parameters};
 use quorate_engine::{
     image::image_hash,
     machine::{ArgValue, Install},
 };
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -43,10 +47,28 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
         argv.push((name.to_owned(), ArgValue::Data(parse_value(text)?)));
     }
     let install = Install { bundle, argv, endowments: vec!["exit".into()], grants: Vec::new(), bearers: Vec::new() };
+    // From here on a signal ends the run and not the process, or the folder would stay.
+    let mut stop = Stop::listen()?;
     let folder = temporary_folder()?;
-    let outcome = run_in(&folder, install, args.seconds).await;
+    let outcome = run_in(&folder, install, args.seconds, &mut stop).await;
     let _ = fs::remove_dir_all(&folder);
     outcome
+}
+
+/// SIGINT or SIGTERM.
+struct Stop(Signal, Signal);
+
+impl Stop {
+    fn listen() -> std::io::Result<Stop> {
+        Ok(Stop(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+    }
+
+    async fn come(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
 }
 
 fn temporary_folder() -> Result<PathBuf, Failure> {
@@ -55,7 +77,7 @@ fn temporary_folder() -> Result<PathBuf, Failure> {
     Ok(folder)
 }
 
-async fn run_in(folder: &std::path::Path, install: Install, seconds: Option<u64>) -> Outcome {
+async fn run_in(folder: &Path, install: Install, seconds: Option<u64>, stop: &mut Stop) -> Outcome {
     let config = HostConfig {
         name: "here".into(),
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
@@ -63,13 +85,17 @@ async fn run_in(folder: &std::path::Path, install: Install, seconds: Option<u64>
     };
     let home = Home::init(&folder.join("home"), config)?;
     let progress = output::Progress::start("starting");
-    let node = Running::start(&home, RunOptions::default()).await?;
+    let node = tokio::select! {
+        node = Running::start(&home, RunOptions::default()) => node?,
+        () = stop.come() => return Ok(Exit::Success),
+    };
     let genesis = Genesis {
         members: vec![node.host.as_member()],
         threshold: 1,
         image: Hash(image_hash().0),
         creator: random_bytes()?,
         nonce: random_bytes()?,
+        expires: 0,
         parameters: Parameters::default(),
     };
     let vat =
@@ -78,7 +104,7 @@ async fn run_in(folder: &std::path::Path, install: Install, seconds: Option<u64>
     let vat = vat.to_string();
     let outcome = tokio::select! {
         outcome = follow(&node, &vat, &home) => outcome,
-        _ = tokio::signal::ctrl_c() => Ok(Exit::Success),
+        () = stop.come() => Ok(Exit::Success),
         () = pause(seconds) => Ok(Exit::Success),
     };
     node.stop().await;
@@ -94,10 +120,11 @@ async fn pause(seconds: Option<u64>) {
 
 /// Prints the console until the vat exits.
 async fn follow(node: &Running, vat: &str, home: &Home) -> Outcome {
-    let mut printed = 0;
+    let mut console = Console::new(vec![home.console("vat")]);
+    let mut said = false;
     loop {
         let status = node.host.find(vat)?.status().await;
-        print_new(home, &mut printed);
+        print_new(&mut console);
         if let Some(error) = status.install_error {
             return Err(Failure::new(Exit::Usage, format!("the code did not start: {error}")));
         }
@@ -105,23 +132,40 @@ async fn follow(node: &Running, vat: &str, home: &Home) -> Outcome {
             return Err(Failure::new(Exit::Failed, fault));
         }
         if let Some(value) = status.exited {
+            print_rest(&mut console).await;
             if !value.is_null() {
                 output::line(value);
             }
             return Ok(Exit::Success);
         }
+        if let Some(error) = status.setup_error {
+            print_rest(&mut console).await;
+            return Err(Failure::new(Exit::Rejected, format!("the vat's setup failed: {error}")));
+        }
+        if status.installed && !said {
+            said = true;
+            output::note("the vat runs; Ctrl-C ends it");
+        }
         tokio::time::sleep(POLL).await;
     }
 }
 
-fn print_new(home: &Home, printed: &mut usize) {
-    let text = fs::read_to_string(home.console("vat")).unwrap_or_default();
-    let lines: Vec<_> = text.lines().filter_map(parse_line).collect();
-    for (_, level, text) in lines.iter().skip(*printed) {
-        match *level {
-            "warn" | "error" => output::note(text),
-            _ => output::line(text),
+/// Prints what is still to come of what a vat has said that says nothing more: its state is ahead of its console's file.
+async fn print_rest(console: &mut Console) {
+    tokio::time::sleep(POLL).await;
+    while print_new(console) {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Prints what has come. Returns whether there was anything.
+fn print_new(console: &mut Console) -> bool {
+    let lines = console.next_lines();
+    for line in &lines {
+        match line.level.as_str() {
+            "warn" | "error" => output::note(&line.text),
+            _ => output::line(&line.text),
         }
     }
-    *printed = lines.len();
+    !lines.is_empty()
 }

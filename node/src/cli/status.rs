@@ -1,14 +1,18 @@
 //! `vat status`.
 
-use super::{Exit, Outcome, hosts::HostsOption, output};
+use super::{
+    Exit, Failure, Outcome,
+    hosts::{HostsOption, LocalHost},
+    output,
+};
 use crate::status::VatStatus;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat status                 all vats of the testnet in ./quorate-testnet\n  vat status two --watch     one vat, again and again\n  vat status --home HOME     the vats of one host\n\nExit code 1 if a replica is faulty, a vat has no leader, or signatures conflict."
+    after_help = "Examples:\n  vat status                 all vats of the testnet in ./quorate-testnet\n  vat status two --watch     one vat, again and again\n  vat status --home HOME     the vats of one host\n\nExit code 1 if a replica is faulty, a vat has no leader or no host that runs, or signatures conflict."
 )]
 pub struct Args {
     /// Only this vat
@@ -22,48 +26,128 @@ pub struct Args {
 
 pub async fn run(args: Args, json: bool) -> Outcome {
     loop {
-        let mut rows = Vec::new();
-        let (mut down, mut failed) = (Vec::new(), Vec::new());
-        for host in args.hosts.all().await? {
-            match host.status {
-                Some(status) => {
-                    failed.extend(
-                        status.failed_vats.iter().map(|(vat, error)| format!("{vat} on {}: {error}", host.name)),
-                    );
-                    let vats = status.vats.into_iter();
-                    let wanted =
-                        vats.filter(|vat| args.vat.as_ref().is_none_or(|name| *name == vat.name || *name == vat.vat));
-                    rows.extend(wanted.map(|vat| (host.name.clone(), vat)));
-                }
-                None => down.push(host.name),
-            }
-        }
-        rows.sort_by(|a, b| (&a.1.name, &a.0).cmp(&(&b.1.name, &b.0)));
-        let healthy = failed.is_empty() && rows.iter().all(|(_, vat)| is_healthy(vat));
+        let view = View::take(&args).await?;
         if json {
-            let vats: Vec<_> =
-                rows.iter().map(|(host, vat)| serde_json::json!({ "host": host, "status": vat })).collect();
-            output::json(&serde_json::json!({ "replicas": vats, "hosts_down": down, "failed": failed }));
+            output::json(&view.to_json());
         } else {
             if args.watch {
                 output::line("\x1b[2J\x1b[H");
             }
-            show(&rows, &down);
-            failed.iter().for_each(|failed| output::line(format!("! {failed}")));
+            show(&view);
         }
         if !args.watch {
-            return Ok(if healthy { Exit::Success } else { Exit::Rejected });
+            return Ok(if view.is_healthy() { Exit::Success } else { Exit::Rejected });
+        }
+        if !output::has_reader() {
+            return Ok(Exit::Success);
         }
         tokio::time::sleep(WATCH_EVERY).await;
     }
 }
 
-fn is_healthy(vat: &VatStatus) -> bool {
-    vat.role == "removed"
-        || vat.fault.is_none() && vat.leader.is_some() && vat.conflicts == 0 && vat.install_error.is_none()
+/// What the hosts said.
+#[derive(Default)]
+struct View {
+    rows: Vec<Row>,
+    /// Hosts that do not run.
+    down: Vec<String>,
+    /// Hosts that can't run, and why.
+    unusable: Vec<String>,
+    /// Vats that a host could not start, and why.
+    failed: Vec<String>,
+    /// Vats that should be here and that no running host carries.
+    absent: Vec<String>,
+    /// Whether any host runs.
+    running: bool,
 }
 
-fn show(rows: &[(String, VatStatus)], down: &[String]) {
+/// A replica.
+struct Row {
+    host: String,
+    vat: VatStatus,
+    /// It was told to join, and is no member yet.
+    waits: bool,
+}
+
+impl View {
+    async fn take(args: &Args) -> Result<View, Failure> {
+        let hosts = args.hosts.all().await?;
+        let mut view = View::default();
+        let mut names = BTreeSet::new();
+        for host in &hosts {
+            let Some(status) = &host.status else {
+                view.down.push(host.name.clone());
+                view.unusable.extend(host.problem.as_ref().map(|problem| format!("{}: {problem}", host.name)));
+                continue;
+            };
+            view.running = true;
+            let failed = status.failed_vats.iter().filter(|(vat, _)| args.wants(&[vat]));
+            view.failed.extend(failed.map(|(vat, error)| format!("{vat} on {}: {error}", host.name)));
+            names.extend(status.vats.iter().map(|vat| vat.name.clone()).chain(status.failed_vats.keys().cloned()));
+            for vat in status.vats.iter().filter(|vat| args.wants(&[&vat.name, &vat.vat])) {
+                let waits = !host.is_member(vat) && vat.role != "removed" && vat.fault.is_none();
+                view.rows.push(Row { host: host.name.clone(), vat: vat.clone(), waits });
+            }
+        }
+        view.rows.sort_by(|a, b| (&a.vat.name, &a.host).cmp(&(&b.vat.name, &b.host)));
+        view.find_absent(args, &hosts, names)?;
+        Ok(view)
+    }
+
+    /// Finds vats that are known here and that nobody who runs spoke of. `names` are those spoken of.
+    fn find_absent(&mut self, args: &Args, hosts: &[LocalHost], mut names: BTreeSet<String>) -> Result<(), Failure> {
+        let layout = args.hosts.testnet().and_then(|dir| dir.read().ok().flatten());
+        let places = layout.map(|layout| layout.vats).unwrap_or_default();
+        let wanted = places.iter().filter(|place| args.wants(&[&place.name, &place.vat]));
+        let absent = wanted.filter(|place| !names.contains(&place.name));
+        self.absent.extend(absent.map(|place| place.name.clone()));
+        let Some(vat) = &args.vat else { return Ok(()) };
+        if !self.rows.is_empty() || !self.failed.is_empty() || !self.absent.is_empty() {
+            return Ok(());
+        }
+        // Made without the testnet's config, by hosts that are down.
+        if hosts.iter().any(|host| host.status.is_none() && host.has_carried(vat)) {
+            self.absent.push(vat.clone());
+            return Ok(());
+        }
+        names.extend(places.into_iter().map(|place| place.name));
+        let names: Vec<String> = names.into_iter().collect();
+        Err(Failure::new(Exit::Usage, format!("there is no vat {vat} here; there are: {}", names.join(", "))))
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.running
+            && self.failed.is_empty()
+            && self.absent.is_empty()
+            && self.rows.iter().all(|row| row.waits || is_healthy(&row.vat))
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let replica = |row: &Row| serde_json::json!({ "host": row.host, "status": row.vat });
+        let replicas: Vec<_> = self.rows.iter().map(replica).collect();
+        serde_json::json!({
+            "replicas": replicas, "hosts_down": self.down, "failed": self.failed, "not_running": self.absent,
+        })
+    }
+}
+
+impl Args {
+    /// Whether a vat that has these names is asked for.
+    fn wants(&self, names: &[&String]) -> bool {
+        self.vat.as_ref().is_none_or(|vat| names.contains(&vat))
+    }
+}
+
+fn is_healthy(vat: &VatStatus) -> bool {
+    vat.role == "removed"
+        || vat.fault.is_none()
+            && vat.leader.is_some()
+            && vat.conflicts == 0
+            && vat.install_error.is_none()
+            && vat.setup_error.is_none()
+}
+
+fn show(view: &View) {
     let mut table = output::table([
         "VAT",
         "HOST",
@@ -79,7 +163,7 @@ fn show(rows: &[(String, VatStatus)], down: &[String]) {
         "CHECKPOINT",
         "STATE ROOT",
     ]);
-    for (host, vat) in rows {
+    for Row { host, vat, .. } in &view.rows {
         let unacknowledged: u64 = vat.streams.iter().map(|stream| stream.unacknowledged).sum();
         table.add_row([
             vat.name.clone(),
@@ -98,28 +182,43 @@ fn show(rows: &[(String, VatStatus)], down: &[String]) {
         ]);
     }
     output::line(table);
-    for (host, vat) in rows {
-        let warn = |text: String| output::line(format!("! {} on {host}: {text}", vat.name));
-        if let Some(fault) = &vat.fault {
-            warn(format!("stopped: {fault}"));
-        }
-        if let Some(error) = &vat.install_error {
-            warn(format!("its code did not start: {error}"));
-        }
-        if vat.conflicts > 0 {
-            warn(format!("{} signed statements contradict this replica's own; see the host's log", vat.conflicts));
-        }
-        if let Some(change) = &vat.pending_change {
-            warn(format!("membership change under way: {change}"));
-        }
-        if vat.leader.is_none() && vat.fault.is_none() && vat.role != "removed" {
-            warn("no leader".to_owned());
-        }
-        for stream in vat.streams.iter().filter(|stream| stream.broken) {
-            warn(format!("the stream from {} broke the protocol and is refused", stream.peer));
-        }
+    for row in &view.rows {
+        complain(row);
     }
-    if !down.is_empty() {
-        output::line(format!("not running: {}", down.join(", ")));
+    view.failed.iter().for_each(|failed| output::line(format!("! {failed}")));
+    view.absent.iter().for_each(|vat| output::line(format!("! {vat}: none of its hosts runs here")));
+    if !view.down.is_empty() {
+        output::line(format!("not running: {}", view.down.join(", ")));
+    }
+    view.unusable.iter().for_each(|host| output::line(format!("! {host}")));
+}
+
+/// Says what is wrong with a replica, or under way.
+fn complain(Row { host, vat, waits }: &Row) {
+    let warn = |text: String| output::line(format!("! {} on {host}: {text}", vat.name));
+    if let Some(fault) = &vat.fault {
+        warn(format!("stopped: {fault}"));
+    }
+    if let Some(error) = &vat.install_error {
+        warn(format!("its code did not start: {error}"));
+    }
+    match (&vat.setup_error, vat.setup.as_deref()) {
+        (Some(error), _) => warn(format!("its setup failed, so all calls of its root are rejected: {error}")),
+        (None, Some("waiting")) => warn("its setup waits for something; calls of its root wait as well".to_owned()),
+        (None, _) => {}
+    }
+    if vat.conflicts > 0 {
+        warn(format!("{} signed statements contradict this replica's own; see the host's log", vat.conflicts));
+    }
+    if let Some(change) = &vat.pending_change {
+        warn(format!("membership change under way: {change}"));
+    }
+    if *waits {
+        warn("waits until the vat's members add it".to_owned());
+    } else if vat.leader.is_none() && vat.fault.is_none() && vat.role != "removed" {
+        warn("no leader".to_owned());
+    }
+    for stream in vat.streams.iter().filter(|stream| stream.broken) {
+        warn(format!("the stream from {} broke the protocol and is refused", stream.peer));
     }
 }

@@ -2,18 +2,22 @@
 
 use super::page::Page;
 use crate::status::VatStatus;
-use quorate_consensus::{BUCKETS_US, ReplicaStatus, Role, Store, Timings};
+use quorate_consensus::{BUCKETS_US, HostKey, ReplicaStatus, Role, Store, Timings};
 use quorate_net::{NetStats, Purpose};
+use std::collections::BTreeMap;
 
 const ROLES: [Role; 7] =
     [Role::Starting, Role::Learner, Role::Follower, Role::Candidate, Role::Leader, Role::Stopped, Role::Faulted];
+/// The role of a replica whose host was a member of the vat and is no longer: Raft itself knows it only as stopped.
+pub const REMOVED: &str = "removed";
 
 /// A vat's agreement.
-pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus) {
+pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus, removed: bool) {
     let label = [("vat", vat)];
     let mut gauge = |name, help, value| page.gauge(name, help, &label, value);
     gauge("quorate_raft_term", "Raft term of the replica.", status.term);
-    gauge("quorate_raft_leader", "1 if this host's replica leads the vat.", u64::from(status.role == Role::Leader));
+    let leads = status.role == Role::Leader && status.leader == Some(status.key);
+    gauge("quorate_raft_leader", "1 if this host's replica leads the vat, with a quorum behind it.", u64::from(leads));
     gauge("quorate_committed_block", "Newest block known to be committed.", status.committed);
     gauge("quorate_applied_block", "Newest block executed here.", status.applied);
     gauge("quorate_certified_block", "Newest block with a certificate.", status.certified_block);
@@ -37,15 +41,31 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus) {
         "1 if the replica has stopped because of a fault.",
         u64::from(status.fault.is_some()),
     );
-    for role in ROLES {
+    let own = if removed { REMOVED } else { status.role.as_str() };
+    for role in ROLES.map(Role::as_str).into_iter().chain([REMOVED]) {
         page.gauge(
             "quorate_raft_role",
             "1 for the role that the replica has.",
-            &[("vat", vat), ("role", role.as_str())],
-            u64::from(role == status.role),
+            &[("vat", vat), ("role", role)],
+            u64::from(role == own),
         );
     }
-    let stats = &status.stats;
+    counters(page, vat, status);
+    times(page, vat, status);
+    conflicts(page, vat, status);
+    for (part, bytes) in [("whole", status.stats.newest_checkpoint.whole), ("new", status.stats.newest_checkpoint.new)]
+    {
+        page.gauge(
+            "quorate_checkpoint_bytes",
+            "Size of the newest checkpoint: the whole of it, and what had to be written for it.",
+            &[("vat", vat), ("part", part)],
+            bytes,
+        );
+    }
+}
+
+fn counters(page: &mut Page, vat: &str, status: &ReplicaStatus) {
+    let (stats, label) = (&status.stats, [("vat", vat)]);
     let mut counter = |name, help, value| page.counter(name, help, &label, value);
     counter("quorate_blocks_total", "Blocks executed since the process started.", stats.blocks);
     counter("quorate_commands_total", "Commands executed since the process started.", stats.commands);
@@ -71,6 +91,10 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus) {
         stats.snapshot_bytes_sent,
     );
     counter("quorate_snapshot_received_bytes_total", "Bytes of checkpoints received.", stats.snapshot_bytes_received);
+}
+
+fn times(page: &mut Page, vat: &str, status: &ReplicaStatus) {
+    let (stats, label) = (&status.stats, [("vat", vat)]);
     let mut times = |name, help, timings: &Timings| {
         page.histogram(name, help, &label, &BUCKETS_US, &timings.buckets, timings.sum_us);
     };
@@ -78,6 +102,21 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus) {
     times("quorate_checkpoint_seconds", "Time to make and write a checkpoint.", &stats.checkpoint);
     times("quorate_certify_seconds", "From executing a block to its certificate.", &stats.certify);
     times("quorate_propose_seconds", "From proposing a command to its result.", &stats.propose);
+}
+
+/// Conflicts by member. All other members have a series, so that a first conflict is a rise, and so has whoever lied before it left.
+fn conflicts(page: &mut Page, vat: &str, status: &ReplicaStatus) {
+    let others = status.membership.members.iter().map(|member| member.key).filter(|key| *key != status.key);
+    let mut counts: BTreeMap<HostKey, u64> = others.map(|key| (key, 0)).collect();
+    counts.extend(&status.stats.conflicts);
+    for (member, count) in counts {
+        page.counter(
+            "quorate_conflicts_total",
+            "Signed statements that contradict this replica's own, by signer.",
+            &[("vat", vat), ("member", &member.to_string())],
+            count,
+        );
+    }
 }
 
 /// A vat's state and streams.
@@ -125,6 +164,18 @@ pub fn network(page: &mut Page, stats: &NetStats) {
         &[],
         connections.inbound_failures,
     );
+    page.counter(
+        "quorate_duplicate_connections_total",
+        "Second connections to one peer, closed in favour of the other.",
+        &[],
+        connections.connections_duplicate,
+    );
+    page.gauge(
+        "quorate_net_strangers_bytes",
+        "Memory taken by large frames of hosts that share no vat with this one.",
+        &[],
+        connections.untrusted_bytes,
+    );
     for purpose in Purpose::ALL {
         let stats = stats.purpose(purpose);
         for (direction, bytes, frames) in
@@ -137,6 +188,8 @@ pub fn network(page: &mut Page, stats: &NetStats) {
         for (reason, count) in [
             ("malformed", stats.malformed),
             ("oversized", stats.oversized),
+            ("truncated", stats.truncated),
+            ("stalled", stats.stalled),
             ("forbidden", stats.refused_forbidden),
             ("refused", stats.refused_by_handler),
             ("unavailable", stats.refused_unavailable),
@@ -156,6 +209,12 @@ pub fn network(page: &mut Page, stats: &NetStats) {
             &[("purpose", purpose.name())],
             stats.requests_lost + stats.requests_timed_out,
         );
+        page.counter(
+            "quorate_net_requests_overloaded_total",
+            "Requests of this host that were not sent, since too many before them had no answer.",
+            &[("purpose", purpose.name())],
+            stats.requests_overloaded,
+        );
     }
 }
 
@@ -164,11 +223,20 @@ pub fn store(page: &mut Page, store: &dyn Store) {
     for (part, bytes) in store.sizes() {
         page.gauge(
             "quorate_store_bytes",
-            "Size of the database on disk, by family of records.",
+            "Size of the database, by family of records, and of its write-ahead log.",
             &[("family", part)],
             bytes,
         );
     }
+    let times = store.sync_times();
+    page.histogram(
+        "quorate_store_sync_seconds",
+        "Time that the disk took to sync the write-ahead log, all vats at once.",
+        &[],
+        &BUCKETS_US,
+        &times.buckets,
+        times.sum_us,
+    );
 }
 
 /// The process and the build.
@@ -188,4 +256,66 @@ fn resident_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = text.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
     pages * 4096
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_consensus::{CheckpointSize, Hash, Member, Membership, VatId};
+
+    fn host(seed: u8) -> HostKey {
+        HostKey([seed; 32])
+    }
+
+    /// A replica of host 1 in a vat of hosts 1 to 3.
+    fn status() -> ReplicaStatus {
+        let member = |seed: u8| Member { key: host(seed), name: format!("h{seed}"), addresses: Vec::new() };
+        let members = (1..=3).map(member).collect();
+        let membership = Membership { vat: VatId([7; 32]), epoch: 0, members, threshold: 2, previous: Hash::ZERO };
+        ReplicaStatus::new(VatId([7; 32]), host(1), membership)
+    }
+
+    fn text(status: &ReplicaStatus, removed: bool) -> String {
+        let mut page = Page::default();
+        replica(&mut page, "counter", status, removed);
+        page.render()
+    }
+
+    fn series(text: &str, family: &str) -> Vec<String> {
+        let samples = text.lines().filter(|line| line.starts_with(&format!("{family}{{")));
+        samples.map(|line| line.split_once("vat=\"counter\",").expect("the vat comes first").1.to_owned()).collect()
+    }
+
+    #[test]
+    fn every_other_member_has_a_count_of_conflicts_and_so_has_a_liar_that_left() {
+        let mut status = status();
+        status.stats.conflicts = BTreeMap::from([(host(3), 1_000), (host(9), 2)]);
+        let expected = [(2, 0), (3, 1_000), (9, 2)].map(|(seed, count)| format!("member=\"{}\"}} {count}", host(seed)));
+        assert_eq!(series(&text(&status, false), "quorate_conflicts_total"), expected);
+    }
+
+    #[test]
+    fn exactly_one_role_is_1_and_removed_is_one() {
+        let mut status = status();
+        for (role, removed, expected) in [
+            (Role::Starting, false, "starting"),
+            (Role::Leader, false, "leader"),
+            (Role::Stopped, false, "stopped"),
+            (Role::Stopped, true, "removed"),
+        ] {
+            status.role = role;
+            let roles = series(&text(&status, removed), "quorate_raft_role");
+            assert_eq!(roles.len(), 8);
+            let held: Vec<_> = roles.iter().filter(|line| !line.ends_with(" 0")).collect();
+            assert_eq!(held, [&format!("role=\"{expected}\"}} 1")]);
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_is_shown_whole_and_by_what_is_new() {
+        let mut status = status();
+        status.stats.newest_checkpoint = CheckpointSize { whole: 5_000, new: 70 };
+        let expected = ["part=\"whole\"} 5000", "part=\"new\"} 70"];
+        assert_eq!(series(&text(&status, false), "quorate_checkpoint_bytes"), expected);
+    }
 }

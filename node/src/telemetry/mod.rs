@@ -7,14 +7,22 @@
 pub mod mirror;
 pub mod page;
 
+use crate::vat::console::level_name;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder, core::Collector, exponential_buckets,
 };
+use quorate_engine::heap::{LimitKind, LogLevel};
+use quorate_net::Purpose;
+
+const LIMITS: [LimitKind; 5] =
+    [LimitKind::Fuel, LimitKind::Memory, LimitKind::Stack, LimitKind::Recursion, LimitKind::Abort];
+const LEVELS: [LogLevel; 4] = [LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error];
+/// What comes of a slice at its receiver.
+const OUTCOMES: [&str; 4] = ["taken", "not yet", "introduce", "refused"];
 
 /// The metrics that are fed as things happen.
 pub struct Telemetry {
     registry: Registry,
-    pub conflicts: IntCounterVec,
     pub deliveries: IntCounterVec,
     pub crank_seconds: HistogramVec,
     pub crank_fuel: HistogramVec,
@@ -58,17 +66,41 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
-    /// All families, empty.
+    /// All families; those of the host itself begin at 0.
     pub fn new() -> Telemetry {
+        let telemetry = Telemetry::define();
+        for purpose in Purpose::ALL {
+            telemetry.malformed_frames.with_label_values(&[purpose.name()]);
+        }
+        telemetry
+    }
+
+    /// A vat's series, each at 0: a counter that is first seen at 1 has not risen, as Prometheus counts.
+    pub fn begin(&self, vat: &str) {
+        for counter in [&self.deliveries, &self.refused_commands] {
+            counter.with_label_values(&[vat]);
+        }
+        for histogram in [&self.crank_seconds, &self.crank_fuel, &self.block_seconds, &self.block_deliveries] {
+            histogram.with_label_values(&[vat]);
+        }
+        for limit in LIMITS {
+            self.rolled_back.with_label_values(&[vat, limit.as_str()]);
+        }
+        for level in LEVELS {
+            self.console_lines.with_label_values(&[vat, level_name(level)]);
+        }
+        for outcome in OUTCOMES {
+            self.slices_shipped.with_label_values(&[vat, outcome]);
+            self.slices_received.with_label_values(&[vat, outcome]);
+        }
+        self.slices_shipped.with_label_values(&[vat, "unreachable"]);
+    }
+
+    fn define() -> Telemetry {
         let registry = Registry::new();
         let f = Families(&registry);
         let seconds = || buckets(0.000_01, 4.0, 10);
         Telemetry {
-            conflicts: f.counter(
-                "conflicts_total",
-                "Signed statements that contradict this replica's own, by signer.",
-                &["vat", "member"],
-            ),
             deliveries: f.counter(
                 "deliveries_total",
                 "Deliveries executed since the process started, those repeated after a restart included.",
@@ -76,7 +108,7 @@ impl Telemetry {
             ),
             crank_seconds: f.histogram(
                 "crank_seconds",
-                "Time of a delivery: its block's execution time divided by the block's deliveries.",
+                "Time that a delivery spent in the vat's heap.",
                 &["vat"],
                 seconds(),
             ),
@@ -131,5 +163,28 @@ impl Telemetry {
     /// The registry's part of the page.
     pub fn render(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vat_begins_with_every_series_at_zero() {
+        let telemetry = Telemetry::new();
+        telemetry.begin("counter");
+        let text = telemetry.render();
+        for family in telemetry.registry.gather() {
+            let name = family.name();
+            assert!(!family.get_metric().is_empty(), "{name} has no series");
+            let samples = text.lines().filter(|line| line.starts_with(name));
+            let risen: Vec<_> = samples.filter(|line| !line.ends_with(" 0")).collect();
+            assert!(risen.is_empty(), "{risen:?}");
+        }
+        assert!(
+            text.contains("quorate_rolled_back_deliveries_total{limit=\"recursion\",vat=\"counter\"} 0\n"),
+            "{text}"
+        );
     }
 }

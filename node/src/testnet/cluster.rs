@@ -1,11 +1,12 @@
 //! A testnet's hosts as processes on this machine: start, look, kill, stop.
 //!
-//! A host's process is known by the lock on its home, so nothing is ever signalled that isn't a node on that home.
+//! A host's process is known by the lock on its home, so nothing is ever signalled that isn't a node on that home, or was started
+//! here. Invariant: a home that is gone or damaged is a host that is down; it is never in the way of the other hosts.
 
-use super::layout::{Layout, TestnetDir};
+use super::layout::{HostPlace, Layout, TestnetDir};
 use crate::{
     api::client::{ApiClientError, Endpoint},
-    home::Home,
+    home::{Home, HomeError, running_process},
     status::HostStatus,
 };
 use anyhow::{Context, bail};
@@ -23,6 +24,8 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 /// How long a process may take to stop by itself.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(50);
+/// Lines of a host's log that are shown where it left no other word.
+const LAST_LINES: usize = 5;
 
 /// A testnet on this machine.
 pub struct Cluster {
@@ -37,10 +40,34 @@ pub struct Cluster {
 pub enum HostState {
     /// Not running.
     Down,
+    /// Not running, and it can't be: what is wrong with its home, and what to do.
+    Unusable(String),
     /// Running, but its interface doesn't answer (yet).
     Starting(u32),
     /// Running.
     Up(Box<HostStatus>),
+}
+
+/// Processes of hosts that this one has started. Each is known here before it has locked its home.
+#[derive(Default)]
+pub struct Started(Vec<(String, Child)>);
+
+impl Started {
+    /// Adds a host's process.
+    pub fn add(&mut self, host: &str, child: Child) {
+        self.0.push((host.to_owned(), child));
+    }
+
+    /// A host's process, if it was started here.
+    pub fn child(&mut self, host: &str) -> Option<&mut Child> {
+        self.0.iter_mut().rev().find(|(name, _)| name == host).map(|(_, child)| child)
+    }
+
+    /// The number of a host's process, while it runs.
+    fn running(&mut self, host: &str) -> Option<u32> {
+        let child = self.child(host)?;
+        matches!(child.try_wait(), Ok(None)).then(|| child.id())
+    }
 }
 
 impl Cluster {
@@ -56,13 +83,28 @@ impl Cluster {
         Ok(Cluster { dir, layout, binary })
     }
 
+    /// A host of this testnet by its name.
+    pub fn place(&self, host: &str) -> anyhow::Result<&HostPlace> {
+        self.layout.hosts.iter().find(|place| place.name == host).with_context(|| {
+            let names: Vec<_> = self.layout.hosts.iter().map(|place| place.name.as_str()).collect();
+            format!("there is no host {host} in this testnet; its hosts are {}", names.join(", "))
+        })
+    }
+
     /// A host's home.
     pub fn home(&self, host: &str) -> anyhow::Result<Home> {
-        if !self.layout.hosts.iter().any(|place| place.name == host) {
-            let names: Vec<_> = self.layout.hosts.iter().map(|place| place.name.as_str()).collect();
-            bail!("there is no host {host} in this testnet; its hosts are {}", names.join(", "));
-        }
-        Ok(Home::open(&self.dir.home(host))?)
+        self.place(host)?;
+        Home::open(&self.dir.home(host)).map_err(|error| match error {
+            HomeError::Missing { path } => anyhow::anyhow!(
+                "{path}: the home of {host} is gone, and with it the key that it was known by; it cannot come back, so put another host in its place: `vat member replace --vat VAT --out {host} --in HOST`"
+            ),
+            other => other.into(),
+        })
+    }
+
+    /// The process of a host, if it runs: also one whose home is gone or damaged.
+    pub fn process(&self, host: &str) -> Option<u32> {
+        running_process(&self.dir.home(host))
     }
 
     /// Starts a host's process, unless it runs. It outlives this one.
@@ -72,7 +114,8 @@ impl Cluster {
             return Ok(None);
         }
         let log_path = self.dir.host_log(host);
-        let log = fs::File::options().create(true).append(true).open(&log_path)?;
+        let log = fs::File::options().create(true).append(true).open(&log_path);
+        let log = log.with_context(|| log_path.display().to_string())?;
         let child = Command::new(&self.binary)
             .args(["node", "run", "--home"])
             .arg(fs::canonicalize(home.path())?)
@@ -86,35 +129,55 @@ impl Cluster {
     }
 
     /// Waits until a host's interface answers. `child` is its process, where this one has started it.
-    pub async fn wait_up(&self, host: &str, mut child: Option<Child>) -> anyhow::Result<HostStatus> {
+    pub async fn wait_up(&self, host: &str, mut child: Option<&mut Child>) -> anyhow::Result<HostStatus> {
         let deadline = Instant::now() + START_DEADLINE;
         loop {
-            if let HostState::Up(status) = self.state(host).await? {
-                return Ok(*status);
+            match self.state(host).await? {
+                HostState::Up(status) => return Ok(*status),
+                HostState::Unusable(problem) => bail!("{problem}"),
+                HostState::Down | HostState::Starting(_) => {}
             }
             if let Some(child) = &mut child
                 && child.try_wait()?.is_some()
             {
-                bail!("host {host} has stopped; {}", self.last_words(host));
+                bail!("host {host} has stopped: {}", self.last_words(host));
             }
             if Instant::now() > deadline {
-                bail!("host {host} did not start in {} s; {}", START_DEADLINE.as_secs(), self.last_words(host));
+                bail!("host {host} did not start in {} s: {}", START_DEADLINE.as_secs(), self.last_words(host));
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
+    /// Why a host stopped, as it said at its end; where it said nothing, the end of its log.
     fn last_words(&self, host: &str) -> String {
         let path = self.dir.host_log(host);
         let text = fs::read_to_string(&path).unwrap_or_default();
-        let tail: Vec<&str> = text.lines().rev().take(5).collect();
-        let tail: Vec<&str> = tail.into_iter().rev().collect();
-        format!("its log {} ends with:\n{}", path.display(), tail.join("\n"))
+        let lines: Vec<&str> = text.lines().collect();
+        // What a node logs is JSON; what a command says at its end is not.
+        let words = lines.iter().rev().take_while(|line| !line.starts_with('{')).count();
+        match words {
+            0 => {
+                let tail = &lines[lines.len().saturating_sub(LAST_LINES)..];
+                format!("its log {} ends with:\n{}", path.display(), tail.join("\n"))
+            }
+            words => {
+                let said = lines[lines.len() - words..].join("\n");
+                format!("{} (its log: {})", said.trim_start_matches("error:").trim(), path.display())
+            }
+        }
     }
 
     /// How a host stands.
     pub async fn state(&self, host: &str) -> anyhow::Result<HostState> {
-        let home = self.home(host)?;
+        self.place(host)?;
+        let home = match self.home(host) {
+            Ok(home) => home,
+            Err(error) => {
+                let running = self.process(host).map(|process| format!(" (process {process} still runs on it)"));
+                return Ok(HostState::Unusable(format!("{error}{}", running.unwrap_or_default())));
+            }
+        };
         match Endpoint::socket(&home.admin_socket()).get::<HostStatus>("/api/v1/status").await {
             Ok(status) => Ok(HostState::Up(Box::new(status))),
             Err(ApiClientError::NotRunning(_) | ApiClientError::Deadline | ApiClientError::Answer(_)) => {
@@ -135,43 +198,57 @@ impl Cluster {
 
     /// Kills a host's process, as a power failure would (SIGKILL). Returns the process, or `None` if it wasn't running.
     pub fn kill(&self, host: &str) -> anyhow::Result<Option<u32>> {
-        let home = self.home(host)?;
-        let Some(pid) = home.running_process() else { return Ok(None) };
+        self.place(host)?;
+        let Some(pid) = self.process(host) else { return Ok(None) };
         send(pid, signal::Signal::SIGKILL)?;
-        self.wait_down(&home)?;
+        self.wait_down(host, &mut Started::default(), Instant::now() + STOP_DEADLINE)?;
         Ok(Some(pid))
     }
 
-    fn wait_down(&self, home: &Home) -> anyhow::Result<()> {
-        let deadline = Instant::now() + STOP_DEADLINE;
-        while home.running_process().is_some() {
+    /// A host's process, also one of `started` that has not locked its home yet.
+    pub fn running(&self, host: &str, started: &mut Started) -> Option<u32> {
+        started.running(host).or_else(|| self.process(host))
+    }
+
+    fn wait_down(&self, host: &str, started: &mut Started, deadline: Instant) -> anyhow::Result<()> {
+        while let Some(pid) = self.running(host, started) {
             if Instant::now() > deadline {
-                bail!("the process on {} does not stop", home.path().display());
+                bail!("the process of host {host} ({pid}) does not stop");
             }
             std::thread::sleep(POLL);
         }
         Ok(())
     }
 
-    /// Stops all hosts: politely, then not.
-    pub fn down(&self) -> anyhow::Result<usize> {
-        let mut running = Vec::new();
+    /// Stops all hosts: politely, then not. Returns those that ran.
+    ///
+    /// # Errors
+    /// What could not be stopped; everything else is.
+    pub fn down(&self, started: &mut Started) -> anyhow::Result<Vec<String>> {
+        let (mut stopping, mut problems) = (Vec::new(), Vec::new());
         for place in &self.layout.hosts {
-            let home = self.home(&place.name)?;
-            if let Some(pid) = home.running_process() {
-                send(pid, signal::Signal::SIGTERM)?;
-                running.push(home);
+            let Some(pid) = self.running(&place.name, started) else { continue };
+            match send(pid, signal::Signal::SIGTERM) {
+                Ok(()) => stopping.push(place.name.clone()),
+                Err(error) => problems.push(format!("host {}: {error:#}", place.name)),
             }
         }
-        for home in &running {
-            if self.wait_down(home).is_err()
-                && let Some(pid) = home.running_process()
-            {
-                send(pid, signal::Signal::SIGKILL)?;
-                self.wait_down(home)?;
+        let deadline = Instant::now() + STOP_DEADLINE;
+        for host in &stopping {
+            if self.wait_down(host, started, deadline).is_ok() {
+                continue;
             }
+            let killed = match self.running(host, started) {
+                Some(pid) => send(pid, signal::Signal::SIGKILL)
+                    .and_then(|()| self.wait_down(host, started, Instant::now() + STOP_DEADLINE)),
+                None => Ok(()),
+            };
+            problems.extend(killed.err().map(|error| format!("host {host}: {error:#}")));
         }
-        Ok(running.len())
+        if !problems.is_empty() {
+            bail!("{}", problems.join("\n"));
+        }
+        Ok(stopping)
     }
 }
 

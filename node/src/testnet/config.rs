@@ -16,6 +16,7 @@ mod tests;
 mod vats;
 
 use crate::sturdyref::Sturdyref;
+pub(crate) use hosts::{check_name, listen_address};
 pub(crate) use suggest::nearest;
 
 use quorate_engine::abi;
@@ -77,8 +78,6 @@ pub struct VatConfig {
     pub limits: VatLimits,
     /// Line of its `[[vat]]`, from 1.
     pub line: usize,
-    /// Line of its `source`, from 1: where mistakes in the code are reported.
-    pub source_line: usize,
 }
 
 /// One value of a vat's `argv`.

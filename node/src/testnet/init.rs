@@ -2,17 +2,19 @@
 //! Prometheus. Everything is checked before anything is written.
 
 use super::{
-    config::{Argument, HostConfig as HostEntry, TestnetConfig, VatConfig},
+    config::{Argument, HostConfig as HostEntry, Mistake, TestnetConfig, VatConfig},
+    digest::digest,
     layout::{HostPlace, Layout, TestnetDir, VatPlace},
 };
 use crate::{
-    bundle,
+    bundle, codec,
     home::{Home, HostConfig, write_secret},
     provision::{self, Contacts, Provision},
     sturdyref::{ROOT_OBJECT, Sturdyref},
+    vat::command::VatCommand,
 };
 use anyhow::{Context, bail};
-use quorate_consensus::{Genesis, Hash, HostKey, Introduction, Member, Parameters};
+use quorate_consensus::{Genesis, Hash, HostKey, Introduction, MAX_COMMAND_BYTES, Member, Parameters};
 use quorate_engine::{
     VatId,
     abi::Bundle,
@@ -23,6 +25,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     net::{SocketAddr, TcpListener},
+    path::Path,
 };
 
 /// Ports that are chosen for hosts lie here: below the range from which Linux takes those of outgoing connections.
@@ -32,7 +35,7 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 pub struct Plan {
     config: TestnetConfig,
     bundles: BTreeMap<String, Bundle>,
-    /// SHA-256 over config and code, in hex.
+    /// SHA-256 over what makes the testnet what it is, in hex.
     pub digest: String,
 }
 
@@ -40,27 +43,16 @@ impl Plan {
     /// Gathers the code of all vats.
     ///
     /// # Errors
-    /// Every mistake in every vat's code, a line each.
+    /// Every mistake in every vat's code, a line each; and vats whose code and arguments are too much for one command of a log.
     pub fn new(config: TestnetConfig) -> anyhow::Result<Plan> {
-        let (mut bundles, mut mistakes) = (BTreeMap::new(), Vec::new());
-        for vat in &config.vats {
-            match bundle::bundle(&vat.source) {
-                Ok(bundle) => {
-                    bundles.insert(vat.name.clone(), bundle);
-                }
-                Err(error) => mistakes.push(error.to_string()),
-            }
+        let (bundles, mut mistakes) = gather(&config.vats);
+        if mistakes.is_empty() {
+            mistakes = config.vats.iter().filter_map(|vat| too_large(&config, vat, &bundles[&vat.name])).collect();
         }
         if !mistakes.is_empty() {
-            bail!("{}", mistakes.join("\n"));
+            bail!("{}", mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("\n"));
         }
-        let mut hasher = Sha256::new();
-        hasher.update(format!("{:?}{:?}", config.hosts, config.vats));
-        for (name, bundle) in &bundles {
-            hasher.update(name);
-            hasher.update(quorate_engine::abi::encode(bundle));
-        }
-        let digest = hex::encode(hasher.finalize());
+        let digest = digest(&config, &bundles);
         Ok(Plan { config, bundles, digest })
     }
 
@@ -130,6 +122,7 @@ impl Plan {
                 image,
                 creator,
                 nonce: random_bytes()?,
+                expires: 0,
                 parameters: parameters(vat),
             };
             genesis.validate().with_context(|| format!("vat {}", vat.name))?;
@@ -139,26 +132,77 @@ impl Plan {
     }
 
     fn install(&self, dir: &TestnetDir, vat: &VatConfig, ids: &BTreeMap<&str, VatId>) -> anyhow::Result<Install> {
-        let own = ids[vat.name.as_str()];
-        let seed = random_bytes()?;
-        let bearer = Sturdyref::bearer(own, ROOT_OBJECT, seed);
+        let bearer = Sturdyref::bearer(ids[vat.name.as_str()], ROOT_OBJECT, random_bytes()?);
         write_secret(&dir.sturdyref(&vat.name), &format!("{bearer}\n"))?;
-        // Whoever has this vat in its argv may send to this vat's root.
-        let grants: BTreeSet<VatId> = self
-            .config
-            .vats
-            .iter()
-            .filter(|other| other.argv.iter().any(|(_, value)| *value == Argument::Vat(vat.name.clone())))
-            .map(|other| ids[other.name.as_str()])
-            .collect();
-        Ok(Install {
-            bundle: self.bundles[&vat.name].clone(),
-            argv: vat.argv.iter().map(|(name, value)| (name.clone(), arg_value(value, &own, ids))).collect(),
-            endowments: vat.endowments.clone(),
-            grants: grants.into_iter().collect(),
-            bearers: bearer.bearer_key().into_iter().collect(),
-        })
+        Ok(install(&self.config, vat, self.bundles[&vat.name].clone(), &bearer, ids))
     }
+}
+
+/// The code of each vat by the vat's name, and what is wrong with it, each thing once however many vats share it.
+fn gather(vats: &[VatConfig]) -> (BTreeMap<String, Bundle>, Vec<Mistake>) {
+    let (mut bundles, mut mistakes) = (BTreeMap::new(), Vec::new());
+    let mut gathered: BTreeMap<&Path, Option<Bundle>> = BTreeMap::new();
+    for vat in vats {
+        let bundle = gathered.entry(&vat.source).or_insert_with(|| {
+            let gathered = bundle::bundle(&vat.source);
+            gathered.map_err(|error| mistakes.extend(error.mistakes)).ok()
+        });
+        bundles.extend(bundle.clone().map(|bundle| (vat.name.clone(), bundle)));
+    }
+    // Entry files that differ may share a module.
+    let mut seen = BTreeSet::new();
+    mistakes.retain(|mistake: &Mistake| seen.insert(mistake.clone()));
+    (bundles, mistakes)
+}
+
+/// The command that gives a vat its code. `bearer` is of the vat's root.
+fn install(
+    config: &TestnetConfig,
+    vat: &VatConfig,
+    bundle: Bundle,
+    bearer: &Sturdyref,
+    ids: &BTreeMap<&str, VatId>,
+) -> Install {
+    // Whoever has this vat in its argv may send to this vat's root.
+    let is_it = |value: &Argument| matches!(value, Argument::Vat(name) if *name == vat.name);
+    let grants: BTreeSet<VatId> = config
+        .vats
+        .iter()
+        .filter(|other| other.argv.iter().any(|(_, value)| is_it(value)))
+        .map(|other| ids[other.name.as_str()])
+        .collect();
+    Install {
+        bundle,
+        argv: vat.argv.iter().map(|(name, value)| (name.clone(), arg_value(value, &bearer.vat, ids))).collect(),
+        endowments: vat.endowments.clone(),
+        grants: grants.into_iter().collect(),
+        bearers: bearer.bearer_key().into_iter().collect(),
+    }
+}
+
+/// The mistake that a vat's first command is larger than its log takes. Its size does not depend on what the ids are.
+fn too_large(config: &TestnetConfig, vat: &VatConfig, bundle: &Bundle) -> Option<Mistake> {
+    let numbered = config.vats.iter().enumerate();
+    let ids: BTreeMap<&str, VatId> =
+        numbered.map(|(number, vat)| (vat.name.as_str(), VatId(id_of_number(number)))).collect();
+    let bearer = Sturdyref::bearer(ids[vat.name.as_str()], ROOT_OBJECT, [1; 32]);
+    let command = VatCommand::Install(Box::new(install(config, vat, bundle.clone(), &bearer, &ids)));
+    let bytes = codec::encode(&command).len();
+    (bytes > MAX_COMMAND_BYTES).then(|| Mistake {
+        file: config.file.clone(),
+        line: vat.line,
+        problem: format!(
+            "code and arguments of vat `{}` come to {bytes} bytes, over the limit of {MAX_COMMAND_BYTES}",
+            vat.name
+        ),
+        fix: "make its files smaller, or send their parts to the vat when it runs".into(),
+    })
+}
+
+fn id_of_number(number: usize) -> [u8; 32] {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    id
 }
 
 /// A vat's argument as its log has it: a bearer's seed becomes a proof for this vat alone.
@@ -258,4 +302,45 @@ fn prometheus_config(layout: &Layout) -> String {
         ));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with the code of a testnet of one host.
+    fn mistakes(folder: &Path, vats: &str) -> Vec<String> {
+        let file = folder.join("testnet.toml");
+        fs::write(&file, format!("[[host]]\nname = \"h\"\n{vats}")).expect("writable");
+        let plan = Plan::new(TestnetConfig::load(&file).unwrap_or_else(|error| panic!("{error}")));
+        plan.err().map(|error| error.to_string().lines().map(str::to_owned).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_mistake_in_code_is_one_however_many_vats_have_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("shared.js"), "import 'left-pad';\nimport 'right-pad';\n").expect("writable");
+        fs::write(folder.path().join("other.js"), "import './shared.js';\n").expect("writable");
+        let vat =
+            |name: &str, source: &str| format!("[[vat]]\nname = \"{name}\"\nhosts = [\"h\"]\nsource = \"{source}\"\n");
+        let vats: String = (0..20).map(|number| vat(&format!("v{number}"), "shared.js")).collect();
+        let found = mistakes(folder.path(), &(vats + &vat("other", "other.js")));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("left-pad") && found[1].contains("right-pad"), "{found:?}");
+    }
+
+    #[test]
+    fn code_and_arguments_that_no_log_takes_are_a_mistake_with_a_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("a.js"), "export default () => {};").expect("writable");
+        fs::write(folder.path().join("large.txt"), "x".repeat(1 << 20)).expect("writable");
+        let vat = |files: usize| {
+            let argv: String = (0..files).map(|file| format!("f{file} = {{ file = \"large.txt\" }}\n")).collect();
+            format!("[[vat]]\nname = \"a\"\nhosts = [\"h\"]\nsource = \"a.js\"\n[vat.argv]\n{argv}")
+        };
+        assert_eq!(mistakes(folder.path(), &vat(7)), Vec::<String>::new());
+        let found = mistakes(folder.path(), &vat(8));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("testnet.toml:3: ") && found[0].contains("vat `a`"), "{found:?}");
+    }
 }

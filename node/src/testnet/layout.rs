@@ -7,12 +7,16 @@
 //! prometheus.yml    a configuration that scrapes all hosts
 //! ```
 
+use quorate_consensus::{IdError, Member};
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
+
+/// The layout while it is written.
+const STAGED: &str = "testnet.json.staged";
 
 /// A testnet that was laid out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +29,13 @@ pub struct Layout {
     pub vats: Vec<VatPlace>,
 }
 
+impl Layout {
+    /// The hosts, as a client asks them and as vats have them for members.
+    pub fn members(&self) -> Result<Vec<Member>, IdError> {
+        self.hosts.iter().map(HostPlace::member).collect()
+    }
+}
+
 /// A host of a testnet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostPlace {
@@ -34,6 +45,13 @@ pub struct HostPlace {
     /// What others dial.
     pub address: String,
     pub http: SocketAddr,
+}
+
+impl HostPlace {
+    /// The host as a vat's member.
+    pub fn member(&self) -> Result<Member, IdError> {
+        Ok(Member { key: self.key.parse()?, name: self.name.clone(), addresses: vec![self.address.clone()] })
+    }
 }
 
 /// A vat of a testnet.
@@ -96,10 +114,17 @@ impl TestnetDir {
         }
     }
 
+    /// Whether the directory holds a part of a testnet, and nothing else: making it was interrupted.
+    pub fn is_unfinished(&self) -> bool {
+        const PARTS: [&str; 4] = ["hosts", "refs", "prometheus.yml", STAGED];
+        let Ok(mut entries) = fs::read_dir(&self.0) else { return false };
+        entries.all(|entry| entry.is_ok_and(|entry| PARTS.iter().any(|part| entry.file_name() == *part)))
+    }
+
     /// Writes the layout; the last step of making a testnet.
     pub fn write(&self, layout: &Layout) -> io::Result<()> {
         let text = serde_json::to_string_pretty(layout).map_err(io::Error::other)?;
-        let staged = self.0.join("testnet.json.staged");
+        let staged = self.0.join(STAGED);
         fs::write(&staged, text + "\n")?;
         fs::rename(staged, self.layout_file())
     }

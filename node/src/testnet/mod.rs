@@ -2,5 +2,6 @@
 
 pub mod cluster;
 pub mod config;
+mod digest;
 pub mod init;
 pub mod layout;

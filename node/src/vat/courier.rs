@@ -3,23 +3,31 @@
 //! The leader ships at once; the other members wait a little and ship only what nobody acknowledged meanwhile, so that no single
 //! member can hold a message back. For each receiving vat at most one slice is on its way from here; whatever gathers
 //! meanwhile goes in the next one. A receiver's word that it took a slice is believed for [`CONFIRM_AFTER`]: what counts is the
-//! acknowledgement in the receiver's own certified stream.
+//! acknowledgement in the receiver's own certified stream. The other way round, a receiver that ships again what was
+//! acknowledged long ago has not heard of it.
+//!
+//! A client, which can't be dialled, is left alone once it is gone, until it is connected or heard again.
 //!
 //! It decides nothing that is replicated: losing all of its state loses no message, since the vat's tables keep everything
 //! that is not acknowledged.
 
+mod peer;
+mod pending;
+
 use super::view::RestoredOutbox;
 use crate::{
     codec,
-    evidence::{SLICE_MESSAGES, SLICE_MESSAGES_BYTES, Slice, outbox_path},
+    evidence::Outbox,
+    sparing::Sparing,
     vat::wire::{SliceReply, VatFrame},
 };
+use peer::{Peer, Ready, backoff};
+use pending::Pending;
 use quorate_consensus::{Certificate, Introduction, Member};
-use quorate_engine::{Hash, VatId, comms::stream::StreamHead};
-use quorate_net::{HostId, Network, Purpose};
-use sha2::{Digest, Sha256};
+use quorate_engine::VatId;
+use quorate_net::{HostId, NetError, Network, Purpose};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -32,22 +40,23 @@ const FALLBACK_AFTER: Duration = Duration::from_millis(500);
 const FALLBACK_STEP: Duration = Duration::from_millis(300);
 /// A receiver that said it took a slice must have acknowledged it by then, or another member is tried.
 const CONFIRM_AFTER: Duration = Duration::from_secs(2);
-/// Pauses between rounds of attempts double from the first to the last of these.
-const BACKOFF_FIRST: Duration = Duration::from_millis(50);
-const BACKOFF_LAST: Duration = Duration::from_secs(30);
 /// After so many attempts in vain the members are looked up again.
 const UNREACHABLE_ATTEMPTS: u32 = 6;
-/// Heads kept while they wait for their certificates; older ones are covered by newer.
-const PENDING_HEADS: usize = 1_024;
+/// How often it is looked whether clients that were gone are connected.
+const SLEEPERS_EVERY: Duration = Duration::from_secs(1);
 
 /// What the courier is told.
 pub enum Notice {
     /// The state was restored from the checkpoint at `block`: everything before is replaced.
     Restored { block: u64, outbox: RestoredOutbox },
     /// A block was applied.
-    Applied { block: u64, heads: Vec<StreamHead>, queued: Vec<(VatId, u64, Arc<[u8]>)>, pruned: Vec<(VatId, u64)> },
+    Applied { block: u64, outbox: Arc<Outbox>, queued: Vec<(VatId, u64, Arc<[u8]>)>, pruned: Vec<(VatId, u64)> },
     /// A block's statement has its signatures.
     Certified(Certificate),
+    /// A peer shipped something; `again` if it was messages that the state had already.
+    Heard { peer: VatId, again: bool },
+    /// The vat has forgotten these: nothing more goes to them.
+    Forgotten(Vec<VatId>),
     /// This member's place: 0 is the leader, the others count from it.
     Rank(usize),
     /// The vat's own introduction changed.
@@ -63,47 +72,13 @@ pub trait Whereabouts: Send + Sync + 'static {
     fn unreachable(&self, vat: &VatId);
 }
 
-/// How a shipment to a peer ended, for metrics.
+/// How a shipment to a peer ended, for metrics and for people who wait.
 pub trait CourierMetrics: Send + Sync + 'static {
     /// A slice was taken, refused, or couldn't be handed over.
     fn shipped(&self, peer: &VatId, outcome: &'static str, messages: usize);
-}
 
-#[derive(Clone)]
-struct Head {
-    block: u64,
-    heads: Arc<Vec<StreamHead>>,
-    index: usize,
-}
-
-impl Head {
-    fn get(&self) -> &StreamHead {
-        &self.heads[self.index]
-    }
-}
-
-#[derive(Default)]
-struct Peer {
-    /// Unacknowledged messages by number.
-    messages: VecDeque<(u64, Arc<[u8]>)>,
-    /// Heads without certificate, oldest first.
-    pending: VecDeque<Head>,
-    /// The newest certified head.
-    ready: Option<(Head, Arc<Certificate>)>,
-    /// Acknowledged by the peer's vat.
-    acknowledged: u64,
-    /// Taken by a member, by its word.
-    taken: u64,
-    /// The newest of our acknowledgements that a member took.
-    taken_ack: u64,
-    introduced_epoch: Option<u64>,
-    hint: Option<HostId>,
-    attempts: u32,
-    in_flight: bool,
-    /// When to ship, and what had been acknowledged when that was decided.
-    due: Option<(Instant, u64)>,
-    /// When to doubt what a member said that it took.
-    confirm: Option<Instant>,
+    /// A member refused a slice, for this reason.
+    fn refused(&self, _peer: &VatId, _by: HostId, _why: &str) {}
 }
 
 /// The running courier of one replica; use [`Courier::start`].
@@ -115,19 +90,38 @@ pub struct Courier {
     introduction: Introduction,
     rank: usize,
     peers: BTreeMap<VatId, Peer>,
+    pending: Pending,
+    /// When which peer has to be looked at, once for each peer.
     schedule: BTreeSet<(Instant, VatId)>,
+    /// Peers that are asleep, by host.
+    sleepers: BTreeSet<(HostId, VatId)>,
+    look_at: Option<Instant>,
+    /// Counts restored states: what was shipped before one says nothing of those after it.
+    life: u64,
+    refusals: Sparing,
     done: mpsc::UnboundedSender<Shipped>,
 }
 
 struct Shipped {
+    life: u64,
     peer: VatId,
     to: HostId,
-    head: (u64, u64),
+    /// The last message in it, and the acknowledgement.
+    through: u64,
+    ack: u64,
     messages: usize,
     /// The epoch of the slice, and whether our introduction was with it.
     epoch: u64,
     introduced: bool,
-    reply: Result<SliceReply, String>,
+    /// The receiver's hosts, if none of them can be dialled.
+    homeless: Vec<HostId>,
+    reply: Result<SliceReply, NotHandedOver>,
+}
+
+struct NotHandedOver {
+    why: String,
+    /// There is no connection.
+    unconnected: bool,
 }
 
 impl Courier {
@@ -149,12 +143,17 @@ impl Courier {
             introduction,
             rank: usize::MAX,
             peers: BTreeMap::new(),
+            pending: Pending::default(),
             schedule: BTreeSet::new(),
+            sleepers: BTreeSet::new(),
+            look_at: None,
+            life: 0,
+            refusals: Sparing::default(),
             done,
         };
         tokio::spawn(async move {
             loop {
-                let next = courier.schedule.first().map(|(at, _)| *at);
+                let next = courier.schedule.first().map(|(at, _)| *at).into_iter().chain(courier.look_at).min();
                 let timer = async move {
                     match next {
                         Some(at) => tokio::time::sleep_until(at).await,
@@ -167,7 +166,10 @@ impl Courier {
                         None => return,
                     },
                     Some(report) = shipped.recv() => courier.settle(report),
-                    () = timer => courier.ship_due(),
+                    () = timer => {
+                        courier.wake_connected();
+                        courier.ship_due();
+                    }
                 }
             }
         })
@@ -176,94 +178,93 @@ impl Courier {
     fn note(&mut self, notice: Notice) {
         match notice {
             Notice::Restored { block, outbox } => self.restore(block, outbox),
-            Notice::Applied { block, heads, queued, pruned } => self.applied(block, heads, queued, pruned),
+            Notice::Applied { block, outbox, queued, pruned } => self.applied(block, outbox, queued, pruned),
             Notice::Certified(certificate) => self.certified(certificate),
+            Notice::Heard { peer, again } => self.heard(peer, again),
+            Notice::Forgotten(vats) => vats.iter().for_each(|vat| self.forget(vat)),
             Notice::Introduction(introduction) => self.introduction = *introduction,
             Notice::Rank(rank) if rank == self.rank => {}
             Notice::Rank(rank) => {
                 self.rank = rank;
                 // A new leader can't know what the old one shipped last: it ships again, receivers skip what they have.
+                self.peers.values_mut().for_each(Peer::begin_again);
                 let peers: Vec<VatId> = self.peers.keys().copied().collect();
-                for vat in peers {
-                    let peer = self.peers.get_mut(&vat).expect("just listed");
-                    (peer.taken, peer.taken_ack) = (peer.acknowledged, 0);
-                    self.consider(vat);
-                }
+                peers.into_iter().for_each(|vat| self.consider(vat));
             }
         }
     }
 
-    fn restore(&mut self, block: u64, outbox: RestoredOutbox) {
+    fn restore(&mut self, block: u64, restored: RestoredOutbox) {
+        self.life += 1;
         self.peers.clear();
         self.schedule.clear();
-        for (vat, number, bytes) in outbox.messages {
-            let peer = self.peers.entry(vat).or_default();
-            peer.messages.push_back((number, bytes));
-            peer.acknowledged = peer.messages.front().map_or(0, |(first, _)| first - 1);
-            peer.taken = peer.acknowledged;
+        self.sleepers.clear();
+        self.pending = Pending::default();
+        for (vat, number) in restored.acknowledged {
+            self.peers.entry(vat).or_default().restore(number);
         }
-        self.add_heads(block, outbox.heads);
+        for (vat, number, bytes) in restored.messages {
+            self.peers.entry(vat).or_default().queue(number, bytes);
+        }
+        self.pending.add(block, restored.outbox);
     }
 
     fn applied(
         &mut self,
         block: u64,
-        heads: Vec<StreamHead>,
+        outbox: Arc<Outbox>,
         queued: Vec<(VatId, u64, Arc<[u8]>)>,
         pruned: Vec<(VatId, u64)>,
     ) {
         for (vat, number, bytes) in queued {
-            self.peers.entry(vat).or_default().messages.push_back((number, bytes));
+            self.peers.entry(vat).or_default().queue(number, bytes);
         }
+        let now = Instant::now();
         for (vat, through) in pruned {
-            let peer = self.peers.entry(vat).or_default();
-            while peer.messages.front().is_some_and(|(number, _)| *number <= through) {
-                peer.messages.pop_front();
-            }
-            peer.acknowledged = peer.acknowledged.max(through);
-            peer.taken = peer.taken.max(through);
-            peer.attempts = 0;
+            self.peers.entry(vat).or_default().acknowledge(through, now);
+            self.schedule(vat);
         }
-        self.add_heads(block, heads);
-    }
-
-    fn add_heads(&mut self, block: u64, heads: Vec<StreamHead>) {
-        let heads = Arc::new(heads);
-        for index in 0..heads.len() {
-            let peer = self.peers.entry(heads[index].peer).or_default();
-            peer.pending.push_back(Head { block, heads: heads.clone(), index });
-            if peer.pending.len() > PENDING_HEADS {
-                peer.pending.pop_front();
-            }
-        }
+        self.pending.add(block, outbox);
     }
 
     fn certified(&mut self, certificate: Certificate) {
-        let certificate = Arc::new(certificate);
         let block = certificate.statement.block;
-        let named: Vec<VatId> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.pending.front().is_some_and(|head| head.block <= block))
-            .map(|(vat, _)| *vat)
-            .collect();
-        for vat in named {
-            let peer = self.peers.get_mut(&vat).expect("just listed");
-            let Some(at) = peer.pending.iter().position(|head| head.block == block) else { continue };
-            // Older heads say less of the same stream.
-            let head = peer.pending.drain(..=at).next_back().expect("position found it");
-            if peer.ready.as_ref().is_none_or(|(ready, _)| ready.block < block) {
-                peer.ready = Some((head, certificate.clone()));
+        let is_checkpoint = certificate.statement.state_root.is_some();
+        if let Some(outbox) = self.pending.take(block) {
+            let certificate = Arc::new(certificate);
+            for (index, head) in outbox.heads().iter().enumerate() {
+                let ready = Ready { block, outbox: outbox.clone(), index, certificate: certificate.clone() };
+                if self.peers.entry(head.peer).or_default().certify(ready) {
+                    self.wake(head.peer);
+                }
+                self.consider(head.peer);
             }
-            self.consider(vat);
         }
+        if is_checkpoint {
+            self.pending.forget_before(block);
+        }
+    }
+
+    fn forget(&mut self, vat: &VatId) {
+        self.wake(*vat);
+        if let Some(alarm) = self.peers.remove(vat).and_then(|peer| peer.alarm) {
+            self.schedule.remove(&(alarm, *vat));
+        }
+    }
+
+    fn heard(&mut self, vat: VatId, again: bool) {
+        self.wake(vat);
+        if again && let Some(peer) = self.peers.get_mut(&vat) {
+            peer.repeat_acknowledgement(Instant::now());
+        }
+        self.consider(vat);
     }
 
     /// Puts a peer on the schedule if something certified is not with it yet.
     fn consider(&mut self, vat: VatId) {
         let rank = self.rank;
         let Some(peer) = self.peers.get_mut(&vat) else { return };
-        if !peer.has_news(rank) || peer.in_flight || rank == usize::MAX {
+        if rank == usize::MAX || peer.in_flight || !peer.asleep.is_empty() || !peer.has_news(rank) {
             return;
         }
         let wait = match u32::try_from(rank).unwrap_or(u32::MAX) {
@@ -273,7 +274,19 @@ impl Courier {
         let at = Instant::now() + wait;
         if peer.due.is_none_or(|(due, _)| due > at) {
             peer.due = Some((at, peer.acknowledged));
-            self.schedule.insert((at, vat));
+        }
+        self.schedule(vat);
+    }
+
+    /// Sees to it that a peer is looked at when it has to be.
+    fn schedule(&mut self, vat: VatId) {
+        let Some(peer) = self.peers.get_mut(&vat) else { return };
+        let Some(next) = peer.next_look() else { return };
+        if peer.alarm.is_none_or(|alarm| alarm > next) {
+            if let Some(alarm) = peer.alarm.replace(next) {
+                self.schedule.remove(&(alarm, vat));
+            }
+            self.schedule.insert((next, vat));
         }
     }
 
@@ -285,91 +298,96 @@ impl Courier {
             }
             self.schedule.pop_first();
             let Some(peer) = self.peers.get_mut(&vat) else { continue };
-            if peer.confirm.is_some_and(|confirm| confirm <= now) {
-                peer.confirm = None;
-                if peer.taken > peer.acknowledged && !peer.in_flight {
-                    // A member took these long ago, by its word, but its vat has not acknowledged them: try again, elsewhere.
-                    peer.taken = peer.acknowledged;
-                    peer.hint = None;
-                    peer.attempts += 1;
-                    self.consider(vat);
-                    continue;
-                }
+            peer.alarm = None;
+            self.doubt(vat, now);
+            self.ship_if_due(vat, now);
+            self.schedule(vat);
+        }
+    }
+
+    /// A member took messages long ago, by its word, but its vat has not acknowledged them: another one gets them.
+    fn doubt(&mut self, vat: VatId, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&vat) else { return };
+        if peer.doubt(now) {
+            if peer.doubts.is_multiple_of(UNREACHABLE_ATTEMPTS) {
+                self.whereabouts.unreachable(&vat);
             }
-            if let Some((due, acknowledged)) = peer.due
-                && due <= now
-            {
-                peer.due = None;
-                if self.rank > 0 && peer.acknowledged > acknowledged {
-                    // The leader is getting through: what is left is newer than the pause.
-                    self.consider(vat);
-                } else {
-                    self.ship(vat);
-                }
-            }
+            self.consider(vat);
+        }
+    }
+
+    fn ship_if_due(&mut self, vat: VatId, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&vat) else { return };
+        let Some((_, acknowledged)) = peer.due.filter(|(due, _)| *due <= now) else { return };
+        peer.due = None;
+        if self.rank > 0 && peer.acknowledged > acknowledged {
+            // The leader is getting through: what is left is newer than the pause.
+            self.consider(vat);
+        } else {
+            self.ship(vat);
         }
     }
 
     fn ship(&mut self, vat: VatId) {
         let members = self.whereabouts.members(&vat);
         let Some(peer) = self.peers.get_mut(&vat) else { return };
-        let Some((head, certificate)) = peer.ready.clone() else { return };
+        let Some(ready) = peer.ready.clone() else { return };
         if peer.in_flight || !peer.has_news(self.rank) {
             return;
         }
         if members.is_empty() {
-            peer.attempts += 1;
+            peer.fail();
             self.consider(vat);
             return;
         }
         let hinted = peer.hint.filter(|hint| members.iter().any(|member| member.key.0 == hint.0));
-        let to = hinted.unwrap_or_else(|| HostId(members[peer.attempts as usize % members.len()].key.0));
-        let mut slice = peer.slice(&head, &certificate);
-        let introduced = peer.introduced_epoch != Some(certificate.statement.epoch);
+        let to = hinted.unwrap_or_else(|| HostId(members[peer.turn % members.len()].key.0));
+        let mut slice = peer.slice(&ready);
+        let epoch = slice.certificate.statement.epoch;
+        let introduced = peer.introduced_epoch != Some(epoch);
         if introduced {
             slice.introduce(&self.introduction);
         }
         peer.in_flight = true;
-        if let Some(member) = members.into_iter().find(|member| member.key.0 == to.0) {
-            self.network.set_addresses(to, member.addresses);
+        let can_be_dialled = members.iter().any(|member| !member.addresses.is_empty());
+        let hosts = members.iter().map(|member| HostId(member.key.0));
+        let homeless = if can_be_dialled { Vec::new() } else { hosts.collect() };
+        // A hint only: these addresses are what another vat says of its members.
+        if let Some(member) = members.into_iter().find(|member| member.key.0 == to.0 && !member.addresses.is_empty()) {
+            self.network.hint_addresses(to, member.addresses);
         }
-        let (messages, epoch) = (slice.messages.len(), certificate.statement.epoch);
-        let shipped_head = (slice.begin + messages as u64 - 1, head.get().ack);
+        let (through, messages) = (slice.begin + slice.messages.len() as u64 - 1, slice.messages.len());
+        let (life, ack) = (self.life, slice.head.ack);
         let frame = codec::encode(&VatFrame { to: vat, from: self.vat, slice: Box::new(slice) });
         let request = self.network.request(to, Purpose::Slice, frame.into(), SHIP_DEADLINE);
         let done = self.done.clone();
         tokio::spawn(async move {
-            let reply = match request.await {
-                Ok(bytes) => codec::decode::<SliceReply>(&bytes).map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
+            let reply = answer_of(request.await);
+            let report = Shipped { life, peer: vat, to, through, ack, messages, epoch, introduced, homeless, reply };
             // The courier may have stopped meanwhile.
-            let _ = done.send(Shipped { peer: vat, to, head: shipped_head, messages, epoch, introduced, reply });
+            let _ = done.send(report);
         });
     }
 
     fn settle(&mut self, report: Shipped) {
+        if report.life != self.life {
+            return;
+        }
         let Some(peer) = self.peers.get_mut(&report.peer) else { return };
+        let now = Instant::now();
         peer.in_flight = false;
         let outcome = match report.reply {
-            Ok(SliceReply::Taken { next, leader }) if next > report.head.0 => {
-                peer.taken = report.head.0.max(peer.acknowledged);
-                peer.taken_ack = peer.taken_ack.max(report.head.1);
+            Ok(SliceReply::Taken { next, leader }) if next > report.through => {
+                peer.take(report.through, report.ack, now);
                 peer.hint = leader.map(|key| HostId(key.0)).or(Some(report.to));
                 peer.introduced_epoch = Some(report.epoch);
-                if report.messages > 0 {
-                    let at = Instant::now() + CONFIRM_AFTER.max(backoff(peer.attempts));
-                    peer.confirm = Some(at);
-                    self.schedule.insert((at, report.peer));
-                }
                 "taken"
             }
-            // What was missing before the slice is sent again; a claim to have more than that changes nothing.
             Ok(SliceReply::NotYet { next, leader }) => {
-                peer.taken = peer.taken.min(next.saturating_sub(1)).max(peer.acknowledged);
+                peer.miss(next.saturating_sub(1));
+                peer.fail();
                 // Whoever names itself as the one to ask has been asked: the next attempt goes elsewhere.
                 peer.hint = leader.map(|key| HostId(key.0)).filter(|leader| *leader != report.to);
-                peer.attempts += 1;
                 "not yet"
             }
             Ok(SliceReply::Introduce) if !report.introduced => {
@@ -378,76 +396,78 @@ impl Courier {
             }
             // Answers that no honest member gives: another one is tried.
             Ok(SliceReply::Taken { .. } | SliceReply::Introduce) => {
-                peer.attempts += 1;
-                peer.hint = None;
+                peer.fail();
                 peer.introduced_epoch = None;
                 "refused"
             }
             Ok(SliceReply::Refused { message }) => {
-                tracing::warn!(vat = %self.vat, peer = %report.peer, %message, "a peer refused a slice");
-                peer.attempts += 1;
-                peer.hint = None;
+                if let Some(left_out) = self.refusals.admit(now.into_std()) {
+                    tracing::warn!(vat = %self.vat, peer = %report.peer, %message, left_out, "a peer refused a slice");
+                }
+                self.metrics.refused(&report.peer, report.to, &message);
+                peer.fail();
                 peer.introduced_epoch = None;
                 "refused"
             }
-            Err(error) => {
-                tracing::debug!(vat = %self.vat, peer = %report.peer, %error, "a slice could not be handed over");
-                peer.attempts += 1;
-                peer.hint = None;
-                if peer.attempts.is_multiple_of(UNREACHABLE_ATTEMPTS) {
+            Err(NotHandedOver { why, unconnected }) => {
+                tracing::debug!(vat = %self.vat, peer = %report.peer, error = why, "a slice could not be handed over");
+                peer.fail();
+                if unconnected && !report.homeless.is_empty() {
+                    self.put_to_sleep(report.peer, report.homeless);
+                } else if peer.attempts.is_multiple_of(UNREACHABLE_ATTEMPTS) {
                     self.whereabouts.unreachable(&report.peer);
                 }
                 "unreachable"
             }
         };
         self.metrics.shipped(&report.peer, outcome, report.messages);
+        self.doubt(report.peer, now);
         self.consider(report.peer);
+        self.schedule(report.peer);
+    }
+
+    /// A peer that nobody can dial isn't connected: nothing is tried until it is, or is heard.
+    fn put_to_sleep(&mut self, vat: VatId, hosts: Vec<HostId>) {
+        let Some(peer) = self.peers.get_mut(&vat) else { return };
+        self.sleepers.extend(hosts.iter().map(|host| (*host, vat)));
+        peer.asleep = hosts;
+        self.look_at.get_or_insert(Instant::now() + SLEEPERS_EVERY);
+    }
+
+    fn wake(&mut self, vat: VatId) {
+        let Some(peer) = self.peers.get_mut(&vat) else { return };
+        for host in std::mem::take(&mut peer.asleep) {
+            self.sleepers.remove(&(host, vat));
+            peer.attempts = 0;
+        }
+    }
+
+    fn wake_connected(&mut self) {
+        let now = Instant::now();
+        if self.look_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let (first, last) = (VatId([0; 32]), VatId([0xff; 32]));
+        let connected = self.network.peers().into_iter().filter(|peer| peer.connected);
+        let awake = connected.flat_map(|peer| self.sleepers.range((peer.host, first)..=(peer.host, last)));
+        let awake: Vec<VatId> = awake.map(|(_, vat)| *vat).collect();
+        for vat in awake {
+            self.wake(vat);
+            self.consider(vat);
+        }
+        self.look_at = (!self.sleepers.is_empty()).then(|| now + SLEEPERS_EVERY);
     }
 }
 
-impl Peer {
-    /// Whether something certified is not with the peer yet. Only the leader ships bare acknowledgements.
-    fn has_news(&self, rank: usize) -> bool {
-        self.ready
-            .as_ref()
-            .is_some_and(|(head, _)| head.get().end > self.taken || (rank == 0 && head.get().ack > self.taken_ack))
-    }
-
-    /// The next slice: as many messages behind `taken` as one may hold, and the digests of the rest.
-    fn slice(&self, head: &Head, certificate: &Certificate) -> Slice {
-        let stream_head = head.get();
-        let begin = (self.taken + 1).min(stream_head.end + 1);
-        let run = self.messages.iter().filter(|(number, _)| (begin..=stream_head.end).contains(number));
-        let (mut messages, mut tail, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for (_, message) in run {
-            let fits = messages.is_empty() || bytes + message.len() <= SLICE_MESSAGES_BYTES;
-            if tail.is_empty() && fits && messages.len() < SLICE_MESSAGES {
-                bytes += message.len();
-                messages.push(message.to_vec());
-            } else {
-                tail.push(Hash(Sha256::digest(message).into()));
-            }
-        }
-        Slice {
-            genesis: None,
-            chain: Vec::new(),
-            certificate: certificate.clone(),
-            head: *stream_head,
-            path: outbox_path(&head.heads, head.index),
-            begin,
-            messages,
-            tail,
+fn answer_of(answer: Result<bytes::Bytes, NetError>) -> Result<SliceReply, NotHandedOver> {
+    match answer {
+        Ok(bytes) => codec::decode::<SliceReply>(&bytes)
+            .map_err(|error| NotHandedOver { why: error.to_string(), unconnected: false }),
+        Err(error) => {
+            let unconnected = matches!(error, NetError::Unreachable { .. });
+            Err(NotHandedOver { why: error.to_string(), unconnected })
         }
     }
-}
-
-/// The pause before an attempt: doubling, capped, with a jitter of a quarter taken from the clock's low bits.
-fn backoff(attempts: u32) -> Duration {
-    if attempts == 0 {
-        return Duration::ZERO;
-    }
-    let base = BACKOFF_FIRST.saturating_mul(1 << (attempts - 1).min(10)).min(BACKOFF_LAST);
-    base + base / 4 * (rand::random::<u8>() % 4).into() / 3
 }
 
 #[cfg(test)]

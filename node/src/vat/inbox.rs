@@ -2,75 +2,100 @@
 //! have too few (the scoreboard), and has the good ones ordered.
 //!
 //! It only saves work: every replica checks the same evidence again when it applies the log, so nothing that gets past here
-//! by mistake or malice is believed.
+//! by mistake or malice is believed. What it saves is a log that anybody could fill: what no replica could take in is
+//! answered here, the cheapest reason first. Of a vat that was never heard, whose chain of memberships may be long, evidence is
+//! checked on other threads than the network's, a few at a time.
 
 use super::{
     command::{VatCommand, VatResult},
-    view::SharedView,
+    courier::Notice,
+    gathering::{Gathering, WAITING_SENDERS},
+    machine::STRANGER,
+    view::{PeerView, SharedView},
     wire::SliceReply,
 };
 use crate::{
     codec,
-    evidence::{EvidenceError, Slice},
+    evidence::{EvidenceError, Proven, Slice, refuses_lifetime},
 };
-use quorate_consensus::{HostKey, MemberSignature, Membership, ReplicaHandle, Statement};
-use quorate_engine::VatId;
+use quorate_consensus::{HostKey, MemberSignature, ReplicaHandle, ReplicaStatus, Signers};
+use quorate_engine::{VatId, comms};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tokio::sync::{Semaphore, mpsc};
 
 /// How long the vat may take to order a slice; below the shipper's deadline, so that it gets an answer.
 const PROPOSE_DEADLINE: Duration = Duration::from_millis(4_500);
-/// Statements that wait for more signatures, for each sender; older ones are forgotten first.
-const WAITING_STATEMENTS: usize = 16;
-/// Senders that the scoreboard follows at once.
-const WAITING_SENDERS: usize = 1_024;
-
-/// A statement with the good signatures seen so far.
-type Gathered = (Statement, Vec<MemberSignature>);
+/// Vats never heard whose evidence is checked at once.
+const INTRODUCTIONS: usize = 2;
 
 /// The inbox of one replica.
 pub struct Inbox {
     vat: VatId,
     replica: ReplicaHandle,
     view: SharedView,
-    waiting: Mutex<BTreeMap<VatId, Vec<Gathered>>>,
+    waiting: Mutex<Gathering>,
     /// One proposal at a time for each sender: what several members ship at once is mostly the same.
     senders: Mutex<BTreeMap<VatId, Arc<tokio::sync::Mutex<()>>>>,
+    introductions: Arc<Semaphore>,
+    /// The courier, which ends without regard to this inbox.
+    courier: mpsc::WeakUnboundedSender<Notice>,
 }
 
 impl Inbox {
-    /// An inbox that proposes to `replica`.
-    pub fn new(vat: VatId, replica: ReplicaHandle, view: SharedView) -> Self {
-        Inbox { vat, replica, view, waiting: Mutex::default(), senders: Mutex::default() }
+    /// An inbox that proposes to `replica`, and tells the courier who was heard.
+    pub fn new(
+        vat: VatId,
+        replica: ReplicaHandle,
+        view: SharedView,
+        courier: mpsc::WeakUnboundedSender<Notice>,
+    ) -> Self {
+        let introductions = Arc::new(Semaphore::new(INTRODUCTIONS));
+        Inbox { vat, replica, view, waiting: Mutex::default(), senders: Mutex::default(), introductions, courier }
     }
 
     /// Takes a slice, however it came, and says what became of it.
-    pub async fn take(&self, mut slice: Slice) -> SliceReply {
+    pub async fn take(&self, slice: Slice) -> SliceReply {
         let sender = slice.sender();
-        if let Some(reply) = self.nothing_new(&slice) {
-            return reply;
+        if let Err(error) = slice.check_shape(&self.vat) {
+            return SliceReply::Refused { message: error.to_string() };
         }
-        let known = self.view.peer(&sender).map(|peer| peer.known);
-        let membership = match slice.verify_statement_epoch(known.as_ref(), &self.vat) {
-            Ok(membership) => membership,
+        if let Some(answer) = self.answer_at_once(&slice) {
+            return self.reply(&sender, answer);
+        }
+        let (mut slice, proven) = self.verify(slice).await;
+        let signers = match proven {
+            Ok(proven) => proven.signers,
             Err(EvidenceError::Unknown) => return SliceReply::Introduce,
             Err(error) => return SliceReply::Refused { message: error.to_string() },
         };
-        if let Err(message) = self.gather(&mut slice, &membership) {
+        if let Some(refusal) = self.refuses_lifetime(&sender, &signers) {
+            return SliceReply::Refused { message: refusal.to_owned() };
+        }
+        if let Err(message) = self.gather(&mut slice, &signers) {
             return SliceReply::Refused { message };
         }
-        if slice.certificate.signatures.len() < usize::from(membership.threshold) {
-            return SliceReply::NotYet { next: self.next_from(&sender), leader: self.leader() };
+        if slice.certificate.signatures.len() < usize::from(signers.threshold) {
+            return self.reply(&sender, AtOnce::NotYet);
         }
         let gate = self.gate(sender);
         let _turn = gate.lock().await;
-        if let Some(reply) = self.nothing_new(&slice) {
-            return reply;
+        if let Some(answer) = self.answer_at_once(&slice) {
+            return self.reply(&sender, answer);
         }
-        slice.trim(self.view.peer(&sender).map(|peer| peer.known).as_ref());
+        slice.trim(self.view.known(&sender).as_deref());
+        self.propose(slice).await
+    }
+
+    fn refuses_lifetime(&self, sender: &VatId, signers: &Signers) -> Option<&'static str> {
+        refuses_lifetime(signers, self.view.known(sender).is_none(), self.replica.status().applied)
+    }
+
+    async fn propose(&self, slice: Slice) -> SliceReply {
+        let sender = slice.sender();
         let command = codec::encode(&VatCommand::Deliver(Box::new(slice)));
         match self.replica.propose(command, PROPOSE_DEADLINE).await {
             Ok(proposed) => match codec::decode::<VatResult>(&proposed.result) {
@@ -82,74 +107,197 @@ impl Inbox {
             },
             Err(error) => {
                 tracing::debug!(vat = %self.vat, %sender, %error, "a slice was not ordered");
-                SliceReply::NotYet { next: self.next_from(&sender), leader: self.leader() }
+                self.reply(&sender, AtOnce::NotYet)
             }
         }
     }
 
-    /// The answer for a slice whose messages and acknowledgement the state has already.
-    fn nothing_new(&self, slice: &Slice) -> Option<SliceReply> {
-        let peer = self.view.peer(&slice.sender())?;
-        // A slice whose numbers don't add up is refused when its shape is checked.
-        let carried_through = slice.begin.checked_add(slice.messages.len() as u64)?.checked_sub(1)?;
-        (carried_through < peer.next_inbound && slice.head.ack <= peer.acknowledged)
-            .then(|| SliceReply::Taken { next: peer.next_inbound, leader: self.leader() })
+    /// The answer for a slice that needs no look at its evidence, whether it is good or not. Also tells the courier that the
+    /// sender is there.
+    fn answer_at_once(&self, slice: &Slice) -> Option<AtOnce> {
+        let (installed, epoch, peer, bearers) = {
+            let view = self.view.lock();
+            (view.installed, view.epoch, view.peers.get(&slice.sender()).cloned(), view.bearers.clone())
+        };
+        if !installed {
+            return Some(AtOnce::NotYet);
+        }
+        let answer = match &peer {
+            Some(peer) => of_a_peer(slice, peer),
+            None if slice.sender() == self.vat => Some(AtOnce::Stranger),
+            None if slice.begin > 1 => Some(AtOnce::NotYet),
+            None => {
+                let first = slice.first_message();
+                let admitted =
+                    first.is_some_and(|first| comms::is_redemption(&self.vat, &bearers, &slice.sender(), first));
+                (!admitted).then(|| if is_behind(&self.replica.status()) { AtOnce::NotYet } else { AtOnce::Stranger })
+            }
+        };
+        if peer.is_some() {
+            let again = answer == Some(AtOnce::Taken) && !slice.messages.is_empty();
+            self.tell_courier(Notice::Heard { peer: slice.sender(), again });
+            let said = peer.as_ref().and_then(|peer| peer.said);
+            if again && (said.is_none() || said != epoch) {
+                // It does not know that it was heard, and nothing that could tell it is left here, after a restart or a change
+                // of members: ordered once more, the slice makes this vat say so again.
+                return None;
+            }
+        }
+        answer
     }
 
-    /// Merges a slice's good signatures with those seen before for the same statement. Bad ones are left out.
-    fn gather(&self, slice: &mut Slice, membership: &Membership) -> Result<(), String> {
+    fn reply(&self, sender: &VatId, answer: AtOnce) -> SliceReply {
+        let next = self.view.lock().peers.get(sender).map_or(1, |peer| peer.next_inbound);
+        match answer {
+            AtOnce::Taken => SliceReply::Taken { next, leader: self.leader() },
+            AtOnce::NotYet => SliceReply::NotYet { next, leader: self.leader() },
+            AtOnce::Broken => SliceReply::Refused { message: "the stream is broken".to_owned() },
+            AtOnce::Stranger => SliceReply::Refused { message: STRANGER.to_owned() },
+        }
+    }
+
+    /// Checks a slice's evidence but for the number of signatures. That of known senders is short.
+    async fn verify(&self, slice: Slice) -> (Slice, Result<Proven, EvidenceError>) {
+        if let Some(known) = self.view.known(&slice.sender()) {
+            let proven = slice.verify_statement_epoch(Some(&known), &self.vat);
+            return (slice, proven);
+        }
+        let _turn = self.introductions.acquire().await.expect("it is never closed");
+        let vat = self.vat;
+        let checked = tokio::task::spawn_blocking(move || {
+            let proven = slice.verify_statement_epoch(None, &vat);
+            (slice, proven)
+        });
+        checked.await.expect("checking evidence does not panic")
+    }
+
+    /// Leaves a slice its good signatures, together with those that were seen before for the same statement.
+    fn gather(&self, slice: &mut Slice, signers: &Signers) -> Result<(), String> {
         let sender = slice.sender();
         let statement = &slice.certificate.statement;
         let payload = statement.payload();
         let mut good: Vec<MemberSignature> = Vec::new();
         for signature in slice.certificate.signatures.drain(..) {
             let fresh = good.iter().all(|other| other.key != signature.key);
-            let member = membership.contains(&signature.key) && signature.verify(&payload).is_ok();
-            if fresh && member {
+            if fresh && signers.contains(&signature.key) && signature.verify(&payload).is_ok() {
                 good.push(signature);
             }
         }
         if good.is_empty() {
             return Err("none of the slice's signatures is a member's".into());
         }
-        if good.len() < usize::from(membership.threshold) {
-            let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if waiting.len() >= WAITING_SENDERS {
-                waiting.pop_first();
-            }
-            let statements = waiting.entry(sender).or_default();
-            let at = statements.iter().position(|(other, _)| other == statement).unwrap_or_else(|| {
-                if statements.len() >= WAITING_STATEMENTS {
-                    statements.remove(0);
-                }
-                statements.push((statement.clone(), Vec::new()));
-                statements.len() - 1
-            });
-            let gathered = &mut statements[at].1;
-            for signature in good.drain(..) {
-                if gathered.iter().all(|other| other.key != signature.key) {
-                    gathered.push(signature);
-                }
-            }
-            good.clone_from(gathered);
+        let threshold = usize::from(signers.threshold);
+        let named = self.view.lock().peers.contains_key(&sender);
+        if good.len() < threshold && named {
+            good = self.waiting().add(sender, statement, good, threshold);
+        } else if named {
+            self.waiting().complete(&sender, statement.block);
         }
         slice.certificate.signatures = good;
         Ok(())
     }
 
+    fn waiting(&self) -> MutexGuard<'_, Gathering> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn gate(&self, sender: VatId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut senders = self.senders.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         if senders.len() >= WAITING_SENDERS {
             senders.retain(|_, gate| Arc::strong_count(gate) > 1);
         }
         senders.entry(sender).or_default().clone()
     }
 
-    fn next_from(&self, sender: &VatId) -> u64 {
-        self.view.peer(sender).map_or(1, |peer| peer.next_inbound)
-    }
-
     fn leader(&self) -> Option<HostKey> {
         self.replica.status().leader
+    }
+
+    fn tell_courier(&self, notice: Notice) {
+        if let Some(courier) = self.courier.upgrade() {
+            // It may have ended just now.
+            let _ = courier.send(notice);
+        }
+    }
+}
+
+/// An answer that follows from the tables alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtOnce {
+    /// The state has it already.
+    Taken,
+    /// The vat has no code yet, or messages before these are missing.
+    NotYet,
+    /// The sender broke the protocol earlier.
+    Broken,
+    /// Nobody here knows the sender, and it uses no reference.
+    Stranger,
+}
+
+/// The answer for a slice whose messages and acknowledgement the state has already, or will not take. Its shape is good.
+fn of_a_peer(slice: &Slice, peer: &PeerView) -> Option<AtOnce> {
+    let carried_through = slice.begin.saturating_add(slice.messages.len() as u64).saturating_sub(1);
+    let new_messages = carried_through >= peer.next_inbound;
+    let new_acknowledgement = slice.head.ack > peer.acknowledged;
+    match (new_messages, new_acknowledgement) {
+        (true, _) if peer.broken => Some(AtOnce::Broken),
+        // Of a peer that broke its stream, too: what it acknowledges need not be kept for it.
+        (false, false) => Some(AtOnce::Taken),
+        (true, _) | (false, true) => None,
+    }
+}
+
+/// Whether this member may not have heard yet of peers that the vat has.
+fn is_behind(status: &ReplicaStatus) -> bool {
+    status.leader.is_none() || status.applied < status.committed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::OutboxPath;
+    use quorate_consensus::{Certificate, Hash as ConsensusHash, Statement};
+    use quorate_engine::{Hash, comms::stream::StreamHead};
+
+    fn slice(begin: u64, messages: usize, ack: u64) -> Slice {
+        let zero = ConsensusHash([0; 32]);
+        let statement = Statement {
+            vat: quorate_consensus::VatId([1; 32]),
+            epoch: 0,
+            block: 1,
+            previous: zero,
+            outbox_root: zero,
+            state_root: None,
+        };
+        let end = (begin + messages as u64).saturating_sub(1);
+        Slice {
+            genesis: None,
+            chain: vec![],
+            certificate: Certificate { statement, signatures: vec![] },
+            head: StreamHead { peer: VatId([2; 32]), end, hash: Hash([0; 32]), ack },
+            path: OutboxPath { leaves: 1, index: 0, siblings: vec![] },
+            begin,
+            messages: vec![vec![0]; messages],
+            tail: vec![],
+        }
+    }
+
+    #[test]
+    fn what_the_state_has_or_will_not_take_is_answered_at_once() {
+        let peer = |broken| PeerView { known: None, next_inbound: 5, acknowledged: 3, broken, said: None };
+        let cases = [
+            // Messages from, how many, acknowledgement; the answer for a good stream and for a broken one.
+            (1, 4, 3, Some(AtOnce::Taken), Some(AtOnce::Taken)),
+            (1, 5, 3, None, Some(AtOnce::Broken)),
+            (5, 1, 4, None, Some(AtOnce::Broken)),
+            (9, 1, 4, None, Some(AtOnce::Broken)),
+            (5, 0, 3, Some(AtOnce::Taken), Some(AtOnce::Taken)),
+            (5, 0, 4, None, None),
+        ];
+        for (begin, messages, ack, good, broken) in cases {
+            let slice = slice(begin, messages, ack);
+            assert_eq!(of_a_peer(&slice, &peer(false)), good, "{begin} {messages} {ack}");
+            assert_eq!(of_a_peer(&slice, &peer(true)), broken, "{begin} {messages} {ack}, broken");
+        }
     }
 }

@@ -1,46 +1,76 @@
 //! The machine that a vat's replicas run: `engine`'s, behind the evidence checks.
 //!
 //! Invariants: a pure function of the log; a slice is believed only by what this state knows of its sender; peers' epochs only
-//! grow; the state root covers the engine's tables and heap and what is known of peers. A bad command is a result, never an
-//! error: errors stop the replica and mean that this host is at fault.
+//! grow; whoever is in no table of the engine's and brings no bearer reference leaves nothing here; whoever came for a time is
+//! forgotten after it, and never heard again; the state root covers the engine's tables and heap and what is known of peers. A bad command is a result, never an error: errors stop the replica and
+//! mean that this host is at fault.
 
 use super::{
     command::{VatCommand, VatResult},
+    stopwatch::{CrankTimes, TimedHeap},
+    tables::{Manifest, Tables},
     view::{PeerView, RestoredOutbox, SharedView},
 };
 use crate::{
     codec,
-    evidence::{KnownPeer, Slice, outbox_root},
+    evidence::{Outbox, Proven, Slice, refuses_lifetime},
 };
 use quorate_consensus::{
-    AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Hash, Machine, MachineFault, ManifestInfo,
+    AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Genesis, Hash, Machine, MachineFault, ManifestInfo,
+    Member, MembershipCertificate, Signers,
 };
 use quorate_engine::{
     EngineError, Hash as EngineHash, VatId,
     comms::stream::{self, SliceError, StreamHead},
-    heap::Limits,
+    heap::{Heap, Limits},
     image::Image,
     machine::{BlockOutput, Command, CommandResult, Deliver, Summary},
 };
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-type EngineMachine = quorate_engine::machine::Machine<quorate_engine::heap::Heap>;
+type EngineMachine = quorate_engine::machine::Machine<TimedHeap>;
+
+/// Why nothing of a vat is taken that nobody here has named.
+pub const STRANGER: &str = "this vat gave the sender no reference, and its stream does not begin with the use of one";
 
 /// What a block brought about, for the parts of the node that act on it.
 #[derive(Debug)]
 pub struct BlockEffects {
-    /// What the engine says of the block.
+    /// What the engine says of the block; its heads are in `outbox`.
     pub output: BlockOutput,
+    /// What is to be certified of it.
+    pub outbox: Arc<Outbox>,
+    /// What was proven of the members of other vats: for whoever looks for them.
+    pub introductions: Vec<Evidence>,
+    /// Vats whose time was over.
+    pub forgotten: Vec<VatId>,
     /// Wall time that applying took, in seconds. For the histogram only.
     pub seconds: f64,
+    /// Wall time of each of the output's cranks. For the histogram only.
+    pub crank_times: Vec<Duration>,
     /// Slices that were refused when they were applied, with the reason.
     pub refused: Vec<String>,
+}
+
+/// Evidence of a peer's membership that was not known before: its genesis, if that was new, and what followed.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    pub genesis: Option<Genesis>,
+    pub chain: Vec<MembershipCertificate>,
+}
+
+/// What a block does beside the engine's output.
+#[derive(Default)]
+struct Aside {
+    /// Peers that have to be looked at again for the view.
+    touched: BTreeSet<VatId>,
+    introductions: Vec<Evidence>,
+    forgotten: Vec<VatId>,
 }
 
 /// A vat's machine.
@@ -49,70 +79,64 @@ pub struct VatMachine {
     image: Arc<Image>,
     limits: Limits,
     engine: EngineMachine,
-    known: BTreeMap<VatId, KnownPeer>,
-    /// Heads of the newest block: a checkpoint keeps them, so that its certificate can be used after a restart.
-    heads: Vec<StreamHead>,
+    crank_times: CrankTimes,
+    known: BTreeMap<VatId, Signers>,
+    /// Those of them that expire, by when.
+    expiring: BTreeSet<(u64, VatId)>,
+    /// What the newest block said: a checkpoint keeps it, so that its certificate can be used after a restart.
+    outbox: Arc<Outbox>,
+    /// The newest block's epoch; unknown right after a restore.
+    epoch: Option<u64>,
     /// Kept apart from the engine's summary, which costs more with every peer.
     installed: bool,
     view: SharedView,
 }
 
-/// A checkpoint's manifest: hashes only, so that it stays small however much waits in the streams.
-#[derive(Serialize, Deserialize)]
-struct Manifest {
-    /// The pieces of an encoded [`Tables`], in order. They commit to everything: the engine's manifest is in them.
-    tables: Vec<EngineHash>,
-    /// The pages of the heap: what else to fetch.
-    pages: Vec<EngineHash>,
-}
-
-/// What a checkpoint holds beside the heap's pages.
-#[derive(Serialize, Deserialize)]
-struct Tables {
-    /// The engine's manifest.
-    engine: Vec<u8>,
-    known: BTreeMap<VatId, KnownPeer>,
-    heads: Vec<StreamHead>,
-}
-
-/// Size of a piece of the tables: several fit a frame of a snapshot.
-const PIECE_BYTES: usize = 64 * 1024;
-
 impl VatMachine {
     /// The machine of a vat in which nothing has happened. `view` is kept up to date from here on.
     pub fn new(vat: VatId, image: Arc<Image>, limits: Limits, view: SharedView) -> Result<Self, EngineError> {
-        let engine = EngineMachine::for_image(vat, image.clone(), limits)?;
+        let crank_times = CrankTimes::default();
+        let guest = TimedHeap { guest: Heap::new(image.clone(), limits)?, times: crank_times.clone() };
+        let engine = EngineMachine::new(vat, guest);
         let machine = VatMachine {
             vat,
             image,
             limits,
             engine,
+            crank_times,
             known: BTreeMap::new(),
-            heads: Vec::new(),
+            expiring: BTreeSet::new(),
+            outbox: Arc::default(),
+            epoch: None,
             installed: false,
             view,
         };
-        machine.publish(0, &machine.known.keys().copied().collect());
+        machine.publish_all(0);
         Ok(machine)
     }
 
-    fn apply_one(&mut self, bytes: &[u8], touched: &mut BTreeSet<VatId>) -> Result<VatResult, EngineError> {
+    fn apply_one(&mut self, block: u64, bytes: &[u8], aside: &mut Aside) -> Result<VatResult, EngineError> {
         let command = match codec::decode::<VatCommand>(bytes) {
             Ok(command) => command,
             Err(error) => return Ok(VatResult::Refused { message: format!("the command does not decode: {error}") }),
         };
         let command = match command {
             VatCommand::Install(install) => Command::Install(*install),
-            VatCommand::Grant { to } => Command::Grant { to },
+            VatCommand::Grant { to } => {
+                aside.touched.insert(to);
+                Command::Grant { to }
+            }
             VatCommand::Tick { now_ms } => Command::Tick { now_ms },
             VatCommand::Deliver(slice) => {
-                touched.insert(slice.sender());
-                return self.deliver(*slice);
+                aside.touched.insert(slice.sender());
+                return self.deliver(block, *slice, aside);
             }
         };
         Ok(match self.engine.apply(command)? {
             CommandResult::Installed => {
                 self.installed = true;
+                // Grants and references may have named any.
+                aside.touched.extend(self.engine.comms().peers().map(|(vat, _)| *vat));
                 VatResult::Installed
             }
             CommandResult::InstallFailed { message } => VatResult::InstallFailed { message },
@@ -125,33 +149,72 @@ impl VatMachine {
     }
 
     /// Checks a slice's evidence again, by this state alone, and hands its new messages to the engine.
-    fn deliver(&mut self, slice: Slice) -> Result<VatResult, EngineError> {
+    fn deliver(&mut self, block: u64, slice: Slice, aside: &mut Aside) -> Result<VatResult, EngineError> {
         let from = slice.sender();
-        let known = match slice.verify(self.known.get(&from), &self.vat) {
-            Ok(known) => known,
+        if !self.installed {
+            return Ok(VatResult::NotYet { next: 1 });
+        }
+        if !self.engine.comms().admits(&from, slice.first_message()) {
+            return Ok(VatResult::Refused { message: STRANGER.to_owned() });
+        }
+        let proven = match slice.verify(self.known.get(&from), &self.vat) {
+            Ok(proven) => proven,
             Err(error) => return Ok(VatResult::Refused { message: error.to_string() }),
         };
+        if let Some(refusal) = refuses_lifetime(&proven.signers, !self.known.contains_key(&from), block) {
+            return Ok(VatResult::Refused { message: refusal.to_owned() });
+        }
         let (next, hash) = self.engine.next_inbound(&from);
         let run = stream::Slice { begin: slice.begin, messages: &slice.messages, tail: &slice.tail, head: &slice.head };
         match run.verify(next - 1, &hash) {
             Ok(()) => {}
-            Err(SliceError::Stale { .. }) => return Ok(VatResult::Delivered { next }),
+            Err(SliceError::Stale { .. }) => {
+                // It would not say this again if it knew that it has been taken in.
+                self.engine.say_again(&from);
+                return Ok(VatResult::Delivered { next });
+            }
             Err(SliceError::Gap { next, .. }) => return Ok(VatResult::NotYet { next }),
             Err(error) => return Ok(VatResult::Refused { message: error.to_string() }),
         }
         let StreamHead { end, ack, .. } = slice.head;
         let deliver = Deliver { from, begin: slice.begin, messages: slice.messages, end, ack };
-        Ok(match self.engine.apply(Command::Deliver(deliver))? {
-            CommandResult::Delivered { next } => {
-                // Only now: a stranger whom the engine has no room for leaves nothing behind.
-                self.known.insert(from, known);
-                VatResult::Delivered { next }
-            }
+        let result = self.engine.apply(Command::Deliver(deliver))?;
+        // Only now: a stranger whom the engine has no room for leaves nothing behind.
+        if self.engine.comms().peer(&from).is_some() {
+            self.note(proven, Evidence { genesis: slice.genesis, chain: slice.chain }, aside);
+        }
+        Ok(match result {
+            CommandResult::Delivered { next } => VatResult::Delivered { next },
             CommandResult::Gap { next } => VatResult::NotYet { next },
             CommandResult::NotReady => VatResult::NotYet { next },
             CommandResult::Refused { message } => VatResult::Refused { message },
             other => VatResult::Refused { message: format!("unexpected result of a delivery: {other:?}") },
         })
+    }
+
+    /// Remembers who signs for a peer, and passes on where its members are.
+    fn note(&mut self, proven: Proven, evidence: Evidence, aside: &mut Aside) {
+        // A client has no addresses, and is found by nobody.
+        let can_be_found = |member: &Member| !member.addresses.is_empty();
+        if proven.news.is_some_and(|membership| membership.members.iter().any(can_be_found)) {
+            aside.introductions.push(evidence);
+        }
+        let (vat, expires) = (VatId(proven.signers.vat.0), proven.signers.expires);
+        if expires != 0 {
+            self.expiring.insert((expires, vat));
+        }
+        self.known.insert(vat, proven.signers);
+    }
+
+    /// Forgets those whose time is over at this block.
+    fn forget_expired(&mut self, block: u64, aside: &mut Aside) {
+        while let Some((_, vat)) = self.expiring.first().copied().filter(|(expires, _)| *expires < block) {
+            self.expiring.pop_first();
+            self.known.remove(&vat);
+            self.engine.forget(&vat);
+            aside.touched.insert(vat);
+            aside.forgotten.push(vat);
+        }
     }
 
     /// Counts for people and metrics.
@@ -164,13 +227,44 @@ impl VatMachine {
         let mut view = self.view.lock();
         view.block = block;
         view.installed = self.installed;
-        for vat in touched {
-            if let Some(known) = self.known.get(vat) {
-                let (next_inbound, _) = self.engine.next_inbound(vat);
-                let acknowledged = self.engine.acknowledged(vat);
-                view.peers.insert(*vat, PeerView { known: known.clone(), next_inbound, acknowledged });
-            }
+        view.epoch = self.epoch;
+        let said_now: BTreeSet<VatId> = self.outbox.heads().iter().map(|head| head.peer).collect();
+        let comms = self.engine.comms();
+        if *view.bearers != *comms.bearers() {
+            view.bearers = Arc::new(comms.bearers().clone());
         }
+        for vat in touched {
+            let Some(peer) = comms.peer(vat) else {
+                view.peers.remove(vat);
+                continue;
+            };
+            let said = view.peers.get(vat).and_then(|before| before.said);
+            let said = self.epoch.filter(|_| said_now.contains(vat)).or(said);
+            let before = view.peers.get(vat).and_then(|before| before.known.clone());
+            let known = match self.known.get(vat) {
+                Some(known) if before.as_ref().is_some_and(|before| before.epoch == known.epoch) => before,
+                known => known.cloned().map(Arc::new),
+            };
+            let next_inbound = peer.incoming().received() + 1;
+            let acknowledged = peer.outgoing().acked();
+            let broken = peer.incoming().broken().is_some();
+            view.peers.insert(*vat, PeerView { known, next_inbound, acknowledged, broken, said });
+        }
+    }
+
+    fn publish_all(&self, block: u64) {
+        self.publish(block, &self.engine.comms().peers().map(|(vat, _)| *vat).collect());
+    }
+
+    /// What the courier starts from after this state was restored.
+    fn restored_outbox(&self) -> RestoredOutbox {
+        let mut restored = RestoredOutbox { outbox: self.outbox.clone(), ..RestoredOutbox::default() };
+        for stream in self.engine.outbox() {
+            let to = stream.head.peer;
+            restored.acknowledged.push((to, self.engine.acknowledged(&to)));
+            restored.messages.extend(stream.messages.into_iter().map(|(number, bytes)| (to, number, bytes)));
+        }
+        restored
     }
 }
 
@@ -184,38 +278,45 @@ impl Machine for VatMachine {
         rehead: bool,
     ) -> Result<AppliedBlock<BlockEffects>, MachineFault> {
         let started = Instant::now();
-        let mut touched = BTreeSet::new();
+        let mut aside = Aside::default();
         let (mut results, mut refused) = (Vec::with_capacity(commands.len()), Vec::new());
+        self.forget_expired(context.block, &mut aside);
         for command in commands {
-            let result = self.apply_one(command, &mut touched).map_err(fault)?;
+            let result = self.apply_one(context.block, command, &mut aside).map_err(fault)?;
             if let VatResult::Refused { message } = &result {
                 refused.push(message.clone());
             }
             results.push(codec::encode(&result));
         }
-        let output = self.engine.end_block(rehead);
-        touched.extend(output.heads.iter().map(|head| head.peer));
-        self.publish(context.block, &touched);
-        let outbox_root = outbox_root(&output.heads).map(|root| Hash(root.0));
-        self.heads.clone_from(&output.heads);
+        let mut output = self.engine.end_block(rehead);
+        aside.touched.extend(output.heads.iter().map(|head| head.peer));
+        self.outbox = Arc::new(Outbox::new(std::mem::take(&mut output.heads)));
+        self.epoch = Some(context.epoch);
+        self.publish(context.block, &aside.touched);
+        let outbox_root = self.outbox.root().map(|root| Hash(root.0));
         let work = output.cranks.iter().map(|crank| crank.fuel).sum();
-        let effects = BlockEffects { output, seconds: started.elapsed().as_secs_f64(), refused };
+        let crank_times = self.crank_times.take();
+        let effects = BlockEffects {
+            output,
+            outbox: self.outbox.clone(),
+            introductions: aside.introductions,
+            forgotten: aside.forgotten,
+            seconds: started.elapsed().as_secs_f64(),
+            crank_times,
+            refused,
+        };
         Ok(AppliedBlock { results, outbox_root, work, effects })
     }
 
     fn checkpoint(&mut self) -> Result<CheckpointParts, MachineFault> {
         let engine = self.engine.checkpoint().map_err(fault)?;
         let pages = EngineMachine::describe(&engine.manifest).map_err(fault)?.chunks;
-        let tables = Tables { engine: engine.manifest, known: self.known.clone(), heads: self.heads.clone() };
-        let pieces: Vec<(EngineHash, Vec<u8>)> = codec::encode(&tables)
-            .chunks(PIECE_BYTES)
-            .map(|piece| (EngineHash(Sha256::digest(piece).into()), piece.to_vec()))
-            .collect();
-        let tables: Vec<EngineHash> = pieces.iter().map(|(hash, _)| *hash).collect();
-        let root = tables_root(&tables);
+        let heads = self.outbox.heads().to_vec();
+        let pieces = Tables { engine: engine.manifest, known: self.known.clone(), heads }.pieces();
+        let manifest = Manifest { tables: pieces.iter().map(|(hash, _)| *hash).collect(), pages };
         let chunks = engine.new_chunks.into_iter().chain(pieces);
         let new_chunks = chunks.map(|(hash, bytes)| (Hash(hash.0), bytes)).collect();
-        Ok(CheckpointParts { root, manifest: codec::encode(&Manifest { tables, pages }), new_chunks })
+        Ok(CheckpointParts { root: Hash(manifest.root().0), manifest: codec::encode(&manifest), new_chunks })
     }
 
     fn restore(&mut self, manifest: &[u8], fetch: &mut FetchChunk<'_>) -> Result<(), MachineFault> {
@@ -233,28 +334,30 @@ impl Machine for VatMachine {
         let tables: Tables = codec::decode(&encoded).map_err(fault)?;
         let mut fetch =
             |hash: &EngineHash| fetch(&Hash(hash.0)).map_err(|error| EngineError::Checkpoint(error.to_string()));
-        self.engine = EngineMachine::restore(self.vat, self.image.clone(), self.limits, &tables.engine, &mut fetch)
-            .map_err(fault)?;
+        let (image, limits, times) = (self.image.clone(), self.limits, self.crank_times.clone());
+        self.engine = EngineMachine::restore_with(self.vat, &tables.engine, |manifest| {
+            Ok(TimedHeap { guest: Heap::restore(image, limits, manifest, &mut fetch)?, times })
+        })
+        .map_err(fault)?;
         self.known = tables.known;
-        self.heads = tables.heads;
+        let expiring = self.known.iter().filter(|(_, signers)| signers.expires != 0);
+        self.expiring = expiring.map(|(vat, signers)| (signers.expires, *vat)).collect();
+        self.outbox = Arc::new(Outbox::new(tables.heads));
+        self.epoch = None;
         self.installed = self.engine.summary().installed;
-        let messages = self.engine.outbox().into_iter().flat_map(|stream| {
-            let to = stream.head.peer;
-            stream.messages.into_iter().map(move |(number, bytes)| (to, number, bytes))
-        });
-        let messages = messages.collect();
         {
+            let restored = self.restored_outbox();
             let mut view = self.view.lock();
             view.peers.clear();
-            view.restored = Some(RestoredOutbox { heads: self.heads.clone(), messages });
+            view.restored = Some(restored);
         }
-        self.publish(0, &self.known.keys().copied().collect());
+        self.publish_all(0);
         Ok(())
     }
 
     fn describe(manifest: &[u8]) -> Result<ManifestInfo, MachineFault> {
         let manifest: Manifest = codec::decode(manifest).map_err(fault)?;
-        let root = tables_root(&manifest.tables);
+        let root = Hash(manifest.root().0);
         let chunks = manifest.tables.into_iter().chain(manifest.pages).map(|hash| Hash(hash.0)).collect();
         Ok(ManifestInfo { root, chunks })
     }
@@ -262,15 +365,6 @@ impl Machine for VatMachine {
     fn has_chunk(&self, hash: &Hash) -> bool {
         self.image.has_page(&EngineHash(hash.0))
     }
-}
-
-/// The root of the machine's state: it commits to the tables' pieces, which hold the engine's manifest, which names the pages.
-fn tables_root(pieces: &[EngineHash]) -> Hash {
-    let mut hasher = Sha256::new();
-    hasher.update(b"quorate/vat-state/1");
-    hasher.update((pieces.len() as u64).to_be_bytes());
-    pieces.iter().for_each(|piece| hasher.update(piece.0));
-    Hash(hasher.finalize().into())
 }
 
 fn fault(error: impl std::fmt::Display) -> MachineFault {

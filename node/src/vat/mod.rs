@@ -3,34 +3,39 @@
 pub mod command;
 pub mod console;
 pub mod courier;
+pub mod events;
+mod gathering;
 pub mod inbox;
 pub mod machine;
+pub mod stopwatch;
+pub mod tables;
 pub mod view;
+pub mod whereabouts;
 pub mod wire;
 
 use crate::{
     codec,
     directory::Directory,
-    evidence::KnownPeer,
+    fellows::Fellows,
     status::{MemberStatus, StreamStatus, VatStatus},
     telemetry::{Telemetry, mirror, page::Page},
 };
 use command::{VatCommand, VatResult};
 use console::Console;
-use courier::{Courier, CourierMetrics, Notice, Whereabouts};
+use courier::{Courier, CourierMetrics};
+use events::EventLoop;
 use inbox::Inbox;
-use machine::{BlockEffects, VatMachine};
+use machine::VatMachine;
 use quorate_consensus::{
-    Change, Event, Genesis, Member, MembershipCertificate, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role,
-    Store, Timing, Transport,
+    Change, Genesis, Member, MembershipCertificate, ProposeError, Replica, ReplicaHandle, ReplicaOptions,
+    ReplicaStatus, Role, Store, Timing, Transport,
 };
 use quorate_engine::{
     VatId, abi,
     heap::Limits,
     image::Image,
-    machine::{Exit, Install},
+    machine::{Exit, Install, Setup, Summary},
 };
-use quorate_net::Network;
 use std::{
     path::PathBuf,
     sync::{
@@ -41,11 +46,14 @@ use std::{
 };
 use tokio::sync::mpsc;
 use view::SharedView;
+use whereabouts::PeerFinder;
 
 /// Events of a replica that wait for this crate; the replica pauses when it is full.
 const EVENT_QUEUE: usize = 1_024;
 /// How long a proposal of this host itself may take.
 const PROPOSE_DEADLINE: Duration = Duration::from_secs(30);
+/// How long the status waits for a replica that is executing before it tells of what was there before.
+const INSPECT_PATIENCE: Duration = Duration::from_millis(200);
 /// How often the installer looks whether it is its turn.
 const INSTALL_POLL: Duration = Duration::from_millis(100);
 
@@ -62,7 +70,7 @@ pub struct VatOptions {
     pub image: Arc<Image>,
     pub store: Arc<dyn Store>,
     pub transport: Arc<dyn Transport>,
-    pub network: Arc<dyn Network>,
+    pub fellows: Arc<Fellows>,
     pub directory: Directory,
     pub telemetry: Arc<Telemetry>,
     pub console: Option<PathBuf>,
@@ -82,6 +90,8 @@ pub struct VatService {
     view: SharedView,
     directory: Directory,
     install_error: Arc<Mutex<Option<String>>>,
+    /// What the replica last told of its state.
+    summary: Mutex<Option<Arc<Summary>>>,
     /// The host was a member and is no longer.
     removed: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -118,11 +128,13 @@ impl VatService {
         })
         .await
         .map_err(|error| format!("vat {}: {error}", options.name))?;
+        options.telemetry.begin(&options.name);
         let (notices, notices_rx) = mpsc::unbounded_channel();
         let whereabouts = Arc::new(PeerFinder { view: view.clone(), directory: options.directory.clone() });
         let shipping = Arc::new(ShippingMetrics { name: options.name.clone(), telemetry: options.telemetry.clone() });
-        let courier =
-            Courier::start(vat, options.network.clone(), whereabouts, shipping, replica.introduction(), notices_rx);
+        let network = options.fellows.network().clone();
+        let courier = Courier::start(vat, network, whereabouts, shipping, replica.introduction(), notices_rx);
+        let inbox = Inbox::new(vat, replica.clone(), view.clone(), notices.downgrade());
         let install_error = Arc::new(Mutex::new(None));
         let removed = Arc::new(AtomicBool::new(false));
         let event_loop = EventLoop {
@@ -132,6 +144,7 @@ impl VatService {
             replica: replica.clone(),
             view: view.clone(),
             directory: options.directory.clone(),
+            fellows: options.fellows,
             telemetry: options.telemetry.clone(),
             console: options.console.and_then(|path| {
                 Console::open(&path)
@@ -139,6 +152,7 @@ impl VatService {
                     .ok()
             }),
             notices,
+            memory: events::Memory::default(),
         };
         let mut tasks = vec![courier, tokio::spawn(event_loop.run(events))];
         if let Some(install) = options.install {
@@ -148,21 +162,25 @@ impl VatService {
         Ok(VatService {
             vat,
             name: options.name,
-            inbox: Inbox::new(vat, replica.clone(), view.clone()),
+            inbox,
             replica,
             view,
             directory: options.directory,
             install_error,
+            summary: Mutex::default(),
             removed,
             tasks,
         })
     }
 
-    /// Has a command ordered and executed.
-    pub async fn propose(&self, command: &VatCommand) -> Result<VatResult, String> {
-        let proposed =
-            self.replica.propose(codec::encode(command), PROPOSE_DEADLINE).await.map_err(|error| error.to_string())?;
-        codec::decode(&proposed.result).map_err(|error| error.to_string())
+    /// Has a command ordered and executed. Returns the encoded [`VatResult`].
+    pub async fn propose(&self, command: &VatCommand) -> Result<Vec<u8>, ProposeError> {
+        Ok(self.replica.propose(codec::encode(command), PROPOSE_DEADLINE).await?.result)
+    }
+
+    /// Why the code that the vat was made with did not start, when this member last proposed it.
+    fn install_error(&self) -> Option<String> {
+        self.install_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Whether this host was a member of the vat and is no longer.
@@ -179,27 +197,33 @@ impl VatService {
     /// The vat as it stands, for people.
     pub async fn status(&self) -> VatStatus {
         let status = self.replica.status();
-        // None: the replica has stopped.
-        let summary = self.replica.inspect(|machine: &mut VatMachine| machine.summary()).await;
+        let summary = self.summary().await;
         let installed = self.view.lock().installed;
+        let setup = summary
+            .as_ref()
+            .filter(|summary| summary.installed && summary.exit.is_none())
+            .map(|summary| &summary.setup);
         let name_of = |key: &quorate_consensus::HostKey| {
             status.membership.member(key).map_or_else(|| key.to_string(), |member| member.name.clone())
         };
         VatStatus {
             name: self.name.clone(),
             vat: self.vat.to_string(),
-            role: if self.is_removed() { "removed" } else { status.role.as_str() }.to_owned(),
+            role: if self.is_removed() { mirror::REMOVED } else { status.role.as_str() }.to_owned(),
             leader: status.leader.as_ref().map(name_of),
             term: status.term,
             committed_block: status.committed,
             applied_block: status.applied,
             certified_block: status.certified_block,
             epoch: status.epoch,
+            certified_epoch: status.certified_epoch,
             threshold: status.membership.threshold,
             members: status.membership.members.iter().map(member_status).collect(),
-            pending_change: status.pending.as_ref().map(|pending| describe_change(&pending.change)),
+            pending_change: describe_pending(&status),
             installed,
-            install_error: self.install_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
+            install_error: self.install_error().filter(|_| !installed),
+            setup: setup.map(|setup| setup.as_str().to_owned()),
+            setup_error: setup.and_then(Setup::failure).map(str::to_owned),
             exited: summary.as_ref().and_then(|summary| summary.exit.as_ref()).map(exit_value),
             deliveries: summary.as_ref().map_or(0, |summary| summary.deliveries),
             heap_bytes: summary.as_ref().map_or(0, |summary| summary.heap_bytes),
@@ -223,16 +247,45 @@ impl VatService {
         }
     }
 
+    /// The state between two blocks: the newest, if the replica gets to it soon, else the last that it told of. A vat that is busy
+    /// for seconds must not make its host look dead.
+    async fn summary(&self) -> Option<Arc<Summary>> {
+        let inspecting = self.replica.inspect(|machine: &mut VatMachine| machine.summary());
+        let newest = tokio::time::timeout(INSPECT_PATIENCE, inspecting).await.ok().flatten();
+        let mut last = self.summary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(newest) = newest {
+            *last = Some(Arc::new(newest));
+        }
+        last.clone()
+    }
+
     /// Adds the figures that mirror the vat's state to a metrics page.
-    pub async fn observe(&self, page: &mut Page) {
-        mirror::replica(page, &self.name, &self.replica.status());
-        mirror::vat(page, &self.status().await);
+    pub fn observe(&self, status: &VatStatus, page: &mut Page) {
+        mirror::replica(page, &self.name, &self.replica.status(), self.is_removed());
+        mirror::vat(page, status);
     }
 }
 
 /// What a vat gave to `exit`, as JSON.
 fn exit_value(exit: &Exit) -> serde_json::Value {
     abi::Value::decode(&exit.value.body).map_or(serde_json::Value::Null, |value| value.to_json())
+}
+
+/// The change that is under way, and what it waits for as far as that shows.
+fn describe_pending(status: &ReplicaStatus) -> Option<String> {
+    if let Some(pending) = &status.pending {
+        let change = describe_change(&pending.change);
+        let waits = if status.certified_block < pending.block {
+            format!(" (waits until {} of the present members have signed that)", status.membership.threshold)
+        } else if pending.raft_id.is_some() {
+            " (the newcomer fetches the state)".to_owned()
+        } else {
+            String::new()
+        };
+        return Some(change + &waits);
+    }
+    let begun = status.certified_epoch < status.epoch;
+    begun.then(|| format!("epoch {} has begun and waits for the old members' signatures", status.epoch))
 }
 
 /// A membership change in words.
@@ -258,6 +311,10 @@ async fn install_when_leading(
     install: Install,
     failed: Arc<Mutex<Option<String>>>,
 ) {
+    let give_up = |message: String| {
+        tracing::error!(vat = %name, %message, "the vat's code did not start");
+        *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(message);
+    };
     loop {
         if view.lock().installed {
             return;
@@ -265,48 +322,22 @@ async fn install_when_leading(
         if replica.status().role == Role::Leader {
             let command = codec::encode(&VatCommand::Install(Box::new(install.clone())));
             match replica.propose(command, PROPOSE_DEADLINE).await.map(|done| codec::decode(&done.result)) {
-                Ok(Ok(VatResult::InstallFailed { message })) => {
-                    tracing::error!(vat = %name, %message, "the vat's code did not start");
-                    *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(message);
-                    return;
+                // Another leader was faster.
+                Ok(Ok(VatResult::Refused { .. })) if view.lock().installed => return,
+                Ok(Ok(VatResult::InstallFailed { message } | VatResult::Refused { message })) => {
+                    return give_up(message);
                 }
                 Ok(Ok(result)) => {
                     tracing::info!(vat = %name, ?result, "the vat has its code");
                     return;
                 }
                 Ok(Err(error)) => tracing::warn!(vat = %name, %error, "an unreadable result"),
+                // Neither does it get smaller.
+                Err(error @ ProposeError::TooLarge { .. }) => return give_up(error.to_string()),
                 Err(error) => tracing::debug!(vat = %name, %error, "the code was not ordered yet"),
             }
         }
         tokio::time::sleep(INSTALL_POLL).await;
-    }
-}
-
-/// Finds a peer's members: what the vat's state has proven first, then the host's directory.
-struct PeerFinder {
-    view: SharedView,
-    directory: Directory,
-}
-
-impl Whereabouts for PeerFinder {
-    fn members(&self, vat: &VatId) -> Vec<Member> {
-        let listed = self.directory.members(vat);
-        match self.view.peer(vat) {
-            // A client's genesis has no addresses, and needs none: it is connected to us, or gone.
-            Some(peer) if listed.is_empty() => peer.known.membership.members,
-            None if listed.is_empty() => {
-                self.directory.want(*vat);
-                listed
-            }
-            _ => listed,
-        }
-    }
-
-    fn unreachable(&self, vat: &VatId) {
-        // They may have moved; a client, whose members have no addresses, can't be asked for.
-        if self.directory.members(vat).iter().any(|member| !member.addresses.is_empty()) {
-            self.directory.want(*vat);
-        }
     }
 }
 
@@ -319,145 +350,4 @@ impl CourierMetrics for ShippingMetrics {
     fn shipped(&self, _peer: &VatId, outcome: &'static str, _messages: usize) {
         self.telemetry.slices_shipped.with_label_values(&[self.name.as_str(), outcome]).inc();
     }
-}
-
-/// Turns a replica's events into what the rest of the node does with them.
-struct EventLoop {
-    vat: VatId,
-    name: String,
-    replica: ReplicaHandle,
-    view: SharedView,
-    directory: Directory,
-    telemetry: Arc<Telemetry>,
-    console: Option<Console>,
-    removed: Arc<AtomicBool>,
-    notices: mpsc::UnboundedSender<Notice>,
-}
-
-impl EventLoop {
-    async fn run(mut self, mut events: mpsc::Receiver<Event<BlockEffects>>) {
-        let mut status = self.replica.status_watch();
-        loop {
-            tokio::select! {
-                event = events.recv() => match event {
-                    Some(event) => self.handle(event),
-                    None => return,
-                },
-                changed = status.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    let rank = rank(&status.borrow_and_update());
-                    self.notify(Notice::Rank(rank));
-                }
-            }
-        }
-    }
-
-    fn notify(&self, notice: Notice) {
-        // The courier ends only with this loop.
-        let _ = self.notices.send(notice);
-    }
-
-    fn handle(&mut self, event: Event<BlockEffects>) {
-        match event {
-            Event::Applied { block, effects, .. } => self.applied(block, effects),
-            Event::Certified(certificate) => {
-                self.notify(Notice::Certified(certificate));
-            }
-            Event::Restored { block } => {
-                let (outbox, peers) = {
-                    let mut view = self.view.lock();
-                    let peers: Vec<KnownPeer> = view.peers.values().map(|peer| peer.known.clone()).collect();
-                    (view.restored.take().unwrap_or_default(), peers)
-                };
-                peers.iter().for_each(|known| self.directory.note_membership(&known.membership));
-                self.notify(Notice::Restored { block, outbox });
-            }
-            Event::Reconfigured(certificate) => {
-                let membership = certificate.membership;
-                tracing::info!(vat = %self.name, epoch = membership.epoch, members = membership.members.len(), "new membership");
-                let introduction = self.replica.introduction();
-                self.directory.learn(None, &introduction);
-                self.directory.note_membership(&membership);
-                self.notify(Notice::Introduction(Box::new(introduction)));
-            }
-            Event::Conflict(report) => {
-                let member = report.member.to_string();
-                self.telemetry.conflicts.with_label_values(&[self.name.as_str(), &member]).inc();
-                tracing::error!(
-                    vat = %self.name, code = "Q-CONFLICT", %member, block = report.block,
-                    "a member signed a statement that contradicts this replica's own; the evidence is kept"
-                );
-            }
-            Event::Removed => {
-                self.removed.store(true, Ordering::Relaxed);
-                tracing::info!(vat = %self.name, "this host is no longer a member of the vat");
-            }
-            Event::Fault(message) => {
-                tracing::error!(vat = %self.name, code = "Q-REPLICA-FAULT", %message, "the replica has stopped");
-            }
-        }
-    }
-
-    fn applied(&mut self, block: u64, effects: BlockEffects) {
-        let output = effects.output;
-        let label = [self.name.as_str()];
-        let cranks = output.cranks.len();
-        self.telemetry.block_seconds.with_label_values(&label).observe(effects.seconds);
-        self.telemetry.deliveries.with_label_values(&label).inc_by(cranks as u64);
-        if cranks > 0 {
-            self.telemetry.block_deliveries.with_label_values(&label).observe(cranks as f64);
-        }
-        for crank in &output.cranks {
-            self.telemetry.crank_seconds.with_label_values(&label).observe(effects.seconds / cranks as f64);
-            self.telemetry.crank_fuel.with_label_values(&label).observe(crank.fuel as f64);
-            if let Some(limit) = crank.rolled_back {
-                self.telemetry.rolled_back.with_label_values(&[self.name.as_str(), limit.as_str()]).inc();
-                tracing::warn!(vat = %self.name, block, limit = limit.as_str(), "a delivery reached a limit and was rolled back");
-            }
-        }
-        for message in &effects.refused {
-            self.telemetry.refused_commands.with_label_values(&label).inc();
-            tracing::warn!(vat = %self.name, block, %message, "a command in the log was refused");
-        }
-        self.print(block, &output.logs);
-        let membership_news: Vec<KnownPeer> = {
-            let view = self.view.lock();
-            output.heads.iter().filter_map(|head| view.peers.get(&head.peer)).map(|peer| peer.known.clone()).collect()
-        };
-        membership_news
-            .iter()
-            .filter(|known| known.membership.epoch > 0)
-            .for_each(|known| self.directory.note_membership(&known.membership));
-        self.notify(Notice::Applied { block, heads: output.heads, queued: output.queued, pruned: output.pruned });
-    }
-
-    fn print(&mut self, block: u64, lines: &[quorate_engine::heap::LogLine]) {
-        for line in lines {
-            let level = console::level_name(line.level);
-            self.telemetry.console_lines.with_label_values(&[self.name.as_str(), level]).inc();
-        }
-        let Some(console) = &mut self.console else { return };
-        match console.write(block, lines) {
-            Ok(true) => {
-                for line in lines {
-                    tracing::info!(target: "console", vat = %self.name, vat_id = %self.vat, block, level = console::level_name(line.level), "{}", line.text);
-                }
-            }
-            Ok(false) => {}
-            Err(error) => tracing::warn!(vat = %self.name, %error, "the console file could not be written"),
-        }
-    }
-}
-
-/// This member's place behind the leader: 0 leads; a member that is no voter never ships.
-fn rank(status: &ReplicaStatus) -> usize {
-    let members = &status.membership.members;
-    let Some(own) = members.iter().position(|member| member.key == status.key) else { return usize::MAX };
-    if status.role == Role::Leader {
-        return 0;
-    }
-    let leader = status.leader.and_then(|key| members.iter().position(|member| member.key == key)).unwrap_or(0);
-    1 + (own + members.len() - leader) % members.len()
 }

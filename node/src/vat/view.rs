@@ -1,22 +1,27 @@
 //! What the replica's state looks like from outside the thread that applies the log: written after each block, read by the
 //! inbox, the courier, the status page and the metrics. Never an input to anything that is replicated.
 
-use crate::evidence::KnownPeer;
-use quorate_engine::{VatId, comms::stream::StreamHead};
+use crate::evidence::Outbox;
+use quorate_consensus::Signers;
+use quorate_engine::VatId;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
-/// A peer as the state knows it after the newest applied block.
+/// A vat in the tables as the state knows it after the newest applied block.
 #[derive(Clone, Debug)]
 pub struct PeerView {
-    /// Its newest proven membership.
-    pub known: KnownPeer,
+    /// Who signs for it; `None` if it has said nothing yet: it was only named here.
+    pub known: Option<Arc<Signers>>,
     /// Number of the next message expected from it.
     pub next_inbound: u64,
     /// Number of our last message that it acknowledged.
     pub acknowledged: u64,
+    /// Whether it broke the protocol: no message of it is taken any more.
+    pub broken: bool,
+    /// The epoch in which this vat last said its head to it, as far as this replica's memory goes.
+    pub said: Option<u64>,
 }
 
 /// The state after the newest applied block.
@@ -24,8 +29,12 @@ pub struct PeerView {
 pub struct View {
     /// Number of that block.
     pub block: u64,
-    /// Every vat that ever sent to this one.
+    /// Its epoch; unknown before the first block after a restore.
+    pub epoch: Option<u64>,
+    /// Every vat in the tables.
     pub peers: BTreeMap<VatId, PeerView>,
+    /// Public keys that may redeem the root: whoever is in no table comes in by one of them.
+    pub bearers: Arc<BTreeSet<[u8; 32]>>,
     /// Whether the vat has its code.
     pub installed: bool,
     /// After a checkpoint was restored: what its courier starts from. Taken by the courier.
@@ -35,9 +44,11 @@ pub struct View {
 /// What a checkpoint knows of messages that were on their way.
 #[derive(Clone, Debug, Default)]
 pub struct RestoredOutbox {
-    /// Heads that the checkpoint's block certified: every stream with unacknowledged messages.
-    pub heads: Vec<StreamHead>,
-    /// Those messages: receiver, number, bytes.
+    /// What the checkpoint's block certified: the heads of every stream with unacknowledged messages.
+    pub outbox: Arc<Outbox>,
+    /// Every vat that anything was said to, with the number of the last message that it acknowledged.
+    pub acknowledged: Vec<(VatId, u64)>,
+    /// The messages after those: receiver, number, bytes.
     pub messages: Vec<(VatId, u64, Arc<[u8]>)>,
 }
 
@@ -54,5 +65,10 @@ impl SharedView {
     /// A peer as it stands.
     pub fn peer(&self, vat: &VatId) -> Option<PeerView> {
         self.lock().peers.get(vat).cloned()
+    }
+
+    /// Who signs for a peer, if it has said anything.
+    pub fn known(&self, vat: &VatId) -> Option<Arc<Signers>> {
+        self.lock().peers.get(vat).and_then(|peer| peer.known.clone())
     }
 }

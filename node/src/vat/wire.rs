@@ -35,9 +35,14 @@ pub enum DirectoryRequest {
     WhoIs(VatId),
 }
 
-/// The answer; an introduction proves itself.
+/// The answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum DirectoryReply {
-    Introduction(Box<Introduction>),
+    Known {
+        /// Proves itself.
+        introduction: Box<Introduction>,
+        /// The vat's newest block, by the word of a host that carries it: what a client counts its time from.
+        block: Option<u64>,
+    },
     Unknown,
 }

@@ -22,23 +22,40 @@ struct Socket {
     address: SocketAddr,
 }
 
-/// Where a socket was claimed, for messages about the second claim.
-pub(super) struct Claims(Vec<(Socket, String, usize)>);
+/// Which addresses are in use, for messages about the second use.
+#[derive(Default)]
+pub(super) struct Claims {
+    /// Sockets, by whom, and in which line.
+    taken: Vec<(Socket, String, usize)>,
+    /// What hosts are dialled at, by which key, and in which line.
+    dialled: Vec<(String, &'static str, String, usize)>,
+}
 
 impl Claims {
-    pub fn new() -> Claims {
-        Claims(Vec::new())
-    }
-
     /// Reports an address that another host, or this host's other key, already has.
     fn claim(&mut self, socket: Socket, owner: String, line: usize, checker: &mut Checker) {
-        match self.0.iter().find(|(other, ..)| overlap(*other, socket)) {
+        match self.taken.iter().find(|(other, ..)| overlap(*other, socket)) {
             Some((_, holder, at)) => {
                 let problem = format!("{} is taken by {holder} (line {at})", socket.address);
                 checker.mistake(line, problem, "choose another port");
             }
-            None => self.0.push((socket, owner, line)),
+            None => self.taken.push((socket, owner, line)),
         }
+    }
+
+    /// Reports an address at which another host is dialled. What two hosts listen at is reported by [`Claims::claim`].
+    fn dial(&mut self, address: &str, key: &Key, host: &str, line: usize, checker: &mut Checker) {
+        let same = self.dialled.iter().find(|(other, ..)| other.eq_ignore_ascii_case(address));
+        let both_listen = same.is_some_and(|(_, other_key, ..)| *other_key == LISTEN.name && key.name == LISTEN.name);
+        if let Some((_, other_key, holder, at)) = same.filter(|_| !both_listen) {
+            let problem = format!("{address} is `{other_key}` of {holder} already (line {at})");
+            checker.mistake(
+                line,
+                problem,
+                "give each host an address of its own, or the others reach only one of them",
+            );
+        }
+        self.dialled.push((address.to_owned(), key.name, host.to_owned(), line));
     }
 }
 
@@ -64,12 +81,21 @@ pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) ->
     };
     let listen = multiaddr(&LISTEN, true, checker);
     let announce = multiaddr(&ANNOUNCE, false, checker);
-    if let (Some((Some(socket), _)), None, None) = (&listen, &announce, table.get(ANNOUNCE.name))
-        && socket.address.ip().is_unspecified()
-    {
-        let line = table.get(LISTEN.name).map_or(table.line, |entry| entry.node.line);
-        let problem = format!("no other host can dial {}", socket.address.ip());
-        checker.mistake(line, problem, format!("add the address that they can reach: {}", ANNOUNCE.example));
+    // What others dial, unless it was to be announced and could not be read.
+    let dialled = match (&announce, &listen, table.get(ANNOUNCE.name)) {
+        (Some(announce), _, Some(entry)) => Some((announce, &ANNOUNCE, entry.node.line)),
+        (_, Some(listen), None) => Some((listen, &LISTEN, line_of(table, &LISTEN))),
+        _ => None,
+    };
+    if let Some(((socket, address), key, line)) = dialled {
+        match socket.filter(|socket| socket.address.ip().is_unspecified()) {
+            Some(socket) => {
+                let problem = format!("no other host can dial {}", socket.address.ip());
+                let verb = if key.name == LISTEN.name { "add" } else { "write" };
+                checker.mistake(line, problem, format!("{verb} the address that they can reach: {}", ANNOUNCE.example));
+            }
+            None => claims.dial(address, key, &shown, line, checker),
+        }
     }
     let http = table.get(HTTP.name).and_then(|entry| {
         let address = http_address(entry, checker)?;
@@ -79,6 +105,10 @@ pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) ->
     });
     let text = |found: Option<(Option<Socket>, String)>| found.map(|(_, text)| text);
     Some(HostConfig { name: name?, listen: text(listen), announce: text(announce), http, line: table.line })
+}
+
+fn line_of(table: &Table, key: &Key) -> usize {
+    table.get(key.name).map_or(table.line, |entry| entry.node.line)
 }
 
 fn http_address(entry: &Entry, checker: &mut Checker) -> Option<SocketAddr> {
@@ -97,15 +127,25 @@ fn http_address(entry: &Entry, checker: &mut Checker) -> Option<SocketAddr> {
 pub(super) fn name(section: &str, table: &Table, keys: &[Key], key: &Key, checker: &mut Checker) -> Option<String> {
     let entry = checker.required(section, table, keys, key)?;
     let text = checker.string(entry, key)?;
-    let rule = format!("use at most {MAX_NAME_LENGTH} of a-z, 0-9, `-` and `_`, a letter first");
+    match check_name(text) {
+        Ok(()) => Some(text.to_string()),
+        Err((problem, fix)) => {
+            checker.mistake(entry.node.line, problem, fix);
+            None
+        }
+    }
+}
+
+/// Whether a text is a name that is fit for files, folders and command lines; if not, the problem and the remedy.
+pub(crate) fn check_name(text: &str) -> Result<(), (String, String)> {
     let first_is_letter = text.starts_with(|letter: char| letter.is_ascii_lowercase());
     let fits = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || b"-_".contains(&letter);
     if first_is_letter && text.bytes().all(fits) && text.len() <= MAX_NAME_LENGTH {
-        return Some(text.to_string());
+        return Ok(());
     }
     let shown: String = text.chars().take(MAX_NAME_LENGTH + 1).collect();
-    checker.mistake(entry.node.line, format!("`{}` is not a good name", shown.escape_debug()), rule);
-    None
+    let rule = format!("use at most {MAX_NAME_LENGTH} of a-z, 0-9, `-` and `_`, a letter first");
+    Err((format!("`{}` is not a good name", shown.escape_debug()), rule))
 }
 
 /// A multiaddr of the kinds that hosts speak, from either way of writing it, and the socket if it names an IP address.
@@ -128,6 +168,14 @@ fn dialable(text: &str, entry: &Entry, key: &Key, checker: &mut Checker) -> Opti
         format!("write {} (or a multiaddr such as /ip4/127.0.0.1/tcp/7001)", key.example),
     );
     None
+}
+
+/// What a host listens at, as a multiaddr, from either way of writing it; if it is none, why.
+pub(crate) fn listen_address(text: &str) -> Result<String, String> {
+    match socket_address(text) {
+        Some(address) => Ok(multiaddr_text(address)),
+        None => multiaddr(text, true).map(|_| text.to_owned()),
+    }
 }
 
 fn multiaddr_text(address: SocketAddr) -> String {

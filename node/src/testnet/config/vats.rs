@@ -37,7 +37,7 @@ pub(super) fn testnet(document: &Table, checker: &mut Checker) -> (Vec<HostConfi
         checker.mistake(0, "the config has no [[host]]", "add [[host]] with a name for each machine");
     }
     let mut names = Names::default();
-    let mut claims = Claims::new();
+    let mut claims = Claims::default();
     let hosts: Vec<_> = host_tables.iter().filter_map(|table| hosts::host(table, &mut claims, checker)).collect();
     for host in &hosts {
         let line = host_tables.iter().find(|table| table.line == host.line).and_then(|table| table.get("name"));
@@ -113,7 +113,7 @@ fn vat(table: &Table, known: &Known<'_>, names: &mut Names, checker: &mut Checke
     let threshold = threshold(&section, table, members, checker);
     let source = checker.required(&section, table, &VAT_KEYS, &SOURCE).and_then(|entry| {
         let path = checker.string(entry, &SOURCE)?;
-        Some((checker.file(entry.node.line, "the source file", path)?, entry.node.line))
+        checker.file(entry.node.line, "the source file", path)
     });
     let scope = Scope { vat: name.as_deref(), members, vats: &known.vats, vats_uncertain: known.vats_uncertain };
     let (argv, endowments) = table
@@ -123,12 +123,11 @@ fn vat(table: &Table, known: &Known<'_>, names: &mut Names, checker: &mut Checke
         .unwrap_or_default();
     let own =
         table.get(VAT_LIMITS.name).map(|entry| limits("[vat.limits]", entry, &VAT_LIMITS, checker)).unwrap_or_default();
-    let (source, source_line) = source?;
     Some(VatConfig {
         name: name?,
         hosts: hosts?.0,
         threshold: threshold?,
-        source,
+        source: source?,
         argv,
         endowments,
         limits: VatLimits {
@@ -137,7 +136,6 @@ fn vat(table: &Table, known: &Known<'_>, names: &mut Names, checker: &mut Checke
             checkpoint_deliveries: own.checkpoint_deliveries.or(known.limits.checkpoint_deliveries),
         },
         line: table.line,
-        source_line,
     })
 }
 

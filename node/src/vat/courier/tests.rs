@@ -1,11 +1,16 @@
-//! A courier among receiving members of whom one lies: what was said arrives all the same, and nobody is flooded.
+//! A courier among receiving members, of whom some lie or are gone: what was said arrives all the same, and nobody is flooded.
 
 use super::*;
+use crate::evidence::Slice;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use quorate_consensus::{Genesis, HostKey, Parameters, Statement};
+use quorate_engine::{Hash, comms::stream::StreamHead};
 use quorate_net::{Handler, MemoryNetwork};
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 const SENDER: VatId = VatId([1; 32]);
 const TARGET: VatId = VatId([2; 32]);
@@ -13,9 +18,18 @@ const HOME: HostId = HostId([10; 32]);
 const LIAR: HostId = HostId([11; 32]);
 const HONEST: HostId = HostId([12; 32]);
 
-/// A receiving member: answers all slices alike, or as an honest member does, and keeps them.
+/// How a receiving member answers.
+#[derive(Clone)]
+enum Manner {
+    Honest,
+    /// Says that it took everything, and names itself as the one to ask.
+    Swallow,
+    Always(Vec<u8>),
+}
+
+/// A receiving member; it keeps the slices that it gets.
 struct Receiver {
-    lie: Option<Vec<u8>>,
+    manner: Manner,
     taken: Mutex<Vec<Slice>>,
 }
 
@@ -25,40 +39,62 @@ impl Handler for Receiver {
     }
 
     fn handle(&self, _from: HostId, _purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
-        let frame: VatFrame = codec::decode(&frame).expect("the courier sends frames");
+        let Ok(frame) = codec::decode::<VatFrame>(&frame) else {
+            return Box::pin(async { Err("no slice".to_owned()) });
+        };
         let next = frame.slice.begin + frame.slice.messages.len() as u64;
         self.taken.lock().expect("no panic holds it").push(*frame.slice);
-        let honest = codec::encode(&SliceReply::Taken { next, leader: Some(HostKey(HONEST.0)) });
-        let reply = self.lie.clone().unwrap_or(honest);
+        let taken = |leader: HostId| codec::encode(&SliceReply::Taken { next, leader: Some(HostKey(leader.0)) });
+        let reply = match &self.manner {
+            Manner::Honest => taken(HONEST),
+            Manner::Swallow => taken(LIAR),
+            Manner::Always(lie) => lie.clone(),
+        };
         Box::pin(async move { Ok(reply.into()) })
     }
 }
 
 impl Receiver {
-    fn new(lie: Option<Vec<u8>>) -> Arc<Receiver> {
-        Arc::new(Receiver { lie, taken: Mutex::default() })
+    fn new(manner: Manner) -> Arc<Receiver> {
+        Arc::new(Receiver { manner, taken: Mutex::default() })
+    }
+
+    fn slices(&self) -> Vec<Slice> {
+        self.taken.lock().expect("no panic holds it").clone()
     }
 
     fn asked(&self) -> usize {
-        self.taken.lock().expect("no panic holds it").len()
+        self.slices().len()
     }
 }
 
-struct Known;
+/// The members of the target; `found` says whether they have addresses.
+struct Known {
+    hosts: Vec<HostId>,
+    found: bool,
+}
 
 impl Whereabouts for Known {
     fn members(&self, _vat: &VatId) -> Vec<Member> {
-        let member = |host: HostId| Member { key: HostKey(host.0), name: "member".into(), addresses: vec![] };
-        vec![member(LIAR), member(HONEST)]
+        let address = |host: &HostId| format!("/memory/{}", host.0[0]);
+        let member = |host: &HostId| Member {
+            key: HostKey(host.0),
+            name: "member".into(),
+            addresses: self.found.then(|| address(host)).into_iter().collect(),
+        };
+        self.hosts.iter().map(member).collect()
     }
 
     fn unreachable(&self, _vat: &VatId) {}
 }
 
-struct Uncounted;
+#[derive(Default)]
+struct Count(AtomicUsize);
 
-impl CourierMetrics for Uncounted {
-    fn shipped(&self, _peer: &VatId, _outcome: &'static str, _messages: usize) {}
+impl CourierMetrics for Count {
+    fn shipped(&self, _peer: &VatId, _outcome: &'static str, _messages: usize) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 fn introduction() -> Introduction {
@@ -68,52 +104,104 @@ fn introduction() -> Introduction {
         image: quorate_consensus::Hash([0; 32]),
         creator: [0; 32],
         nonce: [0; 32],
+        expires: 0,
         parameters: Parameters::default(),
     };
     Introduction { genesis, chain: vec![] }
 }
 
-/// One message to the target, in a certified block.
-fn say(notices: &mpsc::UnboundedSender<Notice>) {
-    let head = StreamHead { peer: TARGET, end: 1, hash: Hash([0; 32]), ack: 0 };
-    let queued = vec![(TARGET, 1, Arc::from(&b"a message"[..]))];
-    let statement = Statement {
-        vat: quorate_consensus::VatId(SENDER.0),
-        epoch: 0,
-        block: 1,
-        previous: quorate_consensus::Hash([0; 32]),
-        outbox_root: quorate_consensus::Hash([0; 32]),
-        state_root: None,
-    };
-    for notice in [
-        Notice::Rank(0),
-        Notice::Applied { block: 1, heads: vec![head], queued, pruned: vec![] },
-        Notice::Certified(Certificate { statement, signatures: vec![] }),
-    ] {
-        notices.send(notice).unwrap_or_else(|_| panic!("the courier runs"));
+/// A leader's courier, with its network.
+struct Sender {
+    network: Arc<dyn Network>,
+    notices: mpsc::UnboundedSender<Notice>,
+    attempts: Arc<Count>,
+    /// What was said so far, and in which block last.
+    said: u64,
+    block: u64,
+}
+
+impl Sender {
+    fn new(world: &MemoryNetwork, known: Known) -> Sender {
+        let network = world.join(HOME, Receiver::new(Manner::Honest));
+        let (notices, notices_rx) = mpsc::unbounded_channel();
+        let attempts = Arc::new(Count::default());
+        Courier::start(SENDER, network.clone(), Arc::new(known), attempts.clone(), introduction(), notices_rx);
+        let sender = Sender { network, notices, attempts, said: 0, block: 0 };
+        sender.tell(Notice::Rank(0));
+        sender
     }
+
+    fn tell(&self, notice: Notice) {
+        self.notices.send(notice).unwrap_or_else(|_| panic!("the courier runs"));
+    }
+
+    fn certify(&self) {
+        let zero = quorate_consensus::Hash([0; 32]);
+        let statement = Statement {
+            vat: quorate_consensus::VatId(SENDER.0),
+            epoch: 0,
+            block: self.block,
+            previous: zero,
+            outbox_root: zero,
+            state_root: None,
+        };
+        self.tell(Notice::Certified(Certificate { statement, signatures: vec![] }));
+    }
+
+    /// A certified block with so many messages to the target, and an acknowledgement.
+    fn say(&mut self, messages: u64, ack: u64) {
+        let queued = (self.said + 1..=self.said + messages).map(|number| (TARGET, number, message(number)));
+        let queued = queued.collect();
+        self.said += messages;
+        self.block += 1;
+        let outbox = outbox(self.said, ack);
+        self.tell(Notice::Applied { block: self.block, outbox, queued, pruned: vec![] });
+        self.certify();
+    }
+
+    fn attempts(&self) -> usize {
+        self.attempts.0.load(Ordering::Relaxed)
+    }
+}
+
+fn message(number: u64) -> Arc<[u8]> {
+    format!("message {number}").into_bytes().into()
+}
+
+fn outbox(end: u64, ack: u64) -> Arc<Outbox> {
+    Arc::new(Outbox::new(vec![StreamHead { peer: TARGET, end, hash: Hash([0; 32]), ack }]))
+}
+
+fn both() -> Known {
+    Known { hosts: vec![LIAR, HONEST], found: true }
+}
+
+async fn seconds(count: u64) {
+    tokio::time::sleep(Duration::from_secs(count)).await;
+}
+
+/// Time for what is done at once.
+async fn at_once() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
 async fn arrives_in_spite_of(lie: Vec<u8>) {
     let world = MemoryNetwork::new(7);
-    let (liar, honest) = (Receiver::new(Some(lie.clone())), Receiver::new(None));
-    let home = world.join(HOME, Receiver::new(None));
+    let (liar, honest) = (Receiver::new(Manner::Always(lie.clone())), Receiver::new(Manner::Honest));
     let _others = [world.join(LIAR, liar.clone()), world.join(HONEST, honest.clone())];
-    let (notices, notices_rx) = mpsc::unbounded_channel();
-    let courier = Courier::start(SENDER, home, Arc::new(Known), Arc::new(Uncounted), introduction(), notices_rx);
-    say(&notices);
+    let mut sender = Sender::new(&world, both());
+    sender.say(1, 0);
     let what = codec::decode::<SliceReply>(&lie);
-    for _ in 0..600 {
+    for _ in 0..60 {
+        seconds(1).await;
         if honest.asked() > 0 {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(honest.asked() > 0, "{what:?}: the honest member never heard of it");
-    let slice = honest.taken.lock().expect("no panic holds it")[0].clone();
-    assert_eq!((slice.begin, slice.messages), (1, vec![b"a message".to_vec()]), "{what:?}");
+    let slices = honest.slices();
+    assert!(!slices.is_empty(), "{what:?}: the honest member never heard of it");
+    assert_eq!((slices[0].begin, &slices[0].messages), (1, &vec![message(1).to_vec()]), "{what:?}");
     assert!(liar.asked() < 20, "{what:?}: the liar was asked {} times", liar.asked());
-    courier.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,4 +223,133 @@ async fn no_answer_of_one_member_holds_a_message_back() {
         arrives_in_spite_of(codec::encode(&lie)).await;
     }
     arrives_in_spite_of(b"no reply at all".to_vec()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_swallows_messages_is_found_out_while_the_sender_goes_on_talking() {
+    let world = MemoryNetwork::new(7);
+    let (liar, honest) = (Receiver::new(Manner::Swallow), Receiver::new(Manner::Honest));
+    let _others = [world.join(LIAR, liar.clone()), world.join(HONEST, honest.clone())];
+    let mut sender = Sender::new(&world, both());
+    for _ in 0..10 {
+        sender.say(1, 0);
+        seconds(1).await;
+    }
+    let first = honest.slices().into_iter().next().expect("the honest member has heard of it");
+    assert_eq!(first.begin, 1);
+    assert!(first.messages.len() <= 4, "it took {} messages to doubt the liar", first.messages.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_swallows_acknowledgements_is_found_out_when_the_peer_repeats_itself() {
+    let world = MemoryNetwork::new(7);
+    let (liar, honest) = (Receiver::new(Manner::Swallow), Receiver::new(Manner::Honest));
+    let _others = [world.join(LIAR, liar.clone()), world.join(HONEST, honest.clone())];
+    let mut sender = Sender::new(&world, both());
+    sender.say(0, 4);
+    at_once().await;
+    assert_eq!((liar.asked(), honest.asked()), (1, 0));
+    // Several members of the peer may ship the same at one time: that says nothing yet.
+    sender.tell(Notice::Heard { peer: TARGET, again: true });
+    at_once().await;
+    assert_eq!((liar.asked(), honest.asked()), (1, 0));
+    seconds(5).await;
+    sender.tell(Notice::Heard { peer: TARGET, again: false });
+    at_once().await;
+    assert_eq!((liar.asked(), honest.asked()), (1, 0), "what is new was not acknowledged before");
+    sender.tell(Notice::Heard { peer: TARGET, again: true });
+    at_once().await;
+    assert_eq!((liar.asked(), honest.asked()), (1, 1));
+    assert_eq!(honest.slices()[0].head.ack, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_all_acknowledged_goes_on_after_a_restart() {
+    let world = MemoryNetwork::new(7);
+    let honest = Receiver::new(Manner::Honest);
+    let _other = world.join(HONEST, honest.clone());
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: true });
+    let acknowledged = vec![(TARGET, 5)];
+    sender.tell(Notice::Restored { block: 9, outbox: RestoredOutbox { acknowledged, ..RestoredOutbox::default() } });
+    (sender.said, sender.block) = (5, 9);
+    sender.say(2, 0);
+    at_once().await;
+    let slices = honest.slices();
+    assert_eq!(slices.len(), 1);
+    assert_eq!((slices[0].begin, slices[0].messages.len()), (6, 2));
+
+    // The same after a change of leaders, which forgets what was taken.
+    let pruned = vec![(TARGET, 7)];
+    sender.tell(Notice::Applied { block: 11, outbox: Arc::default(), queued: vec![], pruned });
+    sender.tell(Notice::Rank(1));
+    sender.tell(Notice::Rank(0));
+    sender.block = 11;
+    sender.say(1, 0);
+    seconds(1).await;
+    assert_eq!(honest.slices().last().map(|slice| (slice.begin, slice.messages.len())), Some((8, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_only_acknowledges_is_shipped_once() {
+    let world = MemoryNetwork::new(7);
+    let honest = Receiver::new(Manner::Honest);
+    let _other = world.join(HONEST, honest.clone());
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: true });
+    let restored = RestoredOutbox { outbox: outbox(5, 3), acknowledged: vec![(TARGET, 5)], messages: vec![] };
+    sender.tell(Notice::Restored { block: 9, outbox: restored });
+    sender.block = 9;
+    sender.certify();
+    seconds(100).await;
+    let slices = honest.slices();
+    assert_eq!(slices.len(), 1, "it was shipped again and again");
+    assert_eq!((slices[0].begin, slices[0].messages.len(), slices[0].head.ack), (6, 0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_goes_at_once_when_the_last_one_was_taken() {
+    let world = MemoryNetwork::new(7);
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: true });
+    sender.say(0, 1);
+    seconds(120).await;
+    assert!(sender.attempts() > 8, "the receiver is down and was tried {} times", sender.attempts());
+    let honest = Receiver::new(Manner::Honest);
+    let _other = world.join(HONEST, honest.clone());
+    seconds(60).await;
+    assert_eq!(honest.asked(), 1);
+    for ack in 2..5 {
+        sender.say(0, ack);
+        at_once().await;
+        assert_eq!(honest.slices().last().map(|slice| slice.head.ack), Some(ack), "it waits");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_gone_is_left_alone_until_it_is_there_again() {
+    let world = MemoryNetwork::new(7);
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: false });
+    sender.say(1, 0);
+    seconds(600).await;
+    assert_eq!(sender.attempts(), 1, "nobody can dial it");
+    assert!(sender.network.peers().is_empty(), "nor is it wanted: {:?}", sender.network.peers());
+    // It may be there without having said anything: heard by another member, say.
+    sender.tell(Notice::Heard { peer: TARGET, again: false });
+    at_once().await;
+    assert_eq!(sender.attempts(), 2);
+    // What is newly said is tried once; what is only certified anew, as by a checkpoint, is not.
+    sender.say(1, 0);
+    seconds(60).await;
+    assert_eq!(sender.attempts(), 3);
+    sender.say(0, 0);
+    seconds(60).await;
+    assert_eq!(sender.attempts(), 3);
+
+    let client = Receiver::new(Manner::Honest);
+    let network = world.join(HONEST, client.clone());
+    network.set_addresses(HOME, vec!["/memory/10".into()]);
+    let connected = network.request(HOME, Purpose::Slice, Bytes::new(), Duration::from_secs(1)).await;
+    assert!(connected.is_err(), "it says nothing of use: {connected:?}");
+    seconds(2).await;
+    let slices = client.slices();
+    assert_eq!(slices.len(), 1);
+    assert_eq!((slices[0].begin, slices[0].messages.len()), (1, 2));
 }

@@ -1,0 +1,126 @@
+//! What the network is told of hosts, by whom they are named.
+
+use super::*;
+use bytes::Bytes;
+use quorate_consensus::HostKey;
+use quorate_net::{NetStats, PeerInfo};
+
+const LOCAL: HostId = HostId([0; 32]);
+
+/// Writes down what it is told.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Told {
+    fn note(&self, what: &str, host: HostId, addresses: &[String]) {
+        let line = format!("{what} {} {}", host.0[0], addresses.join(" "));
+        self.0.lock().expect("no panic holds it").push(line.trim_end().to_owned());
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().expect("no panic holds it"))
+    }
+}
+
+impl Network for Told {
+    fn request(
+        &self,
+        to: HostId,
+        purpose: Purpose,
+        _frame: Bytes,
+        _deadline: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, NetError>> {
+        self.note(purpose.name(), to, &[]);
+        Box::pin(async { Ok(Bytes::new()) })
+    }
+
+    fn set_addresses(&self, host: HostId, addresses: Vec<String>) {
+        self.note("set", host, &addresses);
+    }
+
+    fn hint_addresses(&self, host: HostId, addresses: Vec<String>) {
+        self.note("hint", host, &addresses);
+    }
+
+    fn forget(&self, host: HostId) {
+        self.note("forget", host, &[]);
+    }
+
+    fn local(&self) -> HostId {
+        LOCAL
+    }
+
+    fn listen_addresses(&self) -> Vec<String> {
+        vec![]
+    }
+
+    fn stats(&self) -> NetStats {
+        NetStats::default()
+    }
+
+    fn peers(&self) -> Vec<PeerInfo> {
+        vec![]
+    }
+
+    fn shutdown(&self) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
+
+fn member(number: u8, addresses: &[&str]) -> Member {
+    let addresses = addresses.iter().map(|&address| address.to_owned()).collect();
+    Member { key: HostKey([number; 32]), name: format!("m{number}"), addresses }
+}
+
+fn told() -> (Arc<Told>, Arc<Fellows>) {
+    let network = Arc::new(Told::default());
+    (network.clone(), Fellows::new(network))
+}
+
+#[test]
+fn whoever_leaves_the_last_shared_vat_is_forgotten_a_while_later() {
+    let (told, fellows) = told();
+    let (one, two) = (VatId([1; 32]), VatId([2; 32]));
+    let start = Instant::now();
+    let (own, first, second) = (member(0, &["/own"]), member(1, &["/first"]), member(2, &["/second"]));
+    fellows.set(one, &[own.clone(), first.clone(), second.clone()], start);
+    assert_eq!(told.take(), ["set 1 /first", "set 2 /second"]);
+    fellows.set(two, &[own.clone(), member(1, &["/first", "/elsewhere"])], start);
+    assert_eq!(
+        told.take(),
+        ["set 1 /first /elsewhere"],
+        "where several vats list a host, it may be at any of the places"
+    );
+    fellows.set(one, &[own.clone(), first.clone(), second.clone()], start);
+    assert_eq!(told.take(), [""; 0], "nothing is new");
+
+    // Both leave one vat; one of them is in the other vat still.
+    fellows.set(one, std::slice::from_ref(&own), start);
+    assert_eq!(told.take(), ["set 1 /first /elsewhere"]);
+    assert!(fellows.contains(&HostId([1; 32])) && !fellows.contains(&HostId([2; 32])));
+    fellows.sweep(start + FAREWELL / 2);
+    assert_eq!(told.take(), [""; 0], "it may have to be told");
+    fellows.sweep(start + FAREWELL);
+    assert_eq!(told.take(), ["forget 2"]);
+
+    // A vat that is not carried any more has no members here; whoever comes back in time stays.
+    fellows.set(two, &[], start);
+    fellows.set(one, &[own, first], start + FAREWELL / 2);
+    told.take();
+    fellows.sweep(start + FAREWELL * 2);
+    assert_eq!(told.take(), [""; 0]);
+}
+
+#[tokio::test]
+async fn frames_to_others_than_fellows_say_where_and_no_more() {
+    let (told, fellows) = told();
+    let (vat, inside, outside) = (VatId([1; 32]), member(1, &["/inside"]), member(2, &["/outside"]));
+    fellows.set(vat, std::slice::from_ref(&inside), Instant::now());
+    told.take();
+    let transport = fellows.transport(vat);
+    for to in [&inside, &outside] {
+        let answer = transport.request(to, Channel::Share, vec![], Duration::from_secs(1)).await;
+        assert!(answer.is_ok(), "{answer:?}");
+    }
+    assert_eq!(told.take(), ["share 1", "hint 2 /outside", "share 2"]);
+}

@@ -1,0 +1,224 @@
+//! What a courier knows of one receiving vat: what was said to it, how far it says that it has it, and how far it has proven so.
+//!
+//! Pure: the time is a parameter.
+
+use super::CONFIRM_AFTER;
+use crate::evidence::{Outbox, SLICE_MESSAGES, SLICE_MESSAGES_BYTES, Slice};
+use quorate_consensus::Certificate;
+use quorate_engine::{
+    Hash,
+    comms::stream::{StreamHead, message_digest},
+};
+use quorate_net::HostId;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// Pauses between rounds of attempts double from the first to the last of these.
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_LAST: Duration = Duration::from_secs(30);
+
+/// A certified head.
+#[derive(Clone)]
+pub(super) struct Ready {
+    pub(super) block: u64,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) index: usize,
+    pub(super) certificate: Arc<Certificate>,
+}
+
+impl Ready {
+    pub(super) fn head(&self) -> &StreamHead {
+        &self.outbox.heads()[self.index]
+    }
+}
+
+struct Message {
+    number: u64,
+    bytes: Arc<[u8]>,
+    /// Made when it is first needed: a long queue is shipped many times.
+    digest: Option<Hash>,
+}
+
+#[derive(Default)]
+pub(super) struct Peer {
+    /// Unacknowledged messages, in order and without gaps.
+    messages: VecDeque<Message>,
+    /// The newest certified head.
+    pub(super) ready: Option<Ready>,
+    /// Acknowledged by the peer's vat.
+    pub(super) acknowledged: u64,
+    /// Taken by a member, by its word.
+    taken: u64,
+    /// The newest of our acknowledgements that a member took, by its word.
+    taken_ack: u64,
+    /// When a member last said that it took something.
+    told: Option<Instant>,
+    pub(super) introduced_epoch: Option<u64>,
+    pub(super) hint: Option<HostId>,
+    /// Which member is tried where there is no hint.
+    pub(super) turn: usize,
+    /// Failures since something was last taken: for the pause before the next attempt.
+    pub(super) attempts: u32,
+    /// How often what was taken was not acknowledged in time, since it last was.
+    pub(super) doubts: u32,
+    pub(super) in_flight: bool,
+    /// When to ship, and what had been acknowledged when that was decided.
+    pub(super) due: Option<(Instant, u64)>,
+    /// When to doubt what a member said that it took.
+    confirm: Option<Instant>,
+    /// Its place in the schedule.
+    pub(super) alarm: Option<Instant>,
+    /// Its hosts, if it can't be dialled and is not connected: nothing is shipped until it is heard.
+    pub(super) asleep: Vec<HostId>,
+}
+
+impl Peer {
+    /// Where the streams stood in a checkpoint.
+    pub(super) fn restore(&mut self, acknowledged: u64) {
+        (self.acknowledged, self.taken) = (acknowledged, acknowledged);
+    }
+
+    /// Something was said.
+    pub(super) fn queue(&mut self, number: u64, bytes: Arc<[u8]>) {
+        self.messages.push_back(Message { number, bytes, digest: None });
+    }
+
+    /// Enters a newly certified head, and says whether it has news for a peer that has the one before.
+    pub(super) fn certify(&mut self, ready: Ready) -> bool {
+        let before = self.ready.as_ref().map(|before| (before.block, *before.head()));
+        let (end, ack) = before.map_or((0, 0), |(_, head)| (head.end, head.ack));
+        if before.is_some_and(|(block, _)| block >= ready.block) {
+            return false;
+        }
+        let news = ready.head().end > end || ready.head().ack > ack;
+        self.ready = Some(ready);
+        news
+    }
+
+    /// The peer's vat has acknowledged what is before and at `through`.
+    pub(super) fn acknowledge(&mut self, through: u64, now: Instant) {
+        while self.messages.front().is_some_and(|message| message.number <= through) {
+            self.messages.pop_front();
+        }
+        if through > self.acknowledged {
+            self.acknowledged = through;
+            self.taken = self.taken.max(through);
+            (self.attempts, self.doubts) = (0, 0);
+            // It gets on: the rest has as long again.
+            self.confirm = (self.taken > through).then(|| now + CONFIRM_AFTER);
+        }
+    }
+
+    /// Somebody else may have shipped, or not: nothing that a member said counts any more.
+    pub(super) fn begin_again(&mut self) {
+        (self.taken, self.taken_ack, self.confirm) = (self.acknowledged, 0, None);
+    }
+
+    /// A member says that it took the messages through `through` with our acknowledgement `ack`.
+    pub(super) fn take(&mut self, through: u64, ack: u64, now: Instant) {
+        self.taken = through.max(self.acknowledged);
+        self.taken_ack = self.taken_ack.max(ack);
+        self.told = Some(now);
+        self.attempts = 0;
+        if self.taken > self.acknowledged {
+            // Later ones don't put it off: else a member that takes all and passes on nothing is believed for as long as we talk.
+            self.confirm.get_or_insert(now + CONFIRM_AFTER.max(backoff(self.doubts)));
+        }
+    }
+
+    /// A member says that messages after `last` are missing. A claim to have more than we know changes nothing.
+    pub(super) fn miss(&mut self, last: u64) {
+        self.taken = self.taken.min(last).max(self.acknowledged);
+    }
+
+    /// Whether a member said that it took messages which its vat has not acknowledged in time: they are shipped again, elsewhere.
+    pub(super) fn doubt(&mut self, now: Instant) -> bool {
+        if self.in_flight || self.confirm.is_none_or(|confirm| confirm > now) {
+            return false;
+        }
+        self.confirm = None;
+        if self.taken <= self.acknowledged {
+            return false;
+        }
+        self.taken = self.acknowledged;
+        self.doubts += 1;
+        self.try_another();
+        true
+    }
+
+    /// The peer ships again what it should know that we have: an acknowledgement of ours was swallowed, if it is not still on its way.
+    pub(super) fn repeat_acknowledgement(&mut self, now: Instant) {
+        if !self.in_flight && self.told.is_some_and(|told| told + CONFIRM_AFTER <= now) {
+            self.taken_ack = 0;
+            self.told = None;
+            self.try_another();
+        }
+    }
+
+    /// The next attempt goes to another member.
+    pub(super) fn try_another(&mut self) {
+        self.hint = None;
+        self.turn = self.turn.wrapping_add(1);
+    }
+
+    /// An attempt came to nothing.
+    pub(super) fn fail(&mut self) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.try_another();
+    }
+
+    /// When this peer has to be looked at again.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let confirm = self.confirm.filter(|_| !self.in_flight);
+        self.due.map(|(due, _)| due).into_iter().chain(confirm).min()
+    }
+
+    /// Whether something certified is not with the peer yet. Only the leader ships bare acknowledgements.
+    pub(super) fn has_news(&self, rank: usize) -> bool {
+        let Some(head) = self.ready.as_ref().map(Ready::head) else { return false };
+        self.first_to_ship(head) <= head.end || (rank == 0 && head.ack > self.taken_ack)
+    }
+
+    /// The first message that is worth shipping with a head; the one after its end if there is none. What was acknowledged is not
+    /// here any more, so that nothing before the first that is kept can be shipped, whatever `taken` says.
+    fn first_to_ship(&self, head: &StreamHead) -> u64 {
+        let kept = self.messages.front().map_or(u64::MAX, |message| message.number);
+        kept.max(self.taken + 1).min(head.end + 1)
+    }
+
+    /// The next slice: as many messages behind `taken` as one may hold, and the digests of the rest.
+    pub(super) fn slice(&mut self, ready: &Ready) -> Slice {
+        let head = *ready.head();
+        let begin = self.first_to_ship(&head);
+        let run = self.messages.iter_mut().filter(|message| (begin..=head.end).contains(&message.number));
+        let (mut messages, mut tail, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for message in run {
+            let fits = messages.is_empty() || bytes + message.bytes.len() <= SLICE_MESSAGES_BYTES;
+            if tail.is_empty() && fits && messages.len() < SLICE_MESSAGES {
+                bytes += message.bytes.len();
+                messages.push(message.bytes.to_vec());
+            } else {
+                tail.push(*message.digest.get_or_insert_with(|| message_digest(&message.bytes)));
+            }
+        }
+        Slice {
+            genesis: None,
+            chain: Vec::new(),
+            certificate: (*ready.certificate).clone(),
+            head,
+            path: ready.outbox.path(ready.index),
+            begin,
+            messages,
+            tail,
+        }
+    }
+}
+
+/// The pause before an attempt: doubling, capped, with a jitter of a quarter.
+pub(super) fn backoff(attempts: u32) -> Duration {
+    if attempts == 0 {
+        return Duration::ZERO;
+    }
+    let base = BACKOFF_FIRST.saturating_mul(1 << (attempts - 1).min(10)).min(BACKOFF_LAST);
+    base + base / 4 * (rand::random::<u8>() % 4).into() / 3
+}

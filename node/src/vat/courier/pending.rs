@@ -1,0 +1,103 @@
+//! What was said and waits for its certificate, by block.
+//!
+//! Invariants: the newest head of each peer stays until it is certified or covered by a checkpoint; beside those only so many
+//! blocks are kept.
+
+use crate::evidence::Outbox;
+use quorate_engine::VatId;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Blocks kept while they wait, beside those that have some peer's newest head: older heads are covered by newer ones.
+const PENDING_BLOCKS: usize = 1_024;
+
+#[derive(Default)]
+pub(super) struct Pending {
+    blocks: BTreeMap<u64, Waiting>,
+    /// The block of each peer's newest head here.
+    newest: BTreeMap<VatId, u64>,
+}
+
+struct Waiting {
+    outbox: Arc<Outbox>,
+    /// How many of its heads are their peers' newest.
+    current: usize,
+}
+
+impl Pending {
+    /// A block has said this.
+    pub(super) fn add(&mut self, block: u64, outbox: Arc<Outbox>) {
+        if outbox.heads().is_empty() {
+            return;
+        }
+        for head in outbox.heads() {
+            if let Some(before) = self.newest.insert(head.peer, block) {
+                self.supersede(before);
+            }
+        }
+        let current = outbox.heads().len();
+        self.blocks.insert(block, Waiting { outbox, current });
+    }
+
+    fn supersede(&mut self, block: u64) {
+        let Some(waiting) = self.blocks.get_mut(&block) else { return };
+        waiting.current = waiting.current.saturating_sub(1);
+        if waiting.current == 0 && self.blocks.len() > PENDING_BLOCKS {
+            self.blocks.remove(&block);
+        }
+    }
+
+    /// A block is certified: what it said.
+    pub(super) fn take(&mut self, block: u64) -> Option<Arc<Outbox>> {
+        let outbox = self.blocks.remove(&block)?.outbox;
+        for head in outbox.heads() {
+            if self.newest.get(&head.peer) == Some(&block) {
+                self.newest.remove(&head.peer);
+            }
+        }
+        Some(outbox)
+    }
+
+    /// Nothing before this block is certified any more: a certified checkpoint covers it.
+    pub(super) fn forget_before(&mut self, block: u64) {
+        self.blocks = self.blocks.split_off(&block);
+        self.newest.retain(|_, newest| *newest >= block);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_engine::{Hash, comms::stream::StreamHead};
+
+    fn said(peers: &[u8]) -> Arc<Outbox> {
+        let head = |peer: &u8| StreamHead { peer: VatId([*peer; 32]), end: 1, hash: Hash([0; 32]), ack: 0 };
+        Arc::new(Outbox::new(peers.iter().map(head).collect()))
+    }
+
+    #[test]
+    fn a_silent_peers_head_outlives_any_number_of_others() {
+        let mut pending = Pending::default();
+        pending.add(1, said(&[1, 2]));
+        pending.add(2, said(&[]));
+        for block in 3..5_000 {
+            pending.add(block, said(&[1]));
+        }
+        assert!(pending.blocks.len() <= PENDING_BLOCKS + 2, "{} blocks are kept", pending.blocks.len());
+        assert!(pending.take(2).is_none(), "it said nothing");
+        assert_eq!(pending.take(1).map(|outbox| outbox.heads().len()), Some(2));
+        assert!(pending.take(1).is_none(), "once is enough");
+        assert!(pending.take(4_999).is_some(), "the newest");
+    }
+
+    #[test]
+    fn a_checkpoint_covers_what_was_before_it() {
+        let mut pending = Pending::default();
+        pending.add(1, said(&[1]));
+        pending.add(2, said(&[2]));
+        pending.add(3, said(&[1]));
+        pending.forget_before(3);
+        assert!(pending.take(1).is_none() && pending.take(2).is_none());
+        assert!(pending.take(3).is_some());
+        assert!(pending.blocks.is_empty() && pending.newest.is_empty());
+    }
+}

@@ -1,0 +1,190 @@
+//! What a replica's events are turned into: shipments, console lines, metrics, log lines, and what the host knows of others.
+//!
+//! Invariants: everything here can be lost with the process, and is done again when blocks are executed again. What peers can
+//! cause at will is logged sparingly.
+
+use super::{
+    console::{self, Console},
+    courier::Notice,
+    machine::BlockEffects,
+    view::SharedView,
+};
+use crate::{directory::Directory, fellows::Fellows, sparing::Sparing, telemetry::Telemetry};
+use quorate_consensus::{Event, HostKey, ReplicaHandle, ReplicaStatus, Role};
+use quorate_engine::VatId;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+use tokio::sync::mpsc;
+
+/// Turns a replica's events into what the rest of the node does with them.
+pub struct EventLoop {
+    pub vat: VatId,
+    pub name: String,
+    pub replica: ReplicaHandle,
+    pub view: SharedView,
+    pub directory: Directory,
+    pub fellows: Arc<Fellows>,
+    pub telemetry: Arc<Telemetry>,
+    pub console: Option<Console>,
+    pub removed: Arc<AtomicBool>,
+    pub notices: mpsc::UnboundedSender<Notice>,
+    pub memory: Memory,
+}
+
+/// What the loop remembers from one event to the next.
+#[derive(Default)]
+pub struct Memory {
+    /// Conflicts of each member since the process started.
+    conflicts: BTreeMap<HostKey, u64>,
+    /// The epoch whose members are this host's fellows.
+    epoch: Option<u64>,
+    refused: Sparing,
+    rolled_back: Sparing,
+}
+
+impl EventLoop {
+    /// Runs until the replica ends.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event<BlockEffects>>) {
+        let mut status = self.replica.status_watch();
+        self.follow(&status.borrow_and_update());
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.handle(event),
+                    None => return,
+                },
+                changed = status.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.follow(&status.borrow_and_update());
+                }
+            }
+        }
+    }
+
+    fn follow(&mut self, status: &ReplicaStatus) {
+        self.notify(Notice::Rank(rank(status)));
+        if self.memory.epoch != Some(status.epoch) && !self.removed.load(Ordering::Relaxed) {
+            self.memory.epoch = Some(status.epoch);
+            self.fellows.set(self.vat, &status.membership.members, Instant::now());
+        }
+    }
+
+    fn notify(&self, notice: Notice) {
+        // The courier ends only with this loop.
+        let _ = self.notices.send(notice);
+    }
+
+    fn handle(&mut self, event: Event<BlockEffects>) {
+        match event {
+            Event::Applied { block, effects, .. } => self.applied(block, effects),
+            Event::Certified(certificate) => {
+                self.notify(Notice::Certified(certificate));
+            }
+            Event::Restored { block } => {
+                let outbox = self.view.lock().restored.take().unwrap_or_default();
+                self.notify(Notice::Restored { block, outbox });
+            }
+            Event::Reconfigured(certificate) => {
+                let membership = certificate.membership;
+                tracing::info!(vat = %self.name, epoch = membership.epoch, members = membership.members.len(), "new membership");
+                let introduction = self.replica.introduction();
+                self.directory.learn(None, &introduction);
+                self.directory.note_membership(&membership);
+                self.notify(Notice::Introduction(Box::new(introduction)));
+            }
+            Event::Conflict(report) => {
+                let count = self.memory.conflicts.entry(report.member).or_default();
+                *count += 1;
+                // A liar makes one a block: the metric counts them all, the log says it in time and then ever more rarely.
+                if count.is_power_of_two() {
+                    tracing::error!(
+                        vat = %self.name, code = "Q-CONFLICT", member = %report.member, block = report.block, count = *count,
+                        "a member signed a statement that contradicts this replica's own; the first ones are kept as evidence"
+                    );
+                }
+            }
+            Event::Removed => {
+                self.removed.store(true, Ordering::Relaxed);
+                self.fellows.set(self.vat, &[], Instant::now());
+                tracing::info!(vat = %self.name, "this host is no longer a member of the vat");
+            }
+            Event::Fault(message) => {
+                tracing::error!(vat = %self.name, code = "Q-REPLICA-FAULT", %message, "the replica has stopped");
+            }
+        }
+    }
+
+    fn applied(&mut self, block: u64, effects: BlockEffects) {
+        let output = effects.output;
+        let label = [self.name.as_str()];
+        let cranks = output.cranks.len();
+        self.telemetry.block_seconds.with_label_values(&label).observe(effects.seconds);
+        self.telemetry.deliveries.with_label_values(&label).inc_by(cranks as u64);
+        if cranks > 0 {
+            self.telemetry.block_deliveries.with_label_values(&label).observe(cranks as f64);
+        }
+        for time in &effects.crank_times {
+            self.telemetry.crank_seconds.with_label_values(&label).observe(time.as_secs_f64());
+        }
+        for crank in &output.cranks {
+            self.telemetry.crank_fuel.with_label_values(&label).observe(crank.fuel as f64);
+            if let Some(limit) = crank.rolled_back {
+                self.telemetry.rolled_back.with_label_values(&[self.name.as_str(), limit.as_str()]).inc();
+                if let Some(left_out) = self.memory.rolled_back.admit(Instant::now()) {
+                    tracing::warn!(
+                        vat = %self.name, block, limit = limit.as_str(), left_out,
+                        "a delivery reached a limit and was rolled back"
+                    );
+                }
+            }
+        }
+        for message in &effects.refused {
+            self.telemetry.refused_commands.with_label_values(&label).inc();
+            if let Some(left_out) = self.memory.refused.admit(Instant::now()) {
+                tracing::warn!(vat = %self.name, block, %message, left_out, "a command in the log was refused");
+            }
+        }
+        self.print(block, &output.logs);
+        for evidence in effects.introductions {
+            self.directory.note_evidence(evidence.genesis, evidence.chain);
+        }
+        let (queued, pruned) = (output.queued, output.pruned);
+        self.notify(Notice::Applied { block, outbox: effects.outbox, queued, pruned });
+        if !effects.forgotten.is_empty() {
+            self.notify(Notice::Forgotten(effects.forgotten));
+        }
+    }
+
+    /// Console lines go to the vat's own file, which is bounded, and to no other.
+    fn print(&mut self, block: u64, lines: &[quorate_engine::heap::LogLine]) {
+        for line in lines {
+            let level = console::level_name(line.level);
+            self.telemetry.console_lines.with_label_values(&[self.name.as_str(), level]).inc();
+        }
+        let Some(console) = &mut self.console else { return };
+        if let Err(error) = console.write(block, lines) {
+            tracing::warn!(vat = %self.name, %error, "the console file could not be written");
+        }
+    }
+}
+
+/// This member's place behind the leader: 0 leads; a member that is no voter never ships.
+fn rank(status: &ReplicaStatus) -> usize {
+    let members = &status.membership.members;
+    let Some(own) = members.iter().position(|member| member.key == status.key) else { return usize::MAX };
+    if status.role == Role::Leader {
+        return 0;
+    }
+    match status.leader.and_then(|key| members.iter().position(|member| member.key == key)) {
+        Some(leader) => ((own + members.len() - leader) % members.len()).max(1),
+        None => 1 + own,
+    }
+}

@@ -1,0 +1,123 @@
+//! Times each crank: a guest around a guest that notes how long its deliveries take. The engine itself has no clock.
+//!
+//! Invariant: times leave it for metrics alone. Nothing that the machine decides, says or commits to depends on them.
+
+use quorate_engine::{
+    EngineError,
+    abi::{Delivery, Slot},
+    heap::{Crank, Heap},
+    machine::{Guest, GuestCheckpoint},
+};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long the cranks since the last [`CrankTimes::take`] took, in their order; a clone is the same list.
+#[derive(Clone, Debug, Default)]
+pub struct CrankTimes(Arc<Mutex<Vec<Duration>>>);
+
+impl CrankTimes {
+    fn note(&self, time: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(time);
+    }
+
+    /// Takes the times out.
+    pub fn take(&self) -> Vec<Duration> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// See the head of the module.
+#[derive(Debug)]
+pub struct Timed<G> {
+    pub guest: G,
+    pub times: CrankTimes,
+}
+
+/// The guest that replicas run.
+pub type TimedHeap = Timed<Heap>;
+
+impl<G: Guest> Guest for Timed<G> {
+    type Manifest = G::Manifest;
+
+    fn deliver(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError> {
+        let began = Instant::now();
+        let crank = self.guest.deliver(delivery, retired);
+        self.times.note(began.elapsed());
+        crank
+    }
+
+    fn checkpoint(&mut self) -> Result<GuestCheckpoint<G::Manifest>, EngineError> {
+        self.guest.checkpoint()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.guest.memory_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_engine::{
+        VatId,
+        abi::{Bundle, Method, Value},
+        comms::client::{ClientRef, ClientSession},
+        heap::{CrankOutcome, HeapManifest},
+        machine::{Command, CommandResult, Deliver, Install, Machine},
+    };
+    use std::collections::BTreeMap;
+
+    const HEAVY: Duration = Duration::from_millis(5);
+
+    /// Works for [`HEAVY`] on the third delivery, and not at all on the others.
+    struct Third(u64);
+
+    impl Guest for Third {
+        type Manifest = HeapManifest;
+
+        fn deliver(&mut self, _: &Delivery, _: &[Slot]) -> Result<Crank, EngineError> {
+            self.0 += 1;
+            let began = Instant::now();
+            while self.0 == 3 && began.elapsed() < HEAVY {}
+            Ok(Crank { outcome: CrankOutcome::Done { outputs: Vec::new() }, fuel: self.0, logs: Vec::new() })
+        }
+
+        fn checkpoint(&mut self) -> Result<GuestCheckpoint<HeapManifest>, EngineError> {
+            Err(EngineError::Checkpoint("there is nothing to keep".to_owned()))
+        }
+
+        fn memory_bytes(&self) -> u64 {
+            77
+        }
+    }
+
+    #[test]
+    fn each_crank_of_a_block_has_its_own_time() {
+        let (vat, caller) = (VatId([1; 32]), VatId([2; 32]));
+        let times = CrankTimes::default();
+        let mut machine = Machine::new(vat, Timed { guest: Third(0), times: times.clone() });
+        let bundle = Bundle { entry: "main.js".to_owned(), modules: BTreeMap::new() };
+        let (argv, endowments, bearers) = (Vec::new(), Vec::new(), Vec::new());
+        let install = Install { bundle, argv, endowments, grants: vec![caller], bearers };
+        assert_eq!(machine.apply(Command::Install(install)).expect("it is applied"), CommandResult::Installed);
+        assert_eq!((machine.end_block(false).cranks.len(), times.take().len()), (1, 1));
+
+        let mut session = ClientSession::new(caller, vat);
+        for _ in 0..3 {
+            let args = Value::Array(Vec::new());
+            session.send_only(ClientRef::Object(0), Method::Call("go".into()), &args, &[]).expect("it is sent");
+        }
+        let messages: Vec<Vec<u8>> = session.unacked().map(|(_, message)| message.to_vec()).collect();
+        let deliver = Deliver { from: caller, begin: 1, messages, end: 3, ack: 0 };
+        let result = machine.apply(Command::Deliver(deliver)).expect("it is applied");
+        assert_eq!(result, CommandResult::Delivered { next: 4 });
+        let fuel: Vec<u64> = machine.end_block(false).cranks.iter().map(|crank| crank.fuel).collect();
+        let block = times.take();
+        assert_eq!((fuel, block.len()), (vec![2, 3, 4], 3));
+        assert!(block[1] >= HEAVY, "{block:?}");
+        assert!(times.take().is_empty(), "each time is told once");
+        assert_eq!(machine.summary().heap_bytes, 77);
+    }
+}
