@@ -11,6 +11,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/quorate/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 CARGO := cargo
+DENY := $(CARGO) deny
 # The lock file is part of the source: a build never changes it.
 LOCKED := --locked
 # Always the whole workspace, also to build one thing: cargo gives dependencies the features that the chosen packages ask for, and
@@ -48,19 +49,26 @@ test: setup
 	@$(CARGO) test $(LOCKED) --workspace --no-fail-fast
 
 verify: setup fmt-check clippy test deny
-	@echo 'verify: all is well'
+	@if $(DENY) --version >/dev/null 2>&1; then \
+		echo 'verify: all is well'; \
+	else \
+		echo 'verify: format, lints and tests are well; dependencies were NOT checked, for want of cargo-deny'; \
+	fi
 
 fmt-check: setup
 	@$(CARGO) fmt --all --check || { echo 'verify: run `make fmt`' >&2; exit 1; }
 	@if [ -f engine/guest/Cargo.toml ]; then $(CARGO) fmt --manifest-path engine/guest/Cargo.toml --check || { echo 'verify: run `make fmt`' >&2; exit 1; }; fi
 
+# The guest is a workspace of its own, for another target.
 clippy: setup
 	@$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	@cd engine/guest && CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/guest-lints' $(CARGO) clippy $(LOCKED) --target wasm32-wasip1 -- -D warnings
 
 # Licences, advisories, sources and bans of dependencies: deny.toml.
 deny: setup
-	@if $(CARGO) deny --version >/dev/null 2>&1; then \
-		$(CARGO) deny --locked check; \
+	@if $(DENY) --version >/dev/null 2>&1; then \
+		$(DENY) --locked check && \
+		$(DENY) --locked --manifest-path engine/guest/Cargo.toml --config deny.toml check; \
 	else \
 		echo 'verify: cargo-deny is not installed, so dependencies go unchecked; install it by `cargo install --locked cargo-deny`' >&2; \
 	fi

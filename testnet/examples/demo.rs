@@ -26,13 +26,12 @@ fn say(text: &str) {
     println!("\n{text}\n");
 }
 
-/// Shows a command as a person would type it, runs it, and shows what it said.
+/// Shows a command as a person would type it, and what it says: its notes as they come, for some of them take their time.
 fn show(net: &TestNet, args: &[&str], shown: &str) -> Result<Ran, String> {
     println!("  $ vat {shown}");
-    let ran = net.vat(args);
-    for line in ran.stderr.lines().chain(ran.stdout.lines()) {
-        println!("    {}", line.trim_end());
-    }
+    let told = |line: &str| println!("    {}", line.trim_end());
+    let ran = net.vat_aloud(args, told);
+    ran.stdout.lines().for_each(told);
     if ran.code == 0 { Ok(ran) } else { Err(format!("`vat {shown}` ended with exit code {}", ran.code)) }
 }
 

@@ -8,11 +8,12 @@ use quorate_node::{
     status::{HostStatus, VatStatus},
     testnet::{
         cluster::{Cluster, HostState},
-        layout::{HostPlace, TestnetDir},
+        layout::TestnetDir,
     },
 };
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
@@ -44,18 +45,39 @@ impl Ran {
     }
 }
 
-/// A testnet in a temporary directory.
+/// A testnet in a temporary directory. Commands are run in it, and name the testnet's directory relative to it.
 pub struct TestNet {
     binary: PathBuf,
     folder: TempDir,
+    /// Where config and testnet lie: `folder`, or below it.
+    place: PathBuf,
     environment: Vec<(String, String)>,
 }
+
+/// The testnet's directory in its place.
+const DIR: &str = "net";
 
 impl TestNet {
     /// An empty place for a testnet, run by `binary`: `vat`, or a stand-in with the same command line.
     pub fn new(binary: impl Into<PathBuf>) -> TestNet {
+        TestNet::below(binary, "")
+    }
+
+    /// The same in folders below the temporary directory.
+    pub fn below(binary: impl Into<PathBuf>, folders: &str) -> TestNet {
         let folder = tempfile::Builder::new().prefix("quorate-").tempdir().expect("a temporary directory");
-        TestNet { binary: binary.into(), folder, environment: Vec::new() }
+        let place = folder.path().join(folders);
+        fs::create_dir_all(&place).expect("the temporary directory is writable");
+        let binary = std::path::absolute(binary.into()).expect("the working directory is there");
+        TestNet { binary, folder, place, environment: Vec::new() }
+    }
+
+    /// Moves everything to other folders below the temporary directory.
+    pub fn move_below(&mut self, folders: &str) {
+        let place = self.folder.path().join(folders);
+        let parent = place.parent().expect("a place below the temporary directory");
+        fs::create_dir_all(parent).and_then(|()| fs::rename(&self.place, &place)).expect("it can be moved");
+        self.place = place;
     }
 
     /// Sets a variable for every command from here on.
@@ -63,16 +85,21 @@ impl TestNet {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// The path of a file beside the config.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.place.join(name)
+    }
+
     /// Writes a file beside the config and returns its path.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.folder.path().join(name);
+        let path = self.path(name);
         fs::write(&path, text).expect("the temporary directory is writable");
         path
     }
 
     /// The testnet's directory.
     pub fn dir(&self) -> PathBuf {
-        self.folder.path().join("net")
+        self.path(DIR)
     }
 
     /// Runs a command line and waits for it.
@@ -81,10 +108,31 @@ impl TestNet {
         Ran::of(output)
     }
 
+    /// Runs a command line, and hands on each line of its standard error when it comes.
+    pub fn vat_aloud(&self, args: &[&str], mut hear: impl FnMut(&str)) -> Ran {
+        let mut command = self.command(args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let (mut stdout, heard) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        let reading = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            // What can't be read any more is missing in what is shown.
+            let _ = stdout.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let mut stderr = String::new();
+        for line in BufReader::new(heard).lines().map_while(Result::ok) {
+            hear(&line);
+            stderr.push_str(&line);
+            stderr.push('\n');
+        }
+        let code = child.wait().expect("it is ours").code().unwrap_or(-1);
+        Ran { code, stdout: reading.join().expect("reading does not panic"), stderr }
+    }
+
     /// A command line that is not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args(args).env("QUORATE_DIR", self.dir()).stdin(Stdio::null());
+        command.args(args).current_dir(&self.place).env("QUORATE_DIR", DIR).stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -195,12 +243,7 @@ impl Drop for TestNet {
 
 /// The hosts of a testnet, as a client asks them.
 pub fn members(net: &TestNet) -> Vec<Member> {
-    let member = |place: HostPlace| Member {
-        key: place.key.parse().expect("a layout's keys are keys"),
-        name: place.name,
-        addresses: vec![place.address],
-    };
-    net.cluster().layout.hosts.into_iter().map(member).collect()
+    net.cluster().layout.members().expect("a layout's keys are keys")
 }
 
 /// A binary that cargo built beside the running test: examples of this crate are in `examples/`.

@@ -7,13 +7,14 @@
 //! Keys, ids and the dice of the network follow from one seed. Time is real: the parts of a host are threads, and two runs of a
 //! seed meet the same losses, but not at the same instants.
 
+use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
     Family, Flushed, Genesis, HostKey, Introduction, Member, MemoryStore, Parameters, Record, Store, StoreError,
     Timing, Write,
 };
 use quorate_engine::{Hash, VatId, abi::Bundle, image::Image, machine::Install};
-use quorate_net::{HostId, MemoryNetwork, Network};
+use quorate_net::{BoxFuture, HostId, MemoryNetwork, NetError, NetStats, Network, PeerInfo, Purpose};
 use quorate_node::{
     host::{Host, HostOptions},
     provision::{Contacts, Provision},
@@ -26,7 +27,11 @@ use quorate_node::{
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, OnceLock, PoisonError, RwLock, mpsc},
+    sync::{
+        Arc, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -76,6 +81,8 @@ struct Place {
     key: SigningKey,
     store: Arc<MemoryStore>,
     tamper: Option<Tamper>,
+    /// It hands no slice to anybody.
+    muzzled: Arc<AtomicBool>,
     running: Option<Running>,
 }
 
@@ -123,7 +130,7 @@ impl World {
     /// Adds a host and starts it; `tamper` makes it a liar.
     pub async fn host(&mut self, name: &str, tamper: Option<Tamper>) {
         let key = SigningKey::from_bytes(&self.bytes("host", name));
-        let place = Place { key, store: Arc::new(MemoryStore::new()), tamper, running: None };
+        let place = Place { key, store: Arc::new(MemoryStore::new()), tamper, muzzled: Arc::default(), running: None };
         self.hosts.insert(name.to_owned(), place);
         self.restart(name).await;
     }
@@ -144,13 +151,15 @@ impl World {
             tamper: place.tamper.clone(),
         };
         let (network, main, handle) = (self.network.clone(), self.main.clone(), runtime.handle().clone());
+        let muzzled = place.muzzled.clone();
         let id = HostId(place.key.verifying_key().to_bytes());
         let started = tokio::task::spawn_blocking(move || {
             handle.block_on(async move {
                 let joined = OnceLock::new();
                 let host = Host::start(options, async |handler| {
                     let _in_main = main.enter();
-                    Ok(joined.get_or_init(|| network.join(id, handler)).clone())
+                    let network = joined.get_or_init(|| network.join(id, handler)).clone();
+                    Ok(Arc::new(Muzzle { network, muzzled }) as Arc<dyn Network>)
                 });
                 let host = host.await.expect("the host starts");
                 (host, joined.into_inner().expect("a host that started has joined"))
@@ -168,6 +177,16 @@ impl World {
         running.disk.cut();
         running.network.shutdown().await;
         place.store.crash();
+    }
+
+    /// From now on a host orders, executes, signs and certifies as ever, but what its vats say leaves it only if others ship it.
+    pub fn muzzle(&self, name: &str) {
+        self.hosts[name].muzzled.store(true, Ordering::Relaxed);
+    }
+
+    /// It ships again.
+    pub fn unmuzzle(&self, name: &str) {
+        self.hosts[name].muzzled.store(false, Ordering::Relaxed);
     }
 
     /// A host's key.
@@ -204,6 +223,7 @@ impl World {
             image: quorate_consensus::Hash(self.image.hash().0),
             creator: self.bytes("creator", name),
             nonce: self.bytes("nonce", name),
+            expires: 0,
             parameters: Parameters { checkpoint_commands: checkpoint_every, ..Parameters::default() },
         }
     }
@@ -344,6 +364,62 @@ impl World {
             }
         }
         text
+    }
+}
+
+/// A host's network, on which slices can be held back.
+struct Muzzle {
+    network: Arc<dyn Network>,
+    muzzled: Arc<AtomicBool>,
+}
+
+impl Network for Muzzle {
+    fn request(
+        &self,
+        to: HostId,
+        purpose: Purpose,
+        frame: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, NetError>> {
+        if purpose == Purpose::Slice && self.muzzled.load(Ordering::Relaxed) {
+            return Box::pin(async move {
+                tokio::time::sleep(deadline).await;
+                Err(NetError::Timeout { host: to, purpose, deadline })
+            });
+        }
+        self.network.request(to, purpose, frame, deadline)
+    }
+
+    fn set_addresses(&self, host: HostId, addresses: Vec<String>) {
+        self.network.set_addresses(host, addresses);
+    }
+
+    fn hint_addresses(&self, host: HostId, addresses: Vec<String>) {
+        self.network.hint_addresses(host, addresses);
+    }
+
+    fn forget(&self, host: HostId) {
+        self.network.forget(host);
+    }
+
+    fn local(&self) -> HostId {
+        self.network.local()
+    }
+
+    fn listen_addresses(&self) -> Vec<String> {
+        self.network.listen_addresses()
+    }
+
+    fn stats(&self) -> NetStats {
+        self.network.stats()
+    }
+
+    fn peers(&self) -> Vec<PeerInfo> {
+        self.network.peers()
+    }
+
+    fn shutdown(&self) -> BoxFuture<'static, ()> {
+        self.network.shutdown()
     }
 }
 

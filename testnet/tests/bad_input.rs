@@ -1,16 +1,10 @@
-//! What a running host is not hurt by, and what it will not start with: mistaken configs, broken bytes on its ports, frames of
-//! strangers, forged and replayed slices, and homes that are not what they should be.
+//! What a running host is not hurt by, and what it will not start with: mistaken configs, frames of strangers, forged and replayed
+//! slices, and homes that are not what they should be. Broken bytes on its ports are in `strangers.rs`.
 
 mod support;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use futures::StreamExt as _;
-use libp2p::{
-    Multiaddr, PeerId, SwarmBuilder, noise,
-    swarm::{StreamProtocol, SwarmEvent},
-    tcp, yamux,
-};
 use quorate_consensus::{Genesis, Hash, HostKey, Introduction, Member, MemberSignature, Parameters, Statement};
 use quorate_engine::{
     VatId,
@@ -21,10 +15,7 @@ use quorate_engine::{
     },
     wire::Op,
 };
-use quorate_net::{
-    BoxFuture, Handler, HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, Network, Purpose,
-    frame::{ClosingReason, FRAME_VERSION},
-};
+use quorate_net::{BoxFuture, Handler, HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, Network, Purpose};
 use quorate_node::{
     codec,
     evidence::{Slice, outbox_path, outbox_root},
@@ -36,17 +27,14 @@ use quorate_node::{
 use quorate_testnet::process::{Ran, TestNet, own_file, stand_in};
 use std::{
     fs,
-    io::Write as _,
-    net::TcpStream,
     process::Stdio,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use support::{LONG, agree, metric, sturdyref};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _};
+use support::{LONG, agree, counter_net, metric, sturdyref};
 
-/// A counter on three hosts, and one that alpha shares with a host that never runs: the tests use its key.
+/// A counter on three hosts, another one that knows it, and one that alpha shares with a host that never runs: the tests use its
+/// key.
 const CONFIG: &str = r#"
 [[host]]
 name = "alpha"
@@ -69,6 +57,8 @@ checkpoint_deliveries = 5
 name = "other"
 hosts = ["alpha"]
 source = "counter.js"
+[vat.argv]
+known = { vat = "counter" }
 
 [[vat]]
 name = "shared"
@@ -88,16 +78,8 @@ hosts = ["alone"]
 source = "counter.js"
 "#;
 
-fn net_with(config: &str) -> (TestNet, std::path::PathBuf) {
-    let net = TestNet::new(stand_in());
-    let code = fs::read_to_string(own_file("examples/counter/counter.js")).expect("the example is there");
-    net.file("counter.js", &code);
-    let config = net.file("testnet.toml", config);
-    (net, config)
-}
-
 fn three_hosts() -> TestNet {
-    let (net, config) = net_with(CONFIG);
+    let (net, config) = counter_net(CONFIG);
     net.up(&config, &["--without", "absent"]).ok();
     net
 }
@@ -128,60 +110,23 @@ fn ends(net: &TestNet, args: &[&str]) -> Ran {
 
 #[test]
 fn ten_mistakes_are_ten_errors_and_nothing_starts() {
-    let ten = r#"
-[[host]]
-name = "h1"
-listen = "/ip4/127.0.0.1/7001"
-[[host]]
-name = "h2"
-colour = "blue"
-[[host]]
-name = "h1"
-[[vat]]
-name = "one"
-hosts = ["h1", "h2"]
-threshold = 1
-source = "missing.js"
-[vat.argv]
-friend = { vat = "tow" }
-exit = { endowment = "exit" }
-words = { file = "no-words.txt" }
-[[vat]]
-name = "two"
-hosts = ["h1", "h4"]
-threshold = 2
-source = "counter.js"
-[[vat]]
-name = "three"
-hosts = "h1"
-source = "counter.js"
-"#;
-    let (net, config) = net_with(ten);
+    let cases = own_file("../node/src/testnet/config/cases");
+    let read = |name: &str| fs::read_to_string(cases.join(name)).expect("a case of the config's own tests");
+    let (net, config) = counter_net(&read("ten.toml"));
+    net.file("code.js", &read("code.js"));
     let refused = net.up(&config, &[]);
     assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{}", refused.stderr);
-    let errors: Vec<&str> = refused.stderr.lines().filter(|line| line.contains("testnet.toml:")).collect();
-    assert_eq!(errors.len(), 10, "{}", refused.stderr);
-    let wanted = [
-        "/ip4/127.0.0.1/7001",
-        "colour",
-        "`h1` is taken",
-        "threshold 1 of 2",
-        "missing.js",
-        "no vat `tow`",
-        "endowment",
-        "no-words.txt",
-        "no host `h4`",
-        "array of strings",
-    ];
-    for (error, wanted) in errors.iter().zip(wanted) {
-        assert!(error.contains(wanted), "{wanted}: {error}");
-    }
+    let errors: Vec<&str> =
+        refused.stderr.lines().filter_map(|line| line.split_once("testnet.toml")).map(|it| it.1).collect();
+    let wanted = read("ten.txt");
+    let wanted: Vec<&str> = wanted.lines().filter_map(|line| line.strip_prefix("ten.toml")).collect();
+    assert_eq!((errors.len(), &errors), (10, &wanted), "{}", refused.stderr);
     assert!(!net.dir().exists(), "nothing may be made of a config with mistakes");
 }
 
 #[test]
 fn mistakes_in_code_are_errors_with_a_place_and_nothing_starts() {
-    let (net, config) = net_with(SMALL);
+    let (net, config) = counter_net(SMALL);
     net.file("counter.js", "import { E } from '@endo/far';\nimport gone from './gone.js';\nimport 'left-pad';\n");
     let refused = net.up(&config, &[]);
     assert_eq!(refused.code, 2, "{}", refused.stderr);
@@ -193,7 +138,7 @@ fn mistakes_in_code_are_errors_with_a_place_and_nothing_starts() {
 
 #[test]
 fn a_home_runs_once_and_only_as_what_it_is() {
-    let (net, config) = net_with(SMALL);
+    let (net, config) = counter_net(SMALL);
     net.up(&config, &[]).ok();
     let home = net.dir().join("hosts/alone");
     let home_text = home.to_str().expect("text");
@@ -229,8 +174,22 @@ fn a_home_runs_once_and_only_as_what_it_is() {
 }
 
 #[test]
+fn an_address_that_no_host_can_listen_at_makes_no_home() {
+    let net = TestNet::new(stand_in());
+    for wrong in ["foo", "127.0.0.1", "/ip4/127.0.0.1/7001", "/dns/example.org/tcp/7001"] {
+        let refused = net.vat(&["node", "init", "--home", "home", "--name", "h", "--listen", wrong]);
+        assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{wrong}: {}", refused.stderr);
+        assert!(refused.stderr.contains(wrong) && refused.stderr.contains("IP:PORT"), "{}", refused.stderr);
+        assert!(!net.path("home").exists(), "{wrong}");
+    }
+    net.vat(&["node", "init", "--home", "home", "--name", "h", "--listen", "127.0.0.1:7001"]).ok();
+    let home = Home::open(&net.path("home")).expect("a home");
+    assert_eq!(home.config.listen, ["/ip4/127.0.0.1/tcp/7001"]);
+}
+
+#[test]
 fn a_vat_of_another_engine_image_is_refused_by_both_hashes() {
-    let (net, config) = net_with(SMALL);
+    let (net, config) = counter_net(SMALL);
     let plan = Plan::new(TestnetConfig::load(&config).expect("a good config")).expect("good code");
     plan.write(&TestnetDir::new(net.dir()), Hash([0x11; 32])).expect("written");
     let home = net.dir().join("hosts/alone");
@@ -244,7 +203,7 @@ fn a_vat_of_another_engine_image_is_refused_by_both_hashes() {
 
 #[test]
 fn a_bearer_with_another_seed_is_refused() {
-    let (net, config) = net_with(SMALL);
+    let (net, config) = counter_net(SMALL);
     net.up(&config, &[]).ok();
     let vat = sturdyref(&net, "counter").vat;
     for wrong in
@@ -252,130 +211,9 @@ fn a_bearer_with_another_seed_is_refused() {
     {
         let refused = net.vat(&["call", &wrong.to_string(), "increment"]);
         assert_eq!(refused.code, 1, "{wrong:?}: {}", refused.stderr);
-        assert!(refused.stderr.contains("rejected: VatError"), "{wrong:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains("refuse the call"), "{wrong:?}: {}", refused.stderr);
     }
     assert_eq!(net.call("counter", "read", &[]), serde_json::json!(0));
-}
-
-// --- Bytes on the port ---
-
-/// Where a host listens for others.
-fn port(net: &TestNet, host: &str) -> u16 {
-    let place = net.cluster().layout.hosts.into_iter().find(|place| place.name == host).expect("a known host");
-    place.address.rsplit('/').next().and_then(|port| port.parse().ok()).expect("a port")
-}
-
-#[test]
-fn broken_bytes_on_the_port_do_no_harm_and_are_counted() {
-    let net = three_hosts();
-    assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(1));
-    let before = metric(&net.metrics("alpha"), "quorate_inbound_failures_total", &[]);
-    let noise: Vec<u8> = (0..1_000_000u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let attacks: [&[u8]; 6] = [
-        b"",
-        b"GET /metrics HTTP/1.1\r\n\r\n",
-        &noise,
-        &[0xff; 4096],
-        b"\x13/multistream/1.0.0\n",
-        b"\x13/multistream/1.0.0\n\x07/noise\n\xff\xffgarbage instead of a handshake",
-    ];
-    for attack in attacks {
-        let mut socket = TcpStream::connect(("127.0.0.1", port(&net, "alpha"))).expect("the port is open");
-        // The host may hang up before it has taken everything.
-        let _ = socket.write_all(attack);
-    }
-    net.wait("failed connections in the metrics", || {
-        let now = metric(&net.metrics("alpha"), "quorate_inbound_failures_total", &[]);
-        (now >= before + attacks.len() as f64).then_some(())
-    });
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(break_streams(&net));
-    for (purpose, reason, count) in [
-        ("slice", "malformed", 2.0),
-        ("slice", "oversized", 1.0),
-        ("directory", "malformed", 2.0),
-        ("directory", "oversized", 1.0),
-        ("append", "forbidden", 4.0),
-        ("vote", "forbidden", 4.0),
-        ("snapshot", "forbidden", 4.0),
-        ("share", "malformed", 2.0),
-        ("share", "oversized", 1.0),
-        ("propose", "forbidden", 4.0),
-    ] {
-        let labels = [format!("purpose=\"{purpose}\""), format!("reason=\"{reason}\"")];
-        let labels = [labels[0].as_str(), labels[1].as_str()];
-        let counted = metric(&net.metrics("alpha"), "quorate_net_rejected_total", &labels);
-        assert_eq!(counted, count, "{purpose}, {reason}");
-    }
-    assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(2));
-    net.vat(&["status"]).ok();
-}
-
-/// Speaks libp2p to alpha, but no good frame.
-async fn break_streams(net: &TestNet) {
-    let mut raw = Raw::connect(net, "alpha").await;
-    let frame =
-        |length: u32, version: u8| [&length.to_be_bytes()[..], &[version, 0], &1u64.to_be_bytes(), b"payload"].concat();
-    let whole = 1 + 1 + 8 + 7;
-    for purpose in Purpose::ALL {
-        let open = matches!(purpose, Purpose::Slice | Purpose::Directory | Purpose::Share);
-        for (bytes, reason) in [
-            (frame(whole, FRAME_VERSION + 1), Some(ClosingReason::Malformed)),
-            (vec![0; 64], Some(ClosingReason::Malformed)),
-            (frame(u32::MAX, FRAME_VERSION), Some(ClosingReason::Oversized)),
-            (frame(whole, FRAME_VERSION)[..9].to_vec(), None),
-        ] {
-            let reason = if open { reason } else { Some(ClosingReason::Forbidden) };
-            let said = raw.say(purpose.protocol(), &bytes).await;
-            match reason {
-                // A closing: length, version, kind, id 0, and the reason.
-                Some(reason) => assert_eq!(said.last(), Some(&(reason as u8)), "{purpose}: {said:?}"),
-                None => assert!(said.is_empty(), "{purpose}: {said:?}"),
-            }
-        }
-    }
-}
-
-/// A client that speaks libp2p but none of our framing.
-struct Raw {
-    server: PeerId,
-    control: libp2p_stream::Control,
-}
-
-impl Raw {
-    async fn connect(net: &TestNet, host: &str) -> Raw {
-        let mut swarm = SwarmBuilder::with_new_identity()
-            .with_tokio()
-            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-            .expect("TCP")
-            .with_behaviour(|_| libp2p_stream::Behaviour::new())
-            .expect("a behaviour")
-            .build();
-        let place = net.cluster().layout.hosts.into_iter().find(|place| place.name == host).expect("a known host");
-        let address: Multiaddr = place.address.parse().expect("a multiaddr");
-        let server = host_id(net, host).peer_id();
-        swarm.dial(address.with_p2p(server).expect("no other peer")).expect("dialling");
-        while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
-        let control = swarm.behaviour().new_control();
-        tokio::spawn(async move {
-            loop {
-                swarm.select_next_some().await;
-            }
-        });
-        Raw { server, control }
-    }
-
-    /// Sends bytes on a stream of their own, and returns what comes until the other side closes it.
-    async fn say(&mut self, protocol: StreamProtocol, bytes: &[u8]) -> Vec<u8> {
-        let stream = self.control.open_stream(self.server, protocol).await.expect("a stream");
-        let mut stream: Compat<libp2p::Stream> = stream.compat();
-        // The other side may close before it has read everything.
-        let _ = stream.write_all(bytes).await;
-        let _ = stream.shutdown().await;
-        let mut said = Vec::new();
-        let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut said)).await.expect("it closes the stream");
-        said
-    }
 }
 
 // --- Frames of strangers ---
@@ -431,12 +269,11 @@ fn frames_of_strangers_and_of_members_of_other_vats_are_refused() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let (stranger, _) = outsider(&net, [0x33; 32]).await;
+        // Once each: whatever a stranger sends there is closed before it is read, which `strangers.rs` shows with raw bytes.
         for purpose in AGREEMENT {
-            for body in garbage() {
-                let frame = Bytes::from([&counter.0[..], &body].concat());
-                let refused = stranger.request(alpha, purpose, frame, LONG).await;
-                assert_eq!(refused, Err(NetError::Forbidden { host: alpha, purpose }));
-            }
+            let frame = Bytes::from([&counter.0[..], &[0xff; 100]].concat());
+            let refused = stranger.request(alpha, purpose, frame, LONG).await;
+            assert_eq!(refused, Err(NetError::Forbidden { host: alpha, purpose }));
         }
         // On the share channel, a member that has only just been admitted introduces itself: strangers may try.
         for purpose in [Purpose::Slice, Purpose::Directory, Purpose::Share] {
@@ -445,9 +282,6 @@ fn frames_of_strangers_and_of_members_of_other_vats_are_refused() {
                 let refused = stranger.request(alpha, purpose, frame.into(), LONG).await;
                 assert!(matches!(refused, Err(NetError::Refused(_))), "{purpose}: {refused:?}");
             }
-            let too_large = Bytes::from(vec![0; purpose.max_frame_bytes() + 1]);
-            let refused = stranger.request(alpha, purpose, too_large, LONG).await;
-            assert!(matches!(refused, Err(NetError::TooLarge { .. })), "{purpose}: {refused:?}");
         }
         let nobody = codec::encode(&DirectoryRequest::WhoIs(VatId([0x44; 32])));
         let answer = stranger.request(alpha, Purpose::Directory, nobody.into(), LONG).await.expect("an answer");
@@ -471,7 +305,8 @@ fn frames_of_strangers_and_of_members_of_other_vats_are_refused() {
         member.shutdown().await;
     });
     let page = net.metrics("alpha");
-    for purpose in ["slice", "directory"] {
+    // The stranger's on the open purposes, the member's to its own vat on the others.
+    for purpose in Purpose::ALL {
         let labels = [&*format!("purpose=\"{purpose}\"")];
         let malformed = metric(&page, "quorate_malformed_frames_total", &labels);
         assert_eq!(malformed, garbage().len() as f64, "{purpose}");
@@ -479,7 +314,7 @@ fn frames_of_strangers_and_of_members_of_other_vats_are_refused() {
     for purpose in AGREEMENT {
         let purpose = format!("purpose=\"{purpose}\"");
         let forbidden = metric(&page, "quorate_net_rejected_total", &[&purpose, "reason=\"forbidden\""]);
-        assert!(forbidden >= 1.0, "{purpose}");
+        assert_eq!(forbidden, 1.0, "{purpose}");
         let refused = metric(&page, "quorate_net_rejected_total", &[&purpose, "reason=\"refused\""]);
         assert!(refused >= 2.0 * garbage().len() as f64, "{purpose}: {refused}");
     }
@@ -511,6 +346,7 @@ impl Stranger {
             image: Hash([0; 32]),
             creator: public,
             nonce: [seed; 32],
+            expires: 0,
             parameters: Parameters::default(),
         };
         let session = ClientSession::new(VatId(genesis.vat_id().0), target);
@@ -589,7 +425,7 @@ impl Stranger {
         let request = codec::encode(&DirectoryRequest::WhoIs(vat));
         let answer = self.network.request(host, Purpose::Directory, request.into(), LONG).await.expect("an answer");
         match codec::decode(&answer) {
-            Ok(DirectoryReply::Introduction(introduction)) => *introduction,
+            Ok(DirectoryReply::Known { introduction, .. }) => *introduction,
             other => panic!("{other:?}"),
         }
     }
@@ -693,7 +529,8 @@ fn forged_and_replayed_slices_are_refused() {
 
     // What the counter said to us is nothing to others, and can't be altered on the way.
     let genuine = runtime.block_on(honest.received());
-    assert!(genuine.verify(None, &vat).is_ok() || genuine.genesis.is_none(), "it was certified");
+    assert!(genuine.genesis.is_some(), "whoever has not heard of the vat is told who it is");
+    genuine.verify(None, &vat).expect("it was certified");
     let reply = runtime.block_on(honest.ship(other, alpha, &genuine));
     assert!(is_refused(&reply), "{reply:?}");
     let mut redirected = genuine;
@@ -725,32 +562,42 @@ fn strangers_have_no_authority_and_break_only_their_own_streams() {
 
     // Whoever is not known must introduce itself.
     let mut unknown = stranger();
-    unknown.increment(1);
+    let vat = unknown.vat();
+    unknown.redeem(&bearer, &vat);
     let mut slice = unknown.slice(1);
     slice.genesis = None;
     assert_eq!(ship(&unknown, &slice), SliceReply::Introduce);
 
-    // Without a reference, or with a proof that was made for another vat, a call is delivered and rejected.
+    // Without a reference, or with a proof that was made for another vat, nothing is taken and nothing remembered.
+    let peers = || metric(&net.metrics("alpha"), "quorate_peer_vats", &["vat=\"counter\""]);
+    let before = peers();
     let mut powerless = stranger();
+    let slice = powerless.certified(powerless.session.head(), 1, vec![]);
+    assert!(is_refused(&ship(&powerless, &slice)), "it says nothing");
     powerless.increment(1);
     let slice = powerless.slice(1);
-    let reply = ship(&powerless, &slice);
-    assert!(is_taken(&reply, 2), "{reply:?}");
+    assert!(is_refused(&ship(&powerless, &slice)), "it has no reference");
     let mut thief = stranger();
     thief.redeem(&bearer, &powerless.vat());
     thief.increment(1);
     let slice = thief.slice(1);
-    let reply = ship(&thief, &slice);
-    assert!(is_taken(&reply, 3), "{reply:?}");
+    assert!(is_refused(&ship(&thief, &slice)), "it has another's");
+    assert_eq!(peers(), before);
 
     // Well certified nonsense breaks its own stream only.
     let mut babbler = stranger();
     let nonsense = [vec![], vec![0xff; 100], Op::Redeem { object: 0, bearer: [0; 32], signature: vec![1] }.encode()];
     for message in nonsense {
-        let mut stream = quorate_engine::comms::stream::OutStream::new(&babbler.vat(), &counter);
-        stream.push(message.clone().into());
-        let head = StreamHead { peer: counter, end: 1, hash: stream.hash(), ack: 0 };
-        let slice = babbler.certified(head, 1, vec![message]);
+        let vat = babbler.vat();
+        babbler.redeem(&bearer, &vat);
+        let (_, redemption) = babbler.session.unacked().next().expect("it was said");
+        let messages = vec![redemption.to_vec(), message];
+        let mut stream = quorate_engine::comms::stream::OutStream::new(&vat, &counter);
+        messages.iter().for_each(|message| {
+            stream.push(message.clone().into());
+        });
+        let head = StreamHead { peer: counter, end: 2, hash: stream.hash(), ack: 0 };
+        let slice = babbler.certified(head, 1, messages);
         let reply = ship(&babbler, &slice);
         assert!(!matches!(reply, SliceReply::Introduce | SliceReply::NotYet { .. }), "{reply:?}");
         babbler = stranger();

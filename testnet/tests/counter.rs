@@ -1,16 +1,18 @@
 //! A 2-of-3 counter under load while machines die: nothing acknowledged is lost, nothing counts twice, replicas agree.
 
+mod support;
+
 use quorate_engine::{abi::Method, comms::client::ClientRef};
-use quorate_node::{client::Client, sturdyref::Sturdyref};
-use quorate_testnet::process::{TestNet, members, own_file, stand_in};
+use quorate_node::client::Client;
+use quorate_testnet::process::{TestNet, members};
 use std::{
-    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
+use support::{agree, counter_net, metric, sturdyref};
 
 /// A counter that makes a checkpoint every few deliveries, so that restarts and purges come with the load.
 const CONFIG: &str = r#"
@@ -33,22 +35,14 @@ checkpoint_deliveries = 40
 "#;
 
 fn counter() -> TestNet {
-    let net = TestNet::new(stand_in());
-    let code = fs::read_to_string(own_file("examples/counter/counter.js")).expect("the example is there");
-    net.file("counter.js", &code);
-    let config = net.file("testnet.toml", CONFIG);
+    let (net, config) = counter_net(CONFIG);
     net.up(&config, &[]).ok();
     net
 }
 
-fn sturdyref(net: &TestNet) -> Sturdyref {
-    let text = fs::read_to_string(net.dir().join("refs/counter.ref")).expect("a sturdyref");
-    text.trim().parse().expect("a good sturdyref")
-}
-
 /// Calls `increment` from several sides at once until told to stop; returns how many were answered.
 fn load(net: &TestNet, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {
-    let (sturdyref, members, stop) = (sturdyref(net), members(net), stop.clone());
+    let (sturdyref, members, stop) = (sturdyref(net, "counter"), members(net), stop.clone());
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async move {
@@ -78,23 +72,6 @@ fn load(net: &TestNet, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {
     })
 }
 
-/// Waits until the replicas on all of `hosts` have the same certified checkpoint, beyond block `after`, and no complaints.
-fn agree(net: &TestNet, hosts: usize, after: u64) -> u64 {
-    net.wait("replicas with equal state roots", || {
-        let replicas = net.replicas("counter");
-        for (host, status) in &replicas {
-            assert_eq!((status.conflicts, &status.fault), (0, &None), "{host}");
-        }
-        let roots: Vec<_> = replicas
-            .iter()
-            .map(|(_, status)| (status.certified_checkpoint_block, status.state_root.clone(), status.applied_block))
-            .collect();
-        let (block, root, _) = roots.first()?.clone();
-        let equal = roots.iter().all(|other| *other == roots[0]);
-        (roots.len() == hosts && equal && root.is_some() && block > after).then_some(block)
-    })
-}
-
 #[test]
 fn every_acknowledged_increment_counts_once_while_members_die_in_turn() {
     let net = counter();
@@ -113,7 +90,7 @@ fn every_acknowledged_increment_counts_once_while_members_die_in_turn() {
     let answered = load.join().expect("the load ends well");
     assert!(answered > 100, "only {answered} calls got through");
     assert_eq!(net.call("counter", "read", &[]), serde_json::json!(answered));
-    agree(&net, 3, 0);
+    agree(&net, "counter", 3, 0);
 }
 
 #[test]
@@ -122,7 +99,7 @@ fn all_hosts_killed_at_once_go_on_from_a_checkpoint() {
     for _ in 0..60 {
         net.call("counter", "increment", &[]);
     }
-    let checkpoint = agree(&net, 3, 0);
+    let checkpoint = agree(&net, "counter", 3, 0);
     for host in ["alpha", "beta", "gamma", "delta"] {
         net.vat(&["testnet", "kill", host]).ok();
     }
@@ -136,14 +113,9 @@ fn all_hosts_killed_at_once_go_on_from_a_checkpoint() {
     for (host, status) in replicas {
         assert!(status.certified_checkpoint_block >= checkpoint, "{host} lost its checkpoint");
         // From a checkpoint, not from the beginning: 60 calls and their acknowledgements were before.
-        let deliveries = sample(&net.metrics(&host), "quorate_deliveries_total{vat=\"counter\"}");
+        let deliveries = metric(&net.metrics(&host), "quorate_deliveries_total", &["vat=\"counter\""]);
         assert!(deliveries < 60.0, "{host} executed {deliveries} deliveries again");
     }
-}
-
-fn sample(page: &str, series: &str) -> f64 {
-    let line = page.lines().find(|line| line.starts_with(series)).unwrap_or_else(|| panic!("no {series} in {page}"));
-    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a sample has a value")
 }
 
 #[test]
@@ -163,7 +135,7 @@ fn a_member_is_swapped_under_load_and_the_old_one_is_out() {
     assert!(answered > 20, "only {answered} calls got through");
     assert_eq!(net.call("counter", "read", &[]), serde_json::json!(answered));
     net.vat(&["testnet", "restart", "alpha"]).ok();
-    agree(&net, 3, 0);
+    agree(&net, "counter", 3, 0);
     for (_, status) in net.replicas("counter") {
         let names: Vec<_> = status.members.iter().map(|member| member.name.as_str()).collect();
         assert_eq!((status.epoch, names), (1, vec!["alpha", "beta", "delta"]));
@@ -175,12 +147,9 @@ fn a_member_is_swapped_under_load_and_the_old_one_is_out() {
 
 #[test]
 fn a_solo_vat_grows_to_three_and_shrinks_again() {
-    let net = TestNet::new(stand_in());
-    let code = fs::read_to_string(own_file("examples/counter/counter.js")).expect("the example is there");
-    net.file("counter.js", &code);
     let config =
         CONFIG.replace(r#"["alpha", "beta", "gamma"]"#, r#"["alpha"]"#).replace("threshold = 2", "threshold = 1");
-    let config = net.file("testnet.toml", &config);
+    let (net, config) = counter_net(&config);
     net.up(&config, &[]).ok();
     for _ in 0..50 {
         net.call("counter", "increment", &[]);
@@ -200,19 +169,16 @@ fn a_solo_vat_grows_to_three_and_shrinks_again() {
 
 #[test]
 fn a_lying_member_is_believed_by_nobody_and_shown_to_everybody() {
-    let mut net = TestNet::new(stand_in());
+    let (mut net, config) = counter_net(CONFIG);
     net.environment("QUORATE_TEST_LIAR", "gamma");
-    let code = fs::read_to_string(own_file("examples/counter/counter.js")).expect("the example is there");
-    net.file("counter.js", &code);
-    let config = net.file("testnet.toml", CONFIG);
     net.up(&config, &[]).ok();
     for count in 1..=5 {
         assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(count));
     }
     net.wait("the conflict in the metrics", || {
         let page = net.metrics("alpha");
-        let line = page.lines().find(|line| line.starts_with("quorate_conflicts_total{"))?.to_owned();
-        (line.contains("vat=\"counter\"") && !line.ends_with(" 0")).then_some(())
+        let mut counts = page.lines().filter(|line| line.starts_with("quorate_conflicts_total{"));
+        counts.any(|line| line.contains("vat=\"counter\"") && !line.ends_with(" 0")).then_some(())
     });
     let log = net.vat(&["logs", "alpha"]).stdout;
     assert!(log.contains("Q-CONFLICT"), "{log}");

@@ -1,19 +1,32 @@
 //! Production hosts in one process, over a network that loses and parts and disks that forget what was not synced.
 
-use quorate_consensus::{Certificate, Hash, MemberSignature, Statement};
+use bytes::Bytes;
+use quorate_consensus::{Certificate, Genesis, Hash, MemberSignature, MemoryStore, Statement, Timing};
 use quorate_engine::{
     VatId,
     abi::{Method, Value},
     comms::client::{ClientRef, ClientSession},
+    image::Image,
 };
-use quorate_net::LinkOptions;
+use quorate_net::{Handler, HostId, LinkOptions, MemoryNetwork, Purpose};
 use quorate_node::{
+    codec,
     evidence::{Slice, outbox_path, outbox_root},
-    vat::command::{VatCommand, VatResult},
+    host::{Host, HostOptions},
+    run::engine_cache,
+    sturdyref::Sturdyref,
+    vat::{
+        VatService,
+        command::{VatCommand, VatResult},
+        machine::STRANGER,
+    },
 };
 use quorate_testnet::world::{VatPlan, World};
 use serde_json::{Value as Json, json};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// Remembers what it is told, in order.
 const LEDGER: &str = "
@@ -37,6 +50,12 @@ const RELAY: &str = "
 import { E, Far } from '@endo/far';
 export default function relay({ ledger }) {
   return Far('relay', {
+    ping() {
+      return 'pong';
+    },
+    tell(number) {
+      E.sendOnly(ledger).note('relay', number);
+    },
     pass(from, count) {
       const answers = [];
       for (let number = from; number < from + count; number += 1) {
@@ -98,6 +117,11 @@ async fn calls_between_clusters_come_once_and_in_order_through_loss_and_delay() 
     assert_eq!(answers, (1..=200).collect::<Vec<u64>>());
     world.agreement("ledger", &["a", "b", "c"], 0).await;
     world.agreement("relay", &["d", "e", "f"], 0).await;
+}
+
+/// Has a command ordered past the inbox, as a leader can that lies.
+async fn ordered(service: &VatService, command: &VatCommand) -> VatResult {
+    codec::decode(&service.propose(command).await.expect("it is ordered")).expect("a result")
 }
 
 /// Notes `count` numbers from `from` on, one after the other, and exits with the answers.
@@ -208,11 +232,21 @@ async fn a_lying_member_convinces_nobody_and_does_not_count_towards_the_threshol
     assert_eq!(world.errand_done("outside", &errand).await, json!([6]));
 }
 
-/// Messages that a 2-of-3 vat never said, with a statement that these of its members signed.
-fn forged(world: &World, signers: &[&str]) -> Slice {
-    let genesis = world.genesis("forged", &["a", "b", "c"], 2, 10);
-    let target = world.sturdyref("ledger").vat;
-    let mut session = ClientSession::new(VatId(genesis.vat_id().0), target);
+/// Messages that a 2-of-3 vat never said, with a statement that these of its members signed. They begin with the use of the
+/// bearer, if there is one.
+fn forged(world: &World, signers: &[&str], bearer: Option<&Sturdyref>) -> Slice {
+    expiring(world, signers, bearer, 0)
+}
+
+/// As [`forged`], of a vat that is heard until a block only.
+fn expiring(world: &World, signers: &[&str], bearer: Option<&Sturdyref>, expires: u64) -> Slice {
+    let genesis = Genesis { expires, ..world.genesis("forged", &["a", "b", "c"], 2, 10) };
+    let own = VatId(genesis.vat_id().0);
+    let mut session = ClientSession::new(own, world.sturdyref("ledger").vat);
+    if let Some(redemption) = bearer.and_then(|bearer| bearer.redeem_for(&own)) {
+        let signature = redemption.signature.try_into().expect("64 bytes");
+        session.redeem(0, redemption.bearer, signature).expect("room");
+    }
     let arguments = Value::Array(vec![Value::String("forger".into()), Value::Number(1.0)]);
     session.call(ClientRef::Object(0), Method::Call("note".into()), &arguments, &[]).expect("a message");
     let head = session.head();
@@ -248,27 +282,236 @@ async fn what_too_few_have_signed_is_refused_by_every_replica_even_if_the_leader
     assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
     let leader = world.leader("ledger", &["a", "b", "c"]).await;
     let service = world.service(&leader, "ledger");
-    let mut twice = forged(&world, &["a"]);
+    let bearer = world.sturdyref("ledger");
+    let mut twice = forged(&world, &["a"], Some(&bearer));
     twice.certificate.signatures.push(twice.certificate.signatures[0]);
     let doubtful = [
-        ("nobody", forged(&world, &[])),
-        ("one of two", forged(&world, &["a"])),
-        ("one and a stranger", forged(&world, &["a", "outside"])),
+        ("nobody", forged(&world, &[], Some(&bearer))),
+        ("one of two", forged(&world, &["a"], Some(&bearer))),
+        ("one and a stranger", forged(&world, &["a", "outside"], Some(&bearer))),
         ("one, twice", twice),
     ];
     for (who, slice) in doubtful {
         let deliveries = world.status(&leader, "ledger").await.deliveries;
         // Past the inbox, which would have stopped it: as a leader does that lies.
-        let result = service.propose(&VatCommand::Deliver(Box::new(slice))).await.expect("it is ordered");
+        let result = ordered(&service, &VatCommand::Deliver(Box::new(slice))).await;
         assert!(matches!(result, VatResult::Refused { .. }), "signed by {who}: {result:?}");
         assert_eq!(world.status(&leader, "ledger").await.deliveries, deliveries, "signed by {who}");
     }
     // The same with the threshold is taken: nothing else was wrong with it.
-    let good = VatCommand::Deliver(Box::new(forged(&world, &["a", "b"])));
-    assert_eq!(service.propose(&good).await, Ok(VatResult::Delivered { next: 2 }));
-    assert_eq!(world.errand("outside", &["ledger"], &notes(1, 12)).await, json!((2..=13).collect::<Vec<_>>()));
+    let good = VatCommand::Deliver(Box::new(forged(&world, &["a", "b"], Some(&bearer))));
+    assert_eq!(ordered(&service, &good).await, VatResult::Delivered { next: 3 });
+    // It was the second note.
+    assert_eq!(world.errand("outside", &["ledger"], &notes(1, 12)).await, json!((3..=14).collect::<Vec<_>>()));
     world.agreement("ledger", &["a", "b", "c"], 0).await;
     for host in ["a", "b", "c"] {
         assert_eq!(world.status(host, "ledger").await.conflicts, 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vat_that_nobody_named_leaves_nothing_behind_however_well_certified_it_speaks() {
+    let mut world = World::new(17).await;
+    world.hosts(&["a", "b", "c", "outside"]).await;
+    world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
+    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
+    let leader = world.leader("ledger", &["a", "b", "c"]).await;
+    let service = world.service(&leader, "ledger");
+    let peers = world.status(&leader, "ledger").await.streams.len();
+    let full = ["a", "b", "c"];
+    // Another vat's bearer is none here.
+    let wrong = Sturdyref::bearer(world.sturdyref("ledger").vat, 0, [7; 32]);
+    let mut silent = forged(&world, &full, None);
+    silent.messages.clear();
+    silent.head.end = 0;
+    let path = outbox_path(&[silent.head], 0);
+    let root = Hash(outbox_root(&[silent.head]).expect("there is a head").0);
+    silent.path = path;
+    silent.certificate.statement.outbox_root = root;
+    let payload = silent.certificate.statement.payload();
+    silent.certificate.signatures = full.map(|host| MemberSignature::sign(world.key(host), &payload)).to_vec();
+    for (what, slice) in [
+        ("a call", forged(&world, &full, None)),
+        ("a call with a wrong bearer", forged(&world, &full, Some(&wrong))),
+        ("nothing", silent),
+    ] {
+        let refused = VatResult::Refused { message: STRANGER.to_owned() };
+        assert_eq!(ordered(&service, &VatCommand::Deliver(Box::new(slice))).await, refused, "{what}");
+        assert_eq!(world.status(&leader, "ledger").await.streams.len(), peers, "{what}");
+    }
+    assert_eq!(world.errand("outside", &["ledger"], &notes(1, 12)).await, json!((2..=13).collect::<Vec<_>>()));
+    world.agreement("ledger", &["a", "b", "c"], 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_for_a_time_is_forgotten_after_it_and_never_heard_again() {
+    let hosts = ["a", "b", "c"];
+    let mut world = World::new(21).await;
+    world.hosts(&["a", "b", "c", "outside"]).await;
+    world.vat(VatPlan::new("ledger", &hosts, 2, LEDGER)).await;
+    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
+    let leader = world.leader("ledger", &hosts).await;
+    let service = world.service(&leader, "ledger");
+    let bearer = world.sturdyref("ledger");
+    let until = world.status(&leader, "ledger").await.applied_block + 12;
+    let deliver = |slice: &Slice| VatCommand::Deliver(Box::new(slice.clone()));
+    let too_long = expiring(&world, &hosts, Some(&bearer), until + 10_000_000);
+    let refused = ordered(&service, &deliver(&too_long)).await;
+    assert!(matches!(&refused, VatResult::Refused { message } if message.contains("too long")), "{refused:?}");
+
+    let visit = expiring(&world, &hosts, Some(&bearer), until);
+    let visitor = visit.sender().to_string();
+    assert_eq!(ordered(&service, &deliver(&visit)).await, VatResult::Delivered { next: 3 });
+    assert_eq!(ordered(&service, &deliver(&visit)).await, VatResult::Delivered { next: 3 }, "once is enough");
+    let knows = async |world: &World, host: &str| {
+        let streams = world.status(host, "ledger").await.streams;
+        streams.iter().any(|stream| stream.peer == visitor)
+    };
+    assert!(knows(&world, &leader).await);
+    assert_eq!(world.errand("outside", &["ledger"], &notes(1, 30)).await, json!((3..=32).collect::<Vec<_>>()));
+    assert!(world.status(&leader, "ledger").await.applied_block > until);
+    assert!(!knows(&world, &leader).await, "its time is over");
+    let over = ordered(&service, &deliver(&visit)).await;
+    assert!(matches!(&over, VatResult::Refused { message } if message.contains("time is over")), "{over:?}");
+
+    // Nor is it known after a restart from a checkpoint, wherever that lies.
+    world.agreement("ledger", &hosts, until).await;
+    for host in hosts {
+        world.crash(host).await;
+    }
+    for host in hosts {
+        world.restart(host).await;
+    }
+    let leader = world.leader("ledger", &hosts).await;
+    assert!(!knows(&world, &leader).await);
+    let over = ordered(&world.service(&leader, "ledger"), &deliver(&visit)).await;
+    assert!(matches!(&over, VatResult::Refused { message } if message.contains("time is over")), "{over:?}");
+    let entries = "async ({ ledger }) => harden(await E(ledger).entries())";
+    let entries = texts(&world.errand("outside", &["ledger"], entries).await);
+    assert_eq!(of(&entries, "forger").len(), 1, "{entries:?}");
+    world.agreement("ledger", &hosts, until).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_leader_certifies_and_does_not_ship_is_shipped_by_the_others() {
+    let mut world = World::new(18).await;
+    world.hosts(&["a", "b", "c", "outside"]).await;
+    world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
+    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 2)).await, json!([1, 2]));
+    let leader = world.leader("ledger", &["a", "b", "c"]).await;
+    world.muzzle(&leader);
+    assert_eq!(world.errand("outside", &["ledger"], &notes(2, 3)).await, json!([3, 4, 5]));
+    assert_eq!(world.leader("ledger", &["a", "b", "c"]).await, leader, "it leads as ever");
+    assert_eq!(world.status(&leader, "ledger").await.fault, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pair_that_was_idle_for_a_checkpoint_goes_on_after_restarts_of_either_side() {
+    let hosts = ["a", "b", "c"];
+    let mut world = World::new(19).await;
+    world.hosts(&["a", "b", "c", "alone", "outside"]).await;
+    world.vat(VatPlan::new("ledger", &hosts, 2, LEDGER)).await;
+    let relay = VatPlan::new("relay", &["alone"], 1, RELAY);
+    world.vat(VatPlan { references: &["ledger"], ..relay }).await;
+    let pass = |from: usize| format!("({{ relay }}) => E(relay).pass({from}, 5)");
+    let answers = |from: usize| json!((from + 1..=from + 5).collect::<Vec<_>>());
+    assert_eq!(world.errand("outside", &["relay"], &pass(0)).await, answers(0));
+
+    // Each has what the other said, and knows that the other knows: nothing of the pair is in the streams.
+    let settled = async |world: &World, host: &str, vat: &str, peer: &str| {
+        let status = world.status(host, vat).await;
+        let idle = status.streams.iter().any(|stream| stream.peer == peer && stream.unacknowledged == 0);
+        idle.then_some(status.applied_block)
+    };
+    let relay_idle = world.wait("acknowledgement", async || settled(&world, "alone", "relay", "ledger").await).await;
+    let ledger_idle = world.wait("acknowledgement", async || settled(&world, "a", "ledger", "relay").await).await;
+    let pings = "async ({ relay }) => {
+        for (let count = 0; count < 25; count += 1) {
+          await E(relay).ping();
+        }
+      }";
+    world.errand("outside", &["relay"], pings).await;
+    world.errand("outside", &["ledger"], &notes(0, 25)).await;
+    world.agreement("relay", &["alone"], relay_idle).await;
+    world.agreement("ledger", &hosts, ledger_idle).await;
+
+    world.crash("alone").await;
+    world.restart("alone").await;
+    assert_eq!(world.errand("outside", &["relay"], &pass(30)).await, answers(30));
+    for host in hosts {
+        world.crash(host).await;
+    }
+    for host in hosts {
+        world.restart(host).await;
+    }
+    assert_eq!(world.errand("outside", &["relay"], &pass(35)).await, answers(35));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledgement_that_nobody_heard_before_all_members_restarted_is_said_again() {
+    let hosts = ["a", "b", "c"];
+    let mut world = World::new(22).await;
+    world.hosts(&["a", "b", "c", "alone", "outside"]).await;
+    world.vat(VatPlan::new("ledger", &hosts, 2, LEDGER)).await;
+    let relay = VatPlan::new("relay", &["alone"], 1, RELAY);
+    world.vat(VatPlan { references: &["ledger"], ..relay }).await;
+    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
+    let leader = world.leader("ledger", &hosts).await;
+    hosts.iter().for_each(|host| world.muzzle(host));
+    world.errand("outside", &["relay"], "({ relay }) => E(relay).tell(7)").await;
+    let heard = async |world: &World| {
+        let status = world.status(&leader, "ledger").await;
+        let heard = status.streams.iter().any(|stream| stream.peer == "relay" && stream.received == 2);
+        heard.then_some(status.applied_block)
+    };
+    let block = world.wait("the message", async || heard(&world).await).await;
+    for now_ms in 1..25 {
+        ordered(&world.service(&leader, "ledger"), &VatCommand::Tick { now_ms }).await;
+    }
+    world.agreement("ledger", &hosts, block).await;
+    for host in hosts {
+        world.crash(host).await;
+    }
+    for host in hosts {
+        world.unmuzzle(host);
+        world.restart(host).await;
+    }
+    world
+        .wait("acknowledgement", async || {
+            let status = world.status("alone", "relay").await;
+            let known = status.streams.iter().any(|stream| stream.peer == "ledger" && stream.unacknowledged == 0);
+            known.then_some(())
+        })
+        .await;
+    let entries = "async ({ ledger }) => harden(await E(ledger).entries())";
+    let entries = texts(&world.errand("outside", &["ledger"], entries).await);
+    assert_eq!(of(&entries, "relay").len(), 1, "{entries:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_vats_that_start_are_put_off_and_not_turned_away() {
+    let (own, member) = (HostId::of_secret(&[1; 32]), HostId::of_secret(&[2; 32]));
+    let image = tokio::task::spawn_blocking(|| Image::load(&engine_cache())).await.expect("loading does not panic");
+    let options = HostOptions {
+        name: "starting".to_owned(),
+        key: ed25519_dalek::SigningKey::from_bytes(&[1; 32]),
+        image: image.expect("the image loads"),
+        store: Arc::new(MemoryStore::new()),
+        timing: Timing::quick(),
+        console: None,
+        tamper: None,
+    };
+    let (network, kept) = (MemoryNetwork::new(20), OnceLock::<Arc<dyn Handler>>::new());
+    let starting = Host::start(options, async |handler| {
+        assert!(handler.permits(member, Purpose::Append));
+        assert!(!handler.trusts(member), "it may be anybody");
+        let answer = handler.handle(member, Purpose::Append, Bytes::from(vec![0; 64])).await;
+        assert_eq!(answer, Err("this host is starting".to_owned()));
+        let _ = kept.set(handler.clone());
+        Ok(network.join(own, handler))
+    });
+    let _host = starting.await.expect("it starts");
+    let handler = kept.get().expect("it was connected");
+    assert!(!handler.permits(member, Purpose::Append), "it has started, and carries no vat of that member");
+    assert!(handler.permits(member, Purpose::Slice));
 }

@@ -7,11 +7,25 @@ use quorate_engine::{
     comms::client::{ClientRef, Completion},
 };
 use quorate_node::{client::Client, sturdyref::Sturdyref};
-use quorate_testnet::process::{TestNet, members};
-use std::{fs, time::Duration};
+use quorate_testnet::process::{TestNet, members, own_file, stand_in};
+use std::{fs, path::PathBuf, time::Duration};
 
 /// Long enough for whatever answers at all.
 pub const LONG: Duration = Duration::from_secs(60);
+
+/// A place with the counter's code, and the file of a config that may name it.
+pub fn counter_net(config: &str) -> (TestNet, PathBuf) {
+    let net = TestNet::new(stand_in());
+    let config = with_counter(&net, config);
+    (net, config)
+}
+
+/// Writes the counter's code and a config that may name it; returns the config's file.
+pub fn with_counter(net: &TestNet, config: &str) -> PathBuf {
+    let code = fs::read_to_string(own_file("examples/counter/counter.js")).expect("the example is there");
+    net.file("counter.js", &code);
+    net.file("testnet.toml", config)
+}
 
 /// The bearer of a vat's root.
 pub fn sturdyref(net: &TestNet, vat: &str) -> Sturdyref {
