@@ -266,9 +266,10 @@ export default () => { console.log('as it happens'); return Far('talker', {}); }
     // Interrupted while it shows the consoles. Before that, it notices a host that stops.
     let mut following = Staying::start(&net, &["testnet", "up", config, "--json"]);
     following.wait_for("console", |following| following.stdout().contains("as it happens"));
-    let report: Value =
-        serde_json::from_str(following.stdout().lines().next().unwrap_or_default()).expect("a line of JSON");
-    assert!(processes(&report).iter().all(Option::is_some), "{report}");
+    let stdout = following.stdout();
+    let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).expect("lines of JSON")).collect();
+    assert!(processes(&lines[0]).iter().all(Option::is_some), "{stdout}");
+    assert_eq!(lines[1]["text"], json!("as it happens"), "{stdout}");
     net.vat(&["testnet", "kill", "beta"]).ok();
     following.wait_for("word of beta", |following| following.stderr().contains("beta has stopped"));
     following.interrupt();

@@ -54,9 +54,9 @@ pub async fn run(args: Args, json: bool) -> Outcome {
 }
 
 /// Prints what the vats' consoles print from now on; what they have printed so far comes first. Ends when nobody reads it.
-pub async fn follow(cluster: &Cluster, vats: &[String]) -> Result<(), Failure> {
+pub async fn follow(cluster: &Cluster, vats: &[String], json: bool) -> Result<(), Failure> {
     let sources = Sources::of(cluster);
-    let mut consoles: Vec<Source> = vats.iter().map(|vat| sources.console(vat, true, false)).collect();
+    let mut consoles: Vec<Source> = vats.iter().map(|vat| sources.console(vat, true, json)).collect();
     follow_all(&mut consoles).await;
     Ok(())
 }

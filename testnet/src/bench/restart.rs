@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 const BATCH: usize = 2_048;
 const IN_FLIGHT: usize = 8_192;
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// Restarts of equal vats differ by so many seconds: a quorum's members wait for 1 to 2 s, by chance, before they stand for
-/// election.
+/// Restarts of equal vats differ by so many seconds: which member asks first, and which logs are the longest, is chance.
 const NOISE: f64 = 0.5;
 
 /// Measures a vat's restarts and adds the figures.

@@ -76,13 +76,12 @@ pub async fn up(file: &Path, dir: DirOption, detach: bool, without: &[String], j
         cluster.place(host).map_err(wrong)?;
     }
     // From here on Ctrl-C ends this command in order.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::listen()?;
     let testnet = Up { cluster, new, without, detach, json };
     let mut started = Started::default();
     let outcome = tokio::select! {
         outcome = testnet.run(&mut started) => Some(outcome),
-        () = either(&mut interrupt, &mut terminate) => None,
+        () = signals.any() => None,
     };
     if detach {
         let outcome = outcome.unwrap_or_else(|| Err(Failure::new(Exit::Failed, "interrupted before all was ready")));
@@ -107,11 +106,42 @@ pub async fn up(file: &Path, dir: DirOption, detach: bool, without: &[String], j
     }
 }
 
-async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// What tells this command to end: Ctrl-C, a service manager, or the end of the terminal.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        // Whoever is run by `nohup` outlives its terminal.
+        let hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Signals { interrupt, terminate, hangup })
     }
+
+    async fn any(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = hangup => {}
+        }
+    }
+}
+
+/// Whether this process was started with SIGHUP ignored (`proc_pid_status(5)`).
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (SignalKind::hangup().as_raw_value() - 1) & 1 == 1
 }
 
 /// A testnet that comes up.
@@ -212,7 +242,7 @@ impl Up<'_> {
         let names: Vec<String> = self.cluster.layout.vats.iter().map(|vat| vat.name.clone()).collect();
         output::note("the vats' consoles follow; Ctrl-C stops the testnet");
         tokio::select! {
-            result = logs::follow(&self.cluster, &names) => result,
+            result = logs::follow(&self.cluster, &names, self.json) => result,
             () = self.watch(started) => Ok(()),
         }
     }

@@ -22,24 +22,33 @@ struct Socket {
     address: SocketAddr,
 }
 
+/// What a host takes: a socket, and of which machine, as far as the address tells by which others reach it.
+#[derive(Clone, PartialEq, Eq)]
+struct Claim {
+    socket: Socket,
+    machine: Option<String>,
+}
+
 /// Which addresses are in use, for messages about the second use.
 #[derive(Default)]
 pub(super) struct Claims {
     /// Sockets, by whom, and in which line.
-    taken: Vec<(Socket, String, usize)>,
+    taken: Vec<(Claim, String, usize)>,
     /// What hosts are dialled at, by which key, and in which line.
     dialled: Vec<(String, &'static str, String, usize)>,
 }
 
 impl Claims {
     /// Reports an address that another host, or this host's other key, already has.
-    fn claim(&mut self, socket: Socket, owner: String, line: usize, checker: &mut Checker) {
-        match self.taken.iter().find(|(other, ..)| overlap(*other, socket)) {
+    fn claim(&mut self, claim: Claim, owner: String, line: usize, checker: &mut Checker) {
+        match self.taken.iter().find(|(other, ..)| overlap(other, &claim)) {
             Some((_, holder, at)) => {
-                let problem = format!("{} is taken by {holder} (line {at})", socket.address);
-                checker.mistake(line, problem, "choose another port");
+                let problem = format!("{} is taken by {holder} (line {at})", claim.socket.address);
+                let remedy =
+                    "choose another port; hosts on different machines may have the same, if each announces where it is";
+                checker.mistake(line, problem, remedy);
             }
-            None => self.taken.push((socket, owner, line)),
+            None => self.taken.push((claim, owner, line)),
         }
     }
 
@@ -59,10 +68,20 @@ impl Claims {
     }
 }
 
-fn overlap(one: Socket, other: Socket) -> bool {
-    let (ip, other_ip) = (one.address.ip(), other.address.ip());
-    let same_machine_address = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
-    one.udp == other.udp && one.address.port() == other.address.port() && same_machine_address
+fn overlap(one: &Claim, other: &Claim) -> bool {
+    let (socket, other_socket) = (one.socket, other.socket);
+    let (ip, other_ip) = (socket.address.ip(), other_socket.address.ip());
+    let same_address = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
+    let apart =
+        matches!((&one.machine, &other.machine), (Some(here), Some(there)) if !here.eq_ignore_ascii_case(there));
+    socket.udp == other_socket.udp && socket.address.port() == other_socket.address.port() && same_address && !apart
+}
+
+/// The machine of a multiaddr: its IP address or name, unless every machine has that address.
+fn machine(multiaddr: &str) -> Option<String> {
+    let host = multiaddr.split('/').nth(2)?;
+    let everywhere = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified() || ip.is_loopback());
+    (!everywhere).then(|| host.to_owned())
 }
 
 /// Reads one host. `None` where it has no usable name.
@@ -70,17 +89,18 @@ pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) ->
     checker.unknown_keys("[[host]]", table, &KEYS);
     let name = name("[[host]]", table, &KEYS, &NAME, checker);
     let shown = name.as_ref().map_or("a host".to_string(), |name| format!("host `{name}`"));
-    let mut multiaddr = |key: &Key, listens: bool, checker: &mut Checker| {
+    let multiaddr = |key: &Key, checker: &mut Checker| {
         let entry = table.get(key.name)?;
         let text = checker.string(entry, key)?;
-        let (socket, text) = dialable(text, entry, key, checker)?;
-        if listens && let Some(socket) = socket {
-            claims.claim(socket, format!("`{}` of {shown}", key.name), entry.node.line, checker);
-        }
-        Some((socket, text))
+        dialable(text, entry, key, checker)
     };
-    let listen = multiaddr(&LISTEN, true, checker);
-    let announce = multiaddr(&ANNOUNCE, false, checker);
+    let listen = multiaddr(&LISTEN, checker);
+    let announce = multiaddr(&ANNOUNCE, checker);
+    let machine = announce.as_ref().or(listen.as_ref()).and_then(|(_, address)| machine(address));
+    if let Some((Some(socket), _)) = listen {
+        let claim = Claim { socket, machine: machine.clone() };
+        claims.claim(claim, format!("`{}` of {shown}", LISTEN.name), line_of(table, &LISTEN), checker);
+    }
     // What others dial, unless it was to be announced and could not be read.
     let dialled = match (&announce, &listen, table.get(ANNOUNCE.name)) {
         (Some(announce), _, Some(entry)) => Some((announce, &ANNOUNCE, entry.node.line)),
@@ -100,7 +120,8 @@ pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) ->
     let http = table.get(HTTP.name).and_then(|entry| {
         let address = http_address(entry, checker)?;
         let owner = format!("`http` of {shown}");
-        claims.claim(Socket { udp: false, address }, owner, entry.node.line, checker);
+        let claim = Claim { socket: Socket { udp: false, address }, machine };
+        claims.claim(claim, owner, entry.node.line, checker);
         Some(address)
     });
     let text = |found: Option<(Option<Socket>, String)>| found.map(|(_, text)| text);
