@@ -1,6 +1,8 @@
 //! Changes of members as operators make them: partners who each see one host only, members that are dead or have stopped by a
 //! fault, changes that are mistaken or given up.
 
+mod support;
+
 use quorate_consensus::{Family, RocksStore, Store};
 use quorate_node::{
     api::{CarryRequest, client::Endpoint},
@@ -8,9 +10,10 @@ use quorate_node::{
     provision::{Contacts, Provision},
     status::VatStatus,
 };
-use quorate_testnet::process::{Ran, TestNet, own_file, stand_in};
+use quorate_testnet::process::{Ran, TestNet};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf, process::Stdio};
+use support::counter_net;
 
 /// A counter on three of five hosts.
 const CONFIG: &str = r#"
@@ -33,10 +36,7 @@ source = "counter.js"
 "#;
 
 fn five_hosts() -> TestNet {
-    let net = TestNet::new(stand_in());
-    let code = fs::read_to_string(own_file("examples/counter/counter.js")).expect("the example is there");
-    net.file("counter.js", &code);
-    let config = net.file("testnet.toml", CONFIG);
+    let (net, config) = counter_net(CONFIG);
     net.up(&config, &[]).ok();
     net
 }
