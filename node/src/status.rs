@@ -43,7 +43,7 @@ pub struct PeerStatus {
 pub struct VatStatus {
     pub name: String,
     pub vat: String,
-    /// `starting`, `learner`, `follower`, `candidate`, `leader`, `stopped`, `faulted` or `removed`.
+    /// `starting`, `learner`, `follower`, `candidate`, `leader`, `stopped`, `faulted`, `leaving` or `removed`.
     pub role: String,
     /// The leader's name, where one is known.
     pub leader: Option<String>,

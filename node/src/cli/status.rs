@@ -5,7 +5,7 @@ use super::{
     hosts::{HostsOption, LocalHost},
     output,
 };
-use crate::status::VatStatus;
+use crate::{status::VatStatus, vat::LEAVING};
 use std::{collections::BTreeSet, time::Duration};
 
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -214,7 +214,12 @@ fn complain(Row { host, vat, waits }: &Row) {
         warn(format!("membership change under way: {change}"));
     }
     if *waits {
-        warn("waits until the vat's members add it".to_owned());
+        let why = if vat.role == LEAVING {
+            "is out, and goes once its signature is not needed"
+        } else {
+            "waits until the vat's members add it"
+        };
+        warn(why.to_owned());
     } else if vat.leader.is_none() && vat.fault.is_none() && vat.role != "removed" {
         warn("no leader".to_owned());
     }

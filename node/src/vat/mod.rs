@@ -27,8 +27,8 @@ use events::EventLoop;
 use inbox::Inbox;
 use machine::VatMachine;
 use quorate_consensus::{
-    Change, Genesis, Member, MembershipCertificate, ProposeError, Replica, ReplicaHandle, ReplicaOptions,
-    ReplicaStatus, Role, Store, Timing, Transport,
+    Change, Genesis, HostKey, Introduction, Member, MembershipCertificate, ProposeError, Replica, ReplicaHandle,
+    ReplicaOptions, ReplicaStatus, Role, Store, Timing, Transport,
 };
 use quorate_engine::{
     VatId, abi,
@@ -52,6 +52,8 @@ use whereabouts::PeerFinder;
 const EVENT_QUEUE: usize = 1_024;
 /// How long a proposal of this host itself may take.
 const PROPOSE_DEADLINE: Duration = Duration::from_secs(30);
+/// The role of a member that is out and has not gone yet.
+pub const LEAVING: &str = "leaving";
 /// How long the status waits for a replica that is executing before it tells of what was there before.
 const INSPECT_PATIENCE: Duration = Duration::from_millis(200);
 /// How often the installer looks whether it is its turn.
@@ -188,6 +190,24 @@ impl VatService {
         self.removed.load(Ordering::Relaxed)
     }
 
+    /// What the replica is to its vat, in a word.
+    fn role(&self, status: &ReplicaStatus) -> &'static str {
+        if self.is_removed() {
+            mirror::REMOVED
+        } else if status.role == Role::Learner && self.was_member(&status.key) {
+            // Out of the membership, and kept until the next one is certified: its signature may be needed.
+            LEAVING
+        } else {
+            status.role.as_str()
+        }
+    }
+
+    fn was_member(&self, key: &HostKey) -> bool {
+        let Introduction { genesis, chain } = self.replica.introduction();
+        let later = chain.iter().flat_map(|certificate| &certificate.membership.members);
+        genesis.members.iter().chain(later).any(|member| member.key == *key)
+    }
+
     /// Stops the replica and all that belongs to it.
     pub async fn shutdown(&self) {
         self.replica.shutdown().await;
@@ -209,7 +229,7 @@ impl VatService {
         VatStatus {
             name: self.name.clone(),
             vat: self.vat.to_string(),
-            role: if self.is_removed() { mirror::REMOVED } else { status.role.as_str() }.to_owned(),
+            role: self.role(&status).to_owned(),
             leader: status.leader.as_ref().map(name_of),
             term: status.term,
             committed_block: status.committed,
