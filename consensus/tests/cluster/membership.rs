@@ -246,7 +246,7 @@ async fn who_leaves_stays_until_its_signature_has_arrived() {
     let member = cluster.nodes[new].member();
     cluster.stop(new).await;
     reconfigure(&cluster, asked, Change::Replace { out: cluster.nodes[out].id(), in_: member }, None).await;
-    let recorded = cluster.nodes[asked].up().status().pending.map_or(0, |pending| pending.block);
+    let recorded = wait("the record", || cluster.nodes[asked].up().status().pending.map(|pending| pending.block)).await;
     wait("certificate", || (cluster.nodes[asked].up().status().certified_block >= recorded).then_some(())).await;
     for place in (0..4).filter(|place| *place != out) {
         cluster.hub.cut(cluster.nodes[out].id(), cluster.nodes[place].id());
