@@ -8,14 +8,23 @@ use quorate_consensus::*;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn reconfigure(cluster: &Cluster, place: usize, change: Change, threshold: Option<u16>) {
+    decided(cluster, place, change, threshold).await.expect("it is recorded");
+}
+
+/// Asks for a change until it is certain what came of it: while leaders change nobody may know.
+async fn decided(
+    cluster: &Cluster,
+    place: usize,
+    change: Change,
+    threshold: Option<u16>,
+) -> Result<u64, ReconfigureError> {
     for _ in 0..20 {
         match cluster.nodes[place].up().reconfigure(change.clone(), threshold, PATIENCE).await {
-            Ok(_) => return,
             Err(ReconfigureError::Propose(error)) => eprintln!("again: {error}"),
-            Err(error) => panic!("{error}"),
+            decided => return decided,
         }
     }
-    panic!("not recorded");
+    panic!("not decided");
 }
 
 /// Waits until the epoch holds, is certified, and Raft's voters are its members, at all of these places.
@@ -126,7 +135,7 @@ async fn a_change_goes_on_under_a_new_leader() {
     cluster.start(leader).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(cluster.nodes[asked].up().status().pending.is_some());
-    let refused = cluster.nodes[asked].up().reconfigure(Change::Threshold(3), None, PATIENCE).await;
+    let refused = decided(&cluster, asked, Change::Threshold(3), None).await;
     assert!(matches!(refused, Err(ReconfigureError::Refused(_))), "{refused:?}");
     cluster.start(new).await;
     settled(&cluster, 1, &[0, 1, 2, 3]).await;
@@ -166,7 +175,7 @@ async fn impossible_changes_are_refused() {
         (Change::Remove(cluster.nodes[0].id()), Some(3)),
     ];
     for (change, threshold) in changes {
-        let refused = cluster.nodes[0].up().reconfigure(change.clone(), threshold, PATIENCE).await;
+        let refused = decided(&cluster, 0, change.clone(), threshold).await;
         assert!(matches!(refused, Err(ReconfigureError::Refused(_))), "{change:?}: {refused:?}");
     }
     assert_eq!(cluster.nodes[0].up().status().pending, None);
