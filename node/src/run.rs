@@ -63,13 +63,13 @@ pub struct Running {
     pub host: Host,
     servers: Vec<tokio::task::JoinHandle<()>>,
     socket: PathBuf,
-    _lock: crate::home::HomeLock,
 }
 
 impl Running {
-    /// Starts a node on a home.
+    /// Starts a node on a home, which is this process' until its end.
     pub async fn start(home: &Home, options: RunOptions) -> Result<Running, RunError> {
-        let lock = home.lock()?;
+        // Not only until the node has stopped: whoever finds the home free has to find its database free and the process gone.
+        std::mem::forget(home.lock()?);
         let cache = engine_cache();
         tracing::info!(host = %home.config.name, cache = %cache.display(), "loading the engine image");
         let image = tokio::task::spawn_blocking(move || Image::load(&cache))
@@ -103,7 +103,7 @@ impl Running {
         carry_provisions(home, &host, store.as_ref()).await?;
         let (servers, socket) = serve(home, &host).await?;
         tracing::info!(host = %home.config.name, http = %home.config.http, vats = host.vats().len(), "running");
-        Ok(Running { host, servers, socket, _lock: lock })
+        Ok(Running { host, servers, socket })
     }
 
     /// Stops everything in order; the state is on disk when it returns.
