@@ -1,13 +1,16 @@
 //! Builds the guest image and checks that it is the recorded one.
 //!
 //! The guest (`guest/`) is a package of its own with its own lock file and one profile, compiled for `wasm32-wasip1` into a
-//! target directory of its own: the outer one is locked while this runs, and `OUT_DIR` moves. The stack limiter is then built
-//! into it (`build/limiter.rs`). What was made before from the same inputs by the same compiler is taken from a cache beside
-//! it. The image's SHA-256 must be the one in `image.sha256`: it is part of every vat's genesis, so a change must be
+//! target directory of its own: the outer one is locked while this runs, and `OUT_DIR` moves. The interpreter is mended first
+//! (`build/mend.rs`), and the stack limiter is built into what comes out (`build/limiter.rs`). What was made before from the
+//! same inputs by the same compiler is taken from a cache beside it. The image's SHA-256 must be the one in `image.sha256`: it
+//! is part of every vat's genesis, so a change must be
 //! deliberate (`make image`, which sets `QUORATE_ACCEPT_IMAGE=1`).
 
 #[path = "build/limiter.rs"]
 mod limiter;
+#[path = "build/mend.rs"]
+mod mend;
 
 use sha2::{Digest, Sha256};
 use std::env;
@@ -98,6 +101,7 @@ fn inputs(engine: &Path) -> Result<Vec<PathBuf>, String> {
     let files = [
         "build.rs",
         "build/limiter.rs",
+        "build/mend.rs",
         "guest/Cargo.toml",
         "guest/Cargo.lock",
         "guest/build.rs",
@@ -199,24 +203,23 @@ fn build(engine: &Path, guest: &Path, target_dir: &Path) -> Result<Vec<u8>, Stri
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
     let cargo_home = cargo_home.ok_or("neither CARGO_HOME nor HOME is set")?;
-    // Nothing of where it was built may be in the image.
+    let sources = mend::sources(guest, target_dir, inner_cargo())?;
+    // Nothing of where it was built may be in the image. The last that fits counts.
     let remaps = [
         (engine, "/quorate/engine"),
         (cargo_home.as_path(), "/cargo"),
         (target_dir, "/target"),
         (sysroot.as_path(), "/rust"),
+        (sources.as_path(), "/sources"),
     ];
     let flags: Vec<String> =
         remaps.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
 
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, _) in env::vars_os() {
-        if is_foreign(&name.to_string_lossy()) {
-            cargo.env_remove(name);
-        }
-    }
+    let mut cargo = inner_cargo();
     cargo
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .args(["--config", "source.crates-io.replace-with=\"mended\"", "--config"])
+        .arg(format!("source.mended.directory={:?}", sources.display().to_string()))
         .args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"])
         .arg(guest.join("Cargo.toml"))
         .arg("--target-dir")
@@ -228,6 +231,17 @@ fn build(engine: &Path, guest: &Path, target_dir: &Path) -> Result<Vec<u8>, Stri
     }
     let path = target_dir.join(TARGET).join("release/quorate_guest.wasm");
     fs::read(&path).map_err(|error| at(&path, &error))
+}
+
+/// A command for cargo that the outer build does not reach into.
+fn inner_cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        if is_foreign(&name.to_string_lossy()) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Variables of the outer build that would change the inner one. Where cargo lives and how it reaches registries stay.

@@ -2,9 +2,10 @@
 
 mod guest_support;
 
-use guest_support::{Vat, describe};
-use quorate_engine::abi::Value;
+use guest_support::{LIMITS, Vat, describe};
+use quorate_engine::abi::{CapData, Delivery, Method, Slot, Value};
 use quorate_engine::heap::{CrankOutcome, with_engine_stack};
+use quorate_engine::machine::Guest;
 
 const VAT: &str =
     "let n = 0; export default () => ({ run(text) { return `${(0, eval)(text)}`; }, next() { n += 1; return n; } });";
@@ -86,6 +87,26 @@ fn what_was_rolled_back_left_nothing_behind() {
 }
 
 #[test]
+fn memory_that_is_full_of_garbage_is_no_limit() {
+    with_engine_stack(|| {
+        // Few objects with much in them: nothing that makes the interpreter collect by itself.
+        let text = (400_000, "next", Value::String("x".repeat(400_000)));
+        let bytes = (1 << 20, "run", Value::String("new Uint8Array(1 << 20).length".into()));
+        for (size, method, argument) in [text, bytes] {
+            let mut vat = Vat::started(VAT);
+            let args = CapData::data(&Value::Array(vec![Value::Array(vec![argument])]));
+            for call in 1..=2 * LIMITS.memory_bytes / size {
+                let (target, method) = (Slot::VatObject(0), Method::Call(method.into()));
+                let delivery =
+                    Delivery::Call { target, method, args: args.clone(), result: Some(Slot::HostPromise(call)) };
+                let crank = Guest::deliver(&mut vat.heap, &delivery, &[]).expect("no fault of the host");
+                assert!(matches!(crank.outcome, CrankOutcome::Done { .. }), "call {call}: {:?}", crank.outcome);
+            }
+        }
+    });
+}
+
+#[test]
 fn two_vats_that_are_told_the_same_are_the_same() {
     with_engine_stack(|| {
         let tell = |vat: &mut Vat| {
@@ -98,5 +119,23 @@ fn two_vats_that_are_told_the_same_are_the_same() {
         };
         let (mut one, mut other) = (Vat::started(VAT), Vat::started(VAT));
         assert_eq!(tell(&mut one), tell(&mut other));
+    });
+}
+
+#[test]
+fn symbols_that_messages_bring_are_bounded() {
+    with_engine_stack(|| {
+        let mut vat = Vat::started("let n = 0; export default () => ({ take(list) { n += list.length; return n; } });");
+        let mut take = |from: usize| {
+            let symbols = (from..from + 1_024).map(|number| Value::Symbol(format!("symbol {number}"))).collect();
+            describe(&vat.call("take", &Value::Array(vec![Value::Array(symbols)]))).join("\n")
+        };
+        // The interpreter keeps each for ever, so a peer that sends always new ones would fill the memory for good.
+        for share in 0..4 {
+            let said = take(share * 1_024);
+            assert!(said.contains(&format!("ok {}", (share + 1) * 1_024)), "{said}");
+        }
+        assert!(take(4 * 1_024).contains("more symbols than messages may bring"));
+        assert!(take(1_024).contains("ok 5120"), "those that are here still come");
     });
 }

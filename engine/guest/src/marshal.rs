@@ -284,7 +284,10 @@ impl Marshaller<'_> {
             None => JsValue::undefined(),
         };
         match key.as_string() {
-            Some(key) => Ok(Value::Symbol(self.text(&key, "a symbol's key")?)),
+            Some(key) => match self.text(&key, "a symbol's key")? {
+                key if key.len() <= tables::MAX_SYMBOL_BYTES => Ok(Value::Symbol(key)),
+                _ => Err(self.refuse("a symbol with a key of more than 256 bytes cannot be passed")),
+            },
             None => Err(self.refuse("a symbol can be passed only if it is registered: use Symbol.for(...)")),
         }
     }

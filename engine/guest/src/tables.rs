@@ -8,7 +8,7 @@ use crate::abi::{Output, Resolution, Slot};
 use boa_engine::object::builtins::JsFunction;
 use boa_engine::{JsObject, JsValue};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// How many settled promises are kept at most for messages that were sent to them before the sender knew. The host says when there
@@ -18,6 +18,10 @@ const SETTLED_KEPT: usize = 65_536;
 const SETTLED_KEPT_BYTES: usize = 8 << 20;
 /// What is larger than this is large, in bytes: data, to which nobody can send anything.
 const SETTLED_SMALL_BYTES: usize = 1 << 10;
+/// Longest key of a registered symbol that crosses the border, in bytes, and how many such symbols messages may bring here: the
+/// interpreter keeps them for ever.
+pub const MAX_SYMBOL_BYTES: usize = 256;
+const MAX_SYMBOLS: usize = 4_096;
 
 /// Hashes the address that stands for an object's identity; the tables are never iterated.
 #[derive(Default)]
@@ -83,6 +87,8 @@ struct Tables {
     settled_weight: usize,
     next_settled: u64,
     root: Option<JsValue>,
+    /// Keys of the registered symbols that came in messages.
+    symbols: BTreeSet<String>,
 }
 
 thread_local! {
@@ -171,6 +177,15 @@ pub fn presence(id: u64) -> Option<JsObject> {
 
 pub fn add_presence(id: u64, presence: JsObject) {
     with(|tables| tables.presences.insert(id, presence));
+}
+
+/// Whether a message may bring the registered symbol with this key here.
+pub fn admits_symbol(key: &str) -> bool {
+    key.len() <= MAX_SYMBOL_BYTES
+        && with(|tables| {
+            tables.symbols.contains(key)
+                || (tables.symbols.len() < MAX_SYMBOLS && tables.symbols.insert(key.to_owned()))
+        })
 }
 
 /// A number for a promise that this guest is the first to speak of.

@@ -56,6 +56,11 @@ fn build(value: Value, slots: &[Slot], context: &mut Context) -> JsResult<JsValu
 }
 
 fn symbol(key: &str, context: &mut Context) -> JsResult<JsValue> {
+    if !tables::admits_symbol(key) {
+        return Err(type_error(
+            "a symbol with a key of more than 256 bytes, or more symbols than messages may bring to a vat",
+        ));
+    }
     let constructor = context.intrinsics().constructors().symbol().constructor();
     let make = constructor.get(js_string!("for"), context)?;
     match make.as_callable() {

@@ -3,7 +3,7 @@
 use super::{Guest, GuestCheckpoint, GuestManifest, Machine};
 use crate::abi::{Delivery, Slot};
 use crate::error::EngineError;
-use crate::heap::{Crank, Heap, HeapManifest, Limits};
+use crate::heap::{Crank, CrankOutcome, Heap, HeapManifest, LimitKind, Limits};
 use crate::ids::{Hash, VatId};
 use crate::image::Image;
 use std::collections::BTreeSet;
@@ -23,8 +23,17 @@ impl GuestManifest for HeapManifest {
 impl Guest for Heap {
     type Manifest = HeapManifest;
 
+    /// A delivery that finds no room is tried once more after a collection: what fills the memory may be garbage. The interpreter
+    /// collects by how many objects there are, whatever texts and bytes they hold.
     fn deliver(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError> {
-        self.deliver_and_forget(delivery, retired)
+        let first = self.deliver_and_forget(delivery, retired)?;
+        if first.outcome != (CrankOutcome::RolledBack { limit: LimitKind::Memory }) {
+            return Ok(first);
+        }
+        let collection = Heap::deliver(self, &Delivery::Collect)?;
+        let mut second = self.deliver_and_forget(delivery, retired)?;
+        second.fuel = second.fuel.saturating_add(first.fuel).saturating_add(collection.fuel);
+        Ok(second)
     }
 
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<HeapManifest>, EngineError> {
