@@ -66,8 +66,9 @@ impl CheckpointRecord {
         Ok(state)
     }
 
-    /// Checks all that can be checked without the chunks. `membership` is that of the statement's epoch.
-    pub(crate) fn verify(&self, membership: &Membership, describe: Describe) -> Result<(), String> {
+    /// Checks all that can be checked without the chunks, and returns which chunks the manifest names: which of them the record
+    /// names is certified by nobody. `membership` is that of the statement's epoch.
+    pub(crate) fn verify(&self, membership: &Membership, describe: Describe) -> Result<Vec<Hash>, String> {
         let certificate = self.certificate.as_ref().ok_or("the checkpoint has no certificate")?;
         verify_certificate(certificate, membership).map_err(|error| error.to_string())?;
         if certificate.statement != self.statement {
@@ -83,15 +84,11 @@ impl CheckpointRecord {
         if described.root != self.machine_root {
             return Err("the manifest does not match the certified root".into());
         }
-        let known: BTreeSet<&Hash> = described.chunks.iter().collect();
-        if self.chunks.iter().any(|hash| !known.contains(hash)) {
-            return Err("the checkpoint names chunks that its manifest does not".into());
-        }
         let state = self.restored_state()?;
         if state.membership.epoch != self.statement.epoch || state.membership.hash() != membership.hash() {
             return Err("the state is of another membership than its certificate".into());
         }
-        Ok(())
+        Ok(described.chunks)
     }
 }
 

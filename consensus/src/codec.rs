@@ -13,8 +13,12 @@ use crate::error::CodecError;
 /// Version of every encoding made here.
 pub const CODEC_VERSION: u8 = 1;
 
-/// Bytes in the largest command. The largest real one is an installation with its bundle of modules.
-pub const MAX_COMMAND_BYTES: usize = 8 << 20;
+/// Bytes in the largest frame of proposals that is handed on to a leader.
+pub(crate) const MAX_PROPOSE_FRAME_BYTES: usize = 8 << 20;
+
+/// Bytes in the largest command: it must fit such a frame, beside what surrounds it. The largest real one is an installation with
+/// its bundle of modules.
+pub const MAX_COMMAND_BYTES: usize = MAX_PROPOSE_FRAME_BYTES - (4 << 10);
 
 /// Bytes of commands after which a block is closed; a single larger command has a block for itself.
 pub const MAX_BLOCK_BYTES: usize = 1 << 20;
@@ -23,7 +27,7 @@ pub const MAX_BLOCK_BYTES: usize = 1 << 20;
 pub const MAX_MANIFEST_BYTES: usize = 8 << 20;
 
 /// Bytes in the largest frame that this crate sends: one largest command or manifest, and room for what surrounds it.
-pub const MAX_FRAME_BYTES: usize = MAX_COMMAND_BYTES + (2 << 20);
+pub const MAX_FRAME_BYTES: usize = MAX_PROPOSE_FRAME_BYTES + (2 << 20);
 
 /// Bytes in the largest frame of a checkpoint transfer.
 pub const MAX_SNAPSHOT_FRAME_BYTES: usize = 4 << 20;

@@ -44,8 +44,21 @@ pub(crate) type Look = Box<dyn FnOnce(&mut dyn Any) + Send>;
 
 /// A request to the thread.
 pub(crate) enum Job {
-    Apply { items: Vec<LogItem>, reply: Reply<Vec<Outcome>> },
-    Restore { manifest: Arc<[u8]>, state: Box<ReplicatedState>, fetch: Fetcher, reply: Reply<Arc<ReplicatedState>> },
+    Apply {
+        items: Vec<LogItem>,
+        reply: Reply<Vec<Outcome>>,
+    },
+    Restore {
+        manifest: Arc<[u8]>,
+        state: Box<ReplicatedState>,
+        fetch: Fetcher,
+        reply: Reply<Arc<ReplicatedState>>,
+    },
+    /// Which of these chunks must be stored, because not every host has them by itself?
+    Needed {
+        chunks: Vec<Hash>,
+        reply: Reply<Vec<Hash>>,
+    },
     Inspect(Look),
 }
 
@@ -67,6 +80,11 @@ impl ExecutorHandle {
     ) -> Result<Arc<ReplicatedState>, MachineFault> {
         let (reply, answer) = oneshot::channel();
         self.call(Job::Restore { manifest, state: Box::new(state), fetch, reply }, answer).await
+    }
+
+    pub(crate) async fn needed(&self, chunks: Vec<Hash>) -> Result<Vec<Hash>, MachineFault> {
+        let (reply, answer) = oneshot::channel();
+        self.call(Job::Needed { chunks, reply }, answer).await
     }
 
     pub(crate) fn inspect(&self, look: Look) {
@@ -114,6 +132,9 @@ impl<M: Machine> Executor<M> {
                 Job::Restore { manifest, state, mut fetch, reply } => {
                     let result = guarded(&mut fault, || self.restore(&manifest, *state, &mut fetch));
                     let _ = reply.send(result);
+                }
+                Job::Needed { chunks, reply } => {
+                    let _ = reply.send(guarded(&mut fault, || Ok(self.needed(chunks))));
                 }
                 Job::Inspect(look) => {
                     let _ = guarded(&mut fault, || {
@@ -207,6 +228,11 @@ impl<M: Machine> Executor<M> {
         Ok(())
     }
 
+    fn needed(&self, mut chunks: Vec<Hash>) -> Vec<Hash> {
+        chunks.retain(|hash| !self.machine.has_chunk(hash));
+        chunks
+    }
+
     fn apply_control(&mut self, control: Control, block: u64, outcome: &mut Outcome) {
         let result = match control {
             Control::Admit { change, threshold } => self.state.admit(change, threshold, block),
@@ -241,8 +267,7 @@ impl<M: Machine> Executor<M> {
             let parts = self.machine.checkpoint()?;
             let state = self.state.encode();
             statement.state_root = Some(state_root(&state, &parts.root));
-            let own = |hash: &Hash| self.machine.has_chunk(hash);
-            let chunks = M::describe(&parts.manifest)?.chunks.into_iter().filter(|hash| !own(hash)).collect();
+            let chunks = self.needed(M::describe(&parts.manifest)?.chunks);
             outcome.checkpoint = Some(CheckpointDraft {
                 state: state.into(),
                 machine_root: parts.root,

@@ -8,6 +8,10 @@
 //! What is absent: this crate knows nothing of JavaScript, streams between vats, or libp2p. Openraft's types appear in the
 //! module `raft` and nowhere else.
 
+// The clusters of the integration tests serve the unit tests, too, and name this crate as others do.
+#[cfg(test)]
+extern crate self as quorate_consensus;
+
 mod block;
 mod certificate;
 mod checkpoint;

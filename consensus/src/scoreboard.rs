@@ -45,6 +45,8 @@ pub(crate) enum Verdict {
     Conflict(ConflictReport),
     /// A threshold of members contradicts: this replica has gone astray.
     Diverged { certificate: Certificate, ours: Statement },
+    /// The same, of the membership of an epoch.
+    OtherMembership { certified: Membership, ours: Membership },
     /// The share was not usable.
     Refused,
 }
@@ -106,9 +108,16 @@ impl Scoreboard {
         }
     }
 
-    /// Learns who signs in an epoch.
+    /// Learns who signs in an epoch. What is certified stays.
     pub(crate) fn know(&mut self, membership: Membership) {
-        self.memberships.insert(membership.epoch, membership);
+        if self.epochs.get(&membership.epoch).is_none_or(|round| !round.certified) {
+            self.memberships.insert(membership.epoch, membership);
+        }
+    }
+
+    /// The certified membership of an epoch.
+    pub(crate) fn certified_membership(&self, epoch: u64) -> Option<&Membership> {
+        self.memberships.get(&epoch).filter(|_| self.epochs.get(&epoch).is_some_and(|round| round.certified))
     }
 
     /// The membership of an epoch.
@@ -259,6 +268,10 @@ impl Scoreboard {
         if agrees && round.certified {
             return Vec::new();
         }
+        if certificate.statement.epoch < own.statement.epoch {
+            // Who signed in an earlier epoch has no say in what came after it, and may have been very few.
+            return vec![Verdict::Refused];
+        }
         if verify_certificate(&certificate, membership).is_err() {
             return vec![Verdict::Refused];
         }
@@ -306,6 +319,9 @@ impl Scoreboard {
         signature: Option<MemberSignature>,
     ) -> Vec<Verdict> {
         let epoch = membership.epoch;
+        if let Some(certified) = self.certified_membership(epoch).filter(|certified| **certified != membership) {
+            return vec![Verdict::OtherMembership { certified: certified.clone(), ours: membership }];
+        }
         self.know(membership.clone());
         let round = self.epochs.entry(epoch).or_default();
         round.own = Some(membership);
@@ -370,15 +386,19 @@ impl Scoreboard {
         if verify_membership(&certificate, before).is_err() {
             return vec![Verdict::Refused];
         }
-        self.know(certificate.membership.clone());
-        self.epochs.entry(epoch).or_default().certified = true;
+        let round = self.epochs.entry(epoch).or_default();
+        if let Some(ours) = round.own.as_ref().filter(|ours| **ours != certificate.membership) {
+            return vec![Verdict::OtherMembership { certified: certificate.membership, ours: ours.clone() }];
+        }
+        round.certified = true;
+        self.memberships.insert(epoch, certificate.membership.clone());
         vec![Verdict::Reconfigured(certificate)]
     }
 
     /// Marks the memberships that are certified already.
     pub(crate) fn know_certified(&mut self, membership: Membership) {
         self.epochs.entry(membership.epoch).or_default().certified = true;
-        self.know(membership);
+        self.memberships.insert(membership.epoch, membership);
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::codec;
 use crate::error::CodecError;
 use crate::ids::{Canonical, Hash, HostKey};
-use crate::membership::{Genesis, MAX_MEMBERS, Member, Membership, Parameters};
+use crate::membership::{Genesis, MAX_CHAIN, MAX_MEMBERS, Member, Membership, Parameters};
 use crate::replica::status::{Change, PendingChange};
 
 /// Raft's own membership, as applied.
@@ -111,6 +111,9 @@ impl ReplicatedState {
         }
         if let Some(pending) = &self.pending {
             return Err(format!("the change recorded in block {} is still under way", pending.block));
+        }
+        if self.membership.epoch >= MAX_CHAIN as u64 {
+            return Err(format!("the members were changed {MAX_CHAIN} times, which is the most that can be proven"));
         }
         let (members, coming) = self.changed_members(&change)?;
         let threshold = match (&change, threshold) {

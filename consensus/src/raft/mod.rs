@@ -13,12 +13,14 @@ use tokio::time::Instant;
 pub(crate) mod log;
 mod machine;
 mod network;
+pub(crate) mod plausible;
 #[cfg(test)]
 mod suite;
 mod types;
 pub(crate) mod wire;
 
 use self::machine::{StateMachine, snapshot_meta};
+use self::plausible::Stand;
 use self::types::{BlockData, Snapshot, TypeConfig};
 use self::wire::{RaftMessage, RaftReply, WireVote};
 use crate::block::{Block, BlockReply};
@@ -227,8 +229,22 @@ impl RaftNode {
         written.await
     }
 
+    /// Where this replica stands, to judge by what others say.
+    fn stand(&self) -> Stand {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let committed = metrics.local_committed.as_ref().map(types::position);
+        Stand { id: self.id, term: metrics.current_term, committed }
+    }
+
+    /// Whether an answer is one that a replica which keeps the rules could give.
+    fn believe(&self, asked: &RaftMessage, reply: &RaftReply) -> Result<(), String> {
+        self.stand().reply(asked, reply)
+    }
+
     /// Serves a message.
     pub(crate) async fn handle(&self, message: RaftMessage) -> Result<RaftReply, String> {
+        self.stand().message(&message)?;
         match message {
             RaftMessage::Append { vote, prev, entries, commit } => {
                 let request = wire::append_request(vote, prev, entries, commit).map_err(|error| error.to_string())?;
@@ -251,6 +267,7 @@ impl RaftNode {
     /// Installs a checkpoint that is verified and complete in the store.
     pub(crate) async fn install(&self, vote: WireVote, record: Arc<CheckpointRecord>) -> Result<WireVote, String> {
         let meta = snapshot_meta(&record).map_err(|error| error.to_string())?;
+        self.stand().install(&vote, meta.last_log_id.as_ref().map(types::position))?;
         let snapshot = Snapshot { meta, snapshot: record };
         let response = self.raft.install_full_snapshot(vote.into(), snapshot).await;
         Ok((&response.map_err(|error| error.to_string())?.vote).into())

@@ -58,22 +58,25 @@ fn lost(text: impl ToString) -> Failure {
 
 fn failure(error: TransportError) -> Failure {
     match error {
-        TransportError::Unreachable(_) | TransportError::Refused(_) | TransportError::Malformed(_) => {
-            unreachable(error)
-        }
-        TransportError::Timeout | TransportError::Lost(_) => lost(error),
+        TransportError::Timeout => lost(error),
+        // Openraft pauses before it tries again.
+        _ => unreachable(error),
     }
 }
 
 impl PeerClient {
     async fn call(&self, channel: Channel, message: RaftMessage) -> Result<RaftReply, Failure> {
-        let frame = codec::encode(&RaftFrame { target: self.target, message });
-        let mib = u32::try_from(frame.len() >> 20).unwrap_or(u32::MAX);
+        let frame = RaftFrame { target: self.target, message };
+        let bytes = codec::encode(&frame);
+        let mib = u32::try_from(bytes.len() >> 20).unwrap_or(u32::MAX);
         let deadline = self.core.timing.request + MIB_PATIENCE.saturating_mul(mib);
         for _ in 0..2 {
-            let answer = self.core.transport.request(&self.member, channel, frame.clone(), deadline).await;
+            let answer = self.core.transport.request(&self.member, channel, bytes.clone(), deadline).await;
             let reply: RaftReply = codec::decode(&answer.map_err(failure)?).map_err(unreachable)?;
             if reply != RaftReply::WhoAreYou {
+                if let Some(raft) = self.core.raft.get() {
+                    raft.believe(&frame.message, &reply).map_err(unreachable)?;
+                }
                 return Ok(reply);
             }
             self.core.introduce_to(&self.member).await.map_err(failure)?;
@@ -91,7 +94,9 @@ impl PeerClient {
     /// Sends a checkpoint: the record, then whatever chunks the receiver lacks, then the order to install it.
     async fn send_snapshot(&self, vote: WireVote, record: &SnapshotData) -> Result<WireVote, Failure> {
         let block = record.block();
-        let begin = SnapshotStep::Begin { chain: self.core.chain(), record: Box::new(record.as_ref().clone()) };
+        // The chain goes before, in as many frames as it takes: beside a large record there is little room.
+        self.core.introduce_to(&self.member).await.map_err(failure)?;
+        let begin = SnapshotStep::Begin { chain: Vec::new(), record: Box::new(record.as_ref().clone()) };
         let mut reply = self.step(begin).await?;
         loop {
             match reply {
@@ -103,7 +108,12 @@ impl PeerClient {
             reply = self.step(SnapshotStep::Missing { block }).await?;
         }
         match self.step(SnapshotStep::Install { block, vote }).await? {
-            SnapshotReply::Installed(vote) => Ok(vote),
+            SnapshotReply::Installed(vote) => {
+                if let Some(raft) = self.core.raft.get() {
+                    raft.stand().answered(&vote).map_err(unreachable)?;
+                }
+                Ok(vote)
+            }
             other => Err(unreachable(format!("the checkpoint was not installed: {other:?}"))),
         }
     }

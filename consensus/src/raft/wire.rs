@@ -57,6 +57,10 @@ impl From<&Entry> for WireEntry {
 }
 
 impl WireEntry {
+    pub(crate) fn position(&self) -> LogPosition {
+        self.log
+    }
+
     pub(crate) fn into_entry(self) -> Result<Entry, CodecError> {
         let payload = match self.content {
             WireContent::Blank => EntryPayload::Blank,
@@ -82,6 +86,16 @@ pub(crate) enum RaftMessage {
     Append { vote: WireVote, prev: Option<LogPosition>, entries: Vec<WireEntry>, commit: Option<LogPosition> },
     Vote { vote: WireVote, last: Option<LogPosition>, transfer: bool, pre: bool },
     Transfer { from: WireVote, to: u64, last: Option<LogPosition> },
+}
+
+impl RaftMessage {
+    /// The raft id in whose name it speaks: the sender's, for nobody speaks for another.
+    pub(crate) fn speaker(&self) -> u64 {
+        match self {
+            RaftMessage::Append { vote, .. } | RaftMessage::Vote { vote, .. } => vote.node,
+            RaftMessage::Transfer { from, .. } => from.node,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +206,11 @@ pub(crate) fn transfer_request(
 
 #[cfg(test)]
 impl WireEntry {
+    /// The same at another place.
+    pub(crate) fn at(&self, log: LogPosition) -> WireEntry {
+        WireEntry { log, ..self.clone() }
+    }
+
     /// One of each kind.
     pub(crate) fn examples(membership: RaftMembership) -> [WireEntry; 3] {
         let log = LogPosition { term: 3, index: 500 };

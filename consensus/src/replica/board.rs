@@ -1,7 +1,8 @@
 //! The task that signs, exchanges shares, and completes certificates.
 //!
 //! Invariants: a statement is signed only when the own log is on disk through its block and a guard record was written before
-//! it leaves; nothing is signed before the re-execution after a start has reached, and matched, the guard of the last run;
+//! it leaves; nothing is signed before the re-execution after a start has reached, and matched, the guard of the last run; for
+//! each epoch one membership is signed, in all lives of the host, and none that contradicts a certified one;
 //! shares go to all members at once and are asked for when they stay away.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,10 +11,11 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::core::{Core, PlainEvent};
-use super::exchange::{MAX_ASKED, MAX_SHARES, ShareFrame, ShareReply};
+use super::exchange::{MAX_ASKED, MAX_SHARES, REPLY_BYTES, ShareFrame, ShareReply};
 use super::keeper::KeeperInput;
 use crate::certificate::{Certificate, MemberSignature, Statement};
 use crate::checkpoint::CheckpointRecord;
+use crate::codec;
 use crate::ids::HostKey;
 use crate::membership::{Member, Membership, MembershipCertificate};
 use crate::scoreboard::{Scoreboard, Share, Verdict};
@@ -244,8 +246,15 @@ impl Board {
     }
 
     async fn sign_membership(&mut self, ended: &Membership, begun: Membership) {
-        let signature =
-            ended.contains(&self.core.key).then(|| MemberSignature::sign(&self.core.signing, &begun.payload()));
+        if let Some(certified) = self.scoreboard.certified_membership(begun.epoch).filter(|other| **other != begun) {
+            let (certified, ours) = (certified.clone(), begun);
+            return self.conclude(vec![Verdict::OtherMembership { certified, ours }]).await;
+        }
+        let signs = ended.contains(&self.core.key);
+        if signs && !self.membership_guard_allows(&begun) {
+            return;
+        }
+        let signature = signs.then(|| MemberSignature::sign(&self.core.signing, &begun.payload()));
         if let Some(signature) = signature {
             let share = Share::Membership(begun.clone(), signature);
             self.broadcast(ended, &share);
@@ -253,6 +262,25 @@ impl Board {
         }
         let verdicts = self.scoreboard.own_membership(begun, signature);
         self.conclude(verdicts).await;
+    }
+
+    /// Whether this host may sign a membership: once for each epoch, in all its lives. The statement of the block that begins an
+    /// epoch does not say who its members are, so the guard of the statements would not notice. On disk before it returns: it
+    /// is written once an epoch, and the signature is for ever.
+    fn membership_guard_allows(&self, begun: &Membership) -> bool {
+        let (epoch, hash) = (begun.epoch, begun.hash());
+        let Some(signed) = self.core.check(self.core.store.membership_guard(epoch)) else { return false };
+        match signed {
+            Some(signed) if signed == hash => true,
+            Some(signed) => {
+                self.core.fault(format!(
+                    "Q-C041 this host signed membership {signed} for epoch {epoch}, and executing the log again gives {hash}; \
+                     take this replica out and keep its data directory as evidence"
+                ));
+                false
+            }
+            None => self.core.check(self.core.store.set_membership_guard(epoch, hash)).is_some(),
+        }
     }
 
     fn broadcast(&mut self, membership: &Membership, share: &Share) {
@@ -288,6 +316,15 @@ impl Board {
                         ours.hash()
                     ));
                 }
+                Verdict::OtherMembership { certified, ours } => {
+                    self.core.fault(format!(
+                        "Q-C042 a threshold of members certified membership {} for epoch {}, this replica computed {}; \
+                         take this replica out and keep its data directory as evidence",
+                        certified.hash(),
+                        ours.epoch,
+                        ours.hash()
+                    ));
+                }
                 Verdict::Refused => self.core.stats.update(|stats| stats.shares_refused += 1),
             }
         }
@@ -313,23 +350,23 @@ impl Board {
         self.core.events.send(PlainEvent::Certified(certificate)).await;
     }
 
+    /// What is here of what somebody asks for, as far as it fits one answer: the memberships first, which tell who signs the rest.
     fn answer(&self, blocks: &[u64], epoch: u64) -> ShareReply {
+        let mut room = REPLY_BYTES;
         let mut reply = ShareReply::default();
+        let newer = self.core.chain().into_iter().filter(|certificate| certificate.membership.epoch > epoch);
+        reply.memberships = newer.take_while(|certificate| fits(&mut room, certificate)).collect();
+        let epochs = self.scoreboard.uncertified_epochs().into_iter();
+        let of_epochs = epochs.filter_map(|epoch| self.scoreboard.own_membership_share(epoch));
+        reply.shares.extend(of_epochs.take_while(|share| fits(&mut room, share)));
         for block in blocks {
             match self.core.store.certificate(*block) {
-                Ok(Some(certificate)) => reply.certificates.push(certificate),
+                Ok(Some(certificate)) if fits(&mut room, &certificate) => reply.certificates.push(certificate),
+                Ok(Some(_)) => break,
                 _ if self.core.tamper.is_some() => {}
-                _ => reply.shares.extend(self.scoreboard.own_share(*block)),
+                _ => reply.shares.extend(self.scoreboard.own_share(*block).filter(|share| fits(&mut room, share))),
             }
         }
-        let chain = self.core.chain();
-        reply.memberships = chain.into_iter().filter(|certificate| certificate.membership.epoch > epoch).collect();
-        reply.shares.extend(
-            self.scoreboard
-                .uncertified_epochs()
-                .into_iter()
-                .filter_map(|epoch| self.scoreboard.own_membership_share(epoch)),
-        );
         reply
     }
 
@@ -337,10 +374,11 @@ impl Board {
     fn ask_for_missing(&mut self) {
         let patience = self.core.timing.share_retry;
         let blocks = self.scoreboard.overdue(Instant::now(), patience, MAX_ASKED);
-        if blocks.is_empty() && self.scoreboard.uncertified_epochs().is_empty() {
+        let uncertified = self.scoreboard.uncertified_epochs();
+        if blocks.is_empty() && uncertified.is_empty() {
             return;
         }
-        let (members, epoch) = {
+        let (members, chained) = {
             let known = self.core.known();
             let newest = known.newest().members.iter();
             let ended = known.applied.previous_membership.iter().flat_map(|membership| &membership.members);
@@ -348,12 +386,21 @@ impl Board {
                 ended.chain(newest).map(|member| (member.key, member.clone())).collect();
             (members, known.chain.len() as u64)
         };
+        // The chain may have a certificate that never came here: the input was full.
+        let epoch = uncertified.first().map_or(chained, |first| chained.min(first.saturating_sub(1)));
         for member in members.into_values().filter(|member| member.key != self.core.key) {
             let core = Arc::clone(&self.core);
             let blocks = blocks.clone();
             tokio::spawn(async move { core.ask(&member, blocks, epoch).await });
         }
     }
+}
+
+/// Whether a part of an answer fits what room is left, which it then takes.
+fn fits(room: &mut usize, part: &impl serde::Serialize) -> bool {
+    let left = room.checked_sub(codec::encode(part).len());
+    *room = left.unwrap_or(*room);
+    left.is_some()
 }
 
 /// Sends shares to one member, all that wait in one frame.

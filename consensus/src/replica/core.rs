@@ -100,6 +100,12 @@ impl Known {
             || self.raft_nodes.values().any(|member| member.key == *key)
     }
 
+    /// Whether somebody may speak as the replica with this raft id: it is its own, or nothing is known of it here. (Ids are never
+    /// given twice, so what is known stays true.)
+    pub(crate) fn may_speak_as(&self, key: &HostKey, raft_id: u64) -> bool {
+        self.applied.raft_ids.iter().all(|(other, id)| *id != raft_id || other == key)
+    }
+
     /// Whether somebody takes part or ever did.
     pub(crate) fn is_acquainted(&self, key: &HostKey) -> bool {
         self.takes_part(key) || self.memberships.values().any(|membership| membership.contains(key))
@@ -267,12 +273,17 @@ impl Core {
 
     /// Adds to the chain what continues it, on disk and in memory. Returns what was new.
     pub(crate) fn learn(self: &Arc<Self>, certificates: Vec<MembershipCertificate>) -> Vec<MembershipCertificate> {
-        let added = self.known().extend(certificates);
-        if !added.is_empty() {
+        let (added, epoch, written) = {
+            let mut known = self.known();
+            let added = known.extend(certificates);
             let batch = added.iter().map(|certificate| self.store.put_membership(certificate)).collect();
-            self.check(self.store.write(batch));
-            let epoch = self.known().chain.len() as u64;
-            self.set_status(|status| status.certified_epoch = epoch);
+            // Under the lock: a crash may keep a prefix of the writes, and a chain with a gap could not be read any more.
+            let written = if added.is_empty() { Ok(()) } else { self.store.write(batch) };
+            (added, known.chain.len() as u64, written)
+        };
+        self.check(written);
+        if !added.is_empty() {
+            self.set_status(|status| status.certified_epoch = status.certified_epoch.max(epoch));
         }
         added
     }

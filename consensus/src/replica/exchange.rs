@@ -16,6 +16,11 @@ pub(crate) const MAX_SHARES: usize = 512;
 /// Blocks asked for at once at most.
 pub(crate) const MAX_ASKED: usize = 256;
 
+/// Bytes of memberships in one frame, about; a longer chain goes in several. One membership may have 130 KiB.
+const CHAIN_FRAME_BYTES: usize = 512 << 10;
+/// Bytes in one answer at most; whoever asked will ask for the rest.
+pub(crate) const REPLY_BYTES: usize = 960 << 10;
+
 /// A request on the share channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ShareFrame {
@@ -38,10 +43,33 @@ pub(crate) struct ShareReply {
     pub(crate) retired: bool,
 }
 
+/// Cuts a chain into runs that fit a frame each.
+pub(crate) fn in_parts(chain: Vec<MembershipCertificate>) -> Vec<Vec<MembershipCertificate>> {
+    let mut parts: Vec<Vec<MembershipCertificate>> = Vec::new();
+    let mut bytes = 0;
+    for certificate in chain {
+        let size = codec::encode(&certificate).len();
+        match parts.last_mut() {
+            Some(part) if bytes + size <= CHAIN_FRAME_BYTES => {
+                part.push(certificate);
+                bytes += size;
+            }
+            _ => {
+                parts.push(vec![certificate]);
+                bytes = size;
+            }
+        }
+    }
+    parts
+}
+
 impl Core {
     /// Sends the chain of memberships to somebody who may not know them.
     pub(crate) async fn introduce_to(&self, member: &Member) -> Result<(), TransportError> {
-        self.exchange(member, &ShareFrame::Introduce(self.chain())).await.map(|_| ())
+        for part in in_parts(self.chain()) {
+            self.exchange(member, &ShareFrame::Introduce(part)).await?;
+        }
+        Ok(())
     }
 
     /// One request on the share channel.

@@ -10,7 +10,7 @@ use super::core::Core;
 use super::event::ConflictReport;
 use super::exchange::ShareFrame;
 use super::options::ReplicaOptions;
-use super::snapshot::{SnapshotFrame, SnapshotReply};
+use super::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
 use super::start;
 use super::status::{Change, ReplicaStatus, Role};
 use crate::block::Control;
@@ -27,6 +27,10 @@ use crate::transport::{Channel, TransportError};
 
 /// Pause before a proposal that found no leader is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
+
+/// How far a raft id may be beyond those that are known here: more admissions than a newcomer could miss, and so few that a lie
+/// does not use up the ids.
+const MAX_IDS_AHEAD: u64 = 1 << 16;
 
 /// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +172,7 @@ impl ReplicaHandle {
                     return Ok(codec::encode(&RaftReply::WhoAreYou));
                 }
                 let frame: RaftFrame = codec::decode(frame).map_err(malformed)?;
+                self.speaks_for_itself(&from, frame.message.speaker()).map_err(refused)?;
                 let raft = self.addressed(frame.target).await.map_err(refused)?;
                 let of_leader = matches!(frame.message, RaftMessage::Append { .. });
                 let reply = raft.handle(frame.message).await.map_err(refused)?;
@@ -183,6 +188,9 @@ impl ReplicaHandle {
             _ if !permitted => Err(refused("not a member".into())),
             Channel::Snapshot => {
                 let frame: SnapshotFrame = codec::decode(frame).map_err(malformed)?;
+                if let SnapshotStep::Install { vote, .. } = &frame.step {
+                    self.speaks_for_itself(&from, vote.node).map_err(refused)?;
+                }
                 let reply = match self.addressed(frame.target).await {
                     Ok(_) => self.core.serve_snapshot(from, frame.step).await,
                     Err(text) => SnapshotReply::Refused(text),
@@ -196,18 +204,23 @@ impl ReplicaHandle {
         }
     }
 
+    fn speaks_for_itself(&self, from: &HostKey, raft_id: u64) -> Result<(), String> {
+        let may = self.core.known().may_speak_as(from, raft_id);
+        may.then_some(()).ok_or_else(|| format!("replica {raft_id} is not that of {from}"))
+    }
+
     /// The Raft of a message's target. A learner takes the id by which a member of the vat first calls it.
     async fn addressed(&self, target: u64) -> Result<RaftNode, String> {
         let core = &self.core;
         if let Some(raft) = core.raft.get() {
             let id = raft.id();
-            return if id == target { Ok(raft.clone()) } else { Err(format!("this is replica {id}, not {target}")) };
+            return if id == target { Ok(raft.clone()) } else { Err(self.admitted_anew(id, target)) };
         }
         let recorded: Option<u64> = core.store.named("raft-id").map_err(|error| error.to_string())?;
         match recorded {
             Some(id) if id != target => Err(format!("this is replica {id}, not {target}")),
             Some(_) => Err("starting".into()),
-            None if target > 0 => {
+            None if (1..=core.known().applied.next_raft_id + MAX_IDS_AHEAD).contains(&target) => {
                 core.store
                     .write_synced(vec![core.store.put_named("raft-id", &target)])
                     .map_err(|error| error.to_string())?;
@@ -218,6 +231,23 @@ impl ReplicaHandle {
             }
             None => Err("not addressed to this replica".into()),
         }
+    }
+
+    /// A message for a later raft id than this replica has. If this host was never a member, the change that brought it here was
+    /// given up and it is admitted again: it takes the new id with its next start. Its log and its vote may stay, since under
+    /// the new id it has promised nothing yet, and under the old one it never speaks again. Returns why the message is refused.
+    fn admitted_anew(&self, id: u64, target: u64) -> String {
+        let core = &self.core;
+        let was_member = core.known().memberships.values().any(|membership| membership.contains(&core.key));
+        if !was_member && target > id && target - id <= MAX_IDS_AHEAD {
+            let written = core.store.write_synced(vec![core.store.put_named("raft-id", &target)]);
+            if core.check(written).is_some() {
+                let text = "Q-C044 the change that brought this host to the vat was given up, and it was admitted again since; \
+                            start the host again";
+                core.fault(text.into());
+            }
+        }
+        format!("this is replica {id}, not {target}")
     }
 
     /// Looks at the machine, in its own thread, between blocks. `None` if the replica has stopped or has another machine.

@@ -84,14 +84,13 @@ impl Core {
         let membership = self.known().memberships.get(&epoch).cloned();
         let membership = membership.ok_or_else(|| format!("the membership of epoch {epoch} is not certified"))?;
         let describe = self.checkpoints.describe();
+        let verified =
+            tokio::task::spawn_blocking(move || record.verify(&membership, describe).map(|chunks| (record, chunks)));
+        let (mut record, chunks) = verified.await.map_err(|error| error.to_string())??;
+        // Not what the sender says: a checkpoint that lacks a chunk could not be restored, and so this replica not be started.
+        record.chunks = self.executor.needed(chunks).await.map_err(|fault| fault.to_string())?;
         let record = Arc::new(record);
-        let checked = Arc::clone(&record);
-        let verified = tokio::task::spawn_blocking(move || checked.verify(&membership, describe)).await;
-        verified.map_err(|error| error.to_string())??;
         let block = record.block();
-        if block <= self.status.borrow().applied {
-            tracing::debug!(block, "a checkpoint that is not newer than the state");
-        }
         *self.receiving() = Some(Receiving { from, record });
         self.missing_chunks(from, block).await
     }

@@ -173,10 +173,24 @@ impl VatStore {
         self.write_synced(families.map(|family| Write::DeleteRange(family, from.clone(), to.clone())).to_vec())
     }
 
+    /// Hash of the membership that this host signed for an epoch.
+    pub(crate) fn membership_guard(&self, epoch: u64) -> Result<Option<Hash>, StoreError> {
+        self.named(&membership_guard(epoch))
+    }
+
+    /// Notes it. On disk when it returns.
+    pub(crate) fn set_membership_guard(&self, epoch: u64, membership: Hash) -> Result<(), StoreError> {
+        self.write_synced(vec![self.put_named(&membership_guard(epoch), &membership)])
+    }
+
     /// The guard for a statement.
     pub(crate) fn put_guard(&self, statement: &Statement) -> Write {
         self.put_named("guard", &Guard { block: statement.block, statement: statement.hash() })
     }
+}
+
+fn membership_guard(epoch: u64) -> String {
+    format!("membership-guard-{epoch}")
 }
 
 /// Decodes a stored value.

@@ -1,7 +1,8 @@
 use super::*;
 use crate::codec::{self, Blob, CODEC_VERSION};
 use crate::error::CodecError;
-use crate::replica::exchange::ShareFrame;
+use crate::replica::batcher::{Payload, ProposeFrame};
+use crate::replica::exchange::{ShareFrame, in_parts};
 
 #[test]
 fn versions_and_trailing_bytes_are_refused() {
@@ -62,4 +63,32 @@ fn identities_are_hexadecimal_for_people() {
     for bad in ["", "00", "zz", &"0".repeat(63), &"g".repeat(64)] {
         assert!(bad.parse::<crate::ids::VatId>().is_err());
     }
+}
+
+/// What a frame of the network has beside the frame of this crate: the VatId.
+const VAT_ID_BYTES: usize = 32;
+
+#[test]
+fn the_largest_command_can_be_handed_on() {
+    let command = Payload::Command(vec![7; codec::MAX_COMMAND_BYTES].into());
+    let frame = codec::encode(&ProposeFrame(vec![command]));
+    assert!(frame.len() + VAT_ID_BYTES <= codec::MAX_PROPOSE_FRAME_BYTES, "{} bytes", frame.len());
+}
+
+#[test]
+fn a_long_chain_goes_in_several_frames() {
+    let before = genesis(3, 2).membership();
+    let mut large = next_membership(&before, &(1..=31).collect::<Vec<u8>>(), 16);
+    for member in &mut large.members {
+        member.addresses = vec!["x".repeat(256); 16];
+    }
+    let chain = vec![certify(large, &(1..=31).collect::<Vec<u8>>()); 20];
+    let parts = in_parts(chain.clone());
+    assert!(parts.len() > 1);
+    for part in &parts {
+        let frame = codec::encode(&ShareFrame::Introduce(part.clone()));
+        assert!(frame.len() + VAT_ID_BYTES <= 1 << 20, "{} bytes", frame.len());
+    }
+    assert_eq!(parts.concat(), chain);
+    assert!(in_parts(Vec::new()).is_empty());
 }

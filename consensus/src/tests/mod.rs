@@ -2,8 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::type_complexity)]
 
 mod certificates;
+#[path = "../../tests/cluster/common.rs"]
+#[allow(dead_code)]
+mod cluster;
 mod codecs;
 mod golden;
+mod lying_leaders;
+mod plausible;
 mod reconciling;
 mod scores;
 mod states;

@@ -226,3 +226,36 @@ fn what_is_kept_is_bounded() {
     assert_eq!(lone.since(900), None);
     assert!(lone.since(1_500).is_some());
 }
+
+/// A vat that one host founded: it alone could sign for epoch 0, and is one of four now.
+#[test]
+fn an_earlier_epoch_has_no_say_in_what_came_after_it() {
+    let founded = genesis(1, 1).membership();
+    let grown = next_membership(&founded, &[1, 2, 3, 4], 3);
+    let mut board = board(&founded);
+    board.know_certified(grown.clone());
+    let now = statement(&grown, 50);
+    own(&mut board, &now, 2);
+    let forged = Statement { epoch: 0, ..other(&now) };
+    assert_eq!(board.certificate(certificate(forged, &[1])), [Verdict::Refused]);
+    let verdicts = board.certificate(certificate(other(&now), &[1, 3, 4]));
+    assert!(matches!(verdicts[..], [Verdict::Diverged { .. }]), "{verdicts:?}");
+}
+
+#[test]
+fn another_membership_than_the_certified_one_is_a_divergence() {
+    let zero = genesis(4, 3).membership();
+    let (ours, theirs) = (next_membership(&zero, &[1, 2, 3, 5], 3), next_membership(&zero, &[1, 2, 3, 6], 3));
+    let certified = certify(theirs.clone(), &[1, 3, 4]);
+    let expected = [Verdict::OtherMembership { certified: theirs, ours: ours.clone() }];
+    // The certificate comes first: from the store, or from others while this replica was behind.
+    let mut early = board(&zero);
+    assert!(matches!(early.membership_certificate(certified.clone())[..], [Verdict::Reconfigured(_)]));
+    early.know(ours.clone());
+    let signature = sign(2, &ours.payload());
+    assert_eq!(early.own_membership(ours.clone(), Some(signature)), expected);
+    // It comes after.
+    let mut late = board(&zero);
+    assert!(late.own_membership(ours, Some(signature)).is_empty());
+    assert_eq!(late.membership_certificate(certified), expected);
+}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::membership::MAX_CHAIN;
 use crate::replica::status::Change;
 use crate::state::{ReplicatedState, SinceCheckpoint, state_root};
 
@@ -81,4 +82,14 @@ fn the_state_survives_its_encoding_and_all_of_it_is_in_the_root() {
     assert_ne!(root, state_root(&bytes, &Hash([2; 32])));
     state.next_raft_id += 1;
     assert_ne!(root, state_root(&state.encode(), &Hash([1; 32])));
+}
+
+/// A longer chain than that is refused by whoever is shown it: the replica itself could not start again.
+#[test]
+fn members_are_changed_only_as_often_as_can_be_proven() {
+    let mut state = state(3, 2);
+    state.membership.epoch = MAX_CHAIN as u64 - 1;
+    state.admit(Change::Threshold(3), None, 9).unwrap();
+    state.activate(MAX_CHAIN as u64, 9).unwrap();
+    assert!(state.admit(Change::Threshold(2), None, 10).is_err());
 }

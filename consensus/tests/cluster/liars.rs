@@ -71,6 +71,24 @@ async fn a_replica_that_would_sign_something_else_after_a_restart_stops() {
     assert!(cluster.nodes[0].log.lock().unwrap().certificates.is_empty(), "it must not sign again");
 }
 
+/// As if a leader had exchanged the end of the log between two lives of a member, which had signed who follows: the statement of
+/// the block in which an epoch begins would be the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_signs_one_membership_for_an_epoch_in_all_its_lives() {
+    let mut cluster = Cluster::started(1, 1, parameters()).await;
+    cluster.propose(0, b"one").await;
+    let mut guard = cluster.genesis.vat_id().0.to_vec();
+    guard.extend_from_slice(b"membership-guard-1");
+    let signed = [&[CODEC_VERSION][..], &[7; 32]].concat();
+    cluster.nodes[0].store.write(vec![Write::Put(Family::State, guard, signed)]).unwrap();
+    let new = cluster.learner().await;
+    let add = Change::Add(cluster.nodes[new].member());
+    let _ = cluster.nodes[0].up().reconfigure(add, None, Duration::from_secs(5)).await;
+    let text = wait("a fault", || cluster.nodes[0].log.lock().unwrap().fault.clone()).await;
+    assert!(text.contains("Q-C041"), "{text}");
+    assert!(cluster.nodes[0].log.lock().unwrap().memberships.is_empty(), "it must not sign again");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_are_refused() {
     let cluster = Cluster::started(1, 1, parameters()).await;

@@ -274,3 +274,36 @@ async fn who_leaves_stays_until_its_signature_has_arrived() {
     }
     cluster.assert_no_trouble();
 }
+
+/// A newcomer that had begun to fetch the state when its change was given up is admitted again, under another raft id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_given_up_can_be_admitted_after_a_restart() {
+    let mut cluster = Cluster::started(3, 3, parameters()).await;
+    let first = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(first).await;
+    // While one member is down no change can take effect.
+    let away = (cluster.wait_for_leader().await + 1) % 3;
+    let asked = (away + 1) % 3;
+    cluster.crash(away).await;
+    let new = cluster.learner().await;
+    let add = Change::Add(cluster.nodes[new].member());
+    reconfigure(&cluster, asked, add.clone(), None).await;
+    wait("the newcomer's copy", || {
+        let recorded = cluster.nodes[asked].up().status().applied;
+        (cluster.nodes[new].up().status().applied >= recorded).then_some(())
+    })
+    .await;
+    reconfigure(&cluster, asked, Change::Cancel, None).await;
+    reconfigure(&cluster, asked, add, None).await;
+    let text = wait("a word", || cluster.nodes[new].log.lock().unwrap().fault.clone()).await;
+    assert!(text.contains("Q-C044"), "{text}");
+    cluster.stop(new).await;
+    cluster.start(new).await;
+    cluster.start(away).await;
+    settled(&cluster, 1, &[0, 1, 2, 3]).await;
+    let last = cluster.propose(new, b"four").await.block;
+    cluster.wait_certified(last).await;
+    cluster.wait_applied(last).await;
+    cluster.assert_equal_states().await;
+    cluster.assert_no_trouble();
+}
