@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::frame::Outcome;
-use crate::stats::Counters;
+use crate::stats::{Counter, Counters};
 use crate::window::{Bucket, Budget, Gate};
 use crate::{Handler, HostId, NetError, NetLimits, Purpose};
 
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) limits: NetLimits,
     pub(crate) counters: Counters,
     pub(crate) closed: CancellationToken,
+    /// Gauge: what connections hold of what came ahead of being read.
+    pub(crate) unread: Arc<Counter>,
     /// Memory for what strangers send.
     pub(crate) budget: Budget,
     /// Streams that are being served.
@@ -56,6 +58,7 @@ impl Shared {
             handler,
             counters: Counters::default(),
             closed: CancellationToken::new(),
+            unread: Arc::default(),
             budget: Budget::new(limits.untrusted_bytes),
             serving: watch::Sender::new(0),
             gates: Mutex::default(),

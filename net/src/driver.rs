@@ -98,7 +98,9 @@ impl Driver {
             tokio::select! {
                 () = closed.cancelled() => break,
                 event = self.swarm.select_next_some() => {
-                    self.metrics.record(&event);
+                    if is_countable(&event) {
+                        self.metrics.record(&event);
+                    }
                     self.on_event(event);
                 }
                 command = self.commands.recv() => match command {
@@ -247,7 +249,12 @@ impl Driver {
                     Err(error) => self.give_up(peer, connection, &error),
                 }
             }
-            BehavioursEvent::Identify(event) => self.metrics.record(&event),
+            BehavioursEvent::Identify(mut event) => {
+                if let identify::Event::Received { info, .. } = &mut event {
+                    without_odd_addresses(info);
+                }
+                self.metrics.record(&event);
+            }
             BehavioursEvent::Limits(never) => match never {},
             BehavioursEvent::Streams(never) => match never {},
         }
@@ -344,6 +351,36 @@ fn copy_result(result: &Result<Duration, ping::Failure>) -> Result<Duration, pin
         Err(ping::Failure::Unsupported) => Err(ping::Failure::Unsupported),
         Err(ping::Failure::Other { error }) => Err(ping::Failure::Other { error: error.to_string().into() }),
     }
+}
+
+/// Whether libp2p's metrics may count an event: they have a series for each form of address, and what a peer says that it sees
+/// us at has any form it likes.
+fn is_countable(event: &SwarmEvent<BehavioursEvent>) -> bool {
+    match event {
+        SwarmEvent::NewExternalAddrCandidate { address } => is_of_our_transports(address),
+        _ => true,
+    }
+}
+
+/// The same for what a peer says of itself.
+fn without_odd_addresses(info: &mut identify::Info) {
+    info.listen_addrs.retain(is_of_our_transports);
+    if !is_of_our_transports(&info.observed_addr) {
+        info.observed_addr = Multiaddr::empty();
+    }
+}
+
+/// Whether it is an address of TCP or QUIC: there are but a few forms of those.
+fn is_of_our_transports(address: &Multiaddr) -> bool {
+    use Protocol::{Dns, Dns4, Dns6, Ip4, Ip6, P2p, QuicV1, Tcp, Udp};
+    let mut parts = address.iter();
+    let is_host = matches!(parts.next(), Some(Ip4(_) | Ip6(_) | Dns(_) | Dns4(_) | Dns6(_)));
+    let is_port = match parts.next() {
+        Some(Tcp(_)) => true,
+        Some(Udp(_)) => matches!(parts.next(), Some(QuicV1)),
+        _ => false,
+    };
+    is_host && is_port && matches!((parts.next(), parts.next()), (None, _) | (Some(P2p(_)), None))
 }
 
 fn is_name(address: &Multiaddr) -> bool {

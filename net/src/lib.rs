@@ -13,6 +13,7 @@
 //! What it does not do: it does not retry requests, it does not keep order between requests, it does not encrypt or sign
 //! payloads, and it does not persist anything.
 
+mod ahead;
 mod answer;
 mod backoff;
 mod driver;
@@ -35,6 +36,6 @@ mod window;
 pub use error::NetError;
 pub use libp2p_network::Libp2pNetwork;
 pub use memory::{LinkOptions, MemoryNetwork};
-pub use network::{BoxFuture, Handler, NetLimits, NetOptions, Network, PeerInfo};
+pub use network::{BoxFuture, Handler, NetLimits, NetOptions, Network, NetworkLayer, PeerInfo};
 pub use stats::{ConnectionStats, NetStats, PurposeStats};
 pub use types::{HostId, InvalidHostId, Purpose};

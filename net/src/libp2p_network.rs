@@ -4,15 +4,20 @@
 //! simulations use [`crate::MemoryNetwork`].
 
 use std::collections::{HashMap, HashSet};
+use std::error::Error;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
+use libp2p::core::connection::ConnectedPoint;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
+use libp2p::core::upgrade;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{Swarm, SwarmEvent};
-use libp2p::{Multiaddr, SwarmBuilder, identify, identity, noise, ping, tcp};
+use libp2p::{Multiaddr, PeerId, SwarmBuilder, Transport as _, identify, identity, noise, ping, quic, tcp};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -33,6 +38,11 @@ const PORT_POLL: Duration = Duration::from_millis(20);
 const PORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Inbound streams of one connection in negotiation.
 const NEGOTIATING_STREAMS: usize = 16;
+/// Bytes that a peer may send ahead of us reading on a QUIC connection, and on one stream of it: a member at the end of a line of
+/// 80 ms can still send 25 MB a second.
+const QUIC_WINDOW: u32 = 2 * 1024 * 1024;
+/// Streams that a peer may have open on a QUIC connection: two of each purpose, ping, and identify, with room.
+const QUIC_STREAMS: u32 = 20;
 
 /// The network of one host over libp2p. Ends when it is shut down or dropped.
 pub struct Libp2pNetwork {
@@ -178,6 +188,7 @@ impl Network for Libp2pNetwork {
     fn stats(&self) -> NetStats {
         let mut stats = self.shared.counters.read();
         stats.connections.untrusted_bytes = self.shared.budget.taken() as u64;
+        stats.connections.unread_bytes = self.shared.unread.get();
         stats
     }
 
@@ -231,9 +242,9 @@ fn build_swarm(mut secret: [u8; 32], shared: &Arc<Shared>, peers: &Peers) -> Res
     let (dial_timeout, idle) = (limits.dial_timeout, limits.idle_connection);
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, || muxer::Upgrade)
+        .with_quic_config(bounded)
+        .with_other_transport(|keypair| over_tcp(keypair, shared, peers))
         .map_err(|error| start(&error))?
-        .with_quic()
         .with_behaviour(move |keypair| behaviours(keypair, &limits, streams_shared, streams_peers))
         .map_err(|error| start(&error))?
         .with_swarm_config(|config| {
@@ -242,6 +253,33 @@ fn build_swarm(mut secret: [u8; 32], shared: &Arc<Shared>, peers: &Peers) -> Res
         .with_connection_timeout(dial_timeout)
         .build();
     Ok(swarm)
+}
+
+/// TCP with Noise and Yamux. What a connection may hold depends on who the peer is, which the handshake has shown.
+fn over_tcp(
+    keypair: &identity::Keypair,
+    shared: &Arc<Shared>,
+    peers: &Peers,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, Box<dyn Error + Send + Sync>> {
+    let (unread, peers) = (Arc::clone(&shared.unread), Arc::clone(peers));
+    let upgrade = move |peer: &PeerId, _: &ConnectedPoint| {
+        let (host, peers) = (HostId::from_peer_id(peer), Arc::clone(&peers));
+        let is_wanted = move |host| peers.lock().unwrap_or_else(PoisonError::into_inner).is_wanted(host);
+        muxer::Upgrade::new(move || host.is_some_and(&is_wanted), unread)
+    };
+    let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(upgrade::Version::V1Lazy)
+        .authenticate(noise::Config::new(keypair)?)
+        .multiplex_ext(upgrade);
+    Ok(transport.boxed())
+}
+
+/// QUIC has no other bound than its windows, the same for all.
+fn bounded(mut config: quic::Config) -> quic::Config {
+    config.max_connection_data = QUIC_WINDOW;
+    config.max_stream_data = QUIC_WINDOW;
+    config.max_concurrent_stream_limit = QUIC_STREAMS;
+    config
 }
 
 fn behaviours(keypair: &identity::Keypair, limits: &NetLimits, shared: Arc<Shared>, peers: Peers) -> Behaviours {

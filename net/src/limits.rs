@@ -27,6 +27,11 @@ use crate::NetLimits;
 /// Connections of one peer: one, one that replaces it, and as much again for old ones that are not closed yet.
 const CONNECTIONS_PER_PEER: usize = 4;
 
+/// Places of unknown hosts that a QUIC connection takes; one over TCP takes one. Nothing but its window bounds what it may hold, which
+/// is the same for members: 2 MiB, and two and a half times that if it comes in pieces; for each of 20 streams 32 KiB, and a
+/// quarter of a megabyte for scattered pieces. The 21 such connections that have room hold at most 220 MiB.
+const QUIC_PLACES: usize = 12;
+
 /// Why a connection was denied.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denied {
@@ -57,6 +62,11 @@ impl Place {
     }
 }
 
+/// How many places of unknown hosts a connection takes that a peer has made.
+fn places(remote: &Multiaddr) -> usize {
+    if remote.iter().any(|part| matches!(part, Protocol::QuicV1)) { QUIC_PLACES } else { 1 }
+}
+
 /// The behaviour.
 #[derive(Debug)]
 pub(crate) struct Behaviour {
@@ -66,8 +76,8 @@ pub(crate) struct Behaviour {
     /// With the places where they are said to listen.
     known: HashMap<PeerId, Vec<Place>>,
     pending: HashMap<ConnectionId, Option<Place>>,
-    /// Whose connection it is, and whether the peer made it.
-    established: HashMap<ConnectionId, (PeerId, bool)>,
+    /// Whose connection it is, and the places that it takes while the peer is unknown: none if the peer did not make it.
+    established: HashMap<ConnectionId, (PeerId, usize)>,
 }
 
 impl Behaviour {
@@ -112,16 +122,15 @@ impl Behaviour {
         Ok(())
     }
 
-    fn check(&self, peer: &PeerId, inbound: bool) -> Result<(), Denied> {
+    fn check(&self, peer: &PeerId, places: usize) -> Result<(), Denied> {
         if self.established.values().filter(|(other, _)| other == peer).count() >= CONNECTIONS_PER_PEER {
             return Err(Denied::Peer);
         }
-        let unknown = |(peer, inbound): &&(PeerId, bool)| *inbound && !self.known.contains_key(peer);
-        if inbound
-            && !self.known.contains_key(peer)
-            && self.established.values().filter(unknown).count() >= self.max_unknown
-        {
-            return Err(Denied::Unknown);
+        if places > 0 && !self.known.contains_key(peer) {
+            let unknown = self.established.values().filter(|(peer, _)| !self.known.contains_key(peer));
+            if unknown.map(|(_, places)| places).sum::<usize>() + places > self.max_unknown {
+                return Err(Denied::Unknown);
+            }
         }
         Ok(())
     }
@@ -145,10 +154,10 @@ impl NetworkBehaviour for Behaviour {
         connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.pending.remove(&connection);
-        self.check(&peer, true).map_err(ConnectionDenied::new)?;
+        self.check(&peer, places(remote)).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -160,14 +169,15 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.check(&peer, false).map_err(ConnectionDenied::new)?;
+        self.check(&peer, 0).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, endpoint, .. }) => {
-                self.established.insert(connection_id, (peer_id, endpoint.is_listener()));
+                let places = if endpoint.is_listener() { places(endpoint.get_remote_address()) } else { 0 };
+                self.established.insert(connection_id, (peer_id, places));
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => {
                 self.established.remove(&connection_id);
@@ -197,27 +207,41 @@ mod tests {
     fn known_hosts_do_not_compete_with_strangers() {
         let mut limits = Behaviour::new(&NetLimits { max_unknown_connections: 2, ..NetLimits::default() });
         let mut ids = (0..).map(ConnectionId::new_unchecked);
-        let mut connect = |limits: &mut Behaviour, peer: PeerId, inbound: bool| {
-            limits.check(&peer, inbound)?;
+        let mut connect = |limits: &mut Behaviour, peer: PeerId, places: usize| {
+            limits.check(&peer, places)?;
             let id = ids.next().unwrap();
-            limits.established.insert(id, (peer, inbound));
+            limits.established.insert(id, (peer, places));
             Ok(id)
         };
         let [one, two, three, member] = [(); 4].map(|()| PeerId::random());
         limits.set_known(member, &[]);
-        let first = connect(&mut limits, one, true).unwrap();
-        connect(&mut limits, two, true).unwrap();
-        assert_eq!(connect(&mut limits, three, true), Err(Denied::Unknown));
-        assert!(connect(&mut limits, three, false).is_ok(), "our own attempts are our own affair");
+        let first = connect(&mut limits, one, 1).unwrap();
+        connect(&mut limits, two, 1).unwrap();
+        assert_eq!(connect(&mut limits, three, 1), Err(Denied::Unknown));
+        assert!(connect(&mut limits, three, 0).is_ok(), "our own attempts are our own affair");
         for _ in 0..CONNECTIONS_PER_PEER {
-            assert!(connect(&mut limits, member, true).is_ok());
+            assert!(connect(&mut limits, member, 1).is_ok());
         }
-        assert_eq!(connect(&mut limits, member, true), Err(Denied::Peer));
-        assert_eq!(connect(&mut limits, three, true), Err(Denied::Unknown));
+        assert_eq!(connect(&mut limits, member, 1), Err(Denied::Peer));
+        assert_eq!(connect(&mut limits, three, 1), Err(Denied::Unknown));
         limits.established.remove(&first);
-        assert!(connect(&mut limits, three, true).is_ok());
+        assert!(connect(&mut limits, three, 1).is_ok());
         limits.set_unknown(&member);
-        assert_eq!(connect(&mut limits, one, true), Err(Denied::Unknown));
+        assert_eq!(connect(&mut limits, one, 1), Err(Denied::Unknown));
+    }
+
+    #[test]
+    fn a_connection_that_may_hold_more_takes_more_places() {
+        let mut limits = Behaviour::new(&NetLimits { max_unknown_connections: 30, ..NetLimits::default() });
+        let quic = places(&"/ip4/10.0.0.1/udp/1/quic-v1".parse().unwrap());
+        let tcp = places(&"/ip4/10.0.0.1/tcp/1".parse().unwrap());
+        for (id, places) in [quic, tcp, quic].into_iter().enumerate() {
+            let peer = PeerId::random();
+            assert_eq!(limits.check(&peer, places), Ok(()));
+            limits.established.insert(ConnectionId::new_unchecked(id), (peer, places));
+        }
+        assert_eq!(limits.check(&PeerId::random(), quic), Err(Denied::Unknown));
+        assert_eq!(limits.check(&PeerId::random(), tcp), Ok(()));
     }
 
     #[test]

@@ -79,6 +79,69 @@ pub trait Network: Send + Sync + 'static {
     fn shutdown(&self) -> BoxFuture<'static, ()>;
 }
 
+/// A network that is another one but for its requests: all the rest is the other one's.
+pub trait NetworkLayer: Send + Sync + 'static {
+    /// The other one.
+    fn beneath(&self) -> &dyn Network;
+
+    /// Sends one request, as [`Network::request`] says.
+    fn send(
+        &self,
+        to: HostId,
+        purpose: Purpose,
+        frame: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, NetError>>;
+}
+
+impl<L: NetworkLayer> Network for L {
+    fn request(
+        &self,
+        to: HostId,
+        purpose: Purpose,
+        frame: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, NetError>> {
+        self.send(to, purpose, frame, deadline)
+    }
+
+    fn set_addresses(&self, host: HostId, addresses: Vec<String>) {
+        self.beneath().set_addresses(host, addresses);
+    }
+
+    fn hint_addresses(&self, host: HostId, addresses: Vec<String>) {
+        self.beneath().hint_addresses(host, addresses);
+    }
+
+    fn forget(&self, host: HostId) {
+        self.beneath().forget(host);
+    }
+
+    fn local(&self) -> HostId {
+        self.beneath().local()
+    }
+
+    fn listen_addresses(&self) -> Vec<String> {
+        self.beneath().listen_addresses()
+    }
+
+    fn stats(&self) -> NetStats {
+        self.beneath().stats()
+    }
+
+    fn peers(&self) -> Vec<PeerInfo> {
+        self.beneath().peers()
+    }
+
+    fn metrics_text(&self) -> String {
+        self.beneath().metrics_text()
+    }
+
+    fn shutdown(&self) -> BoxFuture<'static, ()> {
+        self.beneath().shutdown()
+    }
+}
+
 /// One row of [`Network::peers`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerInfo {
@@ -126,7 +189,8 @@ impl std::fmt::Debug for NetOptions {
 /// Bounds and timing of a network; those of frames are constants of [`Purpose`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetLimits {
-    /// Connections from hosts that were not named by `set_addresses`, at most.
+    /// Connections from hosts that were not named by `set_addresses`, at most. One over QUIC counts as twelve, since it may hold
+    /// more memory.
     pub max_unknown_connections: u32,
     /// Inbound connections in their handshake, at most. Those from where known hosts are said to listen are not turned away
     /// for it.
@@ -174,10 +238,15 @@ pub struct NetLimits {
     pub write_stall: Duration,
 }
 
+impl NetLimits {
+    /// The default of `max_unknown_connections`. What so many connections may hold is bounded where they are made.
+    pub const MAX_UNKNOWN_CONNECTIONS: u32 = 256;
+}
+
 impl Default for NetLimits {
     fn default() -> NetLimits {
         NetLimits {
-            max_unknown_connections: 256,
+            max_unknown_connections: NetLimits::MAX_UNKNOWN_CONNECTIONS,
             // Silent ones last until their handshake times out (`dial_timeout`): it takes eight addresses to fill all places, and
             // a member's places are not among them.
             max_pending_connections: 256,

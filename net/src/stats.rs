@@ -47,6 +47,11 @@ impl Counter {
     }
 
     /// For gauges.
+    pub(crate) fn subtract(&self, amount: u64) {
+        self.0.fetch_sub(amount, Ordering::Relaxed);
+    }
+
+    /// For gauges.
     pub(crate) fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }
@@ -135,6 +140,8 @@ counters! {
         handlers_running,
         /// Gauge: bytes of the memory that strangers share which are taken now.
         untrusted_bytes,
+        /// Gauge: bytes that TCP connections hold of what came ahead of being read, with what they cost beside.
+        unread_bytes,
     }
 }
 

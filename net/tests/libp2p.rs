@@ -283,6 +283,27 @@ async fn a_dead_host_is_dialled_with_backoff_and_requests_fail_fast() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_cannot_make_series_of_addresses() {
+    let world = Sockets::tcp();
+    let server = world.start(1, Script::new()).await;
+    let count = |name: &str| {
+        let text = server.metrics_text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok());
+        value.unwrap_or_default()
+    };
+    let odd = |times: usize| format!("/ip4/192.0.2.1/tcp/1{}", "/ws".repeat(times));
+    let mut strangers = Vec::new();
+    for times in 1..=3 {
+        let addresses = [odd(0), odd(times)].map(|text| text.parse().unwrap());
+        strangers.push(Raw::connect_identified(&addresses, &odd(times + 3).parse().unwrap(), &server).await);
+    }
+    eventually("all have said who they are", async || count("libp2p_identify_received_total") == 3).await;
+    let text = server.metrics_text();
+    assert!(text.contains("libp2p_identify_remote_listen_addresses{listen_address=\"/ip4/tcp\"} 3\n"), "{text}");
+    assert!(!text.contains("/ws"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn start_says_what_is_wrong_and_metrics_are_there() {
     let start = |listen: &str| {
         Libp2pNetwork::start(NetOptions {

@@ -67,6 +67,36 @@ impl Raw {
     }
 
     pub async fn connect_as(keypair: identity::Keypair, server: &Arc<dyn Network>) -> Raw {
+        Raw::connect_prepared(keypair, server, |_| {}).await
+    }
+
+    /// One that answers who it is and what addresses it knows: of itself, and of the host that asks.
+    pub async fn connect_identified(own: &[Multiaddr], observed: &Multiaddr, server: &Arc<dyn Network>) -> Raw {
+        fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+            [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
+        }
+        let keypair = identity::Keypair::generate_ed25519();
+        let own = own.iter().flat_map(|address| field(2, &address.to_vec())).collect();
+        let message = [field(1, &keypair.public().encode_protobuf()), own, field(4, &observed.to_vec())].concat();
+        let message = [&[u8::try_from(message.len()).unwrap()], &message[..]].concat();
+        let prepare = |control: &mut libp2p_stream::Control| {
+            let mut asked = control.accept(StreamProtocol::new("/ipfs/id/1.0.0")).unwrap();
+            tokio::spawn(async move {
+                while let Some((_, stream)) = asked.next().await {
+                    let mut stream = stream.compat();
+                    let _ = stream.write_all(&message).await;
+                    let _ = stream.shutdown().await;
+                }
+            });
+        };
+        Raw::connect_prepared(keypair, server, prepare).await
+    }
+
+    async fn connect_prepared(
+        keypair: identity::Keypair,
+        server: &Arc<dyn Network>,
+        prepare: impl FnOnce(&mut libp2p_stream::Control),
+    ) -> Raw {
         let mut swarm = SwarmBuilder::with_existing_identity(keypair)
             .with_tokio()
             .with_tcp(libp2p::tcp::Config::default(), noise::Config::new, yamux::Config::default)
@@ -74,12 +104,13 @@ impl Raw {
             .with_behaviour(|_| libp2p_stream::Behaviour::new())
             .unwrap()
             .build();
+        let mut control = swarm.behaviour().new_control();
+        prepare(&mut control);
         let address: Multiaddr = server.listen_addresses()[0].parse().unwrap();
         let server = server.local().peer_id();
         swarm.dial(address.with_p2p(server).unwrap()).unwrap();
         while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
         let local = HostId::from_peer_id(swarm.local_peer_id()).unwrap();
-        let control = swarm.behaviour().new_control();
         tokio::spawn(async move {
             loop {
                 swarm.select_next_some().await;
