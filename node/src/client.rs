@@ -7,7 +7,7 @@
 use crate::{
     codec,
     evidence::{Outbox, Slice},
-    lookup::newest_introduction,
+    lookup::members_and_block,
     sturdyref::Sturdyref,
     vat::{
         courier::{Courier, CourierMetrics, Notice, Whereabouts},
@@ -121,7 +121,8 @@ impl Client {
         let frames = Arc::new(ClientFrames(OnceLock::new()));
         let options = NetOptions { secret, listen: Vec::new(), handler: frames.clone(), limits: NetLimits::default() };
         let network: Arc<dyn Network> = Libp2pNetwork::start(options).await?;
-        let Some((introduction, block)) = members_and_block(&network, hosts, &sturdyref.vat).await else {
+        let found = members_and_block(&network, hosts, &sturdyref.vat, WHOIS_DEADLINE, WHOIS_PATIENCE).await;
+        let Some((introduction, block)) = found else {
             network.shutdown().await;
             return Err(ClientError::Unknown(sturdyref.vat));
         };
@@ -261,17 +262,6 @@ impl Client {
         self.courier.abort();
         self.network.shutdown().await;
     }
-}
-
-/// Who the members of a vat are, and at which block it is. A host that only heard of the vat knows no block: its members do.
-async fn members_and_block(network: &Arc<dyn Network>, hosts: &[Member], vat: &VatId) -> Option<(Introduction, u64)> {
-    let found = newest_introduction(network, hosts, vat, WHOIS_DEADLINE, WHOIS_PATIENCE).await?;
-    if let Some(block) = found.block {
-        return Some((found.introduction, block));
-    }
-    let members = found.introduction.verify().ok()?.members;
-    let found = newest_introduction(network, &members, vat, WHOIS_DEADLINE, WHOIS_PATIENCE).await?;
-    Some((found.introduction, found.block?))
 }
 
 /// A genesis with one member that has no addresses: others answer over the connection that it makes.

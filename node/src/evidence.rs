@@ -230,12 +230,18 @@ impl Slice {
         Ok(proven)
     }
 
-    /// Leaves out what a receiver that knows `known` needs no more, so that the log doesn't repeat it.
+    /// Leaves out what a receiver that knows `known` needs no more, so that the log doesn't repeat it. What is left of the chain of a
+    /// slice that is believed was proven; what is left out is skipped unread, and might say anything of anybody.
     pub fn trim(&mut self, known: Option<&Signers>) {
-        if let Some(known) = known {
+        if known.is_some() {
             self.genesis = None;
-            self.chain.retain(|next| next.membership.epoch > known.epoch);
         }
+        let mut epoch = known.map_or(0, |known| known.epoch);
+        self.chain.retain(|next| {
+            let follows = next.membership.epoch > epoch;
+            epoch = epoch.max(next.membership.epoch);
+            follows
+        });
     }
 
     /// Gives the receiver the whole of an introduction, as far as the epoch that the statement was made in: the receiver checks it by

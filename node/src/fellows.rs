@@ -136,6 +136,10 @@ impl Transport for VatTransport {
                 Ok(answer) => Ok(answer.to_vec()),
                 Err(NetError::Refused(why)) => Err(TransportError::Refused(why)),
                 Err(NetError::Timeout { .. }) => Err(TransportError::Timeout),
+                // It may have been handled: a proposal that is called unsent would be made twice.
+                Err(error @ (NetError::Lost { .. } | NetError::Unavailable(_))) => {
+                    Err(TransportError::Lost(error.to_string()))
+                }
                 Err(error) => Err(TransportError::Unreachable(error.to_string())),
             }
         })

@@ -41,7 +41,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Why a home can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
-    #[error("{path}: there is no host home here; make one with `vat node init --home {path}`")]
+    #[error("{path}: there is no host home here; make one with `vat node init --home {path} --name NAME`")]
     Missing { path: String },
     #[error("{path}: this directory is not empty and is not a host home; choose another one")]
     NotAHome { path: String },

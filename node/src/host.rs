@@ -9,10 +9,10 @@ use crate::{
     directory::{Directory, newest_membership},
     fellows::{Fellows, channel_of},
     local::WithSelf,
-    lookup::Lookup,
+    lookup::look_up,
     provision::{Contacts, Provision},
     status::{HostStatus, PeerStatus},
-    telemetry::{Telemetry, mirror, page::Page},
+    telemetry::{Telemetry, mirror, page},
     vat::{
         Tamper, VatOptions, VatService,
         wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
@@ -96,7 +96,6 @@ struct Inner {
     directory: Directory,
     telemetry: Arc<Telemetry>,
     fellows: OnceLock<Arc<Fellows>>,
-    lookup: Lookup,
     /// How many vats, or lists of them, are being started.
     starting: AtomicUsize,
     vats: RwLock<BTreeMap<VatId, Arc<VatService>>>,
@@ -125,7 +124,6 @@ impl Host {
             directory,
             telemetry: Arc::new(Telemetry::new()),
             fellows: OnceLock::new(),
-            lookup: Lookup::default(),
             starting: AtomicUsize::new(0),
             vats: RwLock::default(),
             failed: Mutex::default(),
@@ -239,7 +237,7 @@ impl Host {
 
     /// Asks hosts for the newest introduction of a vat.
     pub async fn look_up(&self, vat: &VatId) -> Option<Introduction> {
-        self.0.lookup.look_up(self.network(), &self.0.directory, vat).await
+        look_up(self.network(), &self.0.directory, vat).await
     }
 
     /// A vat of this host by its name or id.
@@ -305,7 +303,7 @@ impl Host {
 
     /// The page for Prometheus.
     pub async fn metrics(&self) -> String {
-        let mut page = Page::default();
+        let mut page = page::Page::default();
         let vats = self.vats();
         mirror::process(&mut page, env!("CARGO_PKG_VERSION"), &self.0.image.hash().to_string(), vats.len());
         mirror::network(&mut page, &self.network().stats());
@@ -313,7 +311,12 @@ impl Host {
         for (vat, status) in vats.iter().zip(join_all(vats.iter().map(|vat| vat.status())).await) {
             vat.observe(&status, &mut page);
         }
-        format!("{}{}{}", self.0.telemetry.render(), page.render(), self.network().metrics_text())
+        let runs = |name: &String| vats.iter().any(|vat| vat.name == *name);
+        for name in self.failed().into_keys().filter(|name| !runs(name)) {
+            mirror::fault(&mut page, &name, true);
+        }
+        let of_network = page::from_open_metrics(&self.network().metrics_text());
+        format!("{}{}{of_network}", self.0.telemetry.render(), page.render())
     }
 
     /// Why this host is not ready to serve, or nothing.
@@ -325,10 +328,7 @@ impl Host {
             .map(|vat| (vat, vat.replica.status()))
             .filter_map(|(vat, status)| match &status.fault {
                 Some(fault) => Some(format!("{}: {fault}", vat.name)),
-                // A host that was told to join waits for the members: it serves nothing of the vat, and nothing is wrong.
-                None if !status.membership.contains(&status.key) => None,
-                None if status.leader.is_none() => Some(format!("{}: no leader", vat.name)),
-                None => None,
+                None => vat.is_leaderless(&status).then(|| format!("{}: no leader", vat.name)),
             })
             .chain(failed)
             .collect()
@@ -340,9 +340,9 @@ impl Host {
 
     /// Stops all vats, then the network.
     pub async fn shutdown(&self) {
-        for vat in self.vats() {
-            vat.shutdown().await;
-        }
+        let vats = self.vats();
+        // Together: one that is busy takes a while to stop.
+        join_all(vats.iter().map(|vat| vat.shutdown())).await;
         self.network().shutdown().await;
         if let Err(error) = self.0.store.sync() {
             tracing::error!(%error, "the last sync failed");
@@ -435,9 +435,11 @@ impl Inner {
     fn answer(&self, frame: &[u8]) -> Result<Bytes, String> {
         let DirectoryRequest::WhoIs(vat) = self.decode(frame, Purpose::Directory)?;
         let own = self.vat(&vat);
-        let introduction = own.as_ref().map(|vat| vat.replica.introduction());
+        // A member that is out has heard of nothing after that.
+        let introductions = own.iter().map(|vat| vat.replica.introduction()).chain(self.directory.introduction(&vat));
+        let introduction = introductions.max_by_key(|introduction| introduction.chain.len());
         let block = own.filter(|vat| !vat.is_removed()).map(|vat| vat.replica.status().applied);
-        let reply = match introduction.or_else(|| self.directory.introduction(&vat)) {
+        let reply = match introduction {
             Some(introduction) => DirectoryReply::Known { introduction: Box::new(introduction), block },
             None => DirectoryReply::Unknown,
         };
@@ -446,7 +448,7 @@ impl Inner {
 
     async fn take_slice(&self, frame: &[u8]) -> Result<Bytes, String> {
         let VatFrame { to, slice, .. } = self.decode(frame, Purpose::Slice)?;
-        let Some(vat) = self.vat(&to) else {
+        let Some(vat) = self.vat(&to).filter(|vat| !vat.is_removed()) else {
             if self.is_starting() {
                 return Err(STARTING.to_owned());
             }
@@ -488,6 +490,6 @@ async fn look_up_wanted(host: Weak<Inner>) {
         let Some(host) = host.upgrade() else { return };
         host.fellows().sweep(Instant::now());
         let wanted = host.directory.take_wanted();
-        join_all(wanted.iter().map(|vat| host.lookup.look_up(host.network(), &host.directory, vat))).await;
+        join_all(wanted.iter().map(|vat| look_up(host.network(), &host.directory, vat))).await;
     }
 }

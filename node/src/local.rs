@@ -4,7 +4,7 @@
 //! requests to itself. Invariant: a frame that stays here passes the same handler, limits and deadline as one that travels.
 
 use bytes::Bytes;
-use quorate_net::{BoxFuture, Handler, HostId, NetError, NetStats, Network, PeerInfo, Purpose};
+use quorate_net::{BoxFuture, Handler, HostId, NetError, Network, NetworkLayer, Purpose};
 use std::{sync::Arc, time::Duration};
 
 /// A network and the handler behind it.
@@ -45,8 +45,12 @@ impl WithSelf {
     }
 }
 
-impl Network for WithSelf {
-    fn request(
+impl NetworkLayer for WithSelf {
+    fn beneath(&self) -> &dyn Network {
+        self.network.as_ref()
+    }
+
+    fn send(
         &self,
         to: HostId,
         purpose: Purpose,
@@ -57,42 +61,6 @@ impl Network for WithSelf {
             return self.answer(purpose, frame, deadline);
         }
         self.network.request(to, purpose, frame, deadline)
-    }
-
-    fn set_addresses(&self, host: HostId, addresses: Vec<String>) {
-        self.network.set_addresses(host, addresses);
-    }
-
-    fn hint_addresses(&self, host: HostId, addresses: Vec<String>) {
-        self.network.hint_addresses(host, addresses);
-    }
-
-    fn forget(&self, host: HostId) {
-        self.network.forget(host);
-    }
-
-    fn local(&self) -> HostId {
-        self.network.local()
-    }
-
-    fn listen_addresses(&self) -> Vec<String> {
-        self.network.listen_addresses()
-    }
-
-    fn stats(&self) -> NetStats {
-        self.network.stats()
-    }
-
-    fn peers(&self) -> Vec<PeerInfo> {
-        self.network.peers()
-    }
-
-    fn metrics_text(&self) -> String {
-        self.network.metrics_text()
-    }
-
-    fn shutdown(&self) -> BoxFuture<'static, ()> {
-        self.network.shutdown()
     }
 }
 

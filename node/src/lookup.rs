@@ -11,14 +11,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use quorate_consensus::{Introduction, Member};
 use quorate_engine::VatId;
 use quorate_net::{HostId, NetError, Network, Purpose};
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// How many hosts are asked about a vat in one round, of those that were its members and of others.
 const HOSTS_OF_EACH: usize = 4;
@@ -34,14 +27,46 @@ pub struct Found {
     pub block: Option<u64>,
 }
 
-/// What `hosts` know of a vat: the newest introduction that any of them has. The first good answer is waited for as long as `deadline`, the others no
-/// longer than `patience` after it.
-pub async fn newest_introduction(
+/// Which answer is good enough that others are not waited for much longer.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Enough {
+    /// Anybody's who knows the vat.
+    Introduction,
+    /// One of a host that carries it.
+    Block,
+}
+
+/// Who the members of a vat are, and at which block it is. A host that only heard of the vat knows no block, nor does one that has left it, which may
+/// know the members of that time only: so those are asked that were found, as long as that leads on.
+pub async fn members_and_block(
     network: &Arc<dyn Network>,
     hosts: &[Member],
     vat: &VatId,
     deadline: Duration,
     patience: Duration,
+) -> Option<(Introduction, u64)> {
+    let mut found = newest_introduction(network, hosts, vat, deadline, (patience, Enough::Introduction)).await?;
+    loop {
+        if let Some(block) = found.block {
+            return Some((found.introduction, block));
+        }
+        let members = found.introduction.verify().ok()?.members;
+        let next = newest_introduction(network, &members, vat, deadline, (patience, Enough::Block)).await?;
+        if next.block.is_none() && next.introduction.chain.len() <= found.introduction.chain.len() {
+            return None;
+        }
+        found = next;
+    }
+}
+
+/// What `hosts` know of a vat: the newest introduction that any of them has. The first answer that is good enough is waited for as long as `deadline`,
+/// the others no longer than the patience after it.
+async fn newest_introduction(
+    network: &Arc<dyn Network>,
+    hosts: &[Member],
+    vat: &VatId,
+    deadline: Duration,
+    (patience, enough): (Duration, Enough),
 ) -> Option<Found> {
     let request = Bytes::from(codec::encode(&DirectoryRequest::WhoIs(*vat)));
     let mut answers: FuturesUnordered<_> = hosts
@@ -66,6 +91,8 @@ pub async fn newest_introduction(
         blocks.extend(block);
         if newest.as_ref().is_none_or(|(known, _)| *known < epoch) {
             newest = Some((epoch, introduction));
+        }
+        if block.is_some() || enough == Enough::Introduction {
             until.get_or_insert_with(|| tokio::time::Instant::now() + patience);
         }
     }
@@ -84,27 +111,14 @@ fn introduction_in(answer: Result<Bytes, NetError>, vat: &VatId) -> Option<(u64,
     Some((membership.epoch, *introduction, block))
 }
 
-/// A host that looks for vats.
-#[derive(Default)]
-pub struct Lookup {
-    /// Each round asks others.
-    rounds: AtomicUsize,
-}
-
-impl Lookup {
-    /// Asks a few hosts who the members of a vat are, its last known members among them, and learns the newest answer.
-    pub async fn look_up(
-        &self,
-        network: &Arc<dyn Network>,
-        directory: &Directory,
-        vat: &VatId,
-    ) -> Option<Introduction> {
-        let round = self.rounds.fetch_add(1, Ordering::Relaxed);
-        let hosts = to_ask(directory.members(vat), directory.all_members(), network.local(), round);
-        let found = newest_introduction(network, &hosts, vat, DEADLINE, DEADLINE).await?.introduction;
-        directory.learn(None, &found);
-        Some(found)
-    }
+/// Asks a few hosts who the members of a vat are, its last known members among them, and learns the newest answer.
+pub async fn look_up(network: &Arc<dyn Network>, directory: &Directory, vat: &VatId) -> Option<Introduction> {
+    // By chance, since vats that are looked for in step would each ask always the same hosts.
+    let round = usize::from(rand::random::<u16>());
+    let hosts = to_ask(directory.members(vat), directory.all_members(), network.local(), round);
+    let found = newest_introduction(network, &hosts, vat, DEADLINE, (DEADLINE, Enough::Introduction)).await?;
+    directory.learn(None, &found.introduction);
+    Some(found.introduction)
 }
 
 /// Whom to ask in a round: some who were members when the vat was last heard of, and some others, in turn.
@@ -132,6 +146,7 @@ mod tests {
         Genesis, Hash, HostKey, MemberSignature, Membership, MembershipCertificate, MemoryStore, Parameters,
     };
     use quorate_net::{Handler, MemoryNetwork};
+    use std::sync::Mutex;
 
     fn member(number: u8) -> Member {
         let key = HostKey(SigningKey::from_bytes(&[number; 32]).verifying_key().to_bytes());
@@ -159,8 +174,82 @@ mod tests {
         assert_eq!(to_ask(vec![], vec![], id(1), 5), []);
     }
 
+    /// Which host was asked for what.
+    type Questions = Arc<Mutex<BTreeSet<(u8, Vec<u8>)>>>;
+
+    /// Knows nothing, and notes which host was asked for what.
+    struct Asked(u8, Questions);
+
+    impl Handler for Asked {
+        fn permits(&self, _from: HostId, purpose: Purpose) -> bool {
+            purpose == Purpose::Directory
+        }
+
+        fn handle(&self, _from: HostId, _purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+            self.1.lock().expect("no panic holds it").insert((self.0, frame.to_vec()));
+            Box::pin(async { Ok(codec::encode(&DirectoryReply::Unknown).into()) })
+        }
+    }
+
     /// Answers with what it has, or never.
     struct Knows(Option<Introduction>);
+
+    /// Answers after so many milliseconds, with the block that it knows.
+    struct Says(u64, Introduction, Option<u64>);
+
+    impl Handler for Says {
+        fn permits(&self, _from: HostId, purpose: Purpose) -> bool {
+            purpose == Purpose::Directory
+        }
+
+        fn handle(&self, _from: HostId, _purpose: Purpose, _frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+            let Says(millis, introduction, block) = self;
+            let reply = DirectoryReply::Known { introduction: Box::new(introduction.clone()), block: *block };
+            let wait = Duration::from_millis(*millis);
+            Box::pin(async move {
+                tokio::time::sleep(wait).await;
+                Ok(codec::encode(&reply).into())
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_left_lead_to_those_that_carry_the_vat_however_fast_they_answer() {
+        let parameters = Parameters::default();
+        let (image, creator, nonce) = (Hash([0; 32]), [0; 32], [0; 32]);
+        let genesis = Genesis { members: vec![member(1)], threshold: 1, image, creator, nonce, expires: 0, parameters };
+        let vat = VatId(genesis.vat_id().0);
+        // One leaves after the other: 1, then 2, and 3 with 4 carry it now.
+        let mut chain: Vec<MembershipCertificate> = Vec::new();
+        let mut last = genesis.membership();
+        let memberships = [(vec![1], vec![member(2), member(1)]), (vec![1, 2], vec![member(2), member(3), member(4)])];
+        for (signers, members) in memberships {
+            let epoch = last.epoch + 1;
+            let membership = Membership { epoch, previous: last.hash(), members, threshold: 2, ..last.clone() };
+            let sign = |signer| MemberSignature::sign(&SigningKey::from_bytes(&[signer; 32]), &membership.payload());
+            let signatures = signers.into_iter().map(sign).collect();
+            chain.push(MembershipCertificate { membership: membership.clone(), signatures });
+            last = membership;
+        }
+        let known = |length: usize| Introduction { genesis: genesis.clone(), chain: chain[..length].to_vec() };
+        let says = [
+            (1, Says(0, known(1), None)),
+            (2, Says(0, known(2), None)),
+            (3, Says(300, known(2), Some(9))),
+            (4, Says(100_000, known(2), Some(9))),
+        ];
+        let world = MemoryNetwork::new(5);
+        let network = world.join(id(99), Arc::new(Knows(None)));
+        let _joined: Vec<_> = says.map(|(number, says)| world.join(id(number), Arc::new(says))).into_iter().collect();
+        let (deadline, patience) = (Duration::from_secs(3), Duration::from_millis(20));
+        let began = tokio::time::Instant::now();
+        let found = members_and_block(&network, &[member(1)], &vat, deadline, patience).await;
+        assert_eq!(found, Some((known(2), 9)));
+        assert!(began.elapsed() < Duration::from_secs(1), "the silent one was waited for");
+        // Nobody who carries it answers: that is said, not asked for ever.
+        let found = members_and_block(&network, &[member(4)], &vat, Duration::from_millis(50), patience).await;
+        assert_eq!(found, None);
+    }
 
     impl Handler for Knows {
         fn permits(&self, _from: HostId, purpose: Purpose) -> bool {
@@ -177,6 +266,33 @@ mod tests {
                 None => Box::pin(std::future::pending()),
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn vats_that_are_looked_for_in_step_are_each_asked_for_everywhere() {
+        let genesis = Genesis {
+            members: (1..=8).map(member).collect(),
+            threshold: 5,
+            image: Hash([0; 32]),
+            creator: [0; 32],
+            nonce: [0; 32],
+            expires: 0,
+            parameters: Parameters::default(),
+        };
+        let directory = Directory::load(Arc::new(MemoryStore::new())).expect("an empty store");
+        directory.learn(None, &Introduction { genesis, chain: vec![] });
+        let world = MemoryNetwork::new(5);
+        let network = world.join(id(99), Arc::new(Knows(None)));
+        let asked = Arc::new(Mutex::new(BTreeSet::new()));
+        let hosts = (1..=8).map(|number| world.join(id(number), Arc::new(Asked(number, asked.clone()))));
+        let _joined: Vec<_> = hosts.collect();
+        let wanted = [VatId([1; 32]), VatId([2; 32])];
+        for _ in 0..40 {
+            for vat in &wanted {
+                assert_eq!(look_up(&network, &directory, vat).await, None);
+            }
+        }
+        assert_eq!(asked.lock().expect("no panic holds it").len(), 8 * wanted.len());
     }
 
     #[tokio::test(start_paused = true)]
@@ -209,7 +325,7 @@ mod tests {
             .zip(answers)
             .map(|(host, known)| world.join(HostId(host.key.0), Arc::new(Knows(known))))
             .collect();
-        let patience = Duration::from_millis(20);
+        let patience = (Duration::from_millis(20), Enough::Introduction);
         let began = tokio::time::Instant::now();
         let found = newest_introduction(&network, &hosts, &vat, DEADLINE, patience).await;
         assert_eq!(found, Some(Found { introduction: new.clone(), block: Some(1) }));
@@ -221,7 +337,7 @@ mod tests {
         let moved = Genesis { members: hosts.clone(), threshold: 3, ..genesis };
         directory.learn(None, &Introduction { genesis: moved, chain: vec![] });
         directory.learn(None, &old);
-        assert_eq!(Lookup::default().look_up(&network, &directory, &vat).await, Some(new));
+        assert_eq!(look_up(&network, &directory, &vat).await, Some(new));
         assert_eq!(directory.membership(&vat), Some(next.membership));
     }
 }

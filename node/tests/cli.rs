@@ -96,10 +96,14 @@ impl Bench {
 
     /// Stops a host as a service manager does, and returns how it ended.
     fn stop_host(&self, number: usize) -> Option<i32> {
+        self.signal_host(number, nix::sys::signal::Signal::SIGTERM)
+    }
+
+    fn signal_host(&self, number: usize, signal: nix::sys::signal::Signal) -> Option<i32> {
         let mut hosts = self.hosts.borrow_mut();
         let child = &mut hosts[number];
         let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process number"));
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it is ours");
+        nix::sys::signal::kill(pid, signal).expect("it is ours");
         wait("the host's end", || child.try_wait().expect("it can be waited for")).code()
     }
 }
@@ -195,6 +199,7 @@ fn wrong_words_are_exit_code_2_and_say_what_to_do() {
         (&["testnet", "init", "empty.toml"], "[[host]]"),
         (&["node", "run", "--home", "nowhere"], "vat node init --home nowhere"),
         (&["node", "init", "--home", ".", "--name", "h1"], "not empty"),
+        (&["node", "init", "--home", "new", "--name", "Not a name"], "not a good name"),
         (&["status", "--home", "nowhere"], "vat node init"),
         (&["status", "--dir", "empty.toml"], "empty.toml is a file"),
         (&["call", "counter", "read", "--dir", "empty.toml/net"], "empty.toml is a file"),
@@ -211,6 +216,17 @@ fn wrong_words_are_exit_code_2_and_say_what_to_do() {
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(wanted), "{args:?}: no {wanted:?} in {}", ran.stderr);
     }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_no_success() {
+    let bench = Bench::new();
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let mut command = bench.command(&["node", "init", "--home", "alpha", "--name", "alpha"]);
+    let output = command.stdout(full).output().expect("the command runs");
+    assert_eq!(output.status.code(), Some(4));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("standard output could not be written"), "{stderr}");
 }
 
 // --- vat run ---
@@ -237,6 +253,11 @@ export default ({ exit, price, label = 'no label' }) => {
     );
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(ran.stderr.contains("a complaint"), "{}", ran.stderr);
+
+    // For a script there is nothing but the value.
+    let ran = bench.vat(&["run", "main.js", "--arg", "price=1", "--json"]).ok();
+    assert_eq!(ran.json()["doubled"], json!(2));
+    assert!(ran.stderr.contains("computing no label"), "{}", ran.stderr);
 
     bench.file("quiet.js", "export default ({ exit }) => { exit(); };");
     assert_eq!(bench.vat(&["run", "quiet.js"]).ok().stdout, "");
@@ -293,14 +314,16 @@ fn run_says_that_it_waits_and_leaves_nothing_behind() {
     assert!(printed.lines().enumerate().all(|(line, text)| text.starts_with(&format!("{line} x"))));
 
     // Stopped while it starts, and when it says that it goes on: or it would look like a program that hangs.
-    for (number, moment) in ["starting", "Ctrl-C ends it"].into_iter().enumerate() {
+    use nix::sys::signal::Signal::{SIGHUP, SIGTERM};
+    let moments = [("starting", SIGTERM), ("Ctrl-C ends it", SIGTERM), ("Ctrl-C ends it", SIGHUP)];
+    for (number, (moment, signal)) in moments.into_iter().enumerate() {
         let mut command = bench.command(&["run", "lasting.js"]);
         command.env("TMPDIR", &temporary).stdout(Stdio::piped()).stderr(Stdio::piped());
         bench.hosts.borrow_mut().push(command.spawn().expect("it starts"));
         let stderr = bench.hosts.borrow_mut()[number].stderr.take().expect("piped");
         let said = BufReader::new(stderr).lines().map_while(Result::ok).find(|line| line.contains(moment));
         assert!(said.is_some(), "it never said {moment:?}");
-        assert_eq!(bench.stop_host(number), Some(0));
+        assert_eq!(bench.signal_host(number, signal), Some(0));
         assert_eq!(fs::read_dir(&temporary).expect("it is there").count(), 0, "a temporary home is left");
     }
 }
@@ -345,9 +368,14 @@ fn vats_are_made_called_and_looked_at_on_hosts_run_by_hand() {
     let call = |args: &[&str]| bench.vat(&[&["call", &sturdyref], args, &["--at", &address]].concat());
     assert_eq!(wait("the first answer", || Some(call(&["increment", "2"]))).ok().json(), json!(7));
     assert_eq!(call(&["read"]).ok().stdout, "7\n");
+    let by_key = format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", ports[0], keys[0]);
+    assert_eq!(bench.vat(&["call", &sturdyref, "read", "--at", &by_key]).ok().json(), json!(7));
     let nearly = call(&["echo", "{amount: 10}"]).ok();
     assert_eq!(nearly.json(), json!("{amount: 10}"));
     assert!(nearly.stderr.contains("is not JSON"), "{}", nearly.stderr);
+    let reference = call(&["echo", r#"{"@slot":0}"#]);
+    assert_eq!(reference.code, 2, "{}", reference.stderr);
+    assert!(reference.stderr.contains("a reference can't be passed"), "{}", reference.stderr);
     // Over what a message may have; the operating system takes no longer argument.
     let large = "x".repeat(120_000);
     let refused = call(&[&["echo"][..], &[large.as_str(); 5]].concat());
@@ -501,6 +529,12 @@ fn a_testnet_goes_up_and_down() {
     let wrong = vat(&["call", "conter", "read"]);
     assert_eq!(wrong.code, 2);
     assert!(wrong.stderr.contains("counter"), "{}", wrong.stderr);
+    let (reference, aside) = (bench.path("net/refs/counter.ref"), bench.path("net/refs/aside"));
+    fs::rename(&reference, &aside).expect("it is there");
+    let lost = vat(&["call", "counter", "read"]);
+    assert_eq!(lost.code, 2, "{}", lost.stderr);
+    assert!(lost.stderr.contains("net/refs/counter.ref"), "{}", lost.stderr);
+    fs::rename(&aside, &reference).expect("it is there");
     assert_eq!(vat(&["logs", "counter"]).ok().stdout, "counter begins at 0\n");
     assert!(vat(&["logs", "h1"]).ok().stdout.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
     assert_eq!(vat(&["logs", "h9"]).code, 2);

@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// As the code spells them, they look like metrics.
+const CRATES: [&str; 5] = ["engine", "consensus", "net", "node", "testnet"];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -94,6 +97,23 @@ fn every_metric_is_documented_and_every_documented_metric_exists() {
     }
 }
 
+/// A misspelt family parses, and its alert never fires.
+#[test]
+fn families_that_pages_name_exist() {
+    let (code, page) = (families_in_code(), "docs/reference/metrics.md");
+    for page in pages().into_iter().filter(|path| !path.ends_with(page)) {
+        let text = read(&page);
+        for (at, prefix) in text.match_indices("quorate_").filter(|(at, _)| !text[..*at].ends_with(['/', '_'])) {
+            let rest = &text[at + prefix.len()..];
+            let end = rest.find(|letter: char| !is_name(&letter.to_string())).unwrap_or(rest.len());
+            let name = format!("quorate_{}", &rest[..end]);
+            let of = |ending: &str| name.strip_suffix(ending).and_then(|family| code.get(family)) == Some(&"histogram");
+            let exists = code.contains_key(&name) || ["_bucket", "_sum", "_count"].into_iter().any(of);
+            assert!(exists || CRATES.contains(&&rest[..end]), "{} names {name}", page.display());
+        }
+    }
+}
+
 /// Codes such as `Q-C001` or `Q-CONFLICT`.
 fn codes(text: &str) -> BTreeSet<String> {
     let of = |rest: &str| {
@@ -108,7 +128,7 @@ fn codes(text: &str) -> BTreeSet<String> {
 fn every_error_code_is_documented_and_every_documented_one_exists() {
     let page = "docs/reference/errors.md";
     let mut found = BTreeMap::new();
-    for folder in ["engine", "consensus", "net", "node", "testnet"] {
+    for folder in CRATES {
         for path in files(&root().join(folder).join("src"), "rs") {
             found.extend(codes(&code(&path)).into_iter().map(|code| (code, path.clone())));
         }

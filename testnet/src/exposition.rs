@@ -113,10 +113,8 @@ impl Family {
         let Some(ending) = sample.strip_prefix(own) else { return false };
         match self.kind.as_str() {
             "histogram" => ["_bucket", "_sum", "_count"].contains(&ending),
-            // The second one is OpenMetrics' way, in which libp2p writes.
-            "counter" => ["", "_total"].contains(&ending),
-            "gauge" => ending.is_empty(),
-            _ => true,
+            // Also of counters: that their family lacks the samples' `_total` is OpenMetrics' way.
+            _ => ending.is_empty(),
         }
     }
 
@@ -128,7 +126,7 @@ impl Family {
             }
             "gauge" if self.samples.iter().any(|sample| sample.value.is_nan()) => wrong("a gauge without a number"),
             "histogram" => self.check_histogram().or_else(wrong),
-            "counter" | "gauge" | "unknown" | "info" => Ok(()),
+            "counter" | "gauge" | "untyped" => Ok(()),
             _ => wrong("an unknown type"),
         }
     }
@@ -267,6 +265,8 @@ t_seconds_count 3
             ("# HELP b Second.", "# HELP a_total Second.", "twice"),
             ("# TYPE b gauge", "# TYPE b banana", "unknown type"),
             ("b -3.5", "c -3.5", "another family"),
+            ("# HELP a_total First.\n# TYPE a_total", "# HELP a First.\n# TYPE a", "another family"),
+            ("# TYPE b gauge", "# TYPE b unknown", "unknown type"),
             ("b -3.5", "b -3.5\nb 4", "this series is there twice"),
             ("b -3.5", "b", "no value"),
             ("b -3.5", "b -3.5 17", "no value"),

@@ -10,11 +10,11 @@
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
-    Family, Flushed, Genesis, HostKey, Introduction, Member, MemoryStore, Parameters, Record, Store, StoreError,
-    Timing, Write,
+    Change, Family, Flushed, Genesis, HostKey, Introduction, Member, MemoryStore, Parameters, Record, Store,
+    StoreError, Timing, Write,
 };
 use quorate_engine::{Hash, VatId, abi::Bundle, image::Image, machine::Install};
-use quorate_net::{BoxFuture, HostId, MemoryNetwork, NetError, NetStats, Network, PeerInfo, Purpose};
+use quorate_net::{BoxFuture, HostId, MemoryNetwork, NetError, Network, NetworkLayer, Purpose};
 use quorate_node::{
     host::{Host, HostOptions},
     provision::{Contacts, Provision},
@@ -212,13 +212,8 @@ impl World {
 
     /// A genesis with these members; the vat need not exist.
     pub fn genesis(&self, name: &str, hosts: &[&str], threshold: u16, checkpoint_every: u64) -> Genesis {
-        let member = |host: &&str| Member {
-            key: HostKey(self.id(host).0),
-            name: (*host).to_owned(),
-            addresses: vec![format!("/memory/{host}")],
-        };
         Genesis {
-            members: hosts.iter().map(member).collect(),
+            members: hosts.iter().map(|host| self.member(host)).collect(),
             threshold,
             image: quorate_consensus::Hash(self.image.hash().0),
             creator: self.bytes("creator", name),
@@ -226,6 +221,10 @@ impl World {
             expires: 0,
             parameters: Parameters { checkpoint_commands: checkpoint_every, ..Parameters::default() },
         }
+    }
+
+    fn member(&self, host: &str) -> Member {
+        Member { key: HostKey(self.id(host).0), name: host.to_owned(), addresses: vec![format!("/memory/{host}")] }
     }
 
     /// A bearer of a vat's root.
@@ -252,12 +251,37 @@ impl World {
         self.introduce();
         let provision = Provision { name: plan.name.to_owned(), genesis, install: Some(install), joining: false };
         for host in plan.hosts {
-            let running = self.hosts[*host].running.as_ref().expect("vats are made on running hosts");
-            let handle = running.runtime.as_ref().expect("taken only at the end").handle().clone();
-            let (host, provision) = (running.host.clone(), provision.clone());
-            let carried = tokio::task::spawn_blocking(move || handle.block_on(host.carry(provision)));
-            carried.await.expect("carrying does not panic").expect("the vat starts");
+            self.carry(host, provision.clone()).await;
         }
+    }
+
+    async fn carry(&self, host: &str, provision: Provision) {
+        let running = self.hosts[host].running.as_ref().expect("vats are carried by running hosts");
+        let handle = running.runtime.as_ref().expect("taken only at the end").handle().clone();
+        let host = running.host.clone();
+        let carried = tokio::task::spawn_blocking(move || handle.block_on(host.carry(provision)));
+        carried.await.expect("carrying does not panic").expect("the vat starts");
+    }
+
+    /// Has a host wait to be admitted to a vat.
+    pub async fn join(&self, vat: &str, newcomer: &str) {
+        let genesis = self.vats[vat].clone();
+        self.carry(newcomer, Provision { name: vat.to_owned(), genesis, install: None, joining: true }).await;
+    }
+
+    /// Has it recorded that one member of a vat is to give its place to another host. Returns the block that records it.
+    pub async fn begin_replacing(&self, vat: &str, out: &str, newcomer: &str) -> u64 {
+        let change = Change::Replace { out: HostKey(self.id(out).0), in_: self.member(newcomer) };
+        let recorded = self.service(out, vat).replica.reconfigure(change, None, PATIENCE).await;
+        recorded.expect("the change is recorded")
+    }
+
+    /// Gives the place of one member of a vat to another host, and waits until the member that left has stopped.
+    pub async fn replace(&self, vat: &str, out: &str, newcomer: &str) {
+        self.join(vat, newcomer).await;
+        self.begin_replacing(vat, out, newcomer).await;
+        self.wait(&format!("{newcomer} in place of {out}"), async || self.service(out, vat).is_removed().then_some(()))
+            .await;
     }
 
     /// Tells every running host of every vat, as the contacts of a testnet do.
@@ -373,8 +397,12 @@ struct Muzzle {
     muzzled: Arc<AtomicBool>,
 }
 
-impl Network for Muzzle {
-    fn request(
+impl NetworkLayer for Muzzle {
+    fn beneath(&self) -> &dyn Network {
+        self.network.as_ref()
+    }
+
+    fn send(
         &self,
         to: HostId,
         purpose: Purpose,
@@ -388,38 +416,6 @@ impl Network for Muzzle {
             });
         }
         self.network.request(to, purpose, frame, deadline)
-    }
-
-    fn set_addresses(&self, host: HostId, addresses: Vec<String>) {
-        self.network.set_addresses(host, addresses);
-    }
-
-    fn hint_addresses(&self, host: HostId, addresses: Vec<String>) {
-        self.network.hint_addresses(host, addresses);
-    }
-
-    fn forget(&self, host: HostId) {
-        self.network.forget(host);
-    }
-
-    fn local(&self) -> HostId {
-        self.network.local()
-    }
-
-    fn listen_addresses(&self) -> Vec<String> {
-        self.network.listen_addresses()
-    }
-
-    fn stats(&self) -> NetStats {
-        self.network.stats()
-    }
-
-    fn peers(&self) -> Vec<PeerInfo> {
-        self.network.peers()
-    }
-
-    fn shutdown(&self) -> BoxFuture<'static, ()> {
-        self.network.shutdown()
     }
 }
 

@@ -1,7 +1,10 @@
 //! Production hosts in one process, over a network that loses and parts and disks that forget what was not synced.
 
 use bytes::Bytes;
-use quorate_consensus::{Certificate, Genesis, Hash, MemberSignature, MemoryStore, Statement, Timing};
+use quorate_consensus::{
+    Certificate, Genesis, Hash, MAX_COMMAND_BYTES, MemberSignature, Membership, MembershipCertificate, MemoryStore,
+    Statement, Timing,
+};
 use quorate_engine::{
     VatId,
     abi::{Method, Value},
@@ -344,6 +347,34 @@ async fn a_vat_that_nobody_named_leaves_nothing_behind_however_well_certified_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_believed_about_itself_is_not_believed_about_others() {
+    let mut world = World::new(24).await;
+    world.hosts(&["a", "b", "c", "outside"]).await;
+    world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
+    world.vat(VatPlan::new("victim", &["outside"], 1, LEDGER)).await;
+    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
+    let (leader, victim) = (world.leader("ledger", &["a", "b", "c"]).await, world.sturdyref("victim").vat);
+    // A vat in epoch 1 that shows, behind the proof of that, what need not be looked at any more: who another vat's members are.
+    let mut slice = forged(&world, &[], Some(&world.sturdyref("ledger")));
+    let before = slice.genesis.as_ref().expect("it introduces itself").membership();
+    let next = Membership { epoch: 1, previous: before.hash(), ..before };
+    let sign = |payload: &[u8]| ["a", "b"].map(|host| MemberSignature::sign(world.key(host), payload)).to_vec();
+    let lie = Membership { vat: quorate_consensus::VatId(victim.0), ..next.clone() };
+    slice.certificate.statement.epoch = 1;
+    slice.certificate.signatures = sign(&slice.certificate.statement.payload());
+    let proof = MembershipCertificate { signatures: sign(&next.payload()), membership: next };
+    slice.chain = vec![proof, MembershipCertificate { membership: lie, signatures: vec![] }];
+    let sender = slice.sender();
+    // As a leader orders it that lies, or one whose inbox believes it.
+    let ordered = ordered(&world.service(&leader, "ledger"), &VatCommand::Deliver(Box::new(slice))).await;
+    assert_eq!(ordered, VatResult::Delivered { next: 3 });
+    let directory = world.running(&leader).expect("it runs").directory();
+    let epoch = |vat: &VatId| directory.membership(vat).map(|membership| membership.epoch);
+    world.wait("the sender's members", async || epoch(&sender).filter(|epoch| *epoch == 1)).await;
+    assert_eq!(epoch(&victim), Some(0), "whoever speaks to it would speak to others");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_for_a_time_is_forgotten_after_it_and_never_heard_again() {
     let hosts = ["a", "b", "c"];
     let mut world = World::new(21).await;
@@ -489,6 +520,25 @@ async fn an_acknowledgement_that_nobody_heard_before_all_members_restarted_is_sa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vat_that_has_moved_to_other_hosts_is_found_by_those_that_knew_only_the_old_ones() {
+    let mut world = World::new(23).await;
+    world.hosts(&["a", "b", "c", "alone", "outside"]).await;
+    world.vat(VatPlan::new("ledger", &["a"], 1, LEDGER)).await;
+    let relay = VatPlan::new("relay", &["alone"], 1, RELAY);
+    world.vat(VatPlan { references: &["ledger"], ..relay }).await;
+    assert_eq!(world.errand("outside", &["relay"], "({ relay }) => E(relay).pass(0, 2)").await, json!([1, 2]));
+    // Nothing is left to be said to the relay: the change of members has no occasion to reach it.
+    let said = async || {
+        let status = world.status("a", "ledger").await;
+        status.streams.iter().any(|stream| stream.peer == "relay" && stream.unacknowledged == 0).then_some(())
+    };
+    world.wait("acknowledgement", said).await;
+    world.replace("ledger", "a", "b").await;
+    world.replace("ledger", "b", "c").await;
+    assert_eq!(world.errand("outside", &["relay"], "({ relay }) => E(relay).pass(2, 2)").await, json!([3, 4]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_of_vats_that_start_are_put_off_and_not_turned_away() {
     let (own, member) = (HostId::of_secret(&[1; 32]), HostId::of_secret(&[2; 32]));
     let image = tokio::task::spawn_blocking(|| Image::load(&engine_cache())).await.expect("loading does not panic");
@@ -514,4 +564,40 @@ async fn members_of_vats_that_start_are_put_off_and_not_turned_away() {
     let handler = kept.get().expect("it was connected");
     assert!(!handler.permits(member, Purpose::Append), "it has started, and carries no vat of that member");
     assert!(handler.permits(member, Purpose::Slice));
+}
+
+/// It is out of the membership, and its signature may still be needed: it can't be called joining, nor gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_out_is_leaving_until_the_next_membership_is_certified() {
+    let mut world = World::new(24).await;
+    world.hosts(&["a", "b", "c", "d"]).await;
+    world.vat(VatPlan::new("ledger", &["a", "b", "c"], 3, LEDGER)).await;
+    let leader = world.leader("ledger", &["a", "b", "c"]).await;
+    let others: Vec<&str> = ["a", "b", "c"].into_iter().filter(|host| *host != leader).collect();
+    let (out, absent) = (others[0], others[1]);
+    // The newcomer comes late, so that a member can be gone when it does, after all have signed for its coming.
+    world.join("ledger", "d").await;
+    world.crash("d").await;
+    let recorded = world.begin_replacing("ledger", out, "d").await;
+    let signed = async || {
+        let status = world.service(&leader, "ledger").replica.status();
+        (status.certified_block >= recorded).then_some(())
+    };
+    world.wait("certificate of the record", signed).await;
+    world.crash(absent).await;
+    world.restart("d").await;
+    let role = async |world: &World, role| (world.status(out, "ledger").await.role == role).then_some(());
+    world.wait("leaving", async || role(&world, "leaving").await).await;
+    world.restart(absent).await;
+    world.wait("end", async || role(&world, "removed").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_that_no_command_can_carry_is_given_up_and_that_is_said() {
+    let mut world = World::new(25).await;
+    world.hosts(&["alone"]).await;
+    let source = format!("// {}", "x".repeat(MAX_COMMAND_BYTES));
+    world.vat(VatPlan::new("huge", &["alone"], 1, &source)).await;
+    let given_up = world.wait("word", async || world.status("alone", "huge").await.install_error).await;
+    assert!(given_up.contains("Q-C022"), "{given_up}");
 }

@@ -151,6 +151,7 @@ fn every_figure_moves_with_what_happens_and_with_nothing_else() {
     a_silent_peer_is_seen(&net);
     a_swap_is_seen(&net);
     a_lost_leader_is_seen(&net);
+    a_lost_quorum_is_seen(&net);
     let end = View::of(&net, &["alpha", "beta", "delta"]);
     assert_eq!(end.counter("quorate_conflicts_total"), [0.0; 3]);
     assert_eq!(end.counter("quorate_replica_fault"), [0.0; 3]);
@@ -380,6 +381,8 @@ fn a_swap_is_seen(net: &TestNet) {
             && view.leaders().len() == 1
     });
     assert!(members.contains(&after.leaders()[0]));
+    let waiting = after.at("gamma", "quorate_uncertified_statements", &[COUNTER_VAT]);
+    assert_eq!(waiting, 0.0, "it waits for nothing any more");
     assert!(after.at("delta", "quorate_snapshot_received_bytes_total", &[COUNTER_VAT]) > 0.0);
     assert!(after.counter("quorate_snapshot_sent_bytes_total").iter().sum::<f64>() > 0.0);
     for host in members {
@@ -414,4 +417,24 @@ fn a_lost_leader_is_seen(net: &TestNet) {
     // One of the others has been there from the beginning.
     let most = back.counter("quorate_deliveries_total").into_iter().fold(0.0, f64::max);
     assert!(back.at(lost, "quorate_deliveries_total", &[COUNTER_VAT]) < most, "{lost} executed everything again");
+}
+
+/// Who is left alone says by itself that nobody leads, as its readiness does, and so does nobody else.
+fn a_lost_quorum_is_seen(net: &TestNet) {
+    let leaderless = |view: &View, host: &str| view.at(host, "quorate_raft_leaderless", &[COUNTER_VAT]);
+    let all = View::showing(net, "a leader that all know", &HOSTS, |view| {
+        view.leaders().len() == 1 && HOSTS.iter().all(|host| leaderless(view, host) == 0.0)
+    });
+    assert_eq!(all.roles("gamma"), ["removed"]);
+    for host in ["alpha", "beta"] {
+        net.vat(&["testnet", "kill", host]).ok();
+    }
+    let alone = View::showing(net, "nobody leading", &["gamma", "delta"], |view| leaderless(view, "delta") == 1.0);
+    assert_eq!(leaderless(&alone, "gamma"), 0.0, "it is no member any more");
+    for host in ["alpha", "beta"] {
+        net.vat(&["testnet", "restart", host]).ok();
+    }
+    View::showing(net, "a leader again", &["alpha", "beta", "delta"], |view| {
+        view.hosts().all(|host| leaderless(view, host) == 0.0)
+    });
 }

@@ -5,7 +5,10 @@ mod support;
 
 use quorate_consensus::{Family, RocksStore, Store, VatId, Write};
 use quorate_node::home::Home;
-use quorate_testnet::process::{Ran, TestNet, stand_in};
+use quorate_testnet::{
+    exposition::Exposition,
+    process::{Ran, TestNet, stand_in},
+};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -157,6 +160,8 @@ fn a_lost_home_or_a_damaged_vat_is_no_obstacle_to_the_others() {
     }
     let alpha = net.host("alpha").expect("the host runs without the damaged vat");
     assert_eq!(alpha.failed_vats.keys().collect::<Vec<_>>(), ["lone"]);
+    let page = Exposition::parse(&net.metrics("alpha")).expect("a good page");
+    assert_eq!(page.sum("quorate_replica_fault", &[("vat", "lone")]), Some(1.0));
     assert!(alpha.vats.iter().any(|vat| vat.name == "counter"), "and carries the other one");
     assert_eq!(net.call("counter", "increment", &[]), json!(3));
     let status = net.vat(&["status"]);
@@ -223,7 +228,11 @@ impl Staying {
 
     /// What Ctrl-C on a terminal does.
     fn interrupt(&self) {
-        let kill = format!("kill -INT {}", self.child.id());
+        self.signal("INT");
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
     }
 
@@ -275,6 +284,13 @@ export default () => { console.log('as it happens'); return Far('talker', {}); }
     following.interrupt();
     assert_eq!(following.end(), 0, "{}", following.stderr());
     following.wait_for("last word", |following| following.stderr().contains("stopped 3 hosts"));
+    nobody();
+
+    // Its terminal is closed.
+    let mut hung_up = Staying::start(&net, &["testnet", "up", config]);
+    hung_up.wait_for("console", |hung_up| hung_up.stdout().contains("as it happens"));
+    hung_up.signal("HUP");
+    assert_eq!(hung_up.end(), 0, "{}", hung_up.stderr());
     nobody();
 
     // A port that is taken: said with the place where it stands, and without a word of JSON.

@@ -35,7 +35,7 @@ pub struct Args {
     /// Seconds to wait for the answer
     #[arg(long, default_value_t = 30)]
     timeout: u64,
-    /// A host to ask for the vat's members: its card, or its address with its peer id, `/ip4/…/tcp/…/p2p/…` (may be repeated)
+    /// A host to ask for the vat's members: its card, or its address with its key, `/ip4/…/tcp/…/p2p/KEY` (may be repeated)
     #[arg(long, value_name = "CARD|MULTIADDR")]
     at: Vec<String>,
     #[command(flatten)]
@@ -59,7 +59,7 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
             "whom to ask? name a testnet's directory with --dir, or a host with --at",
         ));
     }
-    let values = args.arguments.iter().map(|text| parse_value(text)).collect::<Result<Vec<Value>, _>>()?;
+    let values = args.arguments.iter().map(|text| argument(text)).collect::<Result<Vec<Value>, _>>()?;
     // The longer it waits, the longer the vat has to know it.
     let lifetime = LIFETIME_BLOCKS.saturating_mul(1 + args.timeout / 30).min(MAX_LIFETIME_BLOCKS / 2);
     let client = Client::connect_for(&sturdyref, &hosts, lifetime).await.map_err(unanswered)?;
@@ -74,9 +74,21 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
     }
     let reason = match &answer.value {
         Value::Error { name, message } => format!("{name}: {message}"),
+        Value::Undefined => "undefined".to_owned(),
         other => other.to_json().to_string(),
     };
     Err(Failure::new(Exit::Rejected, format!("rejected: {reason}")))
+}
+
+/// An argument's value. A reference in a result has a number only there.
+fn argument(text: &str) -> Result<Value, Failure> {
+    let value = parse_value(text)?;
+    if value.slot_bound() > 0 {
+        let message =
+            format!("{text}: a reference can't be passed from outside; let a vat pass it, or name it in its argv");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    Ok(value)
 }
 
 fn unanswered(error: ClientError) -> Failure {
@@ -95,29 +107,39 @@ fn find(target: &str, dir: &TestnetDir, layout: Option<&Layout>) -> Result<Sturd
         return target.parse::<Sturdyref>().map_err(|error| usage(error.into()));
     }
     // A vat whose install was not heard of again may have its code all the same.
-    match fs::read_to_string(dir.sturdyref(target)).or_else(|_| fs::read_to_string(pending(dir, target))) {
-        Ok(text) => text.trim().parse::<Sturdyref>().map_err(|error| usage(error.into())),
-        Err(_) => {
-            let message = match layout {
-                Some(layout) => {
-                    let names: Vec<&str> = layout.vats.iter().map(|vat| vat.name.as_str()).collect();
-                    format!("{} has no vat {target}; its vats are {}", dir.path().display(), names.join(", "))
-                }
-                None => format!("there is no testnet in {}; name its directory with --dir", dir.path().display()),
-            };
-            Err(Failure::new(Exit::Usage, message))
+    let file = dir.sturdyref(target);
+    let error =
+        match fs::read_to_string(&file).or_else(|error| fs::read_to_string(pending(dir, target)).map_err(|_| error)) {
+            Ok(text) => return text.trim().parse::<Sturdyref>().map_err(|error| usage(error.into())),
+            Err(error) => error,
+        };
+    let message = match layout {
+        Some(layout) if layout.vats.iter().any(|vat| vat.name == target) => {
+            format!(
+                "the sturdyref of {target} can't be read from {} ({error}); without it nobody can call it by name",
+                file.display()
+            )
         }
-    }
+        Some(layout) => {
+            let names: Vec<&str> = layout.vats.iter().map(|vat| vat.name.as_str()).collect();
+            format!("{} has no vat {target}; its vats are {}", dir.path().display(), names.join(", "))
+        }
+        None => format!("there is no testnet in {}; name its directory with --dir", dir.path().display()),
+    };
+    Err(Failure::new(Exit::Usage, message))
 }
 
 fn member_at(address: &str) -> Result<Member, Failure> {
     let wrong = || {
         Failure::new(
             Exit::Usage,
-            format!("--at {address}: expected a multiaddr that ends with /p2p/ and the host's peer id"),
+            format!(
+                "--at {address}: expected a host's card, or a multiaddr that ends with /p2p/ and the host's key or peer id"
+            ),
         )
     };
     let (dialled, peer) = address.rsplit_once("/p2p/").ok_or_else(wrong)?;
-    let host = HostId::from_peer_id_text(peer).ok_or_else(wrong)?;
+    // The key as this program shows it, or as libp2p writes it.
+    let host = peer.parse().ok().or_else(|| HostId::from_peer_id_text(peer)).ok_or_else(wrong)?;
     Ok(Member { key: HostKey(host.0), name: "asked".into(), addresses: vec![dialled.to_owned()] })
 }

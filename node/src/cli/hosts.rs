@@ -15,7 +15,13 @@ use crate::{
 };
 use quorate_consensus::{HostKey, Introduction, Member};
 use quorate_engine::VatId;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// How long a host may take to say how it stands: one that hangs must not hide the others.
+const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Which hosts a command is about.
 #[derive(clap::Args, Clone)]
@@ -34,8 +40,10 @@ pub struct LocalHost {
     pub endpoint: Endpoint,
     /// `None`: not running.
     pub status: Option<HostStatus>,
-    /// Why it can't run, where its home is gone or damaged.
+    /// Why it can't run, where its home is gone or damaged, or that it hangs.
     pub problem: Option<String>,
+    /// Whether it runs and does not answer.
+    pub hangs: bool,
     path: PathBuf,
     /// Its identity.
     pub key: HostKey,
@@ -138,6 +146,7 @@ impl LocalHost {
             endpoint: Endpoint::socket(&home.admin_socket()),
             status: None,
             problem: None,
+            hangs: false,
             path: home.path().to_owned(),
             key: HostKey(home.key.verifying_key().to_bytes()),
             addresses: home.config.listen.clone(),
@@ -149,7 +158,16 @@ impl LocalHost {
 
     /// Asks the host how it stands now.
     pub async fn look(&mut self) {
-        self.status = self.endpoint.get::<HostStatus>("/api/v1/status").await.ok();
+        let answer = self.endpoint.get::<HostStatus>("/api/v1/status");
+        let answer = tokio::time::timeout(LOOK_DEADLINE, answer).await;
+        self.hangs = answer.is_err();
+        self.problem = self.hangs.then(|| {
+            let seconds = LOOK_DEADLINE.as_secs();
+            format!(
+                "it runs, and has not answered for {seconds} s; its log may say why, else stop it and start it again"
+            )
+        });
+        self.status = answer.ok().and_then(Result::ok);
     }
 
     /// A host of a testnet. One whose home is gone or damaged is there as well: it does not run.
@@ -162,6 +180,7 @@ impl LocalHost {
                 endpoint: Endpoint::socket(&path),
                 status: None,
                 problem: Some(error.to_string()),
+                hangs: false,
                 path,
                 key: place.key.parse()?,
                 addresses: Vec::new(),
@@ -213,6 +232,7 @@ impl LocalHost {
     pub fn require_running(&self) -> Result<(), Failure> {
         let message = match (&self.status, &self.problem) {
             (Some(_), _) => return Ok(()),
+            (None, Some(problem)) if self.hangs => format!("host {}: {problem}", self.name),
             (None, Some(problem)) => problem.clone(),
             (None, None) => {
                 let (name, home) = (&self.name, self.path.display());
@@ -220,5 +240,38 @@ impl LocalHost {
             }
         };
         Err(Failure::new(Exit::Unreachable, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_hangs_is_soon_said_to_hang() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("admin.sock");
+        let silent = tokio::net::UnixListener::bind(&path).expect("a socket");
+        let mut host = LocalHost {
+            name: "h1".into(),
+            endpoint: Endpoint::socket(&path),
+            status: None,
+            problem: None,
+            hangs: false,
+            path: folder.path().to_owned(),
+            key: HostKey([0; 32]),
+            addresses: Vec::new(),
+            announced: false,
+        };
+        let began = tokio::time::Instant::now();
+        host.look().await;
+        assert!(began.elapsed() < 2 * LOOK_DEADLINE, "{:?}", began.elapsed());
+        let failure = host.require_running().expect_err("it hangs");
+        assert!(failure.error.to_string().contains("has not answered"), "{}", failure.error);
+        // Once nothing listens there, it is just not running.
+        drop(silent);
+        host.look().await;
+        let failure = host.require_running().expect_err("it does not run");
+        assert!(failure.error.to_string().contains("is not running"), "{}", failure.error);
     }
 }

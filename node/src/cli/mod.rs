@@ -12,6 +12,7 @@ mod member;
 mod node;
 mod output;
 mod run;
+mod signals;
 mod status;
 mod testnet;
 
@@ -110,8 +111,8 @@ Examples:
   vat testnet down                                                stop it
   vat run contract.js                                             try code in a vat of its own
 
-Exit codes: 0 done; 1 the vat rejected the call, or something is not healthy; 2 wrong arguments, config or code;
-3 a host or vat can't be reached; 4 anything else.";
+Exit codes: 0 done; 1 the vat rejected the call, or something is not healthy;
+2 wrong arguments, config or code; 3 a host or vat can't be reached; 4 anything else.";
 
 #[derive(Parser)]
 #[command(name = "vat", version, about = "Replicated object-capability vats", after_help = EXAMPLES)]
@@ -221,7 +222,13 @@ pub fn main() -> ExitCode {
     // Nothing that still runs in the background is worth waiting for.
     runtime.shutdown_background();
     match outcome {
-        Ok(exit) => exit.into(),
+        Ok(exit) => match output::failure() {
+            None => exit.into(),
+            Some(error) => {
+                output::note(format!("error: done, but standard output could not be written: {error}"));
+                Exit::Failed.into()
+            }
+        },
         Err(failure) => {
             output::error(&failure.error);
             failure.exit.into()

@@ -4,7 +4,7 @@ use super::{Exit, Failure, Outcome, output};
 use crate::{
     home::{Home, HostConfig},
     run::{RunError, RunOptions, log_to_stderr, run_until_signalled},
-    testnet::config::listen_address,
+    testnet::config::{check_name, listen_address},
 };
 use quorate_consensus::HostKey;
 use std::{net::SocketAddr, path::PathBuf};
@@ -19,7 +19,7 @@ pub enum Command {
         /// Where to make it
         #[arg(long)]
         home: PathBuf,
-        /// The host's name
+        /// The host's name: at most 48 of `a-z`, `0-9`, `-` and `_`, a letter first
         #[arg(long)]
         name: String,
         /// Where to listen for other hosts (may be repeated)
@@ -43,6 +43,7 @@ pub enum Command {
 pub async fn run(command: Command, json: bool) -> Outcome {
     match command {
         Command::Init { home, name, listen, http } => {
+            check_name(&name).map_err(|(problem, fix)| Failure::new(Exit::Usage, format!("{problem}; {fix}")))?;
             let listen = listen.iter().map(|text| listen_at(text)).collect::<Result<Vec<_>, _>>()?;
             let home = Home::init(&home, HostConfig { name, listen, http })
                 .map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;

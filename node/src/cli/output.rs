@@ -7,6 +7,7 @@ use serde::Serialize;
 use std::{
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -24,9 +25,21 @@ pub fn error(error: &anyhow::Error) {
     eprintln!("error: {}{text}", if several { "\n" } else { "" });
 }
 
-/// Prints a line on standard output; a closed pipe is no error.
+/// Prints a line on standard output; a closed pipe is no error. Any other is kept for the command's end: see [`failure`].
 pub fn line(text: impl std::fmt::Display) {
-    let _ = try_line(text);
+    if let Err(error) = try_line(text)
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        // Only the first is of interest.
+        let _ = FAILURE.set(error);
+    }
+}
+
+static FAILURE: OnceLock<io::Error> = OnceLock::new();
+
+/// Why something that was to be printed on standard output is not there, as on a full disk.
+pub fn failure() -> Option<&'static io::Error> {
+    FAILURE.get()
 }
 
 /// Prints a line on standard output, for commands that go on until nobody reads.

@@ -1,6 +1,6 @@
 //! `vat run`: a solo vat at once, in a temporary home.
 
-use super::{Exit, Failure, Outcome, create::parse_value, logs::Console, output};
+use super::{Exit, Failure, Outcome, create::parse_value, logs::Console, output, signals::Signals};
 use crate::{
     bundle,
     home::{Home, HostConfig},
@@ -8,6 +8,7 @@ use crate::{
     run::{RunOptions, Running},
     testnet::init::random_bytes,
 };
+use anyhow::Context as _;
 use quorate_consensus::{Genesis, Hash, Parameters};
 use quorate_engine::{
     image::image_hash,
@@ -18,13 +19,14 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const POLL: Duration = Duration::from_millis(50);
+/// How often it is tried to remove the folder.
+const REMOVALS: usize = 40;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat run hello.js\n  vat run contract.js --arg price=10 --seconds 5\n\nThe vat gets the endowment `exit`: argv.exit(value) ends the run and prints the value as JSON. Ctrl-C ends it as well."
+    after_help = "Examples:\n  vat run hello.js\n  vat run contract.js --arg price=10 --seconds 5\n\nThe vat gets the endowment `exit`: argv.exit(value) ends the run and prints the value as JSON. Ctrl-C ends it as well. With --json, the console goes to standard error."
 )]
 pub struct Args {
     /// The code's entry file
@@ -37,7 +39,7 @@ pub struct Args {
     seconds: Option<u64>,
 }
 
-pub async fn run(args: Args, _json: bool) -> Outcome {
+pub async fn run(args: Args, json: bool) -> Outcome {
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let bundle = bundle::bundle(&args.file).map_err(|error| usage(error.to_string()))?;
     let mut argv = Vec::new();
@@ -48,36 +50,32 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
     }
     let install = Install { bundle, argv, endowments: vec!["exit".into()], grants: Vec::new(), bearers: Vec::new() };
     // From here on a signal ends the run and not the process, or the folder would stay.
-    let mut stop = Stop::listen()?;
+    let mut signals = Signals::listen()?;
     let folder = temporary_folder()?;
-    let outcome = run_in(&folder, install, args.seconds, &mut stop).await;
-    let _ = fs::remove_dir_all(&folder);
+    let outcome = run_in(&folder, install, &args, json, &mut signals).await;
+    remove(&folder).await;
     outcome
 }
 
-/// SIGINT or SIGTERM.
-struct Stop(Signal, Signal);
-
-impl Stop {
-    fn listen() -> std::io::Result<Stop> {
-        Ok(Stop(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
-    }
-
-    async fn come(&mut self) {
-        tokio::select! {
-            _ = self.0.recv() => {}
-            _ = self.1.recv() => {}
+/// Removes the folder. The database of a start that was interrupted may still be closing, and put files in between.
+async fn remove(folder: &Path) {
+    for _ in 0..REMOVALS {
+        let _ = fs::remove_dir_all(folder);
+        if !folder.exists() {
+            return;
         }
+        tokio::time::sleep(POLL).await;
     }
+    output::note(format!("! {} could not be removed; remove it", folder.display()));
 }
 
 fn temporary_folder() -> Result<PathBuf, Failure> {
     let folder = std::env::temp_dir().join(format!("vat-run-{}", hex::encode(&random_bytes()?[..8])));
-    fs::create_dir(&folder)?;
+    fs::create_dir(&folder).with_context(|| format!("making the temporary folder {}", folder.display()))?;
     Ok(folder)
 }
 
-async fn run_in(folder: &Path, install: Install, seconds: Option<u64>, stop: &mut Stop) -> Outcome {
+async fn run_in(folder: &Path, install: Install, args: &Args, json: bool, signals: &mut Signals) -> Outcome {
     let config = HostConfig {
         name: "here".into(),
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
@@ -87,7 +85,7 @@ async fn run_in(folder: &Path, install: Install, seconds: Option<u64>, stop: &mu
     let progress = output::Progress::start("starting");
     let node = tokio::select! {
         node = Running::start(&home, RunOptions::default()) => node?,
-        () = stop.come() => return Ok(Exit::Success),
+        () = signals.any() => return Ok(Exit::Success),
     };
     let genesis = Genesis {
         members: vec![node.host.as_member()],
@@ -103,9 +101,9 @@ async fn run_in(folder: &Path, install: Install, seconds: Option<u64>, stop: &mu
     progress.done();
     let vat = vat.to_string();
     let outcome = tokio::select! {
-        outcome = follow(&node, &vat, &home) => outcome,
-        () = stop.come() => Ok(Exit::Success),
-        () = pause(seconds) => Ok(Exit::Success),
+        outcome = follow(&node, &vat, &home, json) => outcome,
+        () = signals.any() => Ok(Exit::Success),
+        () = pause(args.seconds) => Ok(Exit::Success),
     };
     node.stop().await;
     outcome
@@ -119,12 +117,12 @@ async fn pause(seconds: Option<u64>) {
 }
 
 /// Prints the console until the vat exits.
-async fn follow(node: &Running, vat: &str, home: &Home) -> Outcome {
-    let mut console = Console::new(vec![home.console("vat")]);
+async fn follow(node: &Running, vat: &str, home: &Home, json: bool) -> Outcome {
+    let mut console = Printed { console: Console::new(vec![home.console("vat")]), json };
     let mut said = false;
     loop {
         let status = node.host.find(vat)?.status().await;
-        print_new(&mut console);
+        console.print_new();
         if let Some(error) = status.install_error {
             return Err(Failure::new(Exit::Usage, format!("the code did not start: {error}")));
         }
@@ -132,14 +130,14 @@ async fn follow(node: &Running, vat: &str, home: &Home) -> Outcome {
             return Err(Failure::new(Exit::Failed, fault));
         }
         if let Some(value) = status.exited {
-            print_rest(&mut console).await;
+            console.print_rest().await;
             if !value.is_null() {
                 output::line(value);
             }
             return Ok(Exit::Success);
         }
         if let Some(error) = status.setup_error {
-            print_rest(&mut console).await;
+            console.print_rest().await;
             return Err(Failure::new(Exit::Rejected, format!("the vat's setup failed: {error}")));
         }
         if status.installed && !said {
@@ -150,22 +148,31 @@ async fn follow(node: &Running, vat: &str, home: &Home) -> Outcome {
     }
 }
 
-/// Prints what is still to come of what a vat has said that says nothing more: its state is ahead of its console's file.
-async fn print_rest(console: &mut Console) {
-    tokio::time::sleep(POLL).await;
-    while print_new(console) {
-        tokio::time::sleep(POLL).await;
-    }
+/// The vat's console, as it is printed. With `--json`, standard output is for the value of `exit` alone.
+struct Printed {
+    console: Console,
+    json: bool,
 }
 
-/// Prints what has come. Returns whether there was anything.
-fn print_new(console: &mut Console) -> bool {
-    let lines = console.next_lines();
-    for line in &lines {
-        match line.level.as_str() {
-            "warn" | "error" => output::note(&line.text),
-            _ => output::line(&line.text),
+impl Printed {
+    /// Prints what is still to come of what a vat has said that says nothing more: its state is ahead of its console's file.
+    async fn print_rest(&mut self) {
+        tokio::time::sleep(POLL).await;
+        while self.print_new() {
+            tokio::time::sleep(POLL).await;
         }
     }
-    !lines.is_empty()
+
+    /// Prints what has come. Returns whether there was anything.
+    fn print_new(&mut self) -> bool {
+        let lines = self.console.next_lines();
+        for line in &lines {
+            match line.level.as_str() {
+                "warn" | "error" => output::note(&line.text),
+                _ if self.json => output::note(&line.text),
+                _ => output::line(&line.text),
+            }
+        }
+        !lines.is_empty()
+    }
 }

@@ -49,8 +49,10 @@ pub async fn run(args: Args, json: bool) -> Outcome {
 #[derive(Default)]
 struct View {
     rows: Vec<Row>,
-    /// Hosts that do not run.
+    /// Hosts that do not run, or do not answer.
     down: Vec<String>,
+    /// Those of them that run.
+    hanging: Vec<String>,
     /// Hosts that can't run, and why.
     unusable: Vec<String>,
     /// Vats that a host could not start, and why.
@@ -77,6 +79,7 @@ impl View {
         for host in &hosts {
             let Some(status) = &host.status else {
                 view.down.push(host.name.clone());
+                view.hanging.extend(host.hangs.then(|| host.name.clone()));
                 view.unusable.extend(host.problem.as_ref().map(|problem| format!("{}: {problem}", host.name)));
                 continue;
             };
@@ -187,8 +190,9 @@ fn show(view: &View) {
     }
     view.failed.iter().for_each(|failed| output::line(format!("! {failed}")));
     view.absent.iter().for_each(|vat| output::line(format!("! {vat}: none of its hosts runs here")));
-    if !view.down.is_empty() {
-        output::line(format!("not running: {}", view.down.join(", ")));
+    let down: Vec<&str> = view.down.iter().filter(|host| !view.hanging.contains(host)).map(String::as_str).collect();
+    if !down.is_empty() {
+        output::line(format!("not running: {}", down.join(", ")));
     }
     view.unusable.iter().for_each(|host| output::line(format!("! {host}")));
 }

@@ -3,7 +3,7 @@
 use super::*;
 use bytes::Bytes;
 use quorate_consensus::HostKey;
-use quorate_net::{NetStats, PeerInfo};
+use quorate_net::{NetStats, NetworkLayer, PeerInfo};
 
 const LOCAL: HostId = HostId([0; 32]);
 
@@ -123,4 +123,43 @@ async fn frames_to_others_than_fellows_say_where_and_no_more() {
         assert!(answer.is_ok(), "{answer:?}");
     }
     assert_eq!(told.take(), ["share 1", "hint 2 /outside", "share 2"]);
+}
+
+/// A network on which every request ends in the same way.
+struct Failing(Told, NetError);
+
+impl NetworkLayer for Failing {
+    fn beneath(&self) -> &dyn Network {
+        &self.0
+    }
+
+    fn send(
+        &self,
+        _to: HostId,
+        _purpose: Purpose,
+        _frame: Bytes,
+        _deadline: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, NetError>> {
+        let error = self.1.clone();
+        Box::pin(async move { Err(error) })
+    }
+}
+
+/// Who hands on a proposal makes it again if it was not sent, and must not if it may have been ordered.
+#[tokio::test]
+async fn what_may_have_arrived_is_not_called_unsent() {
+    let (host, purpose) = (HostId([1; 32]), Purpose::Propose);
+    let deadline = Duration::from_secs(1);
+    let ask = async |error: NetError| {
+        let fellows = Fellows::new(Arc::new(Failing(Told::default(), error)));
+        let transport = fellows.transport(VatId([1; 32]));
+        transport.request(&member(1, &[]), Channel::Propose, vec![], deadline).await
+    };
+    for error in [NetError::Lost { host, purpose, reason: "cut".into() }, NetError::Unavailable("it stops".into())] {
+        assert!(matches!(ask(error).await, Err(TransportError::Lost(_))));
+    }
+    assert_eq!(ask(NetError::Timeout { host, purpose, deadline }).await, Err(TransportError::Timeout));
+    for error in [NetError::Overloaded { host, purpose, deadline }, NetError::Forbidden { host, purpose }] {
+        assert!(matches!(ask(error).await, Err(TransportError::Unreachable(_))));
+    }
 }

@@ -1,27 +1,37 @@
 //! The figures that mirror a state: of replicas, of the network, of the store, of the process.
 
 use super::page::Page;
-use crate::status::VatStatus;
+use crate::{
+    status::VatStatus,
+    vat::{LEAVING, REMOVED},
+};
 use quorate_consensus::{BUCKETS_US, HostKey, ReplicaStatus, Role, Store, Timings};
 use quorate_net::{NetStats, Purpose};
 use std::collections::BTreeMap;
 
 const ROLES: [Role; 7] =
     [Role::Starting, Role::Learner, Role::Follower, Role::Candidate, Role::Leader, Role::Stopped, Role::Faulted];
-/// The role of a replica whose host was a member of the vat and is no longer: Raft itself knows it only as stopped.
-pub const REMOVED: &str = "removed";
+/// The peers that have no name on this host, together.
+const UNNAMED: &str = "unnamed";
 
-/// A vat's agreement.
-pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus, removed: bool) {
+/// A vat's agreement. `role` is what the replica is to its vat, and `leaderless` whether it is a member without a leader.
+pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus, role: &str, leaderless: bool) {
     let label = [("vat", vat)];
     let mut gauge = |name, help, value| page.gauge(name, help, &label, value);
     gauge("quorate_raft_term", "Raft term of the replica.", status.term);
     let leads = status.role == Role::Leader && status.leader == Some(status.key);
     gauge("quorate_raft_leader", "1 if this host's replica leads the vat, with a quorum behind it.", u64::from(leads));
+    gauge(
+        "quorate_raft_leaderless",
+        "1 if this host is a member and knows of no leader with a quorum.",
+        u64::from(leaderless),
+    );
     gauge("quorate_committed_block", "Newest block known to be committed.", status.committed);
     gauge("quorate_applied_block", "Newest block executed here.", status.applied);
     gauge("quorate_certified_block", "Newest block with a certificate.", status.certified_block);
-    gauge("quorate_uncertified_statements", "Statements that wait for signatures.", status.uncertified);
+    // One that is out asks nobody any more: what it lacks then, it lacks for ever, and nothing is wrong.
+    let uncertified = if role == REMOVED { 0 } else { status.uncertified };
+    gauge("quorate_uncertified_statements", "Statements that wait for signatures.", uncertified);
     gauge("quorate_log_blocks", "Log entries on disk.", status.last_log.saturating_sub(status.purged));
     gauge("quorate_epoch", "Number of the vat's membership.", status.epoch);
     gauge("quorate_members", "Members in the vat's membership.", status.membership.members.len() as u64);
@@ -36,18 +46,13 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus, removed: bool
         "Block of the newest certified checkpoint; the log before it is purged.",
         status.checkpoint_block,
     );
-    gauge(
-        "quorate_replica_fault",
-        "1 if the replica has stopped because of a fault.",
-        u64::from(status.fault.is_some()),
-    );
-    let own = if removed { REMOVED } else { status.role.as_str() };
-    for role in ROLES.map(Role::as_str).into_iter().chain([REMOVED]) {
+    fault(page, vat, status.fault.is_some());
+    for each in ROLES.map(Role::as_str).into_iter().chain([LEAVING, REMOVED]) {
         page.gauge(
             "quorate_raft_role",
             "1 for the role that the replica has.",
-            &[("vat", vat), ("role", role)],
-            u64::from(role == own),
+            &[("vat", vat), ("role", each)],
+            u64::from(each == role),
         );
     }
     counters(page, vat, status);
@@ -62,6 +67,16 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus, removed: bool
             bytes,
         );
     }
+}
+
+/// Whether a replica does not run: also for one that could not be started, of which there is nothing else to show.
+pub fn fault(page: &mut Page, vat: &str, is_faulty: bool) {
+    page.gauge(
+        "quorate_replica_fault",
+        "1 if the replica has stopped because of a fault, or could not be started.",
+        &[("vat", vat)],
+        u64::from(is_faulty),
+    );
 }
 
 fn counters(page: &mut Page, vat: &str, status: &ReplicaStatus) {
@@ -125,28 +140,23 @@ pub fn vat(page: &mut Page, status: &VatStatus) {
     let label = [("vat", name)];
     page.gauge("quorate_heap_bytes", "Linear memory of the vat's heap.", &label, status.heap_bytes);
     page.gauge("quorate_installed", "1 if the vat has its code.", &label, u64::from(status.installed));
-    let (mut total, mut unnamed, mut broken) = (0, 0, 0);
+    let (mut total, mut broken) = (0, 0);
+    // By name, since several may have one: two series with equal labels would make the page invalid.
+    let mut waiting = BTreeMap::from([(UNNAMED, 0)]);
     for stream in &status.streams {
         total += stream.unacknowledged;
         broken += u64::from(stream.broken);
         // Clients come and go: only peers with a name here get a label of their own.
-        if stream.named {
-            page.gauge(
-                "quorate_unacknowledged_messages",
-                "Messages that a peer has not acknowledged; peers without a name here are summed as `unnamed`.",
-                &[("vat", name), ("peer", &stream.peer)],
-                stream.unacknowledged,
-            );
-        } else {
-            unnamed += stream.unacknowledged;
-        }
+        *waiting.entry(if stream.named { &stream.peer } else { UNNAMED }).or_default() += stream.unacknowledged;
     }
-    page.gauge(
-        "quorate_unacknowledged_messages",
-        "Messages that a peer has not acknowledged; peers without a name here are summed as `unnamed`.",
-        &[("vat", name), ("peer", "unnamed")],
-        unnamed,
-    );
+    for (peer, messages) in waiting {
+        page.gauge(
+            "quorate_unacknowledged_messages",
+            "Messages that a peer has not acknowledged; peers without a name here are summed as `unnamed`.",
+            &[("vat", name), ("peer", peer)],
+            messages,
+        );
+    }
     page.gauge("quorate_outbox_messages", "Messages that peers have not acknowledged, in all.", &label, total);
     page.gauge("quorate_peer_vats", "Vats that this one has streams with.", &label, status.streams.len() as u64);
     page.gauge("quorate_broken_streams", "Peers whose stream broke the protocol and is refused.", &label, broken);
@@ -175,6 +185,12 @@ pub fn network(page: &mut Page, stats: &NetStats) {
         "Memory taken by large frames of hosts that share no vat with this one.",
         &[],
         connections.untrusted_bytes,
+    );
+    page.gauge(
+        "quorate_net_unread_bytes",
+        "Memory taken by what hosts sent over TCP ahead of its being read.",
+        &[],
+        connections.unread_bytes,
     );
     for purpose in Purpose::ALL {
         let stats = stats.purpose(purpose);
@@ -261,6 +277,7 @@ fn resident_bytes() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::StreamStatus;
     use quorate_consensus::{CheckpointSize, Hash, Member, Membership, VatId};
 
     fn host(seed: u8) -> HostKey {
@@ -275,9 +292,9 @@ mod tests {
         ReplicaStatus::new(VatId([7; 32]), host(1), membership)
     }
 
-    fn text(status: &ReplicaStatus, removed: bool) -> String {
+    fn text(status: &ReplicaStatus, role: &str) -> String {
         let mut page = Page::default();
-        replica(&mut page, "counter", status, removed);
+        replica(&mut page, "counter", status, role, false);
         page.render()
     }
 
@@ -291,24 +308,57 @@ mod tests {
         let mut status = status();
         status.stats.conflicts = BTreeMap::from([(host(3), 1_000), (host(9), 2)]);
         let expected = [(2, 0), (3, 1_000), (9, 2)].map(|(seed, count)| format!("member=\"{}\"}} {count}", host(seed)));
-        assert_eq!(series(&text(&status, false), "quorate_conflicts_total"), expected);
+        assert_eq!(series(&text(&status, "leader"), "quorate_conflicts_total"), expected);
     }
 
     #[test]
-    fn exactly_one_role_is_1_and_removed_is_one() {
-        let mut status = status();
-        for (role, removed, expected) in [
-            (Role::Starting, false, "starting"),
-            (Role::Leader, false, "leader"),
-            (Role::Stopped, false, "stopped"),
-            (Role::Stopped, true, "removed"),
-        ] {
-            status.role = role;
-            let roles = series(&text(&status, removed), "quorate_raft_role");
-            assert_eq!(roles.len(), 8);
+    fn exactly_one_role_is_1_and_leaving_and_removed_are_some() {
+        let own = ROLES.map(Role::as_str);
+        for role in own.into_iter().chain(["leaving", "removed"]) {
+            let roles = series(&text(&status(), role), "quorate_raft_role");
+            assert_eq!(roles.len(), 9);
             let held: Vec<_> = roles.iter().filter(|line| !line.ends_with(" 0")).collect();
-            assert_eq!(held, [&format!("role=\"{expected}\"}} 1")]);
+            assert_eq!(held, [&format!("role=\"{role}\"}} 1")]);
         }
+    }
+
+    #[test]
+    fn a_replica_that_is_out_waits_for_no_signatures() {
+        let mut status = status();
+        status.uncertified = 1;
+        for (role, waiting) in [("leader", "1"), ("leaving", "1"), ("removed", "0")] {
+            let text = text(&status, role);
+            let line = format!("quorate_uncertified_statements{{vat=\"counter\"}} {waiting}\n");
+            assert!(text.contains(&line), "{role}: {text}");
+        }
+    }
+
+    #[test]
+    fn peers_of_one_name_share_a_series() {
+        let mut status: VatStatus = serde_json::from_value(serde_json::json!({
+            "name": "counter", "vat": "", "role": "leader", "leader": null, "term": 1, "committed_block": 1,
+            "applied_block": 1, "certified_block": 1, "epoch": 0, "certified_epoch": 0, "threshold": 2, "members": [],
+            "pending_change": null, "installed": true, "install_error": null, "exited": null, "deliveries": 0,
+            "heap_bytes": 0, "checkpoint_block": 0, "certified_checkpoint_block": 0, "state_root": null,
+            "conflicts": 0, "streams": [], "fault": null,
+        }))
+        .expect("a status");
+        let peers =
+            [("bank", true, 1), ("bank", true, 2), ("unnamed", true, 4), ("ab12", false, 8), ("cd34", false, 16)];
+        let stream = |(peer, named, unacknowledged): (&str, bool, u64)| StreamStatus {
+            peer: peer.to_owned(),
+            named,
+            unacknowledged,
+            received: 0,
+            broken: false,
+        };
+        status.streams = peers.map(stream).into();
+        let mut page = Page::default();
+        vat(&mut page, &status);
+        let text = page.render();
+        let waiting = series(&text, "quorate_unacknowledged_messages");
+        assert_eq!(waiting, ["peer=\"bank\"} 3", "peer=\"unnamed\"} 28"]);
+        assert!(text.contains("quorate_outbox_messages{vat=\"counter\"} 31\n"), "{text}");
     }
 
     #[test]
@@ -316,6 +366,6 @@ mod tests {
         let mut status = status();
         status.stats.newest_checkpoint = CheckpointSize { whole: 5_000, new: 70 };
         let expected = ["part=\"whole\"} 5000", "part=\"new\"} 70"];
-        assert_eq!(series(&text(&status, false), "quorate_checkpoint_bytes"), expected);
+        assert_eq!(series(&text(&status, "leader"), "quorate_checkpoint_bytes"), expected);
     }
 }

@@ -1,6 +1,9 @@
 //! A writer for Prometheus' text format (version 0.0.4): for figures that are read from a state when the page is asked for.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 /// Families by name, each with its samples.
 #[derive(Default)]
@@ -73,6 +76,26 @@ impl Page {
     }
 }
 
+/// Rewrites text of OpenMetrics, which libp2p writes, as it is read on a page of this format: there a counter's family has the
+/// ending `_total` of its samples; without it they had no type and no help.
+pub fn from_open_metrics(text: &str) -> String {
+    let counter = |line: &str| line.strip_prefix("# TYPE ")?.strip_suffix(" counter").map(str::to_owned);
+    let counters: BTreeSet<String> = text.lines().filter_map(counter).collect();
+    let mut page = String::new();
+    for line in text.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("UNIT"), ..) => Ok(()),
+            (Some("#"), Some(keyword), Some(name), Some(rest)) if counters.contains(name) => {
+                writeln!(page, "# {keyword} {name}_total {rest}")
+            }
+            _ => writeln!(page, "{line}"),
+        }
+        .expect("a string takes everything");
+    }
+    page
+}
+
 fn seconds(us: u64) -> String {
     format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
 }
@@ -118,5 +141,32 @@ t_seconds_sum{vat="x"} 2.500000
 t_seconds_count{vat="x"} 6
 "#;
         assert_eq!(page.render(), expected);
+    }
+
+    #[test]
+    fn counters_of_open_metrics_keep_their_type_and_help() {
+        let text = r#"# HELP a First one.
+# TYPE a counter
+a_total{protocols="/ip4/tcp"} 1
+# HELP t_seconds Times.
+# TYPE t_seconds histogram
+# UNIT t_seconds seconds
+t_seconds_sum 0.5
+# HELP a_b Another.
+# TYPE a_b gauge
+a_b 2
+"#;
+        let expected = r#"# HELP a_total First one.
+# TYPE a_total counter
+a_total{protocols="/ip4/tcp"} 1
+# HELP t_seconds Times.
+# TYPE t_seconds histogram
+t_seconds_sum 0.5
+# HELP a_b Another.
+# TYPE a_b gauge
+a_b 2
+"#;
+        assert_eq!(from_open_metrics(text), expected);
+        assert_eq!(from_open_metrics(""), "");
     }
 }

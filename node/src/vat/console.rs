@@ -1,13 +1,13 @@
 //! What a vat's `console` printed, kept in a file for `vat logs`.
 //!
 //! One line a console line: `block<TAB>level<TAB>text`, with newlines and backslashes escaped. A restart executes blocks again;
-//! the lines of blocks that the file has already are not written twice. The file is bounded: at [`FILE_BYTES`] it is
-//! rotated, with one older file kept.
+//! the lines of blocks that the file has already are not written twice; half a line, which a crash may leave, is cut off. The file
+//! is bounded: at [`FILE_BYTES`] it is rotated, with one older file kept.
 
 use quorate_engine::heap::{LogLevel, LogLine};
 use std::{
     fs,
-    io::{self, BufRead, Seek, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -25,13 +25,15 @@ pub struct Console {
 impl Console {
     /// Opens or makes the file and finds the last block that it has.
     pub fn open(path: &Path) -> io::Result<Console> {
-        let mut file = fs::File::options().create(true).read(true).append(true).open(path)?;
-        let mut last_block = 0;
-        for line in io::BufReader::new(&file).lines() {
-            let Ok(line) = line else { break };
-            last_block = line.split('\t').next().and_then(|block| block.parse().ok()).unwrap_or(last_block);
+        let file = fs::File::options().create(true).append(true).open(path)?;
+        let text = fs::read(path)?;
+        let written = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end as u64 + 1);
+        if written < text.len() as u64 {
+            file.set_len(written)?;
         }
-        let written = file.seek(io::SeekFrom::End(0))?;
+        let text = String::from_utf8_lossy(&text[..written as usize]);
+        let block = |line: &str| line.split('\t').next().and_then(|block| block.parse().ok());
+        let last_block = text.lines().rev().find_map(block).unwrap_or(0);
         Ok(Console { path: path.to_owned(), file, written, last_block })
     }
 
@@ -90,6 +92,26 @@ pub fn parse_line(line: &str) -> Option<(u64, &str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_a_line_that_a_crash_has_left_spoils_no_other() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("one.console");
+        let line = |text: &str| LogLine { level: LogLevel::Info, text: text.into() };
+        Console::open(&path).and_then(|mut console| console.write(1, &[line("first")])).expect("writable");
+        let mut file = fs::File::options().append(true).open(&path).expect("it is there");
+        // Cut in the middle of a letter, and of the number of a block.
+        for torn in [&b"2\tinfo\tsec\xc3"[..], b"1"] {
+            file.write_all(torn).expect("writable");
+            for _restart in 0..2 {
+                let mut console = Console::open(&path).expect("writable");
+                for (block, text) in [(1, "first"), (2, "second")] {
+                    console.write(block, &[line(text)]).expect("writable");
+                }
+            }
+            assert_eq!(fs::read_to_string(&path).expect("it is text"), "1\tinfo\tfirst\n2\tinfo\tsecond\n");
+        }
+    }
 
     #[test]
     fn lines_are_written_once_however_often_their_block_is_executed() {

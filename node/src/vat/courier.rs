@@ -42,6 +42,8 @@ const FALLBACK_STEP: Duration = Duration::from_millis(300);
 const CONFIRM_AFTER: Duration = Duration::from_secs(2);
 /// After so many attempts in vain the members are looked up again.
 const UNREACHABLE_ATTEMPTS: u32 = 6;
+/// So much of the reason that a peer gives is logged: it says what it likes.
+const LOGGED_CHARS: usize = 200;
 /// How often it is looked whether clients that were gone are connected.
 const SLEEPERS_EVERY: Duration = Duration::from_secs(1);
 
@@ -68,7 +70,7 @@ pub trait Whereabouts: Send + Sync + 'static {
     /// The newest members known here, or none.
     fn members(&self, vat: &VatId) -> Vec<Member>;
 
-    /// None of the members known could be reached, several times in a row.
+    /// None of the members known took what was brought, several times in a row: they are gone, or are not the members any more.
     fn unreachable(&self, vat: &VatId);
 }
 
@@ -230,14 +232,15 @@ impl Courier {
     fn certified(&mut self, certificate: Certificate) {
         let block = certificate.statement.block;
         let is_checkpoint = certificate.statement.state_root.is_some();
-        if let Some(outbox) = self.pending.take(block) {
+        if let Some((outbox, counts)) = self.pending.take(block) {
             let certificate = Arc::new(certificate);
-            for (index, head) in outbox.heads().iter().enumerate() {
+            for index in counts {
+                let peer = outbox.heads()[index].peer;
                 let ready = Ready { block, outbox: outbox.clone(), index, certificate: certificate.clone() };
-                if self.peers.entry(head.peer).or_default().certify(ready) {
-                    self.wake(head.peer);
+                if self.peers.entry(peer).or_default().certify(ready) {
+                    self.wake(peer);
                 }
-                self.consider(head.peer);
+                self.consider(peer);
             }
         }
         if is_checkpoint {
@@ -246,6 +249,7 @@ impl Courier {
     }
 
     fn forget(&mut self, vat: &VatId) {
+        self.pending.forget(vat);
         self.wake(*vat);
         if let Some(alarm) = self.peers.remove(vat).and_then(|peer| peer.alarm) {
             self.schedule.remove(&(alarm, *vat));
@@ -340,6 +344,7 @@ impl Courier {
             self.consider(vat);
             return;
         }
+        peer.meet(members.iter().map(|member| member.key));
         let hinted = peer.hint.filter(|hint| members.iter().any(|member| member.key.0 == hint.0));
         let to = hinted.unwrap_or_else(|| HostId(members[peer.turn % members.len()].key.0));
         let mut slice = peer.slice(&ready);
@@ -374,7 +379,7 @@ impl Courier {
             return;
         }
         let Some(peer) = self.peers.get_mut(&report.peer) else { return };
-        let now = Instant::now();
+        let (now, attempts) = (Instant::now(), peer.attempts);
         peer.in_flight = false;
         let outcome = match report.reply {
             Ok(SliceReply::Taken { next, leader }) if next > report.through => {
@@ -402,7 +407,8 @@ impl Courier {
             }
             Ok(SliceReply::Refused { message }) => {
                 if let Some(left_out) = self.refusals.admit(now.into_std()) {
-                    tracing::warn!(vat = %self.vat, peer = %report.peer, %message, left_out, "a peer refused a slice");
+                    let why: String = message.chars().take(LOGGED_CHARS).collect();
+                    tracing::warn!(vat = %self.vat, peer = %report.peer, ?why, left_out, "a peer refused a slice");
                 }
                 self.metrics.refused(&report.peer, report.to, &message);
                 peer.fail();
@@ -414,12 +420,14 @@ impl Courier {
                 peer.fail();
                 if unconnected && !report.homeless.is_empty() {
                     self.put_to_sleep(report.peer, report.homeless);
-                } else if peer.attempts.is_multiple_of(UNREACHABLE_ATTEMPTS) {
-                    self.whereabouts.unreachable(&report.peer);
                 }
                 "unreachable"
             }
         };
+        let failures = self.peers.get(&report.peer).map_or(0, |peer| peer.attempts);
+        if failures > attempts && failures.is_multiple_of(UNREACHABLE_ATTEMPTS) {
+            self.whereabouts.unreachable(&report.peer);
+        }
         self.metrics.shipped(&report.peer, outcome, report.messages);
         self.doubt(report.peer, now);
         self.consider(report.peer);

@@ -89,7 +89,7 @@ impl EventLoop {
                 self.notify(Notice::Certified(certificate));
             }
             Event::Restored { block } => {
-                let outbox = self.view.lock().restored.take().unwrap_or_default();
+                let outbox = self.view.lock().restored.pop_front().unwrap_or_default();
                 self.notify(Notice::Restored { block, outbox });
             }
             Event::Reconfigured(certificate) => {
@@ -116,8 +116,8 @@ impl EventLoop {
                 self.fellows.set(self.vat, &[], Instant::now());
                 tracing::info!(vat = %self.name, "this host is no longer a member of the vat");
             }
-            Event::Fault(message) => {
-                tracing::error!(vat = %self.name, code = "Q-REPLICA-FAULT", %message, "the replica has stopped");
+            Event::Fault(fault) => {
+                tracing::error!(vat = %self.name, code = "Q-REPLICA-FAULT", %fault, "the replica has stopped");
             }
         }
     }
@@ -146,10 +146,10 @@ impl EventLoop {
                 }
             }
         }
-        for message in &effects.refused {
+        for why in &effects.refused {
             self.telemetry.refused_commands.with_label_values(&label).inc();
             if let Some(left_out) = self.memory.refused.admit(Instant::now()) {
-                tracing::warn!(vat = %self.name, block, %message, left_out, "a command in the log was refused");
+                tracing::warn!(vat = %self.name, block, %why, left_out, "a command in the log was refused");
             }
         }
         self.print(block, &output.logs);

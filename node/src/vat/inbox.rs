@@ -3,8 +3,8 @@
 //!
 //! It only saves work: every replica checks the same evidence again when it applies the log, so nothing that gets past here
 //! by mistake or malice is believed. What it saves is a log that anybody could fill: what no replica could take in is
-//! answered here, the cheapest reason first. Of a vat that was never heard, whose chain of memberships may be long, evidence is
-//! checked on other threads than the network's, a few at a time.
+//! answered here, the cheapest reason first. Evidence of memberships that are not known yet, whose chain may be long, is checked on
+//! other threads than the network's, a few at a time.
 
 use super::{
     command::{VatCommand, VatResult},
@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// How long the vat may take to order a slice; below the shipper's deadline, so that it gets an answer.
 const PROPOSE_DEADLINE: Duration = Duration::from_millis(4_500);
-/// Vats never heard whose evidence is checked at once.
+/// Slices with new memberships whose evidence is checked at once.
 const INTRODUCTIONS: usize = 2;
 
 /// The inbox of one replica.
@@ -136,8 +136,7 @@ impl Inbox {
         if peer.is_some() {
             let again = answer == Some(AtOnce::Taken) && !slice.messages.is_empty();
             self.tell_courier(Notice::Heard { peer: slice.sender(), again });
-            let said = peer.as_ref().and_then(|peer| peer.said);
-            if again && (said.is_none() || said != epoch) {
+            if again && peer.as_ref().is_some_and(|peer| has_to_be_told(peer, epoch)) {
                 // It does not know that it was heard, and nothing that could tell it is left here, after a restart or a change
                 // of members: ordered once more, the slice makes this vat say so again.
                 return None;
@@ -156,16 +155,19 @@ impl Inbox {
         }
     }
 
-    /// Checks a slice's evidence but for the number of signatures. That of known senders is short.
+    /// Checks a slice's evidence but for the number of signatures. That of senders whose members are known is short.
     async fn verify(&self, slice: Slice) -> (Slice, Result<Proven, EvidenceError>) {
-        if let Some(known) = self.view.known(&slice.sender()) {
-            let proven = slice.verify_statement_epoch(Some(&known), &self.vat);
+        let known = self.view.known(&slice.sender());
+        if let Some(known) = &known
+            && slice.chain.iter().all(|next| next.membership.epoch <= known.epoch)
+        {
+            let proven = slice.verify_statement_epoch(Some(known), &self.vat);
             return (slice, proven);
         }
         let _turn = self.introductions.acquire().await.expect("it is never closed");
         let vat = self.vat;
         let checked = tokio::task::spawn_blocking(move || {
-            let proven = slice.verify_statement_epoch(None, &vat);
+            let proven = slice.verify_statement_epoch(known.as_deref(), &vat);
             (slice, proven)
         });
         checked.await.expect("checking evidence does not panic")
@@ -247,6 +249,12 @@ fn of_a_peer(slice: &Slice, peer: &PeerView) -> Option<AtOnce> {
     }
 }
 
+/// Whether a peer that seems not to know that it was heard has been told nothing since a restart or a change of members. One that
+/// broke its stream is never told: ordering what it says would change nothing, each time.
+fn has_to_be_told(peer: &PeerView, epoch: Option<u64>) -> bool {
+    !peer.broken && (peer.said.is_none() || peer.said != epoch)
+}
+
 /// Whether this member may not have heard yet of peers that the vat has.
 fn is_behind(status: &ReplicaStatus) -> bool {
     status.leader.is_none() || status.applied < status.committed
@@ -279,6 +287,16 @@ mod tests {
             begin,
             messages: vec![vec![0]; messages],
             tail: vec![],
+        }
+    }
+
+    #[test]
+    fn a_peer_is_told_again_that_it_was_heard_once_in_an_epoch_and_not_if_it_broke_its_stream() {
+        let peer = |said, broken| PeerView { known: None, next_inbound: 5, acknowledged: 3, broken, said };
+        let cases = [(None, None, true), (None, Some(2), true), (Some(1), Some(2), true), (Some(2), Some(2), false)];
+        for (said, epoch, good) in cases {
+            assert_eq!(has_to_be_told(&peer(said, false), epoch), good, "said in {said:?}, now {epoch:?}");
+            assert!(!has_to_be_told(&peer(said, true), epoch), "said in {said:?}, now {epoch:?}, broken");
         }
     }
 

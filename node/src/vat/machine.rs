@@ -149,7 +149,7 @@ impl VatMachine {
     }
 
     /// Checks a slice's evidence again, by this state alone, and hands its new messages to the engine.
-    fn deliver(&mut self, block: u64, slice: Slice, aside: &mut Aside) -> Result<VatResult, EngineError> {
+    fn deliver(&mut self, block: u64, mut slice: Slice, aside: &mut Aside) -> Result<VatResult, EngineError> {
         let from = slice.sender();
         if !self.installed {
             return Ok(VatResult::NotYet { next: 1 });
@@ -176,6 +176,7 @@ impl VatMachine {
             Err(SliceError::Gap { next, .. }) => return Ok(VatResult::NotYet { next }),
             Err(error) => return Ok(VatResult::Refused { message: error.to_string() }),
         }
+        slice.trim(self.known.get(&from));
         let StreamHead { end, ack, .. } = slice.head;
         let deliver = Deliver { from, begin: slice.begin, messages: slice.messages, end, ack };
         let result = self.engine.apply(Command::Deliver(deliver))?;
@@ -349,7 +350,7 @@ impl Machine for VatMachine {
             let restored = self.restored_outbox();
             let mut view = self.view.lock();
             view.peers.clear();
-            view.restored = Some(restored);
+            view.restored.push_back(restored);
         }
         self.publish_all(0);
         Ok(())
@@ -369,4 +370,26 @@ impl Machine for VatMachine {
 
 fn fault(error: impl std::fmt::Display) -> MachineFault {
     MachineFault(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::engine_cache;
+
+    #[test]
+    fn each_restored_state_tells_the_courier_where_to_start() {
+        let image = Image::load(&engine_cache()).expect("the image loads");
+        let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
+        let view = SharedView::default();
+        let mut machine = VatMachine::new(VatId([1; 32]), image, limits, view.clone()).expect("it starts");
+        let CheckpointParts { manifest, new_chunks, .. } = machine.checkpoint().expect("it can be kept");
+        let chunks: BTreeMap<Hash, Vec<u8>> = new_chunks.into_iter().collect();
+        let mut fetch = |hash: &Hash| chunks.get(hash).cloned().ok_or_else(|| MachineFault("a missing chunk".into()));
+        // The second may come before the first was heard of: neither may be taken for the other.
+        for restored in 1..=2 {
+            machine.restore(&manifest, &mut fetch).expect("it can be restored");
+            assert_eq!(view.lock().restored.len(), restored);
+        }
+    }
 }

@@ -52,8 +52,10 @@ use whereabouts::PeerFinder;
 const EVENT_QUEUE: usize = 1_024;
 /// How long a proposal of this host itself may take.
 const PROPOSE_DEADLINE: Duration = Duration::from_secs(30);
-/// The role of a member that is out and has not gone yet.
+/// The role of a member that is out and has not gone yet: to Raft it is a learner.
 pub const LEAVING: &str = "leaving";
+/// The role of a replica whose host was a member of the vat and is no longer: to Raft it is stopped.
+pub const REMOVED: &str = "removed";
 /// How long the status waits for a replica that is executing before it tells of what was there before.
 const INSPECT_PATIENCE: Duration = Duration::from_millis(200);
 /// How often the installer looks whether it is its turn.
@@ -190,11 +192,23 @@ impl VatService {
         self.removed.load(Ordering::Relaxed)
     }
 
+    /// Whether this host is a member that runs and knows of no leader with a quorum. One that was told to join waits for the
+    /// members: it serves nothing of the vat, and nothing is wrong.
+    pub fn is_leaderless(&self, status: &ReplicaStatus) -> bool {
+        !self.is_removed()
+            && status.fault.is_none()
+            && status.membership.contains(&status.key)
+            && status.leader.is_none()
+    }
+
     /// What the replica is to its vat, in a word.
     fn role(&self, status: &ReplicaStatus) -> &'static str {
         if self.is_removed() {
-            mirror::REMOVED
-        } else if status.role == Role::Learner && self.was_member(&status.key) {
+            REMOVED
+        } else if status.role == Role::Learner
+            && !status.membership.contains(&status.key)
+            && self.was_member(&status.key)
+        {
             // Out of the membership, and kept until the next one is certified: its signature may be needed.
             LEAVING
         } else {
@@ -281,7 +295,8 @@ impl VatService {
 
     /// Adds the figures that mirror the vat's state to a metrics page.
     pub fn observe(&self, status: &VatStatus, page: &mut Page) {
-        mirror::replica(page, &self.name, &self.replica.status(), self.is_removed());
+        let replica = self.replica.status();
+        mirror::replica(page, &self.name, &replica, &status.role, self.is_leaderless(&replica));
         mirror::vat(page, status);
     }
 }
@@ -331,9 +346,9 @@ async fn install_when_leading(
     install: Install,
     failed: Arc<Mutex<Option<String>>>,
 ) {
-    let give_up = |message: String| {
-        tracing::error!(vat = %name, %message, "the vat's code did not start");
-        *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(message);
+    let give_up = |why: String| {
+        tracing::error!(vat = %name, %why, "the vat's code did not start");
+        *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(why);
     };
     loop {
         if view.lock().installed {

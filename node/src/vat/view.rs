@@ -5,7 +5,7 @@ use crate::evidence::Outbox;
 use quorate_consensus::Signers;
 use quorate_engine::VatId;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -37,8 +37,8 @@ pub struct View {
     pub bearers: Arc<BTreeSet<[u8; 32]>>,
     /// Whether the vat has its code.
     pub installed: bool,
-    /// After a checkpoint was restored: what its courier starts from. Taken by the courier.
-    pub restored: Option<RestoredOutbox>,
+    /// After checkpoints were restored: what the courier starts from, for each that it has not heard of yet.
+    pub restored: VecDeque<RestoredOutbox>,
 }
 
 /// What a checkpoint knows of messages that were on their way.

@@ -3,7 +3,7 @@
 //! Invariant: however an `up` that stays in the foreground ends, no host is left running. One with `--detach` that fails says that
 //! some run, and how to stop them.
 
-use super::super::{DirOption, Exit, Failure, Outcome, logs, output};
+use super::super::{DirOption, Exit, Failure, Outcome, logs, output, signals::Signals};
 use super::wrong;
 use crate::{
     run::engine_cache,
@@ -19,7 +19,6 @@ use quorate_consensus::Hash;
 use quorate_engine::image::{Image, image_hash};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, path::Path, time::Duration};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long vats may take to get a leader and their code.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
@@ -104,44 +103,6 @@ pub async fn up(file: &Path, dir: DirOption, detach: bool, without: &[String], j
             outcome.unwrap_or(Ok(Exit::Success))
         }
     }
-}
-
-/// What tells this command to end: Ctrl-C, a service manager, or the end of the terminal.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Option<Signal>,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Signals> {
-        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        // Whoever is run by `nohup` outlives its terminal.
-        let hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
-        Ok(Signals { interrupt, terminate, hangup })
-    }
-
-    async fn any(&mut self) {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = hangup => {}
-        }
-    }
-}
-
-/// Whether this process was started with SIGHUP ignored (`proc_pid_status(5)`).
-fn hangup_is_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    mask >> (SignalKind::hangup().as_raw_value() - 1) & 1 == 1
 }
 
 /// A testnet that comes up.

@@ -4,7 +4,7 @@
 
 use super::CONFIRM_AFTER;
 use crate::evidence::{Outbox, SLICE_MESSAGES, SLICE_MESSAGES_BYTES, Slice};
-use quorate_consensus::Certificate;
+use quorate_consensus::{Certificate, HostKey};
 use quorate_engine::{
     Hash,
     comms::stream::{StreamHead, message_digest},
@@ -55,6 +55,8 @@ pub(super) struct Peer {
     told: Option<Instant>,
     pub(super) introduced_epoch: Option<u64>,
     pub(super) hint: Option<HostId>,
+    /// The members that were tried last.
+    members: Vec<HostKey>,
     /// Which member is tried where there is no hint.
     pub(super) turn: usize,
     /// Failures since something was last taken: for the pause before the next attempt.
@@ -152,6 +154,14 @@ impl Peer {
             self.taken_ack = 0;
             self.told = None;
             self.try_another();
+        }
+    }
+
+    /// These are its members now: whatever others did is not held against them.
+    pub(super) fn meet(&mut self, members: impl Iterator<Item = HostKey> + Clone) {
+        if !members.clone().eq(self.members.iter().copied()) {
+            self.members = members.collect();
+            self.attempts = 0;
         }
     }
 

@@ -46,15 +46,28 @@ impl Pending {
         }
     }
 
-    /// A block is certified: what it said.
-    pub(super) fn take(&mut self, block: u64) -> Option<Arc<Outbox>> {
+    /// A block is certified: what it said, and the places of those of its heads that still count: no newer one was certified, and
+    /// its peer was not forgotten.
+    pub(super) fn take(&mut self, block: u64) -> Option<(Arc<Outbox>, Vec<usize>)> {
         let outbox = self.blocks.remove(&block)?.outbox;
-        for head in outbox.heads() {
-            if self.newest.get(&head.peer) == Some(&block) {
+        let mut counts = Vec::new();
+        for (index, head) in outbox.heads().iter().enumerate() {
+            let newest = self.newest.get(&head.peer).copied();
+            if newest == Some(block) {
                 self.newest.remove(&head.peer);
             }
+            if newest.is_some() {
+                counts.push(index);
+            }
         }
-        Some(outbox)
+        Some((outbox, counts))
+    }
+
+    /// A peer was forgotten: none of the heads that are here is for anybody.
+    pub(super) fn forget(&mut self, peer: &VatId) {
+        if let Some(block) = self.newest.remove(peer) {
+            self.supersede(block);
+        }
     }
 
     /// Nothing before this block is certified any more: a certified checkpoint covers it.
@@ -84,9 +97,23 @@ mod tests {
         }
         assert!(pending.blocks.len() <= PENDING_BLOCKS + 2, "{} blocks are kept", pending.blocks.len());
         assert!(pending.take(2).is_none(), "it said nothing");
-        assert_eq!(pending.take(1).map(|outbox| outbox.heads().len()), Some(2));
+        assert_eq!(pending.take(1).map(|(_, counts)| counts), Some(vec![0, 1]));
         assert!(pending.take(1).is_none(), "once is enough");
         assert!(pending.take(4_999).is_some(), "the newest");
+    }
+
+    #[test]
+    fn heads_of_peers_that_were_forgotten_count_no_more() {
+        let mut pending = Pending::default();
+        pending.add(1, said(&[1, 2]));
+        pending.add(2, said(&[1, 2]));
+        pending.forget(&VatId([2; 32]));
+        assert_eq!(pending.take(1).map(|(_, counts)| counts), Some(vec![0]));
+        // The same VatId, should it ever be spoken to again.
+        pending.add(3, said(&[2]));
+        assert_eq!(pending.take(3).map(|(_, counts)| counts), Some(vec![0]));
+        assert_eq!(pending.take(2).map(|(_, counts)| counts), Some(vec![0]), "one that was certified late");
+        assert!(pending.blocks.is_empty() && pending.newest.is_empty());
     }
 
     #[test]

@@ -324,6 +324,18 @@ async fn an_acknowledgement_goes_at_once_when_the_last_one_was_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_certificate_that_comes_late_brings_nobody_back_who_was_forgotten() {
+    let world = MemoryNetwork::new(7);
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: false });
+    sender.block = 1;
+    sender.tell(Notice::Applied { block: 1, outbox: outbox(0, 1), queued: vec![], pruned: vec![] });
+    sender.tell(Notice::Forgotten(vec![TARGET]));
+    sender.certify();
+    seconds(600).await;
+    assert_eq!(sender.attempts(), 0, "nobody will ever take it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_is_gone_is_left_alone_until_it_is_there_again() {
     let world = MemoryNetwork::new(7);
     let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: false });
