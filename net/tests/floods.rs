@@ -172,7 +172,15 @@ async fn frames_of_strangers_share_a_bounded_memory_and_those_of_others_do_not()
 async fn what_strangers_send_ahead_of_being_read_is_bounded() {
     /// What a stranger's connection may hold: 512 KiB that wait to be read, and a frame of Yamux that is coming in.
     const HELD: u64 = 768 * 1024;
-    let limits = NetLimits { untrusted_units_per_second: 1_000_000, ..NetLimits::default() };
+    // However slow the machine: nobody loses a stream or a connection for being held up.
+    let limits = NetLimits {
+        untrusted_units_per_second: 1_000_000,
+        untrusted_room_time: LONG,
+        untrusted_frame_time: LONG,
+        ping_interval: LONG,
+        write_stall: LONG,
+        ..NetLimits::default()
+    };
     let (world, server, script) = server(limits).await;
     let member = world.start(2, Script::new()).await;
     introduce(&member, &server);

@@ -69,7 +69,9 @@ impl Bench {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vat"));
+        // SIGHUP reaches it, also where the tests were started by `nohup`: `vat` then ignores it, as it should.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP").arg(env!("CARGO_BIN_EXE_vat"));
         command.args(args).current_dir(self.folder.path()).env_remove("QUORATE_DIR").stdin(Stdio::null());
         command
     }
