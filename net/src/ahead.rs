@@ -8,7 +8,9 @@
 //! a stream holds counts until it is read, or until Yamux has let go of the stream; an honest host, whose streams are read
 //! as fast as they may be, is not slowed down.
 //!
-//! What it does not do: nothing here looks at what streams carry.
+//! What it does not do: nothing here looks at what streams carry. And a stranger that asks so much at once that the answers do not
+//! fit its windows may stick, since its word that it has read some waits behind its requests: its streams end when
+//! [`crate::NetLimits::write_stall`] is over.
 
 use std::collections::BTreeMap;
 use std::io;
