@@ -204,9 +204,8 @@ impl Board {
         let Some(statement) = reached else { return false };
         if statement.block != guard.block || statement.hash() != guard.statement {
             let (found, at) = (statement.hash(), statement.block);
-            self.core.fault(format!(
-                "Q-C041 this host signed statement {} at block {}, and executing the log again gives {found} at block {at}; \
-                 take this replica out and keep its data directory as evidence",
+            self.astray(&format!(
+                "Q-C041 this host signed statement {} at block {}, and executing the log again gives {found} at block {at}",
                 guard.statement, guard.block
             ));
             return false;
@@ -273,14 +272,18 @@ impl Board {
         match signed {
             Some(signed) if signed == hash => true,
             Some(signed) => {
-                self.core.fault(format!(
-                    "Q-C041 this host signed membership {signed} for epoch {epoch}, and executing the log again gives {hash}; \
-                     take this replica out and keep its data directory as evidence"
+                self.astray(&format!(
+                    "Q-C041 this host signed membership {signed} for epoch {epoch}, and executing the log again gives {hash}"
                 ));
                 false
             }
             None => self.core.check(self.core.store.set_membership_guard(epoch, hash)).is_some(),
         }
+    }
+
+    /// Stops this replica, whose own state can't be relied on any more.
+    fn astray(&self, why: &str) {
+        self.core.fault(format!("{why}; take this replica out and keep its data directory as evidence"));
     }
 
     fn broadcast(&mut self, membership: &Membership, share: &Share) {
@@ -308,18 +311,16 @@ impl Board {
                     self.core.events.send(PlainEvent::Conflict(report)).await;
                 }
                 Verdict::Diverged { certificate, ours } => {
-                    self.core.fault(format!(
-                        "Q-C042 a threshold of members certified {} at block {}, this replica computed {}; \
-                         take this replica out and keep its data directory as evidence",
+                    self.astray(&format!(
+                        "Q-C042 a threshold of members certified {} at block {}, this replica computed {}",
                         certificate.statement.hash(),
                         ours.block,
                         ours.hash()
                     ));
                 }
                 Verdict::OtherMembership { certified, ours } => {
-                    self.core.fault(format!(
-                        "Q-C042 a threshold of members certified membership {} for epoch {}, this replica computed {}; \
-                         take this replica out and keep its data directory as evidence",
+                    self.astray(&format!(
+                        "Q-C042 a threshold of members certified membership {} for epoch {}, this replica computed {}",
                         certified.hash(),
                         ours.epoch,
                         ours.hash()

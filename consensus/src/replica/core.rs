@@ -106,9 +106,14 @@ impl Known {
         self.applied.raft_ids.iter().all(|(other, id)| *id != raft_id || other == key)
     }
 
+    /// Whether somebody is a member or ever was.
+    pub(crate) fn was_member(&self, key: &HostKey) -> bool {
+        self.memberships.values().any(|membership| membership.contains(key))
+    }
+
     /// Whether somebody takes part or ever did.
     pub(crate) fn is_acquainted(&self, key: &HostKey) -> bool {
-        self.takes_part(key) || self.memberships.values().any(|membership| membership.contains(key))
+        self.takes_part(key) || self.was_member(key)
     }
 
     /// The newest membership that is certified or applied.

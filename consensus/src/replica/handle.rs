@@ -238,7 +238,7 @@ impl ReplicaHandle {
     /// the new id it has promised nothing yet, and under the old one it never speaks again. Returns why the message is refused.
     fn admitted_anew(&self, id: u64, target: u64) -> String {
         let core = &self.core;
-        let was_member = core.known().memberships.values().any(|membership| membership.contains(&core.key));
+        let was_member = core.known().was_member(&core.key);
         if !was_member && target > id && target - id <= MAX_IDS_AHEAD {
             let written = core.store.write_synced(vec![core.store.put_named("raft-id", &target)]);
             if core.check(written).is_some() {

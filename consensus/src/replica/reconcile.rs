@@ -249,7 +249,7 @@ async fn retired(core: &Arc<Core>, view: &RaftView) -> bool {
         (!newest.contains(&core.key) && !awaited, newest.members.clone())
     };
     // A learner that waits for its admission knows nothing of it and is not out.
-    if !out || view.applied == 0 || !core.known().memberships.values().any(|m| m.contains(&core.key)) {
+    if !out || view.applied == 0 || !core.known().was_member(&core.key) {
         return false;
     }
     if core.is_retired(view.id) {

@@ -40,6 +40,24 @@ async fn settled(cluster: &Cluster, epoch: u64, places: &[usize]) {
     }
 }
 
+/// Three members that must all sign, and have signed something; with two of them that do not lead.
+async fn three_that_all_sign() -> (Cluster, usize, usize) {
+    let cluster = Cluster::started(3, 3, parameters()).await;
+    let first = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(first).await;
+    let leader = cluster.wait_for_leader().await;
+    (cluster, (leader + 1) % 3, (leader + 2) % 3)
+}
+
+/// Waits until a newcomer has all that a member has by now.
+async fn copied(cluster: &Cluster, member: usize, newcomer: usize) {
+    wait("the newcomer's copy", || {
+        let recorded = cluster.nodes[member].up().status().applied;
+        (cluster.nodes[newcomer].up().status().applied >= recorded).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_solo_vat_grows_to_three_and_survives_the_first() {
     let mut cluster = Cluster::started(1, 1, Parameters { checkpoint_commands: 10, ..parameters() }).await;
@@ -213,22 +231,14 @@ async fn a_member_that_missed_two_epochs_catches_up() {
 /// given up, and once the member is back the change goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_could_not_be_certified_does_not_take_effect() {
-    let mut cluster = Cluster::started(3, 3, parameters()).await;
-    let first = cluster.propose(0, b"one").await.block;
-    cluster.wait_certified(first).await;
-    let away = (cluster.wait_for_leader().await + 1) % 3;
-    let asked = (away + 1) % 3;
+    let (mut cluster, away, asked) = three_that_all_sign().await;
     let out = cluster.nodes[away].id();
     cluster.crash(away).await;
     let new = cluster.learner().await;
     let replace = Change::Replace { out, in_: cluster.nodes[new].member() };
     reconfigure(&cluster, asked, replace.clone(), None).await;
     // The newcomer gets everything, and still nothing takes effect.
-    wait("the newcomer's copy", || {
-        let leader = cluster.nodes[asked].up().status().applied;
-        (cluster.nodes[new].up().status().applied >= leader).then_some(())
-    })
-    .await;
+    copied(&cluster, asked, new).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let status = cluster.nodes[asked].up().status();
     assert_eq!((status.epoch, status.pending.is_some()), (0, true));
@@ -246,11 +256,7 @@ async fn a_change_that_could_not_be_certified_does_not_take_effect() {
 /// The member that leaves must sign for the epoch without it, and is cut off when that begins: it has still to hear of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_stays_until_its_signature_has_arrived() {
-    let mut cluster = Cluster::started(3, 3, parameters()).await;
-    let first = cluster.propose(0, b"one").await.block;
-    cluster.wait_certified(first).await;
-    let out = (cluster.wait_for_leader().await + 1) % 3;
-    let asked = (out + 1) % 3;
+    let (mut cluster, out, asked) = three_that_all_sign().await;
     let new = cluster.learner().await;
     let member = cluster.nodes[new].member();
     cluster.stop(new).await;
@@ -278,21 +284,13 @@ async fn who_leaves_stays_until_its_signature_has_arrived() {
 /// A newcomer that had begun to fetch the state when its change was given up is admitted again, under another raft id.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_was_given_up_can_be_admitted_after_a_restart() {
-    let mut cluster = Cluster::started(3, 3, parameters()).await;
-    let first = cluster.propose(0, b"one").await.block;
-    cluster.wait_certified(first).await;
+    let (mut cluster, away, asked) = three_that_all_sign().await;
     // While one member is down no change can take effect.
-    let away = (cluster.wait_for_leader().await + 1) % 3;
-    let asked = (away + 1) % 3;
     cluster.crash(away).await;
     let new = cluster.learner().await;
     let add = Change::Add(cluster.nodes[new].member());
     reconfigure(&cluster, asked, add.clone(), None).await;
-    wait("the newcomer's copy", || {
-        let recorded = cluster.nodes[asked].up().status().applied;
-        (cluster.nodes[new].up().status().applied >= recorded).then_some(())
-    })
-    .await;
+    copied(&cluster, asked, new).await;
     reconfigure(&cluster, asked, Change::Cancel, None).await;
     reconfigure(&cluster, asked, add, None).await;
     let text = wait("a word", || cluster.nodes[new].log.lock().unwrap().fault.clone()).await;
