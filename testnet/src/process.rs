@@ -131,7 +131,18 @@ impl TestNet {
 
     /// A command line that is not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = with_hangup(&self.binary);
+        self.placed(Command::new(&self.binary), args)
+    }
+
+    /// The same, and SIGHUP reaches it also where the tests were started by `nohup`: a program then keeps ignoring it, and so does
+    /// `vat`, as it should.
+    pub fn command_with_hangup(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP").arg(&self.binary);
+        self.placed(command, args)
+    }
+
+    fn placed(&self, mut command: Command, args: &[&str]) -> Command {
         command.args(args).current_dir(&self.place).env("QUORATE_DIR", DIR).stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -263,12 +274,4 @@ pub fn stand_in() -> PathBuf {
 /// A file of this crate, such as an example's config.
 pub fn own_file(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
-}
-
-/// A command that SIGHUP reaches, also where the tests were started by `nohup`: a program then keeps ignoring it, and so does
-/// `vat`, as it should.
-fn with_hangup(program: &Path) -> Command {
-    let mut command = Command::new("env");
-    command.arg("--default-signal=HUP").arg(program);
-    command
 }

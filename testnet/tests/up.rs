@@ -203,7 +203,8 @@ fn collect(from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
 
 impl Staying {
     fn start(net: &TestNet, args: &[&str]) -> Staying {
-        let mut child = net.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut child =
+            net.command_with_hangup(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let stdout = collect(child.stdout.take().expect("piped"));
         let stderr = collect(child.stderr.take().expect("piped"));
         Staying { child, stdout, stderr }
