@@ -1,0 +1,89 @@
+//! Help, wrong words, exit codes.
+
+use super::*;
+
+/// The subcommands that a help text lists.
+fn subcommands(help: &str) -> Vec<String> {
+    let mut lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = lines.by_ref().take_while(|line| !line.is_empty());
+    let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    names.map(str::to_owned).collect()
+}
+
+fn collect_help(bench: &Bench, path: &[&str], seen: &mut Vec<(String, String)>) {
+    let ran = bench.vat(&[path, &["--help"]].concat()).ok();
+    assert_eq!(ran.stderr, "", "{path:?}");
+    for name in subcommands(&ran.stdout) {
+        collect_help(bench, &[path, &[&name]].concat(), seen);
+    }
+    seen.push((format!("vat {}", path.join(" ")), ran.stdout));
+}
+
+#[test]
+fn every_command_explains_itself_with_an_example() {
+    let bench = Bench::new();
+    let mut seen = Vec::new();
+    collect_help(&bench, &[], &mut seen);
+    let commands: Vec<&str> = seen.iter().map(|(command, _)| command.as_str()).collect();
+    for wanted in ["vat testnet up", "vat call", "vat node run", "vat member replace", "vat run", "vat "] {
+        assert!(commands.contains(&wanted), "no {wanted} in {commands:?}");
+    }
+    let without: Vec<&String> = seen
+        .iter()
+        .filter(|(_, help)| {
+            !help.contains("Example") || !help.split("Example").nth(1).is_some_and(|text| text.contains("vat "))
+        })
+        .map(|(command, _)| command)
+        .collect();
+    assert!(without.is_empty(), "without an example: {without:?}");
+    assert!(seen.last().is_some_and(|(_, help)| help.contains("Exit codes")), "the exit codes are documented");
+    assert!(bench.vat(&["--version"]).ok().stdout.starts_with("vat "));
+}
+
+#[test]
+fn wrong_words_are_exit_code_2_and_say_what_to_do() {
+    let bench = Bench::new();
+    bench.file("empty.toml", "");
+    for (args, wanted) in [
+        (&["frobnicate"][..], "frobnicate"),
+        (&["call", "counter"], "<METHOD>"),
+        (&["call", "counter", "read"], "--dir"),
+        (&["call", "vat://77/root", "read"], "64 hex digits"),
+        (&["status"], "vat testnet up"),
+        (&["logs", "counter"], "vat testnet up"),
+        (&["testnet", "status"], "vat testnet up"),
+        (&["testnet", "kill", "h1"], "vat testnet up"),
+        (&["testnet", "up", "nowhere.toml"], "nowhere.toml"),
+        (&["testnet", "init", "empty.toml"], "[[host]]"),
+        (&["node", "run", "--home", "nowhere"], "vat node init --home nowhere"),
+        (&["node", "init", "--home", ".", "--name", "h1"], "not empty"),
+        (&["node", "init", "--home", "new", "--name", "Not a name"], "not a good name"),
+        (&["status", "--home", "nowhere"], "vat node init"),
+        (&["status", "--dir", "empty.toml"], "empty.toml is a file"),
+        (&["call", "counter", "read", "--dir", "empty.toml/net"], "empty.toml is a file"),
+        (&["create", "purse", "--on", "./nowhere"], "vat node init"),
+        (&["create", "../purse", "--on", "./nowhere"], "not a good name"),
+        (&["create", "purse", "--on", "./nowhere", "--arg", "price=1"], "vat install"),
+        (&["create", "purse", "--on", "./nowhere", "--endowment", "timer"], "exit"),
+        (&["install", "purse", "nowhere.js"], "nowhere.js"),
+        (&["member", "replace", "--vat", "two", "--out", "c", "--in", "e"], "vat testnet up"),
+        (&["run", "nowhere.js"], "nowhere.js"),
+        (&["run", "empty.toml", "--arg", "price"], "NAME=VALUE"),
+    ] {
+        let ran = bench.vat(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(wanted), "{args:?}: no {wanted:?} in {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_no_success() {
+    let bench = Bench::new();
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let mut command = bench.command(&["node", "init", "--home", "alpha", "--name", "alpha"]);
+    let output = command.stdout(full).output().expect("the command runs");
+    assert_eq!(output.status.code(), Some(4));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("standard output could not be written"), "{stderr}");
+}
