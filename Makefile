@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# One target folder for every clone on this machine: RocksDB alone takes a quarter of an hour to compile.
+# One target folder for every clone on this machine: the dependencies take a quarter of an hour to compile.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/quorate/target
 # Where rustup put cargo, for shells that have not read its environment file.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -14,9 +14,11 @@ CARGO := cargo
 DENY := $(CARGO) deny
 # The lock file is part of the source: a build never changes it.
 LOCKED := --locked
-# Always the whole workspace, also to build one thing: cargo gives dependencies the features that the chosen packages ask for, and
-# another choice would compile RocksDB once more.
-ALL := --workspace
+# Always the whole workspace with its examples, also to build one thing: cargo gives dependencies the features that the chosen
+# packages and targets ask for, and another choice would compile some of them, and our own crates, once more.
+ALL := --workspace --bin vat --example demo --example bench
+# `cargo build` and `cargo test` that say what a first build is at.
+BUILD := .setup/cargo build $(LOCKED) $(ALL)
 
 .PHONY: help setup build demo test verify fmt-check clippy deny bench fmt image
 
@@ -30,23 +32,22 @@ help: ## list the targets
 	@echo 'make image    build the engine image anew and record its hash in engine/image.sha256'
 	@echo 'make setup    only the set-up; `.setup/setup --check` says what is missing'
 	@echo
-	@echo 'The first build takes 20 to 30 minutes on two cores, most of it RocksDB; later ones take seconds.'
+	@echo 'The first build takes about 20 minutes on two cores, a third of it RocksDB; later ones take seconds.'
 	@echo 'Build products go to $(CARGO_TARGET_DIR); set CARGO_TARGET_DIR for another place.'
 
 setup: ## what building needs
 	@.setup/setup
 
 build: setup
-	@$(CARGO) build $(LOCKED) $(ALL) --bin vat
+	@$(BUILD)
 	@echo '$(CARGO_TARGET_DIR)/debug/vat'
 
 demo: setup
-	@$(CARGO) build $(LOCKED) $(ALL) --bin vat
-	@$(CARGO) build $(LOCKED) $(ALL) --example demo
+	@$(BUILD)
 	@VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/demo'
 
 test: setup
-	@$(CARGO) test $(LOCKED) --workspace --no-fail-fast
+	@.setup/cargo test $(LOCKED) --workspace --no-fail-fast
 
 verify: setup fmt-check clippy test deny
 	@if $(DENY) --version >/dev/null 2>&1; then \
@@ -74,8 +75,7 @@ deny: setup
 	fi
 
 bench: setup
-	@$(CARGO) build $(LOCKED) $(ALL) --bin vat
-	@$(CARGO) build $(LOCKED) $(ALL) --example bench
+	@$(BUILD)
 	@VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/bench'
 
 fmt: setup
@@ -84,5 +84,5 @@ fmt: setup
 
 image: setup
 	@touch engine/build.rs
-	@QUORATE_ACCEPT_IMAGE=1 $(CARGO) build $(LOCKED) $(ALL)
+	@QUORATE_ACCEPT_IMAGE=1 $(BUILD)
 	@echo "engine image $$(cut -d' ' -f1 engine/image.sha256)"
