@@ -7,6 +7,11 @@ SHELL := bash
 
 # One target folder for every clone on this machine: the dependencies take a quarter of an hour to compile.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/quorate/target
+# The C++ compiler for RocksDB (.setup/c++/cxx says why). The set-up copies it to a place that is the same for all clones: cargo compiles
+# RocksDB again when the name changes. A CXX in the environment goes first. `eval "$(make --silent env)"` sets both for cargo alone.
+ifeq ($(origin CXX),default)
+export CXX := $(HOME)/.cache/quorate/c++/cxx
+endif
 # Where rustup put cargo, for shells that have not read its environment file.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -20,7 +25,7 @@ ALL := --workspace --bin vat --example demo --example bench
 # `cargo build` and `cargo test` that say what a first build is at.
 BUILD := .setup/cargo build $(LOCKED) $(ALL)
 
-.PHONY: help setup build demo test verify fmt-check clippy deny bench fmt image
+.PHONY: help setup env build demo test verify fmt-check clippy deny bench fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -30,6 +35,7 @@ help: ## list the targets
 	@echo 'make build    build the `vat` command, and say where it is'
 	@echo 'make fmt      format the sources'
 	@echo 'make image    build the engine image anew and record its hash in engine/image.sha256'
+	@echo 'make env      what to export before running cargo itself: eval "$$(make --silent env)"'
 	@echo 'make setup    only the set-up; `.setup/setup --check` says what is missing'
 	@echo
 	@echo 'The first build takes about 20 minutes on two cores, a third of it RocksDB; later ones take seconds.'
@@ -37,6 +43,9 @@ help: ## list the targets
 
 setup: ## what building needs
 	@.setup/setup
+
+env: ## what to set for running cargo itself with the products of this Makefile
+	@echo "export CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' CXX='$(CXX)'"
 
 build: setup
 	@$(BUILD)

@@ -1,4 +1,4 @@
-// The headers that most files of RocksDB include: `.setup/cxx` compiles them once.
+// The headers that most files of RocksDB include: `cxx` beside this compiles them once.
 #include "db/db_impl/db_impl.h"
 #include "rocksdb/convenience.h"
 #include "rocksdb/utilities/object_registry.h"
