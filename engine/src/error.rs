@@ -12,8 +12,15 @@ pub enum EngineError {
     #[error("the engine image is unusable: {0}")]
     Image(String),
     /// Reading or writing the cache folder failed.
-    #[error("cannot {action} {path}: {source}; check the folder's permissions and free space")]
+    #[error(
+        "cannot {action} {path}: {source}; check the folder's permissions and free space, or name another folder in QUORATE_CACHE"
+    )]
     Cache { action: &'static str, path: String, source: std::io::Error },
+    /// Another user may have put native code into the cache folder.
+    #[error(
+        "the cache folder {path} {why}; compiled code is run from there, so it must be this user's alone: remove it, or name another folder in QUORATE_CACHE"
+    )]
+    Untrusted { path: String, why: String },
     /// The operating system refused memory or a mapping.
     #[error("the system refused {what}: {source}")]
     System { what: &'static str, source: std::io::Error },
