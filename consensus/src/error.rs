@@ -70,8 +70,10 @@ pub enum StoreError {
     /// The disk or the database failed.
     #[error("Q-C001 the store failed: {0}; check the disk, then start the host again")]
     Io(String),
-    /// A record that is there cannot be read.
-    #[error("Q-C002 the store holds a damaged record ({what}): {error}")]
+    /// A record, or a file of the database, is damaged or missing.
+    #[error(
+        "Q-C002 the store is damaged ({what}): {error}; keep this home as it is, and put a host with a new home in its place: `vat member replace`"
+    )]
     Corrupt { what: &'static str, error: String },
     /// Written by another version.
     #[error(
@@ -81,6 +83,14 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("Q-C004 the data directory {path} is in use by another process")]
     Locked { path: String },
+    /// The disk has no room, or this user's share of it is used up.
+    #[error("Q-C005 the disk is full: {0}; make room, then start the host again: nothing is lost")]
+    Full(String),
+    /// The process has as many files open as the system lets it.
+    #[error(
+        "Q-C006 this process may not open more files: {0}; raise the limit (`ulimit -n`, or `LimitNOFILE=` of its service), then start the host again"
+    )]
+    OpenFiles(String),
 }
 
 /// A fault of the machine: this host can not execute the vat any further.

@@ -162,6 +162,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn failure(&self) -> Option<StoreError> {
+        self.lock().failed.clone().map(StoreError::Io)
+    }
+
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.lock().current.get(&(family, key.to_vec())).cloned())
     }

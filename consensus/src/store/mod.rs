@@ -5,10 +5,13 @@
 //! all. After a failed sync the store refuses everything: whether bytes are on disk is not known any more.
 
 use std::io;
+use std::path::Path;
 
 use crate::error::StoreError;
 use crate::stats::Timings;
 
+#[cfg(test)]
+mod damage_tests;
 mod memory;
 mod rocks;
 #[cfg(test)]
@@ -112,6 +115,16 @@ pub trait Store: Send + Sync + 'static {
     /// How long the disk took for each sync since the store was opened, without the wait for it; nothing where there is no disk.
     fn sync_times(&self) -> Timings {
         Timings::default()
+    }
+
+    /// Why the store refuses everything since a write or a sync of it failed; only opening it anew can help.
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
+
+    /// Where on disk the store lies; nothing where it lies in memory.
+    fn path(&self) -> Option<&Path> {
+        None
     }
 
     /// Notes something of the host itself; on disk when it returns.

@@ -5,8 +5,8 @@
 //! All calls block, but only the wait for a sync takes long, and nobody but the flusher and callers of `sync` waits for it.
 
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options,
-    ReadOptions, WriteBatch,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind, IteratorMode,
+    Options, ReadOptions, WriteBatch,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ const MAX_OPEN_FILES: i32 = 256;
 struct Shared {
     db: DB,
     path: PathBuf,
-    failed: OnceLock<String>,
+    failed: OnceLock<StoreError>,
     sync_times: Mutex<Timings>,
 }
 
@@ -66,6 +66,7 @@ impl RocksStore {
             options.set_compression_type(DBCompressionType::Lz4);
             ColumnFamilyDescriptor::new(family.as_str(), options)
         });
+        check_complete(path)?;
         let db = DB::open_cf_descriptors(&options, path, families).map_err(|error| open_error(path, &error))?;
         let (path, failed, sync_times) = (path.to_owned(), OnceLock::new(), Mutex::default());
         let shared = Arc::new(Shared { db, path, failed, sync_times });
@@ -136,28 +137,23 @@ impl Shared {
 
     fn check(&self) -> Result<(), StoreError> {
         match self.failed.get() {
-            Some(why) => Err(StoreError::Io(why.clone())),
+            Some(error) => Err(error.clone()),
             None => Ok(()),
         }
     }
 
     fn poison(&self, error: &rocksdb::Error) -> StoreError {
-        let why = error.to_string();
-        let _ = self.failed.set(why.clone());
-        StoreError::Io(why)
+        let error = judge(error);
+        let _ = self.failed.set(error.clone());
+        error
     }
 
-    fn flush(&self) -> Result<(), String> {
-        if let Some(why) = self.failed.get() {
-            return Err(why.clone());
-        }
+    fn flush(&self) -> Result<(), StoreError> {
+        self.check()?;
         let began = Instant::now();
         let result = self.db.flush_wal(true);
         self.sync_times.lock().unwrap_or_else(PoisonError::into_inner).record(began.elapsed());
-        result.map_err(|error| {
-            self.poison(&error);
-            error.to_string()
-        })
+        result.map_err(|error| self.poison(&error))
     }
 
     /// Bytes of the write-ahead log: RocksDB has no property for that, but it names the files of it `NUMBER.log`.
@@ -170,19 +166,50 @@ impl Shared {
     }
 }
 
-fn open_error(path: &Path, error: &rocksdb::Error) -> StoreError {
-    let text = error.to_string();
-    if text.contains("lock") {
-        return StoreError::Locked { path: path.display().to_string() };
+/// Finds a database whose name for its newest manifest is gone: RocksDB would begin a new one in its place.
+fn check_complete(path: &Path) -> Result<(), StoreError> {
+    let Ok(files) = std::fs::read_dir(path) else { return Ok(()) };
+    // What an interrupted first start leaves has neither tables nor a log yet.
+    let holds_records = |file: std::fs::DirEntry| {
+        let named = Path::new(&file.file_name()).extension().is_some_and(|end| end == "sst" || end == "log");
+        named && file.metadata().is_ok_and(|metadata| metadata.len() > 0)
+    };
+    if !path.join("CURRENT").exists() && files.flatten().any(holds_records) {
+        let error = format!("{} is missing", path.join("CURRENT").display());
+        return Err(StoreError::Corrupt { what: "database", error });
     }
-    if text.contains("Column families not opened") {
-        return StoreError::Format { found: text, expected: FORMAT.to_owned() };
-    }
-    StoreError::Io(text)
+    Ok(())
 }
 
-fn read_error(error: &rocksdb::Error) -> StoreError {
-    StoreError::Io(error.to_string())
+fn open_error(path: &Path, error: &rocksdb::Error) -> StoreError {
+    let text = error.as_ref();
+    // Another process, or this one, holds `LOCK`. Paths and other messages may say "lock" as well.
+    let by_another =
+        text.starts_with("IO error: While lock file: ") && text.ends_with("Resource temporarily unavailable");
+    if by_another || text.starts_with("IO error: lock hold by current process") {
+        return StoreError::Locked { path: path.display().to_string() };
+    }
+    if error.kind() == ErrorKind::InvalidArgument && text.contains("Column families not opened") {
+        return StoreError::Format { found: text.to_owned(), expected: FORMAT.to_owned() };
+    }
+    judge(error)
+}
+
+/// What an error of RocksDB means for the host. RocksDB puts the kind first and the system's own words last; in between stands a
+/// path, which may hold any words.
+fn judge(error: &rocksdb::Error) -> StoreError {
+    let text = error.as_ref().trim_end().to_owned();
+    let system = |words: &str| error.kind() == ErrorKind::IOError && text.ends_with(words);
+    if error.kind() == ErrorKind::Corruption || system("No such file or directory") {
+        return StoreError::Corrupt { what: "database", error: text };
+    }
+    if system("No space left on device") || system("Disk quota exceeded") {
+        return StoreError::Full(text);
+    }
+    if system("Too many open files") || system("Too many open files in system") {
+        return StoreError::OpenFiles(text);
+    }
+    StoreError::Io(text)
 }
 
 impl RocksStore {
@@ -207,7 +234,7 @@ impl RocksStore {
             found.push(pick(key, value));
             cursor.next();
         }
-        cursor.status().map_err(|error| read_error(&error))?;
+        cursor.status().map_err(|error| judge(&error))?;
         Ok(found)
     }
 }
@@ -242,7 +269,7 @@ impl Store for RocksStore {
         });
         self.requests.send(Request::Flush(flushed)).map_err(|_| StoreError::Io("the flusher thread is gone".into()))?;
         match receiver.recv() {
-            Ok(result) => result.map_err(|error| StoreError::Io(error.to_string())),
+            Ok(result) => result.map_err(|error| self.failure().unwrap_or_else(|| StoreError::Io(error.to_string()))),
             Err(_) => Err(StoreError::Io("the flusher thread is gone".into())),
         }
     }
@@ -258,12 +285,20 @@ impl Store for RocksStore {
         families.chain([("wal", self.shared.wal_bytes())]).collect()
     }
 
+    fn failure(&self) -> Option<StoreError> {
+        self.shared.failed.get().cloned()
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.shared.path)
+    }
+
     fn sync_times(&self) -> Timings {
         *self.shared.sync_times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.shared.db.get_cf(self.shared.family(family), key).map_err(|error| read_error(&error))
+        self.shared.db.get_cf(self.shared.family(family), key).map_err(|error| judge(&error))
     }
 
     fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
@@ -286,7 +321,7 @@ impl Store for RocksStore {
         match records.next() {
             None => Ok(None),
             Some(Ok((key, value))) => Ok(Some((key.into_vec(), value.into_vec()))),
-            Some(Err(error)) => Err(read_error(&error)),
+            Some(Err(error)) => Err(judge(&error)),
         }
     }
 }
