@@ -4,18 +4,24 @@
 //! FORMAT         which version of this layout it is
 //! LOCK           held while a node runs on it
 //! host.toml      name and addresses (for people to edit)
-//! host.key       the host's Ed25519 seed, mode 0600
+//! host.key       the host's Ed25519 seed
 //! provision/     vats that this host shall carry, read at every start
 //! carried/       a mark for each vat whose replica was created here
 //! data/          RocksDB
 //! logs/          console lines of vats, one file each
+//! EXPORTED       instead of all the others: the home was moved, and runs elsewhere ([`export`])
 //! ```
 //!
-//! Invariants: one node at a time; another format version is refused by name and left alone; a key never outlives the data it
+//! Invariants: folders have mode 0700 and files 0600, whatever the umask ([`private`]); one node at a time; another format version is refused by name and left alone; a key never outlives the data it
 //! signed for (a host that lost its data must come back under a new identity, or it could sign twice: hence the marks); a process is
 //! named as the home's node only while it is (a file may name one that is long gone, and whose number another one has by now).
 
+pub mod export;
+pub mod private;
+
 use ed25519_dalek::SigningKey;
+use export::Exported;
+pub use private::write_secret;
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
@@ -38,6 +44,9 @@ const SOCKET_PATH_BYTES: usize = 100;
 const LOCK_ATTEMPTS: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
+/// The name of the admin interface's socket.
+const ADMIN_SOCKET: &str = "admin.sock";
+
 /// Why a home can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
@@ -53,6 +62,16 @@ pub enum HomeError {
     Format { path: String, found: String },
     #[error("{path}: another `vat node run` is using this home{}; stop that one first", shown_process(.process))]
     Locked { path: String, process: Option<u32> },
+    #[error(
+        "{path}: the home of {name} was exported to {to} and must run in one place only; run it there (`vat node run --home HOME`), also if it was moved on from there"
+    )]
+    Exported { path: String, name: String, to: String },
+    #[error("{path}: something is there already; name a folder that is not there yet, or an empty one")]
+    Occupied { path: String },
+    #[error(
+        "{path}: other users may use it (mode {mode:04o}), and this one may not change that ({source}); a home is its owner's alone: `chown -R` it to the user that runs the host, or `chmod -R go= HOME`"
+    )]
+    Open { path: String, mode: u32, source: io::Error },
     #[error("{path}: {why}")]
     Config { path: String, why: String },
     #[error("{path}: {source}")]
@@ -91,12 +110,14 @@ impl Home {
         if path.join("FORMAT").exists() {
             return Err(HomeError::Exists { path: path.display().to_string() });
         }
-        fs::create_dir_all(path).map_err(at(path))?;
-        if fs::read_dir(path).map_err(at(path))?.next().is_some() {
+        refuse_exported(path)?;
+        // Before it is narrowed: what somebody has there is not ours to change.
+        if path.exists() && fs::read_dir(path).map_err(at(path))?.next().is_some() {
             return Err(HomeError::NotAHome { path: path.display().to_string() });
         }
+        private::make_folder(path)?;
         for part in ["provision", "carried", "logs"] {
-            fs::create_dir(path.join(part)).map_err(at(path))?;
+            private::make_folder(&path.join(part))?;
         }
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| HomeError::Io {
@@ -105,14 +126,15 @@ impl Home {
         })?;
         write_secret(&path.join("host.key"), &format!("{}\n", hex::encode(seed)))?;
         let text = toml::to_string(&config).expect("plain data is TOML");
-        fs::write(config_file(path), text).map_err(at(path))?;
+        write_secret(&config_file(path), &text)?;
         // Last: a home without it is not a home yet.
-        fs::write(path.join("FORMAT"), format!("{HOME_FORMAT}\n")).map_err(at(path))?;
+        write_secret(&path.join("FORMAT"), &format!("{HOME_FORMAT}\n"))?;
         Home::open(path)
     }
 
     /// Reads a home.
     pub fn open(path: &Path) -> Result<Home, HomeError> {
+        refuse_exported(path)?;
         let shown = || path.display().to_string();
         let format = match fs::read_to_string(path.join("FORMAT")) {
             Ok(format) => format,
@@ -137,8 +159,9 @@ impl Home {
     /// Locks the home for one node.
     pub fn lock(&self) -> Result<HomeLock, HomeError> {
         let path = self.path.join("LOCK");
-        let mut file =
-            fs::File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(at(&path))?;
+        let mut options = fs::File::options();
+        options.create(true).truncate(false).read(true).write(true).mode(0o600);
+        let mut file = options.open(&path).map_err(at(&path))?;
         // Whoever looks whether a node runs here holds the lock for an instant, so one failure says nothing.
         let taken = attempts().all(|()| file.try_lock().is_err());
         if taken {
@@ -185,7 +208,22 @@ impl Home {
 
     /// The admin socket's path. It may be too long for the system: see [`SocketAddress`].
     pub fn admin_socket(&self) -> PathBuf {
-        self.path.join("admin.sock")
+        admin_socket(&self.path)
+    }
+}
+
+/// The path of the admin socket of the home at `path`.
+pub fn admin_socket(path: &Path) -> PathBuf {
+    path.join(ADMIN_SOCKET)
+}
+
+/// Fails where a home was exported from.
+fn refuse_exported(path: &Path) -> Result<(), HomeError> {
+    match Exported::read(path)? {
+        None => Ok(()),
+        Some(Exported { name, to, .. }) => {
+            Err(HomeError::Exported { path: path.display().to_string(), name, to: to.display().to_string() })
+        }
     }
 }
 
@@ -285,18 +323,11 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> HomeError + use<> {
     |source| HomeError::Io { path, source }
 }
 
-/// Writes a file that only its owner may read.
-pub fn write_secret(path: &Path, text: &str) -> Result<(), HomeError> {
-    let mut file =
-        fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(path).map_err(at(path))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(at(path))
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn config() -> HostConfig {
+    pub fn config() -> HostConfig {
         HostConfig {
             name: "alpha".into(),
             listen: vec!["/ip4/127.0.0.1/tcp/4001".into()],

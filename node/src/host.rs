@@ -12,6 +12,7 @@ use crate::{
     lookup::look_up,
     provision::{Contacts, Provision},
     status::{HostStatus, PeerStatus},
+    system::room_of,
     telemetry::{Telemetry, mirror, page},
     vat::{
         Tamper, VatOptions, VatService,
@@ -268,6 +269,11 @@ impl Host {
         &self.0.directory
     }
 
+    /// The store of everything that this host keeps.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
     fn network(&self) -> &Arc<dyn Network> {
         self.0.network()
     }
@@ -298,6 +304,7 @@ impl Host {
                 .collect(),
             vats,
             failed_vats: self.failed(),
+            disk: room_of(self.0.store.as_ref()),
         }
     }
 
@@ -308,6 +315,7 @@ impl Host {
         mirror::process(&mut page, env!("CARGO_PKG_VERSION"), &self.0.image.hash().to_string(), vats.len());
         mirror::network(&mut page, &self.network().stats());
         mirror::store(&mut page, self.0.store.as_ref());
+        room_of(self.0.store.as_ref()).iter().for_each(|room| mirror::disk(&mut page, room));
         for (vat, status) in vats.iter().zip(join_all(vats.iter().map(|vat| vat.status())).await) {
             vat.observe(&status, &mut page);
         }

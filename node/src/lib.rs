@@ -20,6 +20,7 @@ pub mod run;
 mod sparing;
 pub mod status;
 pub mod sturdyref;
+mod system;
 pub mod telemetry;
 pub mod testnet;
 pub mod vat;

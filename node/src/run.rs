@@ -2,19 +2,26 @@
 
 use crate::{
     api::server::{Api, admin_routes, public_routes, serve_socket},
-    home::{Home, HomeError},
+    home::{Home, HomeError, private},
     host::{Host, HostError, HostOptions, VAT_RECORDS},
-    provision,
+    provision, system,
     vat::Tamper,
 };
 use quorate_consensus::{RocksStore, Store, StoreError, Timing};
 use quorate_engine::{EngineError, image::Image};
 use quorate_net::{Libp2pNetwork, NetLimits, NetOptions, Network};
 use std::{
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
+
+/// How often is looked whether the store still works.
+const STORE_LOOK: Duration = Duration::from_millis(250);
+/// How long a host whose store has failed may take to stop what else it does.
+const FAILED_STOP: Duration = Duration::from_secs(5);
 
 /// What can be exchanged in a run.
 #[derive(Default)]
@@ -30,6 +37,10 @@ pub enum RunError {
     Home(#[from] HomeError),
     #[error("Q-R002 the engine could not be loaded: {0}")]
     Engine(#[from] EngineError),
+    #[error(
+        "Q-R005 there is no place for compiled code: none of the variables QUORATE_CACHE, XDG_CACHE_HOME and HOME is set; set QUORATE_CACHE to a folder that only this user may write to, such as the CacheDirectory of a service"
+    )]
+    NoCache,
     #[error("{0}")]
     Store(#[from] StoreError),
     #[error("{0}")]
@@ -50,12 +61,59 @@ fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
 }
 
 /// Where compiled images are kept: `$QUORATE_CACHE`, else `quorate/engine` in the user's cache directory.
-pub fn engine_cache() -> PathBuf {
-    let base = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+///
+/// # Errors
+/// No variable names a place. A folder that all users share is none: what lies there is run as native code.
+pub fn engine_cache() -> Result<PathBuf, RunError> {
+    cache_of(|variable| std::env::var_os(variable))
+}
+
+fn cache_of(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, RunError> {
+    let base = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     base("QUORATE_CACHE")
         .or_else(|| base("XDG_CACHE_HOME").map(|cache| cache.join("quorate").join("engine")))
         .or_else(|| base("HOME").map(|home| home.join(".cache").join("quorate").join("engine")))
-        .unwrap_or_else(|| std::env::temp_dir().join("quorate-engine"))
+        .ok_or(RunError::NoCache)
+}
+
+impl RunError {
+    /// What helps, for those who decide whether to start the host again.
+    pub fn remedy(&self) -> Remedy {
+        let of_io = |source: &io::Error| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Remedy::Room,
+            io::ErrorKind::InvalidData => Remedy::Mend,
+            _ => Remedy::Unknown,
+        };
+        let of_store = |error: &StoreError| match error {
+            StoreError::Full(_) | StoreError::OpenFiles(_) | StoreError::Io(_) => Remedy::Room,
+            StoreError::Corrupt { .. } => Remedy::NewHome,
+            StoreError::Format { .. } => Remedy::Mend,
+            StoreError::Locked { .. } => Remedy::Unknown,
+        };
+        match self {
+            RunError::Home(HomeError::Io { source, .. }) if of_io(source) == Remedy::Room => Remedy::Room,
+            RunError::Home(_) | RunError::NoCache => Remedy::Mend,
+            RunError::Engine(EngineError::Cache { source, .. }) => of_io(source),
+            RunError::Engine(EngineError::Untrusted { .. }) => Remedy::Mend,
+            RunError::Io { source, .. } => of_io(source),
+            RunError::Store(error) | RunError::Host(HostError::Store(error)) => of_store(error),
+            RunError::DataLost { .. } => Remedy::NewHome,
+            RunError::Engine(_) | RunError::Host(_) | RunError::Listen { .. } => Remedy::Unknown,
+        }
+    }
+}
+
+/// What helps a host that does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Starting it again, once its disk works and has room.
+    Room,
+    /// Somebody has to change the command, the home or the environment.
+    Mend,
+    /// It must not run again: a host with a new home takes its place.
+    NewHome,
+    /// Starting it again may help.
+    Unknown,
 }
 
 /// A node that runs.
@@ -70,7 +128,12 @@ impl Running {
     pub async fn start(home: &Home, options: RunOptions) -> Result<Running, RunError> {
         // Not only until the node has stopped: whoever finds the home free has to find its database free and the process gone.
         std::mem::forget(home.lock()?);
-        let cache = engine_cache();
+        system::keep_files_private();
+        let narrowed = private::narrow_home(home.path())?;
+        if narrowed > 0 {
+            tracing::warn!(host = %home.config.name, files = narrowed, "other users could use files of this home; they can't any more");
+        }
+        let cache = engine_cache()?;
         tracing::info!(host = %home.config.name, cache = %cache.display(), "loading the engine image");
         let image = tokio::task::spawn_blocking(move || Image::load(&cache))
             .await
@@ -137,7 +200,8 @@ fn remembers(store: &dyn Store, vat: &str) -> Result<bool, StoreError> {
 /// damaged: no reason to keep the others down, and the host's status says so.
 async fn carry_provisions(home: &Home, host: &Host, store: &dyn Store) -> Result<(), RunError> {
     let folder = home.provision();
-    let (provisions, contacts) = provision::read(&folder).map_err(io_error(folder.display().to_string()))?;
+    let (provisions, contacts) = provision::read(&folder, |vat| remembers(store, vat).is_ok_and(|known| known))
+        .map_err(io_error("reading what this host shall carry"))?;
     host.learn(&contacts);
     for provision in provisions {
         let id = provision.genesis.vat_id().to_string();
@@ -204,13 +268,31 @@ pub async fn run_until_signalled(home: &Home, options: RunOptions) -> Result<(),
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        error = store_failure(running.host.store()) => Some(error),
+    };
+    let Some(error) = failed else {
+        tracing::info!("stopping");
+        running.stop().await;
+        return Ok(());
+    };
+    // Nothing on this host can go on, and only opening the store anew can help: the supervisor does that when it starts the host again.
+    let text = error.to_string();
+    tracing::error!(code = text.split(' ').next().unwrap_or_default(), %error, "the store failed, so this host ends");
+    let _ = tokio::time::timeout(FAILED_STOP, running.stop()).await;
+    Err(error.into())
+}
+
+/// Waits until the store refuses everything.
+async fn store_failure(store: &Arc<dyn Store>) -> StoreError {
+    loop {
+        if let Some(error) = store.failure() {
+            return error;
+        }
+        tokio::time::sleep(STORE_LOOK).await;
     }
-    tracing::info!("stopping");
-    running.stop().await;
-    Ok(())
 }
 
 /// Sends the process' log to standard error: JSON lines, filtered by `QUORATE_LOG` (default `info`).
@@ -228,6 +310,58 @@ mod tests {
     use super::*;
     use crate::home::HostConfig;
     use quorate_consensus::MemoryStore;
+
+    #[test]
+    fn compiled_code_is_kept_where_a_variable_says_and_nowhere_else() {
+        let cache = |set: &[(&str, &str)]| {
+            let value = |name: &str| set.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).into());
+            cache_of(value).map(|path| path.display().to_string()).map_err(|error| error.to_string())
+        };
+        let all = [("QUORATE_CACHE", "/q"), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")];
+        assert_eq!(cache(&all).as_deref(), Ok("/q"));
+        assert_eq!(cache(&all[1..]).as_deref(), Ok("/x/quorate/engine"));
+        assert_eq!(cache(&all[2..]).as_deref(), Ok("/h/.cache/quorate/engine"));
+        for none in [&[][..], &[("HOME", ""), ("QUORATE_CACHE", "")]] {
+            let error = cache(none).expect_err("no place");
+            assert!(error.starts_with("Q-R005 ") && error.contains("QUORATE_CACHE"), "{error}");
+        }
+    }
+
+    #[test]
+    fn who_starts_hosts_again_learns_whether_that_helps() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let cache = |source| EngineError::Cache { action: "write", path: "c".into(), source };
+        let damaged = || StoreError::Corrupt { what: "database", error: "bad".into() };
+        for (error, remedy) in [
+            (RunError::Store(StoreError::Full("no room".into())), Remedy::Room),
+            (RunError::Store(StoreError::Io("EIO".into())), Remedy::Room),
+            (RunError::Host(HostError::Store(StoreError::OpenFiles("256".into()))), Remedy::Room),
+            (RunError::Home(HomeError::Io { path: "LOCK".into(), source: full() }), Remedy::Room),
+            (RunError::Io { what: "a mark".into(), source: full() }, Remedy::Room),
+            (RunError::Engine(cache(full())), Remedy::Room),
+            (RunError::Home(HomeError::Missing { path: "h".into() }), Remedy::Mend),
+            (RunError::Home(HomeError::Io { path: "h".into(), source: denied() }), Remedy::Mend),
+            (RunError::NoCache, Remedy::Mend),
+            (RunError::Store(damaged()), Remedy::NewHome),
+            (RunError::Host(HostError::Store(damaged())), Remedy::NewHome),
+            (RunError::DataLost { vat: "07".into(), data: "d".into() }, Remedy::NewHome),
+            (RunError::Io { what: "HTTP".into(), source: io::ErrorKind::AddrInUse.into() }, Remedy::Unknown),
+        ] {
+            assert_eq!(error.remedy(), remedy, "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_fails_is_noticed_and_one_that_works_is_waited_for() {
+        let memory = Arc::new(MemoryStore::new());
+        let store: Arc<dyn Store> = memory.clone();
+        let waiting = tokio::time::timeout(Duration::from_secs(600), store_failure(&store)).await;
+        assert!(waiting.is_err(), "nothing has failed");
+        memory.fail("no disk");
+        let error = tokio::time::timeout(Duration::from_secs(600), store_failure(&store)).await.expect("noticed");
+        assert!(error.to_string().starts_with("Q-C001 "), "{error}");
+    }
 
     #[test]
     fn a_vat_whose_mark_a_crash_left_out_is_marked_at_the_next_start() {

@@ -27,6 +27,18 @@ pub struct HostStatus {
     pub vats: Vec<VatStatus>,
     /// Vats that it should carry and could not start, with the reason.
     pub failed_vats: std::collections::BTreeMap<String, String>,
+    /// The file system that the host's data lie on; unset where they lie in memory.
+    #[serde(default)]
+    pub disk: Option<DiskStatus>,
+}
+
+/// The room on a host's file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Bytes that the host may still write.
+    pub free_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
 }
 
 /// Another host.
@@ -79,6 +91,9 @@ pub struct VatStatus {
     pub streams: Vec<StreamStatus>,
     /// Why the replica stopped, if it did.
     pub fault: Option<String>,
+    /// Seconds since this replica last got on: executed a block, or received a part of a checkpoint.
+    #[serde(default)]
+    pub idle_s: u64,
 }
 
 /// A member of a vat.

@@ -104,7 +104,8 @@ impl Drop for Running {
 impl World {
     /// A world without hosts. It lives on the calling runtime.
     pub async fn new(seed: u64) -> World {
-        let image = tokio::task::spawn_blocking(|| Image::load(&engine_cache())).await;
+        let image =
+            tokio::task::spawn_blocking(|| Image::load(&engine_cache().expect("a place for compiled code"))).await;
         World {
             network: MemoryNetwork::new(seed),
             seed,

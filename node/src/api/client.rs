@@ -16,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 const ANSWER_BYTES: usize = 64 << 20;
 /// How long a host may take to answer.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How long a host may take to say how it stands: one that hangs must not hide the others.
+pub const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Where a host's interface is.
 #[derive(Clone, Debug, PartialEq, Eq)]

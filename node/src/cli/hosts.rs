@@ -1,12 +1,16 @@
 //! Finding the running hosts that a command is about: those of a testnet's directory, or single homes.
 //!
-//! A host of a testnet whose home is missing or can't be read is a host that is down: it is no obstacle to the others.
+//! A host of a testnet whose home is missing or can't be read is a host that is down: it is no obstacle to the others. Nothing here
+//! needs a host's secret key: its admin socket is enough, which may be forwarded from another machine.
 
 use super::{Exit, Failure, directory, join::read_card, open_cluster};
 use crate::{
-    api::{IntroductionReply, client::Endpoint},
+    api::{
+        IntroductionReply,
+        client::{Endpoint, LOOK_DEADLINE},
+    },
     codec,
-    home::Home,
+    home::{Home, admin_socket, export::Exported},
     status::{HostStatus, VatStatus},
     testnet::{
         cluster::Cluster,
@@ -15,13 +19,7 @@ use crate::{
 };
 use quorate_consensus::{HostKey, Introduction, Member};
 use quorate_engine::VatId;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
-/// How long a host may take to say how it stands: one that hangs must not hide the others.
-const LOOK_DEADLINE: Duration = Duration::from_secs(5);
+use std::path::{Path, PathBuf};
 
 /// Which hosts a command is about.
 #[derive(clap::Args, Clone)]
@@ -34,7 +32,7 @@ pub struct HostsOption {
     homes: Vec<PathBuf>,
 }
 
-/// A host of this machine, running or not.
+/// A host that can be asked from this machine, running or not.
 pub struct LocalHost {
     pub name: String,
     pub endpoint: Endpoint,
@@ -44,9 +42,11 @@ pub struct LocalHost {
     pub problem: Option<String>,
     /// Whether it runs and does not answer.
     pub hangs: bool,
+    /// Whether its home was moved to another place: where nobody answers here, it may well run there.
+    pub exported: bool,
     path: PathBuf,
-    /// Its identity.
-    pub key: HostKey,
+    /// Its identity. `None` only where nothing is here but a socket at which nobody answers.
+    pub key: Option<HostKey>,
     /// What others dial while the host does not say it: what a testnet says, else what its home does.
     addresses: Vec<String>,
     /// Whether a testnet says it, whatever the host does.
@@ -92,12 +92,12 @@ impl HostsOption {
             Some(card) => {
                 // Partners need no testnet here.
                 let hosts = self.all().await.unwrap_or_default();
-                let own = hosts.into_iter().find(|host| host.key == card.key);
+                let own = hosts.into_iter().find(|host| host.key == Some(card.key));
                 (card, own)
             }
             None => {
                 let host = self.host(name).await?;
-                (host.member(), Some(host))
+                (host.member()?, Some(host))
             }
         };
         if let Some(host) = &host {
@@ -134,26 +134,55 @@ impl HostsOption {
 }
 
 impl LocalHost {
-    /// The host of the home at `path`.
+    /// The host of the home at `path`, or of what there is of it here: the stub of an exported home, or only a socket.
     pub async fn open(path: &Path) -> Result<LocalHost, Failure> {
-        let home = Home::open(path).map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
-        Ok(LocalHost::of_home(&home).await)
+        let mut host = match Home::open(path) {
+            Ok(home) => LocalHost {
+                key: Some(HostKey(home.key.verifying_key().to_bytes())),
+                addresses: home.config.listen.clone(),
+                ..LocalHost::at(path, home.config.name)
+            },
+            Err(error) => match Exported::read(path) {
+                Ok(Some(exported)) => LocalHost { key: exported.host_key(), ..LocalHost::at(path, exported.name) },
+                _ if admin_socket(path).exists() => {
+                    let name = path.file_name().unwrap_or(path.as_os_str());
+                    LocalHost::at(path, name.to_string_lossy().into_owned())
+                }
+                _ => return Err(Failure { exit: Exit::Usage, error: error.into() }),
+            },
+        };
+        host.look().await;
+        if let Some(status) = &host.status {
+            host.name.clone_from(&status.host);
+            host.key = Some(status.key.parse()?);
+        }
+        if host.exported {
+            host.find_problem(|| Home::open(path).err().map(Into::into));
+        }
+        Ok(host)
     }
 
-    async fn of_home(home: &Home) -> LocalHost {
-        let mut host = LocalHost {
-            name: home.config.name.clone(),
-            endpoint: Endpoint::socket(&home.admin_socket()),
+    /// A host of which nothing is known but where its socket is, and how to call it.
+    pub fn at(path: &Path, name: String) -> LocalHost {
+        LocalHost {
+            name,
+            endpoint: Endpoint::socket(&admin_socket(path)),
             status: None,
             problem: None,
             hangs: false,
-            path: home.path().to_owned(),
-            key: HostKey(home.key.verifying_key().to_bytes()),
-            addresses: home.config.listen.clone(),
+            exported: matches!(Exported::read(path), Ok(Some(_))),
+            path: path.to_owned(),
+            key: None,
+            addresses: Vec::new(),
             announced: false,
-        };
-        host.look().await;
-        host
+        }
+    }
+
+    /// Finds why a host that does not answer can't run here.
+    fn find_problem(&mut self, problem: impl FnOnce() -> Option<anyhow::Error>) {
+        if self.status.is_none() && self.problem.is_none() {
+            self.problem = problem().map(|error| error.to_string());
+        }
     }
 
     /// Asks the host how it stands now.
@@ -170,24 +199,16 @@ impl LocalHost {
         self.status = answer.ok().and_then(Result::ok);
     }
 
-    /// A host of a testnet. One whose home is gone or damaged is there as well: it does not run.
+    /// A host of a testnet. One whose home is gone, damaged or exported is there as well: it does not run, unless its socket answers.
     async fn of_testnet(cluster: &Cluster, place: &HostPlace) -> Result<LocalHost, Failure> {
-        let path = cluster.dir.home(&place.name);
-        let mut host = match cluster.home(&place.name) {
-            Ok(home) => LocalHost::of_home(&home).await,
-            Err(error) => LocalHost {
-                name: place.name.clone(),
-                endpoint: Endpoint::socket(&path),
-                status: None,
-                problem: Some(error.to_string()),
-                hangs: false,
-                path,
-                key: place.key.parse()?,
-                addresses: Vec::new(),
-                announced: true,
-            },
+        let mut host = LocalHost {
+            key: Some(place.key.parse()?),
+            addresses: vec![place.address.clone()],
+            announced: true,
+            ..LocalHost::at(&cluster.dir.home(&place.name), place.name.clone())
         };
-        (host.addresses, host.announced) = (vec![place.address.clone()], true);
+        host.look().await;
+        host.find_problem(|| cluster.home(&place.name).err());
         Ok(host)
     }
 
@@ -199,17 +220,24 @@ impl LocalHost {
 
     /// Whether this host is a member of a vat, by what a status says.
     pub fn is_member(&self, vat: &VatStatus) -> bool {
-        let key = self.key.to_string();
-        vat.members.iter().any(|member| member.key == key)
+        let key = self.key.map(|key| key.to_string());
+        vat.members.iter().any(|member| Some(&member.key) == key.as_ref())
     }
 
     /// This host as a vat's member.
-    pub fn member(&self) -> Member {
+    ///
+    /// # Errors
+    /// Only the host itself could say who it is, and it does not answer.
+    pub fn member(&self) -> Result<Member, Failure> {
+        let Some(key) = self.key else {
+            self.require_running()?;
+            return Err(Failure::new(Exit::Failed, format!("host {} does not say its key", self.name)));
+        };
         let addresses = match &self.status {
             Some(status) if !self.announced && !status.listen.is_empty() => status.listen.clone(),
             _ => self.addresses.clone(),
         };
-        Member { key: self.key, name: self.name.clone(), addresses }
+        Ok(Member { key, name: self.name.clone(), addresses })
     }
 
     /// Whether this host ever carried a vat of this name or id, by what lies in its home.
@@ -252,17 +280,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("admin.sock");
         let silent = tokio::net::UnixListener::bind(&path).expect("a socket");
-        let mut host = LocalHost {
-            name: "h1".into(),
-            endpoint: Endpoint::socket(&path),
-            status: None,
-            problem: None,
-            hangs: false,
-            path: folder.path().to_owned(),
-            key: HostKey([0; 32]),
-            addresses: Vec::new(),
-            announced: false,
-        };
+        let mut host = LocalHost::at(folder.path(), "h1".into());
         let began = tokio::time::Instant::now();
         host.look().await;
         assert!(began.elapsed() < 2 * LOOK_DEADLINE, "{:?}", began.elapsed());

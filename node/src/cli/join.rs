@@ -55,7 +55,7 @@ pub struct JoinArgs {
 /// Says who a host is.
 pub async fn card(args: CardArgs) -> Outcome {
     let host = LocalHost::open(&args.home).await?;
-    let member = host.member();
+    let member = host.member()?;
     let addresses = if args.announce.is_empty() { member.addresses } else { args.announce };
     output::json(&MemberStatus { name: member.name, key: member.key.to_string(), addresses });
     Ok(Exit::Success)

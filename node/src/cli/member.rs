@@ -3,16 +3,20 @@
 //! Whatever can be found wrong is found before anything is asked of anybody: a host that was told to carry a vat for nothing would wait
 //! for ever. A local member speaks for the operator; it need not lead.
 
+mod feasible;
+
 use super::{
     Exit, Failure, Outcome,
     hosts::{HostsOption, LocalHost},
     output,
+    standing::quorums,
 };
 use crate::{
     api::CarryRequest,
     provision::{Contacts, Provision},
     status::{Done, MemberChange, MemberStatus, VatStatus},
 };
+use feasible::{check_reachable, stage, why_hopeless};
 use quorate_consensus::Member;
 use std::time::{Duration, Instant};
 
@@ -115,6 +119,7 @@ pub async fn run(command: Command, json: bool) -> Outcome {
     let members = about.hosts.carrying(&about.vat).await?;
     let (speaker, before) = members.first().expect("carrying() fails where there is none");
     check(&wanted, before)?;
+    check_reachable(&about, before, |quorum| why_hopeless(&wanted, quorum)).await?;
     let joining = match &wanted.joining {
         Some(name) => Some(prepare(&about, name, wanted.out.as_deref(), speaker, before).await?),
         None => None,
@@ -122,8 +127,13 @@ pub async fn run(command: Command, json: bool) -> Outcome {
     let progress = output::Progress::start(format!("recording the change in {}", about.vat));
     let request = MemberChange { out: wanted.out, joining, threshold: wanted.threshold, cancel: false };
     let done = post(speaker, before, &request).await?;
-    progress.say(format!("{}; the newcomer fetches the state and the old members sign", done.message));
-    let after = wait_for_epoch(&about, before, done.block).await?;
+    let next = if request.joining.is_some() {
+        "the newcomer fetches the state, and the old members sign"
+    } else {
+        "the old members sign"
+    };
+    progress.say(format!("{}; {next}", done.message));
+    let after = wait_for_epoch(&about, before, done.block, &progress).await?;
     progress.done();
     report(&about.vat, &after, json);
     Ok(Exit::Success)
@@ -219,6 +229,7 @@ async fn prepare(
 async fn cancel(about: &About, json: bool) -> Outcome {
     let members = about.hosts.carrying(&about.vat).await?;
     let (speaker, before) = members.first().expect("carrying() fails where there is none");
+    check_reachable(about, before, |quorum| quorum.complaint().filter(|_| !quorum.can_order())).await?;
     let request = MemberChange { out: None, joining: None, threshold: None, cancel: true };
     let done = post(speaker, before, &request).await?;
     output::note(format!("{}: the change is given up", done.message));
@@ -246,18 +257,31 @@ struct Replica {
     status: VatStatus,
 }
 
-async fn wait_for_epoch(about: &About, before: &VatStatus, recorded: Option<u64>) -> Result<VatStatus, Failure> {
+async fn wait_for_epoch(
+    about: &About,
+    before: &VatStatus,
+    recorded: Option<u64>,
+    progress: &output::Progress,
+) -> Result<VatStatus, Failure> {
     let deadline = Instant::now() + CHANGE_DEADLINE;
+    let mut said = None;
     loop {
-        let hosts = about.hosts.all().await?.into_iter();
+        let hosts = about.hosts.all().await?;
+        let quorum = quorums(&hosts).into_iter().find(|quorum| quorum.vat == before.vat);
         let replicas: Vec<Replica> = hosts
-            .filter_map(|host| Some(Replica { key: host.key.to_string(), status: host.replica(&before.vat)?.clone() }))
+            .into_iter()
+            .filter_map(|host| Some(Replica { key: host.key?.to_string(), status: host.replica(&before.vat)?.clone() }))
             .collect();
         if let Some(status) = finished(&replicas, before.epoch) {
             return Ok(status.clone());
         }
         if recorded.is_some_and(|block| given_up(&replicas, before.epoch, block)) {
             return Err(Failure::new(Exit::Rejected, format!("somebody has given up this change of {}", before.name)));
+        }
+        let stage = stage(replicas.iter().map(|replica| &replica.status), quorum.as_ref());
+        if stage.is_some() && stage != said {
+            progress.say(stage.clone().unwrap_or_default());
+            said = stage;
         }
         if Instant::now() > deadline {
             let message = format!(

@@ -13,6 +13,7 @@ mod node;
 mod output;
 mod run;
 mod signals;
+mod standing;
 mod status;
 mod testnet;
 
@@ -39,6 +40,10 @@ pub enum Exit {
     Unreachable = 3,
     /// Anything else.
     Failed = 4,
+    /// A host ended since its disk is full or failed: it goes on when it is started again and there is room.
+    Disk = 5,
+    /// A host's home must not run again: a host with a new home takes its place.
+    NeverAgain = 6,
 }
 
 impl From<Exit> for ExitCode {
@@ -112,7 +117,8 @@ Examples:
   vat run contract.js                                             try code in a vat of its own
 
 Exit codes: 0 done; 1 the vat rejected the call, or something is not healthy;
-2 wrong arguments, config or code; 3 a host or vat can't be reached; 4 anything else.";
+2 wrong arguments, config or code; 3 a host or vat can't be reached; 4 anything else;
+5 (vat node run) the disk is full or failed; 6 (vat node run) this home must not run again.";
 
 #[derive(Parser)]
 #[command(name = "vat", version, about = "Replicated object-capability vats", after_help = EXAMPLES)]
@@ -195,6 +201,8 @@ enum Command {
 /// The whole command.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Homes, sturdyrefs, vat files: all that commands write is this user's alone.
+    crate::system::keep_files_private();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -3,7 +3,7 @@
 use super::{Exit, Failure, Outcome, output};
 use crate::{
     home::{Home, HostConfig},
-    run::{RunError, RunOptions, log_to_stderr, run_until_signalled},
+    run::{Remedy, RunError, RunOptions, log_to_stderr, run_until_signalled},
     testnet::config::{check_name, listen_address},
 };
 use quorate_consensus::HostKey;
@@ -31,7 +31,7 @@ pub enum Command {
     },
     /// Run a host until it is told to stop (SIGINT, SIGTERM)
     #[command(
-        after_help = "Example:\n  vat node run --home /srv/quorate\n\nLogs JSON lines on standard error; QUORATE_LOG=debug says more."
+        after_help = "Example:\n  vat node run --home /srv/quorate\n\nLogs JSON lines on standard error; QUORATE_LOG=debug says more.\n\nExit codes: 2 what it was started with must be changed; 4 anything else; 5 the disk is full or failed: start it again\nwhen there is room; 6 this home must not run again: put a host with a new home in its place."
     )]
     Run {
         /// The host's home
@@ -57,14 +57,21 @@ pub async fn run(command: Command, json: bool) -> Outcome {
         }
         Command::Run { home } => {
             log_to_stderr(true);
-            let failed = |error: RunError| {
-                let exit = if matches!(error, RunError::Home(_)) { Exit::Usage } else { Exit::Failed };
-                Failure { exit, error: error.into() }
-            };
+            let failed = |error: RunError| Failure { exit: exit_of(error.remedy()), error: error.into() };
             let home = Home::open(&home).map_err(|error| failed(error.into()))?;
             run_until_signalled(&home, RunOptions::default()).await.map_err(failed)?;
             Ok(Exit::Success)
         }
+    }
+}
+
+/// How a host ends that does not run.
+fn exit_of(remedy: Remedy) -> Exit {
+    match remedy {
+        Remedy::Mend => Exit::Usage,
+        Remedy::Unknown => Exit::Failed,
+        Remedy::Room => Exit::Disk,
+        Remedy::NewHome => Exit::NeverAgain,
     }
 }
 

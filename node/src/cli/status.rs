@@ -4,15 +4,25 @@ use super::{
     Exit, Failure, Outcome,
     hosts::{HostsOption, LocalHost},
     output,
+    standing::{Quorum, quorums},
 };
-use crate::{status::VatStatus, vat::LEAVING};
+use crate::{
+    status::{HostStatus, VatStatus},
+    vat::LEAVING,
+};
 use std::{collections::BTreeSet, time::Duration};
 
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// A replica that has not got on for so long, while others are ahead of it, is stuck.
+const STUCK_S: u64 = 10;
+/// A newcomer may have to wait for its connections and for a large checkpoint's first part.
+const STUCK_NEWCOMER_S: u64 = 30;
+/// Less room than this on a host's disk is said: it is what a few checkpoints take, and time to do something.
+const LOW_DISK_BYTES: u64 = 1 << 30;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat status                 all vats of the testnet in ./quorate-testnet\n  vat status two --watch     one vat, again and again\n  vat status --home HOME     the vats of one host\n\nExit code 1 if a replica is faulty, a vat has no leader or no host that runs, or signatures conflict."
+    after_help = "Examples:\n  vat status                 all vats of the testnet in ./quorate-testnet\n  vat status two --watch     one vat, again and again\n  vat status --home HOME     the vats of one host\n\nExit code 1 if a vat can't speak, has no leader, or a member that is down, hangs, is faulty, is not connected with the\nothers or does not get on; if no host of a vat runs here, or signatures conflict. Exit code 0, with a `!` line, while a\nchange of members or a setup is under way, a newcomer waits to be added, or a disk has less than 1 GiB left."
 )]
 pub struct Args {
     /// Only this vat
@@ -59,6 +69,10 @@ struct View {
     failed: Vec<String>,
     /// Vats that should be here and that no running host carries.
     absent: Vec<String>,
+    /// What each vat can do with the members that can be reached.
+    quorums: Vec<Quorum>,
+    /// Hosts whose disk is nearly full.
+    full_disks: Vec<String>,
     /// Whether any host runs.
     running: bool,
 }
@@ -69,6 +83,8 @@ struct Row {
     vat: VatStatus,
     /// It was told to join, and is no member yet.
     waits: bool,
+    /// Why it is taken for stuck.
+    stuck: Option<String>,
 }
 
 impl View {
@@ -84,15 +100,19 @@ impl View {
                 continue;
             };
             view.running = true;
+            view.full_disks.extend(low_disk(status));
             let failed = status.failed_vats.iter().filter(|(vat, _)| args.wants(&[vat]));
             view.failed.extend(failed.map(|(vat, error)| format!("{vat} on {}: {error}", host.name)));
             names.extend(status.vats.iter().map(|vat| vat.name.clone()).chain(status.failed_vats.keys().cloned()));
             for vat in status.vats.iter().filter(|vat| args.wants(&[&vat.name, &vat.vat])) {
                 let waits = !host.is_member(vat) && vat.role != "removed" && vat.fault.is_none();
-                view.rows.push(Row { host: host.name.clone(), vat: vat.clone(), waits });
+                view.rows.push(Row { host: host.name.clone(), vat: vat.clone(), waits, stuck: None });
             }
         }
         view.rows.sort_by(|a, b| (&a.vat.name, &a.host).cmp(&(&b.vat.name, &b.host)));
+        let stuck: Vec<Option<String>> = view.rows.iter().map(|row| why_stuck(row, &view.rows)).collect();
+        view.rows.iter_mut().zip(stuck).for_each(|(row, stuck)| row.stuck = stuck);
+        view.quorums = quorums(&hosts).into_iter().filter(|quorum| args.wants(&[&quorum.name, &quorum.vat])).collect();
         view.find_absent(args, &hosts, names)?;
         Ok(view)
     }
@@ -122,14 +142,26 @@ impl View {
         self.running
             && self.failed.is_empty()
             && self.absent.is_empty()
-            && self.rows.iter().all(|row| row.waits || is_healthy(&row.vat))
+            && self.hanging.is_empty()
+            && self.quorums.iter().all(Quorum::is_whole)
+            && self.rows.iter().all(|row| row.stuck.is_none() && (row.waits || is_healthy(&row.vat)))
     }
 
     fn to_json(&self) -> serde_json::Value {
-        let replica = |row: &Row| serde_json::json!({ "host": row.host, "status": row.vat });
+        let replica = |row: &Row| serde_json::json!({ "host": row.host, "status": row.vat, "stuck": row.stuck });
         let replicas: Vec<_> = self.rows.iter().map(replica).collect();
+        let vat = |quorum: &Quorum| {
+            serde_json::json!({
+                "name": quorum.name, "vat": quorum.vat, "needed": quorum.needed, "reachable": quorum.reachable,
+                "can_order": quorum.can_order(), "can_speak": quorum.can_speak(), "members": quorum.members,
+                "problem": quorum.complaint(),
+            })
+        };
+        let vats: Vec<_> = self.quorums.iter().map(vat).collect();
         serde_json::json!({
-            "replicas": replicas, "hosts_down": self.down, "failed": self.failed, "not_running": self.absent,
+            "healthy": self.is_healthy(), "vats": vats, "replicas": replicas, "hosts_down": self.down,
+            "hosts_hung": self.hanging, "failed": self.failed, "not_running": self.absent,
+            "disks_nearly_full": self.full_disks,
         })
     }
 }
@@ -139,6 +171,34 @@ impl Args {
     fn wants(&self, names: &[&String]) -> bool {
         self.vat.as_ref().is_none_or(|vat| names.contains(&vat))
     }
+}
+
+/// Says that a host's disk is nearly full.
+fn low_disk(status: &HostStatus) -> Option<String> {
+    let disk = status.disk.filter(|disk| disk.free_bytes < LOW_DISK_BYTES)?;
+    let (free, total) = (output::bytes(disk.free_bytes), output::bytes(disk.total_bytes));
+    Some(format!("{}: {free} of {total} are left on its disk; a host whose disk is full ends", status.host))
+}
+
+/// Why a replica is taken for stuck: the others are ahead of it, and it does not get on.
+fn why_stuck(row: &Row, rows: &[Row]) -> Option<String> {
+    let vat = &row.vat;
+    if vat.fault.is_some() || vat.role == "removed" || vat.role == LEAVING {
+        return None;
+    }
+    let others = || rows.iter().map(|other| &other.vat).filter(|other| other.vat == vat.vat && other.fault.is_none());
+    let ahead = others().map(|other| other.applied_block).max().filter(|block| *block > vat.applied_block)?;
+    // Nobody has begun to add it: it may wait for long.
+    let awaited = others().any(|other| other.pending_change.is_some());
+    let patience = if row.waits { STUCK_NEWCOMER_S } else { STUCK_S };
+    if vat.idle_s < patience || row.waits && !awaited {
+        return None;
+    }
+    let (block, seconds) = (vat.applied_block, vat.idle_s);
+    Some(format!(
+        "does not get on: at block {block} for {seconds} s, others are at {ahead}; see the host's log (`vat logs {}`)",
+        row.host
+    ))
 }
 
 fn is_healthy(vat: &VatStatus) -> bool {
@@ -185,6 +245,11 @@ fn show(view: &View) {
         ]);
     }
     output::line(table);
+    for quorum in &view.quorums {
+        if let Some(complaint) = quorum.complaint() {
+            output::line(format!("! {}: {complaint}", quorum.name));
+        }
+    }
     for row in &view.rows {
         complain(row);
     }
@@ -194,11 +259,11 @@ fn show(view: &View) {
     if !down.is_empty() {
         output::line(format!("not running: {}", down.join(", ")));
     }
-    view.unusable.iter().for_each(|host| output::line(format!("! {host}")));
+    view.unusable.iter().chain(&view.full_disks).for_each(|host| output::line(format!("! {host}")));
 }
 
 /// Says what is wrong with a replica, or under way.
-fn complain(Row { host, vat, waits }: &Row) {
+fn complain(Row { host, vat, waits, stuck }: &Row) {
     let warn = |text: String| output::line(format!("! {} on {host}: {text}", vat.name));
     if let Some(fault) = &vat.fault {
         warn(format!("stopped: {fault}"));
@@ -217,6 +282,9 @@ fn complain(Row { host, vat, waits }: &Row) {
     if let Some(change) = &vat.pending_change {
         warn(format!("membership change under way: {change}"));
     }
+    if let Some(stuck) = stuck {
+        warn(stuck.clone());
+    }
     if *waits {
         let why = if vat.role == LEAVING {
             "is out, and goes once its signature is not needed"
@@ -229,5 +297,63 @@ fn complain(Row { host, vat, waits }: &Row) {
     }
     for stream in vat.streams.iter().filter(|stream| stream.broken) {
         warn(format!("the stream from {} broke the protocol and is refused", stream.peer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A replica at a block, which it reached so many seconds ago.
+    fn row(host: &str, role: &str, block: u64, idle_s: u64) -> Row {
+        let status = json!({
+            "name": "v", "vat": "07", "role": role, "leader": "h1", "term": 1, "committed_block": block,
+            "applied_block": block, "certified_block": block, "epoch": 0, "certified_epoch": 0, "threshold": 2,
+            "members": [], "pending_change": null, "installed": true, "install_error": null, "exited": null,
+            "deliveries": 3, "heap_bytes": 1, "checkpoint_block": 0, "certified_checkpoint_block": 0,
+            "state_root": null, "conflicts": 0, "streams": [], "fault": null, "idle_s": idle_s,
+        });
+        let vat = serde_json::from_value(status).expect("a status");
+        Row { host: host.into(), vat, waits: role == "learner", stuck: None }
+    }
+
+    #[track_caller]
+    fn check_stuck(rows: &[Row], wanted: &[&str]) {
+        let stuck = rows.iter().filter(|row| why_stuck(row, rows).is_some()).map(|row| row.host.as_str());
+        assert_eq!(stuck.collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn a_member_that_stays_behind_is_stuck_and_a_quiet_vat_is_not() {
+        check_stuck(&[row("h1", "leader", 9, 900), row("h2", "follower", 9, 900)], &[]);
+        check_stuck(&[row("h1", "leader", 9, 0), row("h2", "follower", 8, 1)], &[]);
+        check_stuck(&[row("h1", "leader", 9, 0), row("h2", "follower", 8, 60)], &["h2"]);
+        check_stuck(&[row("h1", "leader", 9, 60), row("h2", "removed", 8, 60)], &[]);
+        check_stuck(&[row("h1", "leader", 9, 60), row("h2", "leaving", 8, 60)], &[]);
+    }
+
+    #[test]
+    fn a_newcomer_is_stuck_once_the_members_have_begun_to_add_it() {
+        let mut rows = [row("h1", "leader", 9, 60), row("h4", "learner", 0, 60)];
+        check_stuck(&rows, &[]);
+        rows[0].vat.pending_change = Some("add h4".into());
+        check_stuck(&rows, &["h4"]);
+        rows[1].vat.idle_s = 3;
+        check_stuck(&rows, &[]);
+    }
+
+    #[test]
+    fn a_disk_that_is_nearly_full_is_said() {
+        let status = |free_bytes: u64| -> HostStatus {
+            serde_json::from_value(json!({
+                "host": "h1", "key": "", "version": "", "image": "", "process": 1, "uptime_s": 1, "listen": [], "http": "",
+                "peers": [], "vats": [], "failed_vats": {}, "disk": { "free_bytes": free_bytes, "total_bytes": 8u64 << 30 },
+            }))
+            .expect("a status")
+        };
+        assert_eq!(low_disk(&status(2 << 30)), None);
+        let said = low_disk(&status(300 << 20)).expect("too little");
+        assert!(said.contains("h1: 300") && said.contains("8"), "{said}");
     }
 }

@@ -3,8 +3,12 @@
 mod up;
 
 use super::{DirOption, Exit, Failure, Outcome, logs, output};
-use crate::testnet::cluster::{Cluster, HostState, Started};
-use std::path::PathBuf;
+use crate::{
+    api::client::LOOK_DEADLINE,
+    home::export,
+    testnet::cluster::{Cluster, HostState, Started},
+};
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -24,9 +28,9 @@ pub enum Command {
         #[arg(long, value_name = "HOST")]
         without: Vec<String>,
     },
-    /// Only make the hosts' homes, to be copied to their machines and run with `vat node run`
+    /// Only make the hosts' homes: to be run here by `vat testnet up`, or to be moved to machines of their own
     #[command(
-        after_help = "Example:\n  vat testnet init testnet.toml --dir net\n  scp -r net/hosts/h2 other-machine:quorate-home          there: vat node run --home quorate-home\n\nFor machines of their own, the config gives each host the addresses to `listen` at and to `announce`."
+        after_help = "Example:\n  vat testnet init testnet.toml --dir net\n  vat testnet export h2 out/h2 --dir net\n  rsync -a --remove-source-files out/h2/ other-machine:quorate-home/     there: vat node run --home quorate-home\n\nFor machines of their own, the config gives each host the addresses to `listen` at and to `announce`. Never copy a\nhome: two processes with one key break the safety of every vat that the host is a member of."
     )]
     Init {
         /// The testnet config
@@ -34,9 +38,21 @@ pub enum Command {
         #[command(flatten)]
         dir: DirOption,
     },
+    /// Move a host's home to where it shall run, so that it never runs twice
+    #[command(
+        after_help = "Example:\n  vat testnet export h2 out/h2 --dir net\n  rsync -a --remove-source-files out/h2/ other-machine:quorate-home/     there: vat node run --home quorate-home\n\nWhat stays in the testnet has no secret key, and does not run: only the host's name and public key, for `vat status`."
+    )]
+    Export {
+        /// The host's name; it must not run
+        host: String,
+        /// Where to move its home: a folder that is not there yet, or an empty one
+        to: PathBuf,
+        #[command(flatten)]
+        dir: DirOption,
+    },
     /// How the hosts and their vats stand
     #[command(
-        after_help = "Examples:\n  vat testnet status\n  vat testnet status --json\n\nExit code 1 if a host does not run."
+        after_help = "Examples:\n  vat testnet status\n  vat testnet status --json\n\nAll hosts are asked at once. One that has not answered for 5 s is `hung`; one whose home was moved away\nis `exported`, unless its admin socket is forwarded to here.\n\nExit code 1 if a host does not run, hangs, or can't be asked."
     )]
     Status {
         #[command(flatten)]
@@ -72,6 +88,7 @@ pub async fn run(command: Command, json: bool) -> Outcome {
     match command {
         Command::Up { file, dir, detach, without } => up::up(&file, dir, detach, &without, json).await,
         Command::Init { file, dir } => up::init(&file, dir, json),
+        Command::Export { host, to, dir } => export_home(&dir.cluster()?, &host, &to, json),
         Command::Status { dir } => status(&dir.cluster()?, json).await,
         Command::Logs(args) => logs::run(args, json).await,
         Command::Kill { host, dir } => kill(&dir.cluster()?, &host, json),
@@ -108,6 +125,22 @@ async fn restart(cluster: &Cluster, host: &str, json: bool) -> Outcome {
     Ok(Exit::Success)
 }
 
+fn export_home(cluster: &Cluster, host: &str, to: &Path, json: bool) -> Outcome {
+    cluster.home(host).map_err(wrong)?;
+    let from = cluster.dir.home(host);
+    let exported = export::export(&from, to).map_err(|error| wrong(error.into()))?;
+    if json {
+        output::json(&serde_json::json!({ "host": host, "key": exported.key, "home": exported.to }));
+    } else {
+        output::line(exported.to.display());
+        output::note(format!(
+            "{host} runs from there only: move it on (never copy it), then `vat node run --home HOME`; {} keeps its public key",
+            from.display()
+        ));
+    }
+    Ok(Exit::Success)
+}
+
 fn down(cluster: &Cluster, json: bool) -> Outcome {
     let stopped = cluster.down(&mut Started::default())?;
     if json {
@@ -126,6 +159,8 @@ async fn status(cluster: &Cluster, json: bool) -> Outcome {
             .map(|(name, state)| match state {
                 HostState::Up(status) => serde_json::json!({ "host": name, "state": "up", "status": status }),
                 HostState::Starting(pid) => serde_json::json!({ "host": name, "state": "starting", "process": pid }),
+                HostState::Hung(pid) => serde_json::json!({ "host": name, "state": "hung", "process": pid }),
+                HostState::Exported(to) => serde_json::json!({ "host": name, "state": "exported", "to": to }),
                 HostState::Down => serde_json::json!({ "host": name, "state": "down" }),
                 HostState::Unusable(problem) => {
                     serde_json::json!({ "host": name, "state": "unusable", "problem": problem })
@@ -146,6 +181,8 @@ fn show(states: &[(String, HostState)]) {
         let (shown, process, status) = match state {
             HostState::Up(status) => ("up", status.process.to_string(), Some(status)),
             HostState::Starting(pid) => ("starting", pid.to_string(), None),
+            HostState::Hung(pid) => ("hung", pid.to_string(), None),
+            HostState::Exported(_) => ("exported", String::new(), None),
             HostState::Down => ("down", String::new(), None),
             HostState::Unusable(_) => ("unusable", String::new(), None),
         };
@@ -163,6 +200,14 @@ fn show(states: &[(String, HostState)]) {
                 let failed = status.failed_vats.iter();
                 failed.for_each(|(vat, error)| output::line(format!("! {vat} on {name}: {error}")));
             }
+            HostState::Hung(pid) => output::line(format!(
+                "! {name}: process {pid} has not answered for {} s; its log may say why, else `vat testnet restart {name}` ends it and starts it again",
+                LOOK_DEADLINE.as_secs()
+            )),
+            HostState::Exported(to) => output::line(format!(
+                "! {name}: exported to {}; to ask it from here, forward its admin.sock",
+                to.display()
+            )),
             HostState::Down | HostState::Starting(_) => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use super::page::Page;
 use crate::{
-    status::VatStatus,
+    status::{DiskStatus, VatStatus},
     vat::{LEAVING, REMOVED},
 };
 use quorate_consensus::{BUCKETS_US, HostKey, ReplicaStatus, Role, Store, Timings};
@@ -253,6 +253,13 @@ pub fn store(page: &mut Page, store: &dyn Store) {
         &times.buckets,
         times.sum_us,
     );
+}
+
+/// The file system that the store lies on.
+pub fn disk(page: &mut Page, space: &DiskStatus) {
+    let help = "Bytes that the host may still write to the file system of its data.";
+    page.gauge("quorate_disk_free_bytes", help, &[], space.free_bytes);
+    page.gauge("quorate_disk_size_bytes", "Size of the file system of the host's data.", &[], space.total_bytes);
 }
 
 /// The process and the build.

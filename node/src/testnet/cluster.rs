@@ -5,15 +5,15 @@
 
 use super::layout::{HostPlace, Layout, TestnetDir};
 use crate::{
-    api::client::{ApiClientError, Endpoint},
-    home::{Home, HomeError, running_process},
+    api::client::{ApiClientError, Endpoint, LOOK_DEADLINE},
+    home::{Home, HomeError, admin_socket, export::Exported, running_process},
     status::HostStatus,
 };
 use anyhow::{Context, bail};
 use nix::{sys::signal, unistd::Pid};
 use std::{
     fs,
-    os::unix::process::CommandExt,
+    os::unix::{fs::OpenOptionsExt, process::CommandExt},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -42,8 +42,12 @@ pub enum HostState {
     Down,
     /// Not running, and it can't be: what is wrong with its home, and what to do.
     Unusable(String),
-    /// Running, but its interface doesn't answer (yet).
+    /// Not running here, since its home was moved there, and it can't be asked from here.
+    Exported(PathBuf),
+    /// Running, but its interface isn't there yet.
     Starting(u32),
+    /// Running, and it doesn't answer.
+    Hung(u32),
     /// Running.
     Up(Box<HostStatus>),
 }
@@ -96,7 +100,7 @@ impl Cluster {
         self.place(host)?;
         Home::open(&self.dir.home(host)).map_err(|error| match error {
             HomeError::Missing { path } => anyhow::anyhow!(
-                "{path}: the home of {host} is gone, and with it the key that it was known by; it cannot come back, so put another host in its place: `vat member replace --vat VAT --out {host} --in HOST`"
+                "{path}: the home of {host} is gone, and with it the key that it was known by; it cannot come back; `vat status` says what its vats can do without it"
             ),
             other => other.into(),
         })
@@ -114,7 +118,7 @@ impl Cluster {
             return Ok(None);
         }
         let log_path = self.dir.host_log(host);
-        let log = fs::File::options().create(true).append(true).open(&log_path);
+        let log = fs::File::options().create(true).append(true).mode(0o600).open(&log_path);
         let log = log.with_context(|| log_path.display().to_string())?;
         let child = Command::new(&self.binary)
             .args(["node", "run", "--home"])
@@ -135,7 +139,8 @@ impl Cluster {
             match self.state(host).await? {
                 HostState::Up(status) => return Ok(*status),
                 HostState::Unusable(problem) => bail!("{problem}"),
-                HostState::Down | HostState::Starting(_) => {}
+                HostState::Exported(to) => bail!("host {host} was exported to {}; run it there", to.display()),
+                HostState::Down | HostState::Starting(_) | HostState::Hung(_) => {}
             }
             if let Some(child) = &mut child
                 && child.try_wait()?.is_some()
@@ -171,29 +176,37 @@ impl Cluster {
     /// How a host stands.
     pub async fn state(&self, host: &str) -> anyhow::Result<HostState> {
         self.place(host)?;
-        let home = match self.home(host) {
-            Ok(home) => home,
-            Err(error) => {
-                let running = self.process(host).map(|process| format!(" (process {process} still runs on it)"));
-                return Ok(HostState::Unusable(format!("{error}{}", running.unwrap_or_default())));
+        let path = self.dir.home(host);
+        // Its socket may be forwarded from where it runs now.
+        let asked = Endpoint::socket(&admin_socket(&path));
+        let answer = tokio::time::timeout(LOOK_DEADLINE, asked.get::<HostStatus>("/api/v1/status")).await;
+        if let Ok(Some(Exported { to, .. })) = Exported::read(&path) {
+            return Ok(match answer {
+                Ok(Ok(status)) => HostState::Up(Box::new(status)),
+                _ => HostState::Exported(to),
+            });
+        }
+        if let Err(error) = self.home(host) {
+            let running = self.process(host).map(|process| format!(" (process {process} still runs on it)"));
+            return Ok(HostState::Unusable(format!("{error}{}", running.unwrap_or_default())));
+        }
+        match answer {
+            Ok(Ok(status)) => Ok(HostState::Up(Box::new(status))),
+            Ok(Err(ApiClientError::NotRunning(_) | ApiClientError::Answer(_))) => {
+                Ok(self.process(host).map_or(HostState::Down, HostState::Starting))
             }
-        };
-        match Endpoint::socket(&home.admin_socket()).get::<HostStatus>("/api/v1/status").await {
-            Ok(status) => Ok(HostState::Up(Box::new(status))),
-            Err(ApiClientError::NotRunning(_) | ApiClientError::Deadline | ApiClientError::Answer(_)) => {
-                Ok(home.running_process().map_or(HostState::Down, HostState::Starting))
+            Err(_) | Ok(Err(ApiClientError::Deadline)) => {
+                Ok(self.process(host).map_or(HostState::Down, HostState::Hung))
             }
-            Err(error) => Err(error.into()),
+            Ok(Err(error)) => Err(error.into()),
         }
     }
 
-    /// How all hosts stand, in the config's order.
+    /// How all hosts stand, in the config's order. They are asked side by side: one that hangs holds up none of the others.
     pub async fn states(&self) -> anyhow::Result<Vec<(String, HostState)>> {
-        let mut states = Vec::new();
-        for place in &self.layout.hosts {
-            states.push((place.name.clone(), self.state(&place.name).await?));
-        }
-        Ok(states)
+        let hosts = self.layout.hosts.iter();
+        let asked = hosts.map(async |place| Ok((place.name.clone(), self.state(&place.name).await?)));
+        futures::future::try_join_all(asked).await
     }
 
     /// Kills a host's process, as a power failure would (SIGKILL). Returns the process, or `None` if it wasn't running.

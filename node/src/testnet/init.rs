@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bundle, codec,
-    home::{Home, HostConfig, write_secret},
+    home::{Home, HostConfig, private::make_folder, write_secret},
     provision::{self, Contacts, Provision},
     sturdyref::{ROOT_OBJECT, Sturdyref},
     vat::command::VatCommand,
@@ -58,8 +58,10 @@ impl Plan {
 
     /// Writes the testnet into `dir`. `image` is the engine image that its vats will run in.
     pub fn write(&self, dir: &TestnetDir, image: Hash) -> anyhow::Result<Layout> {
-        fs::create_dir_all(dir.path().join("hosts")).with_context(|| dir.path().display().to_string())?;
-        fs::create_dir_all(dir.path().join("refs"))?;
+        // Whoever reads a sturdyref may call its vat, and the homes hold keys.
+        for part in [dir.path(), &dir.path().join("hosts"), &dir.path().join("refs")] {
+            make_folder(part)?;
+        }
         let hosts = self.write_homes(dir)?;
         let geneses = self.geneses(&hosts, image)?;
         let ids: BTreeMap<&str, VatId> =

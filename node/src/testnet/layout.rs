@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! testnet.json      what was made, from which config
-//! hosts/NAME/       each host's home; can be copied to a machine of its own
+//! hosts/NAME/       each host's home, or what stays of it when it was exported to a machine of its own
 //! refs/NAME.ref     a bearer sturdyref of each vat's root
 //! prometheus.yml    a configuration that scrapes all hosts
 //! ```

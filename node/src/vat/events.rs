@@ -7,6 +7,7 @@ use super::{
     console::{self, Console},
     courier::Notice,
     machine::BlockEffects,
+    progress::SharedProgress,
     view::SharedView,
 };
 use crate::{directory::Directory, fellows::Fellows, sparing::Sparing, telemetry::Telemetry};
@@ -33,6 +34,7 @@ pub struct EventLoop {
     pub telemetry: Arc<Telemetry>,
     pub console: Option<Console>,
     pub removed: Arc<AtomicBool>,
+    pub progress: SharedProgress,
     pub notices: mpsc::UnboundedSender<Notice>,
     pub memory: Memory,
 }
@@ -71,6 +73,7 @@ impl EventLoop {
 
     fn follow(&mut self, status: &ReplicaStatus) {
         self.notify(Notice::Rank(rank(status)));
+        self.progress.note(status, Instant::now());
         if self.memory.epoch != Some(status.epoch) && !self.removed.load(Ordering::Relaxed) {
             self.memory.epoch = Some(status.epoch);
             self.fellows.set(self.vat, &status.membership.members, Instant::now());

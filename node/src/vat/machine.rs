@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn each_restored_state_tells_the_courier_where_to_start() {
-        let image = Image::load(&engine_cache()).expect("the image loads");
+        let image = Image::load(&engine_cache().expect("a place")).expect("the image loads");
         let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
         let view = SharedView::default();
         let mut machine = VatMachine::new(VatId([1; 32]), image, limits, view.clone()).expect("it starts");

@@ -7,6 +7,7 @@ pub mod events;
 mod gathering;
 pub mod inbox;
 pub mod machine;
+pub mod progress;
 pub mod stopwatch;
 pub mod tables;
 pub mod view;
@@ -26,9 +27,10 @@ use courier::{Courier, CourierMetrics};
 use events::EventLoop;
 use inbox::Inbox;
 use machine::VatMachine;
+use progress::SharedProgress;
 use quorate_consensus::{
-    Change, Genesis, HostKey, Introduction, Member, MembershipCertificate, ProposeError, Replica, ReplicaHandle,
-    ReplicaOptions, ReplicaStatus, Role, Store, Timing, Transport,
+    Change, Genesis, HostKey, Introduction, Member, Membership, MembershipCertificate, ProposeError, Replica,
+    ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store, Timing, Transport,
 };
 use quorate_engine::{
     VatId, abi,
@@ -42,7 +44,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
 use view::SharedView;
@@ -98,6 +100,7 @@ pub struct VatService {
     summary: Mutex<Option<Arc<Summary>>>,
     /// The host was a member and is no longer.
     removed: Arc<AtomicBool>,
+    progress: SharedProgress,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -141,8 +144,10 @@ impl VatService {
         let inbox = Inbox::new(vat, replica.clone(), view.clone(), notices.downgrade());
         let install_error = Arc::new(Mutex::new(None));
         let removed = Arc::new(AtomicBool::new(false));
+        let progress = SharedProgress::default();
         let event_loop = EventLoop {
             removed: removed.clone(),
+            progress: progress.clone(),
             vat,
             name: options.name.clone(),
             replica: replica.clone(),
@@ -173,6 +178,7 @@ impl VatService {
             install_error,
             summary: Mutex::default(),
             removed,
+            progress,
             tasks,
         })
     }
@@ -205,11 +211,11 @@ impl VatService {
     fn role(&self, status: &ReplicaStatus) -> &'static str {
         if self.is_removed() {
             REMOVED
-        } else if status.role == Role::Learner
+        } else if matches!(status.role, Role::Learner | Role::Follower | Role::Candidate)
             && !status.membership.contains(&status.key)
             && self.was_member(&status.key)
         {
-            // Out of the membership, and kept until the next one is certified: its signature may be needed.
+            // Out of the membership, and kept until the next one is certified: its signature may be needed. Raft hears of that later.
             LEAVING
         } else {
             status.role.as_str()
@@ -253,7 +259,7 @@ impl VatService {
             certified_epoch: status.certified_epoch,
             threshold: status.membership.threshold,
             members: status.membership.members.iter().map(member_status).collect(),
-            pending_change: describe_pending(&status),
+            pending_change: describe_pending(&status).filter(|_| !self.is_removed()),
             installed,
             install_error: self.install_error().filter(|_| !installed),
             setup: setup.map(|setup| setup.as_str().to_owned()),
@@ -278,6 +284,7 @@ impl VatService {
                 })
                 .collect(),
             fault: status.fault.clone(),
+            idle_s: self.progress.note(&status, Instant::now()).as_secs(),
         }
     }
 
@@ -309,7 +316,7 @@ fn exit_value(exit: &Exit) -> serde_json::Value {
 /// The change that is under way, and what it waits for as far as that shows.
 fn describe_pending(status: &ReplicaStatus) -> Option<String> {
     if let Some(pending) = &status.pending {
-        let change = describe_change(&pending.change);
+        let change = describe_change(&pending.change, &status.membership);
         let waits = if status.certified_block < pending.block {
             format!(" (waits until {} of the present members have signed that)", status.membership.threshold)
         } else if pending.raft_id.is_some() {
@@ -324,11 +331,12 @@ fn describe_pending(status: &ReplicaStatus) -> Option<String> {
 }
 
 /// A membership change in words.
-fn describe_change(change: &Change) -> String {
+fn describe_change(change: &Change, membership: &Membership) -> String {
+    let name = |key: &HostKey| membership.member(key).map_or_else(|| key.to_string(), |member| member.name.clone());
     match change {
         Change::Add(member) => format!("add {}", member.name),
-        Change::Remove(key) => format!("remove {key}"),
-        Change::Replace { out, in_ } => format!("replace {out} by {}", in_.name),
+        Change::Remove(key) => format!("remove {}", name(key)),
+        Change::Replace { out, in_ } => format!("replace {} by {}", name(out), in_.name),
         Change::Threshold(threshold) => format!("set the threshold to {threshold}"),
         Change::Cancel => "cancel the pending change".to_owned(),
     }
@@ -384,5 +392,37 @@ struct ShippingMetrics {
 impl CourierMetrics for ShippingMetrics {
     fn shipped(&self, _peer: &VatId, outcome: &'static str, _messages: usize) {
         self.telemetry.slices_shipped.with_label_values(&[self.name.as_str(), outcome]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_consensus::{Hash, PendingChange};
+
+    fn member(seed: u8) -> Member {
+        Member { key: HostKey([seed; 32]), name: format!("h{seed}"), addresses: Vec::new() }
+    }
+
+    fn status() -> ReplicaStatus {
+        let members = (1..=3).map(member).collect();
+        let vat = quorate_consensus::VatId([7; 32]);
+        let membership = Membership { vat, epoch: 0, members, threshold: 2, previous: Hash::ZERO };
+        ReplicaStatus::new(vat, HostKey([1; 32]), membership)
+    }
+
+    #[test]
+    fn a_change_is_told_by_the_names_of_its_members() {
+        let mut status = status();
+        for (change, words) in [
+            (Change::Replace { out: HostKey([3; 32]), in_: member(4) }, "replace h3 by h4"),
+            (Change::Remove(HostKey([2; 32])), "remove h2"),
+            (Change::Threshold(3), "set the threshold to 3"),
+        ] {
+            let target = (*status.membership).clone();
+            status.pending = Some(PendingChange { change, block: 5, target, raft_id: None });
+            let told = describe_pending(&status).expect("under way");
+            assert_eq!(told, format!("{words} (waits until 2 of the present members have signed that)"));
+        }
     }
 }

@@ -29,7 +29,7 @@ const CALLER: VatId = VatId([2; 32]);
 
 /// Measures empty deliveries, without and with an answer.
 pub fn measure(sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
-    let image = Image::load(&engine_cache())?;
+    let image = Image::load(&engine_cache()?)?;
     with_engine_stack(|| {
         let one_way = delivery(&image, sizes, false)?;
         let answered = delivery(&image, sizes, true)?;

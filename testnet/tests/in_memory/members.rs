@@ -35,7 +35,9 @@ async fn a_vat_that_has_moved_to_other_hosts_is_found_by_those_that_knew_only_th
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_of_vats_that_start_are_put_off_and_not_turned_away() {
     let (own, member) = (HostId::of_secret(&[1; 32]), HostId::of_secret(&[2; 32]));
-    let image = tokio::task::spawn_blocking(|| Image::load(&engine_cache())).await.expect("loading does not panic");
+    let image = tokio::task::spawn_blocking(|| Image::load(&engine_cache().expect("a place for compiled code")))
+        .await
+        .expect("loading does not panic");
     let options = HostOptions {
         name: "starting".to_owned(),
         key: ed25519_dalek::SigningKey::from_bytes(&[1; 32]),

@@ -122,7 +122,8 @@ impl Up<'_> {
         output::note(format!("{} testnet in {shown}", if self.new { "made a" } else { "found the" }));
         let progress = output::Progress::start("compiling the engine for this machine, if it is the first time");
         // Once here, instead of once in each host.
-        tokio::task::spawn_blocking(|| Image::load(&engine_cache()).map(drop)).await??;
+        let cache = engine_cache()?;
+        tokio::task::spawn_blocking(move || Image::load(&cache).map(drop)).await??;
         let unusable = self.start(started, &progress).await?;
         progress.say("waiting for leaders and code");
         let Awaited { late, setting_up } = wait_ready(&self.cluster).await?;
@@ -186,7 +187,8 @@ impl Up<'_> {
             .into_iter()
             .map(|(host, state)| match state {
                 HostState::Up(status) => json!({ "host": host, "process": status.process, "http": status.http }),
-                HostState::Starting(process) => json!({ "host": host, "process": process }),
+                HostState::Starting(process) | HostState::Hung(process) => json!({ "host": host, "process": process }),
+                HostState::Exported(to) => json!({ "host": host, "process": null, "exported_to": to }),
                 HostState::Down => json!({ "host": host, "process": null }),
                 HostState::Unusable(problem) => json!({ "host": host, "process": null, "problem": problem }),
             })

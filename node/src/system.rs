@@ -1,0 +1,46 @@
+//! What the operating system is asked for directly: who this process is, who may read what it creates, and how full a disk is.
+
+use crate::status::DiskStatus;
+use quorate_consensus::Store;
+use std::{ffi::CString, io, mem::MaybeUninit, os::unix::ffi::OsStrExt, path::Path};
+
+/// Takes every permission of group and others from the files, folders and sockets that this process creates from now on, also from
+/// those of libraries such as RocksDB: a host's state, its vats' arguments and its sturdyrefs are nobody else's.
+pub fn keep_files_private() {
+    // SAFETY: `umask` has no preconditions and always succeeds.
+    unsafe { libc::umask(0o077) };
+}
+
+/// The room on the file system of `path`.
+fn disk_space(path: &Path) -> io::Result<DiskStatus> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut found = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` ends with a NUL and lives during the call; `found` is as large as the call writes.
+    if unsafe { libc::statvfs(path.as_ptr(), found.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so it has written all of it.
+    let found = unsafe { found.assume_init() };
+    // The fields' types differ between platforms.
+    #[allow(clippy::unnecessary_cast, reason = "they are not all u64 everywhere")]
+    let (unit, free, total) = (found.f_frsize as u64, found.f_bavail as u64, found.f_blocks as u64);
+    Ok(DiskStatus { free_bytes: free.saturating_mul(unit), total_bytes: total.saturating_mul(unit) })
+}
+
+/// The room for what a store still writes; none where it lies in memory.
+pub fn room_of(store: &dyn Store) -> Option<DiskStatus> {
+    store.path().and_then(|path| disk_space(path).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_has_room_and_a_path_that_is_not_there_has_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let space = disk_space(folder.path()).expect("it is on a file system");
+        assert!(space.total_bytes > 0 && space.free_bytes <= space.total_bytes, "{space:?}");
+        assert!(disk_space(&folder.path().join("nosuch")).is_err());
+    }
+}
