@@ -66,6 +66,17 @@ pub extern "C" fn quorate_alloc(length: usize) -> *mut u8 {
 pub unsafe extern "C" fn quorate_deliver(pointer: *mut u8, length: usize) -> u64 {
     // SAFETY: the caller's promise: this is the whole of one allocation, all of it initialised.
     let bytes = unsafe { Vec::from_raw_parts(pointer, length, length.max(1)) };
+    let outcome = deliver_encoded(bytes);
+    ANSWER.with(|answer| {
+        let mut answer = answer.borrow_mut();
+        *answer = outcome;
+        ((answer.as_ptr() as u64) << 32) | answer.len() as u64
+    })
+}
+
+/// Runs one encoded [`Turn`] and returns its encoded [`Outcome`]. Public for native builds of the guest, which tests of the
+/// interpreter use.
+pub fn deliver_encoded(bytes: Vec<u8>) -> Vec<u8> {
     let turn: Turn = abi::decode(&bytes).expect("the host encodes with this very module");
     drop(bytes);
     let outcome = CONTEXT.with(|slot| {
@@ -73,11 +84,7 @@ pub unsafe extern "C" fn quorate_deliver(pointer: *mut u8, length: usize) -> u64
         let context = slot.as_mut().expect("the host calls quorate_boot before anything else");
         deliver(turn, context)
     });
-    ANSWER.with(|answer| {
-        let mut answer = answer.borrow_mut();
-        *answer = abi::encode(&outcome);
-        ((answer.as_ptr() as u64) << 32) | answer.len() as u64
-    })
+    abi::encode(&outcome)
 }
 
 fn deliver(turn: Turn, context: &mut Context) -> Outcome {

@@ -6,9 +6,9 @@ use boa_engine::{Context, JsError, JsNativeError, JsResult, JsValue, NativeFunct
 use crate::abi::log_level;
 pub use log_level::{DEBUG, ERROR, INFO, WARN};
 
-#[link(wasm_import_module = "quorate")]
+#[cfg_attr(target_arch = "wasm32", link(wasm_import_module = "quorate"))]
 unsafe extern "C" {
-    #[link_name = "log"]
+    #[cfg_attr(target_arch = "wasm32", link_name = "log")]
     fn host_log(level: i32, pointer: *const u8, length: usize);
 }
 
