@@ -1,16 +1,15 @@
 //! Builds the guest image and checks that it is the recorded one.
 //!
 //! The guest (`guest/`) is a package of its own with its own lock file and one profile, compiled for `wasm32-wasip1` into a
-//! target directory of its own: the outer one is locked while this runs, and `OUT_DIR` moves. The interpreter is mended first
-//! (`build/mend.rs`), and the stack limiter is built into what comes out (`build/limiter.rs`). What was made before from the
+//! target directory of its own: the outer one is locked while this runs, and `OUT_DIR` moves. The interpreter is patched first
+//! (`build/patches.rs`), and the stack limiter is built into what comes out (`build/limiter.rs`). What was made before from the
 //! same inputs by the same compiler is taken from a cache beside it. The image's SHA-256 must be the one in `image.sha256`: it
-//! is part of every vat's genesis, so a change must be
-//! deliberate (`make image`, which sets `QUORATE_ACCEPT_IMAGE=1`).
+//! is part of every vat's genesis, so a change must be deliberate (`make image`, which sets `QUORATE_ACCEPT_IMAGE=1`).
 
 #[path = "build/limiter.rs"]
 mod limiter;
-#[path = "build/mend.rs"]
-mod mend;
+#[path = "build/patches.rs"]
+mod patches;
 
 use sha2::{Digest, Sha256};
 use std::env;
@@ -39,7 +38,9 @@ fn run() -> Result<(), String> {
     for input in &inputs {
         println!("cargo::rerun-if-changed={}", input.display());
     }
-    println!("cargo::rerun-if-changed={}", guest.join("src").display());
+    for folder in ["src", "patches"] {
+        println!("cargo::rerun-if-changed={}", guest.join(folder).display());
+    }
     println!("cargo::rerun-if-changed={}", engine.join("image.sha256").display());
     for variable in ["QUORATE_ACCEPT_IMAGE", "QUORATE_GUEST_TARGET_DIR"] {
         println!("cargo::rerun-if-env-changed={variable}");
@@ -101,7 +102,7 @@ fn inputs(engine: &Path) -> Result<Vec<PathBuf>, String> {
     let files = [
         "build.rs",
         "build/limiter.rs",
-        "build/mend.rs",
+        "build/patches.rs",
         "guest/Cargo.toml",
         "guest/Cargo.lock",
         "guest/build.rs",
@@ -111,7 +112,7 @@ fn inputs(engine: &Path) -> Result<Vec<PathBuf>, String> {
         "src/abi/value.rs",
     ];
     found.extend(files.map(|file| engine.join(file)));
-    let mut directories = vec![engine.join("guest/src")];
+    let mut directories = vec![engine.join("guest/src"), engine.join("guest/patches")];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory).map_err(|error| at(&directory, &error))? {
             let path = entry.map_err(|error| at(&directory, &error))?.path();
@@ -203,7 +204,7 @@ fn build(engine: &Path, guest: &Path, target_dir: &Path) -> Result<Vec<u8>, Stri
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
     let cargo_home = cargo_home.ok_or("neither CARGO_HOME nor HOME is set")?;
-    let sources = mend::sources(guest, target_dir, inner_cargo())?;
+    let sources = patches::sources(guest, target_dir, inner_cargo())?;
     // Nothing of where it was built may be in the image. The last that fits counts.
     let remaps = [
         (engine, "/quorate/engine"),
@@ -218,8 +219,8 @@ fn build(engine: &Path, guest: &Path, target_dir: &Path) -> Result<Vec<u8>, Stri
     let mut cargo = inner_cargo();
     cargo
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        .args(["--config", "source.crates-io.replace-with=\"mended\"", "--config"])
-        .arg(format!("source.mended.directory={:?}", sources.display().to_string()))
+        .args(["--config", "source.crates-io.replace-with=\"patched\"", "--config"])
+        .arg(format!("source.patched.directory={:?}", sources.display().to_string()))
         .args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"])
         .arg(guest.join("Cargo.toml"))
         .arg("--target-dir")

@@ -94,8 +94,10 @@ fn read_builtins(builtins: &JsObject, context: &mut Context) -> JsResult<BTreeMa
     Ok(map)
 }
 
+/// Evaluates a file of the image. No path of a bundle begins as these do, so that no place in them is taken for one in a contract.
 fn evaluate(name: &str, text: &str, context: &mut Context) -> JsResult<JsValue> {
-    context.eval(Source::from_bytes(text.as_bytes()).with_path(Path::new(name)))
+    let path = format!("/quorate/{name}");
+    context.eval(Source::from_bytes(text.as_bytes()).with_path(Path::new(&path)))
 }
 
 fn function(

@@ -6,7 +6,7 @@ use crate::runtime::type_error;
 use crate::{eventual, inspect, promises, tables, unmarshal};
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::property::PropertyKey;
-use boa_engine::{Context, Finalize, JsError, JsObject, JsResult, JsString, JsValue, Trace, js_string};
+use boa_engine::{Context, Finalize, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, Trace, js_string};
 
 /// What is done to a target, with the name as the interpreter has it.
 #[derive(Clone, Debug, Trace, Finalize)]
@@ -62,6 +62,19 @@ fn inbound(target: Slot, verb: Verb, args: &CapData<Slot>, context: &mut Context
     invoke(&target, &verb, &args, context)
 }
 
+/// The method that `Symbol.asyncIterator` names, as it is written in messages.
+const ASYNC_ITERATOR: &str = "@@asyncIterator";
+
+/// How a method that a symbol names is called in messages. Other symbols than this one ask what a value is, and name no methods.
+pub fn name_of_symbol(symbol: &JsSymbol) -> Option<JsString> {
+    (*symbol == JsSymbol::async_iterator()).then(|| JsString::from(ASYNC_ITERATOR))
+}
+
+/// The property that a method name in a message stands for.
+fn key_of(name: &JsString) -> PropertyKey {
+    if *name == ASYNC_ITERATOR { JsSymbol::async_iterator().into() } else { name.clone().into() }
+}
+
 /// Does `verb` to `target` now.
 pub fn invoke(target: &JsValue, verb: &Verb, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     match verb {
@@ -95,7 +108,7 @@ fn find_method(target: &JsValue, name: &JsString, context: &mut Context) -> JsRe
         return Ok(None);
     }
     let object = target.to_object(context)?;
-    let key = PropertyKey::from(name.clone());
+    let key = key_of(name);
     if !is_offered(&object, &key, context)? {
         return Ok(None);
     }

@@ -4,7 +4,7 @@
 //! anything of this vat is done in a later turn. Messages to one target are done in the order in which they were sent.
 
 use crate::abi::{Method, Output, Slot};
-use crate::calls::{Verb, invoke};
+use crate::calls::{self, Verb, invoke};
 use crate::harden::Presence;
 use crate::runtime::{self, native, type_error};
 use crate::{inspect, marshal, promises, tables};
@@ -223,7 +223,9 @@ fn handler(kind: Kind, context: &mut Context) -> JsResult<JsObject> {
     let handler = JsObject::with_object_proto(context.intrinsics());
     let get = native(context, move |_, args, context| {
         let subject = subject_of(args, context)?;
-        let Some(name) = args.get_or_undefined(1).as_string() else { return Ok(JsValue::undefined()) };
+        let name = args.get_or_undefined(1);
+        let name = name.as_string().or_else(|| name.as_symbol().and_then(|symbol| calls::name_of_symbol(&symbol)));
+        let Some(name) = name else { return Ok(JsValue::undefined()) };
         if kind == Kind::Get {
             return send(&subject, Verb::Get(name), &[], context);
         }

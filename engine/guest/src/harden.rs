@@ -33,8 +33,9 @@ thread_local! {
     static PRESENCE_PROTOTYPE: RefCell<Option<JsObject>> = const { RefCell::new(None) };
 }
 
-/// Most interface prototypes that are shared between objects.
+/// Most interface prototypes that are shared between objects, and the longest name of one, in bytes.
 const MAX_INTERFACES: usize = 1024;
+const MAX_INTERFACE_BYTES: usize = 128;
 
 /// Makes the set of hardened objects and the prototype of presences. Called once, after lockdown.
 pub fn install(context: &mut Context) -> JsResult<()> {
@@ -91,7 +92,8 @@ pub fn harden(root: &JsObject, context: &mut Context) -> JsResult<()> {
 
 fn freeze(object: &JsObject, context: &mut Context) -> JsResult<()> {
     if JsTypedArray::from_object(object.clone()).is_ok() {
-        return prevent_extensions(object, context);
+        prevent_extensions(object, context)?;
+        return freeze_properties(object, context);
     }
     if object.set_integrity_level(IntegrityLevel::Frozen, context)? {
         Ok(())
@@ -100,7 +102,24 @@ fn freeze(object: &JsObject, context: &mut Context) -> JsResult<()> {
     }
 }
 
-/// All that can be done to a typed array: its elements stay writable.
+/// Makes the own properties of a typed array constant, but for its elements, which the language keeps writable.
+fn freeze_properties(object: &JsObject, context: &mut Context) -> JsResult<()> {
+    for key in object.own_property_keys(context)? {
+        if matches!(key, PropertyKey::Index(_)) {
+            continue;
+        }
+        let found = object.borrow().properties().get(&key);
+        let Some(found) = found else { continue };
+        let mut descriptor = PropertyDescriptor::builder().configurable(false);
+        if found.is_data_descriptor() {
+            descriptor = descriptor.writable(false);
+        }
+        object.define_property_or_throw(key, descriptor, context)?;
+    }
+    Ok(())
+}
+
+/// Keeps a typed array from getting further properties.
 fn prevent_extensions(object: &JsObject, context: &mut Context) -> JsResult<()> {
     let constructor = context.intrinsics().constructors().object().constructor();
     let function = constructor.get(js_string!("preventExtensions"), context)?;
@@ -167,6 +186,12 @@ pub fn far_function(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsR
     Ok(object.into())
 }
 
+/// Whether `value` was made by `Far`.
+pub fn is_far(value: &JsValue) -> bool {
+    let prototype = value.as_object().and_then(|object| object.prototype());
+    prototype.is_some_and(|prototype| prototype.is::<Interface>())
+}
+
 fn far(name: &str, object: &JsObject, context: &mut Context) -> JsResult<()> {
     if object.is::<Proxy>() || (!object.is_callable() && !object.is_ordinary()) {
         return Err(type_error(format!(
@@ -216,7 +241,7 @@ fn interface(tag: &str, inherited: JsObject, context: &mut Context) -> JsResult<
         PropertyDescriptor::builder().value(JsString::from(tag)).writable(false).enumerable(false).configurable(false);
     prototype.define_property_or_throw(PropertyKey::from(JsSymbol::to_string_tag()), descriptor, context)?;
     harden(&prototype, context)?;
-    if plain {
+    if plain && tag.len() <= MAX_INTERFACE_BYTES {
         INTERFACES.with(|known| {
             let mut known = known.borrow_mut();
             if known.len() < MAX_INTERFACES {

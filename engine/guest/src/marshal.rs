@@ -8,10 +8,12 @@ use crate::harden::{self, Interface, Presence};
 use crate::runtime::type_error;
 use crate::{inspect, promises, tables};
 use boa_engine::builtins::error::Error as JsErrorData;
+use boa_engine::builtins::promise::PromiseState;
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::object::builtins::{JsPromise, JsUint8Array};
 use boa_engine::property::PropertyKey;
 use boa_engine::{Context, JsArgs, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, JsVariant, js_string};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Where in the message the marshaller is, for its complaints.
@@ -37,12 +39,30 @@ struct Marshaller<'a> {
     root: &'static str,
     path: Vec<Step>,
     slots: Vec<Slot>,
+    /// Where each of them is in `slots`.
+    places: BTreeMap<Slot, u32>,
+    /// The promise whose settlement this is.
+    settling: Option<Slot>,
     context: &'a mut Context,
+}
+
+impl<'a> Marshaller<'a> {
+    fn new(root: &'static str, settling: Option<Slot>, context: &'a mut Context) -> Self {
+        Marshaller { root, path: Vec::new(), slots: Vec::new(), places: BTreeMap::new(), settling, context }
+    }
 }
 
 /// Marshals one value; `root` names it in complaints.
 pub fn value(value: &JsValue, root: &'static str, context: &mut Context) -> JsResult<CapData<Slot>> {
-    let mut marshaller = Marshaller { root, path: Vec::new(), slots: Vec::new(), context };
+    whole(value, Marshaller::new(root, None, context))
+}
+
+/// Marshals what the promise `slot` was fulfilled with.
+pub fn result(value: &JsValue, slot: Slot, context: &mut Context) -> JsResult<CapData<Slot>> {
+    whole(value, Marshaller::new("result", Some(slot), context))
+}
+
+fn whole(value: &JsValue, mut marshaller: Marshaller<'_>) -> JsResult<CapData<Slot>> {
     let value = marshaller.value(value)?;
     Ok(CapData { body: value.encode(), slots: marshaller.slots })
 }
@@ -55,7 +75,7 @@ pub fn pass_style_function(_: &JsValue, args: &[JsValue], context: &mut Context)
 
 /// The name of the way in which `object` passes; what does not pass is an error.
 fn pass_style(object: &JsObject, context: &mut Context) -> JsResult<&'static str> {
-    let mut marshaller = Marshaller { root: "value", path: Vec::new(), slots: Vec::new(), context };
+    let mut marshaller = Marshaller::new("value", None, context);
     Ok(match marshaller.style(object)? {
         Style::Reference(_) | Style::Remotable => "remotable",
         Style::Promise(_) => "promise",
@@ -68,15 +88,15 @@ fn pass_style(object: &JsObject, context: &mut Context) -> JsResult<&'static str
 
 /// Marshals the arguments of a message as an array.
 pub fn args(values: &[JsValue], context: &mut Context) -> JsResult<CapData<Slot>> {
-    let mut marshaller = Marshaller { root: "args", path: Vec::new(), slots: Vec::new(), context };
+    let mut marshaller = Marshaller::new("args", None, context);
     let items = values.iter().enumerate().map(|(index, value)| marshaller.item(index, value));
     let items = items.collect::<JsResult<Vec<Value>>>()?;
     Ok(CapData { body: Value::Array(items).encode(), slots: marshaller.slots })
 }
 
-/// Marshals the reason of a rejection; one that cannot be passed is replaced by an error that says so.
-pub fn reason(reason: &JsValue, context: &mut Context) -> JsResult<CapData<Slot>> {
-    match value(reason, "reason", context) {
+/// Marshals the reason for which the promise `slot` was rejected; one that cannot be passed is replaced by an error that says so.
+pub fn reason(reason: &JsValue, slot: Slot, context: &mut Context) -> JsResult<CapData<Slot>> {
+    match whole(reason, Marshaller::new("reason", Some(slot), context)) {
         Ok(data) => Ok(data),
         Err(error) if error.as_engine().is_some() => Err(error),
         Err(error) => {
@@ -180,6 +200,7 @@ impl Marshaller<'_> {
         }
         let mut fields = Vec::new();
         let mut methods = 0usize;
+        let mut hidden = None;
         for key in object.own_property_keys(self.context)? {
             let Some(descriptor) = object.borrow().properties().get(&key) else { continue };
             let name = match &key {
@@ -194,15 +215,18 @@ impl Marshaller<'_> {
                 self.path.push(Step::Property(name));
                 return Err(self.refuse("a getter or setter cannot be passed: pass its value, or a method"));
             };
-            if value.is_callable() {
+            if value.is_callable() && !harden::is_far(value) {
                 methods += 1;
             }
-            if descriptor.enumerable() == Some(true) {
-                fields.push((name, value.clone()));
+            if descriptor.enumerable() != Some(true) && hidden.is_none() {
+                hidden = Some(name.clone());
             }
+            fields.push((name, value.clone()));
         }
         if methods == 0 {
-            return Ok(Style::Record(fields));
+            let Some(name) = hidden else { return Ok(Style::Record(fields)) };
+            self.path.push(Step::Property(name));
+            return Err(self.refuse("a property that is not enumerable cannot be passed: define it as an ordinary one"));
         }
         if methods == fields.len() {
             return Ok(Style::Remotable);
@@ -254,6 +278,12 @@ impl Marshaller<'_> {
             return Ok(self.slot(slot));
         }
         let slot = tables::new_promise_slot();
+        if let Some(settling) = self.settling
+            && !matches!(promise.state(), PromiseState::Pending)
+            && !tables::descend(settling, slot, &object)
+        {
+            return Err(self.refuse("promises whose values hold one another in a circle cannot be passed"));
+        }
         promises::observe(promise, slot, self.context)?;
         Ok(self.slot(slot))
     }
@@ -261,6 +291,13 @@ impl Marshaller<'_> {
     fn array(&mut self, array: &JsObject) -> JsResult<Value> {
         let length = array.borrow().properties().get(&js_string!("length").into());
         let length = length.and_then(|found| found.value().and_then(JsValue::as_number)).unwrap_or(0.0) as u32;
+        let length_key = PropertyKey::from(js_string!("length"));
+        let further = array.borrow().shape().keys().into_iter().find(|key| *key != length_key);
+        if let Some(key) = further {
+            return Err(self.refuse(&format!(
+                "an array with the further property {key} cannot be passed: pass a record with the array in it"
+            )));
+        }
         let mut items = Vec::new();
         for index in 0..length {
             let descriptor = array.borrow().properties().get(&PropertyKey::from(index));
@@ -297,11 +334,11 @@ impl Marshaller<'_> {
     }
 
     fn slot(&mut self, slot: Slot) -> Value {
-        let index = self.slots.iter().position(|other| *other == slot).unwrap_or_else(|| {
+        let index = *self.places.entry(slot).or_insert(self.slots.len() as u32);
+        if index as usize == self.slots.len() {
             self.slots.push(slot);
-            self.slots.len() - 1
-        });
-        Value::Slot(index as u32)
+        }
+        Value::Slot(index)
     }
 
     fn refuse(&self, complaint: &str) -> JsError {

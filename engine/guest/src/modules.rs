@@ -27,6 +27,16 @@ impl Bundled {
         *self.sources.borrow_mut() = sources;
     }
 
+    /// Whether the bundle has a module at `path`.
+    pub fn has(&self, path: &str) -> bool {
+        self.sources.borrow().contains_key(path)
+    }
+
+    /// Whether `text` says already in which module of the bundle the fault is: `src/lib.js: …`.
+    pub fn is_named_in(&self, text: &str) -> bool {
+        self.sources.borrow().keys().any(|path| text.contains(&format!("{path}: ")))
+    }
+
     pub fn set_builtins(&self, builtins: BTreeMap<String, JsObject>) {
         *self.builtins.borrow_mut() = builtins;
     }

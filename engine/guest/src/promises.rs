@@ -2,16 +2,23 @@
 
 use crate::abi::{Output, Resolution, Slot};
 use crate::runtime::{self, native};
-use crate::tables::{self, RemotePromise, Settled};
+use crate::tables::{self, ByIdentity, RemotePromise, Settled};
 use crate::{inspect, marshal, unmarshal, vow};
 use boa_engine::builtins::promise::OperationType;
 use boa_engine::object::builtins::JsPromise;
 use boa_engine::{Context, JsArgs, JsError, JsObject, JsResult, JsValue};
 use std::cell::RefCell;
 
+/// Promises that were rejected in this delivery and have no listener, in the order of their rejections.
+#[derive(Default)]
+struct Unhandled {
+    /// `None` where a listener came later.
+    order: Vec<Option<JsObject>>,
+    places: ByIdentity<usize>,
+}
+
 thread_local! {
-    /// Promises rejected in this delivery that nobody listens to.
-    static UNHANDLED: RefCell<Vec<JsObject>> = const { RefCell::new(Vec::new()) };
+    static UNHANDLED: RefCell<Unhandled> = RefCell::default();
 }
 
 /// The promise that `value` is, or that the vow that it is stands for.
@@ -79,15 +86,15 @@ fn announce(slot: Slot, how: Settled, context: &mut Context) -> JsResult<JsValue
 /// Tells the host that a promise that this guest decides has settled, and keeps the answer for late messages.
 pub fn settled(slot: Slot, how: Settled, context: &mut Context) -> JsResult<()> {
     let (resolution, how) = match how {
-        Settled::Fulfilled(value) => match marshal::value(&value, "result", context) {
+        Settled::Fulfilled(value) => match marshal::result(&value, slot, context) {
             Ok(data) => (Resolution::Fulfilled(data), Settled::Fulfilled(value)),
             Err(error) => {
                 let reason = runtime::thrown(error, context)?;
-                (Resolution::Rejected(marshal::reason(&reason, context)?), Settled::Rejected(reason))
+                (Resolution::Rejected(marshal::reason(&reason, slot, context)?), Settled::Rejected(reason))
             }
         },
         Settled::Rejected(reason) => {
-            (Resolution::Rejected(marshal::reason(&reason, context)?), Settled::Rejected(reason))
+            (Resolution::Rejected(marshal::reason(&reason, slot, context)?), Settled::Rejected(reason))
         }
     };
     let (Resolution::Fulfilled(data) | Resolution::Rejected(data)) = &resolution;
@@ -136,8 +143,16 @@ pub fn track_rejection(promise: &JsObject, operation: OperationType) {
     UNHANDLED.with(|unhandled| {
         let mut unhandled = unhandled.borrow_mut();
         match operation {
-            OperationType::Reject => unhandled.push(promise.clone()),
-            OperationType::Handle => unhandled.retain(|other| !JsObject::equals(other, promise)),
+            OperationType::Reject => {
+                let place = unhandled.order.len();
+                unhandled.order.push(Some(promise.clone()));
+                unhandled.places.insert(promise.clone(), place);
+            }
+            OperationType::Handle => {
+                if let Some(place) = unhandled.places.remove(promise) {
+                    unhandled.order[place] = None;
+                }
+            }
         }
     });
 }
@@ -145,7 +160,7 @@ pub fn track_rejection(promise: &JsObject, operation: OperationType) {
 /// Logs the rejections of this delivery that nobody listens to. Runs no JavaScript: nothing may be queued any more.
 pub fn report_unhandled(context: &Context) {
     use boa_engine::builtins::promise::PromiseState;
-    for object in UNHANDLED.with(|unhandled| std::mem::take(&mut *unhandled.borrow_mut())) {
+    for object in UNHANDLED.take().order.into_iter().flatten() {
         if let Ok(promise) = JsPromise::from_object(object)
             && let PromiseState::Rejected(reason) = promise.state()
         {

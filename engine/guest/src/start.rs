@@ -154,20 +154,25 @@ fn refuse<T>(result: JsResult<T>, entry: &str, context: &mut Context) -> Result<
         Err(error) if error.as_engine().is_some() => return Err(Failure::Engine(error)),
         Err(error) => error,
     };
-    let place = place_of(&error);
+    let place = place_of(&error, context);
     let thrown = runtime::thrown(error, context).map_err(Failure::Engine)?;
     let text = inspect::text(&thrown, context);
-    let place = place.or_else(|| place_of(&JsError::from_opaque(thrown)));
+    let place = place.or_else(|| place_of(&JsError::from_opaque(thrown), context));
     let place = place.unwrap_or_else(|| entry.to_owned());
-    Err(Failure::Refused(if text.contains(entry) { text } else { format!("{text} (at {place})") }))
+    let loader = context.downcast_module_loader::<Bundled>();
+    let named = loader.is_some_and(|loader| loader.is_named_in(&text));
+    Err(Failure::Refused(if named { text } else { format!("{text} (at {place})") }))
 }
 
-/// Where an error was thrown, from the interpreter's own backtrace: `src/main.js:3:5`.
-fn place_of(error: &JsError) -> Option<String> {
+/// Where in the bundle an error was thrown, from the interpreter's own backtrace: `src/main.js:3:5`. Frames in files of the image and
+/// in evaluated texts are passed over.
+fn place_of(error: &JsError, context: &Context) -> Option<String> {
+    let loader = context.downcast_module_loader::<Bundled>()?;
     let text = error.to_string();
     text.lines().find_map(|line| {
         let place = line.trim().strip_prefix("at ")?;
         let inner = place.rsplit_once('(').map_or(place, |(_, rest)| rest.trim_end_matches(')'));
-        inner.contains(".js:").then(|| inner.to_owned())
+        let path = inner.rsplitn(3, ':').nth(2)?;
+        loader.has(path).then(|| inner.to_owned())
     })
 }

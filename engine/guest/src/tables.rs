@@ -44,7 +44,8 @@ impl Hasher for AddressHasher {
     }
 }
 
-type ByIdentity<T> = HashMap<JsObject, T, BuildHasherDefault<AddressHasher>>;
+/// A table by identity of objects; it is never iterated.
+pub type ByIdentity<T> = HashMap<JsObject, T, BuildHasherDefault<AddressHasher>>;
 
 /// A promise that others decide, and how to settle it here.
 pub struct RemotePromise {
@@ -67,6 +68,12 @@ struct Kept {
     place: u64,
 }
 
+struct Descent {
+    promise: JsObject,
+    from: Slot,
+    depth: u32,
+}
+
 #[derive(Default)]
 struct Tables {
     outputs: Vec<Output>,
@@ -87,6 +94,9 @@ struct Tables {
     settled_weight: usize,
     next_settled: u64,
     root: Option<JsValue>,
+    /// Promises that had settled when they were named in another one's settlement, in this delivery: the name that each was given, and
+    /// in whose settlement.
+    descents: BTreeMap<Slot, Descent>,
     /// Keys of the registered symbols that came in messages.
     symbols: BTreeSet<String>,
 }
@@ -107,6 +117,7 @@ pub fn output(output: Output) {
 pub fn take_outputs() -> Vec<Output> {
     with(|tables| {
         tables.first_new_object = tables.next_object;
+        tables.descents.clear();
         std::mem::take(&mut tables.outputs)
     })
 }
@@ -194,6 +205,24 @@ pub fn new_promise_slot() -> Slot {
         let id = tables.next_promise;
         tables.next_promise += 1;
         Slot::VatPromise(id)
+    })
+}
+
+/// Notes that `promise`, which has settled, gets the name `slot` in the settlement of `from`. A promise that has settled gets a new name
+/// each time, so a circle of them would go on for ever: false if there is one. Looks back only at each doubling of the depth,
+/// so that a list of promises costs no more than its length; a circle is found before it has come round three times.
+pub fn descend(from: Slot, slot: Slot, promise: &JsObject) -> bool {
+    with(|tables| {
+        let depth = tables.descents.get(&from).map_or(1, |descent| descent.depth.saturating_add(1));
+        let mut earlier = if depth.is_power_of_two() { tables.descents.get(&from) } else { None };
+        while let Some(descent) = earlier {
+            if JsObject::equals(&descent.promise, promise) {
+                return false;
+            }
+            earlier = tables.descents.get(&descent.from);
+        }
+        tables.descents.insert(slot, Descent { promise: promise.clone(), from, depth });
+        true
     })
 }
 

@@ -25,7 +25,11 @@ pub struct Vat {
 
 impl Vat {
     pub fn new() -> Vat {
-        Vat { heap: Heap::new(image(), LIMITS).expect("a heap"), next_result: 1 }
+        Vat::with_limits(LIMITS)
+    }
+
+    pub fn with_limits(limits: Limits) -> Vat {
+        Vat { heap: Heap::new(image(), limits).expect("a heap"), next_result: 1 }
     }
 
     pub fn deliver(&mut self, delivery: &Delivery) -> Crank {
