@@ -144,6 +144,9 @@ pub enum ConsensusError {
     /// Raft would not start.
     #[error("Q-C015 raft could not be started: {0}")]
     Raft(String),
+    /// No random numbers.
+    #[error("Q-C017 the system gives no random numbers: {0}")]
+    Random(String),
     /// A thread could not be started.
     #[error("Q-C016 cannot start a thread: {0}")]
     Thread(String),
@@ -172,6 +175,11 @@ pub enum ProposeError {
 /// Why a change of membership was not recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReconfigureError {
+    /// The host that is to come was a member before: its key has signed, and may not sign again.
+    #[error(
+        "Q-C031 {0} was a member of this vat before, and a key that has signed may not join again; make a new home there (`vat node init`) and add that one"
+    )]
+    WasMember(String),
     /// The log refused it, for this reason.
     #[error("Q-C030 the change was refused: {0}")]
     Refused(String),

@@ -28,6 +28,7 @@ mod signers;
 mod state;
 mod stats;
 mod store;
+mod survival;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -53,4 +54,5 @@ pub use replica::{
 pub use signers::Signers;
 pub use stats::{BUCKETS_US, CheckpointSize, ConsensusStats, Timings};
 pub use store::{Family, Flushed, MemoryStore, Record, RocksStore, Store, Write};
+pub use survival::{Survival, survival};
 pub use transport::{Channel, Transport};

@@ -93,7 +93,12 @@ pub(crate) struct Scoreboard {
     /// The highest block that this replica has computed.
     reached: u64,
     certified_count: usize,
+    latest: Latest,
 }
+
+/// The statement of the highest block that each other member has signed. A signature is checked by its owner, whom alone it
+/// concerns.
+pub(crate) type Latest = BTreeMap<HostKey, (Statement, MemberSignature)>;
 
 impl Scoreboard {
     pub(crate) fn new(vat: VatId) -> Self {
@@ -105,7 +110,27 @@ impl Scoreboard {
             floor: 0,
             reached: 0,
             certified_count: 0,
+            latest: Latest::new(),
         }
+    }
+
+    /// What others had signed when this replica last noted it.
+    pub(crate) fn remember(&mut self, latest: Latest) {
+        self.latest = latest;
+    }
+
+    /// The statement of the highest block that each other member has signed, as far as is known here.
+    pub(crate) fn latest(&self) -> &Latest {
+        &self.latest
+    }
+
+    /// Takes note of what a member has signed. Returns whether it is later than what was known.
+    pub(crate) fn note(&mut self, statement: &Statement, signature: MemberSignature) -> bool {
+        let later = self.latest.get(&signature.key).is_none_or(|(known, _)| known.block < statement.block);
+        if later {
+            self.latest.insert(signature.key, (statement.clone(), signature));
+        }
+        later
     }
 
     /// Learns who signs in an epoch. What is certified stays.
@@ -192,6 +217,7 @@ impl Scoreboard {
         if block > self.reached.max(self.floor) + MAX_AHEAD {
             return vec![Verdict::Refused];
         }
+        self.note(&statement, signature);
         let hash = statement.hash();
         let round = self.rounds.entry(block).or_default();
         if let Some(before) = round.shares.get(&signature.key) {

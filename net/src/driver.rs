@@ -9,13 +9,14 @@ use futures::StreamExt as _;
 use libp2p::metrics::{Metrics, Recorder as _};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, NetworkBehaviour, Stream, Swarm, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, ListenError, NetworkBehaviour, Stream, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, ping};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::answer::Shared;
 use crate::lane::Opened;
+use crate::own_key::Meetings;
 use crate::peers::{Asked, PeerTable};
 use crate::streams::{self, Open, OpenedStream};
 use crate::{HostId, NetError, Purpose, limits};
@@ -72,6 +73,8 @@ pub(crate) struct Driver {
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) sender: mpsc::WeakUnboundedSender<Command>,
     pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
+    /// Connections that are being made, to notice another process with the same key.
+    pub(crate) meetings: Meetings<ConnectionId>,
     /// What happened before the driver ran.
     pub(crate) early: Vec<SwarmEvent<BehavioursEvent>>,
 }
@@ -190,6 +193,7 @@ impl Driver {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 counters.connections_opened.increment();
+                self.meetings.end(&connection_id);
                 let Some(host) = HostId::from_peer_id(&peer_id) else { return };
                 let remote = endpoint.get_remote_address().to_string();
                 tracing::debug!(%host, %remote, dialled = endpoint.is_dialer(), "connected");
@@ -211,12 +215,23 @@ impl Driver {
                 self.peers().disconnected(host, connection_id, reason, now);
                 self.count_connected();
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer_id), error, .. } => {
+            SwarmEvent::IncomingConnection { connection_id, .. } => self.meetings.accept(connection_id),
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer_id), connection_id, error } => {
+                let own = match &error {
+                    DialError::WrongPeerId { obtained, address } if *obtained == *self.swarm.local_peer_id() => {
+                        Some(address)
+                    }
+                    DialError::LocalPeerId { address } => Some(address),
+                    _ => None,
+                };
+                self.made_or_failed(connection_id, own);
                 let Some(host) = HostId::from_peer_id(&peer_id) else { return };
                 self.dial_failed(host, error.to_string());
             }
-            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
-                counters.inbound_failures.increment();
+            SwarmEvent::IncomingConnectionError { connection_id, send_back_addr, error, .. } => {
+                let own = matches!(error, ListenError::LocalPeerId { .. }).then_some(&send_back_addr);
+                self.made_or_failed(connection_id, own);
+                self.shared.counters.connections.inbound_failures.increment();
                 tracing::debug!(from = %send_back_addr, %error, "an inbound connection failed");
             }
             SwarmEvent::NewListenAddr { address, .. } => {
@@ -329,8 +344,22 @@ impl Driver {
             .addresses(addresses)
             .allocate_new_port()
             .build();
-        if let Err(error) = self.swarm.dial(options) {
-            self.dial_failed(host, error.to_string());
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => self.meetings.dial(connection),
+            Err(error) => self.dial_failed(host, error.to_string()),
+        }
+    }
+
+    /// A connection has failed; if the other end has this host's key, with its address.
+    fn made_or_failed(&mut self, connection: ConnectionId, own_key_at: Option<&Multiaddr>) {
+        match own_key_at {
+            Some(address) if self.meetings.own_key(&connection) => {
+                tracing::error!(%address, "another process with this host's key was met");
+                self.shared.handler.own_key_met(&address.to_string());
+            }
+            Some(address) => tracing::debug!(%address, "this host may have reached itself"),
+            None => self.meetings.end(&connection),
         }
     }
 

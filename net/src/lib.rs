@@ -26,6 +26,7 @@ mod limits;
 mod memory;
 mod muxer;
 mod network;
+mod own_key;
 mod peers;
 mod serve;
 mod stats;

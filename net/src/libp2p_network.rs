@@ -27,6 +27,7 @@ use crate::answer::Shared;
 use crate::driver::{Behaviours, BehavioursEvent, Command, Driver, Peers, Waiter};
 use crate::lane::{Connector, Lanes, Opened};
 use crate::network::BoxFuture;
+use crate::own_key::Meetings;
 use crate::peers::PeerTable;
 use crate::{HostId, NetError, NetLimits, NetOptions, NetStats, Network, PeerInfo, Purpose, muxer, streams};
 
@@ -111,6 +112,7 @@ impl Libp2pNetwork {
             commands: received,
             sender: commands.downgrade(),
             listening: Arc::clone(&listening),
+            meetings: Meetings::default(),
             early,
         };
         let connector = Arc::new(DriverConnector { commands: commands.downgrade(), peers: Arc::clone(&peers) });

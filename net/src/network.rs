@@ -22,6 +22,12 @@ pub trait Handler: Send + Sync + 'static {
     /// The first part, up to the first real wait, runs on the stream's own task: keep long computations behind a wait.
     fn handle(&self, from: HostId, purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
 
+    /// Another process with this host's key was met at this address. Two of them must not run: whoever sees it should stop. Told
+    /// only if it is certain, and perhaps several times. Must be quick.
+    fn own_key_met(&self, address: &str) {
+        let _ = address;
+    }
+
     /// Whether `from` is spared what bounds strangers: the rate limits, the common memory for their frames, the time that a frame
     /// and a pause may take. By default those who share a vat with us. Asked often, like [`Handler::permits`].
     fn trusts(&self, from: HostId) -> bool {

@@ -337,3 +337,61 @@ async fn start_says_what_is_wrong_and_metrics_are_there() {
     drop(both);
     eventually("gone", async || echo().await.is_err()).await;
 }
+
+/// Counts how often another process with the host's key was met.
+#[derive(Default)]
+struct Meets(std::sync::atomic::AtomicUsize);
+
+impl quorate_net::Handler for Meets {
+    fn permits(&self, _: HostId, _: Purpose) -> bool {
+        true
+    }
+
+    fn handle(
+        &self,
+        _: HostId,
+        _: Purpose,
+        frame: Bytes,
+    ) -> futures::future::BoxFuture<'static, Result<Bytes, String>> {
+        Box::pin(async move { Ok(frame) })
+    }
+
+    fn own_key_met(&self, _: &str) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+async fn with_key(seed: u8) -> (Arc<Meets>, Arc<Libp2pNetwork>) {
+    let meets = Arc::new(Meets::default());
+    let handler = Arc::clone(&meets) as Arc<dyn quorate_net::Handler>;
+    let options =
+        NetOptions { secret: [seed; 32], listen: vec![TCP.to_owned()], handler, limits: NetLimits::default() };
+    (meets, Libp2pNetwork::start(options).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_with_one_key_notice_it_when_they_meet() {
+    let (meets, one) = with_key(71).await;
+    let (others, two) = with_key(71).await;
+    let (_, third) = with_key(72).await;
+    // The address that the first has for a third host is now the second's.
+    one.set_addresses(third.local(), two.listen_addresses());
+    let met = |meets: &Meets| meets.0.load(std::sync::atomic::Ordering::SeqCst) > 0;
+    eventually("whoever dials notices", async || met(&meets)).await;
+    eventually("whoever is dialled notices", async || met(&others)).await;
+    for network in [one, two, third] {
+        network.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_dials_itself_by_mistake_is_no_second_process() {
+    let (meets, one) = with_key(73).await;
+    let (_, third) = with_key(74).await;
+    one.set_addresses(third.local(), one.listen_addresses());
+    eventually("it has reached itself", async || one.stats().connections.dial_failures >= 2).await;
+    assert_eq!(meets.0.load(std::sync::atomic::Ordering::SeqCst), 0);
+    for network in [one, third] {
+        network.shutdown().await;
+    }
+}

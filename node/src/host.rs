@@ -33,11 +33,14 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 /// Keys under which the store notes the vats that it carries; the vat's id follows.
 pub(crate) const VAT_RECORDS: &str = "vat/";
 /// How often vats that nobody here knows are asked about.
 const LOOKUP_EVERY: Duration = Duration::from_millis(500);
+/// How often the replicas are asked whether they have heard of another process with this host's key.
+const OWN_KEY_POLL: Duration = Duration::from_secs(1);
 /// What members hear whose frames come before their vat has started here.
 const STARTING: &str = "this host is starting";
 
@@ -102,6 +105,8 @@ struct Inner {
     vats: RwLock<BTreeMap<VatId, Arc<VatService>>>,
     /// Vats that could not be started with the host, and why.
     failed: Mutex<BTreeMap<String, String>>,
+    /// Where another process with this host's key was met.
+    own_key: watch::Sender<Option<String>>,
     /// One vat is started at a time, so that a name or a vat is never taken twice.
     carrying: tokio::sync::Mutex<()>,
     started: Instant,
@@ -128,6 +133,7 @@ impl Host {
             starting: AtomicUsize::new(0),
             vats: RwLock::default(),
             failed: Mutex::default(),
+            own_key: watch::Sender::new(None),
             carrying: tokio::sync::Mutex::default(),
             started: Instant::now(),
         });
@@ -336,7 +342,8 @@ impl Host {
             .map(|vat| (vat, vat.replica.status()))
             .filter_map(|(vat, status)| match &status.fault {
                 Some(fault) => Some(format!("{}: {fault}", vat.name)),
-                None => vat.is_leaderless(&status).then(|| format!("{}: no leader", vat.name)),
+                None if vat.is_leaderless(&status) => Some(format!("{}: no leader", vat.name)),
+                None => vat.standstill(&status).map(|why| format!("{}: {why}", vat.name)),
             })
             .chain(failed)
             .collect()
@@ -344,6 +351,30 @@ impl Host {
 
     fn failed(&self) -> BTreeMap<String, String> {
         self.0.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Returns when another process runs with this host's key, and how that was noticed: in a handshake, or by what members of a
+    /// vat have of it (`Q-C046`).
+    pub async fn own_key_met(&self) -> String {
+        let mut met = self.0.own_key.subscribe();
+        let mut tick = tokio::time::interval(OWN_KEY_POLL);
+        loop {
+            if let Some(how) = met.borrow_and_update().clone() {
+                return how;
+            }
+            let faults = self.vats().into_iter().filter_map(|vat| {
+                let fault = vat.replica.status_watch().borrow().fault.clone()?;
+                fault.starts_with("Q-C046").then(|| format!("{}: {fault}", vat.name))
+            });
+            if let Some(how) = faults.into_iter().next() {
+                return how;
+            }
+            tokio::select! {
+                // The sender is this host's own.
+                _ = met.changed() => {}
+                _ = tick.tick() => {}
+            }
+        }
     }
 
     /// Stops all vats, then the network.
@@ -402,6 +433,12 @@ impl Drop for Starting {
 struct Frames(Weak<Inner>);
 
 impl Handler for Frames {
+    fn own_key_met(&self, address: &str) {
+        if let Some(host) = self.0.upgrade() {
+            host.own_key.send_replace(Some(format!("it was met at {address}")));
+        }
+    }
+
     fn permits(&self, from: HostId, purpose: Purpose) -> bool {
         let Some(host) = self.0.upgrade() else { return false };
         // Whose vats have not started yet can't be told from strangers. They are let in and put off, since members that were

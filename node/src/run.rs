@@ -50,6 +50,10 @@ pub enum RunError {
     #[error("{source}; `listen` in {file} says where: is it an address of this machine, and its port free?")]
     Listen { source: HostError, file: String },
     #[error(
+        "Q-R007 another process runs with this host's key ({how}); a key belongs to one host: find out which of the two is the right one, and never start the other again"
+    )]
+    SecondProcess { how: String },
+    #[error(
         "Q-R004 this host carried vat {vat} before, but its data is gone from {data}; it must not come back under the same key, or it could sign twice: replace it (`vat member replace`) by a host with a new home"
     )]
     DataLost { vat: String, data: String },
@@ -268,21 +272,23 @@ pub async fn run_until_signalled(home: &Home, options: RunOptions) -> Result<(),
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let failed = tokio::select! {
+    let ended = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
-        error = store_failure(running.host.store()) => Some(error),
+        error = store_failure(running.host.store()) => Some(error.into()),
+        how = running.host.own_key_met() => Some(RunError::SecondProcess { how }),
     };
-    let Some(error) = failed else {
+    let Some(error) = ended else {
         tracing::info!("stopping");
         running.stop().await;
         return Ok(());
     };
-    // Nothing on this host can go on, and only opening the store anew can help: the supervisor does that when it starts the host again.
+    // Nothing on this host can go on. Where the store has failed, only opening it anew can help: the supervisor does that when it
+    // starts the host again.
     let text = error.to_string();
-    tracing::error!(code = text.split(' ').next().unwrap_or_default(), %error, "the store failed, so this host ends");
+    tracing::error!(code = text.split(' ').next().unwrap_or_default(), %error, "this host can't go on, so it ends");
     let _ = tokio::time::timeout(FAILED_STOP, running.stop()).await;
-    Err(error.into())
+    Err(error)
 }
 
 /// Waits until the store refuses everything.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+pub(crate) mod links;
 pub(crate) mod log;
 mod machine;
 mod network;
@@ -120,6 +121,9 @@ fn config(timing: &Timing, name: String) -> Config {
         max_in_snapshot_log_to_keep: u64::MAX / 2,
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
+        // A member whose log was rolled back is sent again what it lost; without this the leader would leave it where it is,
+        // and say nothing. What such a member may do until then: see `own_key`.
+        allow_log_reversion: Some(true),
         ..Config::default()
     }
 }
@@ -127,7 +131,8 @@ fn config(timing: &Timing, name: String) -> Config {
 impl RaftNode {
     /// Starts Raft on what the store has. Executes the committed log after the checkpoint before it returns.
     pub(crate) async fn start(core: &Arc<Core>, id: u64, restored: &ReplicatedState) -> Result<Self, String> {
-        let config = config(&core.timing, core.vat.to_string()).validate().map_err(|error| error.to_string())?;
+        let config = Config { enable_elect: !core.is_recovering(), ..config(&core.timing, core.vat.to_string()) };
+        let config = config.validate().map_err(|error| error.to_string())?;
         let machine = StateMachine::new(Arc::clone(core), restored);
         let network = network::Network(Arc::clone(core));
         let raft = Raft::new(id, Arc::new(config), network, core.log.clone(), machine).await;
@@ -146,6 +151,11 @@ impl RaftNode {
     pub(crate) async fn ask_to_lead(&self) {
         // It fails only if Raft has stopped, which its state tells.
         let _ = self.raft.trigger().elect(true).await;
+    }
+
+    /// Whether this replica stands for election when its timer says so.
+    pub(crate) fn stand_for_election(&self, may: bool) {
+        self.raft.runtime_config().elect(may);
     }
 
     /// The id of this replica.

@@ -11,7 +11,10 @@ use openraft::raft::{
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::links::{Question, question};
 use super::machine::SnapshotData;
 use super::types::{Snapshot, TypeConfig, Vote};
 use super::wire::{
@@ -27,6 +30,8 @@ use crate::transport::{Channel, TransportError};
 
 /// Time that each MiB of log entries adds to the deadline of a request: a slow wide-area link.
 const MIB_PATIENCE: Duration = Duration::from_secs(1);
+/// Round trips that a request may take at least: for a lost packet and its repetition, and for another stream.
+const ROUND_TRIPS_PER_REQUEST: u32 = 4;
 
 type Failure = RPCError<TypeConfig>;
 
@@ -42,6 +47,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 }
 
 /// Talks to one replica.
+#[derive(Clone)]
 pub(crate) struct PeerClient {
     core: Arc<Core>,
     target: u64,
@@ -69,10 +75,17 @@ impl PeerClient {
         let frame = RaftFrame { target: self.target, message };
         let bytes = codec::encode(&frame);
         let mib = u32::try_from(bytes.len() >> 20).unwrap_or(u32::MAX);
-        let deadline = self.core.timing.request + MIB_PATIENCE.saturating_mul(mib);
+        let link = self.core.links.to(&self.member.key);
+        let round_trips = link.timeout() * ROUND_TRIPS_PER_REQUEST;
+        let deadline = self.core.timing.request.max(round_trips) + MIB_PATIENCE.saturating_mul(mib);
         for _ in 0..2 {
+            let began = Instant::now();
             let answer = self.core.transport.request(&self.member, channel, bytes.clone(), deadline).await;
             let reply: RaftReply = codec::decode(&answer.map_err(failure)?).map_err(unreachable)?;
+            if channel == Channel::Vote {
+                // Small, and answered at once but for a vote's flush.
+                link.sample(began.elapsed());
+            }
             if reply != RaftReply::WhoAreYou {
                 if let Some(raft) = self.core.raft.get() {
                     raft.believe(&frame.message, &reply).map_err(unreachable)?;
@@ -82,6 +95,42 @@ impl PeerClient {
             self.core.introduce_to(&self.member).await.map_err(failure)?;
         }
         Err(unreachable("the other replica does not accept this host's membership"))
+    }
+
+    /// A heartbeat. It goes on when openraft gives up waiting for it; see [`super::links`].
+    async fn heartbeat(&self, message: RaftMessage, asked: Question) -> Result<RaftReply, Failure> {
+        let link = self.core.links.to(&self.member.key);
+        let until = Instant::now() + self.core.timing.request;
+        let mut own = link.begin().then(|| {
+            let (sender, receiver) = oneshot::channel();
+            let (client, link) = (self.clone(), Arc::clone(&link));
+            tokio::spawn(async move {
+                let result = client.call(Channel::Vote, message).await;
+                // Nobody waits for it any more: it is there for the heartbeats that follow.
+                let late = sender.send(result).err().and_then(Result::ok);
+                link.ended(late.map(|reply| (asked, reply)));
+            });
+            receiver
+        });
+        loop {
+            if let Some(reply) = link.take(&asked) {
+                return Ok(reply);
+            }
+            let waits = own.is_none();
+            let own_answer = async {
+                match &mut own {
+                    Some(own) => own.await.unwrap_or_else(|_| Err(lost("the task of a heartbeat has ended"))),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                answer = own_answer => return answer,
+                () = link.answered() => {}
+                () = tokio::time::sleep_until(until), if waits => {
+                    return Err(lost("too many heartbeats are not answered"));
+                }
+            }
+        }
     }
 
     async fn step(&self, step: SnapshotStep) -> Result<SnapshotReply, Failure> {
@@ -148,9 +197,12 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         request: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
-        // Heartbeats must not wait behind large appends.
-        let channel = if request.entries.is_empty() { Channel::Vote } else { Channel::Append };
-        let reply = self.call(channel, append_message(&request)).await?;
+        let message = append_message(&request);
+        let reply = match question(&message) {
+            // Heartbeats must not wait behind large appends.
+            Some(asked) => self.heartbeat(message, asked).await?,
+            None => self.call(Channel::Append, message).await?,
+        };
         append_response(reply).ok_or_else(|| unreachable("an answer to something else"))
     }
 

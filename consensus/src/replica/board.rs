@@ -1,12 +1,14 @@
 //! The task that signs, exchanges shares, and completes certificates.
 //!
-//! Invariants: a statement is signed only when the own log is on disk through its block and a guard record was written before
-//! it leaves; nothing is signed before the re-execution after a start has reached, and matched, the guard of the last run; for
+//! Invariants: a statement is signed only when the own log is on disk through its block and a guard record is on disk, too, so
+//! that no crash makes this host forget what it has signed; nothing is signed before the re-execution after a start has reached, and matched, the guard of the last run; for
 //! each epoch one membership is signed, in all lives of the host, and none that contradicts a certified one;
 //! shares go to all members at once and are asked for when they stay away.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -16,6 +18,7 @@ use super::keeper::KeeperInput;
 use crate::certificate::{Certificate, MemberSignature, Statement};
 use crate::checkpoint::CheckpointRecord;
 use crate::codec;
+use crate::error::StoreError;
 use crate::ids::HostKey;
 use crate::membership::{Member, Membership, MembershipCertificate};
 use crate::scoreboard::{Scoreboard, Share, Verdict};
@@ -24,6 +27,8 @@ use crate::store::Guard;
 
 /// Shares that wait for one member at most; more are dropped and asked for later.
 const OUTBOX_SHARES: usize = 4_096;
+/// The record of what the other members have signed.
+const LATEST: &str = "latest-of-others";
 
 /// What the task is told.
 #[allow(clippy::large_enum_variant)] // The large variant is by far the most frequent one.
@@ -34,6 +39,8 @@ pub(crate) enum BoardInput {
     Restored { record: Arc<CheckpointRecord>, state: Arc<ReplicatedState> },
     /// From others. Shares are of their senders.
     Received { shares: Vec<Share>, certificates: Vec<Certificate>, memberships: Vec<MembershipCertificate> },
+    /// A member asks for a statement that it has signed, of a later block.
+    Inquire { by: HostKey, above: u64, reply: oneshot::Sender<Option<Share>> },
     /// Somebody asks.
     Ask { blocks: Vec<u64>, epoch: u64, reply: oneshot::Sender<ShareReply> },
     /// Blocks before this one are covered by a certified checkpoint.
@@ -60,6 +67,13 @@ pub(crate) struct Board {
     scoreboard: Scoreboard,
     unsigned: VecDeque<Unsigned>,
     hold: Option<Guard>,
+    /// What is signed as soon as its guard is on disk, in order.
+    guarding: VecDeque<Vec<Unsigned>>,
+    /// Tells of each of them, in order, that its guard is on disk, or that it never will be.
+    guarded: mpsc::UnboundedReceiver<Result<(), io::Error>>,
+    guards: mpsc::UnboundedSender<Result<(), io::Error>>,
+    /// The latest statements of others have changed since they were last written.
+    noted: bool,
     flushed: watch::Receiver<u64>,
     outboxes: BTreeMap<HostKey, mpsc::Sender<Share>>,
     /// Up to this block certificates may be in the store already: those that the last run completed.
@@ -81,7 +95,25 @@ impl Board {
         let (stored_through, _) = core.log.ends();
         let outboxes = BTreeMap::new();
         let unsigned = VecDeque::new();
-        Self { core, scoreboard, unsigned, hold, flushed, outboxes, stored_through, certified_block: 0 }
+        if let Some(latest) = core.check(core.store.named(LATEST)) {
+            scoreboard.remember(latest.unwrap_or_default());
+        }
+        // Bounded by what waits for its guard.
+        let (guards, guarded) = mpsc::unbounded_channel();
+        Self {
+            core,
+            scoreboard,
+            unsigned,
+            hold,
+            guarding: VecDeque::new(),
+            guarded,
+            guards,
+            noted: false,
+            flushed,
+            outboxes,
+            stored_through,
+            certified_block: 0,
+        }
     }
 
     pub(crate) async fn run(mut self, mut inputs: mpsc::Receiver<BoardInput>) {
@@ -96,9 +128,13 @@ impl Board {
                     None => return,
                 },
                 changed = self.flushed.changed() => if changed.is_err() { return },
-                _ = tick.tick() => self.ask_for_missing(),
+                Some(written) = self.guarded.recv() => self.guarded(written).await,
+                _ = tick.tick() => {
+                    self.ask_for_missing();
+                    self.note();
+                }
             }
-            self.sign().await;
+            self.sign();
             let uncertified = self.scoreboard.uncertified() as u64;
             let certified = self.certified_block;
             self.core.status.send_if_modified(|status| {
@@ -127,6 +163,7 @@ impl Board {
                     let verdicts = self.scoreboard.membership_certificate(certificate);
                     self.conclude(verdicts).await;
                 }
+                self.noted |= !shares.is_empty() || !certificates.is_empty();
                 for share in shares {
                     let verdicts = self.scoreboard.share(share);
                     self.conclude(verdicts).await;
@@ -135,6 +172,12 @@ impl Board {
                     let verdicts = self.scoreboard.certificate(certificate);
                     self.conclude(verdicts).await;
                 }
+            }
+            BoardInput::Inquire { by, above, reply } => {
+                let latest = self.scoreboard.latest().get(&by).filter(|(statement, _)| statement.block > above);
+                // Whoever asked may have gone.
+                let _ =
+                    reply.send(latest.map(|(statement, signature)| Share::Statement(statement.clone(), *signature)));
             }
             BoardInput::Ask { blocks, epoch, reply } => {
                 // Whoever asked may have gone.
@@ -147,10 +190,18 @@ impl Board {
     async fn restored(&mut self, record: &CheckpointRecord, state: &ReplicatedState) {
         let statement = record.statement.clone();
         self.unsigned.retain(|unsigned| unsigned.block() > statement.block);
-        if self.hold.is_some_and(|guard| guard.block < statement.block) {
-            self.hold = None;
-        }
         let block = statement.block;
+        match self.hold {
+            Some(guard) if guard.block == block && guard.statement != statement.hash() => {
+                return self.astray(&format!(
+                    "Q-C041 this host signed statement {} at block {block}, and the members have certified {} there",
+                    guard.statement,
+                    statement.hash()
+                ));
+            }
+            Some(guard) if guard.block <= block => self.hold = None,
+            _ => {}
+        }
         self.scoreboard.raise_floor(block);
         self.scoreboard.know(state.membership.clone());
         if let Some(ended) = &state.previous_membership {
@@ -168,8 +219,9 @@ impl Board {
         }
     }
 
-    /// Signs all that may be signed now.
-    async fn sign(&mut self) {
+    /// Writes the guard for all that may be signed now. It is signed when the guard is on disk, with whatever the disk's next
+    /// flush takes along.
+    fn sign(&mut self) {
         let flushed = *self.flushed.borrow_and_update();
         let ready = self.unsigned.iter().take_while(|unsigned| unsigned.block() <= flushed).count();
         if ready == 0 || !self.guard_allows(ready) {
@@ -180,17 +232,37 @@ impl Board {
             Unsigned::Statement(statement) => Some(statement),
             Unsigned::Membership { .. } => None,
         });
-        if let Some(statement) = highest {
-            let guard = self.core.store.put_guard(statement);
-            if self.core.check(self.core.store.write(vec![guard])).is_none() {
-                return;
-            }
+        let guard = highest.map(|statement| {
+            self.core.signed_through.fetch_max(statement.block, Ordering::SeqCst);
+            self.core.store.put_guard(statement)
+        });
+        self.guarding.push_back(batch);
+        let guards = self.guards.clone();
+        let flushed = Box::new(move |result| {
+            // The board is gone only if the replica is stopping.
+            let _ = guards.send(result);
+        });
+        self.core.check(self.core.store.write_then(guard.into_iter().collect(), flushed));
+    }
+
+    /// The guard of the oldest of what waits for one is on disk.
+    async fn guarded(&mut self, written: Result<(), io::Error>) {
+        if self.core.check(written.map_err(|error| StoreError::Io(error.to_string()))).is_none() {
+            return;
         }
-        for unsigned in batch {
+        for unsigned in self.guarding.pop_front().unwrap_or_default() {
             match unsigned {
                 Unsigned::Statement(statement) => self.sign_statement(statement).await,
                 Unsigned::Membership { ended, begun, .. } => self.sign_membership(&ended, begun).await,
             }
+        }
+    }
+
+    /// Writes down what the others have signed, now and then: they may have to be told. Not synced; it goes with the next flush.
+    fn note(&mut self) {
+        if std::mem::take(&mut self.noted) {
+            let latest = self.core.store.put_named(LATEST, self.scoreboard.latest());
+            self.core.check(self.core.store.write(vec![latest]));
         }
     }
 
@@ -337,6 +409,9 @@ impl Board {
             return;
         }
         self.certified_block = self.certified_block.max(block);
+        for signature in certificate.signatures.iter().filter(|signature| signature.key != self.core.key) {
+            self.noted |= self.scoreboard.note(&certificate.statement, *signature);
+        }
         let since = self.scoreboard.since(block);
         self.core.stats.update(|stats| {
             stats.certificates += 1;

@@ -6,6 +6,7 @@
 use ed25519_dalek::SigningKey;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use super::board::BoardInput;
 use super::event::{ConflictReport, Event};
 use super::keeper::KeeperInput;
 use super::options::{Tamper, Timing};
+use super::own_key::{self, Life, Presences};
 use super::snapshot::Receiving;
 use super::status::{ReplicaStatus, Role};
 use crate::certificate::Certificate;
@@ -24,6 +26,7 @@ use crate::executor::{ExecutorHandle, Outcome};
 use crate::ids::{HostKey, VatId};
 use crate::membership::{Genesis, Member, Membership, MembershipCertificate, verify_membership};
 use crate::raft::RaftNode;
+use crate::raft::links::Links;
 use crate::raft::log::LogStore;
 use crate::state::ReplicatedState;
 use crate::stats::StatsCell;
@@ -156,12 +159,24 @@ pub(crate) struct Core {
     pub(crate) keeper: mpsc::Sender<KeeperInput>,
     pub(crate) batcher: mpsc::Sender<Proposal>,
     pub(crate) raft: OnceCell<RaftNode>,
+    pub(crate) links: Links,
     pub(crate) known: Mutex<Known>,
     pub(crate) receiving: Mutex<Option<Receiving>>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) faulted: OnceLock<String>,
     /// When a leader of the present term was last heard.
     pub(crate) heard: Mutex<Option<Instant>>,
+    /// The highest index that a leader has said to be committed.
+    pub(crate) leader_committed: AtomicU64,
+    /// The highest block that this host is known to have signed, in all its lives. On disk before a share of it leaves.
+    pub(crate) signed_through: AtomicU64,
+    /// Until the log has this block again this replica neither votes nor leads; 0 as a rule. See `own_key`.
+    pub(crate) recovering: AtomicU64,
+    /// Names this life of the replica.
+    pub(crate) life: Life,
+    pub(crate) heard_of_self: Mutex<own_key::Heard>,
+    /// What other members' lives have shown.
+    pub(crate) presences: Mutex<Presences>,
     pub(crate) runtime: tokio::runtime::Handle,
 }
 
@@ -188,6 +203,11 @@ impl Core {
     /// Follows the order to stop.
     pub(crate) fn stopping(&self) -> Stopping {
         Stopping(self.stop.subscribe())
+    }
+
+    /// Whether the log lacks what this host has signed.
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.recovering.load(Ordering::SeqCst) > 0
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

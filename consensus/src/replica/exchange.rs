@@ -1,10 +1,11 @@
 //! What replicas say to each other beside Raft: shares, certificates, introductions.
 
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::board::BoardInput;
 use super::core::Core;
+use super::own_key::Presence;
 use crate::certificate::Certificate;
 use crate::codec;
 use crate::membership::{MAX_CHAIN, Member, MembershipCertificate};
@@ -32,6 +33,8 @@ pub(crate) enum ShareFrame {
     Introduce(Vec<MembershipCertificate>),
     /// Is the replica with this raft id no longer needed?
     Retired { raft_id: u64 },
+    /// Wanted: a statement that the sender signed, of a block after this one; and what another life of it has shown.
+    Inquire { above: u64, presence: Presence },
 }
 
 /// An answer on the share channel.
@@ -41,6 +44,10 @@ pub(crate) struct ShareReply {
     pub(crate) certificates: Vec<Certificate>,
     pub(crate) memberships: Vec<MembershipCertificate>,
     pub(crate) retired: bool,
+    /// The latest statement of the host that asked.
+    pub(crate) signed: Option<Share>,
+    /// The latest word of another life of the host that asked.
+    pub(crate) presence: Option<Presence>,
 }
 
 /// Cuts a chain into runs that fit a frame each.
@@ -144,6 +151,18 @@ impl Core {
             }
             ShareFrame::Retired { raft_id } => {
                 Ok(ShareReply { retired: self.is_retired(raft_id), ..ShareReply::default() })
+            }
+            ShareFrame::Inquire { above, presence } => {
+                if presence.signature.key != from {
+                    return refused("the presence of another host");
+                }
+                let presence = self.presences.lock().unwrap_or_else(PoisonError::into_inner).exchange(presence);
+                let (reply, answer) = tokio::sync::oneshot::channel();
+                if self.board.send(BoardInput::Inquire { by: from, above, reply }).await.is_err() {
+                    return refused("stopping");
+                }
+                let signed = answer.await.map_err(|_| TransportError::Refused("stopping".into()))?;
+                Ok(ShareReply { signed, presence, ..ShareReply::default() })
             }
             ShareFrame::Introduce(_) => Ok(ShareReply::default()),
         }

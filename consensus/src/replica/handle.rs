@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
@@ -123,6 +124,14 @@ impl ReplicaHandle {
         threshold: Option<u16>,
         deadline: Duration,
     ) -> Result<u64, ReconfigureError> {
+        if let Change::Add(member) | Change::Replace { in_: member, .. } = &change {
+            let known = self.core.known();
+            // Present members are refused by the log, with its own reason.
+            if known.was_member(&member.key) && !known.applied.membership.contains(&member.key) {
+                let name = if member.name.is_empty() { member.key.to_string() } else { member.name.clone() };
+                return Err(ReconfigureError::WasMember(name));
+            }
+        }
         let proposed = self.order(Payload::Control(Control::Admit { change, threshold }), deadline).await?;
         if proposed.result.is_empty() {
             return Ok(proposed.block);
@@ -174,10 +183,17 @@ impl ReplicaHandle {
                 let frame: RaftFrame = codec::decode(frame).map_err(malformed)?;
                 self.speaks_for_itself(&from, frame.message.speaker()).map_err(refused)?;
                 let raft = self.addressed(frame.target).await.map_err(refused)?;
-                let of_leader = matches!(frame.message, RaftMessage::Append { .. });
+                let committed = match &frame.message {
+                    RaftMessage::Append { commit, .. } => Some(commit.map_or(0, |commit| commit.index)),
+                    RaftMessage::Vote { .. } | RaftMessage::Transfer { .. } if self.core.is_recovering() => {
+                        return Err(refused("the log here lacks what this host has signed; it has no vote".into()));
+                    }
+                    RaftMessage::Vote { .. } | RaftMessage::Transfer { .. } => None,
+                };
                 let reply = raft.handle(frame.message).await.map_err(refused)?;
-                if of_leader && !matches!(reply, RaftReply::HigherVote(_)) {
+                if let Some(committed) = committed.filter(|_| !matches!(reply, RaftReply::HigherVote(_))) {
                     self.core.hear();
+                    self.core.leader_committed.fetch_max(committed, Ordering::SeqCst);
                 }
                 Ok(codec::encode(&reply))
             }
@@ -281,8 +297,7 @@ impl ReplicaHandle {
     }
 }
 
-/// Removes all records of a vat from a store, except evidence of conflicts. Its replica must not be running. A host that was
-/// taken out of a vat must do this before it is admitted to it again, and gets a new raft id then.
+/// Removes all records of a vat from a store, except evidence of conflicts. Its replica must not be running.
 pub fn remove_vat(store: &Arc<dyn Store>, vat: VatId) -> Result<(), StoreError> {
     VatStore::new(Arc::clone(store), vat).remove()
 }

@@ -2,12 +2,14 @@
 
 pub(crate) mod batcher;
 pub(crate) mod board;
+mod campaign;
 pub(crate) mod core;
 pub(crate) mod event;
 pub(crate) mod exchange;
 pub(crate) mod handle;
 pub(crate) mod keeper;
 pub(crate) mod options;
+pub(crate) mod own_key;
 pub(crate) mod reconcile;
 pub(crate) mod snapshot;
 mod start;

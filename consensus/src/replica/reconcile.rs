@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ use crate::membership::Member;
 use crate::raft::{RaftNode, RaftView};
 use crate::state::ReplicatedState;
 
+/// Times `reconcile`: how long a replica that is out waits to be told that it is no longer needed.
+const LEAVE_PATIENCE: u32 = 240;
 /// A new member that lacks at most so many entries has caught up.
 const CAUGHT_UP: u64 = 64;
 
@@ -86,7 +89,8 @@ pub(crate) fn next_step(state: &ReplicatedState, certified: Certified, view: &Ra
 pub(crate) async fn run(core: Arc<Core>, raft: RaftNode) {
     let mut stopping = core.stopping();
     let mut watch = raft.watch();
-    let mut leaderless = Leaderless { since: Instant::now() };
+    let mut leaderless = Leaderless { since: Instant::now(), alone_since: Instant::now() };
+    let mut standstill = Standstill { applied: 0, since: Instant::now() };
     // Its own task: what it waits for may take long, and the status must not.
     let mut work: Option<JoinHandle<bool>> = None;
     let mut tick = tokio::time::interval(core.timing.reconcile);
@@ -120,8 +124,10 @@ pub(crate) async fn run(core: Arc<Core>, raft: RaftNode) {
             continue;
         }
         leaderless.tick(&core, &view);
+        standstill.tick(&core, &view);
         if work.is_none() {
-            work = Some(tokio::spawn(look_after(Arc::clone(&core), raft.clone(), view)));
+            let alone = leaderless.for_long(&core);
+            work = Some(tokio::spawn(look_after(Arc::clone(&core), raft.clone(), view, alone)));
         }
     }
 }
@@ -135,9 +141,9 @@ async fn finished(work: &mut Option<JoinHandle<bool>>) -> bool {
     }
 }
 
-/// Takes the next step, if there is one for this replica. Returns whether it is out of the vat.
-async fn look_after(core: Arc<Core>, raft: RaftNode, view: RaftView) -> bool {
-    if retired(&core, &view).await {
+/// Takes the next step, if there is one for this replica. Returns whether it is out of the vat. `alone`: see [`retired`].
+async fn look_after(core: Arc<Core>, raft: RaftNode, view: RaftView, alone: bool) -> bool {
+    if retired(&core, &view, alone).await {
         return true;
     }
     if view.role == Role::Leader {
@@ -150,16 +156,24 @@ async fn look_after(core: Arc<Core>, raft: RaftNode, view: RaftView) -> bool {
 /// hears from nobody any more. (Raft's own idea of the leader outlives the leader.)
 struct Leaderless {
     since: Instant,
+    /// The same, and never set back by asking.
+    alone_since: Instant,
 }
 
 impl Leaderless {
+    /// Whether no leader was heard for so long that none will be.
+    fn for_long(&self, core: &Core) -> bool {
+        self.alone_since.elapsed() >= core.timing.reconcile * LEAVE_PATIENCE
+    }
+
     fn tick(&mut self, core: &Arc<Core>, view: &RaftView) {
         let now = Instant::now();
         if let Some(heard) = core.heard_at() {
             self.since = self.since.max(heard);
+            self.alone_since = self.alone_since.max(heard);
         }
         if view.role == Role::Leader {
-            self.since = now;
+            (self.since, self.alone_since) = (now, now);
         }
         if now.duration_since(self.since) < core.timing.election_max * 2 {
             return;
@@ -176,16 +190,37 @@ impl Leaderless {
     }
 }
 
+/// Notices a replica that does not move: it knows of committed blocks, from itself or from a leader, and applies none.
+struct Standstill {
+    applied: u64,
+    since: Instant,
+}
+
+impl Standstill {
+    fn tick(&mut self, core: &Core, view: &RaftView) {
+        let now = Instant::now();
+        let known = core.leader_committed.load(Ordering::SeqCst).max(view.committed);
+        let applied = core.status.borrow().applied;
+        if applied != self.applied || applied >= known {
+            *self = Self { applied, since: now };
+        }
+        let stalled = u64::try_from(now.duration_since(self.since).as_millis()).unwrap_or(u64::MAX);
+        core.status.send_if_modified(|status| std::mem::replace(&mut status.stalled_ms, stalled) != stalled);
+    }
+}
+
 /// Takes Raft's condition into the status.
 pub(crate) fn publish(core: &Arc<Core>, view: &RaftView) {
     core.known().raft_nodes = view.nodes.clone();
     let leader = present_leader(core, view);
     let stats = core.stats.get();
+    let committed = core.leader_committed.load(Ordering::SeqCst).max(view.committed);
     core.status.send_if_modified(|status| {
         let before = (status.role, status.leader, status.term, status.committed, status.last_log, status.purged);
         if status.fault.is_none() {
-            status.role = view.role;
+            status.role = if core.is_recovering() && view.role == Role::Follower { Role::Learner } else { view.role };
         }
+        status.leader_committed = committed;
         status.raft_id = view.id;
         status.term = view.term;
         status.leader = leader;
@@ -236,9 +271,11 @@ async fn reconcile(core: &Arc<Core>, raft: &RaftNode, view: &RaftView) {
     }
 }
 
-/// Whether this replica is out and no longer needed: by its own applied state, or by what a member says.
-async fn retired(core: &Arc<Core>, view: &RaftView) -> bool {
-    let (out, members) = {
+/// Whether this replica is out and no longer needed: by its own applied state, or by what a member says, or because the next
+/// change of members after the one that took it out is certified, or because it was `alone` for long: those whom it knew are
+/// gone, and cannot tell it any more. The certificate of the epoch without it is here in all these cases.
+async fn retired(core: &Arc<Core>, view: &RaftView, alone: bool) -> bool {
+    let (out, superseded, members) = {
         let known = core.known();
         if (known.chain.len() as u64) < known.applied.membership.epoch {
             // The epoch in which this member is out lacks signatures, and its own may be one of them.
@@ -246,13 +283,16 @@ async fn retired(core: &Arc<Core>, view: &RaftView) -> bool {
         }
         let newest = known.newest();
         let awaited = newest.epoch == known.applied.membership.epoch && known.applied.raft_ids.contains_key(&core.key);
-        (!newest.contains(&core.key) && !awaited, newest.members.clone())
+        // An epoch begins only when the voters are those of the one before it.
+        let before = newest.epoch.checked_sub(1).and_then(|before| known.memberships.get(&before));
+        let superseded = before.is_some_and(|before| !before.contains(&core.key));
+        (!newest.contains(&core.key) && !awaited, superseded, newest.members.clone())
     };
     // A learner that waits for its admission knows nothing of it and is not out.
     if !out || view.applied == 0 || !core.known().was_member(&core.key) {
         return false;
     }
-    if core.is_retired(view.id) {
+    if core.is_retired(view.id) || superseded || alone {
         return true;
     }
     for member in members {

@@ -1,17 +1,20 @@
 //! Starting a replica: from what the store has to running tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OnceCell, mpsc, watch};
 
 use super::batcher::{self, MAX_WAITING};
 use super::board::{Board, BoardInput};
+use super::campaign;
 use super::core::{Core, Events, Known};
 use super::keeper;
 use super::options::ReplicaOptions;
+use super::own_key;
 use super::reconcile;
-use super::status::{ReplicaStatus, Role};
+use super::status::ReplicaStatus;
 use crate::checkpoint::{CheckpointRecord, Checkpoints, fetcher};
 use crate::error::ConsensusError;
 use crate::executor::Executor;
@@ -19,6 +22,7 @@ use crate::ids::HostKey;
 use crate::machine::Machine;
 use crate::membership::{Introduction, Membership};
 use crate::raft::RaftNode;
+use crate::raft::links::Links;
 use crate::raft::log::LogStore;
 use crate::state::{ReplicatedState, genesis_raft_ids};
 use crate::stats::StatsCell;
@@ -46,6 +50,10 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Arc<
     if let (Some(guard), Some(record)) = (guard, &newest) {
         check_guard(&guard, record)?;
     }
+    // The log was rolled back: this host has signed what it lacks now.
+    let (log_ends, _) = log.ends();
+    let recovering = guard.map(|guard| guard.block).filter(|block| *block > log_ends);
+    let life = own_key::new_life().map_err(ConsensusError::Random)?;
     let state = ReplicatedState::of_genesis(&options.genesis);
     let executor = Executor {
         vat,
@@ -63,6 +71,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Arc<
     status.raft_id = raft_id.unwrap_or(0);
     status.conflicts = store.conflict_counts()?.values().sum();
     status.certified_epoch = chain.len() as u64;
+    status.recovering = recovering;
     let applied = Arc::new(state);
     let core = Arc::new(Core {
         vat,
@@ -83,11 +92,18 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Arc<
         keeper,
         batcher,
         raft: OnceCell::new(),
+        links: Links::default(),
         known: Mutex::new(Known { chain, memberships, applied, raft_nodes: BTreeMap::new() }),
         receiving: Mutex::new(None),
         stop: watch::channel(false).0,
         faulted: OnceLock::new(),
         heard: Mutex::new(None),
+        leader_committed: AtomicU64::new(0),
+        signed_through: AtomicU64::new(guard.map_or(0, |guard| guard.block)),
+        recovering: AtomicU64::new(recovering.unwrap_or(0)),
+        life,
+        heard_of_self: Mutex::default(),
+        presences: Mutex::default(),
         runtime: tokio::runtime::Handle::current(),
     });
     let hold = guard.filter(|guard| newest.as_ref().is_none_or(|record| record.block() < guard.block));
@@ -101,8 +117,13 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Arc<
         core.stop.send_replace(true);
     }
     let restored = restored?;
+    tokio::spawn(own_key::run(Arc::clone(&core)));
     if let Some(id) = raft_id {
         tokio::spawn(async move {
+            own_key::ask_before_start(&starter).await;
+            if starter.is_stopped() {
+                return;
+            }
             if let Err(error) = starter.start_raft(id, &restored).await {
                 starter.fault(error);
             }
@@ -202,15 +223,18 @@ impl Core {
             raft.shutdown().await;
             return Ok(());
         }
+        if self.is_recovering() {
+            tokio::spawn(own_key::recover(Arc::clone(self), raft.clone()));
+        }
         reconcile::publish(self, &raft.view());
         tokio::spawn(reconcile::run(Arc::clone(self), raft.clone()));
         let ids = genesis_raft_ids(&self.genesis);
         if pristine && ids.get(&self.key) == Some(&id) {
             self.initialize(&raft, id).await;
         }
-        if !pristine {
-            tokio::spawn(seek_leader(Arc::clone(self), raft));
-        }
+        // Whoever forms the cluster is a candidate already.
+        let patience = if pristine { self.timing.election_min } else { Duration::ZERO };
+        tokio::spawn(campaign::run(Arc::clone(self), raft, patience));
         Ok(())
     }
 
@@ -221,7 +245,7 @@ impl Core {
         let ids = genesis_raft_ids(&self.genesis);
         let nodes: BTreeMap<u64, _> = members.map(|member| (ids[&member.key], member.clone())).collect();
         if id > 1 {
-            let patience = self.timing.election_max + self.timing.election_min * u32::try_from(id).unwrap_or(1);
+            let patience = self.timing.election_max + self.timing.heartbeat * 4 * u32::try_from(id).unwrap_or(1);
             let mut stopping = self.stopping();
             tokio::select! {
                 () = stopping.wait() => return,
@@ -230,43 +254,6 @@ impl Core {
         }
         if self.log.is_pristine() {
             raft.initialize(nodes).await;
-        }
-    }
-}
-
-/// After a restart: asks whether it may lead, now and then and in turn with the other members, until there is a leader. Without
-/// that, a vat whose members all restart would wait for the first election timeout, and once more if that one came to nothing
-/// because others were still starting. Whoever led last asks first: its log is likeliest to be the longest.
-///
-/// Each question is a pre-vote: it changes no term, and is refused by all who hear a leader and by all who know more.
-async fn seek_leader(core: Arc<Core>, raft: RaftNode) {
-    let mut watch = raft.watch();
-    let mut stopping = core.stopping();
-    let slot = core.timing.heartbeat;
-    let until = tokio::time::Instant::now() + core.timing.election_max * 2;
-    let mut pause = None;
-    while core.heard_at().is_none() && tokio::time::Instant::now() < until {
-        let view = raft.view();
-        let voters: BTreeSet<u64> = view.configs.iter().flatten().copied().collect();
-        match voters.iter().position(|id| *id == view.id).and_then(|place| u32::try_from(place).ok()) {
-            _ if view.role == Role::Leader => return,
-            Some(place) => {
-                let turn = slot * u32::try_from(voters.len()).unwrap_or(u32::MAX);
-                let first = if view.leader == Some(view.id) { Duration::ZERO } else { slot * (place + 1) };
-                tokio::select! {
-                    () = stopping.wait() => return,
-                    () = tokio::time::sleep(pause.unwrap_or(first)) => {}
-                }
-                pause = Some(turn);
-                if core.heard_at().is_none() {
-                    raft.ask_to_lead().await;
-                }
-            }
-            // A learner, or Raft has not said yet who votes.
-            None => tokio::select! {
-                () = stopping.wait() => return,
-                alive = watch.changed() => if !alive { return },
-            },
         }
     }
 }

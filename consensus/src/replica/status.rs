@@ -94,6 +94,13 @@ pub struct ReplicaStatus {
     pub committed: u64,
     /// Last log index that is applied.
     pub applied: u64,
+    /// Highest log index that a leader has said to be committed, here or by its messages.
+    pub leader_committed: u64,
+    /// Since how many milliseconds the replica lacks blocks that it knows to be committed and applies none; 0 if it moves, or
+    /// has nothing to do.
+    pub stalled_ms: u64,
+    /// The log was rolled back, and has to reach this block again before the replica votes, leads or signs.
+    pub recovering: Option<u64>,
     /// Last log index that is in the log.
     pub last_log: u64,
     /// Log index up to which the log was removed.
@@ -136,6 +143,9 @@ impl ReplicaStatus {
             leader: None,
             committed: 0,
             applied: 0,
+            leader_committed: 0,
+            stalled_ms: 0,
+            recovering: None,
             last_log: 0,
             purged: 0,
             certified_block: 0,

@@ -48,6 +48,12 @@ impl MemoryStore {
         }
     }
 
+    /// What a copy of the disk would have, taken while all is running: all that was written so far.
+    pub fn copy(&self) -> Self {
+        let current = self.lock().current.clone();
+        Self(Mutex::new(Inner { synced: current.clone(), current, ..Inner::default() }))
+    }
+
     /// A crash that loses everything that was not synced.
     pub fn crash(&self) {
         self.crash_keeping(0);

@@ -15,9 +15,10 @@ use crate::raft::wire::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
 use crate::replica::batcher::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
 use crate::replica::event::ConflictReport;
 use crate::replica::exchange::{ShareFrame, ShareReply};
+use crate::replica::own_key::Presence;
 use crate::replica::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
 use crate::replica::status::Change;
-use crate::scoreboard::Share;
+use crate::scoreboard::{Latest, Share};
 use crate::state::{LogPosition, RaftMembership, ReplicatedState};
 use crate::store::Guard;
 
@@ -47,6 +48,7 @@ fn what_is_signed_and_hashed() {
     check_bytes("membership-payload", &next_membership(&membership, &[1, 2, 4], 2).payload());
     check_bytes("statement-payload", &statement(&membership, 9).payload());
     check_bytes("statement-payload-checkpoint", &statement(&membership, 10).payload());
+    check_bytes("presence-payload", &Presence::payload(&genesis.vat_id(), &[6; 16], Some(&[7; 16])));
     check_bytes("state-root", &crate::state::state_root(b"state", &Hash([1; 32])).0);
 }
 
@@ -58,6 +60,8 @@ fn what_is_passed_on_and_stored() {
     check("certificate", &certificate(statement(&membership, 10), &[1, 3]));
     check("introduction", &Introduction { genesis: genesis.clone(), chain });
     check("guard", &Guard { block: 300, statement: Hash([8; 32]) });
+    let signed = statement(&membership, 9);
+    check("latest-of-others", &Latest::from([(host(2), (signed.clone(), sign(2, &signed.payload())))]));
     let report = ConflictReport {
         member: host(2),
         block: 9,
@@ -123,16 +127,20 @@ fn what_replicas_say_to_each_other() {
         Share::Statement(one.clone(), sign(1, &one.payload())),
         Share::Membership(next.clone(), sign(1, &next.payload())),
     ];
+    let presence = Presence { life: [6; 16], knows: Some([7; 16]), signature: sign(1, b"presence") };
     let frames = vec![
         ShareFrame::Push(shares.clone()),
         ShareFrame::Ask { blocks: vec![1, 300], epoch: 2 },
         ShareFrame::Introduce(vec![certify(next.clone(), &[1, 2])]),
         ShareFrame::Retired { raft_id: 4 },
+        ShareFrame::Inquire { above: 300, presence },
     ];
     check("share-frames", &frames);
     let certificates = vec![certificate(one, &[1, 2])];
     let memberships = vec![certify(next, &[1, 2])];
-    check("share-reply", &ShareReply { shares, certificates, memberships, retired: true });
+    let signed = Some(shares[0].clone());
+    let presence = Some(presence);
+    check("share-reply", &ShareReply { shares, certificates, memberships, retired: true, signed, presence });
     check(
         "propose-frame",
         &ProposeFrame(vec![

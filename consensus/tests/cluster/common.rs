@@ -112,8 +112,13 @@ pub struct Hub {
     replicas: Mutex<BTreeMap<HostKey, ReplicaHandle>>,
     cut: Mutex<BTreeSet<(HostKey, HostKey)>>,
     muted: Mutex<BTreeSet<Channel>>,
+    /// What a host does not get.
+    muted_to: Mutex<BTreeSet<(HostKey, Channel)>>,
     /// Of 1,000 frames, how many are lost.
     loss: AtomicU64,
+    /// How long a frame takes one way, in milliseconds, and how much longer at most.
+    delay_ms: AtomicU64,
+    jitter_ms: AtomicU64,
     sequence: AtomicU64,
     pub snapshot_frames: AtomicU64,
 }
@@ -130,6 +135,7 @@ impl Hub {
     pub fn heal(&self) {
         self.cut.lock().unwrap().clear();
         self.muted.lock().unwrap().clear();
+        self.muted_to.lock().unwrap().clear();
         self.loss.store(0, Ordering::SeqCst);
     }
 
@@ -137,14 +143,42 @@ impl Hub {
         self.muted.lock().unwrap().insert(channel);
     }
 
+    pub fn mute_to(&self, to: HostKey, channel: Channel) {
+        self.muted_to.lock().unwrap().insert((to, channel));
+    }
+
+    /// Cuts off one host.
+    pub fn isolate(&self, member: &Member) {
+        let others: Vec<HostKey> = self.replicas.lock().unwrap().keys().copied().collect();
+        for other in others {
+            self.cut(member.key, other);
+        }
+    }
+
     pub fn lose(&self, of_thousand: u64) {
         self.loss.store(of_thousand, Ordering::SeqCst);
     }
 
-    fn is_lost(&self) -> bool {
+    /// From now on each frame takes so long, each way.
+    pub fn delay(&self, one_way: Duration, jitter: Duration) {
+        self.delay_ms.store(one_way.as_millis() as u64, Ordering::SeqCst);
+        self.jitter_ms.store(jitter.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    fn dice(&self) -> u64 {
         let sequence = self.sequence.fetch_add(1, Ordering::SeqCst);
-        let dice = u64::from_be_bytes(Hash::of(&sequence.to_be_bytes()).0[..8].try_into().unwrap());
-        dice % 1_000 < self.loss.load(Ordering::SeqCst)
+        u64::from_be_bytes(Hash::of(&sequence.to_be_bytes()).0[..8].try_into().unwrap())
+    }
+
+    fn is_lost(&self) -> bool {
+        self.dice() % 1_000 < self.loss.load(Ordering::SeqCst)
+    }
+
+    async fn travel(&self) {
+        let (delay, jitter) = (self.delay_ms.load(Ordering::SeqCst), self.jitter_ms.load(Ordering::SeqCst));
+        if delay + jitter > 0 {
+            tokio::time::sleep(Duration::from_millis(delay + self.dice() % (jitter + 1))).await;
+        }
     }
 }
 
@@ -168,10 +202,13 @@ impl Transport for HubTransport {
             if hub.cut.lock().unwrap().contains(&(self.from, to)) {
                 return Err(TransportError::Unreachable("cut".into()));
             }
-            if hub.muted.lock().unwrap().contains(&channel) || hub.is_lost() {
+            let muted =
+                hub.muted.lock().unwrap().contains(&channel) || hub.muted_to.lock().unwrap().contains(&(to, channel));
+            if muted || hub.is_lost() {
                 tokio::time::sleep(deadline.min(Duration::from_millis(50))).await;
                 return Err(TransportError::Timeout);
             }
+            hub.travel().await;
             let replica = hub.replicas.lock().unwrap().get(&to).cloned();
             let replica = replica.ok_or_else(|| TransportError::Unreachable("down".into()))?;
             if channel == Channel::Snapshot {
@@ -182,6 +219,7 @@ impl Transport for HubTransport {
             if hub.is_lost() {
                 return Err(TransportError::Timeout);
             }
+            hub.travel().await;
             answer
         }
         .boxed()
@@ -207,6 +245,8 @@ pub struct Node {
     pub handle: Option<ReplicaHandle>,
     pub log: Arc<Mutex<Log>>,
     pub lying: bool,
+    /// Memberships that it was introduced with.
+    pub chain: Vec<MembershipCertificate>,
 }
 
 impl Node {
@@ -241,7 +281,7 @@ pub fn parameters() -> Parameters {
 
 fn new_node(seed: u8) -> Node {
     let (store, log) = (Arc::new(MemoryStore::new()), Arc::new(Mutex::new(Log::default())));
-    Node { key: key(seed), store, handle: None, log, lying: false }
+    Node { key: key(seed), store, handle: None, log, lying: false, chain: Vec::new() }
 }
 
 impl Cluster {
@@ -306,7 +346,7 @@ impl Cluster {
             node.lying.then(|| Box::new(|statement: &mut Statement| statement.outbox_root = Hash([9; 32])) as Tamper);
         Replica::start(ReplicaOptions {
             genesis: self.genesis.clone(),
-            chain: Vec::new(),
+            chain: node.chain.clone(),
             key: node.key.clone(),
             machine: Toy::default(),
             store: Arc::clone(&node.store) as Arc<dyn Store>,
@@ -319,7 +359,7 @@ impl Cluster {
         .await
     }
 
-    async fn start_as(&mut self, place: usize, learner: bool) {
+    pub async fn start_as(&mut self, place: usize, learner: bool) {
         let handle = self.try_start(place, learner).await.unwrap();
         let node = &mut self.nodes[place];
         self.hub.add(node.id(), handle.clone());

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod distance;
 mod figures;
 mod liars;
 mod membership;
 mod ordering;
+mod own_key;
 mod recovery;

@@ -305,3 +305,51 @@ async fn whoever_was_given_up_can_be_admitted_after_a_restart() {
     cluster.assert_equal_states().await;
     cluster.assert_no_trouble();
 }
+
+/// Three members of which the third is stopped and then replaced; the chain that says so.
+async fn replaced_while_down(cluster: &mut Cluster) -> Vec<MembershipCertificate> {
+    let first = cluster.propose(0, b"one").await;
+    cluster.wait_certified(first.block).await;
+    cluster.stop(2).await;
+    let newcomer = cluster.learner().await;
+    let change = Change::Replace { out: cluster.nodes[2].id(), in_: cluster.nodes[newcomer].member() };
+    reconfigure(cluster, 0, change, None).await;
+    wait("the certificate", || {
+        let chain = cluster.nodes[0].up().introduction().chain;
+        (chain.len() == 1).then_some(chain)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_replaced_is_refused_by_name_when_it_is_added_again() {
+    let mut cluster = Cluster::started(3, 2, parameters()).await;
+    replaced_while_down(&mut cluster).await;
+    let old = cluster.nodes[2].member();
+    let changes = [Change::Add(old.clone()), Change::Replace { out: cluster.nodes[1].id(), in_: old.clone() }];
+    for change in changes {
+        for place in [0, 1, 3] {
+            let refused = cluster.nodes[place].up().reconfigure(change.clone(), None, Duration::from_secs(10)).await;
+            assert_eq!(refused, Err(ReconfigureError::WasMember(old.name.clone())), "at {place}");
+        }
+    }
+    assert_eq!(cluster.nodes[0].up().status().pending, None);
+    // A present member is refused as such.
+    let present = Change::Add(cluster.nodes[1].member());
+    let refused = cluster.nodes[0].up().reconfigure(present, None, Duration::from_secs(10)).await;
+    assert!(matches!(refused, Err(ReconfigureError::Refused(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_replaced_while_it_was_down_goes_also_when_nobody_is_left_to_tell_it() {
+    let mut cluster = Cluster::started(3, 2, parameters()).await;
+    let chain = replaced_while_down(&mut cluster).await;
+    for place in [0, 1, 3] {
+        cluster.stop(place).await;
+    }
+    // What it knows is that it is out; those who could say that it is not needed are gone.
+    cluster.nodes[2].chain = chain;
+    cluster.start_as(2, false).await;
+    wait("it goes", || cluster.nodes[2].log.lock().unwrap().removed.then_some(())).await;
+    assert_eq!(cluster.nodes[2].up().status().role, Role::Stopped);
+}

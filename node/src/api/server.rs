@@ -184,7 +184,7 @@ async fn change_members(
     let recorded = vat.replica.reconfigure(change, request.threshold, CHANGE_DEADLINE).await;
     let block = recorded.map_err(|error| {
         let status = match &error {
-            ReconfigureError::Refused(_) => StatusCode::CONFLICT,
+            ReconfigureError::Refused(_) | ReconfigureError::WasMember(_) => StatusCode::CONFLICT,
             ReconfigureError::Propose(error) => status_of(error),
         };
         ApiError::new(status, "Q-A007", error)

@@ -21,7 +21,7 @@ use crate::{
         layout::TestnetDir,
     },
 };
-use quorate_consensus::{Genesis, Hash, Introduction, Member, Parameters};
+use quorate_consensus::{Genesis, Hash, Introduction, Member, Parameters, Survival};
 use quorate_engine::{
     VatId,
     abi::{Bundle, Value},
@@ -346,18 +346,24 @@ async fn wait_started(mut hosts: Vec<LocalHost>, vat: &VatId, name: &str) -> Res
     }
 }
 
-/// What a number of members and a threshold survive, in words (design: t > (n + f) / 2 keeps f liars from forging; t <= n - f
-/// keeps the vat talking).
+/// What a number of members and a threshold survive, in words. The figures are those of [`quorate_consensus::survival`].
 fn survival(members: usize, threshold: usize) -> String {
-    let silent = members - threshold;
-    let crashes = (members - 1) / 2;
-    // The largest f with 2t > n + f.
-    let liars = (2 * threshold).saturating_sub(members).saturating_sub(1);
+    if members == 1 {
+        return "1 of 1 signs: the vat goes on while its one member is up, and says what that member wants".to_owned();
+    }
+    let Survival { crashes, liars } = quorate_consensus::survival(members, threshold);
+    let down = match crashes {
+        0 => "no member".to_owned(),
+        1 => "1 member".to_owned(),
+        more => format!("{more} members"),
+    };
+    let two_stories = match liars {
+        0 => "1 lying member can make others believe two things if it leads".to_owned(),
+        1 => "1 lying member can't make others believe two things".to_owned(),
+        more => format!("up to {more} lying members can't make others believe two things"),
+    };
     format!(
-        "{threshold} of {members} sign: goes on with up to {} members down; up to {} liars can't make others believe two things, up to {} can't silence it",
-        crashes.min(silent),
-        liars,
-        silent.min(crashes)
+        "{threshold} of {members} sign: goes on with {down} down; {two_stories}. Any single lying member can hold the vat up, or have members replaced: watch `vat status`"
     )
 }
 
@@ -449,10 +455,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn survival_is_what_the_threat_model_says() {
-        assert!(survival(4, 3).contains("goes on with up to 1 members down; up to 1 liars"));
-        assert!(survival(3, 2).contains("goes on with up to 1 members down; up to 0 liars"));
-        assert!(survival(3, 3).contains("goes on with up to 0 members down; up to 2 liars"));
-        assert!(survival(1, 1).contains("goes on with up to 0 members down; up to 0 liars"));
+    fn survival_promises_no_more_than_holds() {
+        for (members, threshold, says) in [
+            (4, 3, "goes on with 1 member down; 1 lying member can't make others believe two things"),
+            (3, 2, "goes on with 1 member down; 1 lying member can make others believe two things if it leads"),
+            (3, 3, "goes on with no member down; up to 2 lying members can't"),
+            (7, 5, "goes on with 2 members down; up to 2 lying members can't"),
+        ] {
+            let text = survival(members, threshold);
+            assert!(text.contains(says), "{text}");
+            assert!(text.contains("Any single lying member can hold the vat up"), "{text}");
+            assert!(!text.contains("silence"), "{text}");
+        }
+        assert!(survival(1, 1).contains("its one member"));
     }
 }

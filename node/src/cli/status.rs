@@ -208,6 +208,7 @@ fn is_healthy(vat: &VatStatus) -> bool {
             && vat.conflicts == 0
             && vat.install_error.is_none()
             && vat.setup_error.is_none()
+            && vat.standstill.is_none()
 }
 
 fn show(view: &View) {
@@ -267,6 +268,8 @@ fn complain(Row { host, vat, waits, stuck }: &Row) {
     let warn = |text: String| output::line(format!("! {} on {host}: {text}", vat.name));
     if let Some(fault) = &vat.fault {
         warn(format!("stopped: {fault}"));
+    } else if let Some(why) = &vat.standstill {
+        warn(why.clone());
     }
     if let Some(error) = &vat.install_error {
         warn(format!("its code did not start: {error}"));

@@ -28,6 +28,21 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus, role: &str, l
     );
     gauge("quorate_committed_block", "Newest block known to be committed.", status.committed);
     gauge("quorate_applied_block", "Newest block executed here.", status.applied);
+    gauge(
+        "quorate_leader_committed_block",
+        "Newest block that a leader has said to be committed.",
+        status.leader_committed,
+    );
+    gauge(
+        "quorate_replica_stalled_seconds",
+        "Since when the replica knows of committed blocks and executes none; 0 if it moves or has nothing to do.",
+        status.stalled_ms / 1_000,
+    );
+    gauge(
+        "quorate_replica_recovering",
+        "1 if the log was rolled back and lacks what this host has signed: the replica has no vote until it is there again.",
+        u64::from(status.recovering.is_some()),
+    );
     gauge("quorate_certified_block", "Newest block with a certificate.", status.certified_block);
     // One that is out asks nobody any more: what it lacks then, it lacks for ever, and nothing is wrong.
     let uncertified = if role == REMOVED { 0 } else { status.uncertified };

@@ -1,27 +1,23 @@
 //! What a quorum orders: the commands in a vat's log, as `node` encodes them, and what applying each came to.
 
 use crate::evidence::Slice;
-use quorate_engine::{VatId, machine::Install};
+use quorate_engine::machine::Install;
 use serde::{Deserialize, Serialize};
 
-/// One command of a vat's log. Every replica applies it, so everything in it is checked again when it is applied.
+/// One command of a vat's log. Every replica applies it, and any member can have any command ordered. So a command is one of
+/// these only if what it does is justified by what is in it: the first code of a vat that has none, or messages with the
+/// signatures of a threshold of their sender's members. All of it is checked again when it is applied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum VatCommand {
     /// Gives the vat its code; once.
     Install(Box<Install>),
     /// Messages from another vat, with the evidence that it sent them.
     Deliver(Box<Slice>),
-    /// Lets another vat send to the root.
-    Grant { to: VatId },
-    /// The leader's clock, in milliseconds since 1970; only forward.
-    Tick { now_ms: u64 },
 }
 
 /// What came of a command, for whoever proposed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VatResult {
-    /// Done; nothing to add.
-    Done,
     /// The vat has its code.
     Installed,
     /// The code didn't start: what its author should read.

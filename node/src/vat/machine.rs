@@ -122,11 +122,6 @@ impl VatMachine {
         };
         let command = match command {
             VatCommand::Install(install) => Command::Install(*install),
-            VatCommand::Grant { to } => {
-                aside.touched.insert(to);
-                Command::Grant { to }
-            }
-            VatCommand::Tick { now_ms } => Command::Tick { now_ms },
             VatCommand::Deliver(slice) => {
                 aside.touched.insert(slice.sender());
                 return self.deliver(block, *slice, aside);
@@ -144,7 +139,7 @@ impl VatMachine {
             CommandResult::Gap { next } => VatResult::NotYet { next },
             CommandResult::NotReady => VatResult::NotYet { next: 1 },
             CommandResult::Refused { message } => VatResult::Refused { message },
-            CommandResult::Granted | CommandResult::Ticked => VatResult::Done,
+            other => VatResult::Refused { message: format!("unexpected result of a command: {other:?}") },
         })
     }
 

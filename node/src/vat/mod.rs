@@ -56,6 +56,8 @@ const EVENT_QUEUE: usize = 1_024;
 const PROPOSE_DEADLINE: Duration = Duration::from_secs(30);
 /// The role of a member that is out and has not gone yet: to Raft it is a learner.
 pub const LEAVING: &str = "leaving";
+/// A replica that knows of committed blocks and has applied none for so long does not move; the longest delivery is shorter.
+const STALLED_MS: u64 = 15_000;
 /// The role of a replica whose host was a member of the vat and is no longer: to Raft it is stopped.
 pub const REMOVED: &str = "removed";
 /// How long the status waits for a replica that is executing before it tells of what was there before.
@@ -198,6 +200,14 @@ impl VatService {
         self.removed.load(Ordering::Relaxed)
     }
 
+    /// Why a replica that runs is of no use just now though there is a leader: it does not move, or its log was rolled back.
+    pub fn standstill(&self, status: &ReplicaStatus) -> Option<String> {
+        if self.is_removed() || status.fault.is_some() {
+            return None;
+        }
+        standstill(status)
+    }
+
     /// Whether this host is a member that runs and knows of no leader with a quorum. One that was told to join waits for the
     /// members: it serves nothing of the vat, and nothing is wrong.
     pub fn is_leaderless(&self, status: &ReplicaStatus) -> bool {
@@ -285,6 +295,7 @@ impl VatService {
                 .collect(),
             fault: status.fault.clone(),
             idle_s: self.progress.note(&status, Instant::now()).as_secs(),
+            standstill: self.standstill(&status),
         }
     }
 
@@ -306,6 +317,21 @@ impl VatService {
         mirror::replica(page, &self.name, &replica, &status.role, self.is_leaderless(&replica));
         mirror::vat(page, status);
     }
+}
+
+/// See [`VatService::standstill`].
+fn standstill(status: &ReplicaStatus) -> Option<String> {
+    if let Some(block) = status.recovering {
+        return Some(format!("its log was rolled back; it has no vote until the log has block {block} again"));
+    }
+    (status.stalled_ms >= STALLED_MS).then(|| {
+        format!(
+            "has not moved for {} s: at block {}, the leader has committed {}",
+            status.stalled_ms / 1_000,
+            status.applied,
+            status.leader_committed
+        )
+    })
 }
 
 /// What a vat gave to `exit`, as JSON.

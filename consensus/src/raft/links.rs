@@ -1,0 +1,157 @@
+//! The ways to the other members: how long a round trip takes, and which heartbeats are under way.
+//!
+//! Openraft drops a heartbeat that is not answered within the heartbeat interval, and sends one at a time to each member. Over a
+//! line whose round trip is longer than the interval, no heartbeat would ever count, the leader's lease would run out as soon
+//! as there are no entries to acknowledge, and the leader would refuse everything from then on. So the heartbeats go on by
+//! themselves here, several at once, and the answer of an earlier one answers a later one.
+//!
+//! Invariant: an answer stands for a later heartbeat only if it says of the later one what it says of its own. It must be of
+//! the same leadership, and an acknowledgement must be of a place in the log that is not before the place which the later
+//! heartbeat asks about: whoever has the later place of one leader's log has the earlier ones, too. Hence it makes no
+//! difference that openraft also uses such messages to find where two logs part.
+//!
+//! Openraft takes the time at which it sent the later heartbeat for the time of the acknowledgement, so the leader's lease may
+//! be longer by one round trip than Raft's rules say. The lease decides nothing here but when a leader stops taking
+//! proposals and when it refuses votes; no read relies on it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+use super::wire::{RaftMessage, RaftReply, WireVote};
+use crate::ids::HostKey;
+use crate::state::LogPosition;
+
+/// Heartbeats to one member that are under way at most: those of more than two seconds.
+pub(crate) const MAX_HEARTBEATS: usize = 16;
+/// No estimate is longer, whatever a member makes of it by answering late.
+const MAX_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An estimate of round trips and how much they vary, by RFC 6298.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RoundTrip(Option<(Duration, Duration)>);
+
+impl RoundTrip {
+    /// Takes a measurement into account (section 2 of the RFC: alpha 1/8, beta 1/4).
+    pub(crate) fn sample(&mut self, measured: Duration) {
+        self.0 = Some(match self.0 {
+            None => (measured, measured / 2),
+            Some((smoothed, variation)) => {
+                let variation = (variation * 3 + smoothed.abs_diff(measured)) / 4;
+                ((smoothed * 7 + measured) / 8, variation)
+            }
+        });
+    }
+
+    /// How long an answer takes at most, as a rule; zero while nothing was measured.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.0.map_or(Duration::ZERO, |(smoothed, variation)| (smoothed + variation * 4).min(MAX_TIMEOUT))
+    }
+}
+
+/// What identifies a heartbeat: the leadership that it is of, and the place in the log that it asks about.
+pub(crate) type Question = (WireVote, Option<LogPosition>);
+
+/// What a message asks, if it is a heartbeat.
+pub(crate) fn question(message: &RaftMessage) -> Option<Question> {
+    match message {
+        RaftMessage::Append { vote, prev, entries, .. } if entries.is_empty() => Some((*vote, *prev)),
+        _ => None,
+    }
+}
+
+/// Whether the answer to an earlier heartbeat answers a later one. See the head of the module.
+pub(crate) fn stands_for(earlier: &Question, reply: &RaftReply, later: &Question) -> bool {
+    let same_leader = earlier.0 == later.0;
+    match reply {
+        RaftReply::AppendSuccess => same_leader && earlier.1 >= later.1,
+        RaftReply::AppendConflict => same_leader && earlier.1 == later.1,
+        RaftReply::HigherVote(_) => same_leader,
+        _ => false,
+    }
+}
+
+#[derive(Default)]
+struct State {
+    round_trip: RoundTrip,
+    under_way: usize,
+    /// The newest answer that nobody waited for.
+    answer: Option<(Question, RaftReply)>,
+}
+
+/// The way to one member.
+#[derive(Default)]
+pub(crate) struct Link {
+    state: Mutex<State>,
+    answered: Notify,
+}
+
+impl Link {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An answer took so long.
+    pub(crate) fn sample(&self, measured: Duration) {
+        self.lock().round_trip.sample(measured);
+    }
+
+    /// See [`RoundTrip::timeout`].
+    pub(crate) fn timeout(&self) -> Duration {
+        self.lock().round_trip.timeout()
+    }
+
+    /// Whether one more heartbeat may be sent; it then counts until [`Link::ended`].
+    pub(crate) fn begin(&self) -> bool {
+        let mut state = self.lock();
+        let room = state.under_way < MAX_HEARTBEATS;
+        state.under_way += usize::from(room);
+        room
+    }
+
+    /// A heartbeat has ended; with its answer, if nobody waited for that.
+    pub(crate) fn ended(&self, answer: Option<(Question, RaftReply)>) {
+        let mut state = self.lock();
+        state.under_way = state.under_way.saturating_sub(1);
+        if let Some((asked, reply)) = answer {
+            let deposed = state
+                .answer
+                .as_ref()
+                .is_some_and(|(kept, reply)| matches!(reply, RaftReply::HigherVote(_)) && kept.0 == asked.0);
+            if !deposed {
+                state.answer = Some((asked, reply));
+            }
+        }
+        drop(state);
+        self.answered.notify_one();
+    }
+
+    /// Takes an answer that stands for this heartbeat, if one has come.
+    pub(crate) fn take(&self, asked: &Question) -> Option<RaftReply> {
+        self.lock().answer.take_if(|(earlier, reply)| stands_for(earlier, reply, asked)).map(|(_, reply)| reply)
+    }
+
+    /// Returns when a heartbeat has ended.
+    pub(crate) async fn answered(&self) {
+        self.answered.notified().await;
+    }
+}
+
+/// All of them.
+#[derive(Default)]
+pub(crate) struct Links(Mutex<BTreeMap<HostKey, Arc<Link>>>);
+
+impl Links {
+    /// The way to a member.
+    pub(crate) fn to(&self, member: &HostKey) -> Arc<Link> {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(links.entry(*member).or_default())
+    }
+
+    /// The longest round trip to be expected to any of these members; zero while nothing was measured.
+    pub(crate) fn longest<'a>(&self, members: impl Iterator<Item = &'a HostKey>) -> Duration {
+        let links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        members.filter_map(|member| links.get(member)).map(|link| link.timeout()).max().unwrap_or_default()
+    }
+}

@@ -1,0 +1,96 @@
+//! Round trips and heartbeats.
+
+use std::time::Duration;
+
+use crate::raft::links::{Link, MAX_HEARTBEATS, Question, RoundTrip, question, stands_for};
+use crate::raft::wire::{RaftMessage, RaftReply, WireEntry, WireVote};
+use crate::state::{LogPosition, RaftMembership};
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn asked(term: u64, index: Option<u64>) -> Question {
+    let vote = WireVote { term, node: 1, committed: true };
+    (vote, index.map(|index| LogPosition { term: 1, index }))
+}
+
+#[test]
+fn an_estimate_follows_what_is_measured() {
+    let mut estimate = RoundTrip::default();
+    assert_eq!(estimate.timeout(), Duration::ZERO);
+    // The first measurement: itself, and half of it for the variation.
+    estimate.sample(ms(100));
+    assert_eq!(estimate.timeout(), ms(300));
+    for _ in 0..100 {
+        estimate.sample(ms(400));
+    }
+    assert!(estimate.timeout() >= ms(390) && estimate.timeout() <= ms(420), "{estimate:?}");
+    // What varies is given more time.
+    for number in 0..100 {
+        estimate.sample(ms(300 + 200 * (number % 2)));
+    }
+    assert!(estimate.timeout() > ms(600), "{estimate:?}");
+    for _ in 0..100 {
+        estimate.sample(Duration::from_secs(3_600));
+    }
+    assert_eq!(estimate.timeout(), Duration::from_secs(10));
+}
+
+#[test]
+fn only_a_heartbeat_is_taken_for_one() {
+    let vote = WireVote { term: 5, node: 2, committed: true };
+    let entries: Vec<WireEntry> = WireEntry::examples(RaftMembership::default()).into_iter().take(1).collect();
+    let append = |entries| RaftMessage::Append { vote, prev: None, entries, commit: None };
+    assert_eq!(question(&append(Vec::new())), Some((vote, None)));
+    assert_eq!(question(&append(entries)), None);
+    assert_eq!(question(&RaftMessage::Vote { vote, last: None, transfer: false, pre: true }), None);
+}
+
+/// Whether the answer to a heartbeat at `earlier` counts for one at `later`: anything else would tell openraft that a member
+/// has entries which it may not have.
+#[test]
+fn an_answer_counts_for_no_more_than_it_says() {
+    let higher = RaftReply::HigherVote(WireVote { term: 9, node: 3, committed: false });
+    let table = [
+        // An acknowledgement of a place counts for the same place and for those before it.
+        (asked(3, Some(7)), RaftReply::AppendSuccess, asked(3, Some(7)), true),
+        (asked(3, Some(7)), RaftReply::AppendSuccess, asked(3, Some(6)), true),
+        (asked(3, Some(7)), RaftReply::AppendSuccess, asked(3, None), true),
+        (asked(3, Some(7)), RaftReply::AppendSuccess, asked(3, Some(8)), false),
+        (asked(3, None), RaftReply::AppendSuccess, asked(3, Some(1)), false),
+        // Of the same leadership only.
+        (asked(3, Some(7)), RaftReply::AppendSuccess, asked(4, Some(7)), false),
+        (asked(3, Some(7)), higher.clone(), asked(4, Some(7)), false),
+        (asked(3, Some(7)), higher, asked(3, Some(9)), true),
+        // A contradiction says nothing of other places.
+        (asked(3, Some(7)), RaftReply::AppendConflict, asked(3, Some(7)), true),
+        (asked(3, Some(7)), RaftReply::AppendConflict, asked(3, Some(8)), false),
+        (asked(3, Some(7)), RaftReply::AppendConflict, asked(3, Some(6)), false),
+        // Not an answer to a heartbeat.
+        (asked(3, Some(7)), RaftReply::AppendPartial(None), asked(3, Some(7)), false),
+        (asked(3, Some(7)), RaftReply::Transfer { accepted: true }, asked(3, Some(7)), false),
+    ];
+    for (earlier, reply, later, stands) in table {
+        assert_eq!(stands_for(&earlier, &reply, &later), stands, "{earlier:?} {reply:?} {later:?}");
+    }
+}
+
+#[test]
+fn a_late_answer_is_kept_for_the_next_heartbeat_and_used_once() {
+    let link = Link::default();
+    for _ in 0..MAX_HEARTBEATS {
+        assert!(link.begin());
+    }
+    assert!(!link.begin(), "as many as may be under way are");
+    link.ended(Some((asked(3, Some(7)), RaftReply::AppendSuccess)));
+    assert!(link.begin());
+    assert_eq!(link.take(&asked(3, Some(8))), None);
+    assert_eq!(link.take(&asked(3, Some(7))), Some(RaftReply::AppendSuccess));
+    assert_eq!(link.take(&asked(3, Some(7))), None);
+    // Whoever was deposed must hear of it, whatever else comes in.
+    let higher = RaftReply::HigherVote(WireVote { term: 9, node: 3, committed: false });
+    link.ended(Some((asked(3, Some(7)), higher.clone())));
+    link.ended(Some((asked(3, Some(7)), RaftReply::AppendSuccess)));
+    assert_eq!(link.take(&asked(3, Some(7))), Some(higher));
+}
