@@ -1,0 +1,76 @@
+//! Members far from each other, as real processes: every connection between them goes through a line that takes its time.
+
+#[path = "support/proxy.rs"]
+mod proxy;
+mod support;
+
+use proxy::{Line, proxy};
+use quorate_testnet::process::TestNet;
+use serde_json::json;
+use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
+use support::counter_net;
+
+/// Three hosts, and a vat that none of the others needs.
+const CONFIG: &str = r#"
+[[host]]
+name = "alpha"
+[[host]]
+name = "beta"
+[[host]]
+name = "gamma"
+[[host]]
+name = "other"
+
+[[vat]]
+name = "counter"
+hosts = ["other"]
+threshold = 1
+source = "counter.js"
+"#;
+
+/// Longer than a leader is believed in without a word, three times over.
+const IDLE: Duration = Duration::from_secs(5);
+
+fn socket(multiaddr: &str) -> SocketAddr {
+    let parts: Vec<&str> = multiaddr.split('/').collect();
+    format!("{}:{}", parts[2], parts[4]).parse().expect("an address over TCP")
+}
+
+/// The term and the leader that each member knows.
+fn leaders(net: &TestNet) -> Vec<(u64, Option<String>)> {
+    net.replicas("purse").into_iter().map(|(_, status)| (status.term, status.leader)).collect()
+}
+
+#[test]
+fn members_20_to_400_ms_apart_answer_after_idling() {
+    let (net, config) = counter_net(CONFIG);
+    net.up(&config, &[]).ok();
+    let line = Arc::new(Line::default());
+    for place in net.cluster().layout.hosts {
+        let far = proxy(socket(&place.address), &line);
+        let announced = format!("/ip4/127.0.0.1/tcp/{}", far.port());
+        let home = format!("net/hosts/{}", place.name);
+        let card = net.vat(&["card", "--home", &home, "--announce", &announced]).ok().stdout;
+        net.file(&format!("{}.card", place.name), &card);
+    }
+    let cards = "alpha.card,beta.card,gamma.card";
+    let home = "net/hosts/alpha";
+    let made =
+        net.vat(&["create", "purse", "--on", cards, "--threshold", "2", "--source", "counter.js", "--home", home]).ok();
+    for host in ["beta", "gamma"] {
+        net.vat(&["join", "purse.vat", "--home", &format!("net/hosts/{host}")]).ok();
+    }
+    net.wait("the code", || net.replicas("purse").iter().any(|(_, status)| status.installed).then_some(()));
+    for (count, (one_way_ms, jitter_ms)) in [(10, 0), (50, 0), (100, 0), (80, 40), (200, 0)].into_iter().enumerate() {
+        line.delay(one_way_ms, jitter_ms);
+        thread::sleep(IDLE);
+        let before = leaders(&net);
+        thread::sleep(IDLE);
+        let after = leaders(&net);
+        assert!(after.len() == 3 && after.iter().all(|(_, leader)| leader.is_some()), "{one_way_ms} ms: {after:?}");
+        let called = net.vat(&["call", made.stdout.trim(), "increment", "--at", "beta.card", "--timeout", "60"]).ok();
+        assert_eq!(called.stdout.trim(), json!(count + 1).to_string(), "{one_way_ms} ms");
+        // A busy machine may hold an election; a line that is merely long may not hold one after the other.
+        assert!(leaders(&net)[0].0 <= before[0].0 + 2, "{one_way_ms} ms: from {before:?} to {:?}", leaders(&net));
+    }
+}
