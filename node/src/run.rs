@@ -96,7 +96,7 @@ impl RunError {
         };
         match self {
             RunError::Home(HomeError::Io { source, .. }) if of_io(source) == Remedy::Room => Remedy::Room,
-            RunError::Home(_) | RunError::NoCache => Remedy::Mend,
+            RunError::Home(_) | RunError::NoCache | RunError::SecondProcess { .. } => Remedy::Mend,
             RunError::Engine(EngineError::Cache { source, .. }) => of_io(source),
             RunError::Engine(EngineError::Untrusted { .. }) => Remedy::Mend,
             RunError::Io { source, .. } => of_io(source),

@@ -136,7 +136,7 @@ fn of_a_home_and_its_copy_only_one_goes_on() {
     loop {
         if let Some(status) = second.0.try_wait().expect("it is ours") {
             let said = fs::read_to_string(net.path("twin.err")).expect("ours");
-            assert!(status.code() == Some(1) && said.contains("Q-R007"), "{said}");
+            assert!(status.code() == Some(2) && said.contains("Q-R007"), "{said}");
             break;
         }
         let log = fs::read_to_string(net.dir().join("hosts/gamma/logs/host.log")).unwrap_or_default();

@@ -57,7 +57,7 @@ const PROPOSE_DEADLINE: Duration = Duration::from_secs(30);
 /// The role of a member that is out and has not gone yet: to Raft it is a learner.
 pub const LEAVING: &str = "leaving";
 /// A replica that knows of committed blocks and has applied none for so long does not move; the longest delivery is shorter.
-const STALLED_MS: u64 = 15_000;
+const STALLED_MS: u64 = 60_000;
 /// The role of a replica whose host was a member of the vat and is no longer: to Raft it is stopped.
 pub const REMOVED: &str = "removed";
 /// How long the status waits for a replica that is executing before it tells of what was there before.

@@ -274,7 +274,7 @@ async fn an_acknowledgement_that_nobody_heard_before_all_members_restarted_is_sa
     for _ in 1..25 {
         // A vat takes code once: this changes nothing but the number of blocks.
         let modules = std::collections::BTreeMap::new();
-        let bundle = quorate_engine::machine::Bundle { entry: "main.js".into(), modules };
+        let bundle = quorate_engine::abi::Bundle { entry: "main.js".into(), modules };
         let (argv, endowments, grants, bearers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let install = quorate_engine::machine::Install { bundle, argv, endowments, grants, bearers };
         let result = ordered(&world.service(&leader, "ledger"), &VatCommand::Install(Box::new(install))).await;
