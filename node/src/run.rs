@@ -102,6 +102,7 @@ impl RunError {
             RunError::Io { source, .. } => of_io(source),
             RunError::Store(error) | RunError::Host(HostError::Store(error)) => of_store(error),
             RunError::DataLost { .. } => Remedy::NewHome,
+            RunError::Host(HostError::Image { .. } | HostError::Genesis { .. }) => Remedy::Mend,
             RunError::Engine(_) | RunError::Host(_) | RunError::Listen { .. } => Remedy::Unknown,
         }
     }
@@ -349,6 +350,7 @@ mod tests {
             (RunError::Home(HomeError::Missing { path: "h".into() }), Remedy::Mend),
             (RunError::Home(HomeError::Io { path: "h".into(), source: denied() }), Remedy::Mend),
             (RunError::NoCache, Remedy::Mend),
+            (RunError::Host(HostError::Genesis { name: "v".into(), why: "no members".into() }), Remedy::Mend),
             (RunError::Store(damaged()), Remedy::NewHome),
             (RunError::Host(HostError::Store(damaged())), Remedy::NewHome),
             (RunError::DataLost { vat: "07".into(), data: "d".into() }, Remedy::NewHome),

@@ -309,9 +309,15 @@ fn is_ready(place: &VatPlace, hosts: &[&HostStatus]) -> Result<bool, Failure> {
         let fault = replica(host).and_then(|vat| vat.fault);
         if let Some(why) = host.failed_vats.get(&place.name).or(fault.as_ref()) {
             let (vat, host) = (&place.name, &host.host);
-            let remedy = format!(
-                "put another host in its place (`vat member replace --vat {vat} --out {host} --in HOST`), or leave it out (`vat testnet up --without {host}`)"
-            );
+            let leave = format!("`vat testnet up --without {host}` leaves the host out");
+            let sound = members.iter().filter_map(|other| replica(other)).filter(|vat| vat.fault.is_none()).count();
+            let needed = newest.as_ref().map_or(place.hosts.len() / 2 + 1, |vat| usize::from(vat.threshold));
+            let remedy = match sound >= needed {
+                true => format!(
+                    "put another host in its place (`vat member replace --vat {vat} --out {host} --in HOST`); {leave}"
+                ),
+                false => format!("without it the vat can't go on; {leave}"),
+            };
             return Err(Failure::new(Exit::Failed, format!("{vat} does not run on {host}: {why}; {remedy}")));
         }
     }
