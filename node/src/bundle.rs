@@ -16,10 +16,10 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
-use crate::testnet::config::Mistake;
+use crate::testnet::config::{Mistake, after};
 use imports::Import;
 use quorate_engine::abi::Bundle;
-use resolve::{Target, resolve};
+use resolve::{Target, refused_ending, resolve};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Component, Path, PathBuf};
 
@@ -60,7 +60,10 @@ pub fn bundle(entry: &Path) -> Result<Bundle, BundleError> {
     let start =
         folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()).join(entry.file_name().unwrap_or_default());
     let mut collector = Collector { shown: shown_folders(folder, &start), ..Collector::default() };
-    collector.collect(start.clone());
+    match refused_ending(&start) {
+        Some((problem, fix)) if start.is_file() => collector.mistake(&start, problem, fix),
+        _ => collector.collect(start.clone()),
+    }
     collector.finish(&start)
 }
 
@@ -91,8 +94,14 @@ impl Collector {
         file.strip_prefix(&self.shown.0).map(|rest| self.shown.1.join(rest)).unwrap_or_else(|_| file.to_path_buf())
     }
 
-    fn mistake(&mut self, file: &Path, line: usize, problem: String, fix: String) {
-        self.mistakes.push(Mistake { file: self.display(file), line, problem, fix });
+    /// Notes a mistake in a file as a whole.
+    fn mistake(&mut self, file: &Path, problem: String, fix: String) {
+        self.mistake_at(file, (0, 0), problem, fix);
+    }
+
+    /// Notes a mistake at a line and column.
+    fn mistake_at(&mut self, file: &Path, (line, column): (usize, usize), problem: String, fix: String) {
+        self.mistakes.push(Mistake { file: self.display(file), line, column, problem, fix });
     }
 
     fn collect(&mut self, start: PathBuf) {
@@ -111,7 +120,9 @@ impl Collector {
                         waiting.push_back(target.clone());
                         packages.push((import, target));
                     }
-                    Err((problem, fix)) => self.mistake(&file, import.line, problem, fix),
+                    Err((problem, fix)) => {
+                        self.mistake_at(&file, after(&text.as_bytes()[..import.span.start]), problem, fix);
+                    }
                 }
             }
             self.modules.insert(file, Found { text, packages });
@@ -123,14 +134,13 @@ impl Collector {
         let split = "split it, or move what is data to a file that argv gives to the vat".to_string();
         let length = match std::fs::metadata(file) {
             Ok(metadata) if !metadata.is_file() => {
-                self.mistake(file, 0, "this is not a file".into(), "name the vat's entry file".into());
+                self.mistake(file, "this is not a file".into(), "name the vat's entry file".into());
                 return None;
             }
             Ok(metadata) => metadata.len(),
             Err(error) => {
                 self.mistake(
                     file,
-                    0,
                     format!("cannot read this module ({error})"),
                     "name an existing, readable file".into(),
                 );
@@ -139,21 +149,16 @@ impl Collector {
         };
         if length > MAX_MODULE_BYTES {
             let problem = format!("this module has {length} bytes, over the limit of {MAX_MODULE_BYTES}");
-            self.mistake(file, 0, problem, split);
+            self.mistake(file, problem, split);
             return None;
         }
         let over = self.bytes <= MAX_BUNDLE_BYTES && self.bytes + length > MAX_BUNDLE_BYTES;
         self.bytes += length;
         if over {
-            self.mistake(
-                file,
-                0,
-                format!("with this module the bundle passes {MAX_BUNDLE_BYTES} bytes"),
-                split.clone(),
-            );
+            self.mistake(file, format!("with this module the bundle passes {MAX_BUNDLE_BYTES} bytes"), split.clone());
         }
         if self.modules.len() == MAX_MODULES {
-            self.mistake(file, 0, format!("this is one module more than the {MAX_MODULES} of a bundle"), split);
+            self.mistake(file, format!("this is one module more than the {MAX_MODULES} of a bundle"), split);
         }
         if self.bytes > MAX_BUNDLE_BYTES || self.modules.len() >= MAX_MODULES {
             return None;
@@ -162,13 +167,12 @@ impl Collector {
             Ok(Ok(text)) => Some(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text)),
             Ok(Err(error)) => {
                 let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
-                self.mistake(file, line, "a byte here is not UTF-8".into(), "save the file as UTF-8".into());
+                self.mistake_at(file, after(good), "a byte here is not UTF-8".into(), "save the file as UTF-8".into());
                 None
             }
             Err(error) => {
                 let fix = "make it readable for this user".to_string();
-                self.mistake(file, 0, format!("cannot read this module ({error})"), fix);
+                self.mistake(file, format!("cannot read this module ({error})"), fix);
                 None
             }
         }
@@ -186,7 +190,7 @@ impl Collector {
                 }
                 None => {
                     let fix = "rename it or its folder".to_string();
-                    self.mistake(file, 0, "the path of this module is not UTF-8".into(), fix);
+                    self.mistake(file, "the path of this module is not UTF-8".into(), fix);
                 }
             }
         }

@@ -19,10 +19,11 @@
 pub mod export;
 pub mod private;
 
+use crate::testnet::config::host_file;
 use ed25519_dalek::SigningKey;
 use export::Exported;
 pub use private::write_secret;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::{
     fs, io,
     io::Write,
@@ -73,14 +74,15 @@ pub enum HomeError {
     )]
     Open { path: String, mode: u32, source: io::Error },
     #[error("{path}: {why}")]
-    Config { path: String, why: String },
+    Damaged { path: String, why: String },
+    #[error("{0}")]
+    Config(#[from] crate::testnet::config::ConfigError),
     #[error("{path}: {source}")]
     Io { path: String, source: io::Error },
 }
 
 /// `host.toml`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HostConfig {
     /// The host's name, for people.
     pub name: String,
@@ -145,9 +147,9 @@ impl Home {
             return Err(HomeError::Format { path: shown(), found: format.trim().chars().take(60).collect() });
         }
         let file = config_file(path);
-        let bad = |file: &Path, why: String| HomeError::Config { path: file.display().to_string(), why };
+        let bad = |file: &Path, why: String| HomeError::Damaged { path: file.display().to_string(), why };
         let text = fs::read_to_string(&file).map_err(at(&file))?;
-        let config = toml::from_str(&text).map_err(|error| bad(&file, error.to_string()))?;
+        let config = host_file(&text, &file)?;
         let file = path.join("host.key");
         let text = fs::read_to_string(&file).map_err(at(&file))?;
         let mut seed = [0; 32];

@@ -503,7 +503,7 @@ impl Inner {
         let reply = vat.inbox.take(*slice).await;
         let outcome = match &reply {
             SliceReply::Taken { .. } => "taken",
-            SliceReply::NotYet { .. } => "not yet",
+            SliceReply::NotYet { .. } => "not_yet",
             SliceReply::Introduce => "introduce",
             SliceReply::Refused { .. } => "refused",
         };

@@ -14,6 +14,7 @@ pub mod fellows;
 pub mod home;
 pub mod host;
 mod local;
+pub mod logging;
 mod lookup;
 pub mod provision;
 pub mod run;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    quorate_node::cli::main()
+    // A packager, or the Makefile, sets it; cargo builds this file anew when it changes, and nothing else.
+    quorate_node::cli::run_command(quorate_node::cli::Build { commit: option_env!("QUORATE_COMMIT") })
 }

@@ -1,7 +1,10 @@
 //! Running a node on a home: what `vat node run` does, as a function, so that tests can run it with parts exchanged.
 
 use crate::{
-    api::server::{Api, admin_routes, public_routes, serve_socket},
+    api::{
+        listener,
+        server::{Api, admin_routes, public_routes, serve_socket},
+    },
     home::{Home, HomeError, private},
     host::{Host, HostError, HostOptions, VAT_RECORDS},
     provision, system,
@@ -248,11 +251,7 @@ async fn serve(home: &Home, host: &Host) -> Result<(Vec<tokio::task::JoinHandle<
     let marks = home.path().join("carried");
     let api = Api { host: host.clone(), http, mark: Arc::new(move |vat| mark(&marks.join(vat))) };
     let routes = public_routes(api.clone());
-    let public = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
-            tracing::error!(%error, "the HTTP interface has stopped");
-        }
-    });
+    let public = tokio::spawn(listener::serve(listener, routes, listener::Limits::default()));
     let socket = home.admin_socket();
     let (path, admin) = (socket.clone(), admin_routes(api));
     let admin = tokio::spawn(async move {
@@ -300,16 +299,6 @@ async fn store_failure(store: &Arc<dyn Store>) -> StoreError {
         }
         tokio::time::sleep(STORE_LOOK).await;
     }
-}
-
-/// Sends the process' log to standard error: JSON lines, filtered by `QUORATE_LOG` (default `info`).
-pub fn log_to_stderr(json: bool) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("QUORATE_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,openraft=error,libp2p=warn,yamux=warn,hyper=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    // A second call (in tests) changes nothing.
-    let _ = if json { builder.json().flatten_event(true).try_init() } else { builder.compact().try_init() };
 }
 
 #[cfg(test)]

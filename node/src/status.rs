@@ -83,6 +83,9 @@ pub struct VatStatus {
     pub exited: Option<serde_json::Value>,
     pub deliveries: u64,
     pub heap_bytes: u64,
+    /// The most that the vat's parameters let it have.
+    #[serde(default)]
+    pub heap_limit_bytes: u64,
     pub checkpoint_block: u64,
     pub certified_checkpoint_block: u64,
     /// Root of the state at `certified_checkpoint_block`, in hex.

@@ -1,4 +1,6 @@
 //! `make demo`: a testnet at work, told as it happens. It ends with exit code 0 only if everything that it tells is true.
+//!
+//! With `KEEP=1` in the environment a testnet stays up afterwards, and the last lines say what to try with it and how to stop it.
 
 use quorate_testnet::process::{Ran, TestNet, built, own_file};
 use std::{
@@ -10,9 +12,17 @@ use std::{
 fn main() -> ExitCode {
     let binary = std::env::var_os("VAT").map_or_else(|| built("vat"), PathBuf::from);
     let started = Instant::now();
-    match tell_quorum(&binary).and_then(|()| tell_counter(&binary)) {
-        Ok(()) => {
-            println!("\nAll of this was true, in {} seconds. Nothing is left running.", started.elapsed().as_secs());
+    let told = tell_quorum(&binary).and_then(|()| tell_counter(&binary));
+    let seconds = started.elapsed().as_secs();
+    let kept = told.and_then(|()| if is_kept() { keep(&binary).map(Some) } else { Ok(None) });
+    match kept {
+        Ok(None) => {
+            println!("\nAll of this was true, in {seconds} seconds. Nothing is left running.");
+            println!("`make demo KEEP=1` leaves a testnet to try it yourself.");
+            ExitCode::SUCCESS
+        }
+        Ok(Some(to_try)) => {
+            println!("\nAll of this was true, in {seconds} seconds. {to_try}");
             ExitCode::SUCCESS
         }
         Err(problem) => {
@@ -20,6 +30,37 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a testnet is to stay up.
+fn is_kept() -> bool {
+    std::env::var("KEEP").is_ok_and(|keep| !matches!(keep.as_str(), "" | "0" | "no" | "false"))
+}
+
+/// Stands up the counter once more, whole, and leaves it. Returns what to say of it: commands that work as they are printed.
+fn keep(binary: &Path) -> Result<String, String> {
+    say("AND NOW YOU. The counter once more, on four hosts that stay up.");
+    let net = TestNet::new(binary);
+    up(&net, "counter")?;
+    let dir = net.keep();
+    let folder = dir.parent().unwrap_or(&dir);
+    let vat = quoted(&std::path::absolute(binary).map_err(|error| error.to_string())?)?;
+    let (net, folder) = (quoted(&dir)?, quoted(folder)?);
+    Ok(format!(
+        "A testnet stays up in {net}.\n\nTry:\n\n\
+         {vat} call --dir {net} counter increment 5\n\
+         {vat} status --dir {net}\n\
+         {vat} member replace --dir {net} --vat counter --out gamma --in delta\n\n\
+         Stop it, and remove what it left:\n\n\
+         {vat} testnet down --dir {net} && rm -r {folder}"
+    ))
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> Result<String, String> {
+    let text = path.to_str().ok_or("the path of this checkout is not text")?;
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+".contains(letter);
+    Ok(if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) })
 }
 
 fn say(text: &str) {

@@ -1,6 +1,7 @@
 //! Testnets of real processes, driven by the `vat` command line as a person would.
 //!
-//! Invariant: whatever a test starts it stops, also when it panics: dropping a [`TestNet`] kills every host that it started.
+//! Invariant: whatever a test starts it stops, also when it panics: dropping a [`TestNet`] kills every host that it started, unless it
+//! was given away by [`TestNet::keep`].
 
 use quorate_consensus::Member;
 use quorate_node::{
@@ -52,6 +53,8 @@ pub struct TestNet {
     /// Where config and testnet lie: `folder`, or below it.
     place: PathBuf,
     environment: Vec<(String, String)>,
+    /// It is to go on.
+    kept: bool,
 }
 
 /// The testnet's directory in its place.
@@ -69,7 +72,7 @@ impl TestNet {
         let place = folder.path().join(folders);
         fs::create_dir_all(&place).expect("the temporary directory is writable");
         let binary = std::path::absolute(binary.into()).expect("the working directory is there");
-        TestNet { binary, folder, place, environment: Vec::new() }
+        TestNet { binary, folder, place, environment: Vec::new(), kept: false }
     }
 
     /// Moves everything to other folders below the temporary directory.
@@ -83,6 +86,13 @@ impl TestNet {
     /// Sets a variable for every command from here on.
     pub fn environment(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Leaves the testnet as it is, running, and returns its directory. Nobody stops it any more.
+    pub fn keep(mut self) -> PathBuf {
+        self.folder.disable_cleanup(true);
+        self.kept = true;
+        self.dir()
     }
 
     /// The path of a file beside the config.
@@ -143,7 +153,12 @@ impl TestNet {
     }
 
     fn placed(&self, mut command: Command, args: &[&str]) -> Command {
-        command.args(args).current_dir(&self.place).env("QUORATE_DIR", DIR).stdin(Stdio::null());
+        command
+            .args(args)
+            .current_dir(&self.place)
+            .env("QUORATE_DIR", DIR)
+            .env_remove("QUORATE_HOME")
+            .stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -241,6 +256,9 @@ impl TestNet {
 
 impl Drop for TestNet {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         if let Ok(cluster) = Cluster::open(TestnetDir::new(self.dir())) {
             for place in &cluster.layout.hosts {
                 // The directory goes next; a host that can't be killed is said below.

@@ -63,6 +63,25 @@ impl Lasting {
 }
 
 #[test]
+fn a_panic_is_a_line_of_the_log_and_the_host_goes_on() {
+    let mut net = TestNet::new(stand_in());
+    net.environment("QUORATE_TEST_PANIC", "alpha");
+    net.file("talker.js", TALKER);
+    let config = net.file("testnet.toml", CONFIG);
+    net.up(&config, &[]).ok();
+    let log = net.vat(&["logs", "alpha"]).ok().stdout;
+    let lines =
+        log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+    let line = lines.into_iter().find(|line| line["code"] == "Q-PANIC").expect("the panic is in the log");
+    assert_eq!(
+        (&line["level"], &line["panic"], &line["thread"]),
+        (&json!("ERROR"), &json!("13 bad luck"), &json!("unlucky"))
+    );
+    assert!(line["place"].as_str().is_some_and(|place| place.contains("vat_under_test.rs:")), "{line}");
+    assert_eq!(net.call("talker", "say", &["still here"]), Value::Null);
+}
+
+#[test]
 fn status_and_logs_of_hosts_that_run_that_are_down_and_that_are_gone() {
     let net = TestNet::new(stand_in());
     net.file("talker.js", TALKER);

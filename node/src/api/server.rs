@@ -98,7 +98,7 @@ pub fn admin_routes(api: Api) -> Router {
 }
 
 async fn metrics(State(api): State<Api>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], api.host.metrics().await).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.host.metrics().await).into_response()
 }
 
 async fn ready(State(api): State<Api>) -> Response {

@@ -69,21 +69,10 @@ pub(super) fn file(path: &Path, folder: &Path) -> Result<PathBuf, Refusal> {
         if !candidate.is_file() {
             continue;
         }
-        let extension = candidate.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_string();
-        return match extension.as_str() {
-            "js" | "mjs" | "" => Ok(candidate),
-            "cjs" => Err((
-                "it is a CommonJS file".into(),
-                "a vat takes ES modules only: write it with import and export".into(),
-            )),
-            "ts" | "mts" | "tsx" | "jsx" => {
-                Err((format!("it is a .{extension} file"), "compile it to JavaScript first".into()))
-            }
-            "json" => Err((
-                "it is a JSON file".into(),
-                "give it to the vat in argv as { file = \"…\" }, and parse it there".into(),
-            )),
-            other => Err((format!("it is a .{other} file"), "a vat imports .js and .mjs files only".into())),
+        return match (refused_ending(&candidate), ending_of(&candidate)) {
+            (Some(refusal), _) => Err(refusal),
+            (None, "js" | "mjs" | "") => Ok(candidate),
+            (None, other) => Err((format!("it is a .{other} file"), "a vat imports .js and .mjs files only".into())),
         };
     }
     let missing = path.strip_prefix(folder).unwrap_or(path).display().to_string();
@@ -92,6 +81,27 @@ pub(super) fn file(path: &Path, folder: &Path) -> Result<PathBuf, Refusal> {
         None => "create the file, or correct the path, which is relative to the importing file".to_string(),
     };
     Err((format!("there is no file {missing}"), fix))
+}
+
+fn ending_of(file: &Path) -> &str {
+    file.extension().and_then(|extension| extension.to_str()).unwrap_or_default()
+}
+
+/// Why a file is no module, if its name's ending says what else it is. For entry files and imported ones alike.
+pub(super) fn refused_ending(file: &Path) -> Option<Refusal> {
+    let ending = ending_of(file).to_lowercase();
+    Some(match ending.as_str() {
+        "cjs" => {
+            ("it is a CommonJS file".into(), "a vat takes ES modules only: write it with import and export".into())
+        }
+        "ts" | "mts" | "cts" | "tsx" | "jsx" => {
+            (format!("it is a .{ending} file"), "compile it to JavaScript first".into())
+        }
+        "json" => {
+            ("it is a JSON file".into(), "give it to the vat in argv as { file = \"…\" }, and parse it there".into())
+        }
+        _ => return None,
+    })
 }
 
 /// A module in the same folder whose name differs in letter case or ending only, or by one letter or two.

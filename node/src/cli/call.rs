@@ -5,6 +5,7 @@ use super::{
     create::{parse_value, pending},
     join::read_card,
     output,
+    report::Rejection,
 };
 use crate::{
     client::{Client, ClientError, LIFETIME_BLOCKS},
@@ -77,7 +78,8 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
         Value::Undefined => "undefined".to_owned(),
         other => other.to_json().to_string(),
     };
-    Err(Failure::new(Exit::Rejected, format!("rejected: {reason}")))
+    let rejection = Rejection { shown: reason, reason: answer.value.to_json() };
+    Err(Failure { exit: Exit::Rejected, error: rejection.into() })
 }
 
 /// An argument's value. A reference in a result has a number only there.

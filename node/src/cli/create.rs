@@ -16,7 +16,7 @@ use crate::{
     status::Done,
     sturdyref::{ROOT_OBJECT, Sturdyref},
     testnet::{
-        config::check_name,
+        config::{check_argument_name, check_name},
         init::{random_bytes, reference},
         layout::TestnetDir,
     },
@@ -88,6 +88,11 @@ fn usage(message: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Usage, message)
 }
 
+/// Mistakes in code, with their places.
+pub fn wrong_code(error: bundle::BundleError) -> Failure {
+    Failure { exit: Exit::Usage, error: error.into() }
+}
+
 pub async fn create(args: CreateArgs, json: bool) -> Outcome {
     check_name(&args.name).map_err(|(problem, fix)| usage(format!("{problem}; {fix}")))?;
     if args.source.is_none() && !(args.code.arguments.is_empty() && args.code.endowments.is_empty()) {
@@ -99,7 +104,7 @@ pub async fn create(args: CreateArgs, json: bool) -> Outcome {
     let genesis = args.genesis(members)?;
     let (count, threshold) = (genesis.members.len(), genesis.threshold);
     let vat = VatId(genesis.vat_id().0);
-    let code = args.source.as_deref().map(bundle::bundle).transpose().map_err(usage)?;
+    let code = args.source.as_deref().map(bundle::bundle).transpose().map_err(wrong_code)?;
     let code = code.map(|bundle| args.code.install(&vat, bundle, new_bearer(&vat)?, count)).transpose()?;
     let (install, bearer) = code.unzip();
     let introduction = Introduction { genesis: genesis.clone(), chain: Vec::new() };
@@ -135,7 +140,7 @@ pub async fn create(args: CreateArgs, json: bool) -> Outcome {
 }
 
 pub async fn install(args: InstallArgs, json: bool) -> Outcome {
-    let bundle = bundle::bundle(&args.source).map_err(usage)?;
+    let bundle = bundle::bundle(&args.source).map_err(wrong_code)?;
     let members = args.hosts.carrying(&args.vat).await?;
     let (host, status) = members.first().expect("carrying() fails where there is none");
     let vat: VatId = status.vat.parse().map_err(|_| Failure::new(Exit::Failed, "the host names no vat id"))?;
@@ -183,17 +188,24 @@ struct Made {
 
 impl Made {
     fn report(&self) {
-        let (vat, bearer) = (self.vat.to_string(), self.bearer.as_ref().map(ToString::to_string));
         if self.json {
-            output::json(&serde_json::json!({ "name": self.name, "vat": vat, "sturdyref": bearer }));
-        } else {
-            output::line(bearer.unwrap_or(vat));
+            return output::json(&self.to_json());
         }
+        output::line(self.bearer.as_ref().map_or_else(|| self.vat.to_string(), ToString::to_string));
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let (vat, bearer) = (self.vat.to_string(), self.bearer.as_ref().map(ToString::to_string));
+        serde_json::json!({ "name": self.name, "vat": vat, "sturdyref": bearer })
     }
 
     /// For a failure after which the vat may still come to be.
     fn perhaps(&self, failure: Failure) -> Failure {
         if failure.exit == Exit::Unreachable && self.bearer.is_some() {
+            if self.json {
+                // One object: the error goes with it.
+                return failure.with_result(self.to_json());
+            }
             self.report();
             output::note(format!(
                 "what was begun may still take effect (`vat status {}`): then this is the sturdyref",
@@ -380,21 +392,38 @@ impl CodeArgs {
             return Err(usage(format!("--endowment exit is for solo vats; {members} members can't exit as one")));
         }
         let mut argv = Vec::new();
-        for argument in &self.arguments {
-            let Some((name, text)) = argument.split_once('=') else {
-                return Err(usage(format!("--arg {argument}: expected NAME=VALUE")));
-            };
+        for (name, text) in named_arguments(&self.arguments, &self.endowments)? {
             let value = match text.parse::<Sturdyref>() {
                 Ok(sturdyref) => reference(&sturdyref, vat),
                 Err(error) if text.starts_with("vat://") => return Err(usage(error)),
                 Err(_) => ArgValue::Data(parse_value(text)?),
             };
-            argv.push((name.to_owned(), value));
+            argv.push((name, value));
         }
         let bearers = bearer.bearer_key().into_iter().collect();
         let install = Install { bundle, argv, endowments: self.endowments.clone(), grants: Vec::new(), bearers };
         Ok((install, bearer))
     }
+}
+
+/// Takes `--arg NAME=VALUE` apart. Each name is one that a property can have, given once, and none of an endowment.
+pub fn named_arguments<'t>(arguments: &'t [String], endowments: &[String]) -> Result<Vec<(String, &'t str)>, Failure> {
+    let mut found: Vec<(String, &str)> = Vec::new();
+    for argument in arguments {
+        let (name, text) =
+            argument.split_once('=').ok_or_else(|| usage(format!("--arg {argument}: expected NAME=VALUE")))?;
+        check_argument_name(name).map_err(|(problem, fix)| usage(format!("--arg {argument}: {problem}; {fix}")))?;
+        if endowments.iter().any(|endowment| endowment == name) {
+            return Err(usage(format!(
+                "--arg {argument}: {name} is the host function of that name; choose another name"
+            )));
+        }
+        if found.iter().any(|(other, _)| other == name) {
+            return Err(usage(format!("--arg {argument}: {name} is given twice; give each argument once")));
+        }
+        found.push((name.to_owned(), text));
+    }
+    Ok(found)
 }
 
 /// An argument's text: JSON, or else a bare string.

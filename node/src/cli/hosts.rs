@@ -19,17 +19,27 @@ use crate::{
 };
 use quorate_consensus::{HostKey, Introduction, Member};
 use quorate_engine::VatId;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
-/// Which hosts a command is about.
+/// Which hosts a command is about. What the command line says goes before what the environment does, `--home` before `--dir`, and
+/// `QUORATE_HOME` before `QUORATE_DIR`.
 #[derive(clap::Args, Clone)]
 pub struct HostsOption {
-    /// The testnet's directory
-    #[arg(long, env = "QUORATE_DIR", default_value = "quorate-testnet", value_name = "DIR", value_parser = directory())]
-    dir: PathBuf,
-    /// A host's home, instead of a testnet's directory (may be repeated)
+    /// The testnet's directory [default: QUORATE_DIR, or quorate-testnet]
+    #[arg(long, value_name = "DIR", value_parser = directory())]
+    dir: Option<PathBuf>,
+    /// A host's home, instead of a testnet's directory (may be repeated) [default: QUORATE_HOME]
     #[arg(long = "home", value_name = "HOME")]
     homes: Vec<PathBuf>,
+}
+
+/// Where the hosts of a command are.
+enum Places {
+    Homes(Vec<PathBuf>),
+    Testnet(PathBuf),
 }
 
 /// A host that can be asked from this machine, running or not.
@@ -56,49 +66,71 @@ pub struct LocalHost {
 impl HostsOption {
     /// All hosts meant, with their status.
     pub async fn all(&self) -> Result<Vec<LocalHost>, Failure> {
-        if !self.homes.is_empty() {
-            let hosts = self.homes.iter().map(|path| LocalHost::open(path));
-            return futures::future::join_all(hosts).await.into_iter().collect();
-        }
-        let cluster = open_cluster(&self.dir)?;
+        let dir = match self.places() {
+            Places::Homes(homes) => {
+                let hosts = homes.iter().map(|path| LocalHost::open(path));
+                return futures::future::join_all(hosts).await.into_iter().collect();
+            }
+            Places::Testnet(dir) => dir,
+        };
+        let cluster = open_cluster(&dir)?;
         let hosts = cluster.layout.hosts.iter().map(|place| LocalHost::of_testnet(&cluster, place));
         futures::future::join_all(hosts).await.into_iter().collect()
     }
 
     /// The testnet's directory, if the hosts are those of one.
     pub fn testnet(&self) -> Option<TestnetDir> {
-        let dir = TestnetDir::new(&self.dir);
-        (self.homes.is_empty() && matches!(dir.read(), Ok(Some(_)))).then_some(dir)
+        let Places::Testnet(dir) = self.places() else { return None };
+        let dir = TestnetDir::new(dir);
+        matches!(dir.read(), Ok(Some(_))).then_some(dir)
     }
 
-    /// A host by name, or by the path of its home.
-    pub async fn host(&self, name: &str) -> Result<LocalHost, Failure> {
-        if name.contains('/') {
-            return LocalHost::open(Path::new(name)).await;
-        }
-        let hosts = self.all().await?;
-        let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
-        hosts.into_iter().find(|host| host.name == name).ok_or_else(|| {
-            let message =
-                format!("there is no host {name} here (there are {}); a home's path works too", names.join(", "));
-            Failure::new(Exit::Usage, message)
-        })
-    }
-
-    /// A host that shall be a member, by name, path or card. With a card come the addresses that it states, and the host itself if
-    /// it is one of those meant; without one, the host must be here and run.
-    pub async fn candidate(&self, name: &str) -> Result<(Member, Option<LocalHost>), Failure> {
-        let (member, host) = match read_card(Path::new(name))? {
-            Some(card) => {
-                // Partners need no testnet here.
-                let hosts = self.all().await.unwrap_or_default();
-                let own = hosts.into_iter().find(|host| host.key == Some(card.key));
-                (card, own)
-            }
+    fn places(&self) -> Places {
+        let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let own_home = || self.dir.is_none().then(|| named("QUORATE_HOME")).flatten();
+        match own_home().filter(|_| self.homes.is_empty()) {
+            Some(home) => Places::Homes(vec![home]),
+            None if !self.homes.is_empty() => Places::Homes(self.homes.clone()),
             None => {
-                let host = self.host(name).await?;
-                (host.member()?, Some(host))
+                let dir = self.dir.clone().or_else(|| named("QUORATE_DIR"));
+                Places::Testnet(dir.unwrap_or_else(|| PathBuf::from("quorate-testnet")))
             }
+        }
+    }
+
+    /// What the command finds logs by: the testnet, or else the homes.
+    pub fn cluster_or_homes(&self) -> Result<Result<Cluster, Vec<Home>>, Failure> {
+        match self.places() {
+            Places::Testnet(dir) => Ok(Ok(open_cluster(&dir)?)),
+            Places::Homes(paths) => {
+                let open = |path: &PathBuf| Home::open(path);
+                let homes = paths.iter().map(open).collect::<Result<Vec<_>, _>>();
+                Ok(Err(homes.map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?))
+            }
+        }
+    }
+
+    /// A host that shall be a member: by its name among the hosts meant, else by the path of its home or card. A file that happens to
+    /// lie here hides no host. With a card come the addresses that it states, and the host itself if it is one of those meant; without
+    /// one, the host must be here and run.
+    pub async fn candidate(&self, name: &str) -> Result<(Member, Option<LocalHost>), Failure> {
+        // Partners need no testnet here.
+        let (mut hosts, unknown) = match self.all().await {
+            Ok(hosts) => (hosts, None),
+            Err(failure) => (Vec::new(), Some(failure)),
+        };
+        let path = Path::new(name);
+        let (member, host) = if let Some(place) = hosts.iter().position(|host| host.name == name) {
+            let host = hosts.swap_remove(place);
+            (host.member()?, Some(host))
+        } else if path.is_dir() || name.contains('/') && !path.exists() {
+            let host = LocalHost::open(path).await?;
+            (host.member()?, Some(host))
+        } else if let Some(card) = read_card(path)? {
+            let own = hosts.into_iter().find(|host| host.key == Some(card.key));
+            (card, own)
+        } else {
+            return Err(no_such_host(name, &hosts, unknown));
         };
         if let Some(host) = &host {
             host.require_running()?;
@@ -111,6 +143,7 @@ impl HostsOption {
         let mut found = Vec::new();
         let hosts = self.all().await?;
         let running = hosts.iter().filter(|host| host.status.is_some()).count();
+        let unknown = self.unknown(&hosts, vat);
         for host in hosts {
             if let Some(status) = host.replica(vat).cloned()
                 && status.role != "removed"
@@ -121,6 +154,9 @@ impl HostsOption {
         }
         found.sort_by_key(|(_, status)| (status.fault.is_some(), status.role != "leader", status.role != "follower"));
         if found.is_empty() {
+            if let Some(failure) = unknown {
+                return Err(failure);
+            }
             let message = if running == 0 {
                 "none of the hosts is running; `vat testnet restart HOST` or `vat node run --home HOME` starts one"
                     .to_owned()
@@ -131,6 +167,40 @@ impl HostsOption {
         }
         Ok(found)
     }
+
+    /// The failure that nobody here knows a vat of this name or id, where that is so: a wrong argument, which no waiting mends.
+    fn unknown(&self, hosts: &[LocalHost], vat: &str) -> Option<Failure> {
+        let layout = self.testnet().and_then(|dir| dir.read().ok().flatten());
+        let places = layout.map(|layout| layout.vats).unwrap_or_default();
+        let failed = |host: &LocalHost| host.status.as_ref().is_some_and(|status| status.failed_vats.contains_key(vat));
+        let is_known = places.iter().any(|place| place.name == vat || place.vat == vat)
+            || hosts.iter().any(|host| host.replica(vat).is_some() || failed(host) || host.has_carried(vat));
+        let mut names: BTreeSet<String> = places.into_iter().map(|place| place.name).collect();
+        for status in hosts.iter().filter_map(|host| host.status.as_ref()) {
+            names.extend(status.vats.iter().map(|vat| vat.name.clone()).chain(status.failed_vats.keys().cloned()));
+        }
+        (!is_known).then(|| no_such_vat(vat, &names))
+    }
+}
+
+/// The failure that a vat is not here.
+pub fn no_such_vat(vat: &str, names: &BTreeSet<String>) -> Failure {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let there_are =
+        if names.is_empty() { "there are none".to_owned() } else { format!("there are: {}", names.join(", ")) };
+    Failure::new(Exit::Usage, format!("there is no vat {vat} here; {there_are}"))
+}
+
+/// The failure that a host is not here, and neither a home nor a card. `unknown` is why the hosts here are not known.
+fn no_such_host(name: &str, hosts: &[LocalHost], unknown: Option<Failure>) -> Failure {
+    let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+    let here = match unknown {
+        Some(failure) => failure.error.to_string(),
+        None => format!("the hosts here are {}", names.join(", ")),
+    };
+    let message =
+        format!("there is no host {name} here, and no home and no card at that path ({here}); `vat card` makes a card");
+    Failure::new(Exit::Usage, message)
 }
 
 impl LocalHost {

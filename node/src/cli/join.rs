@@ -24,7 +24,7 @@ use std::{
 #[command(after_help = "Example:\n  vat card --home /srv/quorate > alpha.card")]
 pub struct CardArgs {
     /// The host's home
-    #[arg(long)]
+    #[arg(long, env = "QUORATE_HOME")]
     home: PathBuf,
     /// What others dial, where that is not what the host listens on (may be repeated)
     #[arg(long, value_name = "MULTIADDR")]
@@ -48,7 +48,7 @@ pub struct JoinArgs {
     /// A vat file: of `vat introduce`, or of `vat create`
     file: PathBuf,
     /// The home of the running host that shall carry the vat
-    #[arg(long)]
+    #[arg(long, env = "QUORATE_HOME")]
     home: PathBuf,
 }
 

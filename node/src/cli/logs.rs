@@ -1,6 +1,6 @@
 //! `vat logs`: consoles of vats and logs of hosts, read from files, so that they can be read of stopped hosts as well.
 
-use super::{DirOption, Exit, Failure, Outcome, output};
+use super::{Exit, Failure, Outcome, hosts::HostsOption, output};
 use crate::{home::Home, testnet::cluster::Cluster, vat::console::parse_line};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,30 +25,32 @@ pub struct Args {
     #[arg(short, long)]
     follow: bool,
     #[command(flatten)]
-    dir: DirOption,
-    /// A host's home, instead of a testnet's directory
-    #[arg(long, value_name = "HOME")]
-    home: Option<PathBuf>,
+    hosts: HostsOption,
 }
 
 pub async fn run(args: Args, json: bool) -> Outcome {
-    let mut sources = match &args.home {
-        Some(path) => {
-            let home = Home::open(path).map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
-            let log = home.path().join("logs").join("host.log");
-            let hosts = vec![(home.config.name.clone(), log)];
-            Sources { vats: Vec::new(), hosts, homes: vec![home] }.find(args.name.as_deref(), json)?
-        }
-        None => Sources::of(&args.dir.cluster()?).find(args.name.as_deref(), json)?,
+    let places = match args.hosts.cluster_or_homes()? {
+        Ok(cluster) => Sources::of(&cluster),
+        Err(homes) => Sources::of_homes(homes),
     };
+    let mut sources = places.find(args.name.as_deref(), json)?;
     if args.follow {
         follow_all(&mut sources).await;
         return Ok(Exit::Success);
     }
+    let mut printed = 0;
     for source in &mut sources {
-        if source.print_new().is_err() {
-            break;
+        match source.print_new() {
+            Ok(lines) => printed += lines,
+            Err(_) => return Ok(Exit::Success),
         }
+    }
+    if printed == 0 {
+        // Silence alone could as well be a wrong name or directory.
+        output::note(match &args.name {
+            Some(name) => format!("{name} has printed nothing yet; `vat logs {name} --follow` waits for it"),
+            None => "no vat here has printed anything yet".to_owned(),
+        });
     }
     Ok(Exit::Success)
 }
@@ -86,6 +88,13 @@ impl Sources {
         }
     }
 
+    /// Hosts that are run by hand: their logs go where their standard error does.
+    fn of_homes(homes: Vec<Home>) -> Sources {
+        let log = |home: &Home| home.path().join("logs").join("host.log");
+        let hosts = homes.iter().map(|home| (home.config.name.clone(), log(home))).collect();
+        Sources { vats: Vec::new(), hosts, homes }
+    }
+
     /// What `name` means: a host, a vat, or without a name all vats.
     fn find(&self, name: Option<&str>, json: bool) -> Result<Vec<Source>, Failure> {
         let vats = self.all_vats();
@@ -93,6 +102,13 @@ impl Sources {
             return Ok(vats.iter().map(|vat| self.console(vat, true, json)).collect());
         };
         if let Some((_, log)) = self.hosts.iter().find(|(host, _)| host == name) {
+            if !log.exists() {
+                let message = format!(
+                    "host {name} has no log file: a host that no testnet command started logs to the standard error of its process, \
+                     so look there, or in the journal of its service (`journalctl -u UNIT`)"
+                );
+                return Err(Failure::new(Exit::Usage, message));
+            }
             return Ok(vec![Source::HostLog(Tail::new(log.clone()))]);
         }
         if vats.iter().any(|vat| vat == name) {
@@ -131,12 +147,18 @@ enum Source {
 }
 
 impl Source {
-    /// Prints what has come. Fails where nobody reads it.
-    fn print_new(&mut self) -> io::Result<()> {
+    /// Prints what has come, and returns how many lines. Fails where nobody reads it.
+    fn print_new(&mut self) -> io::Result<usize> {
         match self {
-            Source::HostLog(tail) => tail.next_lines().iter().try_for_each(output::try_line),
+            Source::HostLog(tail) => {
+                let lines = tail.next_lines();
+                lines.iter().try_for_each(output::try_line)?;
+                Ok(lines.len())
+            }
             Source::Console { vat, with_name, json, console } => {
-                for Line { block, level, text } in console.next_lines() {
+                let lines = console.next_lines();
+                let count = lines.len();
+                for Line { block, level, text } in lines {
                     if *json {
                         let line = serde_json::json!({ "vat": vat, "block": block, "level": level, "text": text });
                         output::try_line(line)?;
@@ -146,7 +168,7 @@ impl Source {
                         output::try_line(text)?;
                     }
                 }
-                Ok(())
+                Ok(count)
             }
         }
     }

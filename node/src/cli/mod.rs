@@ -1,16 +1,18 @@
 //! The `vat` command line.
 //!
-//! What was asked for goes to standard output, everything else to standard error. `--json` prints JSON on standard output.
-//! Exit codes: [`Exit`].
+//! What was asked for goes to standard output, everything else to standard error. `--json` prints JSON on standard output, also
+//! where a command fails: see [`report`]. Exit codes: [`Exit`].
 
 mod call;
 mod create;
+mod explain;
 mod hosts;
 mod join;
 mod logs;
 mod member;
 mod node;
 mod output;
+mod report;
 mod run;
 mod signals;
 mod standing;
@@ -19,7 +21,7 @@ mod testnet;
 
 use crate::testnet::{cluster::Cluster, layout::TestnetDir};
 use clap::{
-    Parser, Subcommand,
+    CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::{PathBufValueParser, TypedValueParser},
 };
 use std::{
@@ -123,7 +125,7 @@ Exit codes: 0 done; 1 the vat rejected the call, or something is not healthy;
 #[derive(Parser)]
 #[command(name = "vat", version, about = "Replicated object-capability vats", after_help = EXAMPLES)]
 struct Cli {
-    /// Print JSON on standard output
+    /// Print JSON on standard output, also of a failure
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -196,50 +198,105 @@ enum Command {
     Logs(logs::Args),
     /// Run a file in a vat of its own, in a temporary home, to try code
     Run(run::Args),
+    /// What an error code means, and what to do
+    Explain(explain::Args),
+    /// Print what a shell needs to complete these commands
+    #[command(
+        after_help = "Examples:\n  vat completions bash > ~/.local/share/bash-completion/completions/vat\n  vat completions zsh > ~/.zfunc/_vat"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What is known of the build and not in the library.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Build {
+    /// The commit that the program was built from, if the build said so.
+    pub commit: Option<&'static str>,
+}
+
+impl Build {
+    /// What `vat --version` prints after the program's name.
+    fn version(self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        let commit = self.commit.filter(|commit| !commit.is_empty()).unwrap_or("not recorded");
+        let assertions = if cfg!(debug_assertions) { "with" } else { "without" };
+        let image = quorate_engine::image::image_hash();
+        format!("{version}\ncommit: {commit}\nbuilt: {assertions} debug assertions\nengine image: {image}")
+    }
+}
+
+/// The whole command, of a build of which nothing more is known.
+pub fn main() -> ExitCode {
+    run_command(Build::default())
 }
 
 /// The whole command.
-pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+pub fn run_command(build: Build) -> ExitCode {
+    let Cli { json, command } = match parse(build) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
     // Homes, sturdyrefs, vat files: all that commands write is this user's alone.
     crate::system::keep_files_private();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return Exit::Failed.into();
-        }
+        Err(error) => return report::failure(error.into(), json).into(),
     };
-    let json = cli.json;
-    let outcome = runtime.block_on(async move {
-        match cli.command {
-            Command::Testnet(command) => testnet::run(command, json).await,
-            Command::Call(args) => call::run(args, json).await,
-            Command::Node(command) => node::run(command, json).await,
-            Command::Create(args) => create::create(args, json).await,
-            Command::Install(args) => create::install(args, json).await,
-            Command::Card(args) => join::card(args).await,
-            Command::Introduce(args) => join::introduce(args).await,
-            Command::Join(args) => join::join(args, json).await,
-            Command::Status(args) => status::run(args, json).await,
-            Command::Member(command) => member::run(command, json).await,
-            Command::Logs(args) => logs::run(args, json).await,
-            Command::Run(args) => run::run(args, json).await,
-        }
-    });
+    let outcome = runtime.block_on(perform(command, json));
     // Nothing that still runs in the background is worth waiting for.
     runtime.shutdown_background();
-    match outcome {
-        Ok(exit) => match output::failure() {
-            None => exit.into(),
-            Some(error) => {
-                output::note(format!("error: done, but standard output could not be written: {error}"));
-                Exit::Failed.into()
-            }
-        },
-        Err(failure) => {
-            output::error(&failure.error);
-            failure.exit.into()
+    let exit = outcome.unwrap_or_else(|failure| report::failure(failure, json));
+    match output::failure() {
+        None => exit.into(),
+        Some(error) if exit == Exit::Success => {
+            output::note(format!("error: done, but standard output could not be written: {error}"));
+            Exit::Failed.into()
+        }
+        Some(_) => exit.into(),
+    }
+}
+
+/// Reads the command line. Where it asks for help or is wrong, all is said, and the exit code is returned.
+fn parse(build: Build) -> Result<Cli, Exit> {
+    // The program ends before this could be freed.
+    let version: &'static str = build.version().leak();
+    let matches = Cli::command().long_version(version).try_get_matches();
+    matches.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
+        if error.use_stderr() {
+            // What is wrong may well be before `--json`.
+            let json = std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json");
+            return report::wrong_words(&error, json);
+        }
+        match error.print() {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Exit::Failed,
+            _ => Exit::Success,
+        }
+    })
+}
+
+async fn perform(command: Command, json: bool) -> Outcome {
+    match command {
+        Command::Testnet(command) => testnet::run(command, json).await,
+        Command::Call(args) => call::run(args, json).await,
+        Command::Node(command) => node::run(command, json).await,
+        Command::Create(args) => create::create(args, json).await,
+        Command::Install(args) => create::install(args, json).await,
+        Command::Card(args) => join::card(args).await,
+        Command::Introduce(args) => join::introduce(args).await,
+        Command::Join(args) => join::join(args, json).await,
+        Command::Status(args) => status::run(args, json).await,
+        Command::Member(command) => member::run(command, json).await,
+        Command::Logs(args) => logs::run(args, json).await,
+        Command::Run(args) => run::run(args, json).await,
+        Command::Explain(args) => explain::run(&args, json),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "vat", &mut text);
+            output::line(String::from_utf8_lossy(&text).trim_end());
+            Ok(Exit::Success)
         }
     }
 }

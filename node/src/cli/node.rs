@@ -3,7 +3,8 @@
 use super::{Exit, Failure, Outcome, output};
 use crate::{
     home::{Home, HostConfig},
-    run::{Remedy, RunError, RunOptions, log_to_stderr, run_until_signalled},
+    logging::{log_panics, log_to_stderr},
+    run::{Remedy, RunError, RunOptions, run_until_signalled},
     testnet::config::{check_name, listen_address},
 };
 use quorate_consensus::HostKey;
@@ -17,7 +18,7 @@ pub enum Command {
     )]
     Init {
         /// Where to make it
-        #[arg(long)]
+        #[arg(long, env = "QUORATE_HOME")]
         home: PathBuf,
         /// The host's name: at most 48 of `a-z`, `0-9`, `-` and `_`, a letter first
         #[arg(long)]
@@ -35,7 +36,7 @@ pub enum Command {
     )]
     Run {
         /// The host's home
-        #[arg(long)]
+        #[arg(long, env = "QUORATE_HOME")]
         home: PathBuf,
     },
 }
@@ -47,6 +48,9 @@ pub async fn run(command: Command, json: bool) -> Outcome {
             let listen = listen.iter().map(|text| listen_at(text)).collect::<Result<Vec<_>, _>>()?;
             let home = Home::init(&home, HostConfig { name, listen, http })
                 .map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
+            if !home.config.http.ip().is_loopback() {
+                output::note(everybody_reads(&home.config.name, home.config.http));
+            }
             let key = HostKey(home.key.verifying_key().to_bytes()).to_string();
             if json {
                 output::json(&serde_json::json!({ "home": home.path(), "name": home.config.name, "key": key }));
@@ -56,7 +60,8 @@ pub async fn run(command: Command, json: bool) -> Outcome {
             Ok(Exit::Success)
         }
         Command::Run { home } => {
-            log_to_stderr(true);
+            log_to_stderr(true).map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
+            log_panics();
             let failed = |error: RunError| Failure { exit: exit_of(error.remedy()), error: error.into() };
             let home = Home::open(&home).map_err(|error| failed(error.into()))?;
             run_until_signalled(&home, RunOptions::default()).await.map_err(failed)?;
@@ -73,6 +78,13 @@ fn exit_of(remedy: Remedy) -> Exit {
         Remedy::Room => Exit::Disk,
         Remedy::NewHome => Exit::NeverAgain,
     }
+}
+
+/// What to know of a host whose HTTP interface is not on loopback.
+pub fn everybody_reads(host: &str, http: SocketAddr) -> String {
+    format!(
+        "note: {host} serves metrics and status at {http} to everybody who can reach it; it only reads, and it tells everything"
+    )
 }
 
 /// An address to listen at, as the home has it.

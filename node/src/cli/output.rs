@@ -7,23 +7,9 @@ use serde::Serialize;
 use std::{
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
     time::Duration,
 };
-
-/// Prints an error: its causes after it, each once.
-pub fn error(error: &anyhow::Error) {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    let several = text.contains('\n');
-    eprintln!("error: {}{text}", if several { "\n" } else { "" });
-}
 
 /// Prints a line on standard output; a closed pipe is no error. Any other is kept for the command's end: see [`failure`].
 pub fn line(text: impl std::fmt::Display) {
@@ -44,6 +30,10 @@ pub fn failure() -> Option<&'static io::Error> {
 
 /// Prints a line on standard output, for commands that go on until nobody reads.
 pub fn try_line(text: impl std::fmt::Display) -> io::Result<()> {
+    if let Some(lines) = LINES.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        lines.push_str(&format!("{text}\n"));
+        return Ok(());
+    }
     writeln!(io::stdout(), "{text}")
 }
 
@@ -57,6 +47,79 @@ pub fn has_reader() -> bool {
         Ok(_) => !watched[0].revents().is_some_and(|events| events.intersects(gone)),
         Err(_) => true,
     }
+}
+
+/// A picture that is shown again and again: see [`Screen`].
+enum Picture {
+    /// On a terminal each takes the place of the one before, on a screen of their own.
+    Terminal,
+    /// Elsewhere they follow one another, with an empty line in between.
+    Lines { first: bool },
+}
+
+/// Shows pictures one after another. What [`line`] prints between [`Screen::begin`] and [`Screen::end`] is one picture.
+pub struct Screen(Picture);
+
+/// The lines of the picture that is being put together, on a terminal.
+static LINES: Mutex<Option<String>> = Mutex::new(None);
+
+/// Enters and leaves a screen of its own, which leaves what is on the other one alone (`xterm` and all that follow it).
+const ENTER: &str = "\x1b[?1049h";
+const LEAVE: &str = "\x1b[?1049l";
+
+impl Screen {
+    /// On the terminal that standard output is, or plain lines where it is none.
+    pub fn new() -> Screen {
+        if !io::stdout().is_terminal() {
+            return Screen(Picture::Lines { first: true });
+        }
+        write_out(ENTER);
+        Screen(Picture::Terminal)
+    }
+
+    /// Whether it is a terminal's, to be left before the command ends.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.0, Picture::Terminal)
+    }
+
+    /// Begins a picture.
+    pub fn begin(&mut self) {
+        match &mut self.0 {
+            Picture::Terminal => *LINES.lock().unwrap_or_else(PoisonError::into_inner) = Some(String::new()),
+            Picture::Lines { first: true } => self.0 = Picture::Lines { first: false },
+            Picture::Lines { .. } => line(""),
+        }
+    }
+
+    /// Shows the picture: on a terminal as one write, over the one before.
+    pub fn end(&mut self) {
+        let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(lines) = lines {
+            write_out(&picture(&lines));
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if self.is_terminal() {
+            write_out(LEAVE);
+        }
+    }
+}
+
+/// What draws lines over whatever is on the screen, without clearing it first: that would flicker.
+fn picture(lines: &str) -> String {
+    const TOP: &str = "\x1b[H";
+    const CLEAR_LINE: &str = "\x1b[K\n";
+    const CLEAR_BELOW: &str = "\x1b[J";
+    format!("{TOP}{}{CLEAR_BELOW}", lines.replace('\n', CLEAR_LINE))
+}
+
+fn write_out(text: &str) {
+    let mut stdout = io::stdout();
+    // A terminal that is gone has no reader: see `has_reader`.
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Prints a value as JSON on standard output.
@@ -75,6 +138,9 @@ pub fn table<const N: usize>(head: [&str; N]) -> Table {
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(head);
     table
 }
+
+/// What is said while the engine image is loaded: the first time on a machine it is compiled, which takes up to a minute.
+pub const COMPILING: &str = "compiling the engine for this machine, if it is the first time";
 
 /// Shows what takes long: a spinner on a terminal, single lines elsewhere.
 pub struct Progress(Option<ProgressBar>);
@@ -126,4 +192,16 @@ pub fn bytes(count: u64) -> String {
 /// The first letters of an id: enough for people to tell them apart.
 pub fn short(id: &str) -> &str {
     id.get(..10).unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_drawn_over_the_one_before_and_clears_what_is_left_of_it() {
+        let drawn = picture("one\ntwo\n");
+        assert_eq!(drawn, "\x1b[Hone\x1b[K\ntwo\x1b[K\n\x1b[J");
+        assert!(!drawn.contains("\x1b[2J"), "clearing the whole screen flickers");
+    }
 }

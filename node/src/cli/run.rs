@@ -1,16 +1,24 @@
 //! `vat run`: a solo vat at once, in a temporary home.
 
-use super::{Exit, Failure, Outcome, create::parse_value, logs::Console, output, signals::Signals};
+use super::{
+    Exit, Failure, Outcome,
+    create::{named_arguments, parse_value, wrong_code},
+    logs::Console,
+    output,
+    signals::Signals,
+};
 use crate::{
     bundle,
     home::{Home, HostConfig},
     provision::Provision,
     run::{RunOptions, Running},
+    sturdyref::{ROOT_OBJECT, Sturdyref},
     testnet::init::random_bytes,
 };
 use anyhow::Context as _;
-use quorate_consensus::{Genesis, Hash, Parameters};
+use quorate_consensus::{Genesis, Hash, Member, Parameters};
 use quorate_engine::{
+    VatId,
     image::image_hash,
     machine::{ArgValue, Install},
 };
@@ -26,7 +34,7 @@ const REMOVALS: usize = 40;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat run hello.js\n  vat run contract.js --arg price=10 --seconds 5\n\nThe vat gets the endowment `exit`: argv.exit(value) ends the run and prints the value as JSON. Ctrl-C ends it as well. With --json, the console goes to standard error."
+    after_help = "Examples:\n  vat run hello.js\n  vat run contract.js --arg price=10 --seconds 5\n\nOnce the code runs, the command that calls the vat from another terminal is printed on standard error.\nThe vat gets the endowment `exit`: argv.exit(value) ends the run and prints the value as JSON. Ctrl-C ends it as well. With --json, the console goes to standard error."
 )]
 pub struct Args {
     /// The code's entry file
@@ -40,15 +48,13 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, json: bool) -> Outcome {
-    let usage = |message: String| Failure::new(Exit::Usage, message);
-    let bundle = bundle::bundle(&args.file).map_err(|error| usage(error.to_string()))?;
+    let bundle = bundle::bundle(&args.file).map_err(wrong_code)?;
+    let endowments = vec!["exit".to_owned()];
     let mut argv = Vec::new();
-    for argument in &args.arguments {
-        let (name, text) =
-            argument.split_once('=').ok_or_else(|| usage(format!("--arg {argument}: expected NAME=VALUE")))?;
-        argv.push((name.to_owned(), ArgValue::Data(parse_value(text)?)));
+    for (name, text) in named_arguments(&args.arguments, &endowments)? {
+        argv.push((name, ArgValue::Data(parse_value(text)?)));
     }
-    let install = Install { bundle, argv, endowments: vec!["exit".into()], grants: Vec::new(), bearers: Vec::new() };
+    let install = Install { bundle, argv, endowments, grants: Vec::new(), bearers: Vec::new() };
     // From here on a signal ends the run and not the process, or the folder would stay.
     let mut signals = Signals::listen()?;
     let folder = temporary_folder()?;
@@ -75,14 +81,14 @@ fn temporary_folder() -> Result<PathBuf, Failure> {
     Ok(folder)
 }
 
-async fn run_in(folder: &Path, install: Install, args: &Args, json: bool, signals: &mut Signals) -> Outcome {
+async fn run_in(folder: &Path, mut install: Install, args: &Args, json: bool, signals: &mut Signals) -> Outcome {
     let config = HostConfig {
         name: "here".into(),
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
         http: ([127, 0, 0, 1], 0).into(),
     };
     let home = Home::init(&folder.join("home"), config)?;
-    let progress = output::Progress::start("starting");
+    let progress = output::Progress::start(output::COMPILING);
     let node = tokio::select! {
         node = Running::start(&home, RunOptions::default()) => node?,
         () = signals.any() => return Ok(Exit::Success),
@@ -96,12 +102,15 @@ async fn run_in(folder: &Path, install: Install, args: &Args, json: bool, signal
         expires: 0,
         parameters: Parameters::default(),
     };
+    let bearer = Sturdyref::bearer(VatId(genesis.vat_id().0), ROOT_OBJECT, random_bytes()?);
+    install.bearers.extend(bearer.bearer_key());
     let vat =
         node.host.carry(Provision { name: "vat".into(), genesis, install: Some(install), joining: false }).await?;
     progress.done();
     let vat = vat.to_string();
+    let runs = format!("the vat runs; Ctrl-C ends it\n{}", how_to_call(&bearer, &node.host.as_member()));
     let outcome = tokio::select! {
-        outcome = follow(&node, &vat, &home, json) => outcome,
+        outcome = follow(&node, &vat, &home, &runs, json) => outcome,
         () = signals.any() => Ok(Exit::Success),
         () = pause(args.seconds) => Ok(Exit::Success),
     };
@@ -116,12 +125,19 @@ async fn pause(seconds: Option<u64>) {
     }
 }
 
-/// Prints the console until the vat exits.
-async fn follow(node: &Running, vat: &str, home: &Home, json: bool) -> Outcome {
+/// The command that calls the vat's root from another terminal, ready to be pasted there.
+fn how_to_call(bearer: &Sturdyref, member: &Member) -> String {
+    let at = member.addresses.first().map(|address| format!(" --at {address}/p2p/{}", member.key)).unwrap_or_default();
+    format!("call it from another terminal: vat call '{bearer}' METHOD{at}")
+}
+
+/// Prints the console until the vat exits. `runs` is said once it has its code.
+async fn follow(node: &Running, vat: &str, home: &Home, runs: &str, json: bool) -> Outcome {
     let mut console = Printed { console: Console::new(vec![home.console("vat")]), json };
     let mut said = false;
     loop {
-        let status = node.host.find(vat)?.status().await;
+        let service = node.host.find(vat)?;
+        let status = service.status().await;
         console.print_new();
         if let Some(error) = status.install_error {
             return Err(Failure::new(Exit::Usage, format!("the code did not start: {error}")));
@@ -130,19 +146,22 @@ async fn follow(node: &Running, vat: &str, home: &Home, json: bool) -> Outcome {
             return Err(Failure::new(Exit::Failed, fault));
         }
         if let Some(value) = status.exited {
-            console.print_rest().await;
+            // It says nothing more, but its state is ahead of its console's file.
+            service.console_written().await;
+            console.print_new();
             if !value.is_null() {
                 output::line(value);
             }
             return Ok(Exit::Success);
         }
         if let Some(error) = status.setup_error {
-            console.print_rest().await;
+            service.console_written().await;
+            console.print_new();
             return Err(Failure::new(Exit::Rejected, format!("the vat's setup failed: {error}")));
         }
         if status.installed && !said {
             said = true;
-            output::note("the vat runs; Ctrl-C ends it");
+            output::note(runs);
         }
         tokio::time::sleep(POLL).await;
     }
@@ -155,16 +174,8 @@ struct Printed {
 }
 
 impl Printed {
-    /// Prints what is still to come of what a vat has said that says nothing more: its state is ahead of its console's file.
-    async fn print_rest(&mut self) {
-        tokio::time::sleep(POLL).await;
-        while self.print_new() {
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
-    /// Prints what has come. Returns whether there was anything.
-    fn print_new(&mut self) -> bool {
+    /// Prints what has come.
+    fn print_new(&mut self) {
         let lines = self.console.next_lines();
         for line in &lines {
             match line.level.as_str() {
@@ -173,6 +184,5 @@ impl Printed {
                 _ => output::line(&line.text),
             }
         }
-        !lines.is_empty()
     }
 }

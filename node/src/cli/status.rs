@@ -2,8 +2,9 @@
 
 use super::{
     Exit, Failure, Outcome,
-    hosts::{HostsOption, LocalHost},
+    hosts::{HostsOption, LocalHost, no_such_vat},
     output,
+    signals::Signals,
     standing::{Quorum, quorums},
 };
 use crate::{
@@ -27,7 +28,7 @@ const LOW_DISK_BYTES: u64 = 1 << 30;
 pub struct Args {
     /// Only this vat
     vat: Option<String>,
-    /// Show it again every second
+    /// Show it again every second; with --json, a line each
     #[arg(long)]
     watch: bool,
     #[command(flatten)]
@@ -35,23 +36,51 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, json: bool) -> Outcome {
+    if args.watch {
+        return watch(&args, json).await;
+    }
+    let view = View::take(&args).await?;
+    if json {
+        output::json(&view.to_json());
+    } else {
+        show(&view);
+    }
+    Ok(if view.is_healthy() { Exit::Success } else { Exit::Rejected })
+}
+
+/// Shows it again and again: as JSON a line each, else on a screen. Ends when nobody reads it; on a terminal, by Ctrl-C as well, since
+/// the terminal's own screen has to come back.
+async fn watch(args: &Args, json: bool) -> Outcome {
+    // Before there is a screen, so that what is wrong is not on it.
+    let mut view = View::take(args).await?;
+    let mut screen = (!json).then(output::Screen::new);
+    let mut signals = match &screen {
+        Some(screen) if screen.is_terminal() => Some(Signals::listen()?),
+        _ => None,
+    };
     loop {
-        let view = View::take(&args).await?;
-        if json {
-            output::json(&view.to_json());
-        } else {
-            if args.watch {
-                output::line("\x1b[2J\x1b[H");
+        match &mut screen {
+            None => output::line(view.to_json()),
+            Some(screen) => {
+                screen.begin();
+                show(&view);
+                screen.end();
             }
-            show(&view);
         }
-        if !args.watch {
-            return Ok(if view.is_healthy() { Exit::Success } else { Exit::Rejected });
+        let stopped = async {
+            match &mut signals {
+                Some(signals) => signals.any().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stopped => return Ok(Exit::Success),
+            () = tokio::time::sleep(WATCH_EVERY) => {}
         }
         if !output::has_reader() {
             return Ok(Exit::Success);
         }
-        tokio::time::sleep(WATCH_EVERY).await;
+        view = View::take(args).await?;
     }
 }
 
@@ -134,8 +163,7 @@ impl View {
             return Ok(());
         }
         names.extend(places.into_iter().map(|place| place.name));
-        let names: Vec<String> = names.into_iter().collect();
-        Err(Failure::new(Exit::Usage, format!("there is no vat {vat} here; there are: {}", names.join(", "))))
+        Err(no_such_vat(vat, &names))
     }
 
     fn is_healthy(&self) -> bool {

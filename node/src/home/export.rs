@@ -36,7 +36,7 @@ impl Exported {
             Err(source) => return Err(at(&file)(source)),
         };
         // Whatever it says, the home may not run.
-        toml::from_str(&text).map(Some).map_err(|error| HomeError::Config {
+        toml::from_str(&text).map(Some).map_err(|error| HomeError::Damaged {
             path: file.display().to_string(),
             why: format!("{error}; a home with this file was exported and does not run here"),
         })

@@ -154,6 +154,18 @@ pub fn vat(page: &mut Page, status: &VatStatus) {
     let name = status.name.as_str();
     let label = [("vat", name)];
     page.gauge("quorate_heap_bytes", "Linear memory of the vat's heap.", &label, status.heap_bytes);
+    page.gauge(
+        "quorate_heap_limit_bytes",
+        "The most linear memory that the vat's heap may have.",
+        &label,
+        status.heap_limit_bytes,
+    );
+    page.gauge(
+        "quorate_recorded_conflicts",
+        "Signed statements of members that contradict this replica's own, since the vat is here.",
+        &label,
+        status.conflicts,
+    );
     page.gauge("quorate_installed", "1 if the vat has its code.", &label, u64::from(status.installed));
     let (mut total, mut broken) = (0, 0);
     // By name, since several may have one: two series with equal labels would make the page invalid.
@@ -224,8 +236,8 @@ pub fn network(page: &mut Page, stats: &NetStats) {
             ("forbidden", stats.refused_forbidden),
             ("refused", stats.refused_by_handler),
             ("unavailable", stats.refused_unavailable),
-            ("rate limited", stats.rate_limited),
-            ("too many streams", stats.streams_rejected),
+            ("rate_limited", stats.rate_limited),
+            ("too_many_streams", stats.streams_rejected),
         ] {
             page.counter(
                 "quorate_net_rejected_total",
@@ -289,11 +301,16 @@ pub fn process(page: &mut Page, version: &str, image: &str, vats: usize) {
     page.gauge("quorate_resident_memory_bytes", "Resident memory of the process.", &[], resident_bytes());
 }
 
-/// Resident memory by `/proc/self/statm` (`proc(5)`), 0 where there is none.
+/// Resident memory by `/proc/self/status` (`proc_pid_status(5)`), 0 where there is none. Unlike `statm` it does not count in pages,
+/// whose size differs between machines.
 fn resident_bytes() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = text.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
-    pages * 4096
+    resident_in(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
+fn resident_in(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0) << 10
 }
 
 #[cfg(test)]
@@ -381,6 +398,25 @@ mod tests {
         let waiting = series(&text, "quorate_unacknowledged_messages");
         assert_eq!(waiting, ["peer=\"bank\"} 3", "peer=\"unnamed\"} 28"]);
         assert!(text.contains("quorate_outbox_messages{vat=\"counter\"} 31\n"), "{text}");
+    }
+
+    #[test]
+    fn resident_memory_is_read_in_kibibytes() {
+        assert_eq!(resident_in("Name:\tvat\nVmRSS:\t    1234 kB\nThreads:\t3\n"), 1234 * 1024);
+        assert_eq!(resident_in("Name:\tvat\n"), 0);
+        assert!(resident_bytes() > 0, "this process has some");
+    }
+
+    #[test]
+    fn label_values_are_words_of_queries() {
+        let mut page = Page::default();
+        network(&mut page, &NetStats::default());
+        let text = page.render() + &crate::telemetry::Telemetry::new().render();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            for value in line.split('"').skip(1).step_by(2) {
+                assert!(!value.contains([' ', '-']) || value.parse::<f64>().is_ok(), "{line}");
+            }
+        }
     }
 
     #[test]

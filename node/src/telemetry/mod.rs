@@ -18,7 +18,7 @@ const LIMITS: [LimitKind; 5] =
     [LimitKind::Fuel, LimitKind::Memory, LimitKind::Stack, LimitKind::Recursion, LimitKind::Abort];
 const LEVELS: [LogLevel; 4] = [LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error];
 /// What comes of a slice at its receiver.
-const OUTCOMES: [&str; 4] = ["taken", "not yet", "introduce", "refused"];
+const OUTCOMES: [&str; 4] = ["taken", "not_yet", "introduce", "refused"];
 
 /// The metrics that are fed as things happen.
 pub struct Telemetry {

@@ -27,6 +27,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// Lines of a host's log that are shown where it left no other word.
 const LAST_LINES: usize = 5;
 
+/// Begins the line below a command's error that says where to read on.
+pub const EXPLAIN: &str = "vat explain ";
+
 /// A testnet on this machine.
 pub struct Cluster {
     pub dir: TestnetDir,
@@ -158,7 +161,7 @@ impl Cluster {
     fn last_words(&self, host: &str) -> String {
         let path = self.dir.host_log(host);
         let text = fs::read_to_string(&path).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(EXPLAIN)).collect();
         // What a node logs is JSON; what a command says at its end is not.
         let words = lines.iter().rev().take_while(|line| !line.starts_with('{')).count();
         match words {

@@ -8,6 +8,7 @@
 
 mod argv;
 mod check;
+mod host_file;
 mod hosts;
 mod suggest;
 mod syntax;
@@ -16,6 +17,8 @@ mod tests;
 mod vats;
 
 use crate::sturdyref::Sturdyref;
+pub(crate) use argv::check_argument_name;
+pub(crate) use host_file::host_file;
 pub(crate) use hosts::{check_name, listen_address};
 pub(crate) use suggest::nearest;
 
@@ -109,6 +112,8 @@ pub struct Mistake {
     pub file: PathBuf,
     /// From 1; 0 when it is about the file as a whole.
     pub line: usize,
+    /// From 1, in letters; 0 when it is not known.
+    pub column: usize,
     pub problem: String,
     pub fix: String,
 }
@@ -130,6 +135,33 @@ pub struct ConfigError {
     pub mistakes: Vec<Mistake>,
 }
 
+/// Where something is in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// From 1; 0: the file as a whole.
+    line: usize,
+    /// From 1, in letters; 0: not known.
+    column: usize,
+}
+
+impl Place {
+    const WHOLE_FILE: Place = Place { line: 0, column: 0 };
+}
+
+/// Messages name lines.
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.line.fmt(formatter)
+    }
+}
+
+/// Line and column of what comes after these bytes.
+pub(crate) fn after(good: &[u8]) -> (usize, usize) {
+    let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
+    let last = good.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+    (line, 1 + String::from_utf8_lossy(last).chars().count())
+}
+
 fn lines(mistakes: &[Mistake]) -> String {
     mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("\n")
 }
@@ -138,7 +170,7 @@ impl TestnetConfig {
     /// Reads and checks a config file. Relative paths in it are relative to its folder.
     pub fn load(file: &Path) -> Result<TestnetConfig, ConfigError> {
         let whole_file = |problem: String, fix: &str| ConfigError {
-            mistakes: vec![Mistake { file: file.to_path_buf(), line: 0, problem, fix: fix.to_string() }],
+            mistakes: vec![Mistake { file: file.to_path_buf(), line: 0, column: 0, problem, fix: fix.to_string() }],
         };
         let metadata = std::fs::metadata(file).map_err(|error| {
             whole_file(format!("cannot read the config ({error})"), "name an existing testnet config (TOML)")
@@ -157,9 +189,9 @@ impl TestnetConfig {
             Ok(text) => Self::parse(&text, file),
             Err(error) => {
                 let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
+                let (line, column) = after(good);
                 let (problem, fix) = ("a byte here is not UTF-8".to_string(), "save the file as UTF-8".to_string());
-                Err(ConfigError { mistakes: vec![Mistake { file: file.to_path_buf(), line, problem, fix }] })
+                Err(ConfigError { mistakes: vec![Mistake { file: file.to_path_buf(), line, column, problem, fix }] })
             }
         }
     }
@@ -169,6 +201,11 @@ impl TestnetConfig {
         let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
         let folder = absolute.parent().unwrap_or(Path::new("/")).to_path_buf();
         let mut checker = check::Checker::new(file, folder);
+        if let Some(format) = syntax::other_format(text) {
+            let fix = "write it in TOML: `vat testnet init --help` and docs/usage.md have examples";
+            checker.mistake(Place::WHOLE_FILE, format!("this looks like {format}; the config is TOML"), fix);
+            return checker.finish(TestnetConfig { file: absolute, hosts: Vec::new(), vats: Vec::new() });
+        }
         let document = syntax::read(text, &mut checker);
         let (hosts, vats) = document.map(|document| vats::testnet(&document, &mut checker)).unwrap_or_default();
         checker.finish(TestnetConfig { file: absolute, hosts, vats })

@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     path::Path,
 };
 
@@ -33,7 +33,8 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// What a testnet is made from: the config with all code gathered.
 pub struct Plan {
-    config: TestnetConfig,
+    /// What it is a plan for.
+    pub config: TestnetConfig,
     bundles: BTreeMap<String, Bundle>,
     /// SHA-256 over what makes the testnet what it is, in hex.
     pub digest: String,
@@ -193,6 +194,7 @@ fn too_large(config: &TestnetConfig, vat: &VatConfig, bundle: &Bundle) -> Option
     (bytes > MAX_COMMAND_BYTES).then(|| Mistake {
         file: config.file.clone(),
         line: vat.line,
+        column: 1,
         problem: format!(
             "code and arguments of vat `{}` come to {bytes} bytes, over the limit of {MAX_COMMAND_BYTES}",
             vat.name
@@ -298,12 +300,32 @@ fn prometheus_config(layout: &Layout) -> String {
     let mut text =
         String::from("global:\n  scrape_interval: 5s\nscrape_configs:\n  - job_name: quorate\n    static_configs:\n");
     for host in &layout.hosts {
-        text.push_str(&format!(
-            "      - targets: [\"{}\"]\n        labels: {{ host: \"{}\" }}\n",
-            host.http, host.name
-        ));
+        let (target, remark) = scrape_target(host);
+        if let Some(remark) = remark {
+            text.push_str(&format!("      # {remark}\n"));
+        }
+        text.push_str(&format!("      - targets: [\"{target}\"]\n        labels: {{ host: \"{}\" }}\n", host.name));
     }
     text
+}
+
+/// Where Prometheus finds a host's metrics, with a remark where it must run on that host's machine. A host that serves them at all
+/// addresses is found at the one that the other hosts dial; `0.0.0.0` would be Prometheus' own machine.
+fn scrape_target(host: &HostPlace) -> (String, Option<String>) {
+    let machine = host.address.split('/').nth(2).unwrap_or_default();
+    let ip: Option<IpAddr> = machine.parse().ok();
+    let port = host.http.port();
+    if host.http.ip().is_unspecified() {
+        let target = match ip {
+            Some(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
+            _ => format!("{machine}:{port}"),
+        };
+        return (target, None);
+    }
+    let elsewhere = host.http.ip().is_loopback() && !ip.is_some_and(|ip| ip.is_loopback());
+    let remark = elsewhere
+        .then(|| format!("{} serves its metrics on its own machine only; `http` in its config says where", host.name));
+    (host.http.to_string(), remark)
 }
 
 #[cfg(test)]
@@ -316,6 +338,23 @@ mod tests {
         fs::write(&file, format!("[[host]]\nname = \"h\"\n{vats}")).expect("writable");
         let plan = Plan::new(TestnetConfig::load(&file).unwrap_or_else(|error| panic!("{error}")));
         plan.err().map(|error| error.to_string().lines().map(str::to_owned).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn prometheus_finds_hosts_where_it_can_reach_them() {
+        let target = |address: &str, http: &str| {
+            let http = http.parse().expect("an address");
+            let place = HostPlace { name: "alpha".into(), key: String::new(), address: address.into(), http };
+            let (target, remark) = scrape_target(&place);
+            (target, remark.is_some())
+        };
+        assert_eq!(target("/ip4/127.0.0.1/tcp/1", "127.0.0.1:2"), ("127.0.0.1:2".into(), false));
+        assert_eq!(target("/ip4/192.0.2.7/tcp/1", "0.0.0.0:2"), ("192.0.2.7:2".into(), false));
+        assert_eq!(target("/ip6/2001:db8::7/tcp/1", "[::]:2"), ("[2001:db8::7]:2".into(), false));
+        assert_eq!(target("/dns/a.example.org/tcp/1", "0.0.0.0:2"), ("a.example.org:2".into(), false));
+        assert_eq!(target("/ip4/192.0.2.7/tcp/1", "10.0.0.7:2"), ("10.0.0.7:2".into(), false));
+        // On its own machine only: said, since no other target would do.
+        assert_eq!(target("/ip4/192.0.2.7/tcp/1", "127.0.0.1:2"), ("127.0.0.1:2".into(), true));
     }
 
     #[test]

@@ -393,7 +393,7 @@ impl Courier {
                 peer.fail();
                 // Whoever names itself as the one to ask has been asked: the next attempt goes elsewhere.
                 peer.hint = leader.map(|key| HostId(key.0)).filter(|leader| *leader != report.to);
-                "not yet"
+                "not_yet"
             }
             Ok(SliceReply::Introduce) if !report.introduced => {
                 peer.introduced_epoch = None;

@@ -21,7 +21,7 @@ use std::{
     },
     time::Instant,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Turns a replica's events into what the rest of the node does with them.
 pub struct EventLoop {
@@ -36,6 +36,8 @@ pub struct EventLoop {
     pub removed: Arc<AtomicBool>,
     pub progress: SharedProgress,
     pub notices: mpsc::UnboundedSender<Notice>,
+    /// The block up to which the console's file has all lines.
+    pub printed: watch::Sender<u64>,
     pub memory: Memory,
 }
 
@@ -92,6 +94,8 @@ impl EventLoop {
                 self.notify(Notice::Certified(certificate));
             }
             Event::Restored { block } => {
+                // Lines of blocks before a checkpoint that came from others never come here.
+                self.printed.send_replace(block);
                 let outbox = self.view.lock().restored.pop_front().unwrap_or_default();
                 self.notify(Notice::Restored { block, outbox });
             }
@@ -156,6 +160,7 @@ impl EventLoop {
             }
         }
         self.print(block, &output.logs);
+        self.printed.send_replace(block);
         for evidence in effects.introductions {
             self.directory.note_evidence(evidence.genesis, evidence.chain);
         }

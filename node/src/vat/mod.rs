@@ -46,7 +46,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use view::SharedView;
 use whereabouts::PeerFinder;
 
@@ -95,6 +95,7 @@ pub struct VatService {
     pub name: String,
     pub replica: ReplicaHandle,
     pub inbox: Inbox,
+    heap_limit_bytes: u64,
     view: SharedView,
     directory: Directory,
     install_error: Arc<Mutex<Option<String>>>,
@@ -103,6 +104,8 @@ pub struct VatService {
     /// The host was a member and is no longer.
     removed: Arc<AtomicBool>,
     progress: SharedProgress,
+    /// The block up to which the console's file has all lines.
+    printed: watch::Receiver<u64>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -147,6 +150,7 @@ impl VatService {
         let install_error = Arc::new(Mutex::new(None));
         let removed = Arc::new(AtomicBool::new(false));
         let progress = SharedProgress::default();
+        let (printed_tx, printed) = watch::channel(0);
         let event_loop = EventLoop {
             removed: removed.clone(),
             progress: progress.clone(),
@@ -163,6 +167,7 @@ impl VatService {
                     .ok()
             }),
             notices,
+            printed: printed_tx,
             memory: events::Memory::default(),
         };
         let mut tasks = vec![courier, tokio::spawn(event_loop.run(events))];
@@ -173,6 +178,7 @@ impl VatService {
         Ok(VatService {
             vat,
             name: options.name,
+            heap_limit_bytes: limits.memory_bytes,
             inbox,
             replica,
             view,
@@ -181,6 +187,7 @@ impl VatService {
             summary: Mutex::default(),
             removed,
             progress,
+            printed,
             tasks,
         })
     }
@@ -193,6 +200,14 @@ impl VatService {
     /// Why the code that the vat was made with did not start, when this member last proposed it.
     fn install_error(&self) -> Option<String> {
         self.install_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the console's file has what was printed in all blocks that are executed by now: the state is ahead of the file.
+    pub async fn console_written(&self) {
+        let block = self.view.lock().block;
+        let mut printed = self.printed.clone();
+        // Where the loop that writes is gone, nothing more comes.
+        let _ = printed.wait_for(|printed| *printed >= block).await;
     }
 
     /// Whether this host was a member of the vat and is no longer.
@@ -277,6 +292,7 @@ impl VatService {
             exited: summary.as_ref().and_then(|summary| summary.exit.as_ref()).map(exit_value),
             deliveries: summary.as_ref().map_or(0, |summary| summary.deliveries),
             heap_bytes: summary.as_ref().map_or(0, |summary| summary.heap_bytes),
+            heap_limit_bytes: self.heap_limit_bytes,
             checkpoint_block: status.local_checkpoint_block,
             certified_checkpoint_block: status.checkpoint_block,
             state_root: status.checkpoint_root.as_ref().map(ToString::to_string),

@@ -1,6 +1,8 @@
 //! The `vat` command from outside: its help, its exit codes, what it prints where, and hosts run by hand.
 
+mod failures;
 mod hosts;
+mod names;
 mod run;
 mod words;
 
@@ -84,7 +86,12 @@ impl Bench {
     }
 
     fn placed(&self, mut command: Command, args: &[&str]) -> Command {
-        command.args(args).current_dir(self.folder.path()).env_remove("QUORATE_DIR").stdin(Stdio::null());
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env_remove("QUORATE_DIR")
+            .env_remove("QUORATE_HOME")
+            .stdin(Stdio::null());
         command
     }
 

@@ -35,6 +35,38 @@ export default ({ exit, price, label = 'no label' }) => {
 }
 
 #[test]
+fn run_says_how_to_call_what_runs() {
+    let bench = Bench::new();
+    bench.file("counter.js", COUNTER);
+    let mut command = bench.command(&["run", "counter.js"]);
+    bench.hosts.borrow_mut().push(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts"));
+    let stderr = bench.hosts.borrow_mut()[0].stderr.take().expect("piped");
+    let line = BufReader::new(stderr).lines().map_while(Result::ok).find(|line| line.contains("vat call"));
+    let line = line.expect("it says how");
+    let (_, words) = line.split_once("vat call ").expect("a command");
+    let words: Vec<&str> = words.split(' ').map(|word| word.trim_matches('\'')).collect();
+    let [sturdyref, "METHOD", "--at", address] = words[..] else { panic!("{line}") };
+    assert_eq!(bench.vat(&["call", sturdyref, "increment", "3", "--at", address]).ok().json(), json!(3));
+    assert_eq!(bench.stop_host(0), Some(0));
+}
+
+#[test]
+fn an_entry_that_is_no_javascript_is_refused_by_its_name() {
+    let bench = Bench::new();
+    for ending in ["ts", "mts", "cts", "tsx", "jsx", "TS", "cjs", "json"] {
+        let file = format!("entry.{ending}");
+        bench.file(&file, "const x: number = 1;");
+        bench.file("main.js", &format!("import './{file}';\nexport default () => {{}};\n"));
+        for entry in [&file, "main.js"] {
+            let ran = bench.vat(&["run", entry]);
+            assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{entry}: {}", ran.stderr);
+            let wanted = if ending == "json" || ending == "cjs" { "file; " } else { "compile it to JavaScript" };
+            assert!(ran.stderr.contains(entry) && ran.stderr.contains(wanted), "{entry}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
 fn run_says_where_code_is_wrong() {
     let bench = Bench::new();
     bench.file("syntax.js", "export default () => {\n  const x = ;\n};\n");
@@ -86,7 +118,7 @@ fn run_says_that_it_waits_and_leaves_nothing_behind() {
 
     // Stopped while it starts, and when it says that it goes on: or it would look like a program that hangs.
     use nix::sys::signal::Signal::{SIGHUP, SIGTERM};
-    let moments = [("starting", SIGTERM), ("Ctrl-C ends it", SIGTERM), ("Ctrl-C ends it", SIGHUP)];
+    let moments = [("compiling the engine", SIGTERM), ("Ctrl-C ends it", SIGTERM), ("Ctrl-C ends it", SIGHUP)];
     for (number, (moment, signal)) in moments.into_iter().enumerate() {
         let mut command = bench.command_with_hangup(&["run", "lasting.js"]);
         command.env("TMPDIR", &temporary).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -11,6 +11,52 @@ fn subcommands(help: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+/// The commands that have no subcommands, as `vat member add`.
+pub fn leaf_commands(bench: &Bench) -> Vec<String> {
+    let mut seen = Vec::new();
+    collect_help(bench, &[], &mut seen);
+    let leaves = seen.into_iter().filter(|(_, help)| subcommands(help).is_empty());
+    leaves.map(|(command, _)| command).collect()
+}
+
+/// Wrong words in an empty folder but for the file `empty.toml`, and what is said of them.
+pub const WRONG: &[(&[&str], &str)] = &[
+    (&["frobnicate"], "frobnicate"),
+    (&["call", "counter"], "<METHOD>"),
+    (&["call", "counter", "read"], "--dir"),
+    (&["call", "vat://77/root", "read"], "64 hex digits"),
+    (&["status"], "vat testnet up"),
+    (&["logs", "counter"], "vat testnet up"),
+    (&["testnet", "status"], "vat testnet up"),
+    (&["testnet", "kill", "h1"], "vat testnet up"),
+    (&["testnet", "restart", "h1"], "vat testnet up"),
+    (&["testnet", "down"], "vat testnet up"),
+    (&["testnet", "up", "nowhere.toml"], "nowhere.toml"),
+    (&["testnet", "init", "empty.toml"], "[[host]]"),
+    (&["node", "run", "--home", "nowhere"], "vat node init --home nowhere"),
+    (&["node", "init", "--home", ".", "--name", "h1"], "not empty"),
+    (&["node", "init", "--home", "new", "--name", "Not a name"], "not a good name"),
+    (&["status", "--home", "nowhere"], "vat node init"),
+    (&["status", "--dir", "empty.toml"], "empty.toml is a file"),
+    (&["call", "counter", "read", "--dir", "empty.toml/net"], "empty.toml is a file"),
+    (&["create", "purse", "--on", "./nowhere"], "vat node init"),
+    (&["create", "purse", "--on", "nowhere"], "vat card"),
+    (&["create", "../purse", "--on", "./nowhere"], "not a good name"),
+    (&["create", "purse", "--on", "./nowhere", "--arg", "price=1"], "vat install"),
+    (&["create", "purse", "--on", "./nowhere", "--endowment", "timer"], "exit"),
+    (&["install", "purse", "nowhere.js"], "nowhere.js"),
+    (&["card", "--home", "nowhere"], "vat node init"),
+    (&["introduce", "two"], "vat testnet up"),
+    (&["join", "two.vat", "--home", "nowhere"], "vat node init"),
+    (&["member", "add", "--vat", "two", "--in", "e"], "vat testnet up"),
+    (&["member", "replace", "--vat", "two", "--out", "c", "--in", "e"], "vat testnet up"),
+    (&["member", "cancel", "--vat", "two"], "vat testnet up"),
+    (&["run", "nowhere.js"], "nowhere.js"),
+    (&["run", "empty.toml", "--arg", "price"], "NAME=VALUE"),
+    (&["explain", "Q-NOSUCH"], "Q-NOSUCH"),
+    (&["completions", "nosuch"], "bash"),
+];
+
 fn collect_help(bench: &Bench, path: &[&str], seen: &mut Vec<(String, String)>) {
     let ran = bench.vat(&[path, &["--help"]].concat()).ok();
     assert_eq!(ran.stderr, "", "{path:?}");
@@ -38,42 +84,24 @@ fn every_command_explains_itself_with_an_example() {
         .collect();
     assert!(without.is_empty(), "without an example: {without:?}");
     assert!(seen.last().is_some_and(|(_, help)| help.contains("Exit codes")), "the exit codes are documented");
-    assert!(bench.vat(&["--version"]).ok().stdout.starts_with("vat "));
+    let version = bench.vat(&["--version"]).ok().stdout;
+    let lines: Vec<&str> = version.lines().collect();
+    assert_eq!(lines[0], format!("vat {}", env!("CARGO_PKG_VERSION")));
+    let image = lines.iter().find_map(|line| line.strip_prefix("engine image: ")).expect("the image");
+    assert!(image.len() == 64 && version.contains("\ncommit: ") && version.contains("debug assertions"), "{version}");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(bench.vat(&["completions", shell]).ok().stdout.contains("testnet"), "{shell}");
+    }
 }
 
 #[test]
 fn wrong_words_are_exit_code_2_and_say_what_to_do() {
     let bench = Bench::new();
     bench.file("empty.toml", "");
-    for (args, wanted) in [
-        (&["frobnicate"][..], "frobnicate"),
-        (&["call", "counter"], "<METHOD>"),
-        (&["call", "counter", "read"], "--dir"),
-        (&["call", "vat://77/root", "read"], "64 hex digits"),
-        (&["status"], "vat testnet up"),
-        (&["logs", "counter"], "vat testnet up"),
-        (&["testnet", "status"], "vat testnet up"),
-        (&["testnet", "kill", "h1"], "vat testnet up"),
-        (&["testnet", "up", "nowhere.toml"], "nowhere.toml"),
-        (&["testnet", "init", "empty.toml"], "[[host]]"),
-        (&["node", "run", "--home", "nowhere"], "vat node init --home nowhere"),
-        (&["node", "init", "--home", ".", "--name", "h1"], "not empty"),
-        (&["node", "init", "--home", "new", "--name", "Not a name"], "not a good name"),
-        (&["status", "--home", "nowhere"], "vat node init"),
-        (&["status", "--dir", "empty.toml"], "empty.toml is a file"),
-        (&["call", "counter", "read", "--dir", "empty.toml/net"], "empty.toml is a file"),
-        (&["create", "purse", "--on", "./nowhere"], "vat node init"),
-        (&["create", "../purse", "--on", "./nowhere"], "not a good name"),
-        (&["create", "purse", "--on", "./nowhere", "--arg", "price=1"], "vat install"),
-        (&["create", "purse", "--on", "./nowhere", "--endowment", "timer"], "exit"),
-        (&["install", "purse", "nowhere.js"], "nowhere.js"),
-        (&["member", "replace", "--vat", "two", "--out", "c", "--in", "e"], "vat testnet up"),
-        (&["run", "nowhere.js"], "nowhere.js"),
-        (&["run", "empty.toml", "--arg", "price"], "NAME=VALUE"),
-    ] {
+    for (args, wanted) in WRONG {
         let ran = bench.vat(args);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}: {}", ran.stderr);
-        assert!(ran.stderr.contains(wanted), "{args:?}: no {wanted:?} in {}", ran.stderr);
+        assert!(ran.stderr.contains(*wanted), "{args:?}: no {wanted:?} in {}", ran.stderr);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: however an `up` that stays in the foreground ends, no host is left running. One with `--detach` that fails says that
 //! some run, and how to stop them.
 
-use super::super::{DirOption, Exit, Failure, Outcome, logs, output, signals::Signals};
+use super::super::{DirOption, Exit, Failure, Outcome, logs, node::everybody_reads, output, signals::Signals};
 use super::wrong;
 use crate::{
     run::engine_cache,
@@ -64,6 +64,11 @@ fn make(file: &Path, dir: DirOption) -> Result<(Cluster, bool), Failure> {
         };
         return Err(Failure::new(Exit::Usage, message));
     }
+    for host in plan.config.hosts.iter() {
+        if let Some(http) = host.http.filter(|http| !http.ip().is_loopback()) {
+            output::note(everybody_reads(&host.name, http));
+        }
+    }
     plan.write(&dir, Hash(image_hash().0))?;
     Ok((Cluster::open(dir)?, true))
 }
@@ -120,7 +125,7 @@ impl Up<'_> {
     async fn run(&self, started: &mut Started) -> Outcome {
         let shown = self.cluster.dir.path().display();
         output::note(format!("{} testnet in {shown}", if self.new { "made a" } else { "found the" }));
-        let progress = output::Progress::start("compiling the engine for this machine, if it is the first time");
+        let progress = output::Progress::start(output::COMPILING);
         // Once here, instead of once in each host.
         let cache = engine_cache()?;
         tokio::task::spawn_blocking(move || Image::load(&cache).map(drop)).await??;

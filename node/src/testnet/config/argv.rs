@@ -37,6 +37,10 @@ pub(super) fn arguments(table: &Table, scope: &Scope<'_>, checker: &mut Checker)
     let mut arguments = Vec::new();
     let mut endowments = Vec::new();
     for entry in &table.entries {
+        if let Err((problem, fix)) = check_argument_name(&entry.key) {
+            checker.mistake(entry.place, problem, fix);
+            continue;
+        }
         match special(&entry.node, checker) {
             Err(()) => {}
             Ok(Some(inner)) if inner.key == "endowment" => {
@@ -55,6 +59,18 @@ pub(super) fn arguments(table: &Table, scope: &Scope<'_>, checker: &mut Checker)
     (arguments, endowments)
 }
 
+/// Whether a text can be the name of an argument, or a key of a record in one; if not, the problem and the remedy.
+pub(crate) fn check_argument_name(name: &str) -> Result<(), (String, String)> {
+    let why = match name {
+        "" => "is empty",
+        // A property of this name is not one: it would set the object's prototype.
+        "__proto__" => "is no name of a property in JavaScript",
+        _ if name.contains(char::is_control) => "has a control character in it",
+        _ => return Ok(()),
+    };
+    Err((format!("the argument name `{}` {why}", name.escape_debug()), "give it another name".to_string()))
+}
+
 /// The entry that makes a table special, if one does; an error (reported) where it has other keys too.
 fn special<'t>(node: &'t Node, checker: &mut Checker) -> Result<Option<&'t Entry>, ()> {
     let Value::Table(table) = &node.value else { return Ok(None) };
@@ -64,7 +80,7 @@ fn special<'t>(node: &'t Node, checker: &mut Checker) -> Result<Option<&'t Entry
         return Ok(Some(entry));
     }
     let problem = format!("a table with the key `{}` has other keys beside it", entry.key);
-    checker.mistake(entry.line, problem, "a record needs another name for this key; a special value has no other key");
+    checker.mistake(entry.place, problem, "a record needs another name for this key; a special value has no other key");
     Err(())
 }
 
@@ -74,45 +90,45 @@ fn special_key(name: &str) -> &'static Key {
 
 fn endowment(key: &str, entry: &Entry, scope: &Scope<'_>, checker: &mut Checker) -> Option<String> {
     let name = checker.string(entry, special_key("endowment"))?;
-    let line = entry.node.line;
+    let place = entry.node.place;
     if !ENDOWMENTS.contains(&name) {
         let fix = format!("there is only {{ endowment = \"{}\" }}", ENDOWMENTS.join("\", \""));
-        checker.mistake(line, format!("there is no endowment `{name}`"), fix);
+        checker.mistake(place, format!("there is no endowment `{name}`"), fix);
         return None;
     }
     if key != name {
         let problem = format!("the endowment `{name}` is called `{name}` in argv, not `{key}`");
-        checker.mistake(line, problem, format!("write {name} = {{ endowment = \"{name}\" }}"));
+        checker.mistake(place, problem, format!("write {name} = {{ endowment = \"{name}\" }}"));
     }
     if let Some(members) = scope.members.filter(|&members| members > 1) {
         let problem = format!(
             "a vat on {members} hosts cannot have the endowment `{name}`: its members exit as one or not at all"
         );
-        checker.mistake(line, problem, "remove it, or give the vat one host");
+        checker.mistake(place, problem, "remove it, or give the vat one host");
     }
     Some(name.to_string())
 }
 
 fn reference(entry: &Entry, scope: &Scope<'_>, checker: &mut Checker) -> Option<Argument> {
     let text = checker.string(entry, special_key(&entry.key))?;
-    let line = entry.node.line;
+    let place = entry.node.place;
     if entry.key == "sturdyref" {
         return match text.parse() {
             Ok(sturdyref) => Some(Argument::Sturdyref(sturdyref)),
             Err(error) => {
                 // The error shows no secret part; it says what is expected.
-                checker.mistake(line, error.to_string(), "paste the whole line of a .ref file");
+                checker.mistake(place, error.to_string(), "paste the whole line of a .ref file");
                 None
             }
         };
     }
     if scope.vat == Some(text) {
         let fix = "pass the root within the vat's own code instead";
-        checker.mistake(line, format!("vat `{text}` is given a reference to itself"), fix);
+        checker.mistake(place, format!("vat `{text}` is given a reference to itself"), fix);
     } else if !scope.vats.contains(&text) {
         if !scope.vats_uncertain {
             let fix = unknown_name(text, scope.vats, "[[vat]]");
-            checker.mistake(line, format!("there is no vat `{}`", text.escape_debug()), fix);
+            checker.mistake(place, format!("there is no vat `{}`", text.escape_debug()), fix);
         }
         return None;
     }
@@ -129,22 +145,22 @@ pub(super) fn unknown_name(name: &str, names: &[&str], section: &str) -> String 
 }
 
 fn data(key: &str, node: &Node, checker: &mut Checker) -> Option<abi::Value> {
-    let line = node.line;
+    let place = node.place;
     match &node.value {
         Value::Broken => None,
         Value::Bool(flag) => Some(abi::Value::Bool(*flag)),
         Value::String(text) => Some(abi::Value::String(text.clone())),
         Value::Float(number) => Some(abi::Value::Number(if number.is_nan() { f64::NAN } else { *number })),
         Value::Integer(number) => {
-            let exact = number.filter(|number| number.unsigned_abs() <= MAX_SAFE_INTEGER);
+            let exact = number.value.filter(|number| number.unsigned_abs() <= MAX_SAFE_INTEGER);
             if exact.is_none() {
                 let problem = format!("the number in `{key}` is not exact in JavaScript");
-                checker.mistake(line, problem, "write it as a string, and make a BigInt of it in the vat");
+                checker.mistake(place, problem, "write it as a string, and make a BigInt of it in the vat");
             }
             exact.map(|number| abi::Value::Number(number as f64))
         }
         Value::Datetime => {
-            checker.mistake(line, format!("`{key}` is a date, which no vat can be given"), "write it as a string");
+            checker.mistake(place, format!("`{key}` is a date, which no vat can be given"), "write it as a string");
             None
         }
         Value::Array(items) => {
@@ -156,7 +172,7 @@ fn data(key: &str, node: &Node, checker: &mut Checker) -> Option<abi::Value> {
             Ok(Some(entry)) if entry.key == "file" => file(entry, checker),
             Ok(Some(entry)) => {
                 let problem = format!("{} is inside of `{key}`", special_key(&entry.key).example);
-                checker.mistake(line, problem, "give it a name of its own in [vat.argv]: only data may be nested");
+                checker.mistake(place, problem, "give it a name of its own in [vat.argv]: only data may be nested");
                 None
             }
             Ok(None) => record(table, checker),
@@ -165,16 +181,22 @@ fn data(key: &str, node: &Node, checker: &mut Checker) -> Option<abi::Value> {
 }
 
 fn record(table: &Table, checker: &mut Checker) -> Option<abi::Value> {
-    let entries: Vec<_> =
-        table.entries.iter().map(|entry| Some((entry.key.clone(), data(&entry.key, &entry.node, checker)?))).collect();
+    let mut entry = |entry: &Entry| {
+        if let Err((problem, fix)) = check_argument_name(&entry.key) {
+            checker.mistake(entry.place, problem, fix);
+            return None;
+        }
+        Some((entry.key.clone(), data(&entry.key, &entry.node, checker)?))
+    };
+    let entries: Vec<_> = table.entries.iter().map(&mut entry).collect();
     entries.into_iter().collect::<Option<_>>().map(abi::Value::Record)
 }
 
 /// The text of a file.
 fn file(entry: &Entry, checker: &mut Checker) -> Option<abi::Value> {
     let name = checker.string(entry, special_key("file"))?;
-    let line = entry.node.line;
-    let path = checker.file(line, "the file", name)?;
+    let place = entry.node.place;
+    let path = checker.file(place, "the file", name)?;
     let (problem, fix) = match std::fs::metadata(&path).map(|metadata| metadata.len()) {
         Ok(length) if length > MAX_ARGUMENT_FILE_BYTES => (
             format!("the file `{name}` has {length} bytes, over the limit of {MAX_ARGUMENT_FILE_BYTES}"),
@@ -190,6 +212,6 @@ fn file(entry: &Entry, checker: &mut Checker) -> Option<abi::Value> {
             }
         },
     };
-    checker.mistake(line, problem, fix);
+    checker.mistake(place, problem, fix);
     None
 }

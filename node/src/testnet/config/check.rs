@@ -1,7 +1,7 @@
 //! Collects mistakes, and reads typed values out of the tree, each refusal with its remedy.
 
 use super::syntax::{Entry, Node, Table, Value};
-use super::{ConfigError, Mistake, TestnetConfig, suggest};
+use super::{ConfigError, Mistake, Place, suggest};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -18,15 +18,16 @@ impl<'a> Checker<'a> {
         Checker { file, folder, mistakes: Vec::new() }
     }
 
-    pub fn mistake(&mut self, line: usize, problem: impl Into<String>, fix: impl Into<String>) {
-        let mistake = Mistake { file: self.file.to_path_buf(), line, problem: problem.into(), fix: fix.into() };
+    pub fn mistake(&mut self, place: Place, problem: impl Into<String>, fix: impl Into<String>) {
+        let Place { line, column } = place;
+        let mistake = Mistake { file: self.file.to_path_buf(), line, column, problem: problem.into(), fix: fix.into() };
         if !self.mistakes.contains(&mistake) {
             self.mistakes.push(mistake);
         }
     }
 
-    /// The config, or what is wrong with it in the order of its lines.
-    pub fn finish(mut self, config: TestnetConfig) -> Result<TestnetConfig, ConfigError> {
+    /// What was read, or what is wrong with it in the order of its lines.
+    pub fn finish<T>(mut self, config: T) -> Result<T, ConfigError> {
         if self.mistakes.is_empty() {
             return Ok(config);
         }
@@ -45,7 +46,7 @@ impl<'a> Checker<'a> {
                 Some(meant) => format!("did you mean `{meant}`? {section} takes {list}"),
                 None => format!("remove it; {section} takes {list}"),
             };
-            self.mistake(entry.line, format!("{section} has no key `{}`", entry.key), fix);
+            self.mistake(entry.place, format!("{section} has no key `{}`", entry.key), fix);
         }
     }
 
@@ -56,7 +57,7 @@ impl<'a> Checker<'a> {
         // Where the key is misspelt, that has been said already.
         let misspelt = || table.entries.iter().filter(unknown).any(|entry| stands_for(entry, key));
         if entry.is_none() && !misspelt() {
-            self.mistake(table.line, format!("{section} has no `{}`", key.name), format!("add {}", key.example));
+            self.mistake(table.place, format!("{section} has no `{}`", key.name), format!("add {}", key.example));
         }
         entry
     }
@@ -64,53 +65,53 @@ impl<'a> Checker<'a> {
     pub fn string<'t>(&mut self, entry: &'t Entry, key: &Key) -> Option<&'t str> {
         match &entry.node.value {
             Value::String(text) => Some(text),
-            other => self.wrong_type(entry.node.line, other, "a string", key),
+            other => self.wrong_type(entry.node.place, other, "a string", key),
         }
     }
 
     pub fn array<'t>(&mut self, entry: &'t Entry, key: &Key) -> Option<&'t [Node]> {
         match &entry.node.value {
             Value::Array(items) => Some(items),
-            other => self.wrong_type(entry.node.line, other, "an array of strings", key),
+            other => self.wrong_type(entry.node.place, other, "an array of strings", key),
         }
     }
 
     pub fn table<'t>(&mut self, entry: &'t Entry, key: &Key) -> Option<&'t Table> {
         match &entry.node.value {
             Value::Table(table) => Some(table),
-            other => self.wrong_type(entry.node.line, other, "a table", key),
+            other => self.wrong_type(entry.node.place, other, "a table", key),
         }
     }
 
     /// A whole number within bounds.
     pub fn whole_number(&mut self, entry: &Entry, key: &Key, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let number = match &entry.node.value {
-            Value::Integer(number) => number.and_then(|number| u64::try_from(number).ok()),
-            other => return self.wrong_type(entry.node.line, other, "a whole number", key),
+            Value::Integer(number) => number.value.and_then(|number| u64::try_from(number).ok()),
+            other => return self.wrong_type(entry.node.place, other, "a whole number", key),
         };
         let number = number.filter(|number| bounds.contains(number));
         if number.is_none() {
             let (least, most) = (bounds.start(), bounds.end());
             let range =
                 if *most >= i64::MAX as u64 { format!("at least {least}") } else { format!("from {least} to {most}") };
-            self.mistake(entry.node.line, format!("`{}` is out of range", key.name), format!("give a number {range}"));
+            self.mistake(entry.node.place, format!("`{}` is out of range", key.name), format!("give a number {range}"));
         }
         number
     }
 
     /// Reports a value of the wrong type; about a broken one all has been said.
-    pub fn wrong_type<T>(&mut self, line: usize, value: &Value, expected: &str, key: &Key) -> Option<T> {
+    pub fn wrong_type<T>(&mut self, place: Place, value: &Value, expected: &str, key: &Key) -> Option<T> {
         if !matches!(value, Value::Broken) {
             let problem = format!("`{}` must be {expected}, not {}", key.name, value.kind());
-            self.mistake(line, problem, format!("write {}", key.example));
+            self.mistake(place, problem, format!("write {}", key.example));
         }
         None
     }
 
     /// An absolute path to a file that exists and can be read, from a path relative to the config.
-    pub fn file(&mut self, line: usize, what: &str, path: &str) -> Option<PathBuf> {
+    pub fn file(&mut self, place: Place, what: &str, path: &str) -> Option<PathBuf> {
         if path.is_empty() {
-            self.mistake(line, format!("{what} has an empty path"), "name a file, relative to the config");
+            self.mistake(place, format!("{what} has an empty path"), "name a file, relative to the config");
             return None;
         }
         let absolute = self.folder.join(path);
@@ -124,14 +125,19 @@ impl<'a> Checker<'a> {
             Some(neighbour) => format!("did you mean `{neighbour}`?"),
             None => format!("correct the path, which is relative to {}", self.folder.display()),
         };
-        self.mistake(line, problem, fix);
+        self.mistake(place, problem, fix);
         None
     }
 
-    /// A file beside the missing one whose name is much like it, written as the config would.
+    /// A file beside the missing one whose name is much like it, written as the config would. Only in the config's folder: what lies
+    /// elsewhere is nothing that a config of strangers may ask for.
     fn neighbour(&self, missing: &Path) -> Option<String> {
         let name = missing.file_name()?.to_str()?;
         let folder = missing.parent()?;
+        let (place, home) = (folder.canonicalize().ok()?, self.folder.canonicalize().ok()?);
+        if !place.starts_with(home) {
+            return None;
+        }
         let mut names: Vec<String> = std::fs::read_dir(folder)
             .ok()?
             .take(1000)

@@ -2,7 +2,7 @@
 
 use super::check::{Checker, Key, socket_address};
 use super::syntax::{Entry, Table};
-use super::{HostConfig, MAX_NAME_LENGTH};
+use super::{HostConfig, MAX_NAME_LENGTH, Place};
 use std::net::{IpAddr, SocketAddr};
 
 const NAME: Key = Key::new("name", "name = \"alpha\"", &["id", "host"]);
@@ -33,38 +33,38 @@ struct Claim {
 #[derive(Default)]
 pub(super) struct Claims {
     /// Sockets, by whom, and in which line.
-    taken: Vec<(Claim, String, usize)>,
+    taken: Vec<(Claim, String, Place)>,
     /// What hosts are dialled at, by which key, and in which line.
-    dialled: Vec<(String, &'static str, String, usize)>,
+    dialled: Vec<(String, &'static str, String, Place)>,
 }
 
 impl Claims {
     /// Reports an address that another host, or this host's other key, already has.
-    fn claim(&mut self, claim: Claim, owner: String, line: usize, checker: &mut Checker) {
+    fn claim(&mut self, claim: Claim, owner: String, place: Place, checker: &mut Checker) {
         match self.taken.iter().find(|(other, ..)| overlap(other, &claim)) {
             Some((_, holder, at)) => {
                 let problem = format!("{} is taken by {holder} (line {at})", claim.socket.address);
                 let remedy =
                     "choose another port; hosts on different machines may have the same, if each announces where it is";
-                checker.mistake(line, problem, remedy);
+                checker.mistake(place, problem, remedy);
             }
-            None => self.taken.push((claim, owner, line)),
+            None => self.taken.push((claim, owner, place)),
         }
     }
 
     /// Reports an address at which another host is dialled. What two hosts listen at is reported by [`Claims::claim`].
-    fn dial(&mut self, address: &str, key: &Key, host: &str, line: usize, checker: &mut Checker) {
+    fn dial(&mut self, address: &str, key: &Key, host: &str, place: Place, checker: &mut Checker) {
         let same = self.dialled.iter().find(|(other, ..)| other.eq_ignore_ascii_case(address));
         let both_listen = same.is_some_and(|(_, other_key, ..)| *other_key == LISTEN.name && key.name == LISTEN.name);
         if let Some((_, other_key, holder, at)) = same.filter(|_| !both_listen) {
             let problem = format!("{address} is `{other_key}` of {holder} already (line {at})");
             checker.mistake(
-                line,
+                place,
                 problem,
                 "give each host an address of its own, or the others reach only one of them",
             );
         }
-        self.dialled.push((address.to_owned(), key.name, host.to_owned(), line));
+        self.dialled.push((address.to_owned(), key.name, host.to_owned(), place));
     }
 }
 
@@ -99,37 +99,41 @@ pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) ->
     let machine = announce.as_ref().or(listen.as_ref()).and_then(|(_, address)| machine(address));
     if let Some((Some(socket), _)) = listen {
         let claim = Claim { socket, machine: machine.clone() };
-        claims.claim(claim, format!("`{}` of {shown}", LISTEN.name), line_of(table, &LISTEN), checker);
+        claims.claim(claim, format!("`{}` of {shown}", LISTEN.name), place_of(table, &LISTEN), checker);
     }
     // What others dial, unless it was to be announced and could not be read.
     let dialled = match (&announce, &listen, table.get(ANNOUNCE.name)) {
-        (Some(announce), _, Some(entry)) => Some((announce, &ANNOUNCE, entry.node.line)),
-        (_, Some(listen), None) => Some((listen, &LISTEN, line_of(table, &LISTEN))),
+        (Some(announce), _, Some(entry)) => Some((announce, &ANNOUNCE, entry.node.place)),
+        (_, Some(listen), None) => Some((listen, &LISTEN, place_of(table, &LISTEN))),
         _ => None,
     };
-    if let Some(((socket, address), key, line)) = dialled {
+    if let Some(((socket, address), key, place)) = dialled {
         match socket.filter(|socket| socket.address.ip().is_unspecified()) {
             Some(socket) => {
                 let problem = format!("no other host can dial {}", socket.address.ip());
                 let verb = if key.name == LISTEN.name { "add" } else { "write" };
-                checker.mistake(line, problem, format!("{verb} the address that they can reach: {}", ANNOUNCE.example));
+                checker.mistake(
+                    place,
+                    problem,
+                    format!("{verb} the address that they can reach: {}", ANNOUNCE.example),
+                );
             }
-            None => claims.dial(address, key, &shown, line, checker),
+            None => claims.dial(address, key, &shown, place, checker),
         }
     }
     let http = table.get(HTTP.name).and_then(|entry| {
         let address = http_address(entry, checker)?;
         let owner = format!("`http` of {shown}");
         let claim = Claim { socket: Socket { udp: false, address }, machine };
-        claims.claim(claim, owner, entry.node.line, checker);
+        claims.claim(claim, owner, entry.node.place, checker);
         Some(address)
     });
     let text = |found: Option<(Option<Socket>, String)>| found.map(|(_, text)| text);
-    Some(HostConfig { name: name?, listen: text(listen), announce: text(announce), http, line: table.line })
+    Some(HostConfig { name: name?, listen: text(listen), announce: text(announce), http, line: table.place.line })
 }
 
-fn line_of(table: &Table, key: &Key) -> usize {
-    table.get(key.name).map_or(table.line, |entry| entry.node.line)
+fn place_of(table: &Table, key: &Key) -> Place {
+    table.get(key.name).map_or(table.place, |entry| entry.node.place)
 }
 
 fn http_address(entry: &Entry, checker: &mut Checker) -> Option<SocketAddr> {
@@ -140,7 +144,7 @@ fn http_address(entry: &Entry, checker: &mut Checker) -> Option<SocketAddr> {
         Some(address) if address.port() == 0 => "port 0 is no address that others can be told".to_string(),
         Some(_) => return address,
     };
-    checker.mistake(entry.node.line, problem, format!("write {}, or leave it out", HTTP.example));
+    checker.mistake(entry.node.place, problem, format!("write {}, or leave it out", HTTP.example));
     None
 }
 
@@ -151,7 +155,7 @@ pub(super) fn name(section: &str, table: &Table, keys: &[Key], key: &Key, checke
     match check_name(text) {
         Ok(()) => Some(text.to_string()),
         Err((problem, fix)) => {
-            checker.mistake(entry.node.line, problem, fix);
+            checker.mistake(entry.node.place, problem, fix);
             None
         }
     }
@@ -184,7 +188,7 @@ fn dialable(text: &str, entry: &Entry, key: &Key, checker: &mut Checker) -> Opti
     };
     let problem = format!("`{}` is no address to {}: {why}", text.escape_debug(), key.name);
     checker.mistake(
-        entry.node.line,
+        entry.node.place,
         problem,
         format!("write {} (or a multiaddr such as /ip4/127.0.0.1/tcp/7001)", key.example),
     );

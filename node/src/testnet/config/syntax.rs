@@ -4,7 +4,7 @@
 //! [`Value::Broken`], about which nobody complains again; a broken header becomes the one that was meant), and the text
 //! is read once more, until it reads cleanly. Lines are never added or removed, so numbers stay true.
 
-use super::check::Checker;
+use super::{Place, check::Checker};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -20,7 +20,7 @@ const BROKEN_HEADER: &str = "quorate-broken-header-";
 /// A value and the line where it begins.
 #[derive(Debug)]
 pub(super) struct Node {
-    pub line: usize,
+    pub place: Place,
     pub value: Value,
 }
 
@@ -29,13 +29,21 @@ pub(super) enum Value {
     /// A mistake that has been reported already.
     Broken,
     Bool(bool),
-    /// `None`: more than 64 bits with a sign.
-    Integer(Option<i64>),
+    Integer(Whole),
     Float(f64),
     String(String),
     Datetime,
     Array(Vec<Node>),
     Table(Table),
+}
+
+/// A whole number.
+#[derive(Debug)]
+pub(super) struct Whole {
+    /// `None`: more than 64 bits with a sign.
+    pub value: Option<i64>,
+    /// As it is written.
+    pub text: String,
 }
 
 impl Value {
@@ -58,7 +66,7 @@ impl Value {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     /// Of its header or its brace.
-    pub line: usize,
+    pub place: Place,
     pub entries: Vec<Entry>,
 }
 
@@ -66,7 +74,7 @@ pub(super) struct Table {
 pub(super) struct Entry {
     pub key: String,
     /// Of the key.
-    pub line: usize,
+    pub place: Place,
     pub node: Node,
 }
 
@@ -87,13 +95,26 @@ pub(super) fn read(text: &str, checker: &mut Checker) -> Option<Table> {
         let starts = line_starts(&text);
         let first = errors.iter().min_by_key(|error| error.span().map_or(0, |span| span.start));
         let Some(error) = first else {
-            return Some(Reader { starts, checker }.table(table.get_ref(), 0, 0));
+            return Some(Reader { text: &text, starts, checker }.table(table.get_ref(), 0, 0));
         };
-        let at = line_of(&starts, error.span().map_or(0, |span| span.start));
+        let at = place_of(&text, &starts, error.span().map_or(0, |span| span.start));
         mend(&mut lines, at, error.message(), checker);
     }
-    checker.mistake(0, "there are too many syntax errors", "make the file TOML: see https://toml.io");
+    checker.mistake(Place::WHOLE_FILE, "there are too many syntax errors", "make the file TOML: see https://toml.io");
     None
+}
+
+/// The name of another format that a text is in, by its first line that says anything: nothing of it would be TOML.
+pub(super) fn other_format(text: &str) -> Option<&'static str> {
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    if text.starts_with('{') || text.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with('{')) {
+        return Some("JSON");
+    }
+    let first = text.lines().map(str::trim_end).find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    let key = first.split_once(':').map(|(key, value)| (key, value.is_empty() || value.starts_with(' ')));
+    let plain = |letter: char| letter.is_alphanumeric() || "_-\"'".contains(letter);
+    let is_entry = key.is_some_and(|(key, ends)| ends && !key.is_empty() && key.chars().all(plain));
+    (is_entry || first == "---" || first.starts_with("- ")).then_some("YAML")
 }
 
 /// `[host]` where `[[host]]` is meant is good TOML, but would make the next `[[host]]` an error.
@@ -102,15 +123,16 @@ fn mend_single_tables(lines: &mut [String], checker: &mut Checker) {
         let header = line.split('#').next().unwrap_or_default().trim();
         if matches!(header, "[host]" | "[vat]") {
             let meant = format!("[{header}]");
-            checker.mistake(index + 1, format!("there are several of {header}"), format!("write {meant}"));
+            let place = Place { line: index + 1, column: indentation(line) + 1 };
+            checker.mistake(place, format!("there are several of {header}"), format!("write {meant}"));
             *line = meant;
         }
     }
 }
 
 /// Reports the error at this line and takes it out of the text.
-fn mend(lines: &mut [String], at: usize, message: &str, checker: &mut Checker) {
-    let last = lines.len();
+fn mend(lines: &mut [String], place: Place, message: &str, checker: &mut Checker) {
+    let (at, last) = (place.line, lines.len());
     let here = statement_start(lines, at.clamp(1, last));
     // What is not closed is noticed only at the statement after it.
     let before = statement_start(lines, here.saturating_sub(1).max(1));
@@ -127,12 +149,18 @@ fn mend(lines: &mut [String], at: usize, message: &str, checker: &mut Checker) {
     };
     if !statement.ends_with(BROKEN) {
         let (line, problem, fix) = explain(&statement, start, at, message, unclosed);
-        checker.mistake(line, problem, fix);
+        let begin = Place { line, column: indentation(&lines[line.clamp(1, last) - 1]) + 1 };
+        checker.mistake(if line == at { place } else { begin }, problem, fix);
     }
     for line in &mut lines[start - 1..end - 1] {
         line.clear();
     }
     lines[start - 1] = replacement;
+}
+
+/// Blanks before the first letter of a line.
+fn indentation(line: &str) -> usize {
+    line.chars().take_while(|letter| letter.is_whitespace()).count()
 }
 
 /// What would close the innermost bracket that a statement leaves open.
@@ -185,6 +213,7 @@ fn explain(statement: &str, start: usize, at: usize, message: &str, unclosed: Op
         };
     }
     let described = match message.split(',').next().unwrap_or(message) {
+        _ if message.contains("recurs") => too_deep(),
         "duplicate key" => (format!("`{key}` is set twice in this table"), "remove one of the two".to_string()),
         _ if message.starts_with("missing comma between array") => {
             (format!("two elements of `{key}` have no comma between them"), "put a comma between the elements".into())
@@ -210,6 +239,12 @@ fn explain(statement: &str, start: usize, at: usize, message: &str, unclosed: Op
         }
     };
     (at, described.0, described.1)
+}
+
+/// Problem and remedy for a value that is nested too deeply. The parser has a limit of its own beyond ours.
+fn too_deep() -> (String, String) {
+    let problem = format!("this is nested deeper than {MAX_DEPTH} levels");
+    (problem, "flatten it, or move it into a file of its own".into())
 }
 
 /// The line at or before `line` at which a statement begins, or the first.
@@ -259,49 +294,58 @@ fn line_starts(text: &str) -> Vec<usize> {
     std::iter::once(0).chain(text.match_indices('\n').map(|(index, _)| index + 1)).collect()
 }
 
-fn line_of(starts: &[usize], offset: usize) -> usize {
-    starts.partition_point(|&start| start <= offset)
+fn place_of(text: &str, starts: &[usize], offset: usize) -> Place {
+    let line = starts.partition_point(|&start| start <= offset);
+    let start = starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
+    // The end of the text may be meant.
+    let before = text.get(start..offset.min(text.len())).unwrap_or_default();
+    Place { line, column: before.chars().count() + 1 }
 }
 
 struct Reader<'a, 'c> {
+    text: &'a str,
     starts: Vec<usize>,
     checker: &'a mut Checker<'c>,
 }
 
 impl Reader<'_, '_> {
-    fn line(&self, offset: usize) -> usize {
-        line_of(&self.starts, offset)
+    fn place(&self, offset: usize) -> Place {
+        place_of(self.text, &self.starts, offset)
     }
 
     fn table(&mut self, table: &DeTable<'_>, offset: usize, depth: usize) -> Table {
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
-        let line = self.line(offset);
+        let place = self.place(offset);
         let entries = entries.into_iter().filter(|(key, _)| !key.get_ref().starts_with(BROKEN_HEADER));
         let entries = entries.map(|(key, value)| {
-            let line = self.line(key.span().start);
-            Entry { key: key.get_ref().to_string(), line, node: self.node(value, depth + 1) }
+            let place = self.place(key.span().start);
+            Entry { key: key.get_ref().to_string(), place, node: self.node(value, depth + 1) }
         });
-        Table { line, entries: entries.collect() }
+        Table { place, entries: entries.collect() }
     }
 
     fn node(&mut self, value: &Spanned<DeValue<'_>>, depth: usize) -> Node {
-        let line = self.line(value.span().start);
+        let (place, written) = (self.place(value.span().start), value.span());
         let value = match value.get_ref() {
             DeValue::Array(_) | DeValue::Table(_) if depth > MAX_DEPTH => {
-                let problem = format!("this is nested deeper than {MAX_DEPTH} levels");
-                self.checker.mistake(line, problem, "flatten it, or move it into a file of its own");
+                let (problem, fix) = too_deep();
+                self.checker.mistake(place, problem, fix);
                 Value::Broken
             }
             DeValue::Array(items) => Value::Array(items.iter().map(|item| self.node(item, depth + 1)).collect()),
             DeValue::Table(table) => Value::Table(self.table(table, value.span().start, depth + 1)),
             DeValue::String(text) => Value::String(text.to_string()),
             DeValue::Boolean(flag) => Value::Bool(*flag),
-            DeValue::Integer(number) => Value::Integer(i64::from_str_radix(number.as_str(), number.radix()).ok()),
+            DeValue::Integer(number) => {
+                let value = i64::from_str_radix(number.as_str(), number.radix()).ok();
+                let text = self.text.get(written).unwrap_or_default().to_owned();
+                Value::Integer(Whole { value, text })
+            }
             DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Datetime(date) if date.to_string() == BROKEN => Value::Broken,
             DeValue::Datetime(_) => Value::Datetime,
         };
-        Node { line, value }
+        Node { place, value }
     }
 }

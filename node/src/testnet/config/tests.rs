@@ -154,6 +154,40 @@ fn files_that_are_no_config_are_one_error() {
 }
 
 #[test]
+fn odd_configs_are_told_what_is_odd() {
+    let vat = "[[host]]\nname = \"h1\"\n[[vat]]\nname = \"a\"\nhosts = [\"h1\"]\nsource = \"a.js\"\n";
+    assert_eq!(mistakes(&format!("version = 1\n{vat}")), Vec::<String>::new());
+    let deep = format!("{vat}[vat.argv]\nx = {}1{}\n", "[".repeat(200), "]".repeat(200));
+    for (text, line, wanted) in [
+        (format!("version = 2\n{vat}"), 1, "this build reads version 1"),
+        (format!("version = \"1\"\n{vat}"), 1, "must be a whole number"),
+        ("hosts:\n  - name: h1\n".into(), 0, "this looks like YAML"),
+        ("---\n- host\n".into(), 0, "this looks like YAML"),
+        ("# a comment\nversion: 1\n".into(), 0, "this looks like YAML"),
+        ("{\n  \"hosts\": []\n}\n".into(), 0, "this looks like JSON"),
+        ("[{\"name\": \"h1\"}]\n".into(), 0, "this looks like JSON"),
+        (
+            vat.replace("source", "threshold = 99999999999999999999\nsource"),
+            6,
+            "threshold 99999999999999999999 of 1 host",
+        ),
+        (vat.replace("source", "threshold = -99999999999999999999\nsource"), 6, "not over half"),
+        (deep, 8, "nested deeper than 32 levels"),
+        (format!("{vat}[vat.argv]\n\"\" = 1\n"), 8, "is empty"),
+        (format!("{vat}[vat.argv]\n\"__proto__\" = 1\n"), 8, "__proto__"),
+        (format!("{vat}[vat.argv]\n\"a\\u0000b\" = 1\n"), 8, "control character"),
+        (format!("{vat}[vat.argv]\nrecord = {{ \"__proto__\" = 1 }}\n"), 8, "__proto__"),
+        (vat.replace("a.js", "/etc/passwdd"), 6, "correct the path"),
+        (vat.replace("a.js", "../a.jss"), 6, "correct the path"),
+    ] {
+        let found = mistakes(&text);
+        assert_eq!(found.len(), 1, "{text}\n{}", found.join("\n"));
+        let place = if line == 0 { "t.toml: ".to_owned() } else { format!("t.toml:{line}: ") };
+        assert!(found[0].contains(&place) && found[0].contains(wanted), "no {place}{wanted} in {}", found[0]);
+    }
+}
+
+#[test]
 fn a_mistake_is_not_reported_again_by_what_depends_on_it() {
     let cases = [
         // A broken name of a host: vats that name it are not to blame.

@@ -3,13 +3,16 @@
 use super::argv::{self, Scope, unknown_name};
 use super::check::{Checker, Key};
 use super::hosts::{self, Claims};
-use super::syntax::{Entry, Node, Table, Value};
-use super::{HostConfig, MAX_MEMBERS, MEMORY_MB, VatConfig, VatLimits};
+use super::syntax::{Entry, Node, Table, Value, Whole};
+use super::{HostConfig, MAX_MEMBERS, MEMORY_MB, Place, VatConfig, VatLimits};
 
 const HOST: Key = Key::new("host", "[[host]]", &["node", "nodes", "machine"]);
 const VAT: Key = Key::new("vat", "[[vat]]", &["contract"]);
 const LIMITS: Key = Key::new("limits", "[limits], or [vat.limits] for one vat", &["limit"]);
-const DOCUMENT: [Key; 3] = [HOST, VAT, LIMITS];
+const VERSION: Key = Key::new("version", "version = 1, or leave it out", &["format"]);
+const DOCUMENT: [Key; 4] = [HOST, VAT, LIMITS, VERSION];
+/// The version of the config's format. There is no other yet: a config may say which one it was written for.
+const FORMAT_VERSION: i64 = 1;
 
 const NAME: Key = Key::new("name", "name = \"counter\"", &["id", "vat"]);
 const HOSTS: Key = Key::new("hosts", "hosts = [\"h1\", \"h2\", \"h3\"]", &["members", "nodes", "replicas"]);
@@ -31,17 +34,21 @@ const MIN_FUEL: u64 = 1_000_000;
 /// Every host and vat of the document; what is wrong has been reported, and is left out.
 pub(super) fn testnet(document: &Table, checker: &mut Checker) -> (Vec<HostConfig>, Vec<VatConfig>) {
     checker.unknown_keys("the config", document, &DOCUMENT);
+    if let Some(entry) = document.get(VERSION.name) {
+        check_version(entry, checker);
+    }
     let host_tables = sections(document, &HOST, checker);
     let vat_tables = sections(document, &VAT, checker);
     if host_tables.is_empty() && document.get(HOST.name).is_none() {
-        checker.mistake(0, "the config has no [[host]]", "add [[host]] with a name for each machine");
+        checker.mistake(Place::WHOLE_FILE, "the config has no [[host]]", "add [[host]] with a name for each machine");
     }
     let mut names = Names::default();
     let mut claims = Claims::default();
     let hosts: Vec<_> = host_tables.iter().filter_map(|table| hosts::host(table, &mut claims, checker)).collect();
     for host in &hosts {
-        let line = host_tables.iter().find(|table| table.line == host.line).and_then(|table| table.get("name"));
-        names.claim("host", &host.name, line.map_or(host.line, |entry| entry.node.line), checker);
+        let table = host_tables.iter().find(|table| table.place.line == host.line);
+        let place = table.and_then(|table| table.get(NAME.name)).map(|entry| entry.node.place);
+        names.claim("host", &host.name, place.unwrap_or(Place { line: host.line, column: 0 }), checker);
     }
     let known = Known {
         hosts: hosts.iter().map(|host| host.name.as_str()).collect(),
@@ -52,6 +59,19 @@ pub(super) fn testnet(document: &Table, checker: &mut Checker) -> (Vec<HostConfi
     };
     let vats = vat_tables.iter().filter_map(|table| vat(table, &known, &mut names, checker)).collect();
     (hosts, vats)
+}
+
+fn check_version(entry: &Entry, checker: &mut Checker) {
+    match &entry.node.value {
+        Value::Integer(Whole { value: Some(FORMAT_VERSION), .. }) => {}
+        Value::Integer(Whole { text, .. }) => {
+            let problem = format!("the config is of version {text}; this build reads version {FORMAT_VERSION}");
+            checker.mistake(entry.node.place, problem, "use the version of Quorate that it was written for");
+        }
+        other => {
+            let _: Option<()> = checker.wrong_type(entry.node.place, other, "a whole number", &VERSION);
+        }
+    }
 }
 
 /// What vats may name.
@@ -65,16 +85,16 @@ struct Known<'a> {
 
 /// Names in use; hosts and vats share them, because commands take either.
 #[derive(Default)]
-struct Names(Vec<(String, &'static str, usize)>);
+struct Names(Vec<(String, &'static str, Place)>);
 
 impl Names {
-    fn claim(&mut self, kind: &'static str, name: &str, line: usize, checker: &mut Checker) {
+    fn claim(&mut self, kind: &'static str, name: &str, place: Place, checker: &mut Checker) {
         match self.0.iter().find(|(taken, ..)| taken == name) {
             Some((_, holder, at)) => {
                 let problem = format!("the name `{name}` is taken by the {holder} of line {at}");
-                checker.mistake(line, problem, "give each host and each vat a name of its own");
+                checker.mistake(place, problem, "give each host and each vat a name of its own");
             }
-            None => self.0.push((name.to_string(), kind, line)),
+            None => self.0.push((name.to_string(), kind, place)),
         }
     }
 }
@@ -90,12 +110,12 @@ fn stated_name(table: &Table) -> Option<&str> {
 fn sections<'t>(document: &'t Table, key: &Key, checker: &mut Checker) -> Vec<&'t Table> {
     let Some(entry) = document.get(key.name) else { return Vec::new() };
     let Value::Array(items) = &entry.node.value else {
-        let _: Option<()> = checker.wrong_type(entry.line, &entry.node.value, "an array of tables", key);
+        let _: Option<()> = checker.wrong_type(entry.place, &entry.node.value, "an array of tables", key);
         return Vec::new();
     };
     let table = |item: &'t Node| match &item.value {
         Value::Table(table) => Some(table),
-        other => checker.wrong_type(item.line, other, "an array of tables", key),
+        other => checker.wrong_type(item.place, other, "an array of tables", key),
     };
     items.iter().filter_map(table).collect()
 }
@@ -104,8 +124,8 @@ fn vat(table: &Table, known: &Known<'_>, names: &mut Names, checker: &mut Checke
     checker.unknown_keys("[[vat]]", table, &VAT_KEYS);
     let name = hosts::name("[[vat]]", table, &VAT_KEYS, &NAME, checker);
     if let Some(name) = &name {
-        let line = table.get(NAME.name).map_or(table.line, |entry| entry.node.line);
-        names.claim("vat", name, line, checker);
+        let place = table.get(NAME.name).map_or(table.place, |entry| entry.node.place);
+        names.claim("vat", name, place, checker);
     }
     let section = name.as_ref().map_or("this [[vat]]".to_string(), |name| format!("vat `{name}`"));
     let hosts = members(&section, table, known, checker);
@@ -113,7 +133,7 @@ fn vat(table: &Table, known: &Known<'_>, names: &mut Names, checker: &mut Checke
     let threshold = threshold(&section, table, members, checker);
     let source = checker.required(&section, table, &VAT_KEYS, &SOURCE).and_then(|entry| {
         let path = checker.string(entry, &SOURCE)?;
-        checker.file(entry.node.line, "the source file", path)
+        checker.file(entry.node.place, "the source file", path)
     });
     let scope = Scope { vat: name.as_deref(), members, vats: &known.vats, vats_uncertain: known.vats_uncertain };
     let (argv, endowments) = table
@@ -135,7 +155,7 @@ fn vat(table: &Table, known: &Known<'_>, names: &mut Names, checker: &mut Checke
             memory_bytes: own.memory_bytes.or(known.limits.memory_bytes),
             checkpoint_deliveries: own.checkpoint_deliveries.or(known.limits.checkpoint_deliveries),
         },
-        line: table.line,
+        line: table.place.line,
     })
 }
 
@@ -143,25 +163,25 @@ fn vat(table: &Table, known: &Known<'_>, names: &mut Names, checker: &mut Checke
 fn members(section: &str, table: &Table, known: &Known<'_>, checker: &mut Checker) -> Option<(Vec<String>, usize)> {
     let entry = checker.required(section, table, &VAT_KEYS, &HOSTS)?;
     let items = checker.array(entry, &HOSTS)?;
-    let line = entry.node.line;
+    let place = entry.node.place;
     if items.is_empty() {
-        checker.mistake(line, format!("{section} has no hosts"), "name at least one in `hosts`");
+        checker.mistake(place, format!("{section} has no hosts"), "name at least one in `hosts`");
         return None;
     }
     if items.len() > MAX_MEMBERS {
         let problem = format!("{section} has {} hosts, over the limit of {MAX_MEMBERS}", items.len());
-        checker.mistake(line, problem, "name fewer hosts");
+        checker.mistake(place, problem, "name fewer hosts");
     }
     let mut stated: Vec<&str> = Vec::new();
     let mut good = Vec::new();
     for item in items {
         let Value::String(name) = &item.value else {
-            let _: Option<()> = checker.wrong_type(item.line, &item.value, "an array of strings", &HOSTS);
+            let _: Option<()> = checker.wrong_type(item.place, &item.value, "an array of strings", &HOSTS);
             return None;
         };
         if stated.contains(&name.as_str()) {
             let problem = format!("{section} names host `{}` twice", name.escape_debug());
-            checker.mistake(item.line, problem, "name each of its hosts once");
+            checker.mistake(item.place, problem, "name each of its hosts once");
             continue;
         }
         stated.push(name);
@@ -169,7 +189,7 @@ fn members(section: &str, table: &Table, known: &Known<'_>, checker: &mut Checke
             good.push(name.clone());
         } else if !known.hosts_uncertain {
             let fix = unknown_name(name, &known.hosts, "[[host]]");
-            checker.mistake(item.line, format!("there is no host `{}`", name.escape_debug()), fix);
+            checker.mistake(item.place, format!("there is no host `{}`", name.escape_debug()), fix);
         }
     }
     Some((good, stated.len()))
@@ -187,9 +207,9 @@ fn threshold(section: &str, table: &Table, members: Option<usize>, checker: &mut
         let entry = checker.required(section, table, &VAT_KEYS, &THRESHOLD);
         return entry.and(None);
     };
-    let number = match &entry.node.value {
-        Value::Integer(number) => *number,
-        other => return checker.wrong_type(entry.node.line, other, "a whole number", &THRESHOLD),
+    let Whole { value: number, text } = match &entry.node.value {
+        Value::Integer(number) => number,
+        other => return checker.wrong_type(entry.node.place, other, "a whole number", &THRESHOLD),
     };
     let (Some(members), Some(majority)) = (members, majority) else {
         return number.and_then(|number| number.try_into().ok());
@@ -198,9 +218,9 @@ fn threshold(section: &str, table: &Table, members: Option<usize>, checker: &mut
         .and_then(|number| u16::try_from(number).ok())
         .filter(|&number| (majority..=members).contains(&number.into()));
     if good.is_none() {
-        let shown = number.map_or("this number".to_string(), |number| number.to_string());
         let why = match number {
-            Some(number) if number < majority as i64 => "not over half of them",
+            Some(number) if *number < majority as i64 => "not over half of them",
+            None if text.starts_with('-') => "not over half of them",
             _ => "more than there are",
         };
         let fix = match majority == members {
@@ -208,7 +228,7 @@ fn threshold(section: &str, table: &Table, members: Option<usize>, checker: &mut
             false => format!("write a threshold from {majority} to {members}"),
         };
         let hosts = if members == 1 { "1 host".to_string() } else { format!("{members} hosts") };
-        checker.mistake(entry.node.line, format!("threshold {shown} of {hosts} is {why}"), fix);
+        checker.mistake(entry.node.place, format!("threshold {text} of {hosts} is {why}"), fix);
     }
     good
 }
