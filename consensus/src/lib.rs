@@ -12,6 +12,7 @@
 #[cfg(test)]
 extern crate self as quorate_consensus;
 
+mod address;
 mod block;
 mod certificate;
 mod checkpoint;
@@ -33,6 +34,7 @@ mod survival;
 mod tests;
 mod transport;
 
+pub use address::check_address;
 pub use certificate::{Certificate, MemberSignature, Statement, verify_certificate};
 pub use codec::{
     CODEC_VERSION, MAX_BLOCK_BYTES, MAX_COMMAND_BYTES, MAX_FRAME_BYTES, MAX_MANIFEST_BYTES, MAX_SNAPSHOT_FRAME_BYTES,
@@ -44,8 +46,8 @@ pub use error::{
 pub use ids::{Hash, HostKey, VatId};
 pub use machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Machine, ManifestInfo};
 pub use membership::{
-    Genesis, Introduction, MAX_CHAIN, MAX_MEMBERS, Member, Membership, MembershipCertificate, Parameters,
-    verify_membership,
+    Genesis, Introduction, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_CHAIN, MAX_MEMBERS, Member, Membership,
+    MembershipCertificate, Parameters, verify_membership,
 };
 pub use replica::{
     Change, ConflictReport, Event, PendingChange, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus,

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+use crate::address::check_address;
 use crate::certificate::MemberSignature;
 use crate::error::CertificateError;
 use crate::ids::{Canonical, Hash, HostKey, VatId};
@@ -42,13 +43,19 @@ impl Member {
         }
     }
 
-    /// Refuses members that are out of bounds or whose key is no key.
+    /// Refuses members that are out of bounds, whose key is no key, or that have an address that nobody can dial.
     pub fn validate(&self) -> Result<(), CertificateError> {
         if self.name.len() > MAX_NAME_BYTES {
             return Err(CertificateError::Invalid(format!("the name of {} is over {MAX_NAME_BYTES} bytes", self.key)));
         }
         if self.addresses.len() > MAX_ADDRESSES || self.addresses.iter().any(|a| a.len() > MAX_ADDRESS_BYTES) {
             return Err(CertificateError::Invalid(format!("the addresses of {} are too many or too long", self.key)));
+        }
+        for address in &self.addresses {
+            check_address(address).map_err(|why| {
+                let (name, address) = (self.name.escape_debug(), address.escape_debug());
+                CertificateError::Invalid(format!("the address `{address}` of {name}: {why}"))
+            })?;
         }
         match ed25519_dalek::VerifyingKey::from_bytes(&self.key.0) {
             Ok(key) if !key.is_weak() => Ok(()),

@@ -28,8 +28,11 @@ use crate::network::BoxFuture;
 use crate::window::{Admission, Window};
 use crate::{HostId, NetError, Purpose};
 
-/// A lane that nobody used for so long ends; the next request makes a new one.
+/// A lane to a known host that nobody used for so long ends; the next request makes a new one.
 const LANE_IDLE: Duration = Duration::from_secs(600);
+/// The same for a stranger, mostly a client that had its answer and has gone. Longer than any wait after a failure, which the lane
+/// remembers.
+const LANE_IDLE_OF_STRANGER: Duration = Duration::from_secs(15);
 /// How long a lane waits for the responses on a stream whose connection is being replaced.
 const RETIRE_GRACE: Duration = Duration::from_secs(1);
 /// How often it looks whether they have come.
@@ -201,7 +204,8 @@ impl<C: Connector> Worker<C> {
 
     async fn work(&mut self) {
         loop {
-            let job = match tokio::time::timeout(LANE_IDLE, self.queue.recv()).await {
+            let idle = if self.connector.is_known(self.host) { LANE_IDLE } else { LANE_IDLE_OF_STRANGER };
+            let job = match tokio::time::timeout(idle, self.queue.recv()).await {
                 Ok(Some(job)) => job,
                 Ok(None) => return,
                 Err(_) => {

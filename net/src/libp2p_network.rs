@@ -250,7 +250,12 @@ fn build_swarm(mut secret: [u8; 32], shared: &Arc<Shared>, peers: &Peers) -> Res
         .with_behaviour(move |keypair| behaviours(keypair, &limits, streams_shared, streams_peers))
         .map_err(|error| start(&error))?
         .with_swarm_config(|config| {
-            config.with_idle_connection_timeout(idle).with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS)
+            config
+                .with_idle_connection_timeout(idle)
+                .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS)
+                // A stream has one protocol, and who opens it speaks first: the request goes with the protocol's name, instead of a
+                // round trip after it. On the wire it is the same protocol.
+                .with_substream_upgrade_protocol_override(upgrade::Version::V1Lazy)
         })
         .with_connection_timeout(dial_timeout)
         .build();

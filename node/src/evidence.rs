@@ -254,12 +254,25 @@ impl Slice {
     }
 }
 
+/// Why a client is not heard any more whose time is over.
+pub const LIFETIME_IS_OVER: &str = "the sender's time is over: it must come with a new key";
+
+/// What stands for the state in the last statement of a client: it has no state, and says nothing after that.
+pub fn farewell_mark() -> quorate_consensus::Hash {
+    quorate_consensus::Hash::of(b"quorate/farewell/1")
+}
+
+/// Whether a statement is a client's last one, if it is a client's.
+pub fn is_farewell(statement: &quorate_consensus::Statement) -> bool {
+    statement.state_root == Some(farewell_mark())
+}
+
 /// Why a sender whose evidence is good is not heard at this block of the receiver. Since it commits to its end by its VatId, it can
 /// be forgotten after that: whatever is shown of it again is refused here.
 pub fn refuses_lifetime(signers: &Signers, is_new: bool, block: u64) -> Option<&'static str> {
     match signers.expires {
         0 => None,
-        expires if expires < block => Some("the sender's time is over: it must come with a new key"),
+        expires if expires < block => Some(LIFETIME_IS_OVER),
         expires if is_new && expires - block > MAX_LIFETIME_BLOCKS => Some("the sender wants to be heard for too long"),
         _ => None,
     }

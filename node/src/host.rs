@@ -478,7 +478,10 @@ impl Inner {
     }
 
     fn answer(&self, frame: &[u8]) -> Result<Bytes, String> {
-        let DirectoryRequest::WhoIs(vat) = self.decode(frame, Purpose::Directory)?;
+        let vat = match self.decode(frame, Purpose::Directory)? {
+            DirectoryRequest::WhoIs(vat) => vat,
+            DirectoryRequest::Alive => return Ok(codec::encode(&DirectoryReply::Alive).into()),
+        };
         let own = self.vat(&vat);
         // A member that is out has heard of nothing after that.
         let introductions = own.iter().map(|vat| vat.replica.introduction()).chain(self.directory.introduction(&vat));
@@ -503,7 +506,7 @@ impl Inner {
         let reply = vat.inbox.take(*slice).await;
         let outcome = match &reply {
             SliceReply::Taken { .. } => "taken",
-            SliceReply::NotYet { .. } => "not_yet",
+            SliceReply::NotYet { .. } | SliceReply::NoCode { .. } => "not_yet",
             SliceReply::Introduce => "introduce",
             SliceReply::Refused { .. } => "refused",
         };

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod bundle;
+pub mod card;
 pub mod cli;
 pub mod client;
 pub mod codec;

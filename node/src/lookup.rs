@@ -12,11 +12,15 @@ use quorate_consensus::{Introduction, Member};
 use quorate_engine::VatId;
 use quorate_net::{HostId, NetError, Network, Purpose};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// How many hosts are asked about a vat in one round, of those that were its members and of others.
 const HOSTS_OF_EACH: usize = 4;
 /// How long a host may take to answer another one.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// How a host asks others.
+const ALL_AT_ONCE: Manner =
+    Manner { deadline: DEADLINE, patience: DEADLINE, stagger: Duration::ZERO, enough: Enough::Introduction };
 
 /// What hosts know of a vat.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +29,21 @@ pub struct Found {
     pub introduction: Introduction,
     /// The vat's newest block, in the middle of what those say who carry it: one that lies is seldom there.
     pub block: Option<u64>,
+    /// The host that gave the first good answer.
+    pub by: HostId,
+    /// Hosts that were asked and had not answered by then.
+    pub silent: Vec<HostId>,
+}
+
+/// Why nothing is known of a vat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotFound {
+    /// All hosts answered, and none knows it.
+    Unknown,
+    /// No host listens where it should, and none of those that do knows it.
+    Down(String),
+    /// Some host did not answer, for this reason; it may yet.
+    Silent(String),
 }
 
 /// Which answer is good enough that others are not waited for much longer.
@@ -36,79 +55,168 @@ pub enum Enough {
     Block,
 }
 
-/// Who the members of a vat are, and at which block it is. A host that only heard of the vat knows no block, nor does one that has left it, which may
-/// know the members of that time only: so those are asked that were found, as long as that leads on.
+/// How hosts are asked.
+#[derive(Clone, Copy)]
+struct Manner {
+    /// How long each may take.
+    deadline: Duration,
+    /// How long others may take after the first good answer.
+    patience: Duration,
+    /// The next host is asked so long after the one before, if that has not answered (RFC 8305); zero: all at once.
+    stagger: Duration,
+    enough: Enough,
+}
+
+/// A client asks the next host so long after the one before: longer than a good host takes, short for a person.
+pub const STAGGER: Duration = Duration::from_millis(200);
+/// How long others that were asked may take after the first good answer to a client.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// How long one host may take to answer a client before it is asked again.
+const CLIENT_DEADLINE: Duration = Duration::from_secs(3);
+/// A client asks again after such a pause, and after twice as long each time, up to the last.
+const AGAIN_FIRST: Duration = Duration::from_millis(100);
+const AGAIN_LAST: Duration = Duration::from_secs(1);
+
+/// Who the members of a vat are, and at which block it is, for a client: the hosts are asked side by side, the first one first, and
+/// again until `until`, as long as one of them may be only slow.
+///
+/// # Errors
+/// No host knows the vat, or none can be reached. Nothing was said to the vat.
 pub async fn members_and_block(
     network: &Arc<dyn Network>,
     hosts: &[Member],
     vat: &VatId,
+    until: Instant,
+) -> Result<(Found, u64), NotFound> {
+    let mut pause = AGAIN_FIRST;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let round = carriers(network, hosts, vat, left.min(CLIENT_DEADLINE));
+        let found = match tokio::time::timeout_at(until, round).await {
+            Ok(found) => found,
+            Err(_) => Err(NotFound::Silent("no answer in time".to_owned())),
+        };
+        match found {
+            Err(NotFound::Silent(_)) if Instant::now() + pause < until => tokio::time::sleep(pause).await,
+            found => return found,
+        }
+        pause = (pause * 2).min(AGAIN_LAST);
+    }
+}
+
+/// One round of [`members_and_block`]. A host that only heard of the vat knows no block, nor does one that has left it, which may know
+/// the members of that time only: so those are asked that were found, as long as that leads on.
+async fn carriers(
+    network: &Arc<dyn Network>,
+    hosts: &[Member],
+    vat: &VatId,
     deadline: Duration,
-    patience: Duration,
-) -> Option<(Introduction, u64)> {
-    let mut found = newest_introduction(network, hosts, vat, deadline, (patience, Enough::Introduction)).await?;
+) -> Result<(Found, u64), NotFound> {
+    let manner = Manner { deadline, patience: PATIENCE, stagger: STAGGER, enough: Enough::Introduction };
+    let mut found = newest_introduction(network, hosts, vat, manner).await?;
     loop {
         if let Some(block) = found.block {
-            return Some((found.introduction, block));
+            return Ok((found, block));
         }
-        let members = found.introduction.verify().ok()?.members;
-        let next = newest_introduction(network, &members, vat, deadline, (patience, Enough::Block)).await?;
+        let members = found.introduction.verify().map_err(|_| NotFound::Unknown)?.members;
+        let next = newest_introduction(network, &members, vat, Manner { enough: Enough::Block, ..manner }).await?;
         if next.block.is_none() && next.introduction.chain.len() <= found.introduction.chain.len() {
-            return None;
+            return Err(NotFound::Unknown);
         }
         found = next;
     }
 }
 
-/// What `hosts` know of a vat: the newest introduction that any of them has. The first answer that is good enough is waited for as long as `deadline`,
-/// the others no longer than the patience after it.
+/// What `hosts` know of a vat: the newest introduction that any of them has, of those that answered within the patience after the first
+/// answer that is good enough.
 async fn newest_introduction(
     network: &Arc<dyn Network>,
     hosts: &[Member],
     vat: &VatId,
-    deadline: Duration,
-    (patience, enough): (Duration, Enough),
-) -> Option<Found> {
+    manner: Manner,
+) -> Result<Found, NotFound> {
     let request = Bytes::from(codec::encode(&DirectoryRequest::WhoIs(*vat)));
-    let mut answers: FuturesUnordered<_> = hosts
-        .iter()
-        .map(|member| {
+    let mut asked = FuturesUnordered::new();
+    let mut silent: BTreeSet<HostId> = BTreeSet::new();
+    let (mut waiting, mut next_at) = (hosts.iter(), Instant::now());
+    let mut newest: Option<(u64, Introduction)> = None;
+    let (mut blocks, mut first, mut until): (Vec<u64>, Option<HostId>, Option<Instant>) = Default::default();
+    let mut failure = NotFound::Unknown;
+    loop {
+        while until.is_none() && next_at <= Instant::now() {
+            let Some(member) = waiting.next() else { break };
             let host = HostId(member.key.0);
             network.hint_addresses(host, member.addresses.clone());
-            network.request(host, Purpose::Directory, request.clone(), deadline)
-        })
-        .collect();
-    let mut newest: Option<(u64, Introduction)> = None;
-    let mut blocks: Vec<u64> = Vec::new();
-    let mut until = None;
-    loop {
-        let next = answers.next();
-        let answer = match until {
-            Some(until) => tokio::time::timeout_at(until, next).await.ok().flatten(),
-            None => next.await,
-        };
-        let Some(answer) = answer else { break };
-        let Some((epoch, introduction, block)) = introduction_in(answer, vat) else { continue };
-        blocks.extend(block);
-        if newest.as_ref().is_none_or(|(known, _)| *known < epoch) {
-            newest = Some((epoch, introduction));
+            let answer = network.request(host, Purpose::Directory, request.clone(), manner.deadline);
+            silent.insert(host);
+            asked.push(async move { (host, answer.await) });
+            next_at += manner.stagger;
         }
-        if block.is_some() || enough == Enough::Introduction {
-            until.get_or_insert_with(|| tokio::time::Instant::now() + patience);
+        if asked.is_empty() && (until.is_some() || waiting.len() == 0) {
+            break;
+        }
+        let more = until.is_none() && waiting.len() > 0;
+        tokio::select! {
+            biased;
+            Some((host, answer)) = asked.next() => match introduction_in(answer, vat) {
+                Ok((epoch, introduction, block)) => {
+                    silent.remove(&host);
+                    blocks.extend(block);
+                    if newest.as_ref().is_none_or(|(known, _)| *known < epoch) {
+                        newest = Some((epoch, introduction));
+                    }
+                    if block.is_some() || manner.enough == Enough::Introduction {
+                        first.get_or_insert(host);
+                        until.get_or_insert_with(|| Instant::now() + manner.patience);
+                    }
+                }
+                Err(why) => {
+                    if why == NotFound::Unknown {
+                        silent.remove(&host);
+                    }
+                    failure = worse(failure, why);
+                    // There is nothing to wait for.
+                    next_at = Instant::now();
+                }
+            },
+            () = tokio::time::sleep_until(next_at), if more => {}
+            () = tokio::time::sleep_until(until.unwrap_or(next_at)), if until.is_some() => break,
         }
     }
     blocks.sort_unstable();
     let block = blocks.get(blocks.len() / 2).copied();
-    newest.map(|(_, introduction)| Found { introduction, block })
+    let (_, introduction) = newest.ok_or(failure)?;
+    let by = first.or_else(|| hosts.first().map(|member| HostId(member.key.0))).unwrap_or(network.local());
+    Ok(Found { introduction, block, by, silent: silent.into_iter().collect() })
+}
+
+/// Of two reasons the one that gives more hope.
+fn worse(one: NotFound, other: NotFound) -> NotFound {
+    match (&one, &other) {
+        (_, NotFound::Silent(_)) | (NotFound::Unknown, _) => other,
+        _ => one,
+    }
+}
+
+/// Whether an error says that nothing listens at the host's addresses, so that asking again soon is of no use.
+fn is_down(error: &NetError) -> bool {
+    const NOBODY: [&str; 3] = ["Connection refused", "No route to host", "Network is unreachable"];
+    let NetError::Unreachable { reason, .. } = error else { return false };
+    NOBODY.iter().any(|text| reason.contains(text)) && !reason.to_lowercase().contains("timeout")
 }
 
 /// An introduction of the vat that proves itself, with the epoch that it leads to, and the block that came with it.
-fn introduction_in(answer: Result<Bytes, NetError>, vat: &VatId) -> Option<(u64, Introduction, Option<u64>)> {
-    let DirectoryReply::Known { introduction, block } = codec::decode(&answer.ok()?).ok()? else { return None };
+fn introduction_in(answer: Result<Bytes, NetError>, vat: &VatId) -> Result<(u64, Introduction, Option<u64>), NotFound> {
+    let answer = answer.map_err(|error| {
+        if is_down(&error) { NotFound::Down(error.to_string()) } else { NotFound::Silent(error.to_string()) }
+    })?;
+    let reply = codec::decode(&answer).map_err(|_| NotFound::Unknown)?;
+    let DirectoryReply::Known { introduction, block } = reply else { return Err(NotFound::Unknown) };
     if introduction.genesis.vat_id().0 != vat.0 {
-        return None;
+        return Err(NotFound::Unknown);
     }
-    let membership = introduction.verify().ok()?;
-    Some((membership.epoch, *introduction, block))
+    let membership = introduction.verify().map_err(|_| NotFound::Unknown)?;
+    Ok((membership.epoch, *introduction, block))
 }
 
 /// Asks a few hosts who the members of a vat are, its last known members among them, and learns the newest answer.
@@ -116,7 +224,7 @@ pub async fn look_up(network: &Arc<dyn Network>, directory: &Directory, vat: &Va
     // By chance, since vats that are looked for in step would each ask always the same hosts.
     let round = usize::from(rand::random::<u16>());
     let hosts = to_ask(directory.members(vat), directory.all_members(), network.local(), round);
-    let found = newest_introduction(network, &hosts, vat, DEADLINE, (DEADLINE, Enough::Introduction)).await?;
+    let found = newest_introduction(network, &hosts, vat, ALL_AT_ONCE).await.ok()?;
     directory.learn(None, &found.introduction);
     Some(found.introduction)
 }
@@ -241,14 +349,59 @@ mod tests {
         let world = MemoryNetwork::new(5);
         let network = world.join(id(99), Arc::new(Knows(None)));
         let _joined: Vec<_> = says.map(|(number, says)| world.join(id(number), Arc::new(says))).into_iter().collect();
-        let (deadline, patience) = (Duration::from_secs(3), Duration::from_millis(20));
-        let began = tokio::time::Instant::now();
-        let found = members_and_block(&network, &[member(1)], &vat, deadline, patience).await;
-        assert_eq!(found, Some((known(2), 9)));
+        let began = Instant::now();
+        let found = members_and_block(&network, &[member(1)], &vat, began + Duration::from_secs(3)).await;
+        assert_eq!(found.map(|(found, block)| (found.introduction, found.by, block)), Ok((known(2), id(3), 9)));
         assert!(began.elapsed() < Duration::from_secs(1), "the silent one was waited for");
         // Nobody who carries it answers: that is said, not asked for ever.
-        let found = members_and_block(&network, &[member(4)], &vat, Duration::from_millis(50), patience).await;
-        assert_eq!(found, None);
+        let until = Instant::now() + Duration::from_millis(50);
+        let found = members_and_block(&network, &[member(4)], &vat, until).await;
+        assert!(matches!(found, Err(NotFound::Silent(_))), "{found:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hosts_are_asked_one_after_the_other_and_silent_ones_cost_a_moment() {
+        let (image, creator, nonce, parameters) = (Hash([0; 32]), [0; 32], [0; 32], Parameters::default());
+        let members: Vec<Member> = (1..=3).map(member).collect();
+        let genesis = Genesis { members: members.clone(), threshold: 2, image, creator, nonce, expires: 0, parameters };
+        let vat = VatId(genesis.vat_id().0);
+        let known = Introduction { genesis, chain: vec![] };
+        let world = MemoryNetwork::new(5);
+        let network = world.join(id(99), Arc::new(Knows(None)));
+        let asked: Questions = Arc::default();
+        // The first hangs; the second would do; the third is not needed.
+        let _hung = world.join(id(1), Arc::new(Knows(None)));
+        let _good = world.join(id(2), Arc::new(Says(0, known.clone(), Some(7))));
+        let _spare = world.join(id(3), Arc::new(Asked(3, asked.clone())));
+        let began = Instant::now();
+        let (found, block) =
+            members_and_block(&network, &members, &vat, began + Duration::from_secs(2)).await.expect("found");
+        assert_eq!((found.introduction, found.by, found.silent, block), (known, id(2), vec![id(1)], 7));
+        assert!(began.elapsed() < 2 * STAGGER, "{:?} of virtual time", began.elapsed());
+        assert!(asked.lock().expect("no panic holds it").is_empty(), "a host was asked without need");
+        // One that does not know it is no reason to wait.
+        let began = Instant::now();
+        let order = [members[2].clone(), members[1].clone()];
+        let found = members_and_block(&network, &order, &vat, began + Duration::from_secs(2)).await.expect("found");
+        assert_eq!(found.0.by, id(2));
+        assert!(began.elapsed() < STAGGER, "{:?} of virtual time", began.elapsed());
+    }
+
+    #[test]
+    fn a_host_that_is_only_slow_may_be_asked_again() {
+        let down = NetError::Unreachable {
+            host: id(1),
+            next_attempt_in: None,
+            reason: "[(/ip4/127.0.0.1/tcp/1: : Connection refused (os error 111))]".into(),
+        };
+        let slow = NetError::Timeout { host: id(1), purpose: Purpose::Directory, deadline: DEADLINE };
+        let reset =
+            NetError::Unreachable { host: id(1), next_attempt_in: None, reason: "Connection reset by peer".into() };
+        assert!(is_down(&down) && !is_down(&slow) && !is_down(&reset));
+        let silent = NotFound::Silent("slow".into());
+        assert_eq!(worse(NotFound::Down("refused".into()), silent.clone()), silent);
+        assert_eq!(worse(silent.clone(), NotFound::Unknown), silent);
+        assert_eq!(worse(NotFound::Unknown, NotFound::Down(String::new())), NotFound::Down(String::new()));
     }
 
     impl Handler for Knows {
@@ -325,12 +478,13 @@ mod tests {
             .zip(answers)
             .map(|(host, known)| world.join(HostId(host.key.0), Arc::new(Knows(known))))
             .collect();
-        let patience = (Duration::from_millis(20), Enough::Introduction);
-        let began = tokio::time::Instant::now();
-        let found = newest_introduction(&network, &hosts, &vat, DEADLINE, patience).await;
-        assert_eq!(found, Some(Found { introduction: new.clone(), block: Some(1) }));
+        let manner = Manner { patience: Duration::from_millis(20), ..ALL_AT_ONCE };
+        let began = Instant::now();
+        let found = newest_introduction(&network, &hosts, &vat, manner).await;
+        assert_eq!(found.map(|found| (found.introduction, found.block)), Ok((new.clone(), Some(1))));
         assert!(began.elapsed() < Duration::from_millis(100), "the silent one was waited for");
-        assert_eq!(newest_introduction(&network, &hosts, &VatId([7; 32]), DEADLINE, patience).await, None);
+        let found = newest_introduction(&network, &hosts, &VatId([7; 32]), manner).await;
+        assert!(matches!(found, Err(NotFound::Silent(_))), "{found:?}");
 
         // A host that knows where the vat was asks those first, and learns.
         let directory = Directory::load(Arc::new(MemoryStore::new())).expect("an empty store");

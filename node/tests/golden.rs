@@ -14,10 +14,12 @@ use quorate_engine::{
     machine::{ArgValue, Install},
 };
 use quorate_node::{
+    client::Known,
     codec,
     evidence::{EvidenceError, SLICE_CHAIN_SIGNATURES, Slice, outbox_path, outbox_root},
     provision::{Contacts, Provision},
     vat::{
+        clients::Clients,
         command::{VatCommand, VatResult},
         tables::{Manifest, PIECE_BYTES, Tables},
         wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
@@ -131,6 +133,14 @@ fn what_nobody_may_want_does_not_decode() {
 
 #[test]
 fn what_a_checkpoint_holds() {
+    let clients = || {
+        let mut clients = Clients::default();
+        clients.hear(VatId([16; 32]), 21, 3);
+        clients.hear(VatId([22; 32]), 2_000, 4);
+        clients.end(&VatId([22; 32]));
+        clients.rebuild(|_| 0);
+        clients
+    };
     let head = StreamHead { peer: VatId([7; 32]), end: 3, hash: quorate_engine::Hash([8; 32]), ack: 1 };
     let signers = Signers {
         vat: quorate_consensus::VatId([16; 32]),
@@ -141,14 +151,14 @@ fn what_a_checkpoint_holds() {
         expires: 21,
     };
     let known = BTreeMap::from([(VatId(signers.vat.0), signers)]);
-    let tables = Tables { engine: b"an engine's manifest".to_vec(), known, heads: vec![head] };
+    let tables = Tables { engine: b"an engine's manifest".to_vec(), known, heads: vec![head], clients: clients() };
     check("tables", &tables);
     let pieces = tables.pieces();
     assert_eq!(pieces.len(), 1);
     let pages = vec![quorate_engine::Hash([15; 32])];
     let manifest = Manifest { tables: pieces.iter().map(|(hash, _)| *hash).collect(), pages };
     check("manifest", &manifest);
-    assert_eq!(manifest.root().to_string(), "b1d23f20d78900c7328d60870908377c39e4e3c0b83f2ffe49c5803b9d9d13b2");
+    assert_eq!(manifest.root().to_string(), "24cce9f64bccd31ff12e132f44aa44324543a7be45001bef979079b56a881cde");
 
     let large = Tables { engine: vec![1; 2 * PIECE_BYTES], ..tables };
     let pieces = large.pieces();
@@ -160,7 +170,10 @@ fn what_a_checkpoint_holds() {
 #[test]
 fn what_hosts_say_to_each_other() {
     check("frame", &VatFrame { to: VatId([7; 32]), from: VatId([9; 32]), slice: Box::new(slice()) });
-    check("reply_taken", &SliceReply::Taken { next: 8, leader: Some(HostKey([1; 32])) });
+    let farewell = Some(Box::new(slice()));
+    check("reply_taken", &SliceReply::Taken { next: 8, leader: Some(HostKey([1; 32])), farewell: None });
+    check("reply_farewell", &SliceReply::Taken { next: 8, leader: None, farewell });
+    check("reply_no_code", &SliceReply::NoCode { failure: Some("SyntaxError".into()) });
     check("reply_not_yet", &SliceReply::NotYet { next: 1, leader: None });
     check("reply_introduce", &SliceReply::Introduce);
     check("reply_refused", &SliceReply::Refused { message: "no".into() });
@@ -168,6 +181,15 @@ fn what_hosts_say_to_each_other() {
     let introduction = Introduction { genesis: genesis(), chain: Vec::new() };
     check("directory_introduction", &DirectoryReply::Known { introduction: Box::new(introduction), block: Some(500) });
     check("directory_unknown", &DirectoryReply::Unknown);
+    check("directory_alive", &DirectoryRequest::Alive);
+    check("directory_is_alive", &DirectoryReply::Alive);
+}
+
+#[test]
+fn what_a_client_remembers() {
+    let introduction = Introduction { genesis: genesis(), chain: Vec::new() };
+    let first = Some(HostKey([1; 32]));
+    check("known", &Known { introduction, block: 500, first, silent: None, took_ms: Some(7) });
 }
 
 #[test]

@@ -1,39 +1,38 @@
 //! `vat call`.
 
 use super::{
-    DirOption, Exit, Failure, Outcome,
-    create::{parse_value, pending},
-    join::read_card,
-    output,
+    DirOption, Exit, Failure, Outcome, arguments::read_argument, create::pending, join::read_card, output,
     report::Rejection,
 };
 use crate::{
-    client::{Client, ClientError, LIFETIME_BLOCKS},
+    card::dialable,
+    client::{ClientError, Known, LIFETIME_BLOCKS, OneCall, call_once},
     evidence::MAX_LIFETIME_BLOCKS,
     sturdyref::Sturdyref,
     testnet::layout::{Layout, TestnetDir},
 };
 use quorate_consensus::{HostKey, Member};
-use quorate_engine::{
-    abi::{Method, Value},
-    comms::client::ClientRef,
-};
+use quorate_engine::abi::{Method, Value};
 use quorate_net::HostId;
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat call counter increment 5\n  vat call purse deposit '{\"amount\": 10}' \"a bare string\"\n  vat call 'vat://9f…/root#77…' read --at alpha.card\n\nThe result is JSON on standard output. A rejection goes to standard error, with exit code 1."
+    after_help = "Examples:\n  vat call counter increment 5\n  vat call purse deposit '{\"amount\": 10}' \"a bare string\"\n  vat call 'vat://9f…/root#77…' read --at alpha.card\n  vat call notes add @letter.txt             the argument is what the file holds; @- is standard input, @@ a text that begins with @\n\nThe result is JSON on standard output. A rejection goes to standard error, with exit code 1."
 )]
 pub struct Args {
     /// A vat of the testnet, or a sturdyref
     target: String,
     /// The method
     method: String,
-    /// Its arguments: JSON, or bare strings
+    /// Its arguments: JSON, bare strings, or @FILE (@- is standard input, @@TEXT is a text that begins with @)
     #[arg(allow_negative_numbers = true)]
     arguments: Vec<String>,
-    /// Seconds to wait for the answer
+    /// Seconds to wait, all in all
     #[arg(long, default_value_t = 30)]
     timeout: u64,
     /// A host to ask for the vat's members: its card, or its address with its key, `/ip4/…/tcp/…/p2p/KEY` (may be repeated)
@@ -60,14 +59,28 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
             "whom to ask? name a testnet's directory with --dir, or a host with --at",
         ));
     }
+    if args.arguments.iter().filter(|text| *text == "@-").count() > 1 {
+        return Err(Failure::new(Exit::Usage, "@- is there twice: standard input is one argument"));
+    }
     let values = args.arguments.iter().map(|text| argument(text)).collect::<Result<Vec<Value>, _>>()?;
     // The longer it waits, the longer the vat has to know it.
     let lifetime = LIFETIME_BLOCKS.saturating_mul(1 + args.timeout / 30).min(MAX_LIFETIME_BLOCKS / 2);
-    let client = Client::connect_for(&sturdyref, &hosts, lifetime).await.map_err(unanswered)?;
-    let deadline = Duration::from_secs(args.timeout);
-    let method = Method::Call(args.method.clone());
-    let answer = client.call(ClientRef::Object(sturdyref.object), method, values, deadline).await;
-    client.close().await;
+    let memory = memory(&sturdyref, &dir, layout.is_some());
+    let known = memory.as_deref().and_then(|file| Known::read(file, &sturdyref.vat));
+    let (answer, learnt) = call_once(OneCall {
+        sturdyref: &sturdyref,
+        hosts: &hosts,
+        known,
+        method: Method::Call(args.method.clone()),
+        args: values,
+        lifetime_blocks: lifetime,
+        deadline: Duration::from_secs(args.timeout),
+    })
+    .await;
+    if let (Some(file), Some(known)) = (&memory, &learnt) {
+        // Without it the next call asks again who the vat's members are.
+        let _ = known.write(file);
+    }
     let answer = answer.map_err(unanswered)?;
     if answer.fulfilled {
         output::line(answer.value.to_json());
@@ -82,12 +95,27 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
     Err(Failure { exit: Exit::Rejected, error: rejection.into() })
 }
 
+/// Where it is remembered who a vat's members are: in the testnet's directory, else in the user's cache, if there is one.
+fn memory(sturdyref: &Sturdyref, dir: &TestnetDir, is_testnet: bool) -> Option<PathBuf> {
+    let folder = if is_testnet {
+        dir.path().join("known")
+    } else {
+        let base = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        base("QUORATE_CACHE")
+            .or_else(|| base("XDG_CACHE_HOME").map(|cache| cache.join("quorate")))
+            .or_else(|| base("HOME").map(|home| home.join(".cache").join("quorate")))?
+            .join("vats")
+    };
+    Some(folder.join(sturdyref.vat.to_string()))
+}
+
 /// An argument's value. A reference in a result has a number only there.
 fn argument(text: &str) -> Result<Value, Failure> {
-    let value = parse_value(text)?;
+    let value = read_argument(text)?;
     if value.slot_bound() > 0 {
+        let shown: String = text.chars().take(80).collect();
         let message =
-            format!("{text}: a reference can't be passed from outside; let a vat pass it, or name it in its argv");
+            format!("{shown}: a reference can't be passed from outside; let a vat pass it, or name it in its argv");
         return Err(Failure::new(Exit::Usage, message));
     }
     Ok(value)
@@ -96,8 +124,9 @@ fn argument(text: &str) -> Result<Value, Failure> {
 fn unanswered(error: ClientError) -> Failure {
     let exit = match error {
         ClientError::Call(_) => Exit::Usage,
-        ClientError::Refused(_) => Exit::Rejected,
-        ClientError::Unknown(_) | ClientError::Deadline(_) => Exit::Unreachable,
+        ClientError::Refused(_) | ClientError::NoCode(_) => Exit::Rejected,
+        ClientError::Unknown(_) | ClientError::NotSent(_) => Exit::NotSent,
+        ClientError::Deadline(_) => Exit::Unreachable,
         ClientError::Network(_) | ClientError::Random(_) => Exit::Failed,
     };
     Failure { exit, error: error.into() }
@@ -141,6 +170,7 @@ fn member_at(address: &str) -> Result<Member, Failure> {
         )
     };
     let (dialled, peer) = address.rsplit_once("/p2p/").ok_or_else(wrong)?;
+    dialable(dialled).map_err(|why| Failure::new(Exit::Usage, format!("--at {address}: {why}")))?;
     // The key as this program shows it, or as libp2p writes it.
     let host = peer.parse().ok().or_else(|| HostId::from_peer_id_text(peer)).ok_or_else(wrong)?;
     Ok(Member { key: HostKey(host.0), name: "asked".into(), addresses: vec![dialled.to_owned()] })

@@ -5,6 +5,7 @@
 
 use super::{
     Exit, Failure, Outcome,
+    arguments::parse_value,
     hosts::{HostsOption, LocalHost},
     output,
 };
@@ -24,7 +25,7 @@ use crate::{
 use quorate_consensus::{Genesis, Hash, Introduction, Member, Parameters, Survival};
 use quorate_engine::{
     VatId,
-    abi::{Bundle, Value},
+    abi::Bundle,
     image::image_hash,
     machine::{ArgValue, Install},
 };
@@ -359,7 +360,7 @@ async fn wait_started(mut hosts: Vec<LocalHost>, vat: &VatId, name: &str) -> Res
 }
 
 /// What a number of members and a threshold survive, in words. The figures are those of [`quorate_consensus::survival`].
-fn survival(members: usize, threshold: usize) -> String {
+pub fn survival(members: usize, threshold: usize) -> String {
     if members == 1 {
         return "1 of 1 signs: the vat goes on while its one member is up, and says what that member wants".to_owned();
     }
@@ -424,17 +425,6 @@ pub fn named_arguments<'t>(arguments: &'t [String], endowments: &[String]) -> Re
         found.push((name.to_owned(), text));
     }
     Ok(found)
-}
-
-/// An argument's text: JSON, or else a bare string.
-pub fn parse_value(text: &str) -> Result<Value, Failure> {
-    let json = serde_json::from_str(text).unwrap_or_else(|error| {
-        if text.trim_start().starts_with(['{', '[']) {
-            output::note(format!("note: {text} is not JSON ({error}), so it is passed as a string"));
-        }
-        serde_json::Value::String(text.to_owned())
-    });
-    Value::from_json(&json).map_err(|error| usage(format!("{text}: {error}")))
 }
 
 /// Where a bearer lies that may not be good yet.

@@ -9,6 +9,7 @@ use crate::{
         IntroductionReply,
         client::{Endpoint, LOOK_DEADLINE},
     },
+    card::dialable,
     codec,
     home::{Home, admin_socket, export::Exported},
     status::{HostStatus, VatStatus},
@@ -134,6 +135,16 @@ impl HostsOption {
         };
         if let Some(host) = &host {
             host.require_running()?;
+        }
+        for address in &member.addresses {
+            // A membership is for ever, and so is an address in it.
+            dialable(address).map_err(|why| {
+                let message = format!(
+                    "host {} says that others dial it at {address}: {why}; make its card with `vat card --home HOME --announce IP:PORT`, and name that",
+                    member.name
+                );
+                Failure::new(Exit::Usage, message)
+            })?;
         }
         Ok((member, host))
     }

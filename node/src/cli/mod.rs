@@ -3,10 +3,12 @@
 //! What was asked for goes to standard output, everything else to standard error. `--json` prints JSON on standard output, also
 //! where a command fails: see [`report`]. Exit codes: [`Exit`].
 
+mod arguments;
 mod call;
 mod create;
 mod explain;
 mod hosts;
+mod inspect;
 mod join;
 mod logs;
 mod member;
@@ -46,6 +48,8 @@ pub enum Exit {
     Disk = 5,
     /// A host's home must not run again: a host with a new home takes its place.
     NeverAgain = 6,
+    /// A call that was certainly not sent: it can be made again without harm.
+    NotSent = 7,
 }
 
 impl From<Exit> for ExitCode {
@@ -119,8 +123,9 @@ Examples:
   vat run contract.js                                             try code in a vat of its own
 
 Exit codes: 0 done; 1 the vat rejected the call, or something is not healthy;
-2 wrong arguments, config or code; 3 a host or vat can't be reached; 4 anything else;
-5 (vat node run) the disk is full or failed; 6 (vat node run) this home must not run again.";
+2 wrong arguments, config or code; 3 a host or vat can't be reached, and what was asked for may still
+take effect; 4 anything else; 5 (vat node run) the disk is full or failed; 6 (vat node run) this home
+must not run again; 7 a call that was not sent, since no host could be reached.";
 
 #[derive(Parser)]
 #[command(name = "vat", version, about = "Replicated object-capability vats", after_help = EXAMPLES)]
@@ -182,6 +187,8 @@ enum Command {
     Install(create::InstallArgs),
     /// Say who a host is: a card for partners who make or change a vat
     Card(join::CardArgs),
+    /// Show what is in a card or a vat file
+    Inspect(inspect::Args),
     /// Say what a vat is: a file for a partner's host that shall join it
     Introduce(join::IntroduceArgs),
     /// Let a running host carry the vat of a file
@@ -285,6 +292,7 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Create(args) => create::create(args, json).await,
         Command::Install(args) => create::install(args, json).await,
         Command::Card(args) => join::card(args).await,
+        Command::Inspect(args) => inspect::run(&args, json),
         Command::Introduce(args) => join::introduce(args).await,
         Command::Join(args) => join::join(args, json).await,
         Command::Status(args) => status::run(args, json).await,

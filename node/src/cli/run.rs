@@ -2,7 +2,8 @@
 
 use super::{
     Exit, Failure, Outcome,
-    create::{named_arguments, parse_value, wrong_code},
+    arguments::parse_value,
+    create::{named_arguments, wrong_code},
     logs::Console,
     output,
     signals::Signals,

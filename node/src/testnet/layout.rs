@@ -5,6 +5,7 @@
 //! hosts/NAME/       each host's home, or what stays of it when it was exported to a machine of its own
 //! refs/NAME.ref     a bearer sturdyref of each vat's root
 //! prometheus.yml    a configuration that scrapes all hosts
+//! known/            what `vat call` remembers of the vats that it called
 //! ```
 
 use quorate_consensus::{IdError, Member};

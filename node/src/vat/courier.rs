@@ -1,31 +1,34 @@
 //! The courier: carries what a vat said, once it is certified, to the members of the vats that it was said to.
 //!
 //! The leader ships at once; the other members wait a little and ship only what nobody acknowledged meanwhile, so that no single
-//! member can hold a message back. For each receiving vat at most one slice is on its way from here; whatever gathers
-//! meanwhile goes in the next one. A receiver's word that it took a slice is believed for [`CONFIRM_AFTER`]: what counts is the
+//! member can hold a message back. For each receiving vat at most one slice is on its way from here, to one member or to several side
+//! by side ([`handover`]); whatever gathers meanwhile goes in the next one. A receiver's word that it took a slice is believed for [`CONFIRM_AFTER`]: what counts is the
 //! acknowledgement in the receiver's own certified stream. The other way round, a receiver that ships again what was
 //! acknowledged long ago has not heard of it.
 //!
-//! A client, which can't be dialled, is left alone once it is gone, until it is connected or heard again.
+//! A client, which can't be dialled, may be connected to one member alone: the member that it spoke to answers it at once, whoever
+//! leads. Once it is gone it is left alone, until it is connected or heard again.
 //!
 //! It decides nothing that is replicated: losing all of its state loses no message, since the vat's tables keep everything
 //! that is not acknowledged.
 
+mod handover;
 mod peer;
 mod pending;
 
 use super::view::RestoredOutbox;
 use crate::{
     codec,
-    evidence::Outbox,
+    evidence::{Outbox, Slice},
     sparing::Sparing,
     vat::wire::{SliceReply, VatFrame},
 };
+use handover::{Handed, Handover};
 use peer::{Peer, Ready, backoff};
 use pending::Pending;
-use quorate_consensus::{Certificate, Introduction, Member};
+use quorate_consensus::{Certificate, HostKey, Introduction, Member};
 use quorate_engine::VatId;
-use quorate_net::{HostId, NetError, Network, Purpose};
+use quorate_net::{HostId, Network};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -55,8 +58,9 @@ pub enum Notice {
     Applied { block: u64, outbox: Arc<Outbox>, queued: Vec<(VatId, u64, Arc<[u8]>)>, pruned: Vec<(VatId, u64)> },
     /// A block's statement has its signatures.
     Certified(Certificate),
-    /// A peer shipped something; `again` if it was messages that the state had already.
-    Heard { peer: VatId, again: bool },
+    /// A peer shipped something; `again` if it was messages that the state had already, `near` if it is a client, which may be connected
+    /// to this member alone.
+    Heard { peer: VatId, again: bool, near: bool },
     /// The vat has forgotten these: nothing more goes to them.
     Forgotten(Vec<VatId>),
     /// This member's place: 0 is the leader, the others count from it.
@@ -67,8 +71,13 @@ pub enum Notice {
 
 /// Where to find the members of a vat.
 pub trait Whereabouts: Send + Sync + 'static {
-    /// The newest members known here, or none.
+    /// The newest members known here, or none; where nothing better is known, they are tried in this order.
     fn members(&self, vat: &VatId) -> Vec<Member>;
+
+    /// How long the first of them took to answer lately, if it did.
+    fn pace(&self, _vat: &VatId) -> Option<Duration> {
+        None
+    }
 
     /// None of the members known took what was brought, several times in a row: they are gone, or are not the members any more.
     fn unreachable(&self, vat: &VatId);
@@ -81,6 +90,18 @@ pub trait CourierMetrics: Send + Sync + 'static {
 
     /// A member refused a slice, for this reason.
     fn refused(&self, _peer: &VatId, _by: HostId, _why: &str) {}
+
+    /// A member says that its vat has no code, and why the code did not start, if it was there.
+    fn without_code(&self, _peer: &VatId, _by: HostId, _failure: Option<&str>) {}
+
+    /// A member took a slice after so long, and says who leads; nothing was heard of those that were tried before it.
+    fn answered(&self, _by: HostId, _silent: &[HostId], _leader: Option<HostKey>, _took: Duration) {}
+
+    /// The peer gave its last slice along with its answer.
+    fn farewell(&self, _slice: Slice) {}
+
+    /// Something may have reached a member, whatever became of it.
+    fn may_have_arrived(&self) {}
 }
 
 /// The running courier of one replica; use [`Courier::start`].
@@ -107,7 +128,7 @@ pub struct Courier {
 struct Shipped {
     life: u64,
     peer: VatId,
-    to: HostId,
+    handed: Handed,
     /// The last message in it, and the acknowledgement.
     through: u64,
     ack: u64,
@@ -117,13 +138,20 @@ struct Shipped {
     introduced: bool,
     /// The receiver's hosts, if none of them can be dialled.
     homeless: Vec<HostId>,
-    reply: Result<SliceReply, NotHandedOver>,
 }
 
 struct NotHandedOver {
     why: String,
-    /// There is no connection.
+    /// There is no connection, to any member that was tried.
     unconnected: bool,
+    /// It was certainly not sent.
+    unsent: bool,
+}
+
+impl NotHandedOver {
+    fn nobody() -> NotHandedOver {
+        NotHandedOver { why: "no members are known".to_owned(), unconnected: false, unsent: true }
+    }
 }
 
 impl Courier {
@@ -182,7 +210,7 @@ impl Courier {
             Notice::Restored { block, outbox } => self.restore(block, outbox),
             Notice::Applied { block, outbox, queued, pruned } => self.applied(block, outbox, queued, pruned),
             Notice::Certified(certificate) => self.certified(certificate),
-            Notice::Heard { peer, again } => self.heard(peer, again),
+            Notice::Heard { peer, again, near } => self.heard(peer, again, near),
             Notice::Forgotten(vats) => vats.iter().for_each(|vat| self.forget(vat)),
             Notice::Introduction(introduction) => self.introduction = *introduction,
             Notice::Rank(rank) if rank == self.rank => {}
@@ -256,8 +284,12 @@ impl Courier {
         }
     }
 
-    fn heard(&mut self, vat: VatId, again: bool) {
+    fn heard(&mut self, vat: VatId, again: bool, near: bool) {
         self.wake(vat);
+        if near {
+            // The block that it was taken in with may not have come here yet.
+            self.peers.entry(vat).or_default().near = true;
+        }
         if again && let Some(peer) = self.peers.get_mut(&vat) {
             peer.repeat_acknowledgement(Instant::now());
         }
@@ -273,6 +305,8 @@ impl Courier {
         }
         let wait = match u32::try_from(rank).unwrap_or(u32::MAX) {
             0 => backoff(peer.attempts),
+            // It may be connected here alone.
+            _ if peer.near => backoff(peer.attempts),
             rank => FALLBACK_AFTER + FALLBACK_STEP.saturating_mul(rank) + backoff(peer.attempts),
         };
         let at = Instant::now() + wait;
@@ -345,8 +379,7 @@ impl Courier {
             return;
         }
         peer.meet(members.iter().map(|member| member.key));
-        let hinted = peer.hint.filter(|hint| members.iter().any(|member| member.key.0 == hint.0));
-        let to = hinted.unwrap_or_else(|| HostId(members[peer.turn % members.len()].key.0));
+        let order = peer.order(members, Instant::now());
         let mut slice = peer.slice(&ready);
         let epoch = slice.certificate.statement.epoch;
         let introduced = peer.introduced_epoch != Some(epoch);
@@ -354,21 +387,23 @@ impl Courier {
             slice.introduce(&self.introduction);
         }
         peer.in_flight = true;
-        let can_be_dialled = members.iter().any(|member| !member.addresses.is_empty());
-        let hosts = members.iter().map(|member| HostId(member.key.0));
+        let can_be_dialled = order.iter().any(|(_, addresses)| !addresses.is_empty());
+        let hosts = order.iter().map(|(host, _)| *host);
         let homeless = if can_be_dialled { Vec::new() } else { hosts.collect() };
-        // A hint only: these addresses are what another vat says of its members.
-        if let Some(member) = members.into_iter().find(|member| member.key.0 == to.0 && !member.addresses.is_empty()) {
-            self.network.hint_addresses(to, member.addresses);
-        }
         let (through, messages) = (slice.begin + slice.messages.len() as u64 - 1, slice.messages.len());
         let (life, ack) = (self.life, slice.head.ack);
-        let frame = codec::encode(&VatFrame { to: vat, from: self.vat, slice: Box::new(slice) });
-        let request = self.network.request(to, Purpose::Slice, frame.into(), SHIP_DEADLINE);
-        let done = self.done.clone();
+        let frame = codec::encode(&VatFrame { to: vat, from: self.vat, slice: Box::new(slice) }).into();
+        let answered_lately = peer.pace.is_some();
+        let pace = peer.pace.or_else(|| self.whereabouts.pace(&vat)).unwrap_or_default();
+        let network = self.network.clone();
+        let handover = Handover { network, order, frame, deadline: SHIP_DEADLINE, pace, answered_lately };
+        let (done, metrics) = (self.done.clone(), self.metrics.clone());
         tokio::spawn(async move {
-            let reply = answer_of(request.await);
-            let report = Shipped { life, peer: vat, to, through, ack, messages, epoch, introduced, homeless, reply };
+            let handed = handover.run().await;
+            if !matches!(&handed.reply, Err(why) if why.unsent) || !handed.silent.is_empty() {
+                metrics.may_have_arrived();
+            }
+            let report = Shipped { life, peer: vat, handed, through, ack, messages, epoch, introduced, homeless };
             // The courier may have stopped meanwhile.
             let _ = done.send(report);
         });
@@ -380,19 +415,30 @@ impl Courier {
         }
         let Some(peer) = self.peers.get_mut(&report.peer) else { return };
         let (now, attempts) = (Instant::now(), peer.attempts);
+        let Handed { to, silent, took, reply } = report.handed;
         peer.in_flight = false;
-        let outcome = match report.reply {
-            Ok(SliceReply::Taken { next, leader }) if next > report.through => {
+        peer.note_silent(&silent, to, now);
+        let outcome = match reply {
+            Ok(SliceReply::Taken { next, leader, farewell }) if next > report.through => {
                 peer.take(report.through, report.ack, now);
-                peer.hint = leader.map(|key| HostId(key.0)).or(Some(report.to));
+                peer.next_goes_to(leader, to, took, now);
+                self.metrics.answered(to, &silent, leader, took);
                 peer.introduced_epoch = Some(report.epoch);
+                if let Some(slice) = farewell {
+                    self.metrics.farewell(*slice);
+                }
                 "taken"
             }
             Ok(SliceReply::NotYet { next, leader }) => {
                 peer.miss(next.saturating_sub(1));
                 peer.fail();
                 // Whoever names itself as the one to ask has been asked: the next attempt goes elsewhere.
-                peer.hint = leader.map(|key| HostId(key.0)).filter(|leader| *leader != report.to);
+                peer.hint = leader.map(|key| HostId(key.0)).filter(|leader| *leader != to);
+                "not_yet"
+            }
+            Ok(SliceReply::NoCode { failure }) => {
+                self.metrics.without_code(&report.peer, to, failure.as_deref());
+                peer.fail();
                 "not_yet"
             }
             Ok(SliceReply::Introduce) if !report.introduced => {
@@ -410,12 +456,12 @@ impl Courier {
                     let why: String = message.chars().take(LOGGED_CHARS).collect();
                     tracing::warn!(vat = %self.vat, peer = %report.peer, ?why, left_out, "a peer refused a slice");
                 }
-                self.metrics.refused(&report.peer, report.to, &message);
+                self.metrics.refused(&report.peer, to, &message);
                 peer.fail();
                 peer.introduced_epoch = None;
                 "refused"
             }
-            Err(NotHandedOver { why, unconnected }) => {
+            Err(NotHandedOver { why, unconnected, .. }) => {
                 tracing::debug!(vat = %self.vat, peer = %report.peer, error = why, "a slice could not be handed over");
                 peer.fail();
                 if unconnected && !report.homeless.is_empty() {
@@ -438,6 +484,7 @@ impl Courier {
     fn put_to_sleep(&mut self, vat: VatId, hosts: Vec<HostId>) {
         let Some(peer) = self.peers.get_mut(&vat) else { return };
         self.sleepers.extend(hosts.iter().map(|host| (*host, vat)));
+        peer.near = false;
         peer.asleep = hosts;
         self.look_at.get_or_insert(Instant::now() + SLEEPERS_EVERY);
     }
@@ -464,17 +511,6 @@ impl Courier {
             self.consider(vat);
         }
         self.look_at = (!self.sleepers.is_empty()).then(|| now + SLEEPERS_EVERY);
-    }
-}
-
-fn answer_of(answer: Result<bytes::Bytes, NetError>) -> Result<SliceReply, NotHandedOver> {
-    match answer {
-        Ok(bytes) => codec::decode::<SliceReply>(&bytes)
-            .map_err(|error| NotHandedOver { why: error.to_string(), unconnected: false }),
-        Err(error) => {
-            let unconnected = matches!(error, NetError::Unreachable { .. });
-            Err(NotHandedOver { why: error.to_string(), unconnected })
-        }
     }
 }
 

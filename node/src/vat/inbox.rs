@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     codec,
-    evidence::{EvidenceError, Proven, Slice, refuses_lifetime},
+    evidence::{EvidenceError, Proven, Slice, is_farewell, refuses_lifetime},
 };
 use quorate_consensus::{HostKey, MemberSignature, ReplicaHandle, ReplicaStatus, Signers};
 use quorate_engine::{VatId, comms};
@@ -31,6 +31,9 @@ use tokio::sync::{Semaphore, mpsc};
 const PROPOSE_DEADLINE: Duration = Duration::from_millis(4_500);
 /// Slices with new memberships whose evidence is checked at once.
 const INTRODUCTIONS: usize = 2;
+/// How long a slice waits at a member that knows no leader, and how often it looks.
+const LEADER_PATIENCE: Duration = Duration::from_millis(500);
+const LEADER_POLL: Duration = Duration::from_millis(20);
 
 /// The inbox of one replica.
 pub struct Inbox {
@@ -41,20 +44,24 @@ pub struct Inbox {
     /// One proposal at a time for each sender: what several members ship at once is mostly the same.
     senders: Mutex<BTreeMap<VatId, Arc<tokio::sync::Mutex<()>>>>,
     introductions: Arc<Semaphore>,
+    /// Whether this host was given code for the vat, which starts by itself.
+    has_code: bool,
     /// The courier, which ends without regard to this inbox.
     courier: mpsc::WeakUnboundedSender<Notice>,
 }
 
 impl Inbox {
-    /// An inbox that proposes to `replica`, and tells the courier who was heard.
+    /// An inbox that proposes to `replica`, and tells the courier who was heard. `has_code`: whether the vat's code starts by itself.
     pub fn new(
         vat: VatId,
         replica: ReplicaHandle,
         view: SharedView,
+        has_code: bool,
         courier: mpsc::WeakUnboundedSender<Notice>,
     ) -> Self {
         let introductions = Arc::new(Semaphore::new(INTRODUCTIONS));
-        Inbox { vat, replica, view, waiting: Mutex::default(), senders: Mutex::default(), introductions, courier }
+        let (waiting, senders) = Default::default();
+        Inbox { vat, replica, view, waiting, senders, introductions, has_code, courier }
     }
 
     /// Takes a slice, however it came, and says what became of it.
@@ -62,6 +69,9 @@ impl Inbox {
         let sender = slice.sender();
         if let Err(error) = slice.check_shape(&self.vat) {
             return SliceReply::Refused { message: error.to_string() };
+        }
+        if let Some(reply) = self.without_code() {
+            return reply;
         }
         if let Some(answer) = self.answer_at_once(&slice) {
             return self.reply(&sender, answer);
@@ -72,6 +82,10 @@ impl Inbox {
             Err(EvidenceError::Unknown) => return SliceReply::Introduce,
             Err(error) => return SliceReply::Refused { message: error.to_string() },
         };
+        if signers.expires != 0 && self.view.lock().ended.contains(&sender, signers.expires) {
+            let next = slice.head.end.saturating_add(1);
+            return SliceReply::Taken { next, leader: self.leader(), farewell: None };
+        }
         if let Some(refusal) = self.refuses_lifetime(&sender, &signers) {
             return SliceReply::Refused { message: refusal.to_owned() };
         }
@@ -87,19 +101,57 @@ impl Inbox {
             return self.reply(&sender, answer);
         }
         slice.trim(self.view.known(&sender).as_deref());
-        self.propose(slice).await
+        self.propose(slice, signers.expires != 0).await
     }
 
     fn refuses_lifetime(&self, sender: &VatId, signers: &Signers) -> Option<&'static str> {
         refuses_lifetime(signers, self.view.known(sender).is_none(), self.replica.status().applied)
     }
 
-    async fn propose(&self, slice: Slice) -> SliceReply {
+    /// The answer while the vat has no code, and none that this host knows is about to start.
+    fn without_code(&self) -> Option<SliceReply> {
+        let failure = {
+            let view = self.view.lock();
+            if view.installed {
+                return None;
+            }
+            view.install_failure.clone()
+        };
+        let status = self.replica.status();
+        let may_have_some = self.has_code || is_behind(&status) || !status.membership.contains(&status.key);
+        if failure.is_none() && may_have_some {
+            return Some(SliceReply::NotYet { next: 1, leader: self.leader() });
+        }
+        Some(SliceReply::NoCode { failure })
+    }
+
+    /// Waits a moment for a leader, so that a member that is cut off says so while others can still be asked.
+    async fn wait_for_leader(&self) -> bool {
+        let until = tokio::time::Instant::now() + LEADER_PATIENCE;
+        while self.replica.status().leader.is_none() {
+            if tokio::time::Instant::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(LEADER_POLL).await;
+        }
+        true
+    }
+
+    async fn propose(&self, slice: Slice, is_client: bool) -> SliceReply {
         let sender = slice.sender();
+        let says_farewell = is_farewell(&slice.certificate.statement);
+        if !self.wait_for_leader().await {
+            return self.reply(&sender, AtOnce::NotYet);
+        }
         let command = codec::encode(&VatCommand::Deliver(Box::new(slice)));
         match self.replica.propose(command, PROPOSE_DEADLINE).await {
             Ok(proposed) => match codec::decode::<VatResult>(&proposed.result) {
-                Ok(VatResult::Delivered { next }) => SliceReply::Taken { next, leader: self.leader() },
+                Ok(VatResult::Delivered { next }) => {
+                    if !says_farewell {
+                        self.tell_courier(Notice::Heard { peer: sender, again: false, near: is_client });
+                    }
+                    SliceReply::Taken { next, leader: self.leader(), farewell: None }
+                }
                 Ok(VatResult::NotYet { next }) => SliceReply::NotYet { next, leader: self.leader() },
                 Ok(VatResult::Refused { message }) => SliceReply::Refused { message },
                 Ok(other) => SliceReply::Refused { message: format!("unexpected result: {other:?}") },
@@ -115,13 +167,10 @@ impl Inbox {
     /// The answer for a slice that needs no look at its evidence, whether it is good or not. Also tells the courier that the
     /// sender is there.
     fn answer_at_once(&self, slice: &Slice) -> Option<AtOnce> {
-        let (installed, epoch, peer, bearers) = {
+        let (epoch, peer, bearers) = {
             let view = self.view.lock();
-            (view.installed, view.epoch, view.peers.get(&slice.sender()).cloned(), view.bearers.clone())
+            (view.epoch, view.peers.get(&slice.sender()).cloned(), view.bearers.clone())
         };
-        if !installed {
-            return Some(AtOnce::NotYet);
-        }
         let answer = match &peer {
             Some(peer) => of_a_peer(slice, peer),
             None if slice.sender() == self.vat => Some(AtOnce::Stranger),
@@ -135,7 +184,8 @@ impl Inbox {
         };
         if peer.is_some() {
             let again = answer == Some(AtOnce::Taken) && !slice.messages.is_empty();
-            self.tell_courier(Notice::Heard { peer: slice.sender(), again });
+            let near = peer.as_ref().and_then(|peer| peer.known.as_ref()).is_some_and(|known| known.expires != 0);
+            self.tell_courier(Notice::Heard { peer: slice.sender(), again, near });
             if again && peer.as_ref().is_some_and(|peer| has_to_be_told(peer, epoch)) {
                 // It does not know that it was heard, and nothing that could tell it is left here, after a restart or a change
                 // of members: ordered once more, the slice makes this vat say so again.
@@ -148,7 +198,7 @@ impl Inbox {
     fn reply(&self, sender: &VatId, answer: AtOnce) -> SliceReply {
         let next = self.view.lock().peers.get(sender).map_or(1, |peer| peer.next_inbound);
         match answer {
-            AtOnce::Taken => SliceReply::Taken { next, leader: self.leader() },
+            AtOnce::Taken => SliceReply::Taken { next, leader: self.leader(), farewell: None },
             AtOnce::NotYet => SliceReply::NotYet { next, leader: self.leader() },
             AtOnce::Broken => SliceReply::Refused { message: "the stream is broken".to_owned() },
             AtOnce::Stranger => SliceReply::Refused { message: STRANGER.to_owned() },
@@ -228,7 +278,7 @@ impl Inbox {
 enum AtOnce {
     /// The state has it already.
     Taken,
-    /// The vat has no code yet, or messages before these are missing.
+    /// Messages before these are missing, or nothing can be ordered now.
     NotYet,
     /// The sender broke the protocol earlier.
     Broken,
@@ -244,7 +294,8 @@ fn of_a_peer(slice: &Slice, peer: &PeerView) -> Option<AtOnce> {
     match (new_messages, new_acknowledgement) {
         (true, _) if peer.broken => Some(AtOnce::Broken),
         // Of a peer that broke its stream, too: what it acknowledges need not be kept for it.
-        (false, false) => Some(AtOnce::Taken),
+        (false, false) if !is_farewell(&slice.certificate.statement) => Some(AtOnce::Taken),
+        (false, false) => None,
         (true, _) | (false, true) => None,
     }
 }

@@ -1,11 +1,12 @@
 //! The machine that a vat's replicas run: `engine`'s, behind the evidence checks.
 //!
 //! Invariants: a pure function of the log; a slice is believed only by what this state knows of its sender; peers' epochs only
-//! grow; whoever is in no table of the engine's and brings no bearer reference leaves nothing here; whoever came for a time is
-//! forgotten after it, and never heard again; the state root covers the engine's tables and heap and what is known of peers. A bad command is a result, never an error: errors stop the replica and
+//! grow; whoever is in no table of the engine's and brings no bearer reference leaves nothing here; a client is forgotten when it has
+//! said its farewell, or its time is over, and never heard again; the state root covers the engine's tables and heap and what is known of peers. A bad command is a result, never an error: errors stop the replica and
 //! mean that this host is at fault.
 
 use super::{
+    clients::Clients,
     command::{VatCommand, VatResult},
     stopwatch::{CrankTimes, TimedHeap},
     tables::{Manifest, Tables},
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     codec,
-    evidence::{Outbox, Proven, Slice, refuses_lifetime},
+    evidence::{Outbox, Proven, Slice, is_farewell, refuses_lifetime},
 };
 use quorate_consensus::{
     AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Genesis, Hash, Machine, MachineFault, ManifestInfo,
@@ -71,6 +72,8 @@ struct Aside {
     touched: BTreeSet<VatId>,
     introductions: Vec<Evidence>,
     forgotten: Vec<VatId>,
+    /// Clients that have ended, with the end of their lifetime.
+    ended: Vec<(VatId, u64)>,
 }
 
 /// A vat's machine.
@@ -81,14 +84,16 @@ pub struct VatMachine {
     engine: EngineMachine,
     crank_times: CrankTimes,
     known: BTreeMap<VatId, Signers>,
-    /// Those of them that expire, by when.
-    expiring: BTreeSet<(u64, VatId)>,
+    /// Those of them that are clients, and clients that have ended.
+    clients: Clients,
     /// What the newest block said: a checkpoint keeps it, so that its certificate can be used after a restart.
     outbox: Arc<Outbox>,
     /// The newest block's epoch; unknown right after a restore.
     epoch: Option<u64>,
     /// Kept apart from the engine's summary, which costs more with every peer.
     installed: bool,
+    /// Why the code did not start when that was last tried: for people only.
+    install_failure: Option<String>,
     view: SharedView,
 }
 
@@ -105,10 +110,11 @@ impl VatMachine {
             engine,
             crank_times,
             known: BTreeMap::new(),
-            expiring: BTreeSet::new(),
+            clients: Clients::default(),
             outbox: Arc::default(),
             epoch: None,
             installed: false,
+            install_failure: None,
             view,
         };
         machine.publish_all(0);
@@ -129,12 +135,15 @@ impl VatMachine {
         };
         Ok(match self.engine.apply(command)? {
             CommandResult::Installed => {
-                self.installed = true;
+                (self.installed, self.install_failure) = (true, None);
                 // Grants and references may have named any.
                 aside.touched.extend(self.engine.comms().peers().map(|(vat, _)| *vat));
                 VatResult::Installed
             }
-            CommandResult::InstallFailed { message } => VatResult::InstallFailed { message },
+            CommandResult::InstallFailed { message } => {
+                self.install_failure = Some(message.clone());
+                VatResult::InstallFailed { message }
+            }
             CommandResult::Delivered { next } => VatResult::Delivered { next },
             CommandResult::Gap { next } => VatResult::NotYet { next },
             CommandResult::NotReady => VatResult::NotYet { next: 1 },
@@ -159,6 +168,15 @@ impl VatMachine {
         if let Some(refusal) = refuses_lifetime(&proven.signers, !self.known.contains_key(&from), block) {
             return Ok(VatResult::Refused { message: refusal.to_owned() });
         }
+        let expires = proven.signers.expires;
+        if expires != 0 && self.clients.has_ended(&from, expires) {
+            // It was all taken in once. Nobody waits to hear more of it.
+            return Ok(VatResult::Delivered { next: slice.head.end.saturating_add(1) });
+        }
+        if let Some(refusal) = self.clients.refuses_more().filter(|_| expires != 0 && !self.known.contains_key(&from)) {
+            return Ok(VatResult::Refused { message: refusal.to_owned() });
+        }
+        let says_farewell = expires != 0 && is_farewell(&slice.certificate.statement);
         let (next, hash) = self.engine.next_inbound(&from);
         let run = stream::Slice { begin: slice.begin, messages: &slice.messages, tail: &slice.tail, head: &slice.head };
         match run.verify(next - 1, &hash) {
@@ -178,6 +196,12 @@ impl VatMachine {
         // Only now: a stranger whom the engine has no room for leaves nothing behind.
         if self.engine.comms().peer(&from).is_some() {
             self.note(proven, Evidence { genesis: slice.genesis, chain: slice.chain }, aside);
+            if expires != 0 {
+                self.clients.hear(from, expires, block);
+            }
+            if says_farewell && let Some(expires) = self.clients.end(&from) {
+                self.forget(from, Some(expires), aside);
+            }
         }
         Ok(match result {
             CommandResult::Delivered { next } => VatResult::Delivered { next },
@@ -195,22 +219,27 @@ impl VatMachine {
         if proven.news.is_some_and(|membership| membership.members.iter().any(can_be_found)) {
             aside.introductions.push(evidence);
         }
-        let (vat, expires) = (VatId(proven.signers.vat.0), proven.signers.expires);
-        if expires != 0 {
-            self.expiring.insert((expires, vat));
-        }
-        self.known.insert(vat, proven.signers);
+        self.known.insert(VatId(proven.signers.vat.0), proven.signers);
     }
 
-    /// Forgets those whose time is over at this block.
-    fn forget_expired(&mut self, block: u64, aside: &mut Aside) {
-        while let Some((_, vat)) = self.expiring.first().copied().filter(|(expires, _)| *expires < block) {
-            self.expiring.pop_first();
-            self.known.remove(&vat);
-            self.engine.forget(&vat);
-            aside.touched.insert(vat);
-            aside.forgotten.push(vat);
+    /// Forgets a client. If that is before the end of its lifetime, which then is given, it is remembered as ended.
+    fn forget(&mut self, vat: VatId, expires: Option<u64>, aside: &mut Aside) {
+        self.known.remove(&vat);
+        self.engine.forget(&vat);
+        aside.touched.insert(vat);
+        aside.forgotten.push(vat);
+        aside.ended.extend(expires.map(|expires| (vat, expires)));
+    }
+
+    /// Forgets the clients whose time is over at this block, and those that are too many.
+    fn forget_due(&mut self, block: u64, aside: &mut Aside) {
+        for (vat, expires) in self.clients.take_due(block) {
+            self.forget(vat, expires, aside);
         }
+    }
+
+    fn bytes_waiting_for(engine: &EngineMachine, vat: &VatId) -> u64 {
+        engine.comms().peer(vat).map_or(0, |peer| peer.outgoing().unacked().1)
     }
 
     /// Counts for people and metrics.
@@ -218,11 +247,14 @@ impl VatMachine {
         self.engine.summary()
     }
 
-    /// Brings the shared view up to date for the peers that a block touched.
-    fn publish(&self, block: u64, touched: &BTreeSet<VatId>) {
+    /// Brings the shared view up to date for the peers that a block touched, and the clients that ended with it.
+    fn publish(&self, block: u64, touched: &BTreeSet<VatId>, ended: &[(VatId, u64)]) {
         let mut view = self.view.lock();
         view.block = block;
         view.installed = self.installed;
+        view.install_failure.clone_from(&self.install_failure);
+        ended.iter().for_each(|(vat, expires)| view.ended.insert(vat, *expires));
+        view.ended.drop_before(block);
         view.epoch = self.epoch;
         let said_now: BTreeSet<VatId> = self.outbox.heads().iter().map(|head| head.peer).collect();
         let comms = self.engine.comms();
@@ -249,7 +281,7 @@ impl VatMachine {
     }
 
     fn publish_all(&self, block: u64) {
-        self.publish(block, &self.engine.comms().peers().map(|(vat, _)| *vat).collect());
+        self.publish(block, &self.engine.comms().peers().map(|(vat, _)| *vat).collect(), &[]);
     }
 
     /// What the courier starts from after this state was restored.
@@ -276,7 +308,7 @@ impl Machine for VatMachine {
         let started = Instant::now();
         let mut aside = Aside::default();
         let (mut results, mut refused) = (Vec::with_capacity(commands.len()), Vec::new());
-        self.forget_expired(context.block, &mut aside);
+        self.forget_due(context.block, &mut aside);
         for command in commands {
             let result = self.apply_one(context.block, command, &mut aside).map_err(fault)?;
             if let VatResult::Refused { message } = &result {
@@ -288,7 +320,10 @@ impl Machine for VatMachine {
         aside.touched.extend(output.heads.iter().map(|head| head.peer));
         self.outbox = Arc::new(Outbox::new(std::mem::take(&mut output.heads)));
         self.epoch = Some(context.epoch);
-        self.publish(context.block, &aside.touched);
+        for vat in &aside.touched {
+            self.clients.note_bytes(vat, Self::bytes_waiting_for(&self.engine, vat));
+        }
+        self.publish(context.block, &aside.touched, &aside.ended);
         let outbox_root = self.outbox.root().map(|root| Hash(root.0));
         let work = output.cranks.iter().map(|crank| crank.fuel).sum();
         let crank_times = self.crank_times.take();
@@ -308,7 +343,8 @@ impl Machine for VatMachine {
         let engine = self.engine.checkpoint().map_err(fault)?;
         let pages = EngineMachine::describe(&engine.manifest).map_err(fault)?.chunks;
         let heads = self.outbox.heads().to_vec();
-        let pieces = Tables { engine: engine.manifest, known: self.known.clone(), heads }.pieces();
+        let (known, clients) = (self.known.clone(), self.clients.clone());
+        let pieces = Tables { engine: engine.manifest, known, heads, clients }.pieces();
         let manifest = Manifest { tables: pieces.iter().map(|(hash, _)| *hash).collect(), pages };
         let chunks = engine.new_chunks.into_iter().chain(pieces);
         let new_chunks = chunks.map(|(hash, bytes)| (Hash(hash.0), bytes)).collect();
@@ -336,8 +372,9 @@ impl Machine for VatMachine {
         })
         .map_err(fault)?;
         self.known = tables.known;
-        let expiring = self.known.iter().filter(|(_, signers)| signers.expires != 0);
-        self.expiring = expiring.map(|(vat, signers)| (signers.expires, *vat)).collect();
+        self.clients = tables.clients;
+        let engine = &self.engine;
+        self.clients.rebuild(|vat| Self::bytes_waiting_for(engine, vat));
         self.outbox = Arc::new(Outbox::new(tables.heads));
         self.epoch = None;
         self.installed = self.engine.summary().installed;
@@ -345,6 +382,7 @@ impl Machine for VatMachine {
             let restored = self.restored_outbox();
             let mut view = self.view.lock();
             view.peers.clear();
+            view.ended = self.clients.ended().clone();
             view.restored.push_back(restored);
         }
         self.publish_all(0);
@@ -370,7 +408,14 @@ fn fault(error: impl std::fmt::Display) -> MachineFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::engine_cache;
+    use crate::{evidence::farewell_mark, run::engine_cache, sturdyref::Sturdyref};
+    use ed25519_dalek::SigningKey;
+    use quorate_consensus::{Certificate, HostKey, MemberSignature, Parameters, Statement};
+    use quorate_engine::{
+        abi::{Bundle, Method, Value},
+        comms::client::{ClientRef, ClientSession},
+        machine::Install,
+    };
 
     #[test]
     fn each_restored_state_tells_the_courier_where_to_start() {
@@ -386,5 +431,132 @@ mod tests {
             machine.restore(&manifest, &mut fetch).expect("it can be restored");
             assert_eq!(view.lock().restored.len(), restored);
         }
+    }
+
+    /// A client that makes slices as one does.
+    struct Caller {
+        key: SigningKey,
+        genesis: Genesis,
+        session: ClientSession,
+        block: u64,
+    }
+
+    const TARGET: VatId = VatId([1; 32]);
+
+    impl Caller {
+        fn new(seed: u8, expires: u64, bearer: &Sturdyref) -> Caller {
+            let key = SigningKey::from_bytes(&[seed; 32]);
+            let public = key.verifying_key().to_bytes();
+            let member = Member { key: HostKey(public), name: "client".into(), addresses: vec![] };
+            let genesis = Genesis {
+                members: vec![member],
+                threshold: 1,
+                image: Hash([0; 32]),
+                creator: public,
+                nonce: [0; 32],
+                expires,
+                parameters: Parameters::default(),
+            };
+            let vat = VatId(genesis.vat_id().0);
+            let mut session = ClientSession::new(vat, TARGET);
+            let redemption = bearer.redeem_for(&vat).expect("a bearer");
+            let signature = redemption.signature.try_into().expect("64 bytes");
+            session.redeem(0, redemption.bearer, signature).expect("room");
+            session.call(ClientRef::Object(0), Method::Call("add".into()), &Value::Array(vec![]), &[]).expect("room");
+            Caller { key, genesis, session, block: 0 }
+        }
+
+        fn vat(&self) -> VatId {
+            VatId(self.genesis.vat_id().0)
+        }
+
+        /// All messages with the newest head, or the farewell with this acknowledgement.
+        fn slice(&mut self, farewell: Option<u64>) -> VatCommand {
+            self.block += 1;
+            let mut head = self.session.head();
+            head.ack = farewell.unwrap_or(0);
+            let outbox = Outbox::new(vec![head]);
+            let statement = Statement {
+                vat: self.genesis.vat_id(),
+                epoch: 0,
+                block: self.block,
+                previous: Hash([0; 32]),
+                outbox_root: Hash(outbox.root().expect("a head").0),
+                state_root: farewell.map(|_| farewell_mark()),
+            };
+            let signatures = vec![MemberSignature::sign(&self.key, &statement.payload())];
+            let messages: Vec<Vec<u8>> = match farewell {
+                None => self.session.unacked().map(|(_, bytes)| bytes.to_vec()).collect(),
+                Some(_) => vec![],
+            };
+            let begin = head.end + 1 - messages.len() as u64;
+            let (genesis, path) = (Some(self.genesis.clone()), outbox.path(0));
+            let certificate = Certificate { statement, signatures };
+            let (chain, tail) = (vec![], vec![]);
+            VatCommand::Deliver(Box::new(Slice { genesis, chain, certificate, head, path, begin, messages, tail }))
+        }
+    }
+
+    fn apply(machine: &mut VatMachine, block: u64, command: &VatCommand) -> (VatResult, BlockEffects) {
+        let members = Caller::new(99, 0, &Sturdyref::bearer(TARGET, 0, [5; 32])).genesis.membership();
+        let context = BlockContext { block, epoch: 0, membership: &members };
+        let applied = machine.apply(&context, &[codec::encode(command)], false).expect("no fault");
+        (codec::decode(&applied.results[0]).expect("a result"), applied.effects)
+    }
+
+    #[test]
+    fn a_client_that_says_farewell_is_forgotten_at_once_and_never_heard_again() {
+        let image = Image::load(&engine_cache().expect("a cache")).expect("the image loads");
+        let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
+        let view = SharedView::default();
+        let mut machine = VatMachine::new(TARGET, image, limits, view.clone()).expect("it starts");
+        let source =
+            "import { Far } from '@endo/far'; let n = 0; export default () => Far('adder', { add: () => (n += 1) });";
+        let bearer = Sturdyref::bearer(TARGET, 0, [5; 32]);
+        let install = Install {
+            bundle: Bundle { entry: "main.js".into(), modules: BTreeMap::from([("main.js".into(), source.into())]) },
+            argv: vec![],
+            endowments: vec![],
+            grants: vec![],
+            bearers: bearer.bearer_key().into_iter().collect(),
+        };
+        assert_eq!(apply(&mut machine, 1, &VatCommand::Install(Box::new(install))).0, VatResult::Installed);
+        let mut caller = Caller::new(7, 100_000, &bearer);
+        let (call, farewell) = (caller.slice(None), caller.slice(Some(1)));
+        // One that gives up without an answer.
+        let mut other = Caller::new(8, 100_000, &bearer);
+        let (other_call, other_farewell) = (other.slice(None), other.slice(Some(0)));
+        assert_eq!(apply(&mut machine, 2, &call).0, VatResult::Delivered { next: 3 });
+        assert_eq!(apply(&mut machine, 3, &other_call).0, VatResult::Delivered { next: 3 });
+        let before = machine.summary();
+        assert_eq!(before.peers.len(), 2);
+        let (result, effects) = apply(&mut machine, 4, &farewell);
+        assert_eq!((result, effects.forgotten), (VatResult::Delivered { next: 3 }, vec![caller.vat()]));
+        assert_eq!(apply(&mut machine, 5, &other_farewell).1.forgotten, [other.vat()]);
+        assert!(machine.summary().peers.is_empty() && machine.known.is_empty() && view.lock().peers.is_empty());
+        assert!(view.lock().ended.contains(&caller.vat(), 100_000));
+
+        // What it once said is played again, also to a replica that was restored.
+        let CheckpointParts { manifest, new_chunks, .. } = machine.checkpoint().expect("it can be kept");
+        let chunks: BTreeMap<Hash, Vec<u8>> = new_chunks.into_iter().collect();
+        let mut fetch = |hash: &Hash| chunks.get(hash).cloned().ok_or_else(|| MachineFault("a missing chunk".into()));
+        for restored in [false, true] {
+            if restored {
+                machine.restore(&manifest, &mut fetch).expect("it can be restored");
+                assert!(view.lock().ended.contains(&caller.vat(), 100_000));
+            }
+            for (block, old) in [(6, &call), (7, &farewell), (8, &other_call), (99_999, &call)] {
+                let (result, effects) = apply(&mut machine, block, old);
+                // A farewell alone is a stranger's.
+                let skipped = result == VatResult::Delivered { next: 3 };
+                assert!(skipped || *old == farewell, "{restored}, at {block}: {result:?}");
+                assert!(effects.output.cranks.is_empty() && effects.outbox.heads().is_empty(), "it was done again");
+                assert!(machine.summary().peers.is_empty());
+            }
+        }
+        // Its lifetime is over: nothing is kept of it, and its genesis refuses it.
+        let (result, _) = apply(&mut machine, 200_000, &call);
+        assert!(matches!(result, VatResult::Refused { .. }), "{result:?}");
+        assert!(machine.clients.ended().is_empty() && view.lock().ended.is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! One vat on this host: its replica, what turns the replica's events into shipments, console lines and metrics, and the inbox.
 
+pub mod clients;
 pub mod command;
 pub mod console;
 pub mod courier;
@@ -17,6 +18,7 @@ pub mod wire;
 use crate::{
     codec,
     directory::Directory,
+    evidence::Slice,
     fellows::Fellows,
     status::{MemberStatus, StreamStatus, VatStatus},
     telemetry::{Telemetry, mirror, page::Page},
@@ -62,6 +64,9 @@ const STALLED_MS: u64 = 60_000;
 pub const REMOVED: &str = "removed";
 /// How long the status waits for a replica that is executing before it tells of what was there before.
 const INSPECT_PATIENCE: Duration = Duration::from_millis(200);
+/// Farewells of clients that wait to be taken, and how many are taken at once.
+const FAREWELLS: usize = 1_024;
+const FAREWELLS_AT_ONCE: usize = 64;
 /// How often the installer looks whether it is its turn.
 const INSTALL_POLL: Duration = Duration::from_millis(100);
 
@@ -94,7 +99,7 @@ pub struct VatService {
     pub vat: VatId,
     pub name: String,
     pub replica: ReplicaHandle,
-    pub inbox: Inbox,
+    pub inbox: Arc<Inbox>,
     heap_limit_bytes: u64,
     view: SharedView,
     directory: Directory,
@@ -143,10 +148,13 @@ impl VatService {
         options.telemetry.begin(&options.name);
         let (notices, notices_rx) = mpsc::unbounded_channel();
         let whereabouts = Arc::new(PeerFinder { view: view.clone(), directory: options.directory.clone() });
-        let shipping = Arc::new(ShippingMetrics { name: options.name.clone(), telemetry: options.telemetry.clone() });
+        let (farewells, farewells_rx) = mpsc::channel(FAREWELLS);
+        let shipping =
+            Arc::new(Shipping { name: options.name.clone(), telemetry: options.telemetry.clone(), farewells });
         let network = options.fellows.network().clone();
         let courier = Courier::start(vat, network, whereabouts, shipping, replica.introduction(), notices_rx);
-        let inbox = Inbox::new(vat, replica.clone(), view.clone(), notices.downgrade());
+        let has_code = options.install.is_some();
+        let inbox = Arc::new(Inbox::new(vat, replica.clone(), view.clone(), has_code, notices.downgrade()));
         let install_error = Arc::new(Mutex::new(None));
         let removed = Arc::new(AtomicBool::new(false));
         let progress = SharedProgress::default();
@@ -170,7 +178,8 @@ impl VatService {
             printed: printed_tx,
             memory: events::Memory::default(),
         };
-        let mut tasks = vec![courier, tokio::spawn(event_loop.run(events))];
+        let farewells = tokio::spawn(take_farewells(inbox.clone(), farewells_rx));
+        let mut tasks = vec![courier, tokio::spawn(event_loop.run(events)), farewells];
         if let Some(install) = options.install {
             let (replica, view, error) = (replica.clone(), view.clone(), install_error.clone());
             tasks.push(tokio::spawn(install_when_leading(options.name.clone(), replica, view, install, error)));
@@ -426,14 +435,34 @@ async fn install_when_leading(
     }
 }
 
-struct ShippingMetrics {
+/// What becomes of the courier's shipments: metrics, and the farewells that clients give along with their answers.
+struct Shipping {
     name: String,
     telemetry: Arc<Telemetry>,
+    farewells: mpsc::Sender<Slice>,
 }
 
-impl CourierMetrics for ShippingMetrics {
+impl CourierMetrics for Shipping {
     fn shipped(&self, _peer: &VatId, outcome: &'static str, _messages: usize) {
         self.telemetry.slices_shipped.with_label_values(&[self.name.as_str(), outcome]).inc();
+    }
+
+    fn farewell(&self, slice: Slice) {
+        // A client whose farewell is lost is forgotten when there are too many.
+        let _ = self.farewells.try_send(slice);
+    }
+}
+
+/// Takes the farewells of clients like any slices, many at a time: they wait for nothing, and nobody waits for them.
+async fn take_farewells(inbox: Arc<Inbox>, mut farewells: mpsc::Receiver<Slice>) {
+    let mut under_way = tokio::task::JoinSet::new();
+    while let Some(slice) = farewells.recv().await {
+        while under_way.len() >= FAREWELLS_AT_ONCE {
+            under_way.join_next().await;
+        }
+        while under_way.try_join_next().is_some() {}
+        let inbox = inbox.clone();
+        under_way.spawn(async move { inbox.take(slice).await });
     }
 }
 

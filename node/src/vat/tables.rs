@@ -3,6 +3,7 @@
 //! The manifest has hashes only, so that it stays small however much waits in the streams; the tables come in pieces, so that
 //! several fit a frame of a snapshot.
 
+use super::clients::Clients;
 use crate::codec;
 use quorate_consensus::Signers;
 use quorate_engine::{Hash, VatId, comms::stream::StreamHead};
@@ -42,6 +43,8 @@ pub struct Tables {
     pub known: BTreeMap<VatId, Signers>,
     /// Heads of the checkpoint's block.
     pub heads: Vec<StreamHead>,
+    /// The clients among them, and those that have ended.
+    pub clients: Clients,
 }
 
 impl Tables {

@@ -1,6 +1,7 @@
 //! What the replica's state looks like from outside the thread that applies the log: written after each block, read by the
 //! inbox, the courier, the status page and the metrics. Never an input to anything that is replicated.
 
+use super::clients::Ended;
 use crate::evidence::Outbox;
 use quorate_consensus::Signers;
 use quorate_engine::VatId;
@@ -37,6 +38,10 @@ pub struct View {
     pub bearers: Arc<BTreeSet<[u8; 32]>>,
     /// Whether the vat has its code.
     pub installed: bool,
+    /// Why its code did not start when that was last tried, as far as this replica's memory goes.
+    pub install_failure: Option<String>,
+    /// Clients that have ended, and may not be heard again.
+    pub ended: Ended,
     /// After checkpoints were restored: what the courier starts from, for each that it has not heard of yet.
     pub restored: VecDeque<RestoredOutbox>,
 }

@@ -18,14 +18,17 @@ pub struct VatFrame {
 /// What became of a slice, by the word of the one member that answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum SliceReply {
-    /// Its messages are in the vat's log up to `next - 1`.
-    Taken { next: u64, leader: Option<HostKey> },
-    /// Messages between `next` and the slice are missing, or the vat has no code yet.
+    /// Its messages are in the vat's log up to `next - 1`. A client that has all its answers sends its farewell along: the slice with
+    /// its last acknowledgement, so that it need not stay to send it.
+    Taken { next: u64, leader: Option<HostKey>, farewell: Option<Box<Slice>> },
+    /// Messages between `next` and the slice are missing, or the vat cannot take any just now.
     NotYet { next: u64, leader: Option<HostKey> },
     /// The receiver needs the sender's introduction with it.
     Introduce,
     /// Not believed, or no such vat here.
     Refused { message: String },
+    /// The vat has no code that could take it: none was installed yet, or it did not start, for this reason.
+    NoCode { failure: Option<String> },
 }
 
 /// A question for a host: purpose `Directory`, answered by [`DirectoryReply`].
@@ -33,6 +36,8 @@ pub enum SliceReply {
 pub enum DirectoryRequest {
     /// Who are the members of this vat?
     WhoIs(VatId),
+    /// Is anybody there? A host that is slow to take a slice answers it at once; one that hangs does not.
+    Alive,
 }
 
 /// The answer.
@@ -45,4 +50,5 @@ pub enum DirectoryReply {
         block: Option<u64>,
     },
     Unknown,
+    Alive,
 }

@@ -11,6 +11,7 @@ const LISTEN: Key = Key::new(
     "listen = \"127.0.0.1:7001\", or leave it out to have a port chosen",
     &["address", "addr", "port", "multiaddr", "bind"],
 );
+const LISTEN_EXAMPLE: &str = "listen = \"0.0.0.0:7001\"";
 const ANNOUNCE: Key = Key::new("announce", "announce = \"192.0.2.7:7001\"", &["public", "external", "advertise"]);
 const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9001\"", &["metrics", "api", "http_address", "metrics_address"]);
 const KEYS: [Key; 4] = [NAME, LISTEN, ANNOUNCE, HTTP];
@@ -100,6 +101,11 @@ pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) ->
     if let Some((Some(socket), _)) = listen {
         let claim = Claim { socket, machine: machine.clone() };
         claims.claim(claim, format!("`{}` of {shown}", LISTEN.name), place_of(table, &LISTEN), checker);
+    }
+    if let Some(entry) = table.get(ANNOUNCE.name).filter(|_| table.get(LISTEN.name).is_none()) {
+        let problem = "`announce` without `listen`: a port would be chosen, and the others would dial another one";
+        let remedy = format!("add the address that it listens on: {}", LISTEN_EXAMPLE);
+        checker.mistake(entry.node.place, problem.to_owned(), remedy);
     }
     // What others dial, unless it was to be announced and could not be read.
     let dialled = match (&announce, &listen, table.get(ANNOUNCE.name)) {

@@ -3,8 +3,8 @@
 //! Pure: the time is a parameter.
 
 use super::CONFIRM_AFTER;
-use crate::evidence::{Outbox, SLICE_MESSAGES, SLICE_MESSAGES_BYTES, Slice};
-use quorate_consensus::{Certificate, HostKey};
+use crate::evidence::{Outbox, SLICE_MESSAGES, SLICE_MESSAGES_BYTES, Slice, is_farewell};
+use quorate_consensus::{Certificate, HostKey, Member};
 use quorate_engine::{
     Hash,
     comms::stream::{StreamHead, message_digest},
@@ -16,6 +16,8 @@ use tokio::time::Instant;
 /// Pauses between rounds of attempts double from the first to the last of these.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(30);
+/// For so long a member of which nothing was heard is tried after the others.
+const SILENT_FOR: Duration = Duration::from_secs(30);
 
 /// A certified head.
 #[derive(Clone)]
@@ -55,10 +57,20 @@ pub(super) struct Peer {
     told: Option<Instant>,
     pub(super) introduced_epoch: Option<u64>,
     pub(super) hint: Option<HostId>,
+    /// How long the one that is hinted at took to answer lately.
+    pub(super) pace: Option<Duration>,
+    /// Members of which nothing was heard lately, and until when that counts.
+    silent: Vec<(HostId, Instant)>,
+    /// It can't be dialled, and has spoken to this very member: nobody else may have a connection to it.
+    pub(super) near: bool,
     /// The members that were tried last.
     members: Vec<HostKey>,
     /// Which member is tried where there is no hint.
     pub(super) turn: usize,
+    /// Whether the newest head is the last one of a client, and no member has taken that yet.
+    farewell: bool,
+    /// Whether the last one was in what is on its way.
+    farewell_shipped: bool,
     /// Failures since something was last taken: for the pause before the next attempt.
     pub(super) attempts: u32,
     /// How often what was taken was not acknowledged in time, since it last was.
@@ -92,6 +104,7 @@ impl Peer {
         if before.is_some_and(|(block, _)| block >= ready.block) {
             return false;
         }
+        self.farewell = is_farewell(&ready.certificate.statement);
         let news = ready.head().end > end || ready.head().ack > ack;
         self.ready = Some(ready);
         news
@@ -122,6 +135,7 @@ impl Peer {
         self.taken_ack = self.taken_ack.max(ack);
         self.told = Some(now);
         self.attempts = 0;
+        self.farewell &= !self.farewell_shipped;
         if self.taken > self.acknowledged {
             // Later ones don't put it off: else a member that takes all and passes on nothing is believed for as long as we talk.
             self.confirm.get_or_insert(now + CONFIRM_AFTER.max(backoff(self.doubts)));
@@ -165,9 +179,40 @@ impl Peer {
         }
     }
 
+    /// The members with their addresses in the order in which they are tried: the one that answered last, the others in turn, and last
+    /// those of which nothing was heard lately.
+    pub(super) fn order(&mut self, members: Vec<Member>, now: Instant) -> Vec<(HostId, Vec<String>)> {
+        self.silent.retain(|(_, until)| *until > now);
+        let start = self.turn % members.len().max(1);
+        let mut order: Vec<(HostId, Vec<String>)> =
+            members.into_iter().map(|member| (HostId(member.key.0), member.addresses)).collect();
+        order.rotate_left(start);
+        order.sort_by_key(|(host, _)| (self.is_silent(host), self.hint != Some(*host)));
+        order
+    }
+
+    fn is_silent(&self, host: &HostId) -> bool {
+        self.silent.iter().any(|(silent, _)| silent == host)
+    }
+
+    /// Nothing was heard of these, while `answered` answered.
+    pub(super) fn note_silent(&mut self, silent: &[HostId], answered: HostId, now: Instant) {
+        self.silent.retain(|(host, _)| *host != answered && !silent.contains(host));
+        self.silent.extend(silent.iter().map(|host| (*host, now + SILENT_FOR)));
+    }
+
+    /// A member took a slice after so long, and says who leads.
+    pub(super) fn next_goes_to(&mut self, leader: Option<HostKey>, answered: HostId, took: Duration, now: Instant) {
+        self.silent.retain(|(_, until)| *until > now);
+        let leader = leader.map(|key| HostId(key.0)).filter(|leader| !self.is_silent(leader));
+        self.hint = leader.or(Some(answered));
+        self.pace = Some(took);
+    }
+
     /// The next attempt goes to another member.
     pub(super) fn try_another(&mut self) {
         self.hint = None;
+        self.pace = None;
         self.turn = self.turn.wrapping_add(1);
     }
 
@@ -186,7 +231,7 @@ impl Peer {
     /// Whether something certified is not with the peer yet. Only the leader ships bare acknowledgements.
     pub(super) fn has_news(&self, rank: usize) -> bool {
         let Some(head) = self.ready.as_ref().map(Ready::head) else { return false };
-        self.first_to_ship(head) <= head.end || (rank == 0 && head.ack > self.taken_ack)
+        self.first_to_ship(head) <= head.end || (rank == 0 && (head.ack > self.taken_ack || self.farewell))
     }
 
     /// The first message that is worth shipping with a head; the one after its end if there is none. What was acknowledged is not
@@ -199,6 +244,7 @@ impl Peer {
     /// The next slice: as many messages behind `taken` as one may hold, and the digests of the rest.
     pub(super) fn slice(&mut self, ready: &Ready) -> Slice {
         let head = *ready.head();
+        self.farewell_shipped = self.farewell;
         let begin = self.first_to_ship(&head);
         let run = self.messages.iter_mut().filter(|message| (begin..=head.end).contains(&message.number));
         let (mut messages, mut tail, mut bytes) = (Vec::new(), Vec::new(), 0);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use quorate_consensus::{Genesis, HostKey, Parameters, Statement};
 use quorate_engine::{Hash, comms::stream::StreamHead};
-use quorate_net::{Handler, MemoryNetwork};
+use quorate_net::{Handler, MemoryNetwork, Purpose};
 use std::sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -44,7 +44,9 @@ impl Handler for Receiver {
         };
         let next = frame.slice.begin + frame.slice.messages.len() as u64;
         self.taken.lock().expect("no panic holds it").push(*frame.slice);
-        let taken = |leader: HostId| codec::encode(&SliceReply::Taken { next, leader: Some(HostKey(leader.0)) });
+        let taken = |leader: HostId| {
+            codec::encode(&SliceReply::Taken { next, leader: Some(HostKey(leader.0)), farewell: None })
+        };
         let reply = match &self.manner {
             Manner::Honest => taken(HONEST),
             Manner::Swallow => taken(LIAR),
@@ -208,10 +210,10 @@ async fn arrives_in_spite_of(lie: Vec<u8>) {
 async fn no_answer_of_one_member_holds_a_message_back() {
     let leader = Some(HostKey(LIAR.0));
     let lies = [
-        SliceReply::Taken { next: 0, leader },
-        SliceReply::Taken { next: 1, leader },
-        SliceReply::Taken { next: 2, leader },
-        SliceReply::Taken { next: u64::MAX, leader },
+        SliceReply::Taken { next: 0, leader, farewell: None },
+        SliceReply::Taken { next: 1, leader, farewell: None },
+        SliceReply::Taken { next: 2, leader, farewell: None },
+        SliceReply::Taken { next: u64::MAX, leader, farewell: None },
         SliceReply::NotYet { next: 0, leader },
         SliceReply::NotYet { next: 1, leader },
         SliceReply::NotYet { next: u64::MAX, leader },
@@ -250,14 +252,14 @@ async fn a_member_that_swallows_acknowledgements_is_found_out_when_the_peer_repe
     at_once().await;
     assert_eq!((liar.asked(), honest.asked()), (1, 0));
     // Several members of the peer may ship the same at one time: that says nothing yet.
-    sender.tell(Notice::Heard { peer: TARGET, again: true });
+    sender.tell(Notice::Heard { peer: TARGET, again: true, near: false });
     at_once().await;
     assert_eq!((liar.asked(), honest.asked()), (1, 0));
     seconds(5).await;
-    sender.tell(Notice::Heard { peer: TARGET, again: false });
+    sender.tell(Notice::Heard { peer: TARGET, again: false, near: false });
     at_once().await;
     assert_eq!((liar.asked(), honest.asked()), (1, 0), "what is new was not acknowledged before");
-    sender.tell(Notice::Heard { peer: TARGET, again: true });
+    sender.tell(Notice::Heard { peer: TARGET, again: true, near: false });
     at_once().await;
     assert_eq!((liar.asked(), honest.asked()), (1, 1));
     assert_eq!(honest.slices()[0].head.ack, 4);
@@ -344,7 +346,7 @@ async fn a_client_that_is_gone_is_left_alone_until_it_is_there_again() {
     assert_eq!(sender.attempts(), 1, "nobody can dial it");
     assert!(sender.network.peers().is_empty(), "nor is it wanted: {:?}", sender.network.peers());
     // It may be there without having said anything: heard by another member, say.
-    sender.tell(Notice::Heard { peer: TARGET, again: false });
+    sender.tell(Notice::Heard { peer: TARGET, again: false, near: false });
     at_once().await;
     assert_eq!(sender.attempts(), 2);
     // What is newly said is tried once; what is only certified anew, as by a checkpoint, is not.
@@ -364,4 +366,80 @@ async fn a_client_that_is_gone_is_left_alone_until_it_is_there_again() {
     let slices = client.slices();
     assert_eq!(slices.len(), 1);
     assert_eq!((slices[0].begin, slices[0].messages.len()), (1, 2));
+}
+
+/// A host that is there and takes its time, or hangs.
+struct Late {
+    takes: Option<Duration>,
+    asked: AtomicUsize,
+}
+
+impl Late {
+    fn new(takes: Option<Duration>) -> Arc<Late> {
+        Arc::new(Late { takes, asked: AtomicUsize::new(0) })
+    }
+}
+
+impl Handler for Late {
+    fn permits(&self, _from: HostId, purpose: Purpose) -> bool {
+        matches!(purpose, Purpose::Slice | Purpose::Directory)
+    }
+
+    fn handle(&self, _from: HostId, purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        if purpose == Purpose::Slice {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+        }
+        let Some(takes) = self.takes else { return Box::pin(std::future::pending()) };
+        Box::pin(async move {
+            let Ok(frame) = codec::decode::<VatFrame>(&frame) else { return Ok(Bytes::from_static(b"here")) };
+            tokio::time::sleep(takes).await;
+            let next = frame.slice.begin + frame.slice.messages.len() as u64;
+            Ok(codec::encode(&SliceReply::Taken { next, leader: None, farewell: None }).into())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_hangs_holds_up_one_slice_for_a_moment_and_no_other() {
+    let world = MemoryNetwork::new(7);
+    let (hung, honest) = (Late::new(None), Receiver::new(Manner::Swallow));
+    let _others = [world.join(LIAR, hung.clone()), world.join(HONEST, honest.clone())];
+    let mut sender = Sender::new(&world, both());
+    sender.say(1, 0);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(honest.asked(), 1, "the other member was not tried");
+    // It names the one that hangs as the leader: nobody follows that for now.
+    for number in 2..6 {
+        sender.say(1, 0);
+        at_once().await;
+        assert_eq!(honest.asked(), number, "it waits for the one that hangs");
+    }
+    assert_eq!(hung.asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_only_slow_is_waited_for() {
+    let world = MemoryNetwork::new(7);
+    let (slow, spare) = (Late::new(Some(Duration::from_secs(4))), Receiver::new(Manner::Honest));
+    let _others = [world.join(LIAR, slow.clone()), world.join(HONEST, spare.clone())];
+    let mut sender = Sender::new(&world, both());
+    sender.say(1, 0);
+    tokio::time::sleep(Duration::from_millis(4_500)).await;
+    assert_eq!((slow.asked.load(Ordering::Relaxed), spare.asked()), (1, 0), "the vat was asked twice");
+    assert_eq!(sender.attempts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_answered_by_the_member_that_it_spoke_to() {
+    let world = MemoryNetwork::new(7);
+    let client = Receiver::new(Manner::Honest);
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: false });
+    let network = world.join(HONEST, client.clone());
+    network.set_addresses(HOME, vec!["/memory/10".into()]);
+    at_once().await;
+    sender.tell(Notice::Rank(1));
+    sender.tell(Notice::Heard { peer: TARGET, again: false, near: true });
+    sender.say(1, 0);
+    at_once().await;
+    assert_eq!(client.asked(), 1, "it waits for a leader that may not be connected to it");
 }

@@ -2,24 +2,32 @@
 //!
 //! To the vat that it calls it is a solo vat like any other: its id is the hash of a genesis with its one key, what it says is
 //! certified by its one signature, and it believes only what the called vat's threshold has signed. Other than those it says by its
-//! genesis when it will be over, so that the called vat can forget it.
+//! genesis when it will be over, and by its last statement that it is over now, so that the called vat can forget it.
+//!
+//! A client that makes one call ([`call_once`]) remembers the vat from the call before ([`Known`]), speaks to one member at first, and
+//! says its farewell in the very reply to the answer: on a line of long round trips nothing waits for anything else.
+
+mod known;
+mod once;
+mod wiring;
+
+pub use known::Known;
+pub use once::{OneCall, call_once};
 
 use crate::{
-    codec,
-    evidence::{Outbox, Slice},
-    lookup::members_and_block,
+    evidence::{Outbox, Slice, farewell_mark, outbox_path},
+    lookup::{NotFound, members_and_block},
     sturdyref::Sturdyref,
     vat::{
-        courier::{Courier, CourierMetrics, Notice, Whereabouts},
+        courier::{Courier, Notice},
         view::RestoredOutbox,
-        wire::{SliceReply, VatFrame},
+        wire::SliceReply,
     },
 };
-use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use futures::future::BoxFuture;
 use quorate_consensus::{
-    Certificate, Genesis, Hash, HostKey, Introduction, Member, MemberSignature, Parameters, Signers, Statement,
+    Certificate, Genesis, Hash, HostKey, Introduction, Member, MemberSignature, Membership, Parameters, Signers,
+    Statement,
 };
 use quorate_engine::{
     VatId,
@@ -30,18 +38,22 @@ use quorate_engine::{
     },
     machine::Deliver,
 };
-use quorate_net::{Handler, HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, Network, Purpose};
+use quorate_net::{HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, Network};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, Weak},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
+use wiring::{ClientFrames, Shipments, TargetMembers};
 
-/// How long a host may take to say who the members of a vat are.
+/// How long hosts may take to say who the members of a vat are, where the caller does not say.
 const WHOIS_DEADLINE: Duration = Duration::from_secs(3);
-/// How long others may take after the first of them has answered: a host that is down answers late or never.
-const WHOIS_PATIENCE: Duration = Duration::from_millis(20);
+/// A client that still has no answer after so long connects to all members: the one that it speaks to may be lost, or the lead change.
+const CONNECT_ALL_AFTER: Duration = Duration::from_secs(1);
 /// For how many of the vat's blocks a client is heard, unless it asks for another number. A busy vat needs a minute for so many; a
 /// `vat call` is over by then, and the vat forgets it.
 pub const LIFETIME_BLOCKS: u64 = 100_000;
@@ -53,37 +65,81 @@ const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
 pub enum ClientError {
     #[error("the network could not be started: {0}")]
     Network(#[from] NetError),
-    #[error(
-        "none of the hosts asked knows vat {0}, or none answers; is one of its members running, and reachable from here?"
-    )]
+    #[error("none of the hosts asked knows vat {0}; nothing was sent. Name a host that carries it: --at CARD")]
     Unknown(VatId),
+    #[error("no host that knows the vat could be reached ({0}); nothing was sent, so the call can be made again")]
+    NotSent(String),
     #[error("the call can't be made: {0}")]
     Call(String),
     #[error("no answer in {0} s; the call may still take effect")]
-    Deadline(u64),
+    Deadline(f64),
     #[error("the vat's members refuse the call: {0}; it was not done")]
     Refused(String),
+    #[error("{}; the call was not done", no_code(.0.as_deref()))]
+    NoCode(Option<String>),
     #[error("the system gives no random bytes: {0}")]
     Random(String),
+}
+
+fn no_code(failure: Option<&str>) -> String {
+    match failure {
+        Some(why) => {
+            format!(
+                "the vat's code did not start: {why}; mend it, then `vat install VAT FILE` (a testnet: make it anew)"
+            )
+        }
+        None => "the vat has no code yet; `vat install VAT FILE` gives it one".to_owned(),
+    }
+}
+
+impl ClientError {
+    fn not_found(why: NotFound, vat: VatId) -> ClientError {
+        match why {
+            NotFound::Unknown => ClientError::Unknown(vat),
+            NotFound::Down(why) | NotFound::Silent(why) => ClientError::NotSent(why),
+        }
+    }
 }
 
 /// A vat's answer to a call.
 pub type Answer = Completion;
 
+/// Why a member does not take what this client says.
+#[derive(Clone, Debug)]
+enum Denial {
+    Refused(String),
+    NoCode(Option<String>),
+}
+
+impl From<Denial> for ClientError {
+    fn from(denial: Denial) -> ClientError {
+        match denial {
+            Denial::Refused(why) => ClientError::Refused(why),
+            Denial::NoCode(failure) => ClientError::NoCode(failure),
+        }
+    }
+}
+
 struct Session {
     session: ClientSession,
-    /// Who signs for the called vat, and where they are.
-    known: Signers,
+    /// Who signs for the called vat, and where they are, in the order in which they are tried.
+    signers: Signers,
     members: Vec<Member>,
+    /// What the next client may want to know.
+    known: Known,
     waiting: BTreeMap<ClientRef, oneshot::Sender<Answer>>,
     /// Statements made so far, and the hash of the last.
     blocks: u64,
     previous: Hash,
     acknowledged: u64,
-    /// Members that refused what was last said, and why.
-    refusals: BTreeMap<HostId, String>,
+    /// Members that did not take what was last said, and why.
+    denials: BTreeMap<HostId, Denial>,
     /// Why nothing that this client says is taken, if so many members say it that one of them is honest.
-    refused: Option<String>,
+    denied: Option<Denial>,
+    /// Whether a member may have got anything of this client.
+    perhaps_sent: bool,
+    /// Whether it has said its farewell.
+    ended: bool,
 }
 
 struct Inner {
@@ -91,6 +147,8 @@ struct Inner {
     target: VatId,
     key: SigningKey,
     session: Mutex<Session>,
+    /// It makes one call, and says its farewell when that is answered.
+    once: bool,
     notices: mpsc::UnboundedSender<Notice>,
     shipped: Notify,
 }
@@ -99,7 +157,8 @@ struct Inner {
 pub struct Client {
     inner: Arc<Inner>,
     network: Arc<dyn Network>,
-    courier: tokio::task::JoinHandle<()>,
+    /// The courier, and what else runs as long as the client does.
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Client {
@@ -116,37 +175,35 @@ impl Client {
         hosts: &[Member],
         lifetime_blocks: u64,
     ) -> Result<Client, ClientError> {
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|error| ClientError::Random(error.to_string()))?;
-        let frames = Arc::new(ClientFrames(OnceLock::new()));
-        let options = NetOptions { secret, listen: Vec::new(), handler: frames.clone(), limits: NetLimits::default() };
-        let network: Arc<dyn Network> = Libp2pNetwork::start(options).await?;
-        let found = members_and_block(&network, hosts, &sturdyref.vat, WHOIS_DEADLINE, WHOIS_PATIENCE).await;
-        let Some((introduction, block)) = found else {
-            network.shutdown().await;
-            return Err(ClientError::Unknown(sturdyref.vat));
+        let (secret, network, frames) = start_network().await?;
+        let until = Instant::now() + WHOIS_DEADLINE;
+        let (found, block) = match members_and_block(&network, hosts, &sturdyref.vat, until).await {
+            Ok(found) => found,
+            Err(why) => {
+                network.shutdown().await;
+                return Err(ClientError::not_found(why, sturdyref.vat));
+            }
         };
+        let known = Known::found(found.introduction, block, found.by, &found.silent);
         let expires = block.saturating_add(lifetime_blocks);
-        let client = Client::start(secret, sturdyref, &introduction, expires, network)?;
-        // The network hands frames over from here on.
-        let _ = frames.0.set(Arc::downgrade(&client.inner));
+        let client = Client::start(secret, sturdyref, known, expires, network, false)?;
+        frames.serve(&client.inner);
         Ok(client)
     }
 
+    /// A client of a vat that is known. What the network brings has to be given to it.
     fn start(
         secret: [u8; 32],
         sturdyref: &Sturdyref,
-        introduction: &Introduction,
+        known: Known,
         expires: u64,
         network: Arc<dyn Network>,
+        once: bool,
     ) -> Result<Client, ClientError> {
         let key = SigningKey::from_bytes(&secret);
         let genesis = own_genesis(&key, expires)?;
         let (vat, target) = (VatId(genesis.vat_id().0), sturdyref.vat);
-        let membership = introduction.verify().map_err(|error| ClientError::Call(error.to_string()))?;
-        for member in &membership.members {
-            network.set_addresses(HostId(member.key.0), member.addresses.clone());
-        }
+        let membership = known.introduction.verify().map_err(|error| ClientError::Call(error.to_string()))?;
         let mut session = ClientSession::new(vat, target);
         if let Some(redemption) = sturdyref.redeem_for(&vat) {
             let signature = redemption.signature.try_into().expect("Ed25519 signatures have 64 bytes");
@@ -159,27 +216,25 @@ impl Client {
             vat,
             target,
             key,
-            session: Mutex::new(Session {
-                session,
-                known: Signers::from(&membership),
-                members: membership.members,
-                waiting: BTreeMap::new(),
-                blocks: 0,
-                previous: Hash([0; 32]),
-                acknowledged: 0,
-                refusals: BTreeMap::new(),
-                refused: None,
-            }),
+            session: Mutex::new(Session::new(session, known, membership)),
+            once,
             notices,
             shipped: Notify::new(),
         });
         let own = Introduction { genesis, chain: Vec::new() };
         let whereabouts = Arc::new(TargetMembers(Arc::downgrade(&inner)));
-        let metrics = Arc::new(ShippedNotifier(Arc::downgrade(&inner)));
+        let metrics = Arc::new(Shipments(Arc::downgrade(&inner)));
         let courier = Courier::start(vat, network.clone(), whereabouts, metrics, own, notices_rx);
         let _ = inner.notices.send(Notice::Restored { block: 0, outbox: RestoredOutbox::default() });
         let _ = inner.notices.send(Notice::Rank(0));
-        Ok(Client { inner, network, courier })
+        let (connecting, weak) = (network.clone(), Arc::downgrade(&inner));
+        let connect_all = tokio::spawn(async move {
+            tokio::time::sleep(CONNECT_ALL_AFTER).await;
+            for member in weak.upgrade().map(|inner| inner.lock().members.clone()).unwrap_or_default() {
+                connecting.set_addresses(HostId(member.key.0), member.addresses);
+            }
+        });
+        Ok(Client { inner, network, tasks: vec![courier, connect_all] })
     }
 
     /// The client's own id: what grants would name.
@@ -201,10 +256,19 @@ impl Client {
         let answer = self.begin(target, method, args)?;
         match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            _ => Err(match self.inner.lock().refused.clone() {
-                Some(why) => ClientError::Refused(why),
-                None => ClientError::Deadline(deadline.as_secs()),
-            }),
+            _ => Err(self.without_answer(deadline)),
+        }
+    }
+
+    /// Why there is no answer, when none is waited for any more.
+    fn without_answer(&self, deadline: Duration) -> ClientError {
+        let session = self.inner.lock();
+        match session.denied.clone() {
+            Some(denial) => denial.into(),
+            None if !session.perhaps_sent && self.network.peers().iter().all(|peer| !peer.connected) => {
+                ClientError::NotSent(format!("none of its members answered in {} s", deadline.as_secs_f64()))
+            }
+            None => ClientError::Deadline(deadline.as_secs_f64()),
         }
     }
 
@@ -244,14 +308,19 @@ impl Client {
         self.inner.lock().session.unacked().count()
     }
 
-    /// Ends the client, after its last acknowledgement was taken or a moment has passed.
+    /// What is known of the vat by now.
+    pub fn known(&self) -> Known {
+        self.inner.lock().known.clone()
+    }
+
+    /// Ends the client. If it has had an answer, it says its farewell, unless it has, and waits a moment until that is taken.
     pub async fn close(self) {
-        // What was acknowledged since the last shipment goes in one more.
         let shipped = self.inner.shipped.notified();
         let needed = {
             let mut session = self.inner.lock();
-            let needed = session.session.next_inbound().0 > 1;
+            let needed = session.session.next_inbound().0 > 1 && !session.ended;
             if needed {
+                session.ended = true;
                 self.inner.speak(&mut session);
             }
             needed
@@ -259,8 +328,37 @@ impl Client {
         if needed {
             let _ = tokio::time::timeout(CLOSE_DEADLINE, shipped).await;
         }
-        self.courier.abort();
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
         self.network.shutdown().await;
+    }
+}
+
+/// A network under a new key, which listens nowhere.
+async fn start_network() -> Result<([u8; 32], Arc<dyn Network>, Arc<ClientFrames>), ClientError> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| ClientError::Random(error.to_string()))?;
+    let frames = Arc::new(ClientFrames::default());
+    let options = NetOptions { secret, listen: Vec::new(), handler: frames.clone(), limits: NetLimits::default() };
+    let network: Arc<dyn Network> = Libp2pNetwork::start(options).await?;
+    Ok((secret, network, frames))
+}
+
+impl Session {
+    fn new(session: ClientSession, known: Known, membership: Membership) -> Session {
+        Session {
+            session,
+            signers: Signers::from(&membership),
+            members: known.in_order(membership.members),
+            known,
+            waiting: BTreeMap::new(),
+            blocks: 0,
+            previous: Hash([0; 32]),
+            acknowledged: 0,
+            denials: BTreeMap::new(),
+            denied: None,
+            perhaps_sent: false,
+            ended: false,
+        }
     }
 }
 
@@ -285,8 +383,22 @@ impl Inner {
         self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Certifies the session's head as it is now, and gives courier and head to each other.
+    /// Certifies the session's head as it is now, and gives it to the courier. The last statement of a client that has ended says so.
     fn speak(&self, session: &mut Session) {
+        let (outbox, certificate) = self.certify(session);
+        let said = session.acknowledged;
+        let queued: Vec<_> = session
+            .session
+            .unacked()
+            .filter(|(number, _)| *number > said)
+            .map(|(number, bytes)| (self.target, number, bytes.clone()))
+            .collect();
+        session.acknowledged = queued.last().map_or(said, |(_, number, _)| *number);
+        let _ = self.notices.send(Notice::Applied { block: session.blocks, outbox, queued, pruned: Vec::new() });
+        let _ = self.notices.send(Notice::Certified(certificate));
+    }
+
+    fn certify(&self, session: &mut Session) -> (Arc<Outbox>, Certificate) {
         let head = session.session.head();
         session.blocks += 1;
         let outbox = Arc::new(Outbox::new(vec![head]));
@@ -297,32 +409,44 @@ impl Inner {
             block: session.blocks,
             previous: session.previous,
             outbox_root: Hash(root.0),
-            state_root: None,
+            state_root: session.ended.then(farewell_mark),
         };
         session.previous = statement.hash();
         let signatures = vec![MemberSignature::sign(&self.key, &statement.payload())];
-        let said = session.acknowledged;
-        let queued: Vec<_> = session
-            .session
-            .unacked()
-            .filter(|(number, _)| *number > said)
-            .map(|(number, bytes)| (self.target, number, bytes.clone()))
-            .collect();
-        session.acknowledged = queued.last().map_or(said, |(_, number, _)| *number);
-        let _ = self.notices.send(Notice::Applied { block: session.blocks, outbox, queued, pruned: Vec::new() });
-        let _ = self.notices.send(Notice::Certified(Certificate { statement, signatures }));
+        (outbox, Certificate { statement, signatures })
     }
 
-    /// A member refused what was said. One alone may lie, or not know this vat any more.
-    fn refused(&self, by: HostId, why: &str) {
+    /// The slice with which a client that has its answer ends: the acknowledgement, and that nothing follows.
+    fn farewell(&self, session: &mut Session) -> Slice {
+        session.ended = true;
+        let (outbox, certificate) = self.certify(session);
+        let head = outbox.heads()[0];
+        let path = outbox_path(outbox.heads(), 0);
+        let (begin, messages) = (head.end + 1, Vec::new());
+        Slice { genesis: None, chain: Vec::new(), certificate, head, path, begin, messages, tail: Vec::new() }
+    }
+
+    /// A member did not take what was said. One alone may lie, or not know this vat any more.
+    fn denied(&self, by: HostId, denial: Denial) {
         let mut session = self.lock();
-        session.refusals.insert(by, why.to_owned());
-        let members = session.known.keys.len();
+        session.denials.insert(by, denial.clone());
+        let members = session.signers.keys.len();
         // If fewer than a threshold might still take it, nobody will.
-        if session.refusals.len() + usize::from(session.known.threshold) > members {
-            session.refused = Some(why.to_owned());
+        if session.denials.len() + usize::from(session.signers.threshold) > members {
+            session.denied = Some(denial);
             // Whoever waits hears that there will be no answer.
             session.waiting.clear();
+        }
+    }
+
+    /// Hosts say where the vat is by now.
+    fn learn(&self, introduction: Introduction, block: u64) {
+        let Ok(membership) = introduction.verify() else { return };
+        let mut session = self.lock();
+        session.known.block = session.known.block.max(block);
+        if membership.epoch > session.signers.epoch {
+            session.members = session.known.in_order(membership.members);
+            session.known.introduction = introduction;
         }
     }
 
@@ -332,7 +456,7 @@ impl Inner {
         if slice.sender() != self.target {
             return SliceReply::Refused { message: "this client talks to another vat".into() };
         }
-        let proven = match slice.verify(Some(&session.known), &self.vat) {
+        let proven = match slice.verify(Some(&session.signers), &self.vat) {
             Ok(proven) => proven,
             Err(error) => return SliceReply::Refused { message: error.to_string() },
         };
@@ -340,13 +464,13 @@ impl Inner {
         let run = stream::Slice { begin: slice.begin, messages: &slice.messages, tail: &slice.tail, head: &slice.head };
         match run.verify(next - 1, &hash) {
             Ok(()) => {}
-            Err(stream::SliceError::Stale { .. }) => return SliceReply::Taken { next, leader: None },
+            Err(stream::SliceError::Stale { .. }) => return self.taken(&mut session, next),
             Err(stream::SliceError::Gap { next, .. }) => return SliceReply::NotYet { next, leader: None },
             Err(error) => return SliceReply::Refused { message: error.to_string() },
         }
-        session.known = proven.signers;
+        session.signers = proven.signers;
         if let Some(membership) = proven.news {
-            session.members = membership.members;
+            session.members = session.known.in_order(membership.members);
         }
         let stream::StreamHead { end, ack, .. } = slice.head;
         let carries_messages = !slice.messages.is_empty();
@@ -365,65 +489,22 @@ impl Inner {
         let block = session.blocks;
         let _ = self.notices.send(Notice::Applied { block, outbox: Arc::default(), queued: Vec::new(), pruned });
         let now = session.session.next_inbound().0;
-        if now > next {
+        if self.once && session.waiting.is_empty() {
+            // The farewell acknowledges it.
+        } else if now > next {
             self.speak(&mut session);
         } else {
             // What comes again was not heard to be acknowledged.
-            let _ = self.notices.send(Notice::Heard { peer: self.target, again: carries_messages });
+            let _ = self.notices.send(Notice::Heard { peer: self.target, again: carries_messages, near: false });
         }
-        SliceReply::Taken { next: now, leader: None }
-    }
-}
-
-struct ClientFrames(OnceLock<Weak<Inner>>);
-
-impl Handler for ClientFrames {
-    fn permits(&self, _from: HostId, purpose: Purpose) -> bool {
-        purpose == Purpose::Slice
+        self.taken(&mut session, now)
     }
 
-    fn handle(&self, _from: HostId, _purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
-        let inner = self.0.get().and_then(Weak::upgrade);
-        Box::pin(async move {
-            let inner = inner.ok_or("this client is not ready")?;
-            let frame: VatFrame = codec::decode(&frame).map_err(|error| error.to_string())?;
-            if frame.to != inner.vat {
-                return Err("no such vat here".into());
-            }
-            Ok(codec::encode(&inner.take(*frame.slice)).into())
-        })
-    }
-}
-
-struct TargetMembers(Weak<Inner>);
-
-impl Whereabouts for TargetMembers {
-    fn members(&self, _vat: &VatId) -> Vec<Member> {
-        self.0.upgrade().map(|inner| inner.lock().members.clone()).unwrap_or_default()
-    }
-
-    fn unreachable(&self, _vat: &VatId) {}
-}
-
-struct ShippedNotifier(Weak<Inner>);
-
-impl CourierMetrics for ShippedNotifier {
-    fn shipped(&self, _peer: &VatId, outcome: &'static str, _messages: usize) {
-        if outcome == "taken"
-            && let Some(inner) = self.0.upgrade()
-        {
-            {
-                let mut session = inner.lock();
-                session.refusals.clear();
-                session.refused = None;
-            }
-            inner.shipped.notify_waiters();
-        }
-    }
-
-    fn refused(&self, _peer: &VatId, by: HostId, why: &str) {
-        if let Some(inner) = self.0.upgrade() {
-            inner.refused(by, why);
-        }
+    /// The reply for what was taken up to `next`: with the farewell, if there is nothing else to hear. It is said again to whoever
+    /// ships again: the one that it was said to may be gone.
+    fn taken(&self, session: &mut Session, next: u64) -> SliceReply {
+        let done = self.once && session.waiting.is_empty() && next > 1;
+        let farewell = done.then(|| Box::new(self.farewell(session)));
+        SliceReply::Taken { next, leader: None, farewell }
     }
 }

@@ -1,0 +1,130 @@
+//! One call by a client of its own, as `vat call` makes it.
+
+use super::{Answer, Client, ClientError, Known, start_network};
+use crate::{
+    evidence::{LIFETIME_IS_OVER, MAX_LIFETIME_BLOCKS},
+    lookup::{NotFound, members_and_block},
+    sturdyref::Sturdyref,
+};
+use quorate_consensus::Member;
+use quorate_engine::{
+    abi::{Method, Value},
+    comms::client::ClientRef,
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// So many blocks the vat may have gone on since it was remembered: a client that knows no newer block asks to be heard so much longer.
+const SINCE_REMEMBERED_BLOCKS: u64 = 400_000;
+
+/// A call to make.
+pub struct OneCall<'a> {
+    /// Whom to call.
+    pub sturdyref: &'a Sturdyref,
+    /// Hosts that may know the vat, the first one first.
+    pub hosts: &'a [Member],
+    /// What was remembered of the vat.
+    pub known: Option<Known>,
+    /// The method, and its arguments.
+    pub method: Method,
+    pub args: Vec<Value>,
+    /// For how many of the vat's blocks the client is to be heard at most.
+    pub lifetime_blocks: u64,
+    /// How long everything may take.
+    pub deadline: Duration,
+}
+
+/// Makes a call and waits for the answer. Also gives what is worth remembering of the vat.
+pub async fn call_once(mut call: OneCall<'_>) -> (Result<Answer, ClientError>, Option<Known>) {
+    let until = Instant::now() + call.deadline;
+    if let Some(known) = call.known.take() {
+        let (outcome, known) = call_known(&call, known, until).await;
+        match outcome {
+            // The block that was remembered is too old. The vat will never take what was said: it is said anew.
+            Err(ClientError::Refused(why)) if why == LIFETIME_IS_OVER => {}
+            outcome => return (outcome, known),
+        }
+    }
+    call_unknown(&call, until).await
+}
+
+/// Calls a vat that is remembered: at once, while its hosts are asked what is new.
+async fn call_known(call: &OneCall<'_>, known: Known, until: Instant) -> (Result<Answer, ClientError>, Option<Known>) {
+    let lifetime = call.lifetime_blocks.saturating_add(SINCE_REMEMBERED_BLOCKS).min(MAX_LIFETIME_BLOCKS);
+    let expires = known.block.saturating_add(lifetime);
+    let vat = call.sturdyref.vat;
+    let (secret, network, frames) = match start_network().await {
+        Ok(started) => started,
+        Err(error) => return (Err(error), None),
+    };
+    let mut hosts = known.introduction.verify().map(|membership| membership.members).unwrap_or_default();
+    hosts = known.in_order(hosts);
+    for host in call.hosts {
+        if hosts.iter().all(|other| other.key != host.key) {
+            hosts.push(host.clone());
+        }
+    }
+    let client = match Client::start(secret, call.sturdyref, known, expires, network.clone(), true) {
+        Ok(client) => client,
+        Err(error) => {
+            network.shutdown().await;
+            return (Err(error), None);
+        }
+    };
+    frames.serve(&client.inner);
+    let asking = async {
+        match members_and_block(&network, &hosts, &vat, until).await {
+            Ok((found, block)) => client.inner.learn(found.introduction, block),
+            // Nobody is there. Others may still be slow.
+            Err(why @ (NotFound::Down(_) | NotFound::Unknown)) if !client.inner.lock().perhaps_sent => return why,
+            Err(_) => {}
+        }
+        std::future::pending().await
+    };
+    let outcome = tokio::select! {
+        biased;
+        outcome = answer(&client, call, until) => outcome,
+        why = asking => Err(ClientError::not_found(why, vat)),
+    };
+    let known = client.known();
+    client.close().await;
+    (outcome, Some(known))
+}
+
+/// Calls a vat of which nothing is known: its hosts are asked first.
+async fn call_unknown(call: &OneCall<'_>, until: Instant) -> (Result<Answer, ClientError>, Option<Known>) {
+    let vat = call.sturdyref.vat;
+    let (secret, network, frames) = match start_network().await {
+        Ok(started) => started,
+        Err(error) => return (Err(error), None),
+    };
+    let started = match members_and_block(&network, call.hosts, &vat, until).await {
+        Ok((found, block)) => {
+            let known = Known::found(found.introduction, block, found.by, &found.silent);
+            let expires = block.saturating_add(call.lifetime_blocks);
+            Client::start(secret, call.sturdyref, known, expires, network.clone(), true)
+        }
+        Err(why) => Err(ClientError::not_found(why, vat)),
+    };
+    let client = match started {
+        Ok(client) => client,
+        Err(error) => {
+            network.shutdown().await;
+            return (Err(error), None);
+        }
+    };
+    frames.serve(&client.inner);
+    let outcome = answer(&client, call, until).await;
+    let known = client.known();
+    client.close().await;
+    (outcome, Some(known))
+}
+
+async fn answer(client: &Client, call: &OneCall<'_>, until: Instant) -> Result<Answer, ClientError> {
+    let target = ClientRef::Object(call.sturdyref.object);
+    let answer = client.begin(target, call.method.clone(), call.args.clone())?;
+    match tokio::time::timeout_at(until, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        _ => Err(client.without_answer(call.deadline)),
+    }
+}
