@@ -25,6 +25,9 @@ ALL := --workspace --bin vat --example demo --example bench
 # `cargo build` and `cargo test` that say what a first build is at.
 BUILD := .setup/cargo build $(LOCKED) $(ALL)
 
+# Where engine/build.rs builds the image.
+GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
+
 .PHONY: help setup env build demo test verify fmt-check clippy deny bench fmt image
 
 help: ## list the targets
@@ -69,10 +72,11 @@ fmt-check: setup
 	@$(CARGO) fmt --all --check || { echo 'verify: run `make fmt`' >&2; exit 1; }
 	@if [ -f engine/guest/Cargo.toml ]; then $(CARGO) fmt --manifest-path engine/guest/Cargo.toml --check || { echo 'verify: run `make fmt`' >&2; exit 1; }; fi
 
-# The guest is a workspace of its own, for another target.
+# The guest is a workspace of its own, for another target, over crates that the build of the engine has patched.
 clippy: setup
 	@$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
-	@cd engine/guest && CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/guest-lints' $(CARGO) clippy $(LOCKED) --target wasm32-wasip1 -- -D warnings
+	@cd engine/guest && CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/guest-lints' $(CARGO) clippy $(LOCKED) --target wasm32-wasip1 \
+		--config 'source.crates-io.replace-with="patched"' --config "source.patched.directory=\"$$(ls -dt '$(GUEST_TARGET)'/sources-???????????????? | head -n 1)\"" -- -D warnings
 
 # Licences, advisories, sources and bans of dependencies: deny.toml.
 deny: setup

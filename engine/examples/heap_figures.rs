@@ -1,4 +1,5 @@
 //! Measures the heap: `cargo run -p quorate-engine --example heap_figures`. One table on standard output; times are medians.
+//! With a path, another image is measured: `… --example heap_figures -- before.wasm`.
 //!
 //! For people who change the engine. Differences below 30 % on a shared machine are noise; fuel is exact.
 
@@ -19,6 +20,14 @@ export default function (argv) {
         ping() { n += 1; return n; },
         micro(name) { return holder.micro[name](); },
         json(text) { return JSON.stringify(JSON.parse(text)); },
+        fresh(count) {
+            for (let i = 0; i < count; i += 1) {
+                n += 1;
+                const text = JSON.stringify({ [`key ${n}`]: `text ${n}` });
+                if (JSON.parse(text)[`key ${n}`] !== `text ${n}`) throw Error(text);
+            }
+            return n;
+        },
         fill(count) { for (let i = 0; i < count; i += 1) keep.set('key ' + keep.size, { i, text: 'value ' + i }); },
         loop() { for (;;); },
         grow() { const all = []; for (;;) all.push(new Array(1000).fill(1)); },
@@ -29,13 +38,17 @@ export default function (argv) {
 
 fn main() {
     let cache = std::env::temp_dir().join("quorate-heap-figures");
-    let (image, loading) = timed(|| Image::load(&cache).expect("the image loads"));
+    let (image, loading) = timed(|| match std::env::args_os().nth(1) {
+        Some(path) => Image::from_wasm(&std::fs::read(path).expect("the image is there"), &cache).expect("it loads"),
+        None => Image::load(&cache).expect("the image loads"),
+    });
     row("image: load (compiled if this is the first run)", loading, "");
     println!("{:<58}{:>12.1} MiB", "image: base heap", image.base_heap_bytes() as f64 / MIB);
     with_engine_stack(|| {
         instances(&image);
         deliveries(&image);
         micro(&image);
+        fresh_texts(&image);
         for megabytes in [0, 8, 32] {
             sized(&image, megabytes);
         }
@@ -121,6 +134,19 @@ fn micro(image: &Arc<Image>) {
         });
         let rate = fuel as f64 / time.as_secs_f64() / 1e9;
         row(&format!("micro: {name}"), time, &format!("fuel {fuel}, {rate:.1}e9/s"));
+    }
+}
+
+/// Memory over a million JSON texts, each with a new key and a new string.
+fn fresh_texts(image: &Arc<Image>) {
+    let mut vat = Vat::start(image, 1 << 40);
+    for round in 1..=100 {
+        let (crank, time) = timed(|| vat.call("fresh", vec![Value::Number(10_000.0)]));
+        assert!(matches!(crank.outcome, CrankOutcome::Done { .. }), "{crank:?}");
+        if [1, 2, 10, 50, 100].contains(&round) {
+            let memory = format!("{:.1} MiB, fuel {}", vat.0.memory_bytes() as f64 / MIB, crank.fuel);
+            row(&format!("{} JSON texts: the last 10000", round * 10_000), time, &memory);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ enum Expected {
 }
 use Expected::{Answer, Limits};
 
-const POISON: [(&str, &str, Expected); 14] = [
+const POISON: [(&str, &str, Expected); 15] = [
     ("loop", "for(;;){}", Limits(&["fuel"])),
     ("regexp", "/^(a+)+$/.test('a'.repeat(40)+'b')", Limits(&["fuel"])),
     ("arrays", "var a=[]; while(true) a.push(new Array(1000).fill(1))", Limits(&["memory", "fuel"])),
@@ -38,7 +38,8 @@ const POISON: [(&str, &str, Expected); 14] = [
     ),
     ("calls", "function r(n){ return r(n+1)+1 } try { r(0) } catch (e) { 'caught' }", Limits(&["recursion"])),
     ("comparator", "[3,1,2].sort(function s(a,b){ return [3,1,2].sort(s)[0] })", Limits(&["recursion"])),
-    ("deep JSON", "try { JSON.parse('['.repeat(100000)+']'.repeat(100000)) } catch (e) { 'caught' }", Answer),
+    ("deep JSON", "JSON.parse('['.repeat(100000)+']'.repeat(100000)).length", Answer),
+    ("deep JSON as text", "JSON.parse('['.repeat(100000)+']'.repeat(100000))", Limits(&["stack", "recursion"])),
     ("jobs", "(async () => { for (;;) await null })(); 'started'", Limits(&["fuel"])),
 ];
 

@@ -34,12 +34,16 @@ fn done(crank: &Crank, what: &str) {
     assert!(matches!(crank.outcome, CrankOutcome::Done { .. }), "{what}: {:?}", crank.outcome);
 }
 
-/// Does what a vat must still be able to do, and gives the root of its heap. A delivery that finds no room is tried again after a
-/// collection, as on a host.
+/// A delivery as on a host: if it finds no room, it is tried again after a collection.
+fn deliver(vat: &mut Vat, method: &str, arguments: Vec<Value>) -> Crank {
+    let delivery = vat.call(method, arguments);
+    Guest::deliver(&mut vat.heap, &delivery, &[]).expect("no fault of the host")
+}
+
+/// Does what a vat must still be able to do, and gives the root of its heap.
 fn work_on(vat: &mut Vat, name: &str) -> Hash {
     for round in 0..100 {
-        let delivery = vat.call("work", vec![]);
-        let crank = Guest::deliver(&mut vat.heap, &delivery, &[]).expect("no fault of the host");
+        let crank = deliver(vat, "work", vec![]);
         done(&crank, &format!("{name}, work {round}"));
         assert!(matches!(settled(&crank), Ok(Value::Number(_))), "{name}, work {round}: {crank:?}");
     }
@@ -58,7 +62,7 @@ fn survive(name: &str) {
         let mut vat = Vat::start(LIMITS, &source);
         for (method, arguments) in calls {
             let what = format!("{name}, {method} {arguments:?}");
-            let crank = vat.deliver(&method, arguments);
+            let crank = deliver(&mut vat, &method, arguments);
             done(&crank, &what);
             assert!(settled(&crank).is_ok(), "{what}: {:?}", settled(&crank));
         }

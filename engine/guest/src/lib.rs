@@ -4,7 +4,8 @@
 //! every vat), `quorate_alloc`, `quorate_deliver`. Imports: `quorate.log`, and what the standard library needs of WASI.
 //!
 //! Invariants: nothing here reads a clock or a random source; a panic aborts, which the host sees as a trap and rolls back;
-//! between two calls no job is left and nothing of the interpreter is on the stack. Nothing here knows of peers or streams.
+//! between two calls no job is left, and the interpreter is at rest: no frame, value, exception or iterator of one delivery is there in
+//! the next. Nothing here knows of peers or streams.
 
 #[path = "../../src/abi.rs"]
 #[allow(dead_code, reason = "the host uses the other half")]
@@ -16,6 +17,7 @@ mod harden;
 mod inspect;
 mod jobs;
 mod marshal;
+mod memory;
 mod modules;
 mod promises;
 mod runtime;
@@ -115,6 +117,14 @@ fn deliver(turn: Turn, context: &mut Context) -> Outcome {
             tables::forget(&retired);
             promises::report_unhandled(context);
             assert!(jobs::none_left(context), "a job that is left would run at the cost of the next delivery's sender");
+            let mut state = context.interpreter_state();
+            // Values that nothing refers to any more: each frame has its own part of the stack.
+            state.stack = 0;
+            if !state.is_at_rest() {
+                // A fault of the interpreter. What it kept would come out in a delivery of somebody else.
+                runtime::log(runtime::ERROR, &format!("the interpreter is not at rest after a delivery: {state:?}"));
+                return Outcome::Limit { name: "abort".to_owned() };
+            }
             Outcome::Done { outputs: tables::take_outputs() }
         }
         Err(start::Failure::Refused(message)) => Outcome::StartFailed { message },

@@ -32,9 +32,10 @@ impl Bundled {
         self.sources.borrow().contains_key(path)
     }
 
-    /// Whether `text` says already in which module of the bundle the fault is: `src/lib.js: …`.
+    /// Whether `text` says already in which module of the bundle the fault is: `src/lib.js: …`, or, of an import, `` `src/lib.js` ``.
     pub fn is_named_in(&self, text: &str) -> bool {
-        self.sources.borrow().keys().any(|path| text.contains(&format!("{path}: ")))
+        let named = |path: &String| text.contains(&format!("{path}: ")) || text.contains(&format!("`{path}`"));
+        self.sources.borrow().keys().any(named)
     }
 
     pub fn set_builtins(&self, builtins: BTreeMap<String, JsObject>) {
@@ -48,14 +49,8 @@ impl Bundled {
         }
         let text = self.sources.borrow().get(path).cloned();
         let text = text.ok_or_else(|| type_error(format!("the bundle has no module {path:?}")))?;
-        let parse = |text: &str, context: &mut Context| {
-            Module::parse(Source::from_bytes(text.as_bytes()).with_path(Path::new(path)), None, context)
-        };
-        let module = match (parse(&text, context), mended(&text)) {
-            (Err(error), Some(mended)) => parse(&mended, context).map_err(|_| error),
-            (module, _) => module,
-        };
-        let module = module.map_err(|error| in_module(error, path, context))?;
+        let source = Source::from_bytes(text.as_bytes()).with_path(Path::new(path));
+        let module = Module::parse(source, None, context).map_err(|error| in_module(error, path, context))?;
         self.parsed.borrow_mut().insert(path.to_owned(), module.clone());
         Ok(module)
     }
@@ -112,22 +107,6 @@ impl Bundled {
         self.parsed.borrow_mut().insert(specifier.to_owned(), module.clone());
         Ok(module)
     }
-}
-
-/// The interpreter's parser takes any `export default async` for a declaration and refuses an async arrow function there. It
-/// accepts one as the right side of an assignment, whose value it is. Tried only on text that did not parse.
-fn mended(text: &str) -> Option<String> {
-    const START: &str = "export default async";
-    let is_arrow = |line: &str| {
-        let rest = line.trim_start().strip_prefix(START);
-        rest.is_some_and(|rest| !rest.trim_start().starts_with("function"))
-    };
-    if !text.lines().any(is_arrow) {
-        return None;
-    }
-    let mend =
-        |line: &str| if is_arrow(line) { line.replacen("async", "({}).setup = async", 1) } else { line.to_owned() };
-    Some(text.lines().map(mend).collect::<Vec<_>>().join("\n"))
 }
 
 /// Joins and resolves `.` and `..`; nothing above the root.

@@ -1,5 +1,5 @@
-// call build "links" 100000
-// call build "closures" 100000
+// call build "links" 50000
+// call build "closures" 50000
 // call build "fulfilled" 50000
 // call build "pending" 50000
 // call build "followed" 50000
@@ -8,7 +8,7 @@
 // call build "bound" 500
 // call build "causes" 50000
 // call build "generators" 20000
-// call build "arrays" 100000
+// call build "arrays" 50000
 // call build "maps" 20000
 // call build "classes" 20000
 // call letGo

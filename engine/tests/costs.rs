@@ -1,0 +1,117 @@
+//! What is done twice as often costs about twice as much: nothing that code or messages can be made of is quadratic. Fuel is exact, so it
+//! is what is compared.
+
+mod vat;
+
+use quorate_engine::abi::{Delivery, Value};
+use quorate_engine::heap::{CrankOutcome, Heap, Limits, with_engine_stack};
+use vat::{Vat, image, settled};
+
+const LIMITS: Limits = Limits { fuel_per_delivery: 25_000_000_000, memory_bytes: 256 << 20 };
+/// Twice the work, and something for collections, which come at other moments.
+const MAX_RATIO: f64 = 2.7;
+
+/// Functions of `n`, each in a vat of its own; what they return is thrown away.
+const WORK: [(&str, u32, &str); 10] = [
+    (
+        "rejections that are handled later",
+        8_000,
+        "const all = []; for (let i = 0; i < n; i += 1) all.push(Promise.reject(i)); for (const p of all) p.catch(() => {});",
+    ),
+    (
+        "references in an answer",
+        4_000,
+        "const list = []; for (let i = 0; i < n; i += 1) list.push(Far('x', { m() {} })); return harden(list);",
+    ),
+    ("a text shortened from the front", 40_000, "let s = 'x'.repeat(n); while (s.length > 0) s = s.slice(1);"),
+    ("a text shortened from the end", 40_000, "let s = 'x'.repeat(n); while (s.length > 0) s = s.slice(0, -1);"),
+    (
+        "a text trimmed and shortened",
+        20_000,
+        "let s = ' x'.repeat(n); while (s.length > 0) s = s.trimStart().slice(1);",
+    ),
+    (
+        "rests that are all kept",
+        20_000,
+        "let s = 'x'.repeat(n); const all = []; while (s.length > 0) { s = s.slice(1); all.push(s); }",
+    ),
+    ("registered symbols", 20_000, "const all = []; for (let i = 0; i < n; i += 1) all.push(Symbol.for(`key ${i}`));"),
+    (
+        "hardened records",
+        4_000,
+        "const all = []; for (let i = 0; i < n; i += 1) all.push({ i, list: [i] }); harden(all);",
+    ),
+    ("parts of a text", 40_000, "return 'a,'.repeat(n).split(',').map(part => part.trim()).join(';').length;"),
+    (
+        "JSON",
+        4_000,
+        "return JSON.stringify(JSON.parse(JSON.stringify(Array.from({ length: n }, (_, i) => ({ i, text: `${i}` }))))).length;",
+    ),
+];
+
+fn fuel_of(body: &str, n: u32) -> u64 {
+    let source = format!("export default () => ({{ work(n) {{ {body} }} }});");
+    let mut vat = Vat::start(LIMITS, &source);
+    let crank = vat.deliver("work", vec![Value::Number(f64::from(n))]);
+    assert!(settled(&crank).is_ok(), "{body}: {crank:?}");
+    crank.fuel
+}
+
+fn check(name: &str, once: u64, twice: u64) -> Option<String> {
+    let ratio = twice as f64 / once as f64;
+    println!("{name}: {once} and {twice} fuel, {ratio:.2}");
+    (ratio > MAX_RATIO).then(|| format!("{name}: {once} fuel, and {twice} for twice as much"))
+}
+
+#[test]
+fn twice_the_work_costs_twice_as_much() {
+    with_engine_stack(|| {
+        let wrong: Vec<String> =
+            WORK.iter().filter_map(|(name, n, body)| check(name, fuel_of(body, *n), fuel_of(body, 2 * n))).collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+/// Fuel of a collection after a chain of `n` WeakMap entries was built, the newest first.
+fn collection_of_chain(n: u32) -> u64 {
+    let source = "let newest = {}; const map = new WeakMap();
+        export default () => ({ build(n) { for (let i = 0; i < n; i += 1) { const key = {}; map.set(key, newest); newest = key; } } });";
+    let mut vat = Vat::start(LIMITS, source);
+    let empty = vat.heap.deliver(&Delivery::Collect).expect("collects").fuel;
+    settled(&vat.deliver("build", vec![Value::Number(f64::from(n))])).expect("builds");
+    vat.heap.deliver(&Delivery::Collect).expect("collects").fuel - empty
+}
+
+#[test]
+fn a_collection_is_linear_in_chains_of_ephemerons() {
+    with_engine_stack(|| {
+        let wrong = check("a chain of ephemerons", collection_of_chain(20_000), collection_of_chain(40_000));
+        assert_eq!(wrong, None);
+    });
+}
+
+/// Fuel of starting a vat with this text before its default export.
+fn start_of(text: &str) -> u64 {
+    let mut heap = Heap::new(image(), LIMITS).expect("a new heap");
+    let crank = heap.deliver(&Vat::delivery_of(&format!("{text}\nexport default () => ({{}});"))).expect("delivers");
+    assert!(matches!(crank.outcome, CrankOutcome::Done { .. }), "{:?}", crank.outcome);
+    crank.fuel
+}
+
+#[test]
+fn long_modules_cost_as_much_as_they_are_long() {
+    with_engine_stack(|| {
+        let empty = start_of("");
+        let of = |n: usize, line: &dyn Fn(usize) -> String| {
+            start_of(&(0..n).map(line).collect::<Vec<_>>().join("\n")) - empty
+        };
+        let kinds: [(&str, &dyn Fn(usize) -> String); 3] = [
+            ("variables", &|i| format!("var v{i} = {i};")),
+            ("functions", &|i| format!("function f{i}(a) {{ return a + {i}; }}")),
+            ("constants", &|i| format!("const c{i} = {{ v: {i} }};")),
+        ];
+        let wrong: Vec<String> =
+            kinds.iter().filter_map(|(name, line)| check(name, of(1_000, line), of(2_000, line))).collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}

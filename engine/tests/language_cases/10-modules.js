@@ -1,0 +1,28 @@
+// Modules that end without a semicolon, and what `export default` may be followed by.
+import { a as a1 } from './lib-asi-1.mjs'; import { a as a2 } from './lib-asi-2.mjs'; import { b as b3 } from './lib-asi-3.mjs'; import { ns } from './lib-asi-4.mjs'; import five from './lib-asi-5.mjs'; import { c } from './lib-asi-6.mjs'; import f7 from './lib-asi-7.mjs'; import f8 from './lib-asi-8.mjs'; import f9 from './lib-asi-9.mjs'; import n10, { f as f10 } from './lib-asi-10.mjs'; import f11 from './lib-asi-11.mjs'; import g12 from './lib-asi-12.mjs'; import C13 from './lib-asi-13.mjs'; import g14 from './lib-asi-14.mjs'; import C15 from './lib-asi-15.mjs'; import f16, { z } from './lib-asi-16.mjs'; import { d, 'string name' as e } from './lib-asi-17.mjs'; import a18 from './lib-asi-18.mjs'; import { all } from './lib-asi-19.mjs'; import d20, { a as a20 } from './lib-asi-20.mjs'; import d21 from './lib-asi-21.mjs'; import { q, a as a22 } from './lib-asi-22.mjs'; import { h, i } from './lib-asi-24.mjs'
+export default [
+  ["export list", () => a1, 1],
+  ["export star", () => a2, 1],
+  ["export from", () => b3, 1],
+  ["export star as", () => ns.a, 1],
+  ["export default expression", () => five, 2],
+  ["import for effect", () => c, 3],
+  ["async arrow without parameters", () => f7(), 7],
+  ["async arrow with parameters", () => f8(3), 3],
+  ["async arrow with one parameter", () => f9(4), 4],
+  ["a variable named async", () => [n10, f10()], [5, 1]],
+  ["async function", () => f11(), 8],
+  ["async generator", async () => { for await (const x of g12()) return x; }, 9],
+  ["class", () => new C13().v, 1],
+  ["generator", () => [...g14()], [4]],
+  ["class in parentheses", () => C15.name, 'X'],
+  ["arrow and more", () => [f16(), z], [1, 1]],
+  ["export list with strings", () => [d, e], [2, 3]],
+  ["array", () => a18, [1, 2]],
+  ["namespace", () => [Object.keys(all), all.d], [['d', 'string name'], 2]],
+  ["default and names", () => [d20, a20], [2, 1]],
+  ["default again", () => d21, 2],
+  ["default renamed", () => [q, a22], [2, 1]],
+  ["exported variables", () => [h, i], [2, undefined]],
+  ["names of defaults", () => [f7.name, f8.name, f11.name, g12.name, C13.name, g14.name, f16.name], ['default', 'default', 'default', 'g', 'default', 'default', 'default']],
+];

@@ -1,0 +1,2 @@
+import * as all from "./lib-asi-17.mjs"
+export { all }

@@ -1,0 +1,1 @@
+export * from "./lib-asi-1.mjs"

@@ -1,0 +1,2 @@
+import d, { a } from "./lib-asi-20b.mjs"
+export { d as default, a }

@@ -1,0 +1,1 @@
+export { default } from "./lib-asi-20b.mjs"

@@ -1,0 +1,1 @@
+export { default as q, a } from "./lib-asi-20b.mjs" 

@@ -1,0 +1,3 @@
+var h = 1, i
+export { h, i }
+h = 2

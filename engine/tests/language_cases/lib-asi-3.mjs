@@ -1,0 +1,1 @@
+export { a as b } from "./lib-asi-1.mjs"

@@ -1,0 +1,1 @@
+export * as ns from "./lib-asi-1.mjs"

@@ -1,0 +1,2 @@
+export const c = 3
+import "./lib-asi-1.mjs"
