@@ -12,6 +12,8 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/quorate/target
 ifeq ($(origin CXX),default)
 export CXX := $(HOME)/.cache/quorate/c++/cxx
 endif
+# `vat --version` names it. Only the program itself is linked again when it changes.
+export QUORATE_COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 # Where rustup put cargo, for shells that have not read its environment file.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
