@@ -412,7 +412,7 @@ mod tests {
         for member in members() {
             assert!(text.contains(&fingerprint(&member.key)), "{text}");
         }
-        assert!(!text.contains('\u{1b}') && text.contains("\\u{1b}[31m"), "{text}");
+        assert!(!text.contains('\u{1b}') && text.contains("note\\u{1b}[2J"), "{text}");
         let json = vat.to_json();
         assert_eq!(json["members"].as_array().map(Vec::len), Some(3));
         assert_eq!(json["code"]["modules"][0]["path"], "lib/a.js");

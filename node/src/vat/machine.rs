@@ -506,6 +506,10 @@ mod tests {
 
     #[test]
     fn a_client_that_says_farewell_is_forgotten_at_once_and_never_heard_again() {
+        quorate_engine::heap::with_engine_stack(farewells_are_final);
+    }
+
+    fn farewells_are_final() {
         let image = Image::load(&engine_cache().expect("a cache")).expect("the image loads");
         let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
         let view = SharedView::default();

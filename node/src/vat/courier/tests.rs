@@ -436,7 +436,8 @@ async fn a_client_is_answered_by_the_member_that_it_spoke_to() {
     let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: false });
     let network = world.join(HONEST, client.clone());
     network.set_addresses(HOME, vec!["/memory/10".into()]);
-    at_once().await;
+    let connected = network.request(HOME, Purpose::Slice, Bytes::new(), Duration::from_secs(1)).await;
+    assert!(connected.is_err(), "it says nothing of use: {connected:?}");
     sender.tell(Notice::Rank(1));
     sender.tell(Notice::Heard { peer: TARGET, again: false, near: true });
     sender.say(1, 0);
