@@ -117,9 +117,9 @@ fn ten_mistakes_are_ten_errors_and_nothing_starts() {
     let refused = net.up(&config, &[]);
     assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{}", refused.stderr);
     let errors: Vec<&str> =
-        refused.stderr.lines().filter_map(|line| line.split_once("testnet.toml")).map(|it| it.1).collect();
+        refused.stderr.lines().filter_map(|line| line.split_once("testnet.toml:")).map(|it| it.1).collect();
     let wanted = read("ten.txt");
-    let wanted: Vec<&str> = wanted.lines().filter_map(|line| line.strip_prefix("ten.toml")).collect();
+    let wanted: Vec<&str> = wanted.lines().filter_map(|line| line.strip_prefix("ten.toml:")).collect();
     assert_eq!((errors.len(), &errors), (10, &wanted), "{}", refused.stderr);
     assert!(!net.dir().exists(), "nothing may be made of a config with mistakes");
 }

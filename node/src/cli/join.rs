@@ -133,9 +133,9 @@ pub async fn introduce(args: IntroduceArgs) -> Outcome {
 
 /// Lets a running host carry the vat of a file.
 pub async fn join(args: JoinArgs, json: bool) -> Outcome {
+    let host = LocalHost::open(&args.home).await?;
     let file = VatFile::read(&args.file)?;
     file.lines().iter().for_each(output::note);
-    let host = LocalHost::open(&args.home).await?;
     host.require_running()?;
     if !args.yes && !is_confirmed(&host.name)? {
         return Err(Failure::new(Exit::Usage, "not confirmed; nothing was done"));
