@@ -225,7 +225,9 @@ impl World {
     }
 
     fn member(&self, host: &str) -> Member {
-        Member { key: HostKey(self.id(host).0), name: host.to_owned(), addresses: vec![format!("/memory/{host}")] }
+        let id = self.id(host);
+        let number = id.0.iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+        Member { key: HostKey(id.0), name: host.to_owned(), addresses: vec![format!("/memory/{number}")] }
     }
 
     /// A bearer of a vat's root.
