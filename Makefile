@@ -30,13 +30,15 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build demo test verify fmt-check clippy deny bench fmt image
+.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
 	@echo 'make test     set up, and run every test'
 	@echo 'make verify   what must pass before a change is merged: format, lints, tests, dependencies; it edits nothing'
 	@echo 'make bench    measure the figures that docs and design promise'
+	@echo 'make differential SEEDS=n SEED=first  run random programs in Node and in a vat, and compare'
+	@echo 'make test262 TEST262=folder           run the parts of a checkout of tc39/test262 that concern vats'
 	@echo 'make build    build the `vat` command, and say where it is'
 	@echo 'make fmt      format the sources'
 	@echo 'make image    build the engine image anew and record its hash in engine/image.sha256'
@@ -92,6 +94,18 @@ deny: setup
 bench: setup
 	@$(BUILD)
 	@VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/bench'
+
+SEEDS ?= 1000
+SEED ?= 1
+
+differential: setup
+	@$(CARGO) build $(LOCKED) --workspace --example differential
+	@'$(CARGO_TARGET_DIR)/debug/examples/differential' '$(SEED)' '$(SEEDS)'
+
+test262: setup
+	@test -n '$(TEST262)' || { echo 'make test262: name a checkout of the suite: git clone https://github.com/tc39/test262, then make test262 TEST262=test262' >&2; exit 1; }
+	@$(CARGO) build $(LOCKED) --workspace --example test262
+	@'$(CARGO_TARGET_DIR)/debug/examples/test262' '$(TEST262)'
 
 fmt: setup
 	@$(CARGO) fmt --all
