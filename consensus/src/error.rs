@@ -2,16 +2,6 @@
 
 use crate::ids::{Hash, HostKey, VatId};
 
-/// Text that is not the hexadecimal form of an identity.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a {expected} (64 hexadecimal digits): {text:?}")]
-pub struct IdError {
-    /// The type that was expected.
-    pub expected: &'static str,
-    /// What was found, shortened.
-    pub text: String,
-}
-
 /// Bytes that are not a value of this version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
@@ -136,11 +126,11 @@ pub enum ConsensusError {
     /// The machine cannot be restored from the newest checkpoint.
     #[error("Q-C013 the checkpoint at block {block} cannot be restored: {fault}")]
     Restore { block: u64, fault: MachineFault },
-    /// The signature guard says that this host already signed something else.
+    /// The signed watermark says that this host already signed something else.
     #[error(
         "Q-C014 the checkpoint at block {block} does not match what this host signed: {signed} was signed, {found} was found"
     )]
-    Guard { block: u64, signed: Hash, found: Hash },
+    Watermark { block: u64, signed: Hash, found: Hash },
     /// Raft would not start.
     #[error("Q-C015 raft could not be started: {0}")]
     Raft(String),

@@ -9,7 +9,15 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::IdError;
+/// Text that is not the hexadecimal form of an identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a {expected} (64 hexadecimal digits): {text:?}")]
+pub struct IdError {
+    /// The type that was expected.
+    pub expected: &'static str,
+    /// What was found, shortened.
+    pub text: String,
+}
 
 macro_rules! bytes32 {
     ($(#[$meta:meta])* $name:ident) => {

@@ -5,6 +5,20 @@
 //! threshold of signatures. Checkpoints are certified the same way, and only certified checkpoints are sent or allow the log
 //! to be cut.
 //!
+//! The modules, from the bottom upwards; each uses only those above it in this list (`tests/layers.rs`):
+//!
+//! | module | holds |
+//! |---|---|
+//! | `ids`, `error`, `codec`, `stats`, `timing` | identities and hashes, errors, the one encoding, counters, pauses |
+//! | `proof` | statements, certificates, memberships and their chain, shares and what follows from them. Pure |
+//! | `transport` | what is asked of the network |
+//! | `state` | what the log holds, and the state replicated by it. Pure |
+//! | `order` | what members send each other to agree on an order, and which of it is admissible. Pure |
+//! | `storage` | the store, one vat's part of it, checkpoints |
+//! | `execution` | the machine, and the thread that executes the log on it |
+//! | `raft` | openraft: its log, its state machine, its network |
+//! | `replica` | one replica of one vat: its tasks (see the picture there), its frames, its handle |
+//!
 //! What is absent: this crate knows nothing of JavaScript, streams between vats, or libp2p. Openraft's types appear in the
 //! module `raft` and nowhere else.
 
@@ -12,49 +26,44 @@
 #[cfg(test)]
 extern crate self as quorate_consensus;
 
-mod address;
-mod block;
-mod certificate;
-mod checkpoint;
 mod codec;
 mod error;
-mod executor;
+mod execution;
 mod ids;
-mod machine;
-mod membership;
+mod order;
+mod proof;
 mod raft;
 mod replica;
-mod scoreboard;
-mod signers;
 mod state;
 mod stats;
-mod store;
-mod survival;
+mod storage;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod transport;
 
-pub use address::check_address;
-pub use certificate::{Certificate, MemberSignature, Statement, verify_certificate};
 pub use codec::{
     CODEC_VERSION, MAX_BLOCK_BYTES, MAX_COMMAND_BYTES, MAX_FRAME_BYTES, MAX_MANIFEST_BYTES, MAX_SNAPSHOT_FRAME_BYTES,
 };
 pub use error::{
-    CertificateError, CodecError, ConsensusError, IdError, MachineFault, ProposeError, ReconfigureError, StoreError,
+    CertificateError, CodecError, ConsensusError, MachineFault, ProposeError, ReconfigureError, StoreError,
     TransportError,
 };
-pub use ids::{Hash, HostKey, VatId};
-pub use machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Machine, ManifestInfo};
-pub use membership::{
+pub use execution::machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Machine};
+pub use ids::{Hash, HostKey, IdError, VatId};
+pub use proof::address::check_address;
+pub use proof::certificate::{Certificate, MemberSignature, Statement, verify_certificate};
+pub use proof::conflict::ConflictReport;
+pub use proof::membership::{
     Genesis, Introduction, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_CHAIN, MAX_MEMBERS, Member, Membership,
     MembershipCertificate, Parameters, verify_membership,
 };
-pub use replica::{
-    Change, ConflictReport, Event, PendingChange, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus,
-    Role, Tamper, Timing, remove_vat,
-};
-pub use signers::Signers;
+pub use proof::signers::Signers;
+pub use proof::survival::{Survival, survival};
+pub use raft::role::Role;
+pub use replica::{Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Tamper, remove_vat};
+pub use state::change::{Change, PendingChange};
 pub use stats::{BUCKETS_US, CheckpointSize, ConsensusStats, Timings};
-pub use store::{Family, Flushed, MemoryStore, Record, RocksStore, Store, Write};
-pub use survival::{Survival, survival};
+pub use storage::{Family, Flushed, ManifestInfo, MemoryStore, Record, RocksStore, Store, Write};
+pub use timing::Timing;
 pub use transport::{Channel, Transport};

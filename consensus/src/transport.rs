@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-use crate::membership::Member;
+use crate::proof::membership::Member;
 
 pub use crate::error::TransportError;
 

@@ -68,7 +68,7 @@ pub fn bundle(entry: &Path) -> Result<Bundle, BundleError> {
 }
 
 /// A module and what its specifiers became, before paths are made relative.
-struct Found {
+struct CollectedModule {
     text: String,
     /// Specifiers of packages, to be rewritten to the files they resolved to.
     packages: Vec<(Import, PathBuf)>,
@@ -78,7 +78,7 @@ struct Found {
 struct Collector {
     /// The entry's folder, absolute, and as the user named it.
     shown: (PathBuf, PathBuf),
-    modules: BTreeMap<PathBuf, Found>,
+    modules: BTreeMap<PathBuf, CollectedModule>,
     bytes: u64,
     mistakes: Vec<Mistake>,
 }
@@ -125,7 +125,7 @@ impl Collector {
                     }
                 }
             }
-            self.modules.insert(file, Found { text, packages });
+            self.modules.insert(file, CollectedModule { text, packages });
         }
     }
 
@@ -225,7 +225,7 @@ fn module_path(file: &Path, root: &Path) -> Option<String> {
 }
 
 /// The module's text, in which packages are imported by relative paths.
-fn rewritten(found: &Found, path: &str, root: &Path) -> String {
+fn rewritten(found: &CollectedModule, path: &str, root: &Path) -> String {
     let mut text = String::with_capacity(found.text.len());
     let mut copied = 0;
     for (import, target) in &found.packages {

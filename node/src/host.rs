@@ -5,9 +5,9 @@
 //! questions, both of which prove themselves or ask for public facts.
 
 use crate::{
+    co_members::{CoMembers, channel_of},
     codec,
     directory::{Directory, newest_membership},
-    fellows::{Fellows, channel_of},
     local::WithSelf,
     lookup::look_up,
     provision::{Contacts, Provision},
@@ -99,7 +99,7 @@ struct Inner {
     tamper: Option<Tamper>,
     directory: Directory,
     telemetry: Arc<Telemetry>,
-    fellows: OnceLock<Arc<Fellows>>,
+    co_members: OnceLock<Arc<CoMembers>>,
     /// How many vats, or lists of them, are being started.
     starting: AtomicUsize,
     vats: RwLock<BTreeMap<VatId, Arc<VatService>>>,
@@ -129,7 +129,7 @@ impl Host {
             tamper: options.tamper,
             directory,
             telemetry: Arc::new(Telemetry::new()),
-            fellows: OnceLock::new(),
+            co_members: OnceLock::new(),
             starting: AtomicUsize::new(0),
             vats: RwLock::default(),
             failed: Mutex::default(),
@@ -149,7 +149,7 @@ impl Host {
         let _starting = Starting::begin(&host.0);
         let frames = Arc::new(Frames(Arc::downgrade(&host.0)));
         let network: Arc<dyn Network> = Arc::new(WithSelf::new(connect(frames.clone()).await?, frames));
-        host.0.fellows.set(Fellows::new(network)).map_err(|_| ()).expect("set here only");
+        host.0.co_members.set(CoMembers::new(network)).map_err(|_| ()).expect("set here only");
         for provision in provisions {
             let name = provision.name.clone();
             // One vat that can't start is no reason to keep the others down; status, readiness and the log show it.
@@ -206,11 +206,11 @@ impl Host {
 
     async fn run_vat(&self, provision: Provision) -> Result<(), HostError> {
         let vat = VatId(provision.genesis.vat_id().0);
-        let fellows = self.0.fellows().clone();
+        let co_members = self.0.co_members().clone();
         let introduction = Introduction { genesis: provision.genesis.clone(), chain: Vec::new() };
         self.0.directory.learn(Some(&provision.name), &introduction);
         let introduction = self.0.directory.introduction(&vat).unwrap_or(introduction);
-        fellows.set(vat, &newest_membership(&introduction).members, Instant::now());
+        co_members.set(vat, &newest_membership(&introduction).members, Instant::now());
         let service = VatService::start(VatOptions {
             name: provision.name.clone(),
             genesis: provision.genesis,
@@ -220,8 +220,8 @@ impl Host {
             key: self.0.key.clone(),
             image: self.0.image.clone(),
             store: self.0.store.clone(),
-            transport: fellows.transport(vat),
-            fellows,
+            transport: co_members.transport(vat),
+            co_members,
             directory: self.0.directory.clone(),
             telemetry: self.0.telemetry.clone(),
             console: self.0.console.as_ref().map(|console| console(&provision.name)),
@@ -394,12 +394,12 @@ impl Inner {
         self.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(vat).cloned()
     }
 
-    fn fellows(&self) -> &Arc<Fellows> {
-        self.fellows.get().expect("set before anything can ask")
+    fn co_members(&self) -> &Arc<CoMembers> {
+        self.co_members.get().expect("set before anything can ask")
     }
 
     fn network(&self) -> &Arc<dyn Network> {
-        self.fellows().network()
+        self.co_members().network()
     }
 
     fn is_starting(&self) -> bool {
@@ -536,7 +536,7 @@ async fn look_up_wanted(host: Weak<Inner>) {
     loop {
         tokio::time::sleep(LOOKUP_EVERY).await;
         let Some(host) = host.upgrade() else { return };
-        host.fellows().sweep(Instant::now());
+        host.co_members().sweep(Instant::now());
         let wanted = host.directory.take_wanted();
         join_all(wanted.iter().map(|vat| look_up(host.network(), &host.directory, vat))).await;
     }

@@ -19,12 +19,16 @@ const HOSTS_OF_EACH: usize = 4;
 /// How long a host may take to answer another one.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How a host asks others.
-const ALL_AT_ONCE: Manner =
-    Manner { deadline: DEADLINE, patience: DEADLINE, stagger: Duration::ZERO, enough: Enough::Introduction };
+const ALL_AT_ONCE: Manner = Manner {
+    deadline: DEADLINE,
+    patience: DEADLINE,
+    stagger: Duration::ZERO,
+    sufficient: SufficientAnswer::Introduction,
+};
 
 /// What hosts know of a vat.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
+pub struct LocatedVat {
     /// The newest that any has.
     pub introduction: Introduction,
     /// The vat's newest block, in the middle of what those say who carry it: one that lies is seldom there.
@@ -48,7 +52,7 @@ pub enum NotFound {
 
 /// Which answer is good enough that others are not waited for much longer.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Enough {
+pub enum SufficientAnswer {
     /// Anybody's who knows the vat.
     Introduction,
     /// One of a host that carries it.
@@ -64,7 +68,7 @@ struct Manner {
     patience: Duration,
     /// The next host is asked so long after the one before, if that has not answered (RFC 8305); zero: all at once.
     stagger: Duration,
-    enough: Enough,
+    sufficient: SufficientAnswer,
 }
 
 /// A client asks the next host so long after the one before: longer than a good host takes, short for a person.
@@ -87,7 +91,7 @@ pub async fn members_and_block(
     hosts: &[Member],
     vat: &VatId,
     until: Instant,
-) -> Result<(Found, u64), NotFound> {
+) -> Result<(LocatedVat, u64), NotFound> {
     let mut pause = AGAIN_FIRST;
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -111,15 +115,17 @@ async fn carriers(
     hosts: &[Member],
     vat: &VatId,
     deadline: Duration,
-) -> Result<(Found, u64), NotFound> {
-    let manner = Manner { deadline, patience: PATIENCE, stagger: STAGGER, enough: Enough::Introduction };
+) -> Result<(LocatedVat, u64), NotFound> {
+    let manner = Manner { deadline, patience: PATIENCE, stagger: STAGGER, sufficient: SufficientAnswer::Introduction };
     let mut found = newest_introduction(network, hosts, vat, manner).await?;
     loop {
         if let Some(block) = found.block {
             return Ok((found, block));
         }
         let members = found.introduction.verify().map_err(|_| NotFound::Unknown)?.members;
-        let next = newest_introduction(network, &members, vat, Manner { enough: Enough::Block, ..manner }).await?;
+        let next =
+            newest_introduction(network, &members, vat, Manner { sufficient: SufficientAnswer::Block, ..manner })
+                .await?;
         if next.block.is_none() && next.introduction.chain.len() <= found.introduction.chain.len() {
             return Err(NotFound::Unknown);
         }
@@ -134,7 +140,7 @@ async fn newest_introduction(
     hosts: &[Member],
     vat: &VatId,
     manner: Manner,
-) -> Result<Found, NotFound> {
+) -> Result<LocatedVat, NotFound> {
     let request = Bytes::from(codec::encode(&DirectoryRequest::WhoIs(*vat)));
     let mut asked = FuturesUnordered::new();
     let mut silent: BTreeSet<HostId> = BTreeSet::new();
@@ -165,7 +171,7 @@ async fn newest_introduction(
                     if newest.as_ref().is_none_or(|(known, _)| *known < epoch) {
                         newest = Some((epoch, introduction));
                     }
-                    if block.is_some() || manner.enough == Enough::Introduction {
+                    if block.is_some() || manner.sufficient == SufficientAnswer::Introduction {
                         first.get_or_insert(host);
                         until.get_or_insert_with(|| Instant::now() + manner.patience);
                     }
@@ -187,7 +193,7 @@ async fn newest_introduction(
     let block = blocks.get(blocks.len() / 2).copied();
     let (_, introduction) = newest.ok_or(failure)?;
     let by = first.or_else(|| hosts.first().map(|member| HostId(member.key.0))).unwrap_or(network.local());
-    Ok(Found { introduction, block, by, silent: silent.into_iter().collect() })
+    Ok(LocatedVat { introduction, block, by, silent: silent.into_iter().collect() })
 }
 
 /// Of two reasons the one that gives more hope.

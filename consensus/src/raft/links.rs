@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-use super::wire::{RaftMessage, RaftReply, WireVote};
 use crate::ids::HostKey;
+use crate::order::frames::{RaftMessage, RaftReply, WireVote};
 use crate::state::LogPosition;
 
 /// Heartbeats to one member that are under way at most: those of more than two seconds.

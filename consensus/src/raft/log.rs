@@ -18,12 +18,12 @@ use std::time::Instant;
 use tokio::sync::{oneshot, watch};
 
 use super::types::{Entry, LogId, TypeConfig, Vote, log_id, position};
-use super::wire::{WireEntry, WireVote};
 use crate::codec;
 use crate::error::StoreError;
+use crate::order::frames::{WireEntry, WireVote};
 use crate::state::LogPosition;
 use crate::stats::StatsCell;
-use crate::store::{Family, VatStore, Write, read};
+use crate::storage::{Family, VatStore, Write, read};
 
 /// Bytes of recent entries that are kept in memory.
 const CACHE_BYTES: usize = 8 << 20;

@@ -9,24 +9,22 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::links::{Question, question};
-use super::machine::SnapshotData;
+use super::links::{Links, Question, question};
+use super::node::RaftNode;
+use super::ports::{NotSent, Peers, Snapshots};
+use super::state_machine::SnapshotData;
 use super::types::{Snapshot, TypeConfig, Vote};
-use super::wire::{
-    RaftFrame, RaftMessage, RaftReply, WireVote, append_message, append_response, transfer_message, vote_message,
-    vote_response,
-};
-use crate::codec::{self, Blob};
-use crate::ids::Hash;
-use crate::membership::Member;
-use crate::replica::core::Core;
-use crate::replica::snapshot::{CHUNK_FRAME_BYTES, SnapshotFrame, SnapshotReply, SnapshotStep};
-use crate::transport::{Channel, TransportError};
+use super::wire::{append_message, append_response, transfer_message, vote_message, vote_response};
+use crate::codec;
+use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireVote};
+use crate::proof::membership::Member;
+use crate::timing::Timing;
+use crate::transport::{Channel, Transport, TransportError};
 
 /// Time that each MiB of log entries adds to the deadline of a request: a slow wide-area link.
 const MIB_PATIENCE: Duration = Duration::from_secs(1);
@@ -35,21 +33,32 @@ const ROUND_TRIPS_PER_REQUEST: u32 = 4;
 
 type Failure = RPCError<TypeConfig>;
 
+/// What all clients share.
+pub(crate) struct Shared {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) snapshots: Arc<dyn Snapshots>,
+    pub(crate) timing: Timing,
+    pub(crate) links: Arc<Links>,
+    /// Set as soon as Raft runs; until then answers are not checked.
+    pub(crate) raft: Arc<OnceLock<RaftNode>>,
+}
+
 /// Makes clients.
-pub(crate) struct Network(pub(crate) Arc<Core>);
+pub(crate) struct Network(pub(crate) Arc<Shared>);
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = PeerClient;
 
     async fn new_client(&mut self, target: u64, node: &Member) -> PeerClient {
-        PeerClient { core: Arc::clone(&self.0), target, member: node.clone() }
+        PeerClient { shared: Arc::clone(&self.0), target, member: node.clone() }
     }
 }
 
 /// Talks to one replica.
 #[derive(Clone)]
 pub(crate) struct PeerClient {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     target: u64,
     member: Member,
 }
@@ -75,32 +84,32 @@ impl PeerClient {
         let frame = RaftFrame { target: self.target, message };
         let bytes = codec::encode(&frame);
         let mib = u32::try_from(bytes.len() >> 20).unwrap_or(u32::MAX);
-        let link = self.core.links.to(&self.member.key);
+        let link = self.shared.links.to(&self.member.key);
         let round_trips = link.timeout() * ROUND_TRIPS_PER_REQUEST;
-        let deadline = self.core.timing.request.max(round_trips) + MIB_PATIENCE.saturating_mul(mib);
+        let deadline = self.shared.timing.request.max(round_trips) + MIB_PATIENCE.saturating_mul(mib);
         for _ in 0..2 {
             let began = Instant::now();
-            let answer = self.core.transport.request(&self.member, channel, bytes.clone(), deadline).await;
+            let answer = self.shared.transport.request(&self.member, channel, bytes.clone(), deadline).await;
             let reply: RaftReply = codec::decode(&answer.map_err(failure)?).map_err(unreachable)?;
             if channel == Channel::Vote {
                 // Small, and answered at once but for a vote's flush.
                 link.sample(began.elapsed());
             }
             if reply != RaftReply::WhoAreYou {
-                if let Some(raft) = self.core.raft.get() {
+                if let Some(raft) = self.shared.raft.get() {
                     raft.believe(&frame.message, &reply).map_err(unreachable)?;
                 }
                 return Ok(reply);
             }
-            self.core.introduce_to(&self.member).await.map_err(failure)?;
+            self.shared.peers.introduce(&self.member).await.map_err(failure)?;
         }
         Err(unreachable("the other replica does not accept this host's membership"))
     }
 
     /// A heartbeat. It goes on when openraft gives up waiting for it; see [`super::links`].
     async fn heartbeat(&self, message: RaftMessage, asked: Question) -> Result<RaftReply, Failure> {
-        let link = self.core.links.to(&self.member.key);
-        let until = Instant::now() + self.core.timing.request;
+        let link = self.shared.links.to(&self.member.key);
+        let until = Instant::now() + self.shared.timing.request;
         let mut own = link.begin().then(|| {
             let (sender, receiver) = oneshot::channel();
             let (client, link) = (self.clone(), Arc::clone(&link));
@@ -133,59 +142,17 @@ impl PeerClient {
         }
     }
 
-    async fn step(&self, step: SnapshotStep) -> Result<SnapshotReply, Failure> {
-        let frame = codec::encode(&SnapshotFrame { target: self.target, step });
-        let deadline = self.core.timing.snapshot_request;
-        let answer = self.core.transport.request(&self.member, Channel::Snapshot, frame, deadline).await;
-        codec::decode(&answer.map_err(failure)?).map_err(unreachable)
-    }
-
-    /// Sends a checkpoint: the record, then whatever chunks the receiver lacks, then the order to install it.
+    /// Sends a checkpoint and has it installed.
     async fn send_snapshot(&self, vote: WireVote, record: &SnapshotData) -> Result<WireVote, Failure> {
-        let block = record.block();
-        // The chain goes before, in as many frames as it takes: beside a large record there is little room.
-        self.core.introduce_to(&self.member).await.map_err(failure)?;
-        let begin = SnapshotStep::Begin { chain: Vec::new(), record: Box::new(record.as_ref().clone()) };
-        let mut reply = self.step(begin).await?;
-        loop {
-            match reply {
-                SnapshotReply::Missing(missing) if missing.is_empty() => break,
-                SnapshotReply::Missing(missing) => self.send_chunks(block, &missing).await?,
-                SnapshotReply::Refused(text) => return Err(unreachable(text)),
-                other => return Err(unreachable(format!("unexpected answer {other:?}"))),
-            }
-            reply = self.step(SnapshotStep::Missing { block }).await?;
+        let sent = self.shared.snapshots.send(&self.member, self.target, vote, record).await;
+        let vote = sent.map_err(|error| match error {
+            NotSent::Transport(error) => failure(error),
+            NotSent::Refused(text) => unreachable(text),
+        })?;
+        if let Some(raft) = self.shared.raft.get() {
+            raft.frame_check().answered(&vote).map_err(unreachable)?;
         }
-        match self.step(SnapshotStep::Install { block, vote }).await? {
-            SnapshotReply::Installed(vote) => {
-                if let Some(raft) = self.core.raft.get() {
-                    raft.stand().answered(&vote).map_err(unreachable)?;
-                }
-                Ok(vote)
-            }
-            other => Err(unreachable(format!("the checkpoint was not installed: {other:?}"))),
-        }
-    }
-
-    async fn send_chunks(&self, block: u64, missing: &[Hash]) -> Result<(), Failure> {
-        let mut batch: Vec<Blob> = Vec::new();
-        let mut bytes = 0;
-        for (place, hash) in missing.iter().enumerate() {
-            let content = self.core.checkpoints.chunk(hash).map_err(unreachable)?;
-            let content = content.ok_or_else(|| unreachable(format!("chunk {hash} is not here any more")))?;
-            bytes += content.len();
-            batch.push(content.into());
-            if bytes >= CHUNK_FRAME_BYTES || place + 1 == missing.len() {
-                let chunks = std::mem::take(&mut batch);
-                match self.step(SnapshotStep::Chunks { block, chunks }).await? {
-                    SnapshotReply::Stored => {}
-                    other => return Err(unreachable(format!("chunks were not taken: {other:?}"))),
-                }
-                self.core.stats.update(|stats| stats.snapshot_bytes_sent += bytes as u64);
-                bytes = 0;
-            }
-        }
-        Ok(())
+        Ok(vote)
     }
 }
 

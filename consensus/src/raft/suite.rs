@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use super::log::LogStore;
 use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
-use crate::block::BlockReply;
 use crate::ids::VatId;
+use crate::state::block::BlockReply;
 use crate::stats::StatsCell;
-use crate::store::{MemoryStore, RocksStore, Store, VatStore};
+use crate::storage::{MemoryStore, RocksStore, Store, VatStore};
 
 type PlainSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, ()>;
 
@@ -80,7 +80,7 @@ fn log_on(store: Arc<dyn Store>) -> LogStore {
     // Not the first vat of the store: its records have neighbours on both sides.
     for vat in [[4; 32], [6; 32]] {
         let neighbour = VatStore::new(Arc::clone(&store), VatId(vat));
-        let log = crate::store::Write::Put(crate::store::Family::Log, neighbour.numbered(3), vec![255]);
+        let log = crate::storage::Write::Put(crate::storage::Family::Log, neighbour.numbered(3), vec![255]);
         neighbour.write(vec![log, neighbour.put_named("purged", &1u8)]).unwrap();
     }
     LogStore::open(VatStore::new(store, VatId([5; 32])), Arc::new(StatsCell::default())).unwrap()

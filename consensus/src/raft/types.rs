@@ -8,9 +8,9 @@ use openraft::vote::RaftLeaderId;
 use openraft::vote::leader_id_std::CommittedLeaderId;
 use serde::{Deserialize, Serialize};
 
-use crate::block::{BlockReply, LogContent, LogItem};
 use crate::codec::Blob;
-use crate::membership::Member;
+use crate::proof::membership::Member;
+use crate::state::block::{BlockReply, LogContent, LogItem};
 use crate::state::{LogPosition, RaftMembership};
 
 openraft::declare_raft_types!(
@@ -42,7 +42,7 @@ pub(crate) type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
 pub(crate) type LeaderId = openraft::type_config::alias::LeaderIdOf<TypeConfig>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
-pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, super::machine::SnapshotData>;
+pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, super::state_machine::SnapshotData>;
 pub(crate) type OpenMembership = openraft::Membership<u64, Member>;
 
 pub(crate) fn position(id: &LogId) -> LogPosition {

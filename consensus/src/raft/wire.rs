@@ -1,23 +1,14 @@
-//! The versioned encodings of log entries, votes and Raft's messages. Openraft's own serde forms are no format of ours.
+//! Conversions between openraft's requests and answers and the frames of [`crate::order::frames`].
 
 use openraft::EntryPayload;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
-use serde::{Deserialize, Serialize};
 
 use super::types::{
     BlockData, Entry, TypeConfig, Vote, log_id, open_membership, position, raft_membership, vote as make_vote,
 };
-use crate::codec::Blob;
 use crate::error::CodecError;
-use crate::state::{LogPosition, RaftMembership};
-
-/// A vote: for whom, and whether a quorum granted it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct WireVote {
-    pub(crate) term: u64,
-    pub(crate) node: u64,
-    pub(crate) committed: bool,
-}
+use crate::order::frames::{RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
+use crate::state::LogPosition;
 
 impl From<&Vote> for WireVote {
     fn from(vote: &Vote) -> Self {
@@ -29,20 +20,6 @@ impl From<WireVote> for Vote {
     fn from(vote: WireVote) -> Self {
         make_vote(vote.term, vote.node, vote.committed)
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum WireContent {
-    Blank,
-    Block(Blob),
-    Membership(RaftMembership),
-}
-
-/// A log entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct WireEntry {
-    log: LogPosition,
-    content: WireContent,
 }
 
 impl From<&Entry> for WireEntry {
@@ -57,10 +34,6 @@ impl From<&Entry> for WireEntry {
 }
 
 impl WireEntry {
-    pub(crate) fn position(&self) -> LogPosition {
-        self.log
-    }
-
     pub(crate) fn into_entry(self) -> Result<Entry, CodecError> {
         let payload = match self.content {
             WireContent::Blank => EntryPayload::Blank,
@@ -72,48 +45,6 @@ impl WireEntry {
         };
         Ok(Entry { log_id: log_id(self.log), payload })
     }
-}
-
-/// A message to another replica, addressed by raft id so that an old acquaintance never takes the place of a new one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RaftFrame {
-    pub(crate) target: u64,
-    pub(crate) message: RaftMessage,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum RaftMessage {
-    Append { vote: WireVote, prev: Option<LogPosition>, entries: Vec<WireEntry>, commit: Option<LogPosition> },
-    Vote { vote: WireVote, last: Option<LogPosition>, transfer: bool, pre: bool },
-    Transfer { from: WireVote, to: u64, last: Option<LogPosition> },
-}
-
-impl RaftMessage {
-    /// The raft id in whose name it speaks: the sender's, for nobody speaks for another.
-    pub(crate) fn speaker(&self) -> u64 {
-        match self {
-            RaftMessage::Append { vote, .. } | RaftMessage::Vote { vote, .. } => vote.node,
-            RaftMessage::Transfer { from, .. } => from.node,
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum RaftReply {
-    AppendSuccess,
-    AppendPartial(Option<LogPosition>),
-    AppendConflict,
-    HigherVote(WireVote),
-    Vote {
-        vote: WireVote,
-        granted: bool,
-        last: Option<LogPosition>,
-    },
-    Transfer {
-        accepted: bool,
-    },
-    /// The receiver does not know the sender: it wants the chain of memberships first.
-    WhoAreYou,
 }
 
 pub(crate) fn append_message(request: &AppendEntriesRequest<TypeConfig>) -> RaftMessage {
@@ -202,20 +133,4 @@ pub(crate) fn transfer_request(
     last: Option<LogPosition>,
 ) -> TransferLeaderRequest<TypeConfig> {
     TransferLeaderRequest::new(from.into(), to, last.map(log_id))
-}
-
-#[cfg(test)]
-impl WireEntry {
-    /// The same at another place.
-    pub(crate) fn at(&self, log: LogPosition) -> WireEntry {
-        WireEntry { log, ..self.clone() }
-    }
-
-    /// One of each kind.
-    pub(crate) fn examples(membership: RaftMembership) -> [WireEntry; 3] {
-        let log = LogPosition { term: 3, index: 500 };
-        let contents =
-            [WireContent::Blank, WireContent::Block(vec![1, 2, 3].into()), WireContent::Membership(membership)];
-        contents.map(|content| WireEntry { log, content })
-    }
 }

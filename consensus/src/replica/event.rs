@@ -1,25 +1,12 @@
 //! What a replica tells the node, in order and without loss.
 
-use serde::{Deserialize, Serialize};
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
 
-use crate::certificate::{Certificate, MemberSignature, Statement};
-use crate::ids::HostKey;
-use crate::membership::MembershipCertificate;
-
-/// A member signed something else than what this replica computed, or two different things.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConflictReport {
-    /// Who.
-    pub member: HostKey,
-    /// At which block.
-    pub block: u64,
-    /// What this replica computed, or what the member signed before.
-    pub ours: Statement,
-    /// What the member signed.
-    pub theirs: Statement,
-    /// Its signature over `theirs`: the proof.
-    pub signature: MemberSignature,
-}
+use crate::execution::executor::Executed;
+use crate::proof::certificate::{Certificate, Statement};
+use crate::proof::conflict::ConflictReport;
+use crate::proof::membership::MembershipCertificate;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -49,4 +36,47 @@ pub enum Event<E> {
         /// The block of the checkpoint.
         block: u64,
     },
+}
+
+impl<E> From<Executed<E>> for Event<E> {
+    fn from(executed: Executed<E>) -> Self {
+        match executed {
+            Executed::Applied { block, statement, effects } => Event::Applied { block, statement, effects },
+            Executed::Restored { block } => Event::Restored { block },
+        }
+    }
+}
+
+/// Events that do not depend on the machine.
+#[allow(clippy::large_enum_variant)] // Passed on at once, never stored.
+pub(crate) enum PlainEvent {
+    Certified(Certificate),
+    Reconfigured(MembershipCertificate),
+    Conflict(ConflictReport),
+    Removed,
+    Fault(String),
+}
+
+/// Where they go.
+pub(crate) trait EventSink: Send + Sync {
+    fn send(&self, event: PlainEvent) -> BoxFuture<'_, ()>;
+}
+
+/// The node's channel as a sink.
+pub(crate) struct Events<E>(pub(crate) mpsc::Sender<Event<E>>);
+
+impl<E: Send + 'static> EventSink for Events<E> {
+    fn send(&self, event: PlainEvent) -> BoxFuture<'_, ()> {
+        let event = match event {
+            PlainEvent::Certified(certificate) => Event::Certified(certificate),
+            PlainEvent::Reconfigured(certificate) => Event::Reconfigured(certificate),
+            PlainEvent::Conflict(report) => Event::Conflict(report),
+            PlainEvent::Removed => Event::Removed,
+            PlainEvent::Fault(text) => Event::Fault(text),
+        };
+        Box::pin(async move {
+            // The node is gone if this fails; it is shutting down.
+            let _ = self.0.send(event).await;
+        })
+    }
 }

@@ -2,28 +2,29 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-use super::batcher::{Payload, Proposal, ProposeFrame};
-use super::core::Core;
-use super::event::ConflictReport;
-use super::exchange::ShareFrame;
-use super::options::ReplicaOptions;
-use super::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
-use super::start;
-use super::status::{Change, ReplicaStatus, Role};
-use crate::block::Control;
 use crate::codec::{self, MAX_COMMAND_BYTES};
 use crate::error::{ConsensusError, ProposeError, ReconfigureError, StoreError};
-use crate::executor::STOP_PATIENCE;
+use crate::execution::executor::STOP_PATIENCE;
+use crate::execution::machine::Machine;
 use crate::ids::{HostKey, VatId};
-use crate::machine::Machine;
-use crate::membership::Introduction;
+use crate::order::frames::{RaftFrame, RaftMessage, RaftReply};
+use crate::proof::conflict::ConflictReport;
+use crate::proof::membership::Introduction;
 use crate::raft::RaftNode;
-use crate::raft::wire::{RaftFrame, RaftMessage, RaftReply};
-use crate::store::{Store, VatStore};
+use crate::raft::role::Role;
+use crate::replica::options::ReplicaOptions;
+use crate::replica::service::{self, Service};
+use crate::replica::status::ReplicaStatus;
+use crate::replica::tasks::proposer::Proposal;
+use crate::replica::wire::propose::{self, Payload, ProposeFrame};
+use crate::replica::wire::share::ShareFrame;
+use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
+use crate::state::block::Control;
+use crate::state::change::Change;
+use crate::storage::{Store, VatStore};
 use crate::transport::{Channel, TransportError};
 
 /// Pause before a proposal that found no leader is tried again.
@@ -49,20 +50,20 @@ impl<M: Machine> Replica<M> {
     /// Starts a replica. It returns when the newest checkpoint is restored; the log after it is executed again in the
     /// background (see [`ReplicaStatus::role`]). Must be called in a tokio runtime.
     pub async fn start(options: ReplicaOptions<M>) -> Result<ReplicaHandle, ConsensusError> {
-        Ok(ReplicaHandle { core: start::start(options).await? })
+        Ok(ReplicaHandle { service: Arc::new(service::start(options).await?) })
     }
 }
 
 /// A running replica. Clones are the same replica.
 #[derive(Clone)]
 pub struct ReplicaHandle {
-    core: Arc<Core>,
+    service: Arc<Service>,
 }
 
 impl ReplicaHandle {
     /// The vat.
     pub fn vat(&self) -> VatId {
-        self.core.vat
+        self.service.identity.vat
     }
 
     /// Has a command ordered and executed, at whatever member this is. The command may take effect even if the answer is
@@ -74,7 +75,7 @@ impl ReplicaHandle {
         }
         let began = std::time::Instant::now();
         let proposed = self.order(Payload::Command(command.into()), deadline).await;
-        self.core.stats.update(|stats| {
+        self.service.stats.update(|stats| {
             stats.proposals += 1;
             stats.propose.record(began.elapsed());
         });
@@ -83,14 +84,14 @@ impl ReplicaHandle {
 
     async fn order(&self, payload: Payload, deadline: Duration) -> Result<Proposed, ProposeError> {
         let until = tokio::time::Instant::now() + deadline;
-        let mut stopping = self.core.stopping();
+        let mut stopping = self.service.lifecycle.stopping();
         loop {
-            if self.core.is_stopped() {
+            if self.service.lifecycle.is_stopped() {
                 return Err(self.stopped());
             }
             let (reply, answer) = oneshot::channel();
             let proposal = Proposal { payload: payload.clone(), forwarded: false, reply };
-            if let Err(error) = self.core.batcher.try_send(proposal) {
+            if let Err(error) = self.service.proposer.try_send(proposal) {
                 return Err(match error {
                     tokio::sync::mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
                     tokio::sync::mpsc::error::TrySendError::Closed(_) => self.stopped(),
@@ -112,7 +113,7 @@ impl ReplicaHandle {
     }
 
     fn stopped(&self) -> ProposeError {
-        let why = self.core.faulted.get().cloned().unwrap_or_else(|| "it was shut down or removed".into());
+        let why = self.service.lifecycle.why().unwrap_or_else(|| "it was shut down or removed".into());
         ProposeError::Stopped(why)
     }
 
@@ -125,7 +126,7 @@ impl ReplicaHandle {
         deadline: Duration,
     ) -> Result<u64, ReconfigureError> {
         if let Change::Add(member) | Change::Replace { in_: member, .. } = &change {
-            let known = self.core.known();
+            let known = self.service.members.view();
             // Present members are refused by the log, with its own reason.
             if known.was_member(&member.key) && !known.applied.membership.contains(&member.key) {
                 let name = if member.name.is_empty() { member.key.to_string() } else { member.name.clone() };
@@ -141,35 +142,35 @@ impl ReplicaHandle {
 
     /// The present condition.
     pub fn status(&self) -> ReplicaStatus {
-        let mut status = self.core.status.borrow().clone();
-        status.stats = self.core.stats.get();
+        let mut status = self.service.status.read().clone();
+        status.stats = self.service.stats.get();
         status
     }
 
     /// To follow the condition. Its counters lag behind those of [`ReplicaHandle::status`].
     pub fn status_watch(&self) -> watch::Receiver<ReplicaStatus> {
-        self.core.status.subscribe()
+        self.service.status.subscribe()
     }
 
     /// Genesis and chain of memberships, as far as certified here.
     pub fn introduction(&self) -> Introduction {
-        Introduction { genesis: self.core.genesis.clone(), chain: self.core.chain() }
+        Introduction { genesis: self.service.identity.genesis.clone(), chain: self.service.members.chain() }
     }
 
     /// The conflicts that are kept as evidence.
     pub fn conflicts(&self) -> Result<Vec<ConflictReport>, StoreError> {
-        self.core.store.conflicts()
+        self.service.store.conflicts()
     }
 
     /// Whether frames of this host on this channel are served at all; `handle` checks it, too. On the share channel anybody is:
     /// a member that this replica has not heard of yet introduces itself there with a chain that proves it.
     pub fn permits(&self, from: HostKey, channel: Channel) -> bool {
-        channel == Channel::Share || self.core.known().takes_part(&from)
+        channel == Channel::Share || self.service.members.view().takes_part(&from)
     }
 
     /// A frame from the network, whose sender is authenticated.
     pub async fn handle(&self, from: HostKey, channel: Channel, frame: &[u8]) -> Result<Vec<u8>, TransportError> {
-        if self.core.is_stopped() {
+        if self.service.lifecycle.is_stopped() {
             return Err(TransportError::Refused("the replica is stopped".into()));
         }
         let refused = |text: String| TransportError::Refused(text);
@@ -185,21 +186,20 @@ impl ReplicaHandle {
                 let raft = self.addressed(frame.target).await.map_err(refused)?;
                 let committed = match &frame.message {
                     RaftMessage::Append { commit, .. } => Some(commit.map_or(0, |commit| commit.index)),
-                    RaftMessage::Vote { .. } | RaftMessage::Transfer { .. } if self.core.is_recovering() => {
+                    RaftMessage::Vote { .. } | RaftMessage::Transfer { .. } if self.service.own_key.is_recovering() => {
                         return Err(refused("the log here lacks what this host has signed; it has no vote".into()));
                     }
                     RaftMessage::Vote { .. } | RaftMessage::Transfer { .. } => None,
                 };
                 let reply = raft.handle(frame.message).await.map_err(refused)?;
                 if let Some(committed) = committed.filter(|_| !matches!(reply, RaftReply::HigherVote(_))) {
-                    self.core.hear();
-                    self.core.leader_committed.fetch_max(committed, Ordering::SeqCst);
+                    self.service.leader.note(committed);
                 }
                 Ok(codec::encode(&reply))
             }
             Channel::Share => {
                 let frame: ShareFrame = codec::decode(frame).map_err(malformed)?;
-                Ok(codec::encode(&self.core.serve_share(from, frame).await?))
+                Ok(codec::encode(&self.service.share.serve(from, frame).await?))
             }
             _ if !permitted => Err(refused("not a member".into())),
             Channel::Snapshot => {
@@ -208,42 +208,43 @@ impl ReplicaHandle {
                     self.speaks_for_itself(&from, vote.node).map_err(refused)?;
                 }
                 let reply = match self.addressed(frame.target).await {
-                    Ok(_) => self.core.serve_snapshot(from, frame.step).await,
+                    Ok(_) => self.service.snapshots.serve(from, frame.step).await,
                     Err(text) => SnapshotReply::Refused(text),
                 };
                 Ok(codec::encode(&reply))
             }
             Channel::Propose => {
                 let frame: ProposeFrame = codec::decode(frame).map_err(malformed)?;
-                Ok(codec::encode(&self.core.serve_proposals(frame).await))
+                Ok(codec::encode(&propose::serve(&self.service.proposer, frame).await))
             }
         }
     }
 
     fn speaks_for_itself(&self, from: &HostKey, raft_id: u64) -> Result<(), String> {
-        let may = self.core.known().may_speak_as(from, raft_id);
+        let may = self.service.members.view().may_speak_as(from, raft_id);
         may.then_some(()).ok_or_else(|| format!("replica {raft_id} is not that of {from}"))
     }
 
     /// The Raft of a message's target. A learner takes the id by which a member of the vat first calls it.
     async fn addressed(&self, target: u64) -> Result<RaftNode, String> {
-        let core = &self.core;
-        if let Some(raft) = core.raft.get() {
+        let service = &self.service;
+        if let Some(raft) = service.raft.get() {
             let id = raft.id();
             return if id == target { Ok(raft.clone()) } else { Err(self.admitted_anew(id, target)) };
         }
-        let recorded: Option<u64> = core.store.named("raft-id").map_err(|error| error.to_string())?;
+        let recorded: Option<u64> = service.store.named("raft-id").map_err(|error| error.to_string())?;
         match recorded {
             Some(id) if id != target => Err(format!("this is replica {id}, not {target}")),
             Some(_) => Err("starting".into()),
-            None if (1..=core.known().applied.next_raft_id + MAX_IDS_AHEAD).contains(&target) => {
-                core.store
-                    .write_synced(vec![core.store.put_named("raft-id", &target)])
+            None if (1..=service.members.view().applied.next_raft_id + MAX_IDS_AHEAD).contains(&target) => {
+                service
+                    .store
+                    .write_synced(vec![service.store.put_named("raft-id", &target)])
                     .map_err(|error| error.to_string())?;
-                core.set_status(|status| status.raft_id = target);
-                let restored = Arc::clone(&core.known().applied);
-                core.start_raft(target, &restored).await?;
-                core.raft.get().cloned().ok_or_else(|| "starting".into())
+                service.status.set(|status| status.raft_id = target);
+                let restored = Arc::clone(&service.members.view().applied);
+                service.raft_starter.start(target, &restored).await?;
+                service.raft.get().cloned().ok_or_else(|| "starting".into())
             }
             None => Err("not addressed to this replica".into()),
         }
@@ -253,14 +254,14 @@ impl ReplicaHandle {
     /// given up and it is admitted again: it takes the new id with its next start. Its log and its vote may stay, since under
     /// the new id it has promised nothing yet, and under the old one it never speaks again. Returns why the message is refused.
     fn admitted_anew(&self, id: u64, target: u64) -> String {
-        let core = &self.core;
-        let was_member = core.known().was_member(&core.key);
+        let service = &self.service;
+        let was_member = service.members.view().was_member(&service.identity.key);
         if !was_member && target > id && target - id <= MAX_IDS_AHEAD {
-            let written = core.store.write_synced(vec![core.store.put_named("raft-id", &target)]);
-            if core.check(written).is_some() {
+            let written = service.store.write_synced(vec![service.store.put_named("raft-id", &target)]);
+            if service.lifecycle.check(written).is_some() {
                 let text = "Q-C044 the change that brought this host to the vat was given up, and it was admitted again since; \
                             start the host again";
-                core.fault(text.into());
+                service.lifecycle.fault(text.into());
             }
         }
         format!("this is replica {id}, not {target}")
@@ -272,7 +273,7 @@ impl ReplicaHandle {
         look: impl FnOnce(&mut M) -> R + Send + 'static,
     ) -> Option<R> {
         let (reply, answer) = oneshot::channel();
-        self.core.executor.inspect(Box::new(move |machine| {
+        self.service.executor.inspect(Box::new(move |machine| {
             if let Some(machine) = machine.downcast_mut::<M>() {
                 // Whoever asked may have gone.
                 let _ = reply.send(look(machine));
@@ -283,13 +284,13 @@ impl ReplicaHandle {
 
     /// Stops the replica. What it acknowledged is on disk.
     pub async fn shutdown(&self) {
-        self.core.stop.send_replace(true);
-        if let Some(raft) = self.core.raft.get()
+        self.service.lifecycle.stop();
+        if let Some(raft) = self.service.raft.get()
             && tokio::time::timeout(STOP_PATIENCE, raft.shutdown()).await.is_err()
         {
-            tracing::warn!(vat = %self.core.vat, "raft did not stop in time");
+            tracing::warn!(vat = %self.service.identity.vat, "raft did not stop in time");
         }
-        self.core.set_status(|status| {
+        self.service.status.set(|status| {
             if status.role != Role::Faulted {
                 status.role = Role::Stopped;
             }

@@ -1,21 +1,57 @@
 //! One replica of one vat: everything between the network, the store and the machine.
+//!
+//! The tasks (`tasks/`), the channels between them, and what each channel holds at most. All but the executor are tokio tasks;
+//! `=>` is a bounded channel whose sender waits for room, `->` one whose sender goes on without (what is dropped is asked for
+//! again, or answered with a refusal), `~>` is a watched value.
+//!
+//! ```text
+//!  propose()             frames of members: handle()
+//!     │                    │ propose  │ append, vote   │ snapshot      │ share
+//!     │ 16,384 ->          │ 16,384 ->│                │               │
+//!     ▼                    ▼          ▼                ▼               │
+//!  ┌──────────┐ submit  ┌─────────────────────┐ install ┌─────────────┐│
+//!  │ proposer ├────────>│ openraft  (`raft/`) │<────────┤ checkpoints ││
+//!  │ 6 blocks │         │ log => store, flush │         │ in the store││
+//!  │ in flight│         └───┬──────────────┬──┘         └───────▲─────┘│
+//!  └──────────┘             │ 64 entries,  │ ~> RaftView        │      │
+//!                           │ then waits   ├─> election         │      │
+//!                           ▼              └─> membership       │      │
+//!                  ┌─────────────────┐                          │      │
+//!                  │ executor thread │ Applied, Restored        │      │
+//!                  │ machine, state  ├════════> node's events   │      │
+//!                  └───┬─────────┬───┘          (node's bound)  │      │
+//!          statement   │         │ draft                  stage,│      │
+//!            4,096 =>  ▼         ▼ 4 =>                  promote│      │
+//!               ┌────────┐ 4 =>  ┌──────────────┐               │      │
+//!               │ signer ├──────>│ checkpointer ├───────────────┘      │
+//!               │ shares │<──────┤              │                      │
+//!               └─┬──▲─▲─┘ floor └──────────────┘                      │
+//!     Certified … │  │ │ 4,096 -> (shares), => (questions)             │
+//!  node's events <┘  │ └───────────────────────────────────────────────┘
+//!                    │ ~> flushed (the log is on disk through here)
+//!       each share => outbox, one task for each member: 4,096 ->
+//!  own_key asks each member in turn; nobody sends to it.
+//! ```
+//!
+//! The log's flush, not its append, lets the signer sign: it then writes its watermark, and signs when that is on disk.
 
-pub(crate) mod batcher;
-pub(crate) mod board;
-mod campaign;
-pub(crate) mod core;
+mod applier;
 pub(crate) mod event;
-pub(crate) mod exchange;
 pub(crate) mod handle;
-pub(crate) mod keeper;
+mod identity;
+mod leader;
+mod lifecycle;
+mod membership_view;
 pub(crate) mod options;
-pub(crate) mod own_key;
-pub(crate) mod reconcile;
-pub(crate) mod snapshot;
-mod start;
+mod service;
 pub(crate) mod status;
+pub(crate) mod tasks;
+pub(crate) mod wire;
 
-pub use event::{ConflictReport, Event};
+/// Where the running Raft is: nothing until it has started, and it starts once.
+type RaftCell = tokio::sync::OnceCell<crate::raft::RaftNode>;
+
+pub use event::Event;
 pub use handle::{Proposed, Replica, ReplicaHandle, remove_vat};
-pub use options::{ReplicaOptions, Tamper, Timing};
-pub use status::{Change, PendingChange, ReplicaStatus, Role};
+pub use options::{ReplicaOptions, Tamper};
+pub use status::ReplicaStatus;

@@ -2,78 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 use crate::ids::{Hash, HostKey, VatId};
-use crate::membership::{Member, Membership};
+use crate::proof::membership::Membership;
+use crate::raft::role::Role;
+use crate::state::change::PendingChange;
 use crate::stats::ConsensusStats;
-
-/// What the replica is to its vat.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Role {
-    /// Restoring, executing the log again, or (a learner) not yet admitted.
-    #[default]
-    Starting,
-    /// Receives the log, has no vote.
-    Learner,
-    /// Follows a leader.
-    Follower,
-    /// Stands for election.
-    Candidate,
-    /// Leads.
-    Leader,
-    /// Stopped on request, or removed.
-    Stopped,
-    /// Stopped by a fault.
-    Faulted,
-}
-
-impl Role {
-    /// Name for metrics and people.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Role::Starting => "starting",
-            Role::Learner => "learner",
-            Role::Follower => "follower",
-            Role::Candidate => "candidate",
-            Role::Leader => "leader",
-            Role::Stopped => "stopped",
-            Role::Faulted => "faulted",
-        }
-    }
-}
-
-/// A change that is asked of a vat's membership.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Change {
-    /// One more member.
-    Add(Member),
-    /// One member less.
-    Remove(HostKey),
-    /// One for another.
-    Replace {
-        /// Who goes.
-        out: HostKey,
-        /// Who comes.
-        in_: Member,
-    },
-    /// Only the threshold.
-    Threshold(u16),
-    /// Give up the change that is under way, if it has not taken effect.
-    Cancel,
-}
-
-/// A change that is recorded but has not taken effect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PendingChange {
-    /// What was asked.
-    pub change: Change,
-    /// Block that recorded it.
-    pub block: u64,
-    /// The membership that will follow.
-    pub target: Membership,
-    /// Raft id of the member that comes.
-    pub raft_id: Option<u64>,
-}
 
 /// A snapshot of a replica's condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,5 +96,34 @@ impl ReplicaStatus {
             fault: None,
             stats: ConsensusStats::default(),
         }
+    }
+}
+
+/// The present status, for its parts to write and others to follow.
+pub(crate) struct StatusCell(watch::Sender<ReplicaStatus>);
+
+impl StatusCell {
+    pub(crate) fn new(status: ReplicaStatus) -> Self {
+        Self(watch::channel(status).0)
+    }
+
+    /// Changes it; whoever follows it is woken.
+    pub(crate) fn set(&self, change: impl FnOnce(&mut ReplicaStatus)) {
+        self.0.send_modify(change);
+    }
+
+    /// Changes it; whoever follows it is woken if `change` says that it made a difference.
+    pub(crate) fn set_if(&self, change: impl FnOnce(&mut ReplicaStatus) -> bool) {
+        self.0.send_if_modified(change);
+    }
+
+    /// Reads it.
+    pub(crate) fn read(&self) -> watch::Ref<'_, ReplicaStatus> {
+        self.0.borrow()
+    }
+
+    /// To follow it.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<ReplicaStatus> {
+        self.0.subscribe()
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
-use crate::certificate::verify_certificate;
 use crate::error::CertificateError as Error;
-use crate::membership::{Introduction, verify_membership};
+use crate::proof::certificate::verify_certificate;
+use crate::proof::membership::{Introduction, verify_membership};
 
 #[test]
 fn certificates_need_a_threshold_of_good_signatures_of_different_members() {

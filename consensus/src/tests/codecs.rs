@@ -1,8 +1,8 @@
 use super::*;
 use crate::codec::{self, Blob, CODEC_VERSION};
 use crate::error::CodecError;
-use crate::replica::batcher::{Payload, ProposeFrame};
-use crate::replica::exchange::{ShareFrame, in_parts};
+use crate::replica::wire::propose::{Payload, ProposeFrame};
+use crate::replica::wire::share::{ShareFrame, in_parts};
 
 #[test]
 fn versions_and_trailing_bytes_are_refused() {

@@ -7,20 +7,20 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use super::*;
-use crate::block::{Block, Control};
-use crate::checkpoint::CheckpointRecord;
 use crate::codec::{self, Blob};
-use crate::membership::Introduction;
-use crate::raft::wire::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
-use crate::replica::batcher::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
-use crate::replica::event::ConflictReport;
-use crate::replica::exchange::{ShareFrame, ShareReply};
-use crate::replica::own_key::Presence;
-use crate::replica::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
-use crate::replica::status::Change;
-use crate::scoreboard::{Latest, Share};
+use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
+use crate::proof::conflict::ConflictReport;
+use crate::proof::membership::Introduction;
+use crate::proof::shares::{Latest, Share};
+use crate::replica::tasks::own_key::Presence;
+use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
+use crate::replica::wire::share::{ShareFrame, ShareReply};
+use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
+use crate::state::block::{Block, Control};
+use crate::state::change::Change;
 use crate::state::{LogPosition, RaftMembership, ReplicatedState};
-use crate::store::Guard;
+use crate::storage::SignedWatermark;
+use crate::storage::checkpoints::CheckpointRecord;
 
 fn check_bytes(name: &str, bytes: &[u8]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{name}.hex"));
@@ -59,7 +59,7 @@ fn what_is_passed_on_and_stored() {
     let chain = vec![certify(next_membership(&membership, &[1, 2, 4], 2), &[1, 2])];
     check("certificate", &certificate(statement(&membership, 10), &[1, 3]));
     check("introduction", &Introduction { genesis: genesis.clone(), chain });
-    check("guard", &Guard { block: 300, statement: Hash([8; 32]) });
+    check("guard", &SignedWatermark { block: 300, statement: Hash([8; 32]) });
     let signed = statement(&membership, 9);
     check("latest-of-others", &Latest::from([(host(2), (signed.clone(), sign(2, &signed.payload())))]));
     let report = ConflictReport {

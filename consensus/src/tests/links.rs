@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::order::frames::{RaftMessage, RaftReply, WireEntry, WireVote};
 use crate::raft::links::{Link, MAX_HEARTBEATS, Question, RoundTrip, question, stands_for};
-use crate::raft::wire::{RaftMessage, RaftReply, WireEntry, WireVote};
 use crate::state::{LogPosition, RaftMembership};
 
 const fn ms(millis: u64) -> Duration {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::cluster::{Cluster, parameters, wait};
-use crate::checkpoint::CheckpointRecord;
 use crate::codec;
 use crate::ids::HostKey;
-use crate::membership::Parameters;
-use crate::raft::wire::{RaftFrame, RaftMessage, WireVote};
-use crate::replica::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
+use crate::order::frames::{RaftFrame, RaftMessage, WireVote};
+use crate::proof::membership::Parameters;
+use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
 use crate::state::LogPosition;
-use crate::store::{Family, Store, VatStore, read};
+use crate::storage::checkpoints::CheckpointRecord;
+use crate::storage::{Family, Store, VatStore, read};
 use crate::transport::{Channel, TransportError};
 
 fn certified_record(cluster: &Cluster, place: usize) -> CheckpointRecord {

@@ -1,6 +1,7 @@
 //! Unit tests of the pure parts, and the golden files of every encoding.
 #![allow(clippy::unwrap_used, clippy::type_complexity)]
 
+mod admissible;
 mod certificates;
 #[path = "../../tests/cluster/common.rs"]
 #[allow(dead_code)]
@@ -9,17 +10,16 @@ mod codecs;
 mod golden;
 mod links;
 mod lying_leaders;
+mod membership_steps;
 mod own_keys;
-mod plausible;
-mod reconciling;
-mod scores;
+mod shares;
 mod states;
 
 use ed25519_dalek::SigningKey;
 
-use crate::certificate::{Certificate, MemberSignature, Statement};
 use crate::ids::{Hash, HostKey};
-use crate::membership::{Genesis, Member, Membership, MembershipCertificate, Parameters};
+use crate::proof::certificate::{Certificate, MemberSignature, Statement};
+use crate::proof::membership::{Genesis, Member, Membership, MembershipCertificate, Parameters};
 
 pub(crate) fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])

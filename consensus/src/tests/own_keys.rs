@@ -1,11 +1,11 @@
-//! Presences, and that a guard is on disk before a share leaves.
+//! Presences, and that the signed watermark is on disk before a share leaves.
 
 use std::sync::Arc;
 
 use super::cluster::{Cluster, parameters, wait};
 use super::*;
-use crate::replica::own_key::{Life, Presence, Presences};
-use crate::store::{Guard, Store, VatStore};
+use crate::replica::tasks::own_key::{Life, Presence, Presences};
+use crate::storage::{SignedWatermark, Store, VatStore};
 
 fn presence(seed: u8, life: Life, knows: Option<Life>) -> Presence {
     let vat = genesis(3, 2).vat_id();
@@ -48,7 +48,7 @@ fn each_life_of_a_key_is_told_of_the_other_one() {
 
 /// A power cut right after a share has left must not make the host forget that it has signed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guard_is_on_disk_before_a_share_leaves() {
+async fn the_watermark_is_on_disk_before_a_share_leaves() {
     // Both must sign.
     let mut cluster = Cluster::started(2, 2, parameters()).await;
     for number in 0..5u8 {
@@ -65,8 +65,8 @@ async fn a_guard_is_on_disk_before_a_share_leaves() {
         .await;
         cluster.crash(signer).await;
         let store: Arc<dyn Store> = cluster.nodes[signer].store.clone();
-        let guard: Option<Guard> = VatStore::new(store, cluster.genesis.vat_id()).named("guard").unwrap();
-        assert!(guard.is_some_and(|guard| guard.block >= block), "{guard:?} after block {block}");
+        let watermark: Option<SignedWatermark> = VatStore::new(store, cluster.genesis.vat_id()).named("guard").unwrap();
+        assert!(watermark.is_some_and(|watermark| watermark.block >= block), "{watermark:?} after block {block}");
         cluster.start(signer).await;
     }
     cluster.assert_no_trouble();

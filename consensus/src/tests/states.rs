@@ -1,6 +1,6 @@
 use super::*;
-use crate::membership::MAX_CHAIN;
-use crate::replica::status::Change;
+use crate::proof::membership::MAX_CHAIN;
+use crate::state::change::Change;
 use crate::state::{ReplicatedState, SinceCheckpoint, state_root};
 
 fn state(members: u8, threshold: u16) -> ReplicatedState {

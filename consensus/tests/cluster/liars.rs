@@ -1,4 +1,4 @@
-//! Members that sign something else, and replicas that go astray.
+//! Members that sign something else, and replicas that diverge.
 
 use std::sync::Arc;
 use std::time::Duration;

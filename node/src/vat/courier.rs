@@ -20,7 +20,7 @@ use super::view::RestoredOutbox;
 use crate::{
     codec,
     evidence::{Outbox, Slice},
-    sparing::Sparing,
+    log_limiter::LogLimiter,
     vat::wire::{SliceReply, VatFrame},
 };
 use handover::{Handed, Handover};
@@ -121,7 +121,7 @@ pub struct Courier {
     look_at: Option<Instant>,
     /// Counts restored states: what was shipped before one says nothing of those after it.
     life: u64,
-    refusals: Sparing,
+    refusals: LogLimiter,
     done: mpsc::UnboundedSender<Shipped>,
 }
 
@@ -178,7 +178,7 @@ impl Courier {
             sleepers: BTreeSet::new(),
             look_at: None,
             life: 0,
-            refusals: Sparing::default(),
+            refusals: LogLimiter::default(),
             done,
         };
         tokio::spawn(async move {

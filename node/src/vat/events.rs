@@ -10,7 +10,7 @@ use super::{
     progress::SharedProgress,
     view::SharedView,
 };
-use crate::{directory::Directory, fellows::Fellows, sparing::Sparing, telemetry::Telemetry};
+use crate::{co_members::CoMembers, directory::Directory, log_limiter::LogLimiter, telemetry::Telemetry};
 use quorate_consensus::{Event, HostKey, ReplicaHandle, ReplicaStatus, Role};
 use quorate_engine::VatId;
 use std::{
@@ -30,7 +30,7 @@ pub struct EventLoop {
     pub replica: ReplicaHandle,
     pub view: SharedView,
     pub directory: Directory,
-    pub fellows: Arc<Fellows>,
+    pub co_members: Arc<CoMembers>,
     pub telemetry: Arc<Telemetry>,
     pub console: Option<Console>,
     pub removed: Arc<AtomicBool>,
@@ -46,10 +46,10 @@ pub struct EventLoop {
 pub struct Memory {
     /// Conflicts of each member since the process started.
     conflicts: BTreeMap<HostKey, u64>,
-    /// The epoch whose members are this host's fellows.
+    /// The epoch whose members are this host's co-members.
     epoch: Option<u64>,
-    refused: Sparing,
-    rolled_back: Sparing,
+    refused: LogLimiter,
+    rolled_back: LogLimiter,
 }
 
 impl EventLoop {
@@ -78,7 +78,7 @@ impl EventLoop {
         self.progress.note(status, Instant::now());
         if self.memory.epoch != Some(status.epoch) && !self.removed.load(Ordering::Relaxed) {
             self.memory.epoch = Some(status.epoch);
-            self.fellows.set(self.vat, &status.membership.members, Instant::now());
+            self.co_members.set(self.vat, &status.membership.members, Instant::now());
         }
     }
 
@@ -120,7 +120,7 @@ impl EventLoop {
             }
             Event::Removed => {
                 self.removed.store(true, Ordering::Relaxed);
-                self.fellows.set(self.vat, &[], Instant::now());
+                self.co_members.set(self.vat, &[], Instant::now());
                 tracing::info!(vat = %self.name, "this host is no longer a member of the vat");
             }
             Event::Fault(fault) => {

@@ -1,5 +1,5 @@
 //! The inbox: takes slices from other vats, checks them against what this vat's state knows, gathers signatures of those that
-//! have too few (the scoreboard), and has the good ones ordered.
+//! have too few, and has the good ones ordered.
 //!
 //! It only saves work: every replica checks the same evidence again when it applies the log, so nothing that gets past here
 //! by mistake or malice is believed. What it saves is a log that anybody could fill: what no replica could take in is

@@ -67,7 +67,7 @@ pub struct Evidence {
 
 /// What a block does beside the engine's output.
 #[derive(Default)]
-struct Aside {
+struct SideEffects {
     /// Peers that have to be looked at again for the view.
     touched: BTreeSet<VatId>,
     introductions: Vec<Evidence>,
@@ -121,7 +121,7 @@ impl VatMachine {
         Ok(machine)
     }
 
-    fn apply_one(&mut self, block: u64, bytes: &[u8], aside: &mut Aside) -> Result<VatResult, EngineError> {
+    fn apply_one(&mut self, block: u64, bytes: &[u8], side: &mut SideEffects) -> Result<VatResult, EngineError> {
         let command = match codec::decode::<VatCommand>(bytes) {
             Ok(command) => command,
             Err(error) => return Ok(VatResult::Refused { message: format!("the command does not decode: {error}") }),
@@ -129,15 +129,15 @@ impl VatMachine {
         let command = match command {
             VatCommand::Install(install) => Command::Install(*install),
             VatCommand::Deliver(slice) => {
-                aside.touched.insert(slice.sender());
-                return self.deliver(block, *slice, aside);
+                side.touched.insert(slice.sender());
+                return self.deliver(block, *slice, side);
             }
         };
         Ok(match self.engine.apply(command)? {
             CommandResult::Installed => {
                 (self.installed, self.install_failure) = (true, None);
                 // Grants and references may have named any.
-                aside.touched.extend(self.engine.comms().peers().map(|(vat, _)| *vat));
+                side.touched.extend(self.engine.comms().peers().map(|(vat, _)| *vat));
                 VatResult::Installed
             }
             CommandResult::InstallFailed { message } => {
@@ -153,7 +153,7 @@ impl VatMachine {
     }
 
     /// Checks a slice's evidence again, by this state alone, and hands its new messages to the engine.
-    fn deliver(&mut self, block: u64, mut slice: Slice, aside: &mut Aside) -> Result<VatResult, EngineError> {
+    fn deliver(&mut self, block: u64, mut slice: Slice, side: &mut SideEffects) -> Result<VatResult, EngineError> {
         let from = slice.sender();
         if !self.installed {
             return Ok(VatResult::NotYet { next: 1 });
@@ -195,12 +195,12 @@ impl VatMachine {
         let result = self.engine.apply(Command::Deliver(deliver))?;
         // Only now: a stranger whom the engine has no room for leaves nothing behind.
         if self.engine.comms().peer(&from).is_some() {
-            self.note(proven, Evidence { genesis: slice.genesis, chain: slice.chain }, aside);
+            self.note(proven, Evidence { genesis: slice.genesis, chain: slice.chain }, side);
             if expires != 0 {
                 self.clients.hear(from, expires, block);
             }
             if says_farewell && let Some(expires) = self.clients.end(&from) {
-                self.forget(from, Some(expires), aside);
+                self.forget(from, Some(expires), side);
             }
         }
         Ok(match result {
@@ -213,28 +213,28 @@ impl VatMachine {
     }
 
     /// Remembers who signs for a peer, and passes on where its members are.
-    fn note(&mut self, proven: Proven, evidence: Evidence, aside: &mut Aside) {
+    fn note(&mut self, proven: Proven, evidence: Evidence, side: &mut SideEffects) {
         // A client has no addresses, and is found by nobody.
         let can_be_found = |member: &Member| !member.addresses.is_empty();
         if proven.news.is_some_and(|membership| membership.members.iter().any(can_be_found)) {
-            aside.introductions.push(evidence);
+            side.introductions.push(evidence);
         }
         self.known.insert(VatId(proven.signers.vat.0), proven.signers);
     }
 
     /// Forgets a client. If that is before the end of its lifetime, which then is given, it is remembered as ended.
-    fn forget(&mut self, vat: VatId, expires: Option<u64>, aside: &mut Aside) {
+    fn forget(&mut self, vat: VatId, expires: Option<u64>, side: &mut SideEffects) {
         self.known.remove(&vat);
         self.engine.forget(&vat);
-        aside.touched.insert(vat);
-        aside.forgotten.push(vat);
-        aside.ended.extend(expires.map(|expires| (vat, expires)));
+        side.touched.insert(vat);
+        side.forgotten.push(vat);
+        side.ended.extend(expires.map(|expires| (vat, expires)));
     }
 
     /// Forgets the clients whose time is over at this block, and those that are too many.
-    fn forget_due(&mut self, block: u64, aside: &mut Aside) {
+    fn forget_due(&mut self, block: u64, side: &mut SideEffects) {
         for (vat, expires) in self.clients.take_due(block) {
-            self.forget(vat, expires, aside);
+            self.forget(vat, expires, side);
         }
     }
 
@@ -306,32 +306,32 @@ impl Machine for VatMachine {
         rehead: bool,
     ) -> Result<AppliedBlock<BlockEffects>, MachineFault> {
         let started = Instant::now();
-        let mut aside = Aside::default();
+        let mut side = SideEffects::default();
         let (mut results, mut refused) = (Vec::with_capacity(commands.len()), Vec::new());
-        self.forget_due(context.block, &mut aside);
+        self.forget_due(context.block, &mut side);
         for command in commands {
-            let result = self.apply_one(context.block, command, &mut aside).map_err(fault)?;
+            let result = self.apply_one(context.block, command, &mut side).map_err(fault)?;
             if let VatResult::Refused { message } = &result {
                 refused.push(message.clone());
             }
             results.push(codec::encode(&result));
         }
         let mut output = self.engine.end_block(rehead);
-        aside.touched.extend(output.heads.iter().map(|head| head.peer));
+        side.touched.extend(output.heads.iter().map(|head| head.peer));
         self.outbox = Arc::new(Outbox::new(std::mem::take(&mut output.heads)));
         self.epoch = Some(context.epoch);
-        for vat in &aside.touched {
+        for vat in &side.touched {
             self.clients.note_bytes(vat, Self::bytes_waiting_for(&self.engine, vat));
         }
-        self.publish(context.block, &aside.touched, &aside.ended);
+        self.publish(context.block, &side.touched, &side.ended);
         let outbox_root = self.outbox.root().map(|root| Hash(root.0));
         let work = output.cranks.iter().map(|crank| crank.fuel).sum();
         let crank_times = self.crank_times.take();
         let effects = BlockEffects {
             output,
             outbox: self.outbox.clone(),
-            introductions: aside.introductions,
-            forgotten: aside.forgotten,
+            introductions: side.introductions,
+            forgotten: side.forgotten,
             seconds: started.elapsed().as_secs_f64(),
             crank_times,
             refused,

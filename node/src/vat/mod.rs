@@ -16,10 +16,10 @@ pub mod whereabouts;
 pub mod wire;
 
 use crate::{
+    co_members::CoMembers,
     codec,
     directory::Directory,
     evidence::Slice,
-    fellows::Fellows,
     status::{MemberStatus, StreamStatus, VatStatus},
     telemetry::{Telemetry, mirror, page::Page},
 };
@@ -83,7 +83,7 @@ pub struct VatOptions {
     pub image: Arc<Image>,
     pub store: Arc<dyn Store>,
     pub transport: Arc<dyn Transport>,
-    pub fellows: Arc<Fellows>,
+    pub co_members: Arc<CoMembers>,
     pub directory: Directory,
     pub telemetry: Arc<Telemetry>,
     pub console: Option<PathBuf>,
@@ -151,7 +151,7 @@ impl VatService {
         let (farewells, farewells_rx) = mpsc::channel(FAREWELLS);
         let shipping =
             Arc::new(Shipping { name: options.name.clone(), telemetry: options.telemetry.clone(), farewells });
-        let network = options.fellows.network().clone();
+        let network = options.co_members.network().clone();
         let courier = Courier::start(vat, network, whereabouts, shipping, replica.introduction(), notices_rx);
         let has_code = options.install.is_some();
         let inbox = Arc::new(Inbox::new(vat, replica.clone(), view.clone(), has_code, notices.downgrade()));
@@ -167,7 +167,7 @@ impl VatService {
             replica: replica.clone(),
             view: view.clone(),
             directory: options.directory.clone(),
-            fellows: options.fellows,
+            co_members: options.co_members,
             telemetry: options.telemetry.clone(),
             console: options.console.and_then(|path| {
                 Console::open(&path)

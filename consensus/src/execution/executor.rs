@@ -1,0 +1,315 @@
+//! Executes log entries on the machine, in a thread of its own.
+//!
+//! Invariants: the outcome of an entry is a function of the state and the entry; nothing is written here; every block
+//! is reported before the entry's outcome is; a fault ends the thread's willingness to do anything more.
+
+use std::any::Any;
+use std::sync::{Arc, mpsc as std_mpsc};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+use crate::error::MachineFault;
+use crate::execution::machine::{BlockContext, Machine};
+use crate::ids::{Hash, VatId};
+use crate::proof::certificate::Statement;
+use crate::proof::membership::{Membership, Parameters};
+use crate::state::block::{Block, BlockReply, Control, LogContent, LogItem};
+use crate::state::{LogPosition, ReplicatedState, state_root};
+use crate::stats::StatsCell;
+use crate::storage::checkpoints::{CheckpointDraft, Fetcher};
+
+/// Stack of the executing thread. The engine runs wasm frames on it up to its own inline limit, which lies below this on every
+/// host and in every build; Rust's default of 2 MiB is far too small.
+pub(crate) const EXECUTOR_STACK_BYTES: usize = 32 << 20;
+
+/// What one log entry brought about.
+pub(crate) struct Outcome {
+    pub(crate) index: u64,
+    pub(crate) reply: BlockReply,
+    pub(crate) statement: Option<Statement>,
+    pub(crate) checkpoint: Option<CheckpointDraft>,
+    /// The membership that ended with this block and the one that began.
+    pub(crate) activated: Option<(Membership, Membership)>,
+    /// The state after the entry, if anything in it that others watch has changed.
+    pub(crate) view: Option<Arc<ReplicatedState>>,
+}
+
+/// What the executing thread reports, in order.
+pub(crate) enum Executed<E> {
+    /// A block was executed.
+    Applied { block: u64, statement: Option<Statement>, effects: E },
+    /// The state is that of the checkpoint at this block.
+    Restored { block: u64 },
+}
+
+/// Takes what the executing thread reports; called in it, and may make it wait.
+pub(crate) type Report<E> = Box<dyn FnMut(Executed<E>) + Send>;
+
+type Reply<T> = oneshot::Sender<Result<T, MachineFault>>;
+/// Looks at the machine.
+pub(crate) type Inspection = Box<dyn FnOnce(&mut dyn Any) + Send>;
+
+/// A request to the thread.
+pub(crate) enum Job {
+    Apply {
+        items: Vec<LogItem>,
+        reply: Reply<Vec<Outcome>>,
+    },
+    Restore {
+        manifest: Arc<[u8]>,
+        state: Box<ReplicatedState>,
+        fetch: Fetcher,
+        reply: Reply<Arc<ReplicatedState>>,
+    },
+    /// Which of these chunks must be stored, because not every host has them by itself?
+    Needed {
+        chunks: Vec<Hash>,
+        reply: Reply<Vec<Hash>>,
+    },
+    Inspect(Inspection),
+}
+
+/// The way to the thread.
+#[derive(Clone)]
+pub(crate) struct ExecutorHandle(std_mpsc::Sender<Job>);
+
+impl ExecutorHandle {
+    pub(crate) async fn apply(&self, items: Vec<LogItem>) -> Result<Vec<Outcome>, MachineFault> {
+        let (reply, answer) = oneshot::channel();
+        self.call(Job::Apply { items, reply }, answer).await
+    }
+
+    pub(crate) async fn restore(
+        &self,
+        manifest: Arc<[u8]>,
+        state: ReplicatedState,
+        fetch: Fetcher,
+    ) -> Result<Arc<ReplicatedState>, MachineFault> {
+        let (reply, answer) = oneshot::channel();
+        self.call(Job::Restore { manifest, state: Box::new(state), fetch, reply }, answer).await
+    }
+
+    pub(crate) async fn needed(&self, chunks: Vec<Hash>) -> Result<Vec<Hash>, MachineFault> {
+        let (reply, answer) = oneshot::channel();
+        self.call(Job::Needed { chunks, reply }, answer).await
+    }
+
+    pub(crate) fn inspect(&self, look: Inspection) {
+        // If the thread is gone the closure is dropped, and with it the sender that its caller waits for.
+        let _ = self.0.send(Job::Inspect(look));
+    }
+
+    async fn call<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, MachineFault>>) -> Result<T, MachineFault> {
+        let gone = || MachineFault("the executing thread is gone".into());
+        self.0.send(job).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// What the thread owns.
+pub(crate) struct Executor<M: Machine> {
+    pub(crate) vat: VatId,
+    pub(crate) parameters: Parameters,
+    pub(crate) machine: M,
+    pub(crate) state: ReplicatedState,
+    pub(crate) report: Report<M::Effects>,
+    pub(crate) stats: Arc<StatsCell>,
+}
+
+impl<M: Machine> Executor<M> {
+    /// Starts the thread. It ends when the last handle is gone.
+    pub(crate) fn spawn(self) -> std::io::Result<ExecutorHandle> {
+        let (sender, receiver) = std_mpsc::channel();
+        std::thread::Builder::new()
+            .name(format!("vat-{}", &self.vat.to_string()[..8]))
+            .stack_size(EXECUTOR_STACK_BYTES)
+            .spawn(move || self.run(&receiver))?;
+        Ok(ExecutorHandle(sender))
+    }
+
+    fn run(mut self, jobs: &std_mpsc::Receiver<Job>) {
+        let mut fault: Option<MachineFault> = None;
+        while let Ok(job) = jobs.recv() {
+            match job {
+                Job::Apply { items, reply } => {
+                    let result = guarded(&mut fault, || self.apply(items));
+                    // Nobody waits if the replica was shut down meanwhile.
+                    let _ = reply.send(result);
+                }
+                Job::Restore { manifest, state, mut fetch, reply } => {
+                    let result = guarded(&mut fault, || self.restore(&manifest, *state, &mut fetch));
+                    let _ = reply.send(result);
+                }
+                Job::Needed { chunks, reply } => {
+                    let _ = reply.send(guarded(&mut fault, || Ok(self.needed(chunks))));
+                }
+                Job::Inspect(look) => {
+                    let _ = guarded(&mut fault, || {
+                        look(&mut self.machine);
+                        Ok(())
+                    });
+                }
+            }
+        }
+    }
+
+    fn restore(
+        &mut self,
+        manifest: &[u8],
+        state: ReplicatedState,
+        fetch: &mut Fetcher,
+    ) -> Result<Arc<ReplicatedState>, MachineFault> {
+        let block = state.last_log.map_or(0, |position| position.index);
+        self.machine.restore(manifest, &mut |hash| fetch(hash))?;
+        self.state = state;
+        (self.report)(Executed::Restored { block });
+        Ok(Arc::new(self.state.clone()))
+    }
+
+    fn apply(&mut self, items: Vec<LogItem>) -> Result<Vec<Outcome>, MachineFault> {
+        items.into_iter().map(|item| self.apply_one(item)).collect()
+    }
+
+    fn apply_one(&mut self, item: LogItem) -> Result<Outcome, MachineFault> {
+        let position = LogPosition { term: item.term, index: item.index };
+        let mut outcome = Outcome {
+            index: item.index,
+            reply: BlockReply::default(),
+            statement: None,
+            checkpoint: None,
+            activated: None,
+            view: None,
+        };
+        self.state.last_log = Some(position);
+        match item.content {
+            LogContent::Blank => {}
+            LogContent::Raft(membership) => {
+                self.state.raft_membership = membership;
+                self.state.raft_membership_log = Some(position);
+                outcome.view = Some(Arc::new(self.state.clone()));
+            }
+            LogContent::Block(bytes) => self.apply_block(Block::decode(&bytes), &mut outcome)?,
+        }
+        Ok(outcome)
+    }
+
+    fn apply_block(&mut self, block: Block, outcome: &mut Outcome) -> Result<(), MachineFault> {
+        let started = Instant::now();
+        let number = outcome.index;
+        if let Some(control) = block.control {
+            self.apply_control(control, number, outcome);
+        }
+        let activated = outcome.activated.is_some();
+        // A change was recorded: the block is signed, so that its certificate shows a threshold of the members at work.
+        let recorded = outcome.view.is_some() && !activated;
+        let due = self.state.since_checkpoint.is_due(&self.parameters);
+        if block.commands.is_empty() && !activated && !recorded && !due {
+            return Ok(());
+        }
+        let commands: Vec<Vec<u8>> = block.commands.iter().map(|command| command.0.to_vec()).collect();
+        let membership = &self.state.membership;
+        let context = BlockContext { block: number, epoch: membership.epoch, membership };
+        let applied = self.machine.apply(&context, &commands, activated || due)?;
+        if applied.results.len() != commands.len() {
+            let found = applied.results.len();
+            return Err(MachineFault(format!("{found} results for {} commands of block {number}", commands.len())));
+        }
+        let since = &mut self.state.since_checkpoint;
+        since.blocks += 1;
+        since.commands += commands.len() as u64;
+        since.work = since.work.saturating_add(applied.work);
+        outcome.reply.results = applied.results;
+        self.stats.update(|stats| {
+            stats.blocks += 1;
+            stats.commands += commands.len() as u64;
+            stats.work = stats.work.saturating_add(applied.work);
+        });
+        if applied.outbox_root.is_some() || activated || recorded || due {
+            self.state_statement(applied.outbox_root, due, outcome)?;
+        }
+        self.stats.update(|stats| stats.apply.record(started.elapsed()));
+        let (statement, effects) = (outcome.statement.clone(), applied.effects);
+        (self.report)(Executed::Applied { block: number, statement, effects });
+        Ok(())
+    }
+
+    fn needed(&self, mut chunks: Vec<Hash>) -> Vec<Hash> {
+        chunks.retain(|hash| !self.machine.has_chunk(hash));
+        chunks
+    }
+
+    fn apply_control(&mut self, control: Control, block: u64, outcome: &mut Outcome) {
+        let result = match control {
+            Control::Admit { change, threshold } => self.state.admit(change, threshold, block),
+            Control::Activate { epoch, admitted } => self.state.activate(epoch, admitted).map(|ended| {
+                outcome.activated = Some((ended, self.state.membership.clone()));
+            }),
+        };
+        match result {
+            Ok(()) => outcome.view = Some(Arc::new(self.state.clone())),
+            Err(refused) => outcome.reply.refused = Some(refused),
+        }
+    }
+
+    /// Makes the block's statement and, if one is due, its checkpoint.
+    fn state_statement(
+        &mut self,
+        outbox_root: Option<Hash>,
+        due: bool,
+        outcome: &mut Outcome,
+    ) -> Result<(), MachineFault> {
+        let mut statement = Statement {
+            vat: self.vat,
+            epoch: self.state.membership.epoch,
+            block: outcome.index,
+            previous: self.state.last_statement,
+            outbox_root: outbox_root.unwrap_or(Hash::ZERO),
+            state_root: None,
+        };
+        if due {
+            let began = Instant::now();
+            self.state.since_checkpoint = Default::default();
+            let parts = self.machine.checkpoint()?;
+            let state = self.state.encode();
+            statement.state_root = Some(state_root(&state, &parts.root));
+            let chunks = self.needed(M::describe(&parts.manifest)?.chunks);
+            outcome.checkpoint = Some(CheckpointDraft {
+                state: state.into(),
+                machine_root: parts.root,
+                manifest: parts.manifest.into(),
+                chunks,
+                new_chunks: parts.new_chunks,
+                statement: statement.clone(),
+                took: began.elapsed(),
+            });
+        }
+        self.state.last_statement = statement.hash();
+        outcome.statement = Some(statement);
+        Ok(())
+    }
+}
+
+/// Runs something of the machine: after a fault nothing more is run, and a panic is a fault.
+fn guarded<T>(
+    fault: &mut Option<MachineFault>,
+    run: impl FnOnce() -> Result<T, MachineFault>,
+) -> Result<T, MachineFault> {
+    if let Some(fault) = fault {
+        return Err(fault.clone());
+    }
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_default();
+        Err(MachineFault(format!("the machine panicked: {text}")))
+    });
+    if let Err(error) = &result {
+        *fault = Some(error.clone());
+    }
+    result
+}
+
+/// Longest that a stop waits for the executing thread to finish what it does.
+pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,87 @@
+//! What a vat says, signed: statements of blocks, and certificates with at least a threshold of signatures.
+//!
+//! Invariants: signatures are over canonical bytes with a domain, checked strictly (no small-order keys, no malleable
+//! signatures); a certificate with one bad, foreign or doubled signature is refused whole, so that what is passed on is clean.
+
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+use crate::codec::signature_bytes;
+use crate::error::CertificateError;
+use crate::ids::{Canonical, Hash, HostKey, VatId};
+use crate::proof::membership::Membership;
+use crate::proof::signers::Signers;
+
+/// What the members of a vat sign of a block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// The vat.
+    pub vat: VatId,
+    /// The epoch whose members sign it.
+    pub epoch: u64,
+    /// Number of the block: its place in the log.
+    pub block: u64,
+    /// Hash of the statement before this one; zero for the first.
+    pub previous: Hash,
+    /// Merkle root of the stream heads that the block changed; zero if there are none.
+    pub outbox_root: Hash,
+    /// Root of the whole state after the block, if a checkpoint was made there.
+    pub state_root: Option<Hash>,
+}
+
+impl Statement {
+    /// The bytes that are signed.
+    pub fn payload(&self) -> Vec<u8> {
+        let mut writer = Canonical::new("quorate/statement/1");
+        writer.fixed(&self.vat.0).number(self.epoch).number(self.block);
+        writer.fixed(&self.previous.0).fixed(&self.outbox_root.0);
+        match &self.state_root {
+            None => writer.number(0),
+            Some(root) => writer.number(1).fixed(&root.0),
+        };
+        writer.finish()
+    }
+
+    /// Identifies the statement in the chain.
+    pub fn hash(&self) -> Hash {
+        Hash::of(&self.payload())
+    }
+}
+
+/// One member's signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberSignature {
+    /// Whose.
+    pub key: HostKey,
+    /// ed25519.
+    #[serde(with = "signature_bytes")]
+    pub signature: [u8; 64],
+}
+
+impl MemberSignature {
+    /// Signs a payload.
+    pub fn sign(key: &SigningKey, payload: &[u8]) -> Self {
+        Self { key: HostKey(key.verifying_key().to_bytes()), signature: key.sign(payload).to_bytes() }
+    }
+
+    /// Whether the signature is that of its key over the payload.
+    pub fn verify(&self, payload: &[u8]) -> Result<(), CertificateError> {
+        let bad = |_| CertificateError::BadSignature(self.key);
+        let key = VerifyingKey::from_bytes(&self.key.0).map_err(bad)?;
+        key.verify_strict(payload, &Signature::from_bytes(&self.signature)).map_err(bad)
+    }
+}
+
+/// A statement with at least a threshold of signatures: what others believe of a vat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// What is certified.
+    pub statement: Statement,
+    /// Who signed it, in order of their keys.
+    pub signatures: Vec<MemberSignature>,
+}
+
+/// Checks a certificate against the membership of its epoch.
+pub fn verify_certificate(certificate: &Certificate, membership: &Membership) -> Result<(), CertificateError> {
+    Signers::from(membership).verify_certificate(certificate)
+}

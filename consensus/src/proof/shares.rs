@@ -1,0 +1,457 @@
+//! Shares into certificates. Pure: it is told of shares, and says what follows from them.
+//!
+//! Invariants: a certificate is made only of verified signatures of different members of the statement's epoch; a share counts
+//! only for the statement that it signs; a member's share that differs from this replica's own statement, or from what the
+//! member signed before, is a conflict once its signature is verified, and reported once for each member and block; a
+//! threshold of signatures against the own statement is a divergence. All of it is bounded.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::ids::{Hash, HostKey, VatId};
+use crate::proof::certificate::{Certificate, MemberSignature, Statement, verify_certificate};
+use crate::proof::conflict::ConflictReport;
+use crate::proof::membership::{Membership, MembershipCertificate, verify_membership};
+
+/// How many blocks ahead of the own ones shares are kept for. A member that is further behind asks for them when it gets there.
+const MAX_AHEAD: u64 = 4_096;
+/// Certified blocks that are remembered, to notice late contradictions.
+const MAX_CERTIFIED: usize = 1_024;
+
+/// A signature with what it is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Share {
+    Statement(Statement, MemberSignature),
+    Membership(Membership, MemberSignature),
+}
+
+impl Share {
+    pub(crate) fn signer(&self) -> HostKey {
+        match self {
+            Share::Statement(_, signature) | Share::Membership(_, signature) => signature.key,
+        }
+    }
+}
+
+/// What follows from a share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// A statement of this replica is certified.
+    Certified(Certificate),
+    /// The membership of the next epoch is certified.
+    Reconfigured(MembershipCertificate),
+    /// A member contradicts.
+    Conflict(ConflictReport),
+    /// A threshold of members contradicts: this replica has diverged.
+    Diverged { certificate: Certificate, ours: Statement },
+    /// The same, of the membership of an epoch.
+    OtherMembership { certified: Membership, ours: Membership },
+    /// The share was not usable.
+    Refused,
+}
+
+struct Own {
+    statement: Statement,
+    hash: Hash,
+    payload: Vec<u8>,
+    since: Instant,
+    asked: Instant,
+    signature: Option<MemberSignature>,
+}
+
+struct Received {
+    statement: Statement,
+    hash: Hash,
+    signature: MemberSignature,
+    verified: bool,
+}
+
+#[derive(Default)]
+struct Round {
+    own: Option<Own>,
+    shares: BTreeMap<HostKey, Received>,
+    reported: BTreeSet<HostKey>,
+    certified: bool,
+}
+
+#[derive(Default)]
+struct EpochRound {
+    own: Option<Membership>,
+    own_signature: Option<MemberSignature>,
+    shares: BTreeMap<HostKey, (Hash, MemberSignature)>,
+    certified: bool,
+}
+
+/// See the head of the module.
+pub(crate) struct Shares {
+    vat: VatId,
+    memberships: BTreeMap<u64, Membership>,
+    rounds: BTreeMap<u64, Round>,
+    epochs: BTreeMap<u64, EpochRound>,
+    floor: u64,
+    /// The highest block that this replica has computed.
+    reached: u64,
+    certified_count: usize,
+    latest: Latest,
+}
+
+/// The statement of the highest block that each other member has signed. A signature is checked by its owner, whom alone it
+/// concerns.
+pub(crate) type Latest = BTreeMap<HostKey, (Statement, MemberSignature)>;
+
+impl Shares {
+    pub(crate) fn new(vat: VatId) -> Self {
+        Self {
+            vat,
+            memberships: BTreeMap::new(),
+            rounds: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            floor: 0,
+            reached: 0,
+            certified_count: 0,
+            latest: Latest::new(),
+        }
+    }
+
+    /// What others had signed when this replica last noted it.
+    pub(crate) fn remember(&mut self, latest: Latest) {
+        self.latest = latest;
+    }
+
+    /// The statement of the highest block that each other member has signed, as far as is known here.
+    pub(crate) fn latest(&self) -> &Latest {
+        &self.latest
+    }
+
+    /// Takes note of what a member has signed. Returns whether it is later than what was known.
+    pub(crate) fn note(&mut self, statement: &Statement, signature: MemberSignature) -> bool {
+        let later = self.latest.get(&signature.key).is_none_or(|(known, _)| known.block < statement.block);
+        if later {
+            self.latest.insert(signature.key, (statement.clone(), signature));
+        }
+        later
+    }
+
+    /// Learns who signs in an epoch. What is certified stays.
+    pub(crate) fn know(&mut self, membership: Membership) {
+        if self.epochs.get(&membership.epoch).is_none_or(|round| !round.certified) {
+            self.memberships.insert(membership.epoch, membership);
+        }
+    }
+
+    /// The certified membership of an epoch.
+    pub(crate) fn certified_membership(&self, epoch: u64) -> Option<&Membership> {
+        self.memberships.get(&epoch).filter(|_| self.epochs.get(&epoch).is_some_and(|round| round.certified))
+    }
+
+    /// The membership of an epoch.
+    pub(crate) fn membership(&self, epoch: u64) -> Option<&Membership> {
+        self.memberships.get(&epoch)
+    }
+
+    /// Blocks before this one need no certificate any more: a certified checkpoint covers them.
+    pub(crate) fn raise_floor(&mut self, block: u64) {
+        self.floor = self.floor.max(block);
+        self.rounds = self.rounds.split_off(&self.floor);
+        self.certified_count = self.rounds.values().filter(|round| round.certified).count();
+    }
+
+    /// Enters what this replica computed, with its signature if it may sign (already).
+    pub(crate) fn own(
+        &mut self,
+        statement: Statement,
+        signature: Option<MemberSignature>,
+        now: Instant,
+    ) -> Vec<Verdict> {
+        let block = statement.block;
+        if block < self.floor {
+            return Vec::new();
+        }
+        self.reached = self.reached.max(block);
+        let round = self.rounds.entry(block).or_default();
+        match &mut round.own {
+            Some(own) => own.signature = own.signature.or(signature),
+            none => {
+                let payload = statement.payload();
+                let hash = Hash::of(&payload);
+                *none = Some(Own { statement, hash, payload, since: now, asked: now, signature });
+            }
+        }
+        self.settle(block)
+    }
+
+    /// The statement that this replica computed for a block, and its signature.
+    pub(crate) fn own_share(&self, block: u64) -> Option<Share> {
+        let own = self.rounds.get(&block)?.own.as_ref()?;
+        Some(Share::Statement(own.statement.clone(), own.signature?))
+    }
+
+    /// When the block's statement was computed here.
+    pub(crate) fn since(&self, block: u64) -> Option<Instant> {
+        Some(self.rounds.get(&block)?.own.as_ref()?.since)
+    }
+
+    /// A share from the member that signed it.
+    pub(crate) fn share(&mut self, share: Share) -> Vec<Verdict> {
+        match share {
+            Share::Statement(statement, signature) => self.statement_share(statement, signature),
+            Share::Membership(membership, signature) => self.membership_share(membership, signature),
+        }
+    }
+
+    fn statement_share(&mut self, statement: Statement, signature: MemberSignature) -> Vec<Verdict> {
+        let block = statement.block;
+        if block < self.floor {
+            return Vec::new();
+        }
+        let known = self.memberships.get(&statement.epoch);
+        let allowed = match known {
+            Some(membership) => membership.contains(&signature.key),
+            // An epoch that is not known here yet: kept, and checked when it is.
+            None => self.memberships.last_key_value().is_some_and(|(newest, _)| statement.epoch > *newest),
+        };
+        if statement.vat != self.vat || !allowed {
+            return vec![Verdict::Refused];
+        }
+        if block > self.reached.max(self.floor) + MAX_AHEAD {
+            return vec![Verdict::Refused];
+        }
+        self.note(&statement, signature);
+        let hash = statement.hash();
+        let round = self.rounds.entry(block).or_default();
+        if let Some(before) = round.shares.get(&signature.key) {
+            return if before.hash == hash { Vec::new() } else { equivocation(round, &statement, signature) };
+        }
+        let received = Received { statement, hash, signature, verified: false };
+        round.shares.insert(signature.key, received);
+        self.settle(block)
+    }
+
+    /// Draws the conclusions for a block.
+    fn settle(&mut self, block: u64) -> Vec<Verdict> {
+        let Some(round) = self.rounds.get_mut(&block) else { return Vec::new() };
+        let Some(own) = &round.own else { return Vec::new() };
+        let Some(membership) = self.memberships.get(&own.statement.epoch) else { return Vec::new() };
+        let needed = usize::from(membership.threshold);
+        let mut verdicts = Vec::new();
+        let mut agreeing: Vec<MemberSignature> =
+            own.signature.into_iter().filter(|signature| membership.contains(&signature.key)).collect();
+        let mut bad = Vec::new();
+        for (key, received) in &mut round.shares {
+            let agrees = received.hash == own.hash;
+            // A share that agrees is verified only while it is needed; one that does not, always: it is evidence.
+            if agrees && (round.certified || agreeing.len() >= needed || agreeing.iter().any(|s| s.key == *key)) {
+                continue;
+            }
+            if !membership.contains(key) {
+                bad.push(*key);
+                continue;
+            }
+            if !received.verified {
+                let payload = if agrees { own.payload.clone() } else { received.statement.payload() };
+                if received.signature.verify(&payload).is_err() {
+                    bad.push(*key);
+                    continue;
+                }
+                received.verified = true;
+            }
+            if agrees {
+                agreeing.push(received.signature);
+            } else if round.reported.insert(*key) {
+                verdicts.push(Verdict::Conflict(ConflictReport {
+                    member: *key,
+                    block,
+                    ours: own.statement.clone(),
+                    theirs: received.statement.clone(),
+                    signature: received.signature,
+                }));
+            }
+        }
+        for key in bad {
+            round.shares.remove(&key);
+            verdicts.push(Verdict::Refused);
+        }
+        if !round.certified && agreeing.len() >= needed {
+            agreeing.sort_by_key(|signature| signature.key);
+            round.certified = true;
+            self.certified_count += 1;
+            let certificate = Certificate { statement: own.statement.clone(), signatures: agreeing };
+            verdicts.push(Verdict::Certified(certificate));
+        }
+        verdicts.extend(diverged(round, membership));
+        self.forget_old();
+        verdicts
+    }
+
+    /// A complete certificate from anybody.
+    pub(crate) fn certificate(&mut self, certificate: Certificate) -> Vec<Verdict> {
+        let block = certificate.statement.block;
+        let Some(round) = self.rounds.get_mut(&block) else { return Vec::new() };
+        let Some(own) = &round.own else { return Vec::new() };
+        let Some(membership) = self.memberships.get(&certificate.statement.epoch) else { return Vec::new() };
+        let agrees = certificate.statement == own.statement;
+        if agrees && round.certified {
+            return Vec::new();
+        }
+        if certificate.statement.epoch < own.statement.epoch {
+            // Who signed in an earlier epoch has no say in what came after it, and may have been very few.
+            return vec![Verdict::Refused];
+        }
+        if verify_certificate(&certificate, membership).is_err() {
+            return vec![Verdict::Refused];
+        }
+        if !agrees {
+            return vec![Verdict::Diverged { certificate, ours: own.statement.clone() }];
+        }
+        round.certified = true;
+        self.certified_count += 1;
+        self.forget_old();
+        vec![Verdict::Certified(certificate)]
+    }
+
+    /// Statements that lack a certificate.
+    pub(crate) fn uncertified(&self) -> usize {
+        self.rounds.values().filter(|round| round.own.is_some() && !round.certified).count()
+    }
+
+    /// Up to `limit` blocks whose shares should be asked for (again), oldest first.
+    pub(crate) fn overdue(&mut self, now: Instant, patience: Duration, limit: usize) -> Vec<u64> {
+        let waiting = self.rounds.iter_mut().filter(|(_, round)| !round.certified);
+        let overdue = waiting.filter_map(|(block, round)| {
+            let own = round.own.as_mut()?;
+            let due = now.duration_since(own.asked) >= patience;
+            due.then(|| {
+                own.asked = now;
+                *block
+            })
+        });
+        overdue.take(limit).collect()
+    }
+
+    fn forget_old(&mut self) {
+        while self.certified_count > MAX_CERTIFIED {
+            let oldest = self.rounds.iter().find(|(_, round)| round.certified).map(|(block, _)| *block);
+            let Some(oldest) = oldest else { return };
+            self.rounds.remove(&oldest);
+            self.certified_count -= 1;
+        }
+    }
+
+    /// Enters the membership that this replica computed for the next epoch, with its signature if it is of the epoch before.
+    pub(crate) fn own_membership(
+        &mut self,
+        membership: Membership,
+        signature: Option<MemberSignature>,
+    ) -> Vec<Verdict> {
+        let epoch = membership.epoch;
+        if let Some(certified) = self.certified_membership(epoch).filter(|certified| **certified != membership) {
+            return vec![Verdict::OtherMembership { certified: certified.clone(), ours: membership }];
+        }
+        self.know(membership.clone());
+        let round = self.epochs.entry(epoch).or_default();
+        round.own = Some(membership);
+        round.own_signature = signature;
+        self.settle_membership(epoch)
+    }
+
+    /// This replica's share for the membership of an epoch.
+    pub(crate) fn own_membership_share(&self, epoch: u64) -> Option<Share> {
+        let round = self.epochs.get(&epoch)?;
+        Some(Share::Membership(round.own.clone()?, round.own_signature?))
+    }
+
+    /// Epochs whose membership lacks a certificate.
+    pub(crate) fn uncertified_epochs(&self) -> Vec<u64> {
+        let waiting = self.epochs.iter().filter(|(_, round)| round.own.is_some() && !round.certified);
+        waiting.map(|(epoch, _)| *epoch).collect()
+    }
+
+    fn membership_share(&mut self, membership: Membership, signature: MemberSignature) -> Vec<Verdict> {
+        let epoch = membership.epoch;
+        let Some(before) = epoch.checked_sub(1).and_then(|before| self.memberships.get(&before)) else {
+            return vec![Verdict::Refused];
+        };
+        if membership.vat != self.vat || !before.contains(&signature.key) {
+            return vec![Verdict::Refused];
+        }
+        if signature.verify(&membership.payload()).is_err() {
+            return vec![Verdict::Refused];
+        }
+        self.epochs.entry(epoch).or_default().shares.insert(signature.key, (membership.hash(), signature));
+        self.settle_membership(epoch)
+    }
+
+    fn settle_membership(&mut self, epoch: u64) -> Vec<Verdict> {
+        let Some(before) = epoch.checked_sub(1).and_then(|before| self.memberships.get(&before)) else {
+            return Vec::new();
+        };
+        let Some(round) = self.epochs.get_mut(&epoch) else { return Vec::new() };
+        let (Some(own), false) = (&round.own, round.certified) else { return Vec::new() };
+        let hash = own.hash();
+        let others = round.shares.values().filter(|(theirs, _)| *theirs == hash).map(|(_, signature)| *signature);
+        let mut signatures: Vec<MemberSignature> = round.own_signature.into_iter().chain(others).collect();
+        signatures.sort_by_key(|signature| signature.key);
+        signatures.dedup_by_key(|signature| signature.key);
+        if signatures.len() < usize::from(before.threshold) {
+            return Vec::new();
+        }
+        round.certified = true;
+        vec![Verdict::Reconfigured(MembershipCertificate { membership: own.clone(), signatures })]
+    }
+
+    /// A complete membership certificate from anybody. It may be of an epoch that this replica has not reached.
+    pub(crate) fn membership_certificate(&mut self, certificate: MembershipCertificate) -> Vec<Verdict> {
+        let epoch = certificate.membership.epoch;
+        if self.epochs.get(&epoch).is_some_and(|round| round.certified) {
+            return Vec::new();
+        }
+        let Some(before) = epoch.checked_sub(1).and_then(|before| self.memberships.get(&before)) else {
+            return vec![Verdict::Refused];
+        };
+        if verify_membership(&certificate, before).is_err() {
+            return vec![Verdict::Refused];
+        }
+        let round = self.epochs.entry(epoch).or_default();
+        if let Some(ours) = round.own.as_ref().filter(|ours| **ours != certificate.membership) {
+            return vec![Verdict::OtherMembership { certified: certificate.membership, ours: ours.clone() }];
+        }
+        round.certified = true;
+        self.memberships.insert(epoch, certificate.membership.clone());
+        vec![Verdict::Reconfigured(certificate)]
+    }
+
+    /// Marks the memberships that are certified already.
+    pub(crate) fn know_certified(&mut self, membership: Membership) {
+        self.epochs.entry(membership.epoch).or_default().certified = true;
+        self.memberships.insert(membership.epoch, membership);
+    }
+}
+
+/// A second, different share of a member for a block.
+fn equivocation(round: &mut Round, statement: &Statement, signature: MemberSignature) -> Vec<Verdict> {
+    let Some(before) = round.shares.get(&signature.key) else { return Vec::new() };
+    if signature.verify(&statement.payload()).is_err() || before.signature.verify(&before.statement.payload()).is_err()
+    {
+        return vec![Verdict::Refused];
+    }
+    if !round.reported.insert(signature.key) {
+        return Vec::new();
+    }
+    let ours = before.statement.clone();
+    let (member, block, theirs) = (signature.key, statement.block, statement.clone());
+    vec![Verdict::Conflict(ConflictReport { member, block, ours, theirs, signature })]
+}
+
+/// Whether a threshold of verified shares agree with each other and not with the own statement.
+fn diverged(round: &Round, membership: &Membership) -> Option<Verdict> {
+    let own = round.own.as_ref()?;
+    let mut groups: BTreeMap<Hash, Vec<&Received>> = BTreeMap::new();
+    for received in round.shares.values().filter(|received| received.verified && received.hash != own.hash) {
+        groups.entry(received.hash).or_default().push(received);
+    }
+    let group = groups.into_values().find(|group| group.len() >= usize::from(membership.threshold))?;
+    let signatures = group.iter().map(|received| received.signature).collect();
+    let certificate = Certificate { statement: group[0].statement.clone(), signatures };
+    Some(Verdict::Diverged { certificate, ours: own.statement.clone() })
+}

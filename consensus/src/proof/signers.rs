@@ -1,0 +1,94 @@
+//! Who signs for a vat in one epoch: what is needed of a membership to check what its members signed, in about a kilobyte.
+//!
+//! A membership has names and addresses besides, 130 KB at most; whoever has to remember many vats keeps this instead.
+//!
+//! Invariants: signatures count only if all are good, of different members, and at least the threshold; a next membership is
+//! believed only if it names the hash of this one.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+use crate::error::CertificateError;
+use crate::ids::{Hash, HostKey, VatId};
+use crate::proof::certificate::{Certificate, MemberSignature};
+use crate::proof::membership::{Membership, MembershipCertificate};
+
+/// See the head of the module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signers {
+    /// The vat.
+    pub vat: VatId,
+    /// The epoch.
+    pub epoch: u64,
+    /// Hash of the membership.
+    pub hash: Hash,
+    /// How many must sign.
+    pub threshold: u16,
+    /// Keys of the members.
+    pub keys: Vec<HostKey>,
+    /// The last block of whoever remembers this at which the vat is heard; 0: for ever. It is in no membership, but in the genesis.
+    pub expires: u64,
+}
+
+impl From<&Membership> for Signers {
+    fn from(membership: &Membership) -> Self {
+        Self {
+            vat: membership.vat,
+            epoch: membership.epoch,
+            hash: membership.hash(),
+            threshold: membership.threshold,
+            keys: membership.members.iter().map(|member| member.key).collect(),
+            expires: 0,
+        }
+    }
+}
+
+impl Signers {
+    /// Whether the key is a member's.
+    pub fn contains(&self, key: &HostKey) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// Checks a certificate of this epoch.
+    pub fn verify_certificate(&self, certificate: &Certificate) -> Result<(), CertificateError> {
+        let statement = &certificate.statement;
+        self.same_vat(statement.vat)?;
+        if statement.epoch != self.epoch {
+            return Err(CertificateError::OtherEpoch { found: statement.epoch, expected: self.epoch });
+        }
+        self.verify_signatures(&statement.payload(), &certificate.signatures)
+    }
+
+    /// Checks that a membership continues this one and is signed by at least its threshold.
+    pub fn verify_membership(&self, certificate: &MembershipCertificate) -> Result<(), CertificateError> {
+        let next = &certificate.membership;
+        self.same_vat(next.vat)?;
+        if self.epoch.checked_add(1) != Some(next.epoch) || next.previous != self.hash {
+            return Err(CertificateError::BrokenChain(next.epoch));
+        }
+        next.validate()?;
+        self.verify_signatures(&next.payload(), &certificate.signatures)
+    }
+
+    fn same_vat(&self, found: VatId) -> Result<(), CertificateError> {
+        if found == self.vat { Ok(()) } else { Err(CertificateError::OtherVat { found, expected: self.vat }) }
+    }
+
+    /// Checks that all signatures are good, of different members, and at least the threshold.
+    fn verify_signatures(&self, payload: &[u8], signatures: &[MemberSignature]) -> Result<(), CertificateError> {
+        let needed = usize::from(self.threshold);
+        if signatures.len() < needed {
+            return Err(CertificateError::BelowThreshold { found: signatures.len(), needed });
+        }
+        let mut seen = BTreeSet::new();
+        for signature in signatures {
+            if !self.contains(&signature.key) {
+                return Err(CertificateError::NotAMember(signature.key));
+            }
+            if !seen.insert(signature.key) {
+                return Err(CertificateError::Duplicate(signature.key));
+            }
+        }
+        signatures.iter().try_for_each(|signature| signature.verify(payload))
+    }
+}

@@ -1,0 +1,346 @@
+//! A running Raft: what the rest of the crate speaks to.
+
+use openraft::Instant as _;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::impls::ProgressResponder;
+use openraft::{ChangeMembers, Config, ServerState, SnapshotPolicy};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::time::Instant;
+
+use super::links::Links;
+use super::log::LogStore;
+use super::network::{Network, Shared};
+use super::ports::{Apply, Peers, Snapshots};
+use super::role::Role;
+use super::state_machine::{StateMachine, snapshot_meta};
+use super::types::{self, BlockData, Snapshot, TypeConfig};
+use super::wire;
+use crate::ids::HostKey;
+use crate::order::admissible::FrameCheck;
+use crate::order::frames::{RaftMessage, RaftReply, WireVote};
+use crate::proof::membership::Member;
+use crate::state::ReplicatedState;
+use crate::state::block::{Block, BlockReply};
+use crate::storage::checkpoints::{CheckpointRecord, Checkpoints};
+use crate::timing::Timing;
+use crate::transport::Transport;
+
+/// Entries in one append message at most; their bytes are bounded by the log's reader.
+const MAX_PAYLOAD_ENTRIES: u64 = 256;
+/// A member this far behind would be sent a checkpoint though the log is there. Never wanted: a checkpoint is sent only when
+/// the log it needs is gone.
+const LAG_THRESHOLD: u64 = u64::MAX / 2;
+/// Only a cap for openraft; progress is enforced request by request.
+const INSTALL_TIMEOUT_MS: u64 = 24 * 3_600 * 1_000;
+/// How long to wait for openraft to take note of a checkpoint before cutting the log. If it takes longer the log is cut later.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(10);
+
+type Raft = openraft::Raft<TypeConfig, StateMachine>;
+
+/// Why a block was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WriteError {
+    /// It is not in the log and will not be.
+    NotLeader,
+    /// It may be in the log.
+    Unknown,
+    /// Raft has stopped.
+    Stopped(String),
+}
+
+/// What Raft reports.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RaftView {
+    pub(crate) stopped: Option<String>,
+    pub(crate) id: u64,
+    pub(crate) term: u64,
+    pub(crate) role: Role,
+    pub(crate) leader: Option<u64>,
+    pub(crate) committed: u64,
+    pub(crate) applied: u64,
+    pub(crate) last_log: u64,
+    pub(crate) purged: u64,
+    pub(crate) configs: Vec<BTreeSet<u64>>,
+    pub(crate) nodes: BTreeMap<u64, Member>,
+    /// When a quorum last acknowledged this leader.
+    pub(crate) quorum_acknowledged: Option<Instant>,
+    /// By raft id: the last index that the replica has, as far as the leader knows.
+    pub(crate) matched: BTreeMap<u64, u64>,
+}
+
+impl RaftView {
+    /// Whether this replica is the only voter.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.configs == [BTreeSet::from([self.id])]
+    }
+
+    /// The leader, as a member.
+    pub(crate) fn leader_member(&self) -> Option<&Member> {
+        self.nodes.get(&self.leader?)
+    }
+}
+
+/// A running Raft.
+#[derive(Clone)]
+pub(crate) struct RaftNode {
+    raft: Raft,
+    id: u64,
+    links: Arc<Links>,
+}
+
+/// What Raft runs on.
+pub(crate) struct RaftSetup {
+    /// For logs.
+    pub(crate) name: String,
+    pub(crate) timing: Timing,
+    /// Whether this replica stands for election when its timer says so.
+    pub(crate) stands_for_election: bool,
+    pub(crate) log: LogStore,
+    pub(crate) checkpoints: Arc<Checkpoints>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) apply: Arc<dyn Apply>,
+    pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) snapshots: Arc<dyn Snapshots>,
+}
+
+/// Follows the condition of a [`RaftNode`].
+pub(crate) struct RaftWatch(
+    openraft::type_config::alias::WatchReceiverOf<TypeConfig, openraft::RaftMetrics<TypeConfig>>,
+);
+
+impl RaftWatch {
+    /// Returns when the condition has changed; `false` if Raft is gone.
+    pub(crate) async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
+}
+
+fn config(timing: &Timing, name: String) -> Config {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Config {
+        cluster_name: name,
+        heartbeat_interval: ms(timing.heartbeat),
+        election_timeout_min: ms(timing.election_min),
+        election_timeout_max: ms(timing.election_max),
+        install_snapshot_timeout: INSTALL_TIMEOUT_MS,
+        max_payload_entries: MAX_PAYLOAD_ENTRIES,
+        replication_lag_threshold: LAG_THRESHOLD,
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX / 2,
+        enable_pre_vote: Some(true),
+        enable_leader_restore: Some(false),
+        // A member whose log was rolled back is sent again what it lost; without this the leader would leave it where it is,
+        // and say nothing. What such a member may do until then: see `own_key`.
+        allow_log_reversion: Some(true),
+        ..Config::default()
+    }
+}
+
+impl RaftNode {
+    /// Starts Raft on what the store has. Executes the committed log after the checkpoint before it returns.
+    pub(crate) async fn start(setup: RaftSetup, id: u64, restored: &ReplicatedState) -> Result<Self, String> {
+        let RaftSetup { name, timing, stands_for_election, log, checkpoints, transport, apply, peers, snapshots } =
+            setup;
+        let config = Config { enable_elect: stands_for_election, ..config(&timing, name) };
+        let config = config.validate().map_err(|error| error.to_string())?;
+        let machine = StateMachine::new(apply, checkpoints, restored);
+        let (links, running) = (Arc::new(Links::default()), Arc::new(OnceLock::new()));
+        let shared =
+            Shared { transport, peers, snapshots, timing, links: Arc::clone(&links), raft: Arc::clone(&running) };
+        let raft = Raft::new(id, Arc::new(config), Network(Arc::new(shared)), log, machine).await;
+        let node = Self { raft: raft.map_err(|error| error.to_string())?, id, links };
+        // It was empty: this is the only place that sets it.
+        let _ = running.set(node.clone());
+        Ok(node)
+    }
+
+    /// The longest round trip to be expected to any member that Raft replicates to; zero while nothing was measured.
+    pub(crate) fn longest_round_trip(&self, view: &RaftView) -> Duration {
+        self.links.longest(view.nodes.values().map(|member| &member.key))
+    }
+
+    /// Forms the cluster. Safe on several members as all give the same nodes; does nothing on one that has a log.
+    pub(crate) async fn initialize(&self, nodes: BTreeMap<u64, Member>) {
+        if let Err(error) = self.raft.initialize(nodes).await {
+            tracing::debug!(%error, "not initialised: the log is there already");
+        }
+    }
+
+    /// Asks the others whether they would vote for this replica, and stands for election if so. See `tasks::election` for why that
+    /// harms no leader.
+    pub(crate) async fn ask_to_lead(&self) {
+        // It fails only if Raft has stopped, which its state tells.
+        let _ = self.raft.trigger().elect(true).await;
+    }
+
+    /// Whether this replica stands for election when its timer says so.
+    pub(crate) fn stand_for_election(&self, may: bool) {
+        self.raft.runtime_config().elect(may);
+    }
+
+    /// The id of this replica.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The present condition.
+    pub(crate) fn view(&self) -> RaftView {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: &Option<types::LogId>| id.as_ref().map_or(0, |id| id.index);
+        let membership = metrics.membership_config.membership();
+        let matched = metrics.replication.iter().flatten().map(|(id, log)| (*id, index(log))).collect();
+        RaftView {
+            stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
+            id: self.id,
+            term: metrics.current_term,
+            role: match metrics.state {
+                ServerState::Learner => Role::Learner,
+                ServerState::Follower => Role::Follower,
+                ServerState::Candidate => Role::Candidate,
+                ServerState::Leader => Role::Leader,
+                ServerState::Shutdown => Role::Stopped,
+            },
+            leader: metrics.current_leader,
+            committed: index(&metrics.local_committed),
+            applied: index(&metrics.last_applied),
+            last_log: metrics.last_log_index.unwrap_or(0),
+            purged: index(&metrics.purged),
+            configs: membership.get_joint_config().clone(),
+            quorum_acknowledged: metrics.last_quorum_acked.as_deref().map(|at| Instant::now() - at.elapsed()),
+            nodes: membership.nodes().map(|(id, member)| (*id, member.clone())).collect(),
+            matched,
+        }
+    }
+
+    /// Returns when this member does not lead any more, as far as is known here, or Raft is gone.
+    pub(crate) async fn leader_gone(&self, leader: HostKey) {
+        let mut watch = self.watch();
+        loop {
+            {
+                let metrics = watch.0.borrow_watched();
+                let membership = metrics.membership_config.membership();
+                let present = metrics.current_leader.as_ref().and_then(|id| membership.get_node(id));
+                if present.is_none_or(|member| member.key != leader) {
+                    return;
+                }
+            }
+            if !watch.changed().await {
+                return;
+            }
+        }
+    }
+
+    /// To follow the condition.
+    pub(crate) fn watch(&self) -> RaftWatch {
+        RaftWatch(self.raft.metrics())
+    }
+
+    /// Puts a block in the log. The first future orders it; the second resolves when it is executed here.
+    pub(crate) async fn submit(
+        &self,
+        block: &Block,
+    ) -> Result<impl Future<Output = Result<(u64, BlockReply), WriteError>> + Send + use<>, WriteError> {
+        let (responder, answer) = ProgressResponder::complete_only();
+        let written = self.raft.client_write_ff(BlockData(block.encode()), Some(responder)).await;
+        written.map_err(|fatal| WriteError::Stopped(fatal.to_string()))?;
+        Ok(async move {
+            match answer.await {
+                Ok(Ok(response)) => Ok((response.log_id.index, response.data)),
+                Ok(Err(openraft::errors::ClientWriteError::ForwardToLeader(_))) => Err(WriteError::NotLeader),
+                Ok(Err(_)) | Err(_) => Err(WriteError::Unknown),
+            }
+        })
+    }
+
+    /// Puts a block in the log and waits for its execution.
+    pub(crate) async fn write(&self, block: &Block) -> Result<(u64, BlockReply), WriteError> {
+        let written = self.submit(block).await?;
+        written.await
+    }
+
+    /// Where this replica stands, to judge by what others say.
+    pub(super) fn frame_check(&self) -> FrameCheck {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let committed = metrics.local_committed.as_ref().map(types::position);
+        FrameCheck { id: self.id, term: metrics.current_term, committed }
+    }
+
+    /// Whether an answer is one that a replica which keeps the rules could give.
+    pub(super) fn believe(&self, asked: &RaftMessage, reply: &RaftReply) -> Result<(), String> {
+        self.frame_check().reply(asked, reply)
+    }
+
+    /// Serves a message.
+    pub(crate) async fn handle(&self, message: RaftMessage) -> Result<RaftReply, String> {
+        self.frame_check().message(&message)?;
+        match message {
+            RaftMessage::Append { vote, prev, entries, commit } => {
+                let request = wire::append_request(vote, prev, entries, commit).map_err(|error| error.to_string())?;
+                let response = self.raft.append_entries(request).await.map_err(|error| error.to_string())?;
+                Ok(wire::append_reply(&response))
+            }
+            RaftMessage::Vote { vote, last, transfer, pre } => {
+                let request = wire::vote_request(vote, last, transfer);
+                let response = if pre { self.raft.pre_vote(request).await } else { self.raft.vote(request).await };
+                Ok(wire::vote_reply(&response.map_err(|error| error.to_string())?))
+            }
+            RaftMessage::Transfer { from, to, last } => {
+                let request = wire::transfer_request(from, to, last);
+                let response = self.raft.handle_transfer_leader(request).await.map_err(|error| error.to_string())?;
+                Ok(RaftReply::Transfer { accepted: response.is_ok() })
+            }
+        }
+    }
+
+    /// Installs a checkpoint that is verified and complete in the store.
+    pub(crate) async fn install(&self, vote: WireVote, record: Arc<CheckpointRecord>) -> Result<WireVote, String> {
+        let meta = snapshot_meta(&record).map_err(|error| error.to_string())?;
+        self.frame_check().install(&vote, meta.last_log_id.as_ref().map(types::position))?;
+        let snapshot = Snapshot { meta, snapshot: record };
+        let response = self.raft.install_full_snapshot(vote.into(), snapshot).await;
+        Ok((&response.map_err(|error| error.to_string())?.vote).into())
+    }
+
+    /// Tells Raft of the newest certified checkpoint and lets it cut the log up to `purge`.
+    pub(crate) async fn compact(&self, checkpoint: u64, purge: u64) {
+        if self.raft.trigger().snapshot().await.is_err() {
+            return;
+        }
+        let wait = self.raft.wait(Some(SNAPSHOT_PATIENCE));
+        let reached = wait
+            .metrics(|metrics| metrics.snapshot.as_ref().is_some_and(|id| id.index >= checkpoint), "checkpoint noted");
+        if reached.await.is_ok() && purge > 0 {
+            // It fails only if Raft has stopped, which its state tells.
+            let _ = self.raft.trigger().purge_log(purge).await;
+        }
+    }
+
+    /// Begins to replicate to a new member.
+    pub(crate) async fn add_learner(&self, id: u64, member: Member) -> Result<(), String> {
+        self.raft.add_learner(id, member, false).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Makes exactly these the voters. They are learners or voters already. Who is no voter any more stays as a learner.
+    pub(crate) async fn change_voters(&self, voters: BTreeSet<u64>) -> Result<(), String> {
+        let change = ChangeMembers::ReplaceAllVoters(voters);
+        self.raft.change_membership(change, true).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Ends replication to learners that are not wanted any more.
+    pub(crate) async fn remove_nodes(&self, nodes: BTreeSet<u64>) -> Result<(), String> {
+        let change = ChangeMembers::RemoveNodes(nodes);
+        self.raft.change_membership(change, false).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Stops.
+    pub(crate) async fn shutdown(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "raft did not stop in order");
+        }
+    }
+}

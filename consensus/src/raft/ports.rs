@@ -1,0 +1,59 @@
+//! What Raft asks of its surroundings. A replica implements these; nothing here knows of replicas.
+
+use futures::future::BoxFuture;
+use std::io;
+use std::sync::Arc;
+
+use crate::error::TransportError;
+use crate::order::frames::WireVote;
+use crate::proof::membership::Member;
+use crate::state::ReplicatedState;
+use crate::state::block::{BlockReply, LogItem};
+use crate::storage::checkpoints::CheckpointRecord;
+
+/// Takes the answer of one entry, at the member that put it in the log.
+pub(crate) type Answer = Box<dyn FnOnce(BlockReply) + Send>;
+
+/// Executes what is committed.
+pub(crate) trait Apply: Send + Sync + 'static {
+    /// Executes entries in order, answers each that has an answer, and passes on what it brought about. An error has been
+    /// reported as a fault of this host already; nothing more is executed.
+    fn apply(&self, entries: Vec<(LogItem, Option<Answer>)>) -> BoxFuture<'_, Result<(), io::Error>>;
+
+    /// Replaces the state by that of a verified checkpoint whose chunks are stored. Errors as for `apply`.
+    fn install(&self, record: Arc<CheckpointRecord>, state: ReplicatedState) -> BoxFuture<'_, Result<(), io::Error>>;
+}
+
+/// Speaks to other members beside Raft.
+pub(crate) trait Peers: Send + Sync + 'static {
+    /// Proves to a member that does not know this host who is in the vat.
+    fn introduce<'a>(&'a self, to: &'a Member) -> BoxFuture<'a, Result<(), TransportError>>;
+}
+
+/// Why a checkpoint was not sent.
+#[derive(Debug)]
+pub(crate) enum NotSent {
+    /// A frame did not get through.
+    Transport(TransportError),
+    /// The receiver refused it, or answered something else; or it is not here any more.
+    Refused(String),
+}
+
+impl From<TransportError> for NotSent {
+    fn from(error: TransportError) -> Self {
+        NotSent::Transport(error)
+    }
+}
+
+/// Sends checkpoints.
+pub(crate) trait Snapshots: Send + Sync + 'static {
+    /// Sends a checkpoint to the replica `target` of a member and has it installed by the order of the leader whose `vote` this
+    /// is. Returns the receiver's vote.
+    fn send<'a>(
+        &'a self,
+        to: &'a Member,
+        target: u64,
+        vote: WireVote,
+        record: &'a Arc<CheckpointRecord>,
+    ) -> BoxFuture<'a, Result<WireVote, NotSent>>;
+}

@@ -1,0 +1,123 @@
+//! Openraft's state machine: hands committed entries to the executor and passes on what they brought about.
+//!
+//! Invariants: state lives in memory; what is on disk is the last checkpoint, and `applied_state` after a start is the
+//! checkpoint's, so that openraft gives the log after it again; a snapshot is a certified checkpoint and never made on demand.
+
+use futures::{Stream, StreamExt};
+use openraft::OptionalSend;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use std::io;
+use std::sync::Arc;
+
+use super::ports::{Answer, Apply};
+use super::types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, log_id, log_item, stored_membership};
+use crate::state::block::LogContent;
+use crate::state::{LogPosition, RaftMembership, ReplicatedState};
+use crate::storage::checkpoints::{CheckpointRecord, Checkpoints};
+
+/// Entries that are handed to the executor at once.
+const APPLY_BATCH: usize = 64;
+
+pub(crate) type SnapshotData = Arc<CheckpointRecord>;
+
+/// See the head of the module.
+pub(crate) struct StateMachine {
+    apply: Arc<dyn Apply>,
+    checkpoints: Arc<Checkpoints>,
+    applied: Option<LogPosition>,
+    membership_log: Option<LogPosition>,
+    membership: RaftMembership,
+}
+
+impl StateMachine {
+    /// `state`: what was restored.
+    pub(crate) fn new(apply: Arc<dyn Apply>, checkpoints: Arc<Checkpoints>, state: &ReplicatedState) -> Self {
+        Self {
+            apply,
+            checkpoints,
+            applied: state.last_log,
+            membership_log: state.raft_membership_log,
+            membership: state.raft_membership.clone(),
+        }
+    }
+}
+
+fn snapshot_of(record: Arc<CheckpointRecord>) -> Result<Snapshot, io::Error> {
+    Ok(Snapshot { meta: snapshot_meta(&record)?, snapshot: record })
+}
+
+/// What openraft wants to know of a checkpoint: all of it is covered by the certified root.
+pub(crate) fn snapshot_meta(record: &CheckpointRecord) -> Result<SnapshotMeta, io::Error> {
+    let state = record.restored_state().map_err(io::Error::other)?;
+    Ok(SnapshotMeta {
+        last_log_id: state.last_log.map(log_id),
+        last_membership: stored_membership(state.raft_membership_log, &state.raft_membership),
+    })
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.applied.map(log_id), stored_membership(self.membership_log, &self.membership)))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut batches = entries.ready_chunks(APPLY_BATCH);
+        while let Some(batch) = batches.next().await {
+            let mut committed = Vec::with_capacity(batch.len());
+            for next in batch {
+                let (entry, responder) = next?;
+                let item = log_item(&entry);
+                self.applied = Some(LogPosition { term: item.term, index: item.index });
+                if let LogContent::Raft(membership) = &item.content {
+                    self.membership_log = self.applied;
+                    self.membership = membership.clone();
+                }
+                committed
+                    .push((item, responder.map(|responder| Box::new(move |reply| responder.send(reply)) as Answer)));
+            }
+            self.apply.apply(committed).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder> {
+        // Openraft forces only when it has purged the log, which this crate lets it do up to certified checkpoints alone.
+        self.checkpoints.certified().map(SnapshotBuilder)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        match self.checkpoints.certified() {
+            Some(record) => SnapshotBuilder(record),
+            None => unreachable!("openraft asks by try_create_snapshot_builder"),
+        }
+    }
+
+    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
+        let state = snapshot.restored_state().map_err(io::Error::other)?;
+        self.applied = state.last_log;
+        self.membership_log = state.raft_membership_log;
+        self.membership = state.raft_membership.clone();
+        self.apply.install(snapshot, state).await
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        self.checkpoints.certified().map(snapshot_of).transpose()
+    }
+}
+
+/// Hands out the certified checkpoint.
+pub(crate) struct SnapshotBuilder(Arc<CheckpointRecord>);
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        snapshot_of(Arc::clone(&self.0))
+    }
+}

@@ -1,0 +1,25 @@
+//! Who this replica is. Nothing here changes while it runs.
+
+use ed25519_dalek::SigningKey;
+
+use crate::ids::{HostKey, VatId};
+use crate::proof::certificate::MemberSignature;
+use crate::proof::membership::Genesis;
+use crate::timing::Timing;
+
+/// See the head of the module.
+pub(crate) struct Identity {
+    pub(crate) vat: VatId,
+    pub(crate) genesis: Genesis,
+    /// The public part of `signing`.
+    pub(crate) key: HostKey,
+    pub(crate) signing: SigningKey,
+    pub(crate) timing: Timing,
+}
+
+impl Identity {
+    /// This host's signature over a payload.
+    pub(crate) fn sign(&self, payload: &[u8]) -> MemberSignature {
+        MemberSignature::sign(&self.signing, payload)
+    }
+}

@@ -1,0 +1,413 @@
+//! Starting a replica: from what the store has to running tasks. Wiring only.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+use super::RaftCell;
+use super::applier::Applier;
+use super::event::{Event, EventSink, Events};
+use super::identity::Identity;
+use super::leader::LeaderSeen;
+use super::lifecycle::Lifecycle;
+use super::membership_view::{Members, MembershipView};
+use super::options::ReplicaOptions;
+use super::status::{ReplicaStatus, StatusCell};
+use super::tasks::checkpointer::Checkpointer;
+use super::tasks::election::{self, Election};
+use super::tasks::membership::MembershipTask;
+use super::tasks::own_key::{self, KeyWatch, OwnKey};
+use super::tasks::proposer::{self, MAX_WAITING, Proposal, Proposer};
+use super::tasks::signer::{Signer, SignerInput, SignerParts};
+use super::wire::share::{ShareClient, ShareServer};
+use super::wire::snapshot::{SnapshotReceiver, SnapshotSender};
+use crate::error::ConsensusError;
+use crate::execution::executor::{Executor, ExecutorHandle};
+use crate::execution::machine::Machine;
+use crate::ids::HostKey;
+use crate::proof::membership::{Introduction, Membership, MembershipCertificate};
+use crate::raft::log::LogStore;
+use crate::raft::{RaftNode, RaftSetup};
+use crate::state::{ReplicatedState, genesis_raft_ids};
+use crate::stats::StatsCell;
+use crate::storage::checkpoints::{CheckpointRecord, Checkpoints, fetcher};
+use crate::storage::{SignedWatermark, VatStore};
+use crate::transport::Transport;
+
+/// Inputs that wait for the signer at most; then applying waits, and shares from others are dropped and asked for later.
+const SIGNER_INPUTS: usize = 4_096;
+/// Inputs that wait for the checkpointer at most; then applying waits.
+const CHECKPOINTER_INPUTS: usize = 4;
+
+/// What the handle of a replica holds of it.
+pub(crate) struct Service {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) status: Arc<StatusCell>,
+    pub(crate) stats: Arc<StatsCell>,
+    pub(crate) members: Arc<Members>,
+    pub(crate) leader: Arc<LeaderSeen>,
+    pub(crate) own_key: Arc<OwnKey>,
+    pub(crate) store: VatStore,
+    pub(crate) executor: ExecutorHandle,
+    pub(crate) proposer: mpsc::Sender<Proposal>,
+    pub(crate) share: ShareServer,
+    pub(crate) snapshots: SnapshotReceiver,
+    pub(crate) raft: Arc<RaftCell>,
+    pub(crate) raft_starter: RaftStarter,
+}
+
+/// Starts a replica whose machine is `M`.
+pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Service, ConsensusError> {
+    options.genesis.validate().map_err(ConsensusError::Genesis)?;
+    let vat = options.genesis.vat_id();
+    let key = HostKey(options.signing_key_bytes());
+    let store = VatStore::new(Arc::clone(&options.store), vat);
+    let stats = Arc::new(StatsCell::default());
+    let chain = verified_chain(&options, &store)?;
+    let memberships = memberships(&options, &chain);
+    let raft_id = raft_id(&options, &store, &key)?;
+    let log = LogStore::open(store.clone(), Arc::clone(&stats))?;
+    let checkpoints = Arc::new(Checkpoints::load(store.clone(), M::describe, Arc::clone(&stats))?);
+    let watermark: Option<SignedWatermark> = store.named("guard")?;
+    let newest = checkpoints.newest();
+    if let (Some(watermark), Some(record)) = (watermark, &newest) {
+        check_watermark(&watermark, record)?;
+    }
+    // The log was rolled back: this host has signed what it lacks now.
+    let (log_ends, _) = log.ends();
+    let recovering = watermark.map(|watermark| watermark.block).filter(|block| *block > log_ends);
+    let life = own_key::new_life().map_err(ConsensusError::Random)?;
+    let own_key = OwnKey::new(life, watermark.map_or(0, |watermark| watermark.block), recovering);
+    let own_key = Arc::new(own_key);
+    let state = ReplicatedState::of_genesis(&options.genesis);
+    let reported = options.events.clone();
+    let executor = Executor {
+        vat,
+        parameters: options.genesis.parameters,
+        machine: options.machine,
+        state: state.clone(),
+        report: Box::new(move |executed| {
+            // The node is gone if this fails; it is shutting down.
+            let _ = reported.blocking_send(Event::from(executed));
+        }),
+        stats: Arc::clone(&stats),
+    };
+    let executor = executor.spawn().map_err(|error| ConsensusError::Thread(error.to_string()))?;
+    let (signer, signer_inputs) = mpsc::channel(SIGNER_INPUTS);
+    let (checkpointer, checkpointer_inputs) = mpsc::channel(CHECKPOINTER_INPUTS);
+    let (proposer, proposals) = mpsc::channel(MAX_WAITING);
+    let mut status = ReplicaStatus::new(vat, key, state.membership.clone());
+    status.raft_id = raft_id.unwrap_or(0);
+    status.conflicts = store.conflict_counts()?.values().sum();
+    status.certified_epoch = chain.len() as u64;
+    status.recovering = recovering;
+    let status = Arc::new(StatusCell::new(status));
+    let events: Arc<dyn EventSink> = Arc::new(Events(options.events));
+    let raft = Arc::new(RaftCell::new());
+    let lifecycle = Lifecycle::new(vat, Arc::clone(&status), Arc::clone(&events), Arc::clone(&raft));
+    let lifecycle = Arc::new(lifecycle);
+    let view = MembershipView { chain, memberships, applied: Arc::new(state), raft_nodes: BTreeMap::new() };
+    let members = Members::new(view, store.clone(), Arc::clone(&status), Arc::clone(&lifecycle));
+    let members = Arc::new(members);
+    let timing = options.timing;
+    let identity = Arc::new(Identity { vat, genesis: options.genesis, key, signing: options.key, timing });
+    let transport = options.transport;
+    let share = ShareClient {
+        timing,
+        transport: Arc::clone(&transport),
+        members: Arc::clone(&members),
+        signer: signer.clone(),
+    };
+    let applier = Applier {
+        vat,
+        executor: executor.clone(),
+        checkpoints: Arc::clone(&checkpoints),
+        members: Arc::clone(&members),
+        status: Arc::clone(&status),
+        lifecycle: Arc::clone(&lifecycle),
+        signer: signer.clone(),
+        checkpointer: checkpointer.clone(),
+    };
+    let key_watch = KeyWatch {
+        identity: Arc::clone(&identity),
+        lifecycle: Arc::clone(&lifecycle),
+        status: Arc::clone(&status),
+        members: Arc::clone(&members),
+        share: share.clone(),
+        store: store.clone(),
+        log: log.clone(),
+        own_key: Arc::clone(&own_key),
+    };
+    let signer_parts = SignerParts {
+        identity: Arc::clone(&identity),
+        tamper: options.tamper,
+        lifecycle: Arc::clone(&lifecycle),
+        status: Arc::clone(&status),
+        stats: Arc::clone(&stats),
+        members: Arc::clone(&members),
+        store: store.clone(),
+        log: log.clone(),
+        own_key: Arc::clone(&own_key),
+        share: share.clone(),
+        checkpointer,
+        events: Arc::clone(&events),
+    };
+    let checkpointer = Checkpointer {
+        lifecycle: Arc::clone(&lifecycle),
+        status: Arc::clone(&status),
+        store: store.clone(),
+        checkpoints: Arc::clone(&checkpoints),
+        raft: Arc::clone(&raft),
+        signer: signer.clone(),
+    };
+    let proposer_parts = Proposer {
+        key,
+        lifecycle: Arc::clone(&lifecycle),
+        raft: Arc::clone(&raft),
+        stats: Arc::clone(&stats),
+        transport: Arc::clone(&transport),
+    };
+    let unreached = watermark.filter(|watermark| newest.as_ref().is_none_or(|record| record.block() < watermark.block));
+    tokio::spawn(Signer::new(signer_parts, unreached).run(signer_inputs));
+    tokio::spawn(checkpointer.run(checkpointer_inputs));
+    tokio::spawn(proposer::run(proposer_parts, proposals));
+    let leader = Arc::new(LeaderSeen::default());
+    let share_server =
+        ShareServer { members: Arc::clone(&members), stats: Arc::clone(&stats), signer, presences: Mutex::default() };
+    let service = Service {
+        snapshots: SnapshotReceiver::new(&applier, Arc::clone(&stats), Arc::clone(&raft)),
+        raft_starter: RaftStarter {
+            applier,
+            transport,
+            log,
+            share,
+            leader: Arc::clone(&leader),
+            stats: Arc::clone(&stats),
+            events,
+            key_watch: key_watch.clone(),
+            raft: Arc::clone(&raft),
+        },
+        identity,
+        lifecycle,
+        status,
+        stats,
+        members,
+        leader,
+        own_key,
+        store,
+        executor,
+        proposer,
+        share: share_server,
+        raft,
+    };
+    let restored = restore(&service.raft_starter.applier, newest).await;
+    if restored.is_err() {
+        // The tasks that were started end, and with them the executing thread and its memory.
+        service.lifecycle.stop();
+    }
+    let restored = restored?;
+    tokio::spawn(key_watch.clone().run());
+    if let Some(id) = raft_id {
+        let (starter, lifecycle) = (service.raft_starter.clone(), Arc::clone(&service.lifecycle));
+        tokio::spawn(async move {
+            key_watch.ask_before_start().await;
+            if lifecycle.is_stopped() {
+                return;
+            }
+            if let Err(error) = starter.start(id, &restored).await {
+                lifecycle.fault(error);
+            }
+        });
+    }
+    Ok(service)
+}
+
+impl<M: Machine> ReplicaOptions<M> {
+    fn signing_key_bytes(&self) -> [u8; 32] {
+        self.key.verifying_key().to_bytes()
+    }
+}
+
+/// The chain of the store, continued by that of the options; the whole of it is verified.
+fn verified_chain<M: Machine>(
+    options: &ReplicaOptions<M>,
+    store: &VatStore,
+) -> Result<Vec<MembershipCertificate>, ConsensusError> {
+    let mut chain = store.chain()?;
+    let known = chain.len();
+    chain.extend(options.chain.iter().skip(known).cloned());
+    let introduction = Introduction { genesis: options.genesis.clone(), chain };
+    introduction.verify().map_err(ConsensusError::Chain)?;
+    let added = introduction.chain[known..].iter().map(|certificate| store.put_membership(certificate)).collect();
+    store.write(added)?;
+    Ok(introduction.chain)
+}
+
+fn memberships<M: Machine>(options: &ReplicaOptions<M>, chain: &[MembershipCertificate]) -> BTreeMap<u64, Membership> {
+    let certified = chain.iter().map(|certificate| certificate.membership.clone());
+    std::iter::once(options.genesis.membership()).chain(certified).map(|m| (m.epoch, m)).collect()
+}
+
+/// Raft's id of this replica: from the store, or from the genesis. A learner gets its own with the first message of a leader.
+fn raft_id<M: Machine>(
+    options: &ReplicaOptions<M>,
+    store: &VatStore,
+    key: &HostKey,
+) -> Result<Option<u64>, ConsensusError> {
+    if let Some(id) = store.named("raft-id")? {
+        return Ok(Some(id));
+    }
+    match genesis_raft_ids(&options.genesis).get(key) {
+        Some(id) if !options.learner => {
+            store.write_synced(vec![store.put_named("raft-id", id)])?;
+            Ok(Some(*id))
+        }
+        _ if options.learner => Ok(None),
+        _ => Err(ConsensusError::NotAMember(*key)),
+    }
+}
+
+fn check_watermark(watermark: &SignedWatermark, record: &CheckpointRecord) -> Result<(), ConsensusError> {
+    let found = record.statement.hash();
+    if watermark.block == record.block() && watermark.statement != found {
+        return Err(ConsensusError::Watermark { block: watermark.block, signed: watermark.statement, found });
+    }
+    Ok(())
+}
+
+/// Restores the newest checkpoint.
+async fn restore(
+    applier: &Applier,
+    newest: Option<Arc<CheckpointRecord>>,
+) -> Result<Arc<ReplicatedState>, ConsensusError> {
+    let Some(record) = newest else { return Ok(Arc::clone(&applier.members.view().applied)) };
+    let block = record.block();
+    let failed = |fault| ConsensusError::Restore { block, fault };
+    let state = record.restored_state().map_err(|text| failed(crate::error::MachineFault(text)))?;
+    let fetch = fetcher(&applier.checkpoints, applier.vat);
+    let restored = applier.executor.restore(Arc::clone(&record.manifest.0), state, fetch).await.map_err(failed)?;
+    applier.restored(&record, Arc::clone(&restored)).await;
+    if let Some(certified) = applier.checkpoints.certified() {
+        let (block, root) = (certified.block(), certified.statement.state_root);
+        applier.status.set(|status| {
+            status.checkpoint_block = block;
+            status.checkpoint_root = root;
+            status.certified_block = status.certified_block.max(block);
+        });
+        // The signer is running and has room: it was just started.
+        let _ = applier.signer.try_send(SignerInput::Floor(block));
+    }
+    Ok(restored)
+}
+
+/// Starts Raft, and the tasks that need it.
+#[derive(Clone)]
+pub(crate) struct RaftStarter {
+    applier: Applier,
+    transport: Arc<dyn Transport>,
+    log: LogStore,
+    share: ShareClient,
+    leader: Arc<LeaderSeen>,
+    stats: Arc<StatsCell>,
+    events: Arc<dyn EventSink>,
+    key_watch: KeyWatch,
+    raft: Arc<RaftCell>,
+}
+
+impl RaftStarter {
+    /// Starts Raft under an id, once. The log after the checkpoint is executed before it returns.
+    pub(crate) async fn start(&self, id: u64, restored: &ReplicatedState) -> Result<(), String> {
+        let (identity, lifecycle) = (&self.key_watch.identity, &self.applier.lifecycle);
+        let own_key = &self.key_watch.own_key;
+        let pristine = self.log.is_pristine();
+        let started = self.raft.get_or_try_init(|| RaftNode::start(self.setup(), id, restored)).await;
+        let raft = started.map_err(|error| format!("Q-C015 raft could not be started: {error}"))?.clone();
+        if lifecycle.is_stopped() {
+            raft.shutdown().await;
+            return Ok(());
+        }
+        if own_key.is_recovering() {
+            tokio::spawn(self.key_watch.clone().recover(raft.clone()));
+        }
+        let membership = MembershipTask {
+            identity: Arc::clone(identity),
+            lifecycle: Arc::clone(lifecycle),
+            status: Arc::clone(&self.applier.status),
+            stats: Arc::clone(&self.stats),
+            members: Arc::clone(&self.applier.members),
+            leader: Arc::clone(&self.leader),
+            own_key: Arc::clone(own_key),
+            share: self.share.clone(),
+            events: Arc::clone(&self.events),
+            raft: raft.clone(),
+        };
+        membership.publish(&raft.view());
+        tokio::spawn(membership.run());
+        let ids = genesis_raft_ids(&identity.genesis);
+        if pristine && ids.get(&identity.key) == Some(&id) {
+            self.initialize(&raft, id).await;
+        }
+        // Whoever forms the cluster is a candidate already.
+        let patience = if pristine { identity.timing.election_min } else { Duration::ZERO };
+        let election = Election {
+            timing: identity.timing,
+            lifecycle: Arc::clone(lifecycle),
+            leader: Arc::clone(&self.leader),
+            own_key: Arc::clone(own_key),
+        };
+        tokio::spawn(election::run(election, raft, patience));
+        Ok(())
+    }
+
+    fn setup(&self) -> RaftSetup {
+        let timing = self.key_watch.identity.timing;
+        RaftSetup {
+            name: self.key_watch.identity.vat.to_string(),
+            timing,
+            stands_for_election: !self.key_watch.own_key.is_recovering(),
+            log: self.log.clone(),
+            checkpoints: Arc::clone(&self.applier.checkpoints),
+            transport: Arc::clone(&self.transport),
+            apply: Arc::new(self.applier.clone()),
+            peers: Arc::new(self.share.clone()),
+            snapshots: Arc::new(SnapshotSender {
+                timing,
+                transport: Arc::clone(&self.transport),
+                checkpoints: Arc::clone(&self.applier.checkpoints),
+                share: self.share.clone(),
+                stats: Arc::clone(&self.stats),
+            }),
+        }
+    }
+
+    /// Forms the cluster. The first member of the genesis does so at once; the others only if it stays away, which spares the
+    /// usual start a split vote. All give the same membership, which makes that safe.
+    async fn initialize(&self, raft: &RaftNode, id: u64) {
+        let Identity { genesis, timing, .. } = &*self.key_watch.identity;
+        let ids = genesis_raft_ids(genesis);
+        let members = genesis.members.iter();
+        let nodes: BTreeMap<u64, _> = members.map(|member| (ids[&member.key], member.clone())).collect();
+        if id > 1 {
+            let patience = timing.election_max + timing.heartbeat * 4 * u32::try_from(id).unwrap_or(1);
+            let mut stopping = self.applier.lifecycle.stopping();
+            tokio::select! {
+                () = stopping.wait() => return,
+                () = wait_for_log(&self.log, patience) => {}
+            }
+        }
+        if self.log.is_pristine() {
+            raft.initialize(nodes).await;
+        }
+    }
+}
+
+/// Returns when something is in the log, or after a while.
+async fn wait_for_log(log: &LogStore, patience: Duration) {
+    let pause = Duration::from_millis(20);
+    let began = tokio::time::Instant::now();
+    while log.is_pristine() && began.elapsed() < patience {
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -1,0 +1,8 @@
+//! The tasks of a replica. See the picture in [`crate::replica`].
+
+pub(crate) mod checkpointer;
+pub(crate) mod election;
+pub(crate) mod membership;
+pub(crate) mod own_key;
+pub(crate) mod proposer;
+pub(crate) mod signer;

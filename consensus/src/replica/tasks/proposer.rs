@@ -1,0 +1,209 @@
+//! The task that turns proposals into blocks at the leader, and hands them on to the leader elsewhere.
+//!
+//! Invariants: proposals of one host enter the log in the order in which they came, while it leads; several blocks are under
+//! way at once, but a further one is begun only if it is worth its flush and its signatures; every proposal is answered.
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::codec::{self, MAX_BLOCK_BYTES};
+use crate::error::ProposeError;
+use crate::ids::HostKey;
+use crate::proof::membership::Member;
+use crate::raft::role::Role;
+use crate::raft::{RaftNode, WriteError};
+use crate::replica::RaftCell;
+use crate::replica::handle::Proposed;
+use crate::replica::lifecycle::Lifecycle;
+use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
+use crate::state::block::{Block, BlockReply};
+use crate::stats::StatsCell;
+use crate::transport::{Channel, Transport, TransportError};
+
+/// Commands in a block at most.
+pub(crate) const MAX_BLOCK_COMMANDS: usize = 1_024;
+/// Blocks, or forwarded frames, under way at once.
+const MAX_IN_FLIGHT: usize = 6;
+/// Commands that make a third (fourth, …) block under way worth while, times the number under way.
+const WORTH_A_BLOCK: usize = 32;
+/// Proposals that wait at most; more are refused.
+pub(crate) const MAX_WAITING: usize = 16_384;
+/// Bytes of proposals that wait in the proposer at most.
+const MAX_WAITING_BYTES: usize = 64 << 20;
+/// How long a forwarded proposal may take at the leader.
+pub(crate) const FORWARD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// One thing to be ordered.
+pub(crate) struct Proposal {
+    pub(crate) payload: Payload,
+    /// It was forwarded by another member: it is not handed on once more.
+    pub(crate) forwarded: bool,
+    pub(crate) reply: oneshot::Sender<Result<Proposed, ProposeError>>,
+}
+
+type Done = BoxFuture<'static, ()>;
+
+/// What the task uses.
+pub(crate) struct Proposer {
+    pub(crate) key: HostKey,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) raft: Arc<RaftCell>,
+    pub(crate) stats: Arc<StatsCell>,
+    pub(crate) transport: Arc<dyn Transport>,
+}
+
+pub(crate) async fn run(proposer: Proposer, mut proposals: mpsc::Receiver<Proposal>) {
+    let mut stopping = proposer.lifecycle.stopping();
+    let mut waiting: VecDeque<Proposal> = VecDeque::new();
+    let mut waiting_bytes = 0;
+    let mut under_way: FuturesUnordered<Done> = FuturesUnordered::new();
+    let mut received = Vec::new();
+    loop {
+        let room = waiting_bytes < MAX_WAITING_BYTES;
+        tokio::select! {
+            () = stopping.wait() => return,
+            count = proposals.recv_many(&mut received, MAX_BLOCK_COMMANDS), if room => {
+                if count == 0 {
+                    return;
+                }
+                for proposal in received.drain(..) {
+                    waiting_bytes += proposal.payload.size();
+                    waiting.push_back(proposal);
+                }
+            }
+            Some(()) = under_way.next() => {}
+        }
+        while worth_beginning(under_way.len(), waiting.len(), waiting_bytes) {
+            let batch = take_batch(&mut waiting);
+            waiting_bytes -= batch.iter().map(|proposal| proposal.payload.size()).sum::<usize>();
+            let done = begin(&proposer, batch).await;
+            under_way.push(done);
+        }
+    }
+}
+
+fn worth_beginning(under_way: usize, waiting: usize, bytes: usize) -> bool {
+    waiting > 0
+        && (under_way < 2
+            || (under_way < MAX_IN_FLIGHT && (waiting >= WORTH_A_BLOCK * under_way || bytes >= MAX_BLOCK_BYTES)))
+}
+
+/// Takes the proposals of one block: commands, or one control alone.
+fn take_batch(waiting: &mut VecDeque<Proposal>) -> Vec<Proposal> {
+    let mut batch: Vec<Proposal> = Vec::new();
+    let mut bytes = 0;
+    while let Some(next) = waiting.front() {
+        let fits = batch.is_empty() || bytes + next.payload.size() <= MAX_BLOCK_BYTES;
+        let command = |proposal: &Proposal| matches!(proposal.payload, Payload::Command(_));
+        let same = batch.first().is_none_or(|first| command(first) && command(next));
+        if !fits || !same || batch.len() >= MAX_BLOCK_COMMANDS {
+            break;
+        }
+        bytes += next.payload.size();
+        batch.extend(waiting.pop_front());
+    }
+    batch
+}
+
+/// Puts a batch on its way; the future answers the proposals.
+async fn begin(proposer: &Proposer, batch: Vec<Proposal>) -> Done {
+    let Some(raft) = proposer.raft.get() else { return answer_all(batch, ProposeError::NoLeader) };
+    let view = raft.view();
+    if view.role == Role::Leader {
+        return begin_block(&proposer.stats, raft, batch).await;
+    }
+    match view.leader_member() {
+        Some(leader) if leader.key != proposer.key => {
+            // What was handed on by others goes back to them: they may know the leader by now.
+            let (forwarded, own): (Vec<_>, Vec<_>) = batch.into_iter().partition(|proposal| proposal.forwarded);
+            drop(answer_all(forwarded, ProposeError::NoLeader));
+            begin_forward(&proposer.transport, raft.clone(), leader.clone(), own)
+        }
+        _ => answer_all(batch, ProposeError::NoLeader),
+    }
+}
+
+fn answer_all(batch: Vec<Proposal>, error: ProposeError) -> Done {
+    for proposal in batch {
+        // Whoever proposed may have given up.
+        let _ = proposal.reply.send(Err(error.clone()));
+    }
+    Box::pin(std::future::ready(()))
+}
+
+async fn begin_block(stats: &StatsCell, raft: &RaftNode, batch: Vec<Proposal>) -> Done {
+    let mut block = Block::default();
+    for proposal in &batch {
+        match &proposal.payload {
+            Payload::Command(bytes) => block.commands.push(bytes.clone()),
+            Payload::Control(control) => block.control = Some(control.clone()),
+        }
+    }
+    stats.update(|stats| stats.blocks_proposed += 1);
+    match raft.submit(&block).await {
+        Err(error) => answer_all(batch, propose_error(error)),
+        Ok(written) => Box::pin(async move {
+            match written.await {
+                Ok((block, reply)) => answer(batch, block, reply),
+                Err(error) => drop(answer_all(batch, propose_error(error))),
+            }
+        }),
+    }
+}
+
+fn propose_error(error: WriteError) -> ProposeError {
+    match error {
+        WriteError::NotLeader => ProposeError::NoLeader,
+        WriteError::Unknown => ProposeError::Unknown,
+        WriteError::Stopped(text) => ProposeError::Stopped(text),
+    }
+}
+
+fn answer(batch: Vec<Proposal>, block: u64, reply: BlockReply) {
+    let mut results = reply.results.into_iter();
+    for proposal in batch {
+        let result = match &proposal.payload {
+            Payload::Command(_) => results.next().ok_or(ProposeError::Unknown),
+            Payload::Control(_) => Ok(reply.refused.clone().unwrap_or_default().into_bytes()),
+        };
+        // Whoever proposed may have given up.
+        let _ = proposal.reply.send(result.map(|result| Proposed { block, result }));
+    }
+}
+
+fn begin_forward(transport: &Arc<dyn Transport>, raft: RaftNode, leader: Member, batch: Vec<Proposal>) -> Done {
+    if batch.is_empty() {
+        return Box::pin(std::future::ready(()));
+    }
+    let transport = Arc::clone(transport);
+    let payloads = batch.iter().map(|proposal| proposal.payload.clone()).collect();
+    let frame = codec::encode(&ProposeFrame(payloads));
+    Box::pin(async move {
+        let answer = tokio::select! {
+            answer = transport.request(&leader, Channel::Propose, frame, FORWARD_PATIENCE) => answer,
+            // A leader that fell silent must not hold back what comes after.
+            () = raft.leader_gone(leader.key) => Err(TransportError::Timeout),
+        };
+        let results = match answer {
+            Ok(bytes) => codec::decode::<ProposeReply>(&bytes).map(|reply| reply.0).unwrap_or_default(),
+            Err(TransportError::Unreachable(_) | TransportError::Refused(_) | TransportError::Malformed(_)) => {
+                vec![ForwardedResult::NotProposed; batch.len()]
+            }
+            Err(TransportError::Timeout | TransportError::Lost(_)) => Vec::new(),
+        };
+        let mut results = results.into_iter();
+        for proposal in batch {
+            let result = match results.next().unwrap_or(ForwardedResult::Unknown) {
+                ForwardedResult::Done { block, result } => Ok(Proposed { block, result }),
+                ForwardedResult::NotProposed => Err(ProposeError::NoLeader),
+                ForwardedResult::Unknown => Err(ProposeError::Unknown),
+            };
+            // Whoever proposed may have given up.
+            let _ = proposal.reply.send(result);
+        }
+    })
+}

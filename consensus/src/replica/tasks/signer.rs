@@ -1,0 +1,529 @@
+//! The task that signs, exchanges shares, and completes certificates.
+//!
+//! Invariants: a statement is signed only when the own log is on disk through its block and a watermark record is on disk, too, so
+//! that no crash makes this host forget what it has signed; nothing is signed before the re-execution after a start has reached, and matched, the watermark of the last run; for
+//! each epoch one membership is signed, in all lives of the host, and none that contradicts a certified one;
+//! shares go to all members at once and are asked for when they stay away.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::codec;
+use crate::error::StoreError;
+use crate::ids::HostKey;
+use crate::proof::certificate::{Certificate, Statement};
+use crate::proof::membership::{Member, Membership, MembershipCertificate};
+use crate::proof::shares::{Share, Shares, Verdict};
+use crate::raft::log::LogStore;
+use crate::replica::event::{EventSink, PlainEvent};
+use crate::replica::identity::Identity;
+use crate::replica::lifecycle::Lifecycle;
+use crate::replica::membership_view::Members;
+use crate::replica::options::Tamper;
+use crate::replica::status::StatusCell;
+use crate::replica::tasks::checkpointer::CheckpointerInput;
+use crate::replica::tasks::own_key::OwnKey;
+use crate::replica::wire::share::{MAX_ASKED, MAX_SHARES, REPLY_BYTES, ShareClient, ShareFrame, ShareReply};
+use crate::state::ReplicatedState;
+use crate::stats::StatsCell;
+use crate::storage::checkpoints::CheckpointRecord;
+use crate::storage::{SignedWatermark, VatStore};
+
+/// Shares that wait for one member at most; more are dropped and asked for later.
+const OUTBOX_SHARES: usize = 4_096;
+/// The record of what the other members have signed.
+const LATEST: &str = "latest-of-others";
+
+/// What the task is told.
+#[allow(clippy::large_enum_variant)] // The large variant is by far the most frequent one.
+pub(crate) enum SignerInput {
+    /// A block was executed.
+    Applied { statement: Option<Statement>, activated: Option<(Membership, Membership)> },
+    /// The state is that of a checkpoint.
+    Restored { record: Arc<CheckpointRecord>, state: Arc<ReplicatedState> },
+    /// From others. Shares are of their senders.
+    Received { shares: Vec<Share>, certificates: Vec<Certificate>, memberships: Vec<MembershipCertificate> },
+    /// A member asks for a statement that it has signed, of a later block.
+    Inquire { by: HostKey, above: u64, reply: oneshot::Sender<Option<Share>> },
+    /// Somebody asks.
+    Ask { blocks: Vec<u64>, epoch: u64, reply: oneshot::Sender<ShareReply> },
+    /// Blocks before this one are covered by a certified checkpoint.
+    Floor(u64),
+}
+
+enum Unsigned {
+    Statement(Statement),
+    Membership { block: u64, ended: Membership, begun: Membership },
+}
+
+impl Unsigned {
+    fn block(&self) -> u64 {
+        match self {
+            Unsigned::Statement(statement) => statement.block,
+            Unsigned::Membership { block, .. } => *block,
+        }
+    }
+}
+
+/// What the task uses.
+pub(crate) struct SignerParts {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) tamper: Option<Tamper>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) status: Arc<StatusCell>,
+    pub(crate) stats: Arc<StatsCell>,
+    pub(crate) members: Arc<Members>,
+    pub(crate) store: VatStore,
+    pub(crate) log: LogStore,
+    pub(crate) own_key: Arc<OwnKey>,
+    pub(crate) share: ShareClient,
+    pub(crate) checkpointer: mpsc::Sender<CheckpointerInput>,
+    pub(crate) events: Arc<dyn EventSink>,
+}
+
+/// See the head of the module.
+pub(crate) struct Signer {
+    parts: SignerParts,
+    shares: Shares,
+    unsigned: VecDeque<Unsigned>,
+    /// What this host signed last in its last run, until executing the log again has reached it.
+    unreached: Option<SignedWatermark>,
+    /// What is signed as soon as its watermark is on disk, in order.
+    awaiting_watermark: VecDeque<Vec<Unsigned>>,
+    /// Tells of each of them, in order, that its watermark is on disk, or that it never will be.
+    watermark_written: mpsc::UnboundedReceiver<Result<(), io::Error>>,
+    watermarks: mpsc::UnboundedSender<Result<(), io::Error>>,
+    /// The latest statements of others have changed since they were last written.
+    noted: bool,
+    flushed: watch::Receiver<u64>,
+    outboxes: BTreeMap<HostKey, mpsc::Sender<Share>>,
+    /// Up to this block certificates may be in the store already: those that the last run completed.
+    stored_through: u64,
+    certified_block: u64,
+}
+
+impl Signer {
+    /// `unreached`: what this host signed in its last run, if that is after the checkpoint that it starts from.
+    pub(crate) fn new(parts: SignerParts, unreached: Option<SignedWatermark>) -> Self {
+        let mut shares = Shares::new(parts.identity.vat);
+        shares.know(parts.identity.genesis.membership());
+        for certificate in &parts.members.view().chain {
+            shares.know_certified(certificate.membership.clone());
+        }
+        let flushed = parts.log.flushed();
+        let (stored_through, _) = parts.log.ends();
+        if let Some(latest) = parts.lifecycle.check(parts.store.named(LATEST)) {
+            shares.remember(latest.unwrap_or_default());
+        }
+        // Bounded by what waits for its watermark.
+        let (watermarks, watermark_written) = mpsc::unbounded_channel();
+        Self {
+            parts,
+            shares,
+            unsigned: VecDeque::new(),
+            unreached,
+            awaiting_watermark: VecDeque::new(),
+            watermark_written,
+            watermarks,
+            noted: false,
+            flushed,
+            outboxes: BTreeMap::new(),
+            stored_through,
+            certified_block: 0,
+        }
+    }
+
+    pub(crate) async fn run(mut self, mut inputs: mpsc::Receiver<SignerInput>) {
+        let mut stopping = self.parts.lifecycle.stopping();
+        let mut tick = tokio::time::interval(self.parts.identity.timing.share_retry / 2);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stopping.wait() => return,
+                input = inputs.recv() => match input {
+                    Some(input) => self.input(input).await,
+                    None => return,
+                },
+                changed = self.flushed.changed() => if changed.is_err() { return },
+                Some(written) = self.watermark_written.recv() => self.sign_oldest(written).await,
+                _ = tick.tick() => {
+                    self.ask_for_missing();
+                    self.note();
+                }
+            }
+            self.sign();
+            let uncertified = self.shares.uncertified() as u64;
+            let certified = self.certified_block;
+            self.parts.status.set_if(|status| {
+                let changed = status.uncertified != uncertified || status.certified_block < certified;
+                status.uncertified = uncertified;
+                status.certified_block = status.certified_block.max(certified);
+                changed
+            });
+        }
+    }
+
+    async fn input(&mut self, input: SignerInput) {
+        match input {
+            SignerInput::Applied { statement, activated } => {
+                if let Some((ended, begun)) = activated {
+                    self.shares.know(ended.clone());
+                    self.shares.know(begun.clone());
+                    let block = statement.as_ref().map_or(0, |statement| statement.block);
+                    self.unsigned.push_back(Unsigned::Membership { block, ended, begun });
+                }
+                self.unsigned.extend(statement.map(Unsigned::Statement));
+            }
+            SignerInput::Restored { record, state } => self.restored(&record, &state).await,
+            SignerInput::Received { shares, certificates, memberships } => {
+                for certificate in memberships {
+                    let verdicts = self.shares.membership_certificate(certificate);
+                    self.conclude(verdicts).await;
+                }
+                self.noted |= !shares.is_empty() || !certificates.is_empty();
+                for share in shares {
+                    let verdicts = self.shares.share(share);
+                    self.conclude(verdicts).await;
+                }
+                for certificate in certificates {
+                    let verdicts = self.shares.certificate(certificate);
+                    self.conclude(verdicts).await;
+                }
+            }
+            SignerInput::Inquire { by, above, reply } => {
+                let latest = self.shares.latest().get(&by).filter(|(statement, _)| statement.block > above);
+                // Whoever asked may have gone.
+                let _ =
+                    reply.send(latest.map(|(statement, signature)| Share::Statement(statement.clone(), *signature)));
+            }
+            SignerInput::Ask { blocks, epoch, reply } => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.answer(&blocks, epoch));
+            }
+            SignerInput::Floor(block) => self.shares.raise_floor(block),
+        }
+    }
+
+    async fn restored(&mut self, record: &CheckpointRecord, state: &ReplicatedState) {
+        let statement = record.statement.clone();
+        self.unsigned.retain(|unsigned| unsigned.block() > statement.block);
+        let block = statement.block;
+        match self.unreached {
+            Some(watermark) if watermark.block == block && watermark.statement != statement.hash() => {
+                return self.diverged(&format!(
+                    "Q-C041 this host signed statement {} at block {block}, and the members have certified {} there",
+                    watermark.statement,
+                    statement.hash()
+                ));
+            }
+            Some(watermark) if watermark.block <= block => self.unreached = None,
+            _ => {}
+        }
+        self.shares.raise_floor(block);
+        self.shares.know(state.membership.clone());
+        if let Some(ended) = &state.previous_membership {
+            self.shares.know(ended.clone());
+            let (ended, begun) = (ended.clone(), state.membership.clone());
+            self.unsigned.push_back(Unsigned::Membership { block, ended, begun });
+        }
+        self.unsigned.push_back(Unsigned::Statement(statement));
+        if let Some(certificate) = &record.certificate {
+            self.unsigned.pop_back();
+            let verdicts = self.shares.own(record.statement.clone(), None, Instant::now());
+            self.conclude(verdicts).await;
+            let verdicts = self.shares.certificate(certificate.clone());
+            self.conclude(verdicts).await;
+        }
+    }
+
+    /// Writes the watermark for all that may be signed now. It is signed when the watermark is on disk, with whatever the disk's next
+    /// flush takes along.
+    fn sign(&mut self) {
+        let flushed = *self.flushed.borrow_and_update();
+        let ready = self.unsigned.iter().take_while(|unsigned| unsigned.block() <= flushed).count();
+        if ready == 0 || !self.watermark_allows(ready) {
+            return;
+        }
+        let batch: Vec<Unsigned> = self.unsigned.drain(..ready).collect();
+        let highest = batch.iter().rev().find_map(|unsigned| match unsigned {
+            Unsigned::Statement(statement) => Some(statement),
+            Unsigned::Membership { .. } => None,
+        });
+        let watermark = highest.map(|statement| {
+            self.parts.own_key.signs(statement.block);
+            self.parts.store.put_watermark(statement)
+        });
+        self.awaiting_watermark.push_back(batch);
+        let watermarks = self.watermarks.clone();
+        let flushed = Box::new(move |result| {
+            // The signer is gone only if the replica is stopping.
+            let _ = watermarks.send(result);
+        });
+        self.parts.lifecycle.check(self.parts.store.write_then(watermark.into_iter().collect(), flushed));
+    }
+
+    /// The watermark of the oldest of what waits for one is on disk.
+    async fn sign_oldest(&mut self, written: Result<(), io::Error>) {
+        if self.parts.lifecycle.check(written.map_err(|error| StoreError::Io(error.to_string()))).is_none() {
+            return;
+        }
+        for unsigned in self.awaiting_watermark.pop_front().unwrap_or_default() {
+            match unsigned {
+                Unsigned::Statement(statement) => self.sign_statement(statement).await,
+                Unsigned::Membership { ended, begun, .. } => self.sign_membership(&ended, begun).await,
+            }
+        }
+    }
+
+    /// Writes down what the others have signed, now and then: they may have to be told. Not synced; it goes with the next flush.
+    fn note(&mut self) {
+        if std::mem::take(&mut self.noted) {
+            let latest = self.parts.store.put_named(LATEST, self.shares.latest());
+            self.parts.lifecycle.check(self.parts.store.write(vec![latest]));
+        }
+    }
+
+    /// After a start: whether the re-execution has reached what was signed last, and is the same.
+    fn watermark_allows(&mut self, ready: usize) -> bool {
+        let Some(watermark) = self.unreached else { return true };
+        let reached = self.unsigned.iter().take(ready).find_map(|unsigned| match unsigned {
+            Unsigned::Statement(statement) if statement.block >= watermark.block => Some(statement),
+            _ => None,
+        });
+        let Some(statement) = reached else { return false };
+        if statement.block != watermark.block || statement.hash() != watermark.statement {
+            let (found, at) = (statement.hash(), statement.block);
+            self.diverged(&format!(
+                "Q-C041 this host signed statement {} at block {}, and executing the log again gives {found} at block {at}",
+                watermark.statement, watermark.block
+            ));
+            return false;
+        }
+        self.unreached = None;
+        true
+    }
+
+    async fn sign_statement(&mut self, statement: Statement) {
+        let key = self.parts.identity.key;
+        let Some(membership) = self.shares.membership(statement.epoch).cloned() else { return };
+        let mut signature = None;
+        if membership.contains(&key) {
+            let own = self.parts.identity.sign(&statement.payload());
+            signature = Some(own);
+            let mut shown = (statement.clone(), own);
+            if let Some(tamper) = &self.parts.tamper {
+                tamper(&mut shown.0);
+                shown.1 = self.parts.identity.sign(&shown.0.payload());
+            }
+            self.parts.stats.update(|stats| stats.shares_signed += 1);
+            self.broadcast(&membership, &Share::Statement(shown.0, shown.1));
+            if self.parts.tamper.is_some() {
+                // A liar does not keep an honest share to answer with.
+                signature = (membership.threshold == 1).then_some(own);
+            }
+        }
+        let block = statement.block;
+        let verdicts = self.shares.own(statement, signature, Instant::now());
+        self.conclude(verdicts).await;
+        if block <= self.stored_through
+            && let Some(Some(certificate)) = self.parts.lifecycle.check(self.parts.store.certificate(block))
+        {
+            let verdicts = self.shares.certificate(certificate);
+            self.conclude(verdicts).await;
+        }
+    }
+
+    async fn sign_membership(&mut self, ended: &Membership, begun: Membership) {
+        if let Some(certified) = self.shares.certified_membership(begun.epoch).filter(|other| **other != begun) {
+            let (certified, ours) = (certified.clone(), begun);
+            return self.conclude(vec![Verdict::OtherMembership { certified, ours }]).await;
+        }
+        let signs = ended.contains(&self.parts.identity.key);
+        if signs && !self.may_sign_membership(&begun) {
+            return;
+        }
+        let signature = signs.then(|| self.parts.identity.sign(&begun.payload()));
+        if let Some(signature) = signature {
+            let share = Share::Membership(begun.clone(), signature);
+            self.broadcast(ended, &share);
+            self.broadcast(&begun, &share);
+        }
+        let verdicts = self.shares.own_membership(begun, signature);
+        self.conclude(verdicts).await;
+    }
+
+    /// Whether this host may sign a membership: once for each epoch, in all its lives. The statement of the block that begins an
+    /// epoch does not say who its members are, so the watermark of the statements would not notice. On disk before it returns: it
+    /// is written once an epoch, and the signature is for ever.
+    fn may_sign_membership(&self, begun: &Membership) -> bool {
+        let (epoch, hash) = (begun.epoch, begun.hash());
+        let Some(signed) = self.parts.lifecycle.check(self.parts.store.signed_membership(epoch)) else { return false };
+        match signed {
+            Some(signed) if signed == hash => true,
+            Some(signed) => {
+                self.diverged(&format!(
+                    "Q-C041 this host signed membership {signed} for epoch {epoch}, and executing the log again gives {hash}"
+                ));
+                false
+            }
+            None => self.parts.lifecycle.check(self.parts.store.set_signed_membership(epoch, hash)).is_some(),
+        }
+    }
+
+    /// Stops this replica, whose own state can't be relied on any more.
+    fn diverged(&self, why: &str) {
+        self.parts.lifecycle.fault(format!("{why}; take this replica out and keep its data directory as evidence"));
+    }
+
+    fn broadcast(&mut self, membership: &Membership, share: &Share) {
+        for member in membership.members.iter().filter(|member| member.key != self.parts.identity.key) {
+            let parts = &self.parts;
+            let outbox = self.outboxes.entry(member.key).or_insert_with(|| spawn_outbox(parts, member.clone()));
+            // Full: the member is away, and will ask.
+            let _ = outbox.try_send(share.clone());
+        }
+    }
+
+    async fn conclude(&mut self, verdicts: Vec<Verdict>) {
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Certified(certificate) => self.certified(certificate).await,
+                Verdict::Reconfigured(certificate) => {
+                    self.parts.members.learn(vec![certificate.clone()]);
+                    self.parts.events.send(PlainEvent::Reconfigured(certificate)).await;
+                }
+                Verdict::Conflict(report) => {
+                    let added = self.parts.store.add_conflict(&report.member, &report);
+                    let Some(count) = self.parts.lifecycle.check(added) else { return };
+                    self.parts.stats.update(|stats| *stats.conflicts.entry(report.member).or_default() += 1);
+                    self.parts.status.set(|status| status.conflicts = count);
+                    self.parts.events.send(PlainEvent::Conflict(report)).await;
+                }
+                Verdict::Diverged { certificate, ours } => {
+                    self.diverged(&format!(
+                        "Q-C042 a threshold of members certified {} at block {}, this replica computed {}",
+                        certificate.statement.hash(),
+                        ours.block,
+                        ours.hash()
+                    ));
+                }
+                Verdict::OtherMembership { certified, ours } => {
+                    self.diverged(&format!(
+                        "Q-C042 a threshold of members certified membership {} for epoch {}, this replica computed {}",
+                        certified.hash(),
+                        ours.epoch,
+                        ours.hash()
+                    ));
+                }
+                Verdict::Refused => self.parts.stats.update(|stats| stats.shares_refused += 1),
+            }
+        }
+    }
+
+    async fn certified(&mut self, certificate: Certificate) {
+        let block = certificate.statement.block;
+        if self
+            .parts
+            .lifecycle
+            .check(self.parts.store.write(vec![self.parts.store.put_certificate(&certificate)]))
+            .is_none()
+        {
+            return;
+        }
+        self.certified_block = self.certified_block.max(block);
+        for signature in certificate.signatures.iter().filter(|signature| signature.key != self.parts.identity.key) {
+            self.noted |= self.shares.note(&certificate.statement, *signature);
+        }
+        let since = self.shares.since(block);
+        self.parts.stats.update(|stats| {
+            stats.certificates += 1;
+            if let Some(since) = since {
+                stats.certify.record(since.elapsed());
+            }
+        });
+        if certificate.statement.state_root.is_some() {
+            // The receiver is gone only if the replica is stopping.
+            let _ = self.parts.checkpointer.send(CheckpointerInput::Certified(certificate.clone())).await;
+        }
+        self.parts.events.send(PlainEvent::Certified(certificate)).await;
+    }
+
+    /// What is here of what somebody asks for, as far as it fits one answer: the memberships first, which tell who signs the rest.
+    fn answer(&self, blocks: &[u64], epoch: u64) -> ShareReply {
+        let mut room = REPLY_BYTES;
+        let mut reply = ShareReply::default();
+        let newer = self.parts.members.chain().into_iter().filter(|certificate| certificate.membership.epoch > epoch);
+        reply.memberships = newer.take_while(|certificate| fits(&mut room, certificate)).collect();
+        let epochs = self.shares.uncertified_epochs().into_iter();
+        let of_epochs = epochs.filter_map(|epoch| self.shares.own_membership_share(epoch));
+        reply.shares.extend(of_epochs.take_while(|share| fits(&mut room, share)));
+        for block in blocks {
+            match self.parts.store.certificate(*block) {
+                Ok(Some(certificate)) if fits(&mut room, &certificate) => reply.certificates.push(certificate),
+                Ok(Some(_)) => break,
+                _ if self.parts.tamper.is_some() => {}
+                _ => reply.shares.extend(self.shares.own_share(*block).filter(|share| fits(&mut room, share))),
+            }
+        }
+        reply
+    }
+
+    /// Asks the other members for what has stayed away for too long.
+    fn ask_for_missing(&mut self) {
+        let patience = self.parts.identity.timing.share_retry;
+        let blocks = self.shares.overdue(Instant::now(), patience, MAX_ASKED);
+        let uncertified = self.shares.uncertified_epochs();
+        if blocks.is_empty() && uncertified.is_empty() {
+            return;
+        }
+        let (members, chained) = {
+            let known = self.parts.members.view();
+            let newest = known.newest().members.iter();
+            let ended = known.applied.previous_membership.iter().flat_map(|membership| &membership.members);
+            let members: BTreeMap<HostKey, Member> =
+                ended.chain(newest).map(|member| (member.key, member.clone())).collect();
+            (members, known.chain.len() as u64)
+        };
+        // The chain may have a certificate that never came here: the input was full.
+        let epoch = uncertified.first().map_or(chained, |first| chained.min(first.saturating_sub(1)));
+        for member in members.into_values().filter(|member| member.key != self.parts.identity.key) {
+            let share = self.parts.share.clone();
+            let blocks = blocks.clone();
+            tokio::spawn(async move { share.ask(&member, blocks, epoch).await });
+        }
+    }
+}
+
+/// Whether a part of an answer fits what room is left, which it then takes.
+fn fits(room: &mut usize, part: &impl serde::Serialize) -> bool {
+    let left = room.checked_sub(codec::encode(part).len());
+    *room = left.unwrap_or(*room);
+    left.is_some()
+}
+
+/// Sends shares to one member, all that wait in one frame.
+fn spawn_outbox(parts: &SignerParts, member: Member) -> mpsc::Sender<Share> {
+    let (sender, mut receiver) = mpsc::channel(OUTBOX_SHARES);
+    let (share, stats) = (parts.share.clone(), Arc::clone(&parts.stats));
+    let mut stopping = parts.lifecycle.stopping();
+    tokio::spawn(async move {
+        let mut shares = Vec::new();
+        loop {
+            let received = tokio::select! {
+                () = stopping.wait() => return,
+                received = receiver.recv_many(&mut shares, MAX_SHARES) => received,
+            };
+            if received == 0 {
+                return;
+            }
+            let frame = ShareFrame::Push(std::mem::take(&mut shares));
+            // Whether it arrives or not: what is missing there will be asked for.
+            let _ = share.exchange(&member, &frame).await;
+            stats.update(|stats| stats.shares_sent += received as u64);
+        }
+    });
+    sender
+}

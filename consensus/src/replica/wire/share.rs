@@ -1,0 +1,187 @@
+//! What replicas say to each other beside Raft: shares, certificates, introductions.
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+
+use crate::codec;
+use crate::ids::HostKey;
+use crate::proof::certificate::Certificate;
+use crate::proof::membership::{MAX_CHAIN, Member, MembershipCertificate};
+use crate::proof::shares::Share;
+use crate::raft::ports::Peers;
+use crate::replica::membership_view::Members;
+use crate::replica::tasks::own_key::{Presence, Presences};
+use crate::replica::tasks::signer::SignerInput;
+use crate::stats::StatsCell;
+use crate::timing::Timing;
+use crate::transport::{Channel, Transport, TransportError};
+
+/// Shares in one frame at most.
+pub(crate) const MAX_SHARES: usize = 512;
+/// Blocks asked for at once at most.
+pub(crate) const MAX_ASKED: usize = 256;
+
+/// Bytes of memberships in one frame, about; a longer chain goes in several. One membership may have 130 KiB.
+const CHAIN_FRAME_BYTES: usize = 512 << 10;
+/// Bytes in one answer at most; whoever asked will ask for the rest.
+pub(crate) const REPLY_BYTES: usize = 960 << 10;
+
+/// A request on the share channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ShareFrame {
+    /// Shares that the sender signed.
+    Push(Vec<Share>),
+    /// Wanted: shares or certificates of these blocks, and memberships after this epoch.
+    Ask { blocks: Vec<u64>, epoch: u64 },
+    /// The chain of memberships: proves by itself who is in the vat.
+    Introduce(Vec<MembershipCertificate>),
+    /// Is the replica with this raft id no longer needed?
+    Retired { raft_id: u64 },
+    /// Wanted: a statement that the sender signed, of a block after this one; and what another life of it has shown.
+    Inquire { above: u64, presence: Presence },
+}
+
+/// An answer on the share channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShareReply {
+    pub(crate) shares: Vec<Share>,
+    pub(crate) certificates: Vec<Certificate>,
+    pub(crate) memberships: Vec<MembershipCertificate>,
+    pub(crate) retired: bool,
+    /// The latest statement of the host that asked.
+    pub(crate) signed: Option<Share>,
+    /// The latest word of another life of the host that asked.
+    pub(crate) presence: Option<Presence>,
+}
+
+/// Cuts a chain into runs that fit a frame each.
+pub(crate) fn in_parts(chain: Vec<MembershipCertificate>) -> Vec<Vec<MembershipCertificate>> {
+    let mut parts: Vec<Vec<MembershipCertificate>> = Vec::new();
+    let mut bytes = 0;
+    for certificate in chain {
+        let size = codec::encode(&certificate).len();
+        match parts.last_mut() {
+            Some(part) if bytes + size <= CHAIN_FRAME_BYTES => {
+                part.push(certificate);
+                bytes += size;
+            }
+            _ => {
+                parts.push(vec![certificate]);
+                bytes = size;
+            }
+        }
+    }
+    parts
+}
+
+/// Asks other members on the share channel.
+#[derive(Clone)]
+pub(crate) struct ShareClient {
+    pub(crate) timing: Timing,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) members: Arc<Members>,
+    pub(crate) signer: mpsc::Sender<SignerInput>,
+}
+
+impl ShareClient {
+    /// Sends the chain of memberships to somebody who may not know them.
+    pub(crate) async fn introduce_to(&self, member: &Member) -> Result<(), TransportError> {
+        for part in in_parts(self.members.chain()) {
+            self.exchange(member, &ShareFrame::Introduce(part)).await?;
+        }
+        Ok(())
+    }
+
+    /// One request on the share channel.
+    pub(crate) async fn exchange(&self, member: &Member, frame: &ShareFrame) -> Result<ShareReply, TransportError> {
+        let bytes = codec::encode(frame);
+        let answer = self.transport.request(member, Channel::Share, bytes, self.timing.request).await?;
+        codec::decode(&answer).map_err(|error| TransportError::Refused(error.to_string()))
+    }
+
+    /// Asks a member for shares and certificates and enters what comes.
+    pub(crate) async fn ask(&self, member: &Member, blocks: Vec<u64>, epoch: u64) {
+        let Ok(reply) = self.exchange(member, &ShareFrame::Ask { blocks, epoch }).await else { return };
+        let from = member.key;
+        let shares = reply.shares.into_iter().filter(|share| share.signer() == from).collect();
+        let input = SignerInput::Received { shares, certificates: reply.certificates, memberships: reply.memberships };
+        // The receiver is gone only if the replica is stopping.
+        let _ = self.signer.send(input).await;
+    }
+}
+
+impl Peers for ShareClient {
+    fn introduce<'a>(&'a self, to: &'a Member) -> BoxFuture<'a, Result<(), TransportError>> {
+        Box::pin(self.introduce_to(to))
+    }
+}
+
+/// Answers other members on the share channel.
+pub(crate) struct ShareServer {
+    pub(crate) members: Arc<Members>,
+    pub(crate) stats: Arc<StatsCell>,
+    pub(crate) signer: mpsc::Sender<SignerInput>,
+    /// What other members' lives have shown.
+    pub(crate) presences: Mutex<Presences>,
+}
+
+impl ShareServer {
+    /// Serves a request on the share channel.
+    pub(crate) async fn serve(&self, from: HostKey, frame: ShareFrame) -> Result<ShareReply, TransportError> {
+        let refused = |text: &str| Err(TransportError::Refused(text.into()));
+        if let ShareFrame::Introduce(chain) = frame {
+            if chain.len() > MAX_CHAIN {
+                return refused("the chain is too long");
+            }
+            let memberships = self.members.learn(chain);
+            let input = SignerInput::Received { shares: Vec::new(), certificates: Vec::new(), memberships };
+            // Full or gone: the signer asks for what it lacks by itself.
+            let _ = self.signer.try_send(input);
+            return Ok(ShareReply::default());
+        }
+        if !self.members.view().is_acquainted(&from) {
+            return refused("not a member");
+        }
+        match frame {
+            ShareFrame::Push(shares) => {
+                if shares.len() > MAX_SHARES || shares.iter().any(|share| share.signer() != from) {
+                    return refused("shares of others, or too many");
+                }
+                self.stats.update(|stats| stats.shares_received += shares.len() as u64);
+                let input = SignerInput::Received { shares, certificates: Vec::new(), memberships: Vec::new() };
+                // Full: the shares will be asked for.
+                let _ = self.signer.try_send(input);
+                Ok(ShareReply::default())
+            }
+            ShareFrame::Ask { blocks, epoch } => {
+                if blocks.len() > MAX_ASKED {
+                    return refused("too many blocks");
+                }
+                let (reply, answer) = tokio::sync::oneshot::channel();
+                let input = SignerInput::Ask { blocks, epoch, reply };
+                if self.signer.send(input).await.is_err() {
+                    return refused("stopping");
+                }
+                answer.await.map_err(|_| TransportError::Refused("stopping".into()))
+            }
+            ShareFrame::Retired { raft_id } => {
+                Ok(ShareReply { retired: self.members.view().is_retired(raft_id), ..ShareReply::default() })
+            }
+            ShareFrame::Inquire { above, presence } => {
+                if presence.signature.key != from {
+                    return refused("the presence of another host");
+                }
+                let presence = self.presences.lock().unwrap_or_else(PoisonError::into_inner).exchange(presence);
+                let (reply, answer) = tokio::sync::oneshot::channel();
+                if self.signer.send(SignerInput::Inquire { by: from, above, reply }).await.is_err() {
+                    return refused("stopping");
+                }
+                let signed = answer.await.map_err(|_| TransportError::Refused("stopping".into()))?;
+                Ok(ShareReply { signed, presence, ..ShareReply::default() })
+            }
+            ShareFrame::Introduce(_) => Ok(ShareReply::default()),
+        }
+    }
+}

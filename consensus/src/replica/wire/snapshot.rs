@@ -1,0 +1,263 @@
+//! The snapshot channel: sending a checkpoint to another member, and receiving one.
+//!
+//! Invariants: nothing is installed that is not certified by the membership that follows from the VatId, with a state, manifest
+//! and chunks that match the certified root; an interrupted transfer keeps the chunks that came, and goes on from there.
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+
+use super::share::ShareClient;
+use crate::codec::{self, Blob};
+use crate::execution::executor::ExecutorHandle;
+use crate::ids::{Hash, HostKey};
+use crate::order::frames::WireVote;
+use crate::proof::membership::{MAX_CHAIN, Member, MembershipCertificate};
+use crate::raft::ports::{NotSent, Snapshots};
+use crate::replica::RaftCell;
+use crate::replica::applier::Applier;
+use crate::replica::lifecycle::Lifecycle;
+use crate::replica::membership_view::Members;
+use crate::replica::tasks::signer::SignerInput;
+use crate::stats::StatsCell;
+use crate::storage::checkpoints::{CheckpointRecord, Checkpoints, MAX_CHUNK_BYTES};
+use crate::timing::Timing;
+use crate::transport::{Channel, Transport};
+
+/// Bytes of chunks in one frame, about: after so many it is sent.
+const CHUNK_FRAME_BYTES: usize = 1 << 20;
+/// Hashes of missing chunks in one answer at most.
+const MAX_MISSING: usize = 4_096;
+
+/// A request on the snapshot channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SnapshotFrame {
+    pub(crate) target: u64,
+    pub(crate) step: SnapshotStep,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum SnapshotStep {
+    /// The memberships that verify it, and all of it but the chunks.
+    Begin { chain: Vec<MembershipCertificate>, record: Box<CheckpointRecord> },
+    /// Which chunks are missing (still)?
+    Missing { block: u64 },
+    /// Some of them.
+    Chunks { block: u64, chunks: Vec<Blob> },
+    /// None is missing.
+    Install { block: u64, vote: WireVote },
+}
+
+/// An answer on the snapshot channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum SnapshotReply {
+    Missing(Vec<Hash>),
+    Stored,
+    Installed(WireVote),
+    Refused(String),
+}
+
+/// A transfer under way.
+struct Receiving {
+    from: HostKey,
+    record: Arc<CheckpointRecord>,
+}
+
+/// Receives checkpoints.
+pub(crate) struct SnapshotReceiver {
+    members: Arc<Members>,
+    lifecycle: Arc<Lifecycle>,
+    checkpoints: Arc<Checkpoints>,
+    executor: ExecutorHandle,
+    stats: Arc<StatsCell>,
+    raft: Arc<RaftCell>,
+    signer: mpsc::Sender<SignerInput>,
+    receiving: Mutex<Option<Receiving>>,
+}
+
+impl SnapshotReceiver {
+    pub(crate) fn new(applier: &Applier, stats: Arc<StatsCell>, raft: Arc<RaftCell>) -> SnapshotReceiver {
+        SnapshotReceiver {
+            members: Arc::clone(&applier.members),
+            lifecycle: Arc::clone(&applier.lifecycle),
+            checkpoints: Arc::clone(&applier.checkpoints),
+            executor: applier.executor.clone(),
+            stats,
+            raft,
+            signer: applier.signer.clone(),
+            receiving: Mutex::new(None),
+        }
+    }
+
+    /// Serves one step of a transfer.
+    pub(crate) async fn serve(&self, from: HostKey, step: SnapshotStep) -> SnapshotReply {
+        let result = match step {
+            SnapshotStep::Begin { chain, record } => self.begin_snapshot(from, chain, *record).await,
+            SnapshotStep::Missing { block } => self.missing_chunks(from, block).await,
+            SnapshotStep::Chunks { block, chunks } => self.receive_chunks(from, block, chunks).await,
+            SnapshotStep::Install { block, vote } => self.install_received(from, block, vote).await,
+        };
+        result.unwrap_or_else(SnapshotReply::Refused)
+    }
+
+    async fn begin_snapshot(
+        &self,
+        from: HostKey,
+        chain: Vec<MembershipCertificate>,
+        record: CheckpointRecord,
+    ) -> Result<SnapshotReply, String> {
+        if chain.len() > MAX_CHAIN {
+            return Err("the chain is too long".into());
+        }
+        let learned = self.members.learn(chain);
+        if !learned.is_empty() {
+            let (shares, certificates) = (Vec::new(), Vec::new());
+            let input = SignerInput::Received { shares, certificates, memberships: learned };
+            // Full or gone: the signer asks for what it lacks by itself.
+            let _ = self.signer.try_send(input);
+        }
+        let epoch = record.statement.epoch;
+        let membership = self.members.view().memberships.get(&epoch).cloned();
+        let membership = membership.ok_or_else(|| format!("the membership of epoch {epoch} is not certified"))?;
+        let describe = self.checkpoints.describe();
+        let verified =
+            tokio::task::spawn_blocking(move || record.verify(&membership, describe).map(|chunks| (record, chunks)));
+        let (mut record, chunks) = verified.await.map_err(|error| error.to_string())??;
+        // Not what the sender says: a checkpoint that lacks a chunk could not be restored, and so this replica not be started.
+        record.chunks = self.executor.needed(chunks).await.map_err(|fault| fault.to_string())?;
+        let record = Arc::new(record);
+        let block = record.block();
+        *self.receiving() = Some(Receiving { from, record });
+        self.missing_chunks(from, block).await
+    }
+
+    fn receiving(&self) -> std::sync::MutexGuard<'_, Option<Receiving>> {
+        self.receiving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn transfer(&self, from: HostKey, block: u64) -> Result<Arc<CheckpointRecord>, String> {
+        match &*self.receiving() {
+            Some(receiving) if receiving.from == from && receiving.record.block() == block => {
+                Ok(Arc::clone(&receiving.record))
+            }
+            _ => Err(format!("no transfer of block {block} is under way")),
+        }
+    }
+
+    async fn missing_chunks(&self, from: HostKey, block: u64) -> Result<SnapshotReply, String> {
+        let record = self.transfer(from, block)?;
+        let checkpoints = Arc::clone(&self.checkpoints);
+        let missing = tokio::task::spawn_blocking(move || checkpoints.missing(&record, MAX_MISSING)).await;
+        Ok(SnapshotReply::Missing(missing.map_err(|error| error.to_string())?))
+    }
+
+    async fn receive_chunks(&self, from: HostKey, block: u64, chunks: Vec<Blob>) -> Result<SnapshotReply, String> {
+        self.transfer(from, block)?;
+        if chunks.iter().any(|chunk| chunk.0.len() > MAX_CHUNK_BYTES) {
+            return Err(format!("a chunk over {MAX_CHUNK_BYTES} bytes"));
+        }
+        let bytes: usize = chunks.iter().map(|chunk| chunk.0.len()).sum();
+        let checkpoints = Arc::clone(&self.checkpoints);
+        let stored = tokio::task::spawn_blocking(move || checkpoints.receive(chunks)).await;
+        let stored = self.lifecycle.check(stored.map_err(|error| error.to_string())?).ok_or("the store failed")?;
+        stored?;
+        self.stats.update(|stats| stats.snapshot_bytes_received += bytes as u64);
+        Ok(SnapshotReply::Stored)
+    }
+
+    async fn install_received(&self, from: HostKey, block: u64, vote: WireVote) -> Result<SnapshotReply, String> {
+        let record = self.transfer(from, block)?;
+        if !self.checkpoints.missing(&record, 1).is_empty() {
+            return Err("chunks are missing".into());
+        }
+        let raft = self.raft.get().ok_or("starting")?;
+        let vote = raft.install(vote, record).await?;
+        *self.receiving() = None;
+        Ok(SnapshotReply::Installed(vote))
+    }
+}
+
+/// Sends checkpoints.
+pub(crate) struct SnapshotSender {
+    pub(crate) timing: Timing,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) checkpoints: Arc<Checkpoints>,
+    pub(crate) share: ShareClient,
+    pub(crate) stats: Arc<StatsCell>,
+}
+
+/// The replica of a member that a checkpoint goes to.
+#[derive(Clone, Copy)]
+struct Receiver<'a> {
+    member: &'a Member,
+    target: u64,
+}
+
+impl SnapshotSender {
+    async fn step(&self, to: Receiver<'_>, step: SnapshotStep) -> Result<SnapshotReply, NotSent> {
+        let frame = codec::encode(&SnapshotFrame { target: to.target, step });
+        let answer = self.transport.request(to.member, Channel::Snapshot, frame, self.timing.snapshot_request).await?;
+        codec::decode(&answer).map_err(|error| NotSent::Refused(error.to_string()))
+    }
+
+    /// The record, then whatever chunks the receiver lacks, then the order to install it.
+    async fn send_checkpoint(
+        &self,
+        to: Receiver<'_>,
+        vote: WireVote,
+        record: &CheckpointRecord,
+    ) -> Result<WireVote, NotSent> {
+        let block = record.block();
+        // The chain goes before, in as many frames as it takes: beside a large record there is little room.
+        self.share.introduce_to(to.member).await?;
+        let begin = SnapshotStep::Begin { chain: Vec::new(), record: Box::new(record.clone()) };
+        let mut reply = self.step(to, begin).await?;
+        loop {
+            match reply {
+                SnapshotReply::Missing(missing) if missing.is_empty() => break,
+                SnapshotReply::Missing(missing) => self.send_chunks(to, block, &missing).await?,
+                SnapshotReply::Refused(text) => return Err(NotSent::Refused(text)),
+                other => return Err(NotSent::Refused(format!("unexpected answer {other:?}"))),
+            }
+            reply = self.step(to, SnapshotStep::Missing { block }).await?;
+        }
+        match self.step(to, SnapshotStep::Install { block, vote }).await? {
+            SnapshotReply::Installed(vote) => Ok(vote),
+            other => Err(NotSent::Refused(format!("the checkpoint was not installed: {other:?}"))),
+        }
+    }
+
+    async fn send_chunks(&self, to: Receiver<'_>, block: u64, missing: &[Hash]) -> Result<(), NotSent> {
+        let mut batch: Vec<Blob> = Vec::new();
+        let mut bytes = 0;
+        for (place, hash) in missing.iter().enumerate() {
+            let content = self.checkpoints.chunk(hash).map_err(|error| NotSent::Refused(error.to_string()))?;
+            let content = content.ok_or_else(|| NotSent::Refused(format!("chunk {hash} is not here any more")))?;
+            bytes += content.len();
+            batch.push(content.into());
+            if bytes >= CHUNK_FRAME_BYTES || place + 1 == missing.len() {
+                let chunks = std::mem::take(&mut batch);
+                match self.step(to, SnapshotStep::Chunks { block, chunks }).await? {
+                    SnapshotReply::Stored => {}
+                    other => return Err(NotSent::Refused(format!("chunks were not taken: {other:?}"))),
+                }
+                self.stats.update(|stats| stats.snapshot_bytes_sent += bytes as u64);
+                bytes = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Snapshots for SnapshotSender {
+    fn send<'a>(
+        &'a self,
+        to: &'a Member,
+        target: u64,
+        vote: WireVote,
+        record: &'a Arc<CheckpointRecord>,
+    ) -> BoxFuture<'a, Result<WireVote, NotSent>> {
+        Box::pin(self.send_checkpoint(Receiver { member: to, target }, vote, record))
+    }
+}

@@ -1,0 +1,9 @@
+//! What the log holds, and the state that consensus itself replicates by it. Pure.
+
+pub(crate) mod block;
+pub(crate) mod change;
+mod replicated;
+
+#[cfg(test)]
+pub(crate) use replicated::SinceCheckpoint;
+pub(crate) use replicated::{LogPosition, RaftMembership, ReplicatedState, genesis_raft_ids, state_root};

@@ -1,0 +1,17 @@
+//! Where a host keeps its replicas: the store, one vat's part of it, and the checkpoints in that.
+
+pub(crate) mod checkpoints;
+#[cfg(test)]
+mod damage_tests;
+mod memory;
+mod rocks;
+mod store;
+#[cfg(test)]
+mod tests;
+mod vat;
+
+pub use checkpoints::ManifestInfo;
+pub use memory::MemoryStore;
+pub use rocks::RocksStore;
+pub use store::{Family, Flushed, Record, Store, Write};
+pub(crate) use vat::{SignedWatermark, VatStore, read};

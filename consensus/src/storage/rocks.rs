@@ -1,0 +1,327 @@
+//! The store of a host: one RocksDB, one write-ahead log, one flusher thread.
+//!
+//! Invariants: every batch goes to the write-ahead log when it is written; `flush_wal(sync)` is called by the flusher alone, once
+//! for all that wait; callbacks run in the order of their writes. The first error of a write or a sync poisons the store.
+//! All calls block, but only the wait for a sync takes long, and nobody but the flusher and callers of `sync` waits for it.
+
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind, IteratorMode,
+    Options, ReadOptions, WriteBatch,
+};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::store::{Family, Flushed, Record, Store, Write};
+use crate::error::StoreError;
+use crate::stats::Timings;
+
+/// What the format record says. Raise the number with every change of keys or values that an older build cannot read.
+const FORMAT: &str = "quorate-store/1";
+/// Not a note of the host: those begin with `n`.
+const FORMAT_KEY: &[u8] = b"!format";
+/// Bytes of write-ahead log after which RocksDB flushes the families that hold it up: bounds replay at a start.
+const MAX_WAL_BYTES: u64 = 256 << 20;
+/// Bytes of one memtable. Log entries are mostly deleted before they are ever written to a file.
+const MEMTABLE_BYTES: usize = 32 << 20;
+/// Files that RocksDB keeps open.
+const MAX_OPEN_FILES: i32 = 256;
+
+struct Shared {
+    db: DB,
+    path: PathBuf,
+    failed: OnceLock<StoreError>,
+    sync_times: Mutex<Timings>,
+}
+
+enum Request {
+    Flush(Flushed),
+    Stop,
+}
+
+/// See the head of the module.
+pub struct RocksStore {
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+    flusher: Option<JoinHandle<()>>,
+}
+
+impl RocksStore {
+    /// Opens or makes the store in a directory.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_max_total_wal_size(MAX_WAL_BYTES);
+        options.set_max_open_files(MAX_OPEN_FILES);
+        options.set_keep_log_file_num(4);
+        options.set_max_background_jobs(2);
+        let families = Family::ALL.iter().map(|family| {
+            let mut options = Options::default();
+            options.set_write_buffer_size(MEMTABLE_BYTES);
+            options.set_compression_type(DBCompressionType::Lz4);
+            ColumnFamilyDescriptor::new(family.as_str(), options)
+        });
+        check_complete(path)?;
+        let db = DB::open_cf_descriptors(&options, path, families).map_err(|error| open_error(path, &error))?;
+        let (path, failed, sync_times) = (path.to_owned(), OnceLock::new(), Mutex::default());
+        let shared = Arc::new(Shared { db, path, failed, sync_times });
+        let (requests, receiver) = mpsc::channel();
+        let worker = Arc::clone(&shared);
+        let flusher = std::thread::Builder::new()
+            .name("store-flusher".into())
+            .spawn(move || run_flusher(&worker, &receiver))
+            .map_err(|error| StoreError::Io(error.to_string()))?;
+        let store = Self { shared, requests, flusher: Some(flusher) };
+        store.check_format()?;
+        Ok(store)
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        match self.get(Family::Meta, FORMAT_KEY)? {
+            Some(found) if found == FORMAT.as_bytes() => Ok(()),
+            Some(found) => Err(StoreError::Format {
+                found: String::from_utf8_lossy(&found).into_owned(),
+                expected: FORMAT.to_owned(),
+            }),
+            None => {
+                self.write(vec![Write::Put(Family::Meta, FORMAT_KEY.to_vec(), FORMAT.as_bytes().to_vec())])?;
+                self.sync()
+            }
+        }
+    }
+}
+
+impl Drop for RocksStore {
+    fn drop(&mut self) {
+        // The flusher is gone only if it panicked; then there is nothing to stop.
+        let _ = self.requests.send(Request::Stop);
+        if let Some(flusher) = self.flusher.take()
+            // The last owner may be a callback, in the flusher itself, which then ends by itself.
+            && flusher.thread().id() != std::thread::current().id()
+        {
+            let _ = flusher.join();
+        }
+    }
+}
+
+fn run_flusher(shared: &Shared, requests: &mpsc::Receiver<Request>) {
+    let mut stopping = false;
+    while !stopping {
+        let Ok(first) = requests.recv() else { return };
+        let mut callbacks = Vec::new();
+        for request in std::iter::once(first).chain(requests.try_iter()) {
+            match request {
+                Request::Flush(flushed) => callbacks.push(flushed),
+                Request::Stop => stopping = true,
+            }
+        }
+        if callbacks.is_empty() {
+            continue;
+        }
+        let result = shared.flush();
+        for callback in callbacks {
+            callback(result.clone().map_err(io::Error::other));
+        }
+    }
+}
+
+impl Shared {
+    fn family(&self, family: Family) -> &ColumnFamily {
+        self.db.cf_handle(family.as_str()).expect("every family is created when the store is opened")
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        match self.failed.get() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn poison(&self, error: &rocksdb::Error) -> StoreError {
+        let error = judge(error);
+        let _ = self.failed.set(error.clone());
+        error
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.check()?;
+        let began = Instant::now();
+        let result = self.db.flush_wal(true);
+        self.sync_times.lock().unwrap_or_else(PoisonError::into_inner).record(began.elapsed());
+        result.map_err(|error| self.poison(&error))
+    }
+
+    /// Bytes of the write-ahead log: RocksDB has no property for that, but it names the files of it `NUMBER.log`.
+    fn wal_bytes(&self) -> u64 {
+        let Ok(files) = std::fs::read_dir(&self.path) else { return 0 };
+        let logs =
+            files.flatten().filter(|file| Path::new(&file.file_name()).extension().is_some_and(|end| end == "log"));
+        // One that RocksDB has removed meanwhile has no bytes any more.
+        logs.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+    }
+}
+
+/// Finds a database whose name for its newest manifest is gone: RocksDB would begin a new one in its place.
+fn check_complete(path: &Path) -> Result<(), StoreError> {
+    let Ok(files) = std::fs::read_dir(path) else { return Ok(()) };
+    // What an interrupted first start leaves has neither tables nor a log yet.
+    let holds_records = |file: std::fs::DirEntry| {
+        let named = Path::new(&file.file_name()).extension().is_some_and(|end| end == "sst" || end == "log");
+        named && file.metadata().is_ok_and(|metadata| metadata.len() > 0)
+    };
+    if !path.join("CURRENT").exists() && files.flatten().any(holds_records) {
+        let error = format!("{} is missing", path.join("CURRENT").display());
+        return Err(StoreError::Corrupt { what: "database", error });
+    }
+    Ok(())
+}
+
+fn open_error(path: &Path, error: &rocksdb::Error) -> StoreError {
+    let text = error.as_ref();
+    // Another process, or this one, holds `LOCK`. Paths and other messages may say "lock" as well.
+    let by_another =
+        text.starts_with("IO error: While lock file: ") && text.ends_with("Resource temporarily unavailable");
+    if by_another || text.starts_with("IO error: lock hold by current process") {
+        return StoreError::Locked { path: path.display().to_string() };
+    }
+    if error.kind() == ErrorKind::InvalidArgument && text.contains("Column families not opened") {
+        return StoreError::Format { found: text.to_owned(), expected: FORMAT.to_owned() };
+    }
+    judge(error)
+}
+
+/// What an error of RocksDB means for the host. RocksDB puts the kind first and the system's own words last; in between stands a
+/// path, which may hold any words.
+fn judge(error: &rocksdb::Error) -> StoreError {
+    let text = error.as_ref().trim_end().to_owned();
+    let system = |words: &str| error.kind() == ErrorKind::IOError && text.ends_with(words);
+    if error.kind() == ErrorKind::Corruption || system("No such file or directory") {
+        return StoreError::Corrupt { what: "database", error: text };
+    }
+    if system("No space left on device") || system("Disk quota exceeded") {
+        return StoreError::Full(text);
+    }
+    if system("Too many open files") || system("Too many open files in system") {
+        return StoreError::OpenFiles(text);
+    }
+    StoreError::Io(text)
+}
+
+impl RocksStore {
+    fn walk<T>(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        pick: impl Fn(&[u8], &[u8]) -> T,
+    ) -> Result<Vec<T>, StoreError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to.to_vec());
+        let mut cursor = self.shared.db.raw_iterator_cf_opt(self.shared.family(family), options);
+        cursor.seek(from);
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let (Some(key), Some(value)) = (cursor.key(), cursor.value()) else { break };
+            found.push(pick(key, value));
+            cursor.next();
+        }
+        cursor.status().map_err(|error| judge(&error))?;
+        Ok(found)
+    }
+}
+
+impl Store for RocksStore {
+    fn write(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+        self.shared.check()?;
+        let mut rocks = WriteBatch::default();
+        for write in &batch {
+            match write {
+                Write::Put(family, key, value) => rocks.put_cf(self.shared.family(*family), key, value),
+                Write::Delete(family, key) => rocks.delete_cf(self.shared.family(*family), key),
+                Write::DeleteRange(family, from, to) if from < to => {
+                    rocks.delete_range_cf(self.shared.family(*family), from, to);
+                }
+                Write::DeleteRange(..) => {}
+            }
+        }
+        self.shared.db.write(rocks).map_err(|error| self.shared.poison(&error))
+    }
+
+    fn write_then(&self, batch: Vec<Write>, flushed: Flushed) -> Result<(), StoreError> {
+        self.write(batch)?;
+        self.requests.send(Request::Flush(flushed)).map_err(|_| StoreError::Io("the flusher thread is gone".into()))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let (sender, receiver) = mpsc::channel();
+        let flushed: Flushed = Box::new(move |result| {
+            // The receiver waits below; if it is gone, so is whoever wanted to know.
+            let _ = sender.send(result);
+        });
+        self.requests.send(Request::Flush(flushed)).map_err(|_| StoreError::Io("the flusher thread is gone".into()))?;
+        match receiver.recv() {
+            Ok(result) => result.map_err(|error| self.failure().unwrap_or_else(|| StoreError::Io(error.to_string()))),
+            Err(_) => Err(StoreError::Io("the flusher thread is gone".into())),
+        }
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, u64)> {
+        let property = |family, name| {
+            self.shared.db.property_int_value_cf(self.shared.family(family), name).ok().flatten().unwrap_or(0)
+        };
+        let families = Family::ALL.into_iter().map(|family| {
+            let tables = property(family, "rocksdb.total-sst-files-size");
+            (family.as_str(), tables + property(family, "rocksdb.cur-size-all-mem-tables"))
+        });
+        families.chain([("wal", self.shared.wal_bytes())]).collect()
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.shared.failed.get().cloned()
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.shared.path)
+    }
+
+    fn sync_times(&self) -> Timings {
+        *self.shared.sync_times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shared.db.get_cf(self.shared.family(family), key).map_err(|error| judge(&error))
+    }
+
+    fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.walk(family, from, to, limit, |key, value| (key.to_vec(), value.to_vec()))
+    }
+
+    fn keys(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.walk(family, from, to, limit, |key, _| key.to_vec())
+    }
+
+    fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<Record>, StoreError> {
+        if from >= to {
+            return Ok(None);
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(from.to_vec());
+        options.set_iterate_upper_bound(to.to_vec());
+        let family = self.shared.family(family);
+        let mut records = self.shared.db.iterator_cf_opt(family, options, IteratorMode::From(to, Direction::Reverse));
+        match records.next() {
+            None => Ok(None),
+            Some(Ok((key, value))) => Ok(Some((key.into_vec(), value.into_vec()))),
+            Some(Err(error)) => Err(judge(&error)),
+        }
+    }
+}

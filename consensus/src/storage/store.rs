@@ -1,0 +1,161 @@
+//! Where a host keeps its replicas: a small ordered key-value interface with explicit syncs.
+//!
+//! Invariants: durability is prefix-ordered. What `write` was given is readable when it returns, and is on disk at the latest
+//! when a later `write_then` calls back or a later `sync` returns; a crash keeps a prefix of the writes, each whole or not at
+//! all. After a failed sync the store refuses everything: whether bytes are on disk is not known any more.
+
+use std::io;
+use std::path::Path;
+
+use crate::error::StoreError;
+use crate::stats::Timings;
+
+/// Families of records; RocksDB has a column family for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Log entries.
+    Log,
+    /// Votes, committed and purged positions, signed watermarks.
+    State,
+    /// Records of checkpoints.
+    Checkpoint,
+    /// Content of checkpoints, by hash.
+    Chunk,
+    /// Certificates of statements and memberships.
+    Certificate,
+    /// Conflicts.
+    Evidence,
+    /// What the host itself notes.
+    Meta,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Family; 7] = [
+        Family::Log,
+        Family::State,
+        Family::Checkpoint,
+        Family::Chunk,
+        Family::Certificate,
+        Family::Evidence,
+        Family::Meta,
+    ];
+
+    /// Name of the column family.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Family::Log => "log",
+            Family::State => "state",
+            Family::Checkpoint => "checkpoint",
+            Family::Chunk => "chunk",
+            Family::Certificate => "certificate",
+            Family::Evidence => "evidence",
+            Family::Meta => "meta",
+        }
+    }
+}
+
+/// One change. A batch of them is written whole or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Sets a record.
+    Put(Family, Vec<u8>, Vec<u8>),
+    /// Removes a record.
+    Delete(Family, Vec<u8>),
+    /// Removes all records with `from <= key < to`.
+    DeleteRange(Family, Vec<u8>, Vec<u8>),
+}
+
+/// Called once the writes before it are on disk, or have failed for good.
+pub type Flushed = Box<dyn FnOnce(Result<(), io::Error>) + Send>;
+
+/// A record: key and value.
+pub type Record = (Vec<u8>, Vec<u8>);
+
+/// A host's store. All calls may block shortly, except that the wait for the disk is in `sync` alone.
+pub trait Store: Send + Sync + 'static {
+    /// Writes a batch: readable at once, on disk later.
+    fn write(&self, batch: Vec<Write>) -> Result<(), StoreError>;
+
+    /// Writes a batch and calls back, from some thread and in order, when it is on disk.
+    fn write_then(&self, batch: Vec<Write>, flushed: Flushed) -> Result<(), StoreError>;
+
+    /// Returns when everything written so far is on disk.
+    fn sync(&self) -> Result<(), StoreError>;
+
+    /// One record.
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Up to `limit` records with `from <= key < to`, ascending.
+    fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError>;
+
+    /// The keys only of such a range.
+    fn keys(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// The last record with `from <= key < to`.
+    fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<Record>, StoreError>;
+
+    /// For metrics: bytes of each family, and `wal` for a log that comes before all of them; nothing where it is not known.
+    fn sizes(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
+    /// How long the disk took for each sync since the store was opened, without the wait for it; nothing where there is no disk.
+    fn sync_times(&self) -> Timings {
+        Timings::default()
+    }
+
+    /// Why the store refuses everything since a write or a sync of it failed; only opening it anew can help.
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
+
+    /// Where on disk the store lies; nothing where it lies in memory.
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Notes something of the host itself; on disk when it returns.
+    fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.write(vec![Write::Put(Family::Meta, meta_key(key), value.to_vec())])?;
+        self.sync()
+    }
+
+    /// Reads such a note.
+    fn get_meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(Family::Meta, &meta_key(key))
+    }
+
+    /// Removes such a note; gone from the disk when it returns.
+    fn delete_meta(&self, key: &str) -> Result<(), StoreError> {
+        self.write(vec![Write::Delete(Family::Meta, meta_key(key))])?;
+        self.sync()
+    }
+
+    /// All notes whose key begins with `prefix`, ascending.
+    fn list_meta(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let from = meta_key(prefix);
+        let to = prefix_end(&from);
+        let records = self.scan(Family::Meta, &from, &to, usize::MAX)?;
+        Ok(records.into_iter().map(|(key, value)| (String::from_utf8_lossy(&key[1..]).into_owned(), value)).collect())
+    }
+}
+
+/// Keys of notes begin with `n`, apart from what the store notes of itself.
+fn meta_key(key: &str) -> Vec<u8> {
+    let mut bytes = vec![b'n'];
+    bytes.extend_from_slice(key.as_bytes());
+    bytes
+}
+
+/// The first key after all keys that begin with `prefix`.
+pub(crate) fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![u8::MAX; 64]
+}

@@ -1,0 +1,242 @@
+//! What both stores must do, and what each does alone.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::{Arc, Mutex, mpsc};
+
+use super::store::prefix_end;
+use super::vat::MAX_EVIDENCE;
+use super::*;
+use crate::error::StoreError;
+use crate::ids::{HostKey, VatId};
+
+fn both(check: impl Fn(&dyn Store)) {
+    both_shared(|store| check(&*store));
+}
+
+fn both_shared(check: impl Fn(Arc<dyn Store>)) {
+    check(Arc::new(MemoryStore::new()));
+    let directory = tempfile::tempdir().unwrap();
+    check(Arc::new(RocksStore::open(directory.path()).unwrap()));
+}
+
+fn put(family: Family, key: &str, value: &str) -> Write {
+    Write::Put(family, key.into(), value.into())
+}
+
+fn keys(store: &dyn Store, family: Family, from: &str, to: &str) -> Vec<String> {
+    let keys = store.keys(family, from.as_bytes(), to.as_bytes(), usize::MAX).unwrap();
+    keys.into_iter().map(|key| String::from_utf8(key).unwrap()).collect()
+}
+
+#[test]
+fn ranges_are_ordered_bounded_and_per_family() {
+    both(|store| {
+        let batch = ["b", "a", "d", "c"].map(|key| put(Family::Log, key, key)).to_vec();
+        store.write(batch).unwrap();
+        store.write(vec![put(Family::Chunk, "b", "other")]).unwrap();
+        assert_eq!(keys(store, Family::Log, "a", "z"), ["a", "b", "c", "d"]);
+        assert_eq!(keys(store, Family::Log, "b", "d"), ["b", "c"]);
+        assert_eq!(keys(store, Family::Log, "d", "b"), Vec::<String>::new());
+        assert_eq!(keys(store, Family::State, "a", "z"), Vec::<String>::new());
+        assert_eq!(store.scan(Family::Log, b"a", b"z", 2).unwrap().len(), 2);
+        assert_eq!(store.get(Family::Chunk, b"b").unwrap().unwrap(), b"other");
+        assert_eq!(store.last(Family::Log, b"a", b"d").unwrap().unwrap().0, b"c");
+        assert_eq!(store.last(Family::Log, b"a", b"dd").unwrap().unwrap().0, b"d");
+        assert_eq!(store.last(Family::Log, b"e", b"z").unwrap(), None);
+        assert_eq!(store.last(Family::Log, b"z", b"a").unwrap(), None);
+    });
+}
+
+#[test]
+fn writes_of_a_batch_take_effect_in_order() {
+    both(|store| {
+        store.write(vec![put(Family::Log, "a", "1"), put(Family::Log, "b", "1")]).unwrap();
+        let range = Write::DeleteRange(Family::Log, b"a".to_vec(), b"c".to_vec());
+        store.write(vec![range, put(Family::Log, "b", "2")]).unwrap();
+        assert_eq!(keys(store, Family::Log, "a", "z"), ["b"]);
+        assert_eq!(store.get(Family::Log, b"b").unwrap().unwrap(), b"2");
+        let nothing = Write::DeleteRange(Family::Log, b"c".to_vec(), b"a".to_vec());
+        store.write(vec![nothing, Write::Delete(Family::Log, b"absent".to_vec())]).unwrap();
+        assert_eq!(keys(store, Family::Log, "a", "z"), ["b"]);
+    });
+}
+
+#[test]
+fn callbacks_come_in_order() {
+    both(|store| {
+        let (sender, receiver) = mpsc::channel();
+        for number in 0..200u32 {
+            let sender = sender.clone();
+            let flushed: Flushed = Box::new(move |result| sender.send((number, result.is_ok())).unwrap());
+            store.write_then(vec![put(Family::Log, &number.to_string(), "x")], flushed).unwrap();
+        }
+        store.sync().unwrap();
+        let order: Vec<_> = receiver.try_iter().collect();
+        assert_eq!(order, (0..200).map(|number| (number, true)).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn the_host_notes_things() {
+    both(|store| {
+        store.put_meta("vat/1", b"one").unwrap();
+        store.put_meta("vat/2", b"two").unwrap();
+        store.put_meta("wat", b"three").unwrap();
+        assert_eq!(store.get_meta("vat/1").unwrap().unwrap(), b"one");
+        let listed = store.list_meta("vat/").unwrap();
+        assert_eq!(listed, [("vat/1".to_owned(), b"one".to_vec()), ("vat/2".to_owned(), b"two".to_vec())]);
+        store.delete_meta("vat/1").unwrap();
+        assert_eq!(store.list_meta("").unwrap().len(), 2, "the store's own records are not notes");
+    });
+}
+
+#[test]
+fn a_crash_of_the_memory_store_keeps_a_prefix() {
+    let store = MemoryStore::new();
+    store.write(vec![put(Family::Log, "1", "x")]).unwrap();
+    store.sync().unwrap();
+    store.write(vec![put(Family::Log, "2", "x")]).unwrap();
+    store.write(vec![put(Family::Log, "3", "x"), Write::Delete(Family::Log, b"1".to_vec())]).unwrap();
+    assert_eq!(keys(&store, Family::Log, "0", "9"), ["2", "3"]);
+    store.crash_keeping(1);
+    assert_eq!(keys(&store, Family::Log, "0", "9"), ["1", "2"]);
+    store.write(vec![put(Family::Log, "4", "x")]).unwrap();
+    store.crash();
+    assert_eq!(keys(&store, Family::Log, "0", "9"), ["1", "2"]);
+}
+
+#[test]
+fn held_flushes_are_lost_in_a_crash_and_told_after_a_release() {
+    let store = MemoryStore::new();
+    let told = Arc::new(Mutex::new(0));
+    let flushed = || -> Flushed {
+        let told = Arc::clone(&told);
+        Box::new(move |_| *told.lock().unwrap() += 1)
+    };
+    store.hold();
+    store.write_then(vec![put(Family::Log, "1", "x")], flushed()).unwrap();
+    assert_eq!((*told.lock().unwrap(), store.unsynced()), (0, 1));
+    store.crash();
+    store.release();
+    assert_eq!((*told.lock().unwrap(), keys(&store, Family::Log, "0", "9").len()), (0, 0));
+    store.hold();
+    store.write_then(vec![put(Family::Log, "2", "x")], flushed()).unwrap();
+    store.release();
+    store.crash();
+    assert_eq!((*told.lock().unwrap(), keys(&store, Family::Log, "0", "9").len()), (1, 1));
+    store.fail("no disk");
+    assert!(matches!(store.write(vec![]), Err(StoreError::Io(_))));
+    assert!(store.sync().is_err());
+}
+
+#[test]
+fn one_sync_serves_many_writers() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RocksStore::open(directory.path()).unwrap();
+    let before = store.sync_times().count;
+    std::thread::scope(|scope| {
+        for writer in 0..8u32 {
+            let store = &store;
+            scope.spawn(move || {
+                let (sender, receiver) = mpsc::channel();
+                for number in 0..50u32 {
+                    let sender = sender.clone();
+                    let flushed: Flushed = Box::new(move |_| sender.send(()).unwrap());
+                    store.write_then(vec![put(Family::Log, &format!("{writer}/{number}"), "x")], flushed).unwrap();
+                }
+                assert_eq!(receiver.iter().take(50).count(), 50);
+            });
+        }
+    });
+    assert!(store.sync_times().count - before < 400, "{} syncs for 400 writes", store.sync_times().count - before);
+    assert_eq!(keys(&store, Family::Log, "0", "9").len(), 400);
+}
+
+#[test]
+fn rocksdb_tells_its_sizes_and_how_long_syncs_took() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RocksStore::open(directory.path()).unwrap();
+    let size = |part: &str| store.sizes().into_iter().find(|(name, _)| *name == part).unwrap().1;
+    let (sizes, times) = ((size("log"), size("wal")), store.sync_times());
+    store.write(vec![put(Family::Log, "1", &"x".repeat(100_000))]).unwrap();
+    assert!(size("log") >= sizes.0 + 100_000 && size("wal") >= sizes.1 + 100_000, "{:?} {sizes:?}", store.sizes());
+    assert_eq!(store.sync_times(), times, "a write is no sync");
+    store.sync().unwrap();
+    let after = store.sync_times();
+    assert_eq!((after.count, after.buckets.iter().sum::<u64>()), (times.count + 1, times.count + 1));
+    assert!(after.sum_us >= times.sum_us);
+    let mut parts: Vec<_> = store.sizes().into_iter().map(|(part, _)| part).collect();
+    assert_eq!(parts.pop(), Some("wal"));
+    assert_eq!(parts, Family::ALL.map(Family::as_str));
+}
+
+#[test]
+fn evidence_is_bounded_by_member_and_never_overwritten() {
+    both_shared(|shared| {
+        let (loud, quiet) = (HostKey([1; 32]), HostKey([2; 32]));
+        let store = VatStore::new(Arc::clone(&shared), VatId([7; 32]));
+        for number in 1..=MAX_EVIDENCE + 10 {
+            assert_eq!(store.add_conflict(&loud, &number).unwrap(), number);
+        }
+        assert_eq!(store.add_conflict(&quiet, &1_000u64).unwrap(), MAX_EVIDENCE + 11);
+        let kept: Vec<u64> = (1..=MAX_EVIDENCE).chain([1_000]).collect();
+        assert_eq!(store.conflicts::<u64>().unwrap(), kept, "one liar leaves room for another");
+        let counts = store.conflict_counts().unwrap();
+        assert_eq!((counts[&loud], counts[&quiet]), (MAX_EVIDENCE + 10, 1));
+        // The vat is gone and comes again: what is known of it lies there still.
+        store.remove().unwrap();
+        assert_eq!(store.add_conflict(&quiet, &2_000u64).unwrap(), 1);
+        assert_eq!(store.conflicts::<u64>().unwrap(), [kept, vec![2_000]].concat());
+    });
+}
+
+#[test]
+fn rocksdb_keeps_its_records_and_refuses_what_it_does_not_know() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RocksStore::open(directory.path()).unwrap();
+    store.write(vec![put(Family::Log, "1", "x")]).unwrap();
+    assert!(matches!(RocksStore::open(directory.path()), Err(StoreError::Locked { .. })));
+    drop(store);
+    let store = RocksStore::open(directory.path()).unwrap();
+    assert_eq!(keys(&store, Family::Log, "0", "9"), ["1"]);
+    store.write(vec![put(Family::Meta, "!format", "quorate-store/999")]).unwrap();
+    drop(store);
+    let Err(error) = RocksStore::open(directory.path()) else { panic!("another format must be refused") };
+    let text = error.to_string();
+    assert!(text.contains("quorate-store/999") && text.contains("quorate-store/1"), "{text}");
+}
+
+#[test]
+fn a_torn_tail_of_the_log_is_cut_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RocksStore::open(directory.path()).unwrap();
+    for number in 0..100u32 {
+        store.write(vec![put(Family::Log, &format!("{number:03}"), &"x".repeat(100))]).unwrap();
+    }
+    store.sync().unwrap();
+    // Copied while it is open, as a crash would leave it, and then torn.
+    let copy = tempfile::tempdir().unwrap();
+    let mut newest = None;
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        let target = copy.path().join(entry.file_name());
+        std::fs::copy(entry.path(), &target).unwrap();
+        if target.extension().is_some_and(|extension| extension == "log") {
+            newest = newest.max(Some(target));
+        }
+    }
+    let log = newest.unwrap();
+    let length = std::fs::metadata(&log).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(length - 1_000).unwrap();
+    let torn = RocksStore::open(copy.path()).unwrap();
+    let found = keys(&torn, Family::Log, "000", "999");
+    assert!(found.len() < 100 && found.len() > 50, "{}", found.len());
+    assert_eq!(found, (0..found.len()).map(|number| format!("{number:03}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn prefixes_end_where_they_should() {
+    assert_eq!(prefix_end(b"ab"), b"ac");
+    assert_eq!(prefix_end(&[1, 255]), [2]);
+    assert!(prefix_end(&[255, 255]).as_slice() > &[255u8, 255, 255, 255][..]);
+}

@@ -1,0 +1,199 @@
+//! One vat's records in a host's store: their keys and their encodings.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::store::{Family, Flushed, Record, Store, Write, prefix_end};
+use crate::codec;
+use crate::error::StoreError;
+use crate::ids::{Hash, HostKey, VatId};
+use crate::proof::certificate::{Certificate, Statement};
+use crate::proof::membership::MembershipCertificate;
+
+/// Conflicts of one member that are kept in full; more are only counted. A liar can make one a block.
+pub(super) const MAX_EVIDENCE: u64 = 64;
+
+/// The highest statement that this host signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct SignedWatermark {
+    pub(crate) block: u64,
+    pub(crate) statement: Hash,
+}
+
+/// A vat's part of a store.
+#[derive(Clone)]
+pub(crate) struct VatStore {
+    store: Arc<dyn Store>,
+    vat: VatId,
+}
+
+impl VatStore {
+    pub(crate) fn new(store: Arc<dyn Store>, vat: VatId) -> Self {
+        Self { store, vat }
+    }
+
+    /// A key of this vat.
+    pub(crate) fn key(&self, suffix: &[u8]) -> Vec<u8> {
+        let mut key = self.vat.0.to_vec();
+        key.extend_from_slice(suffix);
+        key
+    }
+
+    /// The key of a log entry, checkpoint or conflict.
+    pub(crate) fn numbered(&self, number: u64) -> Vec<u8> {
+        self.key(&number.to_be_bytes())
+    }
+
+    fn tagged(&self, tag: u8, number: u64) -> Vec<u8> {
+        let mut key = self.key(&[tag]);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    /// First and last key of this vat in a family.
+    pub(crate) fn bounds(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.key(&[]), prefix_end(&self.key(&[])))
+    }
+
+    pub(crate) fn write(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+        self.store.write(batch)
+    }
+
+    pub(crate) fn write_then(&self, batch: Vec<Write>, flushed: Flushed) -> Result<(), StoreError> {
+        self.store.write_then(batch, flushed)
+    }
+
+    /// Writes and returns when it is on disk. Blocks.
+    pub(crate) fn write_synced(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+        self.store.write(batch)?;
+        self.store.sync()
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(&self, family: Family, key: &[u8]) -> Result<Option<T>, StoreError> {
+        self.store.get(family, key)?.map(|bytes| read(family, &bytes)).transpose()
+    }
+
+    pub(crate) fn get_bytes(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(family, key)
+    }
+
+    pub(crate) fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.store.scan(family, from, to, limit)
+    }
+
+    pub(crate) fn last(&self, family: Family) -> Result<Option<Record>, StoreError> {
+        let (from, to) = self.bounds();
+        self.store.last(family, &from, &to)
+    }
+
+    /// Hashes of all chunks that are stored for this vat.
+    pub(crate) fn chunk_hashes(&self) -> Result<Vec<Hash>, StoreError> {
+        let (from, to) = self.bounds();
+        let keys = self.store.keys(Family::Chunk, &from, &to, usize::MAX)?;
+        Ok(keys.iter().filter_map(|key| <[u8; 32]>::try_from(&key[32..]).ok().map(Hash)).collect())
+    }
+
+    /// A small named value of the state family.
+    pub(crate) fn named<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        self.get(Family::State, &self.key(name.as_bytes()))
+    }
+
+    /// The write that sets such a value.
+    pub(crate) fn put_named<T: Serialize>(&self, name: &str, value: &T) -> Write {
+        Write::Put(Family::State, self.key(name.as_bytes()), codec::encode(value))
+    }
+
+    pub(crate) fn put_certificate(&self, certificate: &Certificate) -> Write {
+        let key = self.tagged(b's', certificate.statement.block);
+        Write::Put(Family::Certificate, key, codec::encode(certificate))
+    }
+
+    pub(crate) fn certificate(&self, block: u64) -> Result<Option<Certificate>, StoreError> {
+        self.get(Family::Certificate, &self.tagged(b's', block))
+    }
+
+    /// Removes the certificates of all blocks before `block`.
+    pub(crate) fn prune_certificates(&self, block: u64) -> Write {
+        Write::DeleteRange(Family::Certificate, self.tagged(b's', 0), self.tagged(b's', block))
+    }
+
+    pub(crate) fn put_membership(&self, certificate: &MembershipCertificate) -> Write {
+        let key = self.tagged(b'm', certificate.membership.epoch);
+        Write::Put(Family::Certificate, key, codec::encode(certificate))
+    }
+
+    /// The chain of memberships that is stored.
+    pub(crate) fn chain(&self) -> Result<Vec<MembershipCertificate>, StoreError> {
+        let prefix = self.key(b"m");
+        let records = self.scan(Family::Certificate, &prefix, &prefix_end(&prefix), usize::MAX)?;
+        records.iter().map(|(_, value)| read(Family::Certificate, value)).collect()
+    }
+
+    /// Adds a conflict of a member and returns how many there are, of all members. On disk when it returns, if it is kept.
+    pub(crate) fn add_conflict<T: Serialize>(&self, member: &HostKey, report: &T) -> Result<u64, StoreError> {
+        let mut counts = self.conflict_counts()?;
+        let count = counts.entry(*member).or_default();
+        *count += 1;
+        let kept = *count <= MAX_EVIDENCE;
+        let counted = self.put_named("conflict-counts", &counts);
+        if kept {
+            let number = self.next_evidence()?;
+            self.write_synced(vec![counted, Write::Put(Family::Evidence, number, codec::encode(report))])?;
+        } else {
+            self.write(vec![counted])?;
+        }
+        Ok(counts.values().sum())
+    }
+
+    /// How often each member was in conflict since the vat is here.
+    pub(crate) fn conflict_counts(&self) -> Result<BTreeMap<HostKey, u64>, StoreError> {
+        Ok(self.named("conflict-counts")?.unwrap_or_default())
+    }
+
+    /// A key after all evidence that there is: also after what is left of a vat that was here before.
+    fn next_evidence(&self) -> Result<Vec<u8>, StoreError> {
+        let last = self.last(Family::Evidence)?;
+        let number = last.and_then(|(key, _)| <[u8; 8]>::try_from(key.get(32..)?).ok()).map_or(0, u64::from_be_bytes);
+        Ok(self.numbered(number + 1))
+    }
+
+    /// The conflicts that are kept.
+    pub(crate) fn conflicts<T: DeserializeOwned>(&self) -> Result<Vec<T>, StoreError> {
+        let (from, to) = self.bounds();
+        let records = self.scan(Family::Evidence, &from, &to, usize::MAX)?;
+        records.iter().map(|(_, value)| read(Family::Evidence, value)).collect()
+    }
+
+    /// Removes all of this vat except the evidence; gone from the disk when it returns.
+    pub(crate) fn remove(&self) -> Result<(), StoreError> {
+        let (from, to) = self.bounds();
+        let families = [Family::Log, Family::State, Family::Checkpoint, Family::Chunk, Family::Certificate];
+        self.write_synced(families.map(|family| Write::DeleteRange(family, from.clone(), to.clone())).to_vec())
+    }
+
+    /// Hash of the membership that this host signed for an epoch.
+    pub(crate) fn signed_membership(&self, epoch: u64) -> Result<Option<Hash>, StoreError> {
+        self.named(&signed_membership_name(epoch))
+    }
+
+    /// Notes it. On disk when it returns.
+    pub(crate) fn set_signed_membership(&self, epoch: u64, membership: Hash) -> Result<(), StoreError> {
+        self.write_synced(vec![self.put_named(&signed_membership_name(epoch), &membership)])
+    }
+
+    /// The write of the watermark of a statement.
+    pub(crate) fn put_watermark(&self, statement: &Statement) -> Write {
+        self.put_named("guard", &SignedWatermark { block: statement.block, statement: statement.hash() })
+    }
+}
+
+fn signed_membership_name(epoch: u64) -> String {
+    format!("membership-guard-{epoch}")
+}
+
+/// Decodes a stored value.
+pub(crate) fn read<T: DeserializeOwned>(family: Family, bytes: &[u8]) -> Result<T, StoreError> {
+    codec::decode(bytes).map_err(|error| StoreError::Corrupt { what: family.as_str(), error: error.to_string() })
+}

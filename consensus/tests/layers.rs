@@ -1,0 +1,171 @@
+//! Holds the arrows between the modules of this crate: each uses only those before it in [`LAYERS`], and of them only the listed
+//! ones. A new arrow is a decision, to be made here and in the table of `src/lib.rs`, not a line that slips in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Each module of the crate's root with what it uses, from the bottom upwards.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("ids", &[]),
+    ("error", &["ids"]),
+    ("codec", &["error"]),
+    ("timing", &[]),
+    ("stats", &["ids"]),
+    ("proof", &["codec", "error", "ids"]),
+    ("transport", &["error", "proof"]),
+    ("state", &["codec", "error", "ids", "proof"]),
+    ("order", &["codec", "state"]),
+    ("storage", &["codec", "error", "ids", "proof", "state", "stats"]),
+    ("execution", &["error", "ids", "proof", "state", "stats", "storage"]),
+    ("raft", &["codec", "error", "ids", "order", "proof", "state", "stats", "storage", "timing", "transport"]),
+    (
+        "replica",
+        &[
+            "codec",
+            "error",
+            "execution",
+            "ids",
+            "order",
+            "proof",
+            "raft",
+            "state",
+            "stats",
+            "storage",
+            "timing",
+            "transport",
+        ],
+    ),
+];
+
+/// Files of unit tests: they may use anything.
+fn is_test(path: &str) -> bool {
+    path.starts_with("tests/") || path.ends_with("tests.rs") || path == "raft/suite.rs"
+}
+
+/// The path of the module that a file holds: `raft/node.rs` is `raft::node`, `raft/mod.rs` is `raft`.
+fn module_path(file: &str) -> Vec<&str> {
+    let mut path: Vec<&str> = file.trim_end_matches(".rs").split('/').collect();
+    if matches!(path.last(), Some(&"mod" | &"lib")) {
+        path.pop();
+    }
+    path
+}
+
+fn is_identifier(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+/// The first names of a path that goes on with `rest`: one, or several in braces.
+fn first_names(rest: &str) -> BTreeSet<String> {
+    let name =
+        |text: &str| -> String { text.trim_start().chars().take_while(|letter| is_identifier(*letter)).collect() };
+    let Some(group) = rest.strip_prefix('{') else { return BTreeSet::from([name(rest)]) };
+    let (mut depth, mut start, mut names) = (0, 0, BTreeSet::new());
+    for (at, letter) in group.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                names.insert(name(&group[start..at]));
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                names.insert(name(&group[start..at]));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// Modules of the root that a file names, in `use` or elsewhere: by `crate::…`, or by `super::…` that leads up to the root.
+fn named_modules(file: &str, text: &str) -> BTreeSet<String> {
+    let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = code.join("\n");
+    let depth = module_path(file).len();
+    let mut named = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        if !code[..at].ends_with(is_identifier) {
+            named.extend(first_names(&code[at + "crate::".len()..]));
+        }
+    }
+    for (at, _) in code.match_indices("super::") {
+        if code[..at].ends_with("super::") || code[..at].ends_with(is_identifier) {
+            continue;
+        }
+        let rest = code[at..].trim_start_matches("super::");
+        if (code[at..].len() - rest.len()) / "super::".len() >= depth {
+            named.extend(first_names(rest));
+        }
+    }
+    let modules: BTreeSet<&str> = LAYERS.iter().map(|(module, _)| *module).collect();
+    named.into_iter().filter(|name| modules.contains(name.as_str())).collect()
+}
+
+/// What each module uses, by these sources: pairs of a file's path in `src` and its text.
+fn arrows(sources: &[(String, String)]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (file, text) in sources.iter().filter(|(file, _)| !is_test(file)) {
+        let Some(module) = module_path(file).first().map(|module| (*module).to_string()) else { continue };
+        let uses = found.entry(module.clone()).or_default();
+        uses.extend(named_modules(file, text).into_iter().filter(|used| *used != module));
+    }
+    found
+}
+
+fn sources() -> Vec<(String, String)> {
+    fn collect(folder: &Path, prefix: &str, found: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(folder).expect("a folder of sources") {
+            let entry = entry.expect("an entry of it");
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if entry.file_type().expect("its type").is_dir() {
+                collect(&entry.path(), &format!("{name}/"), found);
+            } else if name.ends_with(".rs") {
+                found.push((name, fs::read_to_string(entry.path()).expect("a source file")));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut found);
+    found
+}
+
+fn allowed() -> BTreeMap<String, BTreeSet<String>> {
+    let owned = |uses: &[&str]| uses.iter().map(|used| (*used).to_string()).collect();
+    LAYERS.iter().map(|(module, uses)| ((*module).to_string(), owned(uses))).collect()
+}
+
+#[test]
+fn the_modules_use_one_another_as_designed() {
+    assert_eq!(arrows(&sources()), allowed());
+}
+
+#[test]
+fn the_design_has_no_circle() {
+    let mut below: BTreeSet<&str> = BTreeSet::new();
+    for (module, uses) in LAYERS {
+        for used in *uses {
+            assert!(below.contains(used), "{module} uses {used}, which is not below it");
+        }
+        below.insert(module);
+    }
+}
+
+#[test]
+fn an_arrow_back_is_seen_however_it_is_written() {
+    let planted = [
+        ("raft/node.rs", "use crate::replica::handle::Proposed;"),
+        ("raft/node.rs", "use super::super::replica::handle::Proposed;"),
+        ("raft/mod.rs", "use super::replica::handle::Proposed;"),
+        ("raft/node.rs", "use crate::{codec, replica::{handle, status}, state};"),
+        ("raft/node.rs", "fn status() -> crate::replica::ReplicaStatus { todo() }"),
+    ];
+    for (file, text) in planted {
+        let mut sources = sources();
+        sources.push((file.to_string(), text.to_string()));
+        assert!(arrows(&sources)["raft"].contains("replica"), "{text}");
+        assert_ne!(arrows(&sources), allowed(), "{text}");
+    }
+}

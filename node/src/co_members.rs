@@ -1,0 +1,172 @@
+//! The hosts that share a vat with this one: where they are, and how a replica's frames get to them.
+//!
+//! Invariants: only the memberships of vats that are carried here make a host known to the network, and dialled unasked; what
+//! anybody else says of addresses is a hint. Where several vats list a host, it is looked for at all the addresses that any of
+//! them has. Whoever has left the last shared vat is forgotten, a while after: until then it may have to be told.
+
+use futures::future::BoxFuture;
+use quorate_consensus::{Channel, Member, Transport, TransportError};
+use quorate_engine::VatId;
+use quorate_net::{HostId, NetError, Network, Purpose};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long a host that left is still known.
+const FAREWELL: Duration = Duration::from_secs(30);
+
+type Addresses = BTreeMap<HostId, Vec<String>>;
+
+#[derive(Default)]
+struct State {
+    vats: BTreeMap<VatId, Addresses>,
+    /// All hosts in them.
+    hosts: BTreeSet<HostId>,
+    /// Hosts that share nothing any more, and since when.
+    leaving: BTreeMap<HostId, Instant>,
+}
+
+impl State {
+    fn addresses(&self, host: &HostId) -> Option<Vec<String>> {
+        let mut listed = self.vats.values().filter_map(|hosts| hosts.get(host)).peekable();
+        listed.peek()?;
+        let mut all: Vec<String> = Vec::new();
+        for address in listed.flatten() {
+            if !all.contains(address) {
+                all.push(address.clone());
+            }
+        }
+        Some(all)
+    }
+}
+
+/// See the head of the module.
+pub struct CoMembers {
+    network: Arc<dyn Network>,
+    state: Mutex<State>,
+}
+
+impl CoMembers {
+    /// Of a host that carries nothing yet.
+    pub fn new(network: Arc<dyn Network>) -> Arc<CoMembers> {
+        Arc::new(CoMembers { network, state: Mutex::default() })
+    }
+
+    /// The network between hosts.
+    pub fn network(&self) -> &Arc<dyn Network> {
+        &self.network
+    }
+
+    /// These are the members of a vat that is carried here; none, if it is not any more.
+    pub fn set(&self, vat: VatId, members: &[Member], now: Instant) {
+        let local = self.network.local();
+        let hosts = members.iter().map(|member| (HostId(member.key.0), member.addresses.clone()));
+        let hosts: Addresses = hosts.filter(|(host, _)| *host != local).collect();
+        let mut state = self.lock();
+        let before = state.vats.insert(vat, hosts.clone()).unwrap_or_default();
+        let concerned: BTreeSet<HostId> = before.keys().chain(hosts.keys()).copied().collect();
+        for host in concerned {
+            match state.addresses(&host) {
+                Some(addresses) => {
+                    state.hosts.insert(host);
+                    state.leaving.remove(&host);
+                    if before.get(&host) != hosts.get(&host) {
+                        self.network.set_addresses(host, addresses);
+                    }
+                }
+                None => {
+                    state.hosts.remove(&host);
+                    state.leaving.entry(host).or_insert(now);
+                }
+            }
+        }
+    }
+
+    /// Forgets those who left a while ago.
+    pub fn sweep(&self, now: Instant) {
+        let mut state = self.lock();
+        let gone = state.leaving.iter().filter(|(_, since)| now.saturating_duration_since(**since) >= FAREWELL);
+        let gone: Vec<HostId> = gone.map(|(host, _)| *host).collect();
+        for host in gone {
+            state.leaving.remove(&host);
+            self.network.forget(host);
+        }
+    }
+
+    /// Whether a host shares a vat with this one.
+    pub fn contains(&self, host: &HostId) -> bool {
+        self.lock().hosts.contains(host)
+    }
+
+    /// What a vat's replica sends its frames with.
+    pub fn transport(self: &Arc<CoMembers>, vat: VatId) -> Arc<dyn Transport> {
+        Arc::new(VatTransport { vat, co_members: self.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Carries a replica's frames: each begins with the vat's id.
+struct VatTransport {
+    vat: VatId,
+    co_members: Arc<CoMembers>,
+}
+
+impl Transport for VatTransport {
+    fn request(
+        &self,
+        to: &Member,
+        channel: Channel,
+        frame: Vec<u8>,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Vec<u8>, TransportError>> {
+        let host = HostId(to.key.0);
+        if !self.co_members.contains(&host) {
+            // Whoever joins or has left.
+            self.co_members.network.hint_addresses(host, to.addresses.clone());
+        }
+        let frame = [&self.vat.0[..], &frame].concat();
+        let request = self.co_members.network.request(host, purpose_of(channel), frame.into(), deadline);
+        Box::pin(async move {
+            match request.await {
+                Ok(answer) => Ok(answer.to_vec()),
+                Err(NetError::Refused(why)) => Err(TransportError::Refused(why)),
+                Err(NetError::Timeout { .. }) => Err(TransportError::Timeout),
+                // It may have been handled: a proposal that is called unsent would be made twice.
+                Err(error @ (NetError::Lost { .. } | NetError::Unavailable(_))) => {
+                    Err(TransportError::Lost(error.to_string()))
+                }
+                Err(error) => Err(TransportError::Unreachable(error.to_string())),
+            }
+        })
+    }
+}
+
+/// The channel of a replica that a purpose is for.
+pub fn channel_of(purpose: Purpose) -> Option<Channel> {
+    match purpose {
+        Purpose::Append => Some(Channel::Append),
+        Purpose::Vote => Some(Channel::Vote),
+        Purpose::Snapshot => Some(Channel::Snapshot),
+        Purpose::Share => Some(Channel::Share),
+        Purpose::Propose => Some(Channel::Propose),
+        Purpose::Slice | Purpose::Directory => None,
+    }
+}
+
+fn purpose_of(channel: Channel) -> Purpose {
+    match channel {
+        Channel::Append => Purpose::Append,
+        Channel::Vote => Purpose::Vote,
+        Channel::Snapshot => Purpose::Snapshot,
+        Channel::Share => Purpose::Share,
+        Channel::Propose => Purpose::Propose,
+    }
+}
+
+#[cfg(test)]
+mod tests;
