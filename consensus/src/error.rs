@@ -1,6 +1,6 @@
 //! The errors of this crate. Each has a stable code (`Q-C…`) that `docs/reference/errors.md` explains.
 
-use crate::ids::{Hash, HostKey, VatId};
+use quorate_ids::{Hash, HostId, VatId};
 
 /// Bytes that are not a value of this version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,13 +36,13 @@ pub enum CertificateError {
     BrokenChain(u64),
     /// Signed by somebody who is not a member.
     #[error("signature of {0}, who is not a member")]
-    NotAMember(HostKey),
+    NotAMember(HostId),
     /// The same member twice.
     #[error("two signatures of {0}")]
-    Duplicate(HostKey),
+    Duplicate(HostId),
     /// A signature that does not verify.
     #[error("the signature of {0} does not verify")]
-    BadSignature(HostKey),
+    BadSignature(HostId),
     /// Too few signatures.
     #[error("{found} good signatures, {needed} are needed")]
     BelowThreshold { found: usize, needed: usize },
@@ -122,7 +122,7 @@ pub enum ConsensusError {
     Chain(CertificateError),
     /// This host is not in the genesis, and was not started as a learner.
     #[error("Q-C012 host {0} is not a member of the vat; join it first")]
-    NotAMember(HostKey),
+    NotAMember(HostId),
     /// The machine cannot be restored from the newest checkpoint.
     #[error("Q-C013 the checkpoint at block {block} cannot be restored: {fault}")]
     Restore { block: u64, fault: MachineFault },

@@ -9,7 +9,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `ids`, `error`, `codec`, `stats`, `timing` | identities and hashes, errors, the one encoding, counters, pauses |
+//! | `error`, `codec`, `stats`, `timing` | errors, the one encoding, counters, pauses |
 //! | `proof` | statements, certificates, memberships and their chain, shares and what follows from them. Pure |
 //! | `transport` | what is asked of the network |
 //! | `state` | what the log holds, and the state replicated by it. Pure |
@@ -29,7 +29,6 @@ extern crate self as quorate_consensus;
 mod codec;
 mod error;
 mod execution;
-mod ids;
 mod order;
 mod proof;
 mod raft;
@@ -50,7 +49,6 @@ pub use error::{
     TransportError,
 };
 pub use execution::machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Machine};
-pub use ids::{Hash, HostKey, IdError, VatId};
 pub use proof::address::check_address;
 pub use proof::certificate::{Certificate, MemberSignature, Statement, verify_certificate};
 pub use proof::conflict::ConflictReport;
@@ -60,6 +58,7 @@ pub use proof::membership::{
 };
 pub use proof::signers::Signers;
 pub use proof::survival::{Survival, survival};
+pub use quorate_ids::{Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
 pub use replica::{Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Tamper, remove_vat};
 pub use state::change::{Change, PendingChange};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::ids::HostKey;
+use quorate_ids::HostId;
 
 /// Upper bounds of the buckets of a [`Timings`], in microseconds; one more bucket holds the rest.
 pub const BUCKETS_US: [u64; 12] = [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000, 500_000, 2_000_000];
@@ -65,7 +65,7 @@ pub struct ConsensusStats {
     /// Certificates completed.
     pub certificates: u64,
     /// Conflicts seen, by the member that signed.
-    pub conflicts: BTreeMap<HostKey, u64>,
+    pub conflicts: BTreeMap<HostId, u64>,
     /// Checkpoints stored.
     pub checkpoints: u64,
     /// Bytes of chunks and manifests written for them.

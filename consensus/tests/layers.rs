@@ -7,34 +7,20 @@ use std::path::Path;
 
 /// Each module of the crate's root with what it uses, from the bottom upwards.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("ids", &[]),
-    ("error", &["ids"]),
+    ("error", &[]),
     ("codec", &["error"]),
     ("timing", &[]),
-    ("stats", &["ids"]),
-    ("proof", &["codec", "error", "ids"]),
+    ("stats", &[]),
+    ("proof", &["codec", "error"]),
     ("transport", &["error", "proof"]),
-    ("state", &["codec", "error", "ids", "proof"]),
+    ("state", &["codec", "error", "proof"]),
     ("order", &["codec", "state"]),
-    ("storage", &["codec", "error", "ids", "proof", "state", "stats"]),
-    ("execution", &["error", "ids", "proof", "state", "stats", "storage"]),
-    ("raft", &["codec", "error", "ids", "order", "proof", "state", "stats", "storage", "timing", "transport"]),
+    ("storage", &["codec", "error", "proof", "state", "stats"]),
+    ("execution", &["error", "proof", "state", "stats", "storage"]),
+    ("raft", &["codec", "error", "order", "proof", "state", "stats", "storage", "timing", "transport"]),
     (
         "replica",
-        &[
-            "codec",
-            "error",
-            "execution",
-            "ids",
-            "order",
-            "proof",
-            "raft",
-            "state",
-            "stats",
-            "storage",
-            "timing",
-            "transport",
-        ],
+        &["codec", "error", "execution", "order", "proof", "raft", "state", "stats", "storage", "timing", "transport"],
     ),
 ];
 

@@ -3,7 +3,7 @@
 //! Invariant: every variant is a fault of this host (its disk, its memory, its cache) or of what it was given to restore
 //! from. A replica that meets one stops; it records nothing about the guest.
 
-use crate::ids::Hash;
+use quorate_ids::Hash;
 
 /// A fault of the host or of restored state.
 #[derive(Debug, thiserror::Error)]

@@ -27,9 +27,9 @@ pub use stack::{ENGINE_STACK_BYTES, MAX_WASM_STACK_BYTES, with_engine_stack};
 
 use crate::abi::{self, Delivery, Outcome, Output, Slot, Turn};
 use crate::error::EngineError;
-use crate::ids::Hash;
 use crate::image::Image;
 use instance::Call;
+use quorate_ids::Hash;
 use serde::{Deserialize, Serialize};
 use shadow::Shadow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -193,7 +193,7 @@ impl Heap {
                 continue;
             }
             let bytes = fetch(hash)?;
-            if bytes.len() != PAGE_BYTES || Hash::of(&[&bytes]) != *hash {
+            if bytes.len() != PAGE_BYTES || Hash::of_parts(&[&bytes]) != *hash {
                 return Err(EngineError::Checkpoint(format!("what was given as page {hash} is something else")));
             }
             shadow.set_page(page, &bytes);
@@ -254,7 +254,7 @@ impl Heap {
             Call::Answered { answer, fuel } => match abi::decode(&answer) {
                 Ok(Outcome::Done { outputs }) => {
                     self.live = Some(live);
-                    self.record(JournalEntry { delivery: encoded, answer: Hash::of(&[&answer]), fuel });
+                    self.record(JournalEntry { delivery: encoded, answer: Hash::of_parts(&[&answer]), fuel });
                     return Ok(Crank { outcome: CrankOutcome::Done { outputs }, fuel, logs });
                 }
                 Ok(Outcome::StartFailed { message }) => (CrankOutcome::StartFailed { message }, fuel),
@@ -306,7 +306,7 @@ impl Heap {
         for (index, entry) in self.journal.iter().enumerate() {
             let call = live.deliver(&entry.delivery, self.limits.fuel_per_delivery)?;
             let same = matches!(&call, Call::Answered { answer, fuel }
-                if *fuel == entry.fuel && Hash::of(&[answer]) == entry.answer);
+                if *fuel == entry.fuel && Hash::of_parts(&[answer]) == entry.answer);
             if !same {
                 return Err(EngineError::Replay { index, count: self.journal.len() });
             }
@@ -331,7 +331,7 @@ impl Heap {
             .shadow
             .take_changed()
             .iter()
-            .map(|page| (page, Hash::of(&[self.shadow.page(page)])))
+            .map(|page| (page, Hash::of_parts(&[self.shadow.page(page)])))
             .filter(|(page, hash)| pages[*page] != *hash)
             .collect();
         let mut new_pages = Vec::new();
@@ -363,7 +363,7 @@ impl Heap {
     pub fn full_manifest(&mut self) -> Result<HeapManifest, EngineError> {
         let live = self.live.as_mut().ok_or(EngineError::Failed)?;
         let globals = live.globals();
-        let pages = live.bytes().chunks_exact(PAGE_BYTES).map(|page| Hash::of(&[page])).collect();
+        let pages = live.bytes().chunks_exact(PAGE_BYTES).map(|page| Hash::of_parts(&[page])).collect();
         Ok(HeapManifest { image: self.image.hash(), globals, pages })
     }
 

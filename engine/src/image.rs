@@ -15,9 +15,9 @@ use crate::heap::{
     BaseFile, GlobalValue, HostState, Instance, MAX_WASM_STACK_BYTES, PAGE_BYTES, VatMemories, WASM_PAGE_BYTES,
     ZERO_PAGE, link, with_engine_stack,
 };
-use crate::ids::Hash;
 use cache::Cache;
 use prepare::{Prepared, prepare};
+use quorate_ids::Hash;
 use std::collections::BTreeMap;
 use std::hash::{Hash as _, Hasher};
 use std::path::Path;
@@ -29,7 +29,7 @@ pub const IMAGE_WASM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/image.wa
 
 /// SHA-256 of [`IMAGE_WASM`]; in hexadecimal it is also in the repository, as `engine/image.sha256`.
 pub fn image_hash() -> Hash {
-    static HASH: LazyLock<Hash> = LazyLock::new(|| Hash::of(&[IMAGE_WASM]));
+    static HASH: LazyLock<Hash> = LazyLock::new(|| Hash::of_parts(&[IMAGE_WASM]));
     *HASH
 }
 
@@ -82,7 +82,7 @@ impl Image {
 
     /// Compiles `wasm` and makes its base heap, or finds both in `cache_dir`.
     pub fn from_wasm(wasm: &[u8], cache_dir: &Path) -> Result<Arc<Image>, EngineError> {
-        let hash = Hash::of(&[wasm]);
+        let hash = Hash::of_parts(&[wasm]);
         let cache = Cache::open(cache_dir)?;
         let engine = Engine::new(&config()).map_err(sandbox("configuring"))?;
         let module = load_module(&engine, &cache, hash, wasm)?;
@@ -134,7 +134,8 @@ impl BaseHeap {
     fn new(stored: StoredBase) -> Result<BaseHeap, EngineError> {
         let file = BaseFile::new(&stored.memory)?;
         drop(stored.memory);
-        let page_hashes: Vec<Hash> = file.bytes().chunks_exact(PAGE_BYTES).map(|page| Hash::of(&[page])).collect();
+        let page_hashes: Vec<Hash> =
+            file.bytes().chunks_exact(PAGE_BYTES).map(|page| Hash::of_parts(&[page])).collect();
         let index = page_hashes.iter().enumerate().map(|(page, hash)| (*hash, page as u32)).collect();
         Ok(BaseHeap { file, globals: stored.globals, page_hashes, index })
     }

@@ -7,11 +7,10 @@ pub mod abi;
 pub mod comms;
 pub mod error;
 pub mod heap;
-pub mod ids;
 pub mod image;
 pub mod machine;
 pub mod wire;
 
 pub use error::EngineError;
-pub use ids::{Hash, VatId};
 pub use machine::Machine;
+pub use quorate_ids::{Hash, VatId};

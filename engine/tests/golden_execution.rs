@@ -73,16 +73,16 @@ fn a_heap_manifest_and_its_root_are_those_of_the_golden_files() {
     golden("heap-manifest", &codec::encode(1, &manifest));
     golden("heap-root", manifest.root().as_bytes());
     // As docs/protocol.md writes it.
-    let leaf = |byte: u8| Hash::of(&[&[0], &[byte; 32]]);
-    let two = Hash::of(&[&[1], leaf(1).as_bytes(), leaf(2).as_bytes()]);
-    let tree = Hash::of(&[&[1], two.as_bytes(), leaf(3).as_bytes()]);
+    let leaf = |byte: u8| Hash::of_parts(&[&[0], &[byte; 32]]);
+    let two = Hash::of_parts(&[&[1], leaf(1).as_bytes(), leaf(2).as_bytes()]);
+    let tree = Hash::of_parts(&[&[1], two.as_bytes(), leaf(3).as_bytes()]);
     let mut globals = Vec::new();
     for (tag, bits) in [(0u8, 0xffff_ffffu64), (1, 1 << 63), (2, 0x3fc0_0000), (3, 1 << 63)] {
         globals.push(tag);
         globals.extend_from_slice(&bits.to_le_bytes());
     }
     let (four, three) = (4u64.to_le_bytes(), 3u64.to_le_bytes());
-    let root = Hash::of(&[b"quorate/heap/1", &[7; 32], &four, &globals, &three, tree.as_bytes()]);
+    let root = Hash::of_parts(&[b"quorate/heap/1", &[7; 32], &four, &globals, &three, tree.as_bytes()]);
     assert_eq!(manifest.root(), root);
 }
 

@@ -6,8 +6,8 @@ use quorate_engine::error::EngineError;
 use quorate_engine::heap::{
     CrankOutcome, Heap, HeapCheckpoint, LimitKind, Limits, LogLevel, MAX_LOG_LINES, with_engine_stack,
 };
-use quorate_engine::ids::Hash;
 use quorate_engine::image::Image;
+use quorate_ids::Hash;
 use stub::{LIMITS, Pages, command, counter, delivery, heap, image, limit, run};
 
 fn checkpoint(heap: &mut Heap) -> HeapCheckpoint {
@@ -160,7 +160,7 @@ fn checkpoints_carry_only_what_is_new() {
         let cleared = checkpoint(&mut heap);
         assert_eq!(cleared.new_pages.len(), 2, "pages of zeros are everyone's");
         for (hash, bytes) in &cleared.new_pages {
-            assert_eq!(Hash::of(&[bytes]), *hash);
+            assert_eq!(Hash::of_parts(&[bytes]), *hash);
         }
     });
 }

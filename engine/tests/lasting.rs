@@ -5,8 +5,8 @@ mod vat;
 
 use quorate_engine::abi::{Delivery, Value};
 use quorate_engine::heap::{Crank, CrankOutcome, Heap, Limits, with_engine_stack};
-use quorate_engine::ids::Hash;
 use quorate_engine::machine::Guest;
+use quorate_ids::Hash;
 use std::collections::BTreeMap;
 use std::path::Path;
 use vat::{Vat, image, settled};

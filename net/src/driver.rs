@@ -19,7 +19,7 @@ use crate::lane::Opened;
 use crate::own_key::Meetings;
 use crate::peers::{Asked, PeerTable};
 use crate::streams::{self, Open, OpenedStream};
-use crate::{HostId, NetError, Purpose, limits};
+use crate::{HostId, NetError, PeerName, Purpose, limits};
 
 /// A connection that was replaced is closed after this: more than the grace that lanes give to their last responses.
 const CLOSE_REPLACED_AFTER: Duration = Duration::from_secs(3);

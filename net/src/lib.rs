@@ -38,5 +38,6 @@ pub use error::NetError;
 pub use libp2p_network::Libp2pNetwork;
 pub use memory::{LinkOptions, MemoryNetwork};
 pub use network::{BoxFuture, Handler, NetLimits, NetOptions, Network, NetworkLayer, PeerInfo};
+pub use quorate_ids::HostId;
 pub use stats::{ConnectionStats, NetStats, PurposeStats};
-pub use types::{HostId, InvalidHostId, Purpose};
+pub use types::{PeerName, Purpose};

@@ -29,7 +29,7 @@ use crate::lane::{Connector, Lanes, Opened};
 use crate::network::BoxFuture;
 use crate::own_key::Meetings;
 use crate::peers::PeerTable;
-use crate::{HostId, NetError, NetLimits, NetOptions, NetStats, Network, PeerInfo, Purpose, muxer, streams};
+use crate::{HostId, NetError, NetLimits, NetOptions, NetStats, Network, PeerInfo, PeerName, Purpose, muxer, streams};
 
 /// How long the sockets may take to begin listening.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Shared, blame};
 use crate::serve::serve;
-use crate::{HostId, Purpose};
+use crate::{HostId, PeerName, Purpose};
 
 /// A wish for a stream. If the connection ends first, `reply` is dropped.
 pub(crate) struct Open {

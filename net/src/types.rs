@@ -4,10 +4,10 @@
 //! conversion are exact and need no lookup. Adding a [`Purpose`] changes the wire: old hosts refuse its protocol name.
 
 use std::fmt;
-use std::str::FromStr;
 
 use libp2p::PeerId;
 use libp2p::swarm::StreamProtocol;
+use quorate_ids::HostId;
 
 /// One mebibyte, in bytes.
 const MIB: usize = 1024 * 1024;
@@ -18,69 +18,42 @@ const KIB: usize = 1024;
 /// message of the public key (field 1 = type 1, Ed25519; field 2 = 32 bytes).
 const PEER_ID_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
-/// A host, named by its Ed25519 public key.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HostId(pub [u8; 32]);
-
-impl HostId {
+/// A host in libp2p's terms.
+pub trait PeerName: Sized {
     /// The host whose key pair is made from this 32-byte secret seed.
-    pub fn of_secret(secret: &[u8; 32]) -> HostId {
+    fn of_secret(secret: &[u8; 32]) -> Self;
+
+    /// The same host in libp2p's terms.
+    fn peer_id(&self) -> PeerId;
+
+    /// The host behind a libp2p peer; `None` if its key is not Ed25519.
+    fn from_peer_id(peer: &PeerId) -> Option<Self>;
+
+    /// The host of a peer id in libp2p's text form, as it ends multiaddrs after `/p2p/`.
+    fn from_peer_id_text(text: &str) -> Option<Self> {
+        Self::from_peer_id(&text.parse().ok()?)
+    }
+}
+
+impl PeerName for HostId {
+    fn of_secret(secret: &[u8; 32]) -> HostId {
         let mut seed = *secret;
         let secret = libp2p::identity::ed25519::SecretKey::try_from_bytes(&mut seed)
             .expect("every 32 bytes are a valid Ed25519 secret seed");
         HostId(libp2p::identity::ed25519::Keypair::from(secret).public().to_bytes())
     }
 
-    /// The same host in libp2p's terms.
-    pub fn peer_id(&self) -> PeerId {
+    fn peer_id(&self) -> PeerId {
         let mut bytes = [0u8; 38];
         bytes[..6].copy_from_slice(&PEER_ID_PREFIX);
         bytes[6..].copy_from_slice(&self.0);
         PeerId::from_bytes(&bytes).expect("an identity multihash of 36 bytes is a valid PeerId")
     }
 
-    /// The host behind a libp2p peer; `None` if its key is not Ed25519.
-    pub fn from_peer_id(peer: &PeerId) -> Option<HostId> {
+    fn from_peer_id(peer: &PeerId) -> Option<HostId> {
         let bytes = peer.to_bytes();
         let key = bytes.strip_prefix(&PEER_ID_PREFIX)?;
         Some(HostId(key.try_into().ok()?))
-    }
-
-    /// The host of a peer id in libp2p's text form, as it ends multiaddrs after `/p2p/`.
-    pub fn from_peer_id_text(text: &str) -> Option<HostId> {
-        HostId::from_peer_id(&text.parse().ok()?)
-    }
-}
-
-impl fmt::Display for HostId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for HostId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "HostId({self})")
-    }
-}
-
-/// A text that is not 64 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a host id is 64 hexadecimal digits")]
-pub struct InvalidHostId;
-
-impl FromStr for HostId {
-    type Err = InvalidHostId;
-
-    fn from_str(text: &str) -> Result<HostId, InvalidHostId> {
-        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(InvalidHostId);
-        }
-        let mut key = [0u8; 32];
-        for (index, byte) in key.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).map_err(|_| InvalidHostId)?;
-        }
-        Ok(HostId(key))
     }
 }
 
@@ -223,15 +196,6 @@ mod tests {
         let nobody = HostId([0xff; 32]);
         assert_eq!(HostId::from_peer_id(&nobody.peer_id()), Some(nobody));
         assert_eq!(HostId::from_peer_id(&PeerId::random()), None);
-    }
-
-    #[test]
-    fn host_id_text() {
-        let host = HostId::of_secret(&[7; 32]);
-        assert_eq!(host.to_string().parse(), Ok(host));
-        for bad in ["", "00", &"g".repeat(64), &"0".repeat(63), &"0".repeat(65), &"é".repeat(32)] {
-            assert_eq!(bad.parse::<HostId>(), Err(InvalidHostId), "{bad}");
-        }
     }
 
     #[test]

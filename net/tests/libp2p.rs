@@ -15,7 +15,7 @@ use hosts::{Raw, Sockets, encoded, port, request};
 use libp2p::core::{Endpoint, Transport as _, transport, upgrade};
 use libp2p::{Multiaddr, identity, noise, tcp, yamux};
 use quorate_net::frame::{ClosingReason, Frame};
-use quorate_net::{HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, Network, Purpose};
+use quorate_net::{HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, Network, PeerName, Purpose};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 conformance!(Sockets::tcp(), flavor = "multi_thread", worker_threads = 2);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{LONG, SHORT, Script, World, introduce};
 use futures::future::join_all;
-use quorate_net::{BoxFuture, Handler, HostId, LinkOptions, MemoryNetwork, NetError, Network, Purpose};
+use quorate_net::{BoxFuture, Handler, HostId, LinkOptions, MemoryNetwork, NetError, Network, PeerName, Purpose};
 
 struct Memory(MemoryNetwork);
 

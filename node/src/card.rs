@@ -8,7 +8,7 @@
 
 use crate::testnet::config::check_name;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-use quorate_consensus::{HostKey, MAX_ADDRESS_BYTES, MAX_ADDRESSES, Member, check_address};
+use quorate_consensus::{HostId, MAX_ADDRESS_BYTES, MAX_ADDRESSES, Member, check_address};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
@@ -65,7 +65,7 @@ impl Card {
     /// # Errors
     /// Its name or an address is none, or it has no address.
     pub fn make(key: &SigningKey, name: &str, addresses: Vec<String>) -> Result<Card, CardError> {
-        let public = HostKey(key.verifying_key().to_bytes());
+        let public = HostId(key.verifying_key().to_bytes());
         let signature = key.sign(&payload(&public, name, &addresses));
         let card = Card {
             version: CARD_VERSION,
@@ -105,7 +105,7 @@ impl Card {
         if self.version != CARD_VERSION {
             return Err(CardError::Version(self.version));
         }
-        let key: HostKey = self.key.parse().map_err(|error| CardError::Other(format!("{error}")))?;
+        let key: HostId = self.key.parse().map_err(|error| CardError::Other(format!("{error}")))?;
         let bytes = hex::decode(&self.signature).ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
         let signature = Signature::from_bytes(&bytes.ok_or(CardError::Signature)?);
         let verifying = VerifyingKey::from_bytes(&key.0).map_err(|_| CardError::Signature)?;
@@ -145,7 +145,7 @@ fn shown(text: &str) -> String {
 }
 
 /// What a card's key signs.
-fn payload(key: &HostKey, name: &str, addresses: &[String]) -> Vec<u8> {
+fn payload(key: &HostId, name: &str, addresses: &[String]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut field = |field: &[u8]| {
         bytes.extend((field.len() as u64).to_be_bytes());
@@ -160,7 +160,7 @@ fn payload(key: &HostKey, name: &str, addresses: &[String]) -> Vec<u8> {
 }
 
 /// A key's fingerprint: 80 bits of a hash, short enough to be read over the phone, long enough that nobody makes a key with the same.
-pub fn fingerprint(key: &HostKey) -> String {
+pub fn fingerprint(key: &HostId) -> String {
     let hash = Sha256::new().chain_update(b"quorate/fingerprint/1").chain_update(key.0).finalize();
     let letters = (0..FINGERPRINT_LENGTH).map(|index| {
         let (byte, shift) = (index * 5 / 8, index * 5 % 8);
@@ -222,7 +222,7 @@ mod tests {
     fn a_card_is_read_as_it_was_made_and_refused_when_anything_was_changed() {
         let good = card();
         assert_eq!(Card::read(&text(&good)), Ok(good.clone()));
-        let stranger = HostKey(SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes()).to_string();
+        let stranger = HostId(SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes()).to_string();
         let changes: [(&str, fn(&mut Card, &str)); 5] = [
             ("name", |card, _| card.name = "beta".into()),
             ("key", |card, stranger| card.key = stranger.into()),
@@ -255,7 +255,7 @@ mod tests {
             assert!(matches!(made, Err(CardError::Address { .. })), "{address}");
             // One that is signed all the same.
             let addresses = vec![address.to_owned()];
-            let signature = key().sign(&payload(&HostKey(key().verifying_key().to_bytes()), "alpha", &addresses));
+            let signature = key().sign(&payload(&HostId(key().verifying_key().to_bytes()), "alpha", &addresses));
             let forged = Card { addresses, signature: hex::encode(signature.to_bytes()), ..card() };
             assert!(matches!(Card::read(&text(&forged)), Err(CardError::Address { .. })), "{address}");
         }
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn fingerprints_are_short_and_differ() {
-        let of = |seed: u8| fingerprint(&HostKey([seed; 32]));
+        let of = |seed: u8| fingerprint(&HostId([seed; 32]));
         assert_eq!(of(1).len(), 19);
         assert!(of(1).split('-').all(|group| group.len() == 4));
         let all: std::collections::BTreeSet<String> = (0..=255).map(of).collect();

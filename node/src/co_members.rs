@@ -62,7 +62,7 @@ impl CoMembers {
     /// These are the members of a vat that is carried here; none, if it is not any more.
     pub fn set(&self, vat: VatId, members: &[Member], now: Instant) {
         let local = self.network.local();
-        let hosts = members.iter().map(|member| (HostId(member.key.0), member.addresses.clone()));
+        let hosts = members.iter().map(|member| (member.key, member.addresses.clone()));
         let hosts: Addresses = hosts.filter(|(host, _)| *host != local).collect();
         let mut state = self.lock();
         let before = state.vats.insert(vat, hosts.clone()).unwrap_or_default();
@@ -124,7 +124,7 @@ impl Transport for VatTransport {
         frame: Vec<u8>,
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Vec<u8>, TransportError>> {
-        let host = HostId(to.key.0);
+        let host = to.key;
         if !self.co_members.contains(&host) {
             // Whoever joins or has left.
             self.co_members.network.hint_addresses(host, to.addresses.clone());

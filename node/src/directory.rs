@@ -44,7 +44,7 @@ impl Directory {
         let mut entries = BTreeMap::new();
         for (_, value) in store.list_meta(KEY_PREFIX)? {
             if let Ok(entry) = codec::decode::<Entry>(&value) {
-                entries.insert(VatId(entry.introduction.genesis.vat_id().0), entry);
+                entries.insert(entry.introduction.genesis.vat_id(), entry);
             }
         }
         Ok(Directory { entries: Arc::new(Mutex::new(entries)), newer: Arc::default(), wanted: Arc::default(), store })
@@ -53,7 +53,7 @@ impl Directory {
     /// Learns of a vat. An introduction that doesn't verify, or says less than what is known, changes nothing but the name.
     pub fn learn(&self, name: Option<&str>, introduction: &Introduction) {
         let Ok(membership) = introduction.verify() else { return };
-        let vat = VatId(introduction.genesis.vat_id().0);
+        let vat = introduction.genesis.vat_id();
         let mut entries = self.entries();
         if entries.len() >= ENTRIES && !entries.contains_key(&vat) {
             return;
@@ -86,7 +86,7 @@ impl Directory {
             }
             return;
         };
-        let introduction = match (genesis, self.introduction(&VatId(newest.vat.0))) {
+        let introduction = match (genesis, self.introduction(&newest.vat)) {
             (Some(genesis), _) => Some(Introduction { genesis, chain }),
             (None, Some(mut known)) => {
                 let epoch = newest_membership(&known).epoch;
@@ -103,7 +103,7 @@ impl Directory {
 
     /// Notes a membership that was proven, but perhaps not by anything that others could check.
     pub fn note_membership(&self, membership: &Membership) {
-        let vat = VatId(membership.vat.0);
+        let vat = membership.vat;
         let introduced = self.introduction(&vat).map(|introduction| newest_membership(&introduction).epoch);
         let mut newer = self.newer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if introduced.is_some_and(|epoch| epoch >= membership.epoch) {
@@ -161,7 +161,7 @@ impl Directory {
         let mut members = BTreeMap::new();
         for entry in self.entries().values() {
             for member in newest_membership(&entry.introduction).members {
-                members.insert(member.key.0, member);
+                members.insert(member.key, member);
             }
         }
         members.into_values().collect()
@@ -181,14 +181,14 @@ pub fn newest_membership(introduction: &Introduction) -> Membership {
 mod tests {
     use super::*;
     use ed25519_dalek::SigningKey;
-    use quorate_consensus::{Hash, HostKey, MemberSignature, MemoryStore, Parameters};
+    use quorate_consensus::{Hash, HostId, MemberSignature, MemoryStore, Parameters};
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_bytes(&[seed; 32])
     }
 
     fn member(seed: u8, address: &str) -> Member {
-        let key = HostKey(key(seed).verifying_key().to_bytes());
+        let key = HostId(key(seed).verifying_key().to_bytes());
         Member { key, name: format!("m{seed}"), addresses: vec![address.to_owned()] }
     }
 
@@ -222,7 +222,7 @@ mod tests {
     fn what_a_vat_proves_of_itself_step_by_step_is_still_known_after_a_restart() {
         let store = Arc::new(MemoryStore::new());
         let (genesis, restarted) = (genesis(0), || Directory::load(store.clone()).expect("a good store"));
-        let (vat, chain) = (VatId(genesis.vat_id().0), chain(&genesis, 3));
+        let (vat, chain) = (genesis.vat_id(), chain(&genesis, 3));
         let directory = restarted();
         directory.note_evidence(Some(genesis.clone()), vec![]);
         directory.note_evidence(None, chain[..1].to_vec());
@@ -242,7 +242,7 @@ mod tests {
     fn a_membership_without_its_history_is_known_until_the_history_is() {
         let directory = Directory::load(Arc::new(MemoryStore::new())).expect("an empty store");
         let genesis = genesis(0);
-        let (vat, chain) = (VatId(genesis.vat_id().0), chain(&genesis, 2));
+        let (vat, chain) = (genesis.vat_id(), chain(&genesis, 2));
         directory.note_evidence(None, chain[1..].to_vec());
         assert_eq!(directory.membership(&vat).map(|membership| membership.epoch), Some(2));
         assert!(directory.introduction(&vat).is_none());
@@ -254,7 +254,7 @@ mod tests {
     fn when_there_is_no_more_room_those_that_are_known_are_still_brought_up_to_date() {
         let directory = Directory::load(Arc::new(MemoryStore::new())).expect("an empty store");
         let genesis = genesis(0);
-        let (vat, chain) = (VatId(genesis.vat_id().0), chain(&genesis, 2));
+        let (vat, chain) = (genesis.vat_id(), chain(&genesis, 2));
         directory.note_membership(&genesis.membership());
         {
             let mut newer = directory.newer.lock().expect("no panic holds it");

@@ -148,7 +148,7 @@ fn path_leads_to(head: &StreamHead, path: &OutboxPath, root: &Hash) -> bool {
 impl Slice {
     /// The vat that says it speaks.
     pub fn sender(&self) -> VatId {
-        VatId(self.certificate.statement.vat.0)
+        self.certificate.statement.vat
     }
 
     /// The first message of the sender's stream, if it is here: what lets in a vat that is not known.
@@ -172,7 +172,7 @@ impl Slice {
         self.check_shape(receiver)?;
         let statement = &self.certificate.statement;
         // Before the signatures of the chain, which cost more.
-        if !path_leads_to(&self.head, &self.path, &Hash(statement.outbox_root.0)) {
+        if !path_leads_to(&self.head, &self.path, &statement.outbox_root) {
             return Err(EvidenceError::Path);
         }
         let proven = self.prove_membership(known)?;
@@ -206,7 +206,7 @@ impl Slice {
             (Some(known), _) => Proven { signers: known.clone(), news: None },
             (None, Some(genesis)) => {
                 genesis.validate().map_err(|error| EvidenceError::Genesis(error.to_string()))?;
-                if genesis.vat_id().0 != self.sender().0 {
+                if genesis.vat_id() != self.sender() {
                     return Err(EvidenceError::Genesis("its hash is not the sender's VatId".into()));
                 }
                 let mut proven = Proven::of(genesis.membership());

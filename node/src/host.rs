@@ -21,9 +21,9 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
-use quorate_consensus::{Channel, HostKey, Introduction, Member, Store, Timing, TransportError};
+use quorate_consensus::{Channel, HostId, Introduction, Member, Store, Timing, TransportError};
 use quorate_engine::{VatId, image::Image};
-use quorate_net::{Handler, HostId, NetError, Network, Purpose};
+use quorate_net::{Handler, NetError, Network, Purpose};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -169,7 +169,7 @@ impl Host {
 
     /// Carries a vat from now on; the same provision again changes nothing.
     pub async fn carry(&self, provision: Provision) -> Result<VatId, HostError> {
-        let vat = VatId(provision.genesis.vat_id().0);
+        let vat = provision.genesis.vat_id();
         provision
             .genesis
             .validate()
@@ -205,7 +205,7 @@ impl Host {
     }
 
     async fn run_vat(&self, provision: Provision) -> Result<(), HostError> {
-        let vat = VatId(provision.genesis.vat_id().0);
+        let vat = provision.genesis.vat_id();
         let co_members = self.0.co_members().clone();
         let introduction = Introduction { genesis: provision.genesis.clone(), chain: Vec::new() };
         self.0.directory.learn(Some(&provision.name), &introduction);
@@ -264,7 +264,7 @@ impl Host {
     /// This host as a member of vats.
     pub fn as_member(&self) -> Member {
         Member {
-            key: HostKey(self.0.key.verifying_key().to_bytes()),
+            key: HostId(self.0.key.verifying_key().to_bytes()),
             name: self.0.name.clone(),
             addresses: self.network().listen_addresses(),
         }
@@ -291,7 +291,7 @@ impl Host {
         let vats = join_all(services.iter().map(|vat| vat.status())).await;
         HostStatus {
             host: self.0.name.clone(),
-            key: HostKey(self.0.key.verifying_key().to_bytes()).to_string(),
+            key: HostId(self.0.key.verifying_key().to_bytes()).to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             image: self.0.image.hash().to_string(),
             process: std::process::id(),
@@ -409,7 +409,7 @@ impl Inner {
     /// Whether a member of some vat here may use this channel.
     fn serves(&self, from: HostId, channel: Channel) -> bool {
         let vats = self.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        vats.values().any(|vat| vat.replica.permits(HostKey(from.0), channel))
+        vats.values().any(|vat| vat.replica.permits(from, channel))
     }
 }
 
@@ -470,7 +470,7 @@ impl Inner {
             return Err("the frame names no vat".to_owned());
         };
         let vat = self.vat(&VatId(*id)).ok_or_else(|| self.why_not())?;
-        let answer = vat.replica.handle(HostKey(from.0), channel, body).await;
+        let answer = vat.replica.handle(from, channel, body).await;
         if let Err(TransportError::Malformed(_)) = answer {
             self.count_malformed(purpose);
         }

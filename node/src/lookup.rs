@@ -151,7 +151,7 @@ async fn newest_introduction(
     loop {
         while until.is_none() && next_at <= Instant::now() {
             let Some(member) = waiting.next() else { break };
-            let host = HostId(member.key.0);
+            let host = member.key;
             network.hint_addresses(host, member.addresses.clone());
             let answer = network.request(host, Purpose::Directory, request.clone(), manner.deadline);
             silent.insert(host);
@@ -192,7 +192,7 @@ async fn newest_introduction(
     blocks.sort_unstable();
     let block = blocks.get(blocks.len() / 2).copied();
     let (_, introduction) = newest.ok_or(failure)?;
-    let by = first.or_else(|| hosts.first().map(|member| HostId(member.key.0))).unwrap_or(network.local());
+    let by = first.or_else(|| hosts.first().map(|member| member.key)).unwrap_or(network.local());
     Ok(LocatedVat { introduction, block, by, silent: silent.into_iter().collect() })
 }
 
@@ -218,7 +218,7 @@ fn introduction_in(answer: Result<Bytes, NetError>, vat: &VatId) -> Result<(u64,
     })?;
     let reply = codec::decode(&answer).map_err(|_| NotFound::Unknown)?;
     let DirectoryReply::Known { introduction, block } = reply else { return Err(NotFound::Unknown) };
-    if introduction.genesis.vat_id().0 != vat.0 {
+    if introduction.genesis.vat_id() != *vat {
         return Err(NotFound::Unknown);
     }
     let membership = introduction.verify().map_err(|_| NotFound::Unknown)?;
@@ -237,9 +237,9 @@ pub async fn look_up(network: &Arc<dyn Network>, directory: &Directory, vat: &Va
 
 /// Whom to ask in a round: some who were members when the vat was last heard of, and some others, in turn.
 fn to_ask(members: Vec<Member>, others: Vec<Member>, local: HostId, round: usize) -> Vec<Member> {
-    let were_members: BTreeSet<[u8; 32]> = members.iter().map(|member| member.key.0).collect();
-    let members: Vec<Member> = members.into_iter().filter(|member| member.key.0 != local.0).collect();
-    let is_other = |member: &Member| member.key.0 != local.0 && !were_members.contains(&member.key.0);
+    let were_members: BTreeSet<HostId> = members.iter().map(|member| member.key).collect();
+    let members: Vec<Member> = members.into_iter().filter(|member| member.key != local).collect();
+    let is_other = |member: &Member| member.key != local && !were_members.contains(&member.key);
     let others: Vec<Member> = others.into_iter().filter(is_other).collect();
     let mut hosts = in_turn(&members, round);
     hosts.extend(in_turn(&others, round));
@@ -257,18 +257,18 @@ mod tests {
     use ed25519_dalek::SigningKey;
     use futures::future::BoxFuture;
     use quorate_consensus::{
-        Genesis, Hash, HostKey, MemberSignature, Membership, MembershipCertificate, MemoryStore, Parameters,
+        Genesis, Hash, HostId, MemberSignature, Membership, MembershipCertificate, MemoryStore, Parameters,
     };
     use quorate_net::{Handler, MemoryNetwork};
     use std::sync::Mutex;
 
     fn member(number: u8) -> Member {
-        let key = HostKey(SigningKey::from_bytes(&[number; 32]).verifying_key().to_bytes());
+        let key = HostId(SigningKey::from_bytes(&[number; 32]).verifying_key().to_bytes());
         Member { key, name: format!("m{number}"), addresses: vec![format!("/memory/{number}")] }
     }
 
     fn id(number: u8) -> HostId {
-        HostId(member(number).key.0)
+        member(number).key
     }
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
         for round in 0..6 {
             let hosts = to_ask(members.clone(), others.clone(), id(1), round);
             assert_eq!(hosts.len(), 2 * HOSTS_OF_EACH);
-            let keys: BTreeSet<HostKey> = hosts.iter().map(|host| host.key).collect();
+            let keys: BTreeSet<HostId> = hosts.iter().map(|host| host.key).collect();
             assert_eq!(keys.len(), hosts.len(), "nobody twice");
             assert_eq!(hosts.iter().filter(|host| members.contains(host)).count(), HOSTS_OF_EACH);
             asked.extend(keys);
@@ -332,7 +332,7 @@ mod tests {
         let parameters = Parameters::default();
         let (image, creator, nonce) = (Hash([0; 32]), [0; 32], [0; 32]);
         let genesis = Genesis { members: vec![member(1)], threshold: 1, image, creator, nonce, expires: 0, parameters };
-        let vat = VatId(genesis.vat_id().0);
+        let vat = genesis.vat_id();
         // One leaves after the other: 1, then 2, and 3 with 4 carry it now.
         let mut chain: Vec<MembershipCertificate> = Vec::new();
         let mut last = genesis.membership();
@@ -370,7 +370,7 @@ mod tests {
         let (image, creator, nonce, parameters) = (Hash([0; 32]), [0; 32], [0; 32], Parameters::default());
         let members: Vec<Member> = (1..=3).map(member).collect();
         let genesis = Genesis { members: members.clone(), threshold: 2, image, creator, nonce, expires: 0, parameters };
-        let vat = VatId(genesis.vat_id().0);
+        let vat = genesis.vat_id();
         let known = Introduction { genesis, chain: vec![] };
         let world = MemoryNetwork::new(5);
         let network = world.join(id(99), Arc::new(Knows(None)));
@@ -465,7 +465,7 @@ mod tests {
             expires: 0,
             parameters: Parameters::default(),
         };
-        let vat = VatId(genesis.vat_id().0);
+        let vat = genesis.vat_id();
         let first = genesis.membership();
         let second = Membership { epoch: 1, previous: first.hash(), members: vec![member(2)], ..first.clone() };
         let signatures = vec![MemberSignature::sign(&SigningKey::from_bytes(&[1; 32]), &second.payload())];
@@ -479,11 +479,8 @@ mod tests {
         let network = world.join(id(99), Arc::new(Knows(None)));
         let answers = [Some(old.clone()), None, Some(forged), Some(new.clone())];
         let hosts: Vec<Member> = (11..).take(answers.len()).map(member).collect();
-        let _joined: Vec<_> = hosts
-            .iter()
-            .zip(answers)
-            .map(|(host, known)| world.join(HostId(host.key.0), Arc::new(Knows(known))))
-            .collect();
+        let _joined: Vec<_> =
+            hosts.iter().zip(answers).map(|(host, known)| world.join(host.key, Arc::new(Knows(known)))).collect();
         let manner = Manner { patience: Duration::from_millis(20), ..ALL_AT_ONCE };
         let began = Instant::now();
         let found = newest_introduction(&network, &hosts, &vat, manner).await;

@@ -109,12 +109,12 @@ fn write_atomically(path: &Path, encoding: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_consensus::{Hash, HostKey, Member, Parameters};
+    use quorate_consensus::{Hash, HostId, Member, Parameters};
 
     fn provision() -> Provision {
         let genesis = Genesis {
             members: vec![Member {
-                key: HostKey([1; 32]),
+                key: HostId([1; 32]),
                 name: "alpha".into(),
                 addresses: vec!["/ip4/127.0.0.1/tcp/1".into()],
             }],

@@ -4,7 +4,7 @@
 
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
-    Certificate, Genesis, Hash, HostKey, Introduction, MAX_CHAIN, MAX_MEMBERS, Member, MemberSignature, Membership,
+    Certificate, Genesis, Hash, HostId, Introduction, MAX_CHAIN, MAX_MEMBERS, Member, MemberSignature, Membership,
     MembershipCertificate, Parameters, Signers, Statement,
 };
 use quorate_engine::{
@@ -43,7 +43,7 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value:
 
 fn genesis() -> Genesis {
     let member = |seed: u8, name: &str| Member {
-        key: HostKey(SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes()),
+        key: HostId(SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes()),
         name: name.into(),
         addresses: vec![format!("/ip4/192.0.2.{seed}/tcp/4001")],
     };
@@ -147,10 +147,10 @@ fn what_a_checkpoint_holds() {
         epoch: 3,
         hash: Hash([17; 32]),
         threshold: 2,
-        keys: vec![HostKey([18; 32]), HostKey([19; 32]), HostKey([20; 32])],
+        keys: vec![HostId([18; 32]), HostId([19; 32]), HostId([20; 32])],
         expires: 21,
     };
-    let known = BTreeMap::from([(VatId(signers.vat.0), signers)]);
+    let known = BTreeMap::from([(signers.vat, signers)]);
     let tables = Tables { engine: b"an engine's manifest".to_vec(), known, heads: vec![head], clients: clients() };
     check("tables", &tables);
     let pieces = tables.pieces();
@@ -171,7 +171,7 @@ fn what_a_checkpoint_holds() {
 fn what_hosts_say_to_each_other() {
     check("frame", &VatFrame { to: VatId([7; 32]), from: VatId([9; 32]), slice: Box::new(slice()) });
     let farewell = Some(Box::new(slice()));
-    check("reply_taken", &SliceReply::Taken { next: 8, leader: Some(HostKey([1; 32])), farewell: None });
+    check("reply_taken", &SliceReply::Taken { next: 8, leader: Some(HostId([1; 32])), farewell: None });
     check("reply_farewell", &SliceReply::Taken { next: 8, leader: None, farewell });
     check("reply_no_code", &SliceReply::NoCode { failure: Some("SyntaxError".into()) });
     check("reply_not_yet", &SliceReply::NotYet { next: 1, leader: None });
@@ -188,7 +188,7 @@ fn what_hosts_say_to_each_other() {
 #[test]
 fn what_a_client_remembers() {
     let introduction = Introduction { genesis: genesis(), chain: Vec::new() };
-    let first = Some(HostKey([1; 32]));
+    let first = Some(HostId([1; 32]));
     check("known", &Known { introduction, block: 500, first, silent: None, took_ms: Some(7) });
 }
 

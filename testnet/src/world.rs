@@ -10,11 +10,11 @@
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
-    Change, Family, Flushed, Genesis, HostKey, Introduction, Member, MemoryStore, Parameters, Record, Store,
-    StoreError, Timing, Write,
+    Change, Family, Flushed, Genesis, HostId, Introduction, Member, MemoryStore, Parameters, Record, Store, StoreError,
+    Timing, Write,
 };
-use quorate_engine::{Hash, VatId, abi::Bundle, image::Image, machine::Install};
-use quorate_net::{BoxFuture, HostId, MemoryNetwork, NetError, Network, NetworkLayer, Purpose};
+use quorate_engine::{Hash, abi::Bundle, image::Image, machine::Install};
+use quorate_net::{BoxFuture, MemoryNetwork, NetError, Network, NetworkLayer, Purpose};
 use quorate_node::{
     host::{Host, HostOptions},
     provision::{Contacts, Provision},
@@ -118,7 +118,7 @@ impl World {
     }
 
     fn bytes(&self, what: &str, name: &str) -> [u8; 32] {
-        Hash::of(&[what.as_bytes(), &[0], &self.seed.to_le_bytes(), name.as_bytes()]).0
+        Hash::of_parts(&[what.as_bytes(), &[0], &self.seed.to_le_bytes(), name.as_bytes()]).0
     }
 
     /// Adds hosts and starts them.
@@ -216,7 +216,7 @@ impl World {
         Genesis {
             members: hosts.iter().map(|host| self.member(host)).collect(),
             threshold,
-            image: quorate_consensus::Hash(self.image.hash().0),
+            image: self.image.hash(),
             creator: self.bytes("creator", name),
             nonce: self.bytes("nonce", name),
             expires: 0,
@@ -227,18 +227,18 @@ impl World {
     fn member(&self, host: &str) -> Member {
         let id = self.id(host);
         let number = id.0.iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
-        Member { key: HostKey(id.0), name: host.to_owned(), addresses: vec![format!("/memory/{number}")] }
+        Member { key: id, name: host.to_owned(), addresses: vec![format!("/memory/{number}")] }
     }
 
     /// A bearer of a vat's root.
     pub fn sturdyref(&self, vat: &str) -> Sturdyref {
-        Sturdyref::bearer(VatId(self.vats[vat].vat_id().0), ROOT_OBJECT, self.bytes("bearer", vat))
+        Sturdyref::bearer(self.vats[vat].vat_id(), ROOT_OBJECT, self.bytes("bearer", vat))
     }
 
     /// Makes a vat on running hosts. Everybody learns of it.
     pub async fn vat(&mut self, plan: VatPlan<'_>) {
         let genesis = self.genesis(plan.name, plan.hosts, plan.threshold, plan.checkpoint_every);
-        let own = VatId(genesis.vat_id().0);
+        let own = genesis.vat_id();
         self.vats.insert(plan.name.to_owned(), genesis.clone());
         let argument = |name: &&str| ((*name).to_owned(), reference(&self.sturdyref(name), &own));
         let install = Install {
@@ -274,7 +274,7 @@ impl World {
 
     /// Has it recorded that one member of a vat is to give its place to another host. Returns the block that records it.
     pub async fn begin_replacing(&self, vat: &str, out: &str, newcomer: &str) -> u64 {
-        let change = Change::Replace { out: HostKey(self.id(out).0), in_: self.member(newcomer) };
+        let change = Change::Replace { out: self.id(out), in_: self.member(newcomer) };
         let recorded = self.service(out, vat).replica.reconfigure(change, None, PATIENCE).await;
         recorded.expect("the change is recorded")
     }

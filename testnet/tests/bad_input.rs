@@ -5,7 +5,7 @@ mod support;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use quorate_consensus::{Genesis, Hash, HostKey, Introduction, Member, MemberSignature, Parameters, Statement};
+use quorate_consensus::{Genesis, Hash, HostId, Introduction, Member, MemberSignature, Parameters, Statement};
 use quorate_engine::{
     VatId,
     abi::{Method, Value},
@@ -15,7 +15,7 @@ use quorate_engine::{
     },
     wire::Op,
 };
-use quorate_net::{BoxFuture, Handler, HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, Network, Purpose};
+use quorate_net::{BoxFuture, Handler, Libp2pNetwork, NetError, NetLimits, NetOptions, Network, Purpose};
 use quorate_node::{
     codec,
     evidence::{Slice, outbox_path, outbox_root},
@@ -345,7 +345,7 @@ impl Stranger {
         let key = SigningKey::from_bytes(&[seed; 32]);
         let public = key.verifying_key().to_bytes();
         let genesis = Genesis {
-            members: vec![Member { key: HostKey(public), name: "stranger".into(), addresses: vec![] }],
+            members: vec![Member { key: HostId(public), name: "stranger".into(), addresses: vec![] }],
             threshold: 1,
             image: Hash([0; 32]),
             creator: public,
@@ -353,7 +353,7 @@ impl Stranger {
             expires: 0,
             parameters: Parameters::default(),
         };
-        let session = ClientSession::new(VatId(genesis.vat_id().0), target);
+        let session = ClientSession::new(genesis.vat_id(), target);
         let (network, mailbox) = outsider(net, key.to_bytes()).await;
         Stranger { key, genesis, session, blocks: 0, network, mailbox }
     }
@@ -385,7 +385,7 @@ impl Stranger {
         self.blocks += 1;
         let heads = [head];
         let statement = Statement {
-            vat: quorate_consensus::VatId(self.vat().0),
+            vat: self.vat(),
             epoch: 0,
             block: self.blocks,
             previous: Hash([0; 32]),

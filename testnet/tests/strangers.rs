@@ -9,7 +9,7 @@ use libp2p::{
     tcp, yamux,
 };
 use quorate_net::{
-    HostId, Purpose,
+    HostId, PeerName, Purpose,
     frame::{ClosingReason, FRAME_VERSION, HEADER_BYTES},
 };
 use quorate_node::testnet::layout::HostPlace;

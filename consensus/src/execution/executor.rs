@@ -10,13 +10,13 @@ use tokio::sync::oneshot;
 
 use crate::error::MachineFault;
 use crate::execution::machine::{BlockContext, Machine};
-use crate::ids::{Hash, VatId};
 use crate::proof::certificate::Statement;
 use crate::proof::membership::{Membership, Parameters};
 use crate::state::block::{Block, BlockReply, Control, LogContent, LogItem};
 use crate::state::{LogPosition, ReplicatedState, state_root};
 use crate::stats::StatsCell;
 use crate::storage::checkpoints::{CheckpointDraft, Fetcher};
+use quorate_ids::{Hash, VatId};
 
 /// Stack of the executing thread. The engine runs wasm frames on it up to its own inline limit, which lies below this on every
 /// host and in every build; Rust's default of 2 MiB is far too small.

@@ -5,9 +5,9 @@
 
 use std::any::Any;
 
-use crate::ids::Hash;
 use crate::proof::membership::Membership;
 use crate::storage::ManifestInfo;
+use quorate_ids::Hash;
 
 pub use crate::error::MachineFault;
 

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::signature_bytes;
 use crate::error::CertificateError;
-use crate::ids::{Canonical, Hash, HostKey, VatId};
 use crate::proof::membership::Membership;
 use crate::proof::signers::Signers;
+use quorate_ids::{Canonical, Hash, HostId, VatId};
 
 /// What the members of a vat sign of a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Statement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberSignature {
     /// Whose.
-    pub key: HostKey,
+    pub key: HostId,
     /// ed25519.
     #[serde(with = "signature_bytes")]
     pub signature: [u8; 64],
@@ -61,7 +61,7 @@ pub struct MemberSignature {
 impl MemberSignature {
     /// Signs a payload.
     pub fn sign(key: &SigningKey, payload: &[u8]) -> Self {
-        Self { key: HostKey(key.verifying_key().to_bytes()), signature: key.sign(payload).to_bytes() }
+        Self { key: HostId(key.verifying_key().to_bytes()), signature: key.sign(payload).to_bytes() }
     }
 
     /// Whether the signature is that of its key over the payload.

@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::certificate::{MemberSignature, Statement};
-use crate::ids::HostKey;
+use quorate_ids::HostId;
 
 /// A member signed something else than what this replica computed, or two different things.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConflictReport {
     /// Who.
-    pub member: HostKey,
+    pub member: HostId,
     /// At which block.
     pub block: u64,
     /// What this replica computed, or what the member signed before.

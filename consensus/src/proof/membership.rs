@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 use crate::error::CertificateError;
-use crate::ids::{Canonical, Hash, HostKey, VatId};
 use crate::proof::address::check_address;
 use crate::proof::certificate::MemberSignature;
 use crate::proof::signers::Signers;
+use quorate_ids::{Canonical, Hash, HostId, VatId};
 
 /// Most members that a vat may have. Every member sends its share to every other, so work is quadratic.
 pub const MAX_MEMBERS: usize = 31;
@@ -28,7 +28,7 @@ pub const MAX_CHAIN: usize = 4096;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Its host key: it authenticates its connections and signs its shares.
-    pub key: HostKey,
+    pub key: HostId,
     /// A name for people.
     pub name: String,
     /// Where it can be reached, as multiaddrs.
@@ -176,12 +176,12 @@ impl Membership {
     }
 
     /// The member with this key.
-    pub fn member(&self, key: &HostKey) -> Option<&Member> {
+    pub fn member(&self, key: &HostId) -> Option<&Member> {
         self.members.iter().find(|member| member.key == *key)
     }
 
     /// Whether the key is a member's.
-    pub fn contains(&self, key: &HostKey) -> bool {
+    pub fn contains(&self, key: &HostId) -> bool {
         self.member(key).is_some()
     }
 
@@ -248,7 +248,7 @@ fn validate_members(members: &[Member], threshold: u16) -> Result<(), Certificat
     if members.is_empty() || members.len() > MAX_MEMBERS {
         return invalid(format!("{} members; 1 to {MAX_MEMBERS} are allowed", members.len()));
     }
-    let keys: BTreeSet<HostKey> = members.iter().map(|member| member.key).collect();
+    let keys: BTreeSet<HostId> = members.iter().map(|member| member.key).collect();
     if keys.len() != members.len() {
         return invalid("two members have the same key".into());
     }

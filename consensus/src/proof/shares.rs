@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::ids::{Hash, HostKey, VatId};
 use crate::proof::certificate::{Certificate, MemberSignature, Statement, verify_certificate};
 use crate::proof::conflict::ConflictReport;
 use crate::proof::membership::{Membership, MembershipCertificate, verify_membership};
+use quorate_ids::{Hash, HostId, VatId};
 
 /// How many blocks ahead of the own ones shares are kept for. A member that is further behind asks for them when it gets there.
 const MAX_AHEAD: u64 = 4_096;
@@ -27,7 +27,7 @@ pub(crate) enum Share {
 }
 
 impl Share {
-    pub(crate) fn signer(&self) -> HostKey {
+    pub(crate) fn signer(&self) -> HostId {
         match self {
             Share::Statement(_, signature) | Share::Membership(_, signature) => signature.key,
         }
@@ -70,8 +70,8 @@ struct Received {
 #[derive(Default)]
 struct Round {
     own: Option<Own>,
-    shares: BTreeMap<HostKey, Received>,
-    reported: BTreeSet<HostKey>,
+    shares: BTreeMap<HostId, Received>,
+    reported: BTreeSet<HostId>,
     certified: bool,
 }
 
@@ -79,7 +79,7 @@ struct Round {
 struct EpochRound {
     own: Option<Membership>,
     own_signature: Option<MemberSignature>,
-    shares: BTreeMap<HostKey, (Hash, MemberSignature)>,
+    shares: BTreeMap<HostId, (Hash, MemberSignature)>,
     certified: bool,
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct Shares {
 
 /// The statement of the highest block that each other member has signed. A signature is checked by its owner, whom alone it
 /// concerns.
-pub(crate) type Latest = BTreeMap<HostKey, (Statement, MemberSignature)>;
+pub(crate) type Latest = BTreeMap<HostId, (Statement, MemberSignature)>;
 
 impl Shares {
     pub(crate) fn new(vat: VatId) -> Self {

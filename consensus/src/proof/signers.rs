@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 use crate::error::CertificateError;
-use crate::ids::{Hash, HostKey, VatId};
 use crate::proof::certificate::{Certificate, MemberSignature};
 use crate::proof::membership::{Membership, MembershipCertificate};
+use quorate_ids::{Hash, HostId, VatId};
 
 /// See the head of the module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Signers {
     /// How many must sign.
     pub threshold: u16,
     /// Keys of the members.
-    pub keys: Vec<HostKey>,
+    pub keys: Vec<HostId>,
     /// The last block of whoever remembers this at which the vat is heard; 0: for ever. It is in no membership, but in the genesis.
     pub expires: u64,
 }
@@ -45,7 +45,7 @@ impl From<&Membership> for Signers {
 
 impl Signers {
     /// Whether the key is a member's.
-    pub fn contains(&self, key: &HostKey) -> bool {
+    pub fn contains(&self, key: &HostId) -> bool {
         self.keys.contains(key)
     }
 

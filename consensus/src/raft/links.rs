@@ -19,9 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-use crate::ids::HostKey;
 use crate::order::frames::{RaftMessage, RaftReply, WireVote};
 use crate::state::LogPosition;
+use quorate_ids::HostId;
 
 /// Heartbeats to one member that are under way at most: those of more than two seconds.
 pub(crate) const MAX_HEARTBEATS: usize = 16;
@@ -140,17 +140,17 @@ impl Link {
 
 /// All of them.
 #[derive(Default)]
-pub(crate) struct Links(Mutex<BTreeMap<HostKey, Arc<Link>>>);
+pub(crate) struct Links(Mutex<BTreeMap<HostId, Arc<Link>>>);
 
 impl Links {
     /// The way to a member.
-    pub(crate) fn to(&self, member: &HostKey) -> Arc<Link> {
+    pub(crate) fn to(&self, member: &HostId) -> Arc<Link> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(links.entry(*member).or_default())
     }
 
     /// The longest round trip to be expected to any of these members; zero while nothing was measured.
-    pub(crate) fn longest<'a>(&self, members: impl Iterator<Item = &'a HostKey>) -> Duration {
+    pub(crate) fn longest<'a>(&self, members: impl Iterator<Item = &'a HostId>) -> Duration {
         let links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         members.filter_map(|member| links.get(member)).map(|link| link.timeout()).max().unwrap_or_default()
     }

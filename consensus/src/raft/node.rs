@@ -18,7 +18,6 @@ use super::role::Role;
 use super::state_machine::{StateMachine, snapshot_meta};
 use super::types::{self, BlockData, Snapshot, TypeConfig};
 use super::wire;
-use crate::ids::HostKey;
 use crate::order::admissible::FrameCheck;
 use crate::order::frames::{RaftMessage, RaftReply, WireVote};
 use crate::proof::membership::Member;
@@ -27,6 +26,7 @@ use crate::state::block::{Block, BlockReply};
 use crate::storage::checkpoints::{CheckpointRecord, Checkpoints};
 use crate::timing::Timing;
 use crate::transport::Transport;
+use quorate_ids::HostId;
 
 /// Entries in one append message at most; their bytes are bounded by the log's reader.
 const MAX_PAYLOAD_ENTRIES: u64 = 256;
@@ -217,7 +217,7 @@ impl RaftNode {
     }
 
     /// Returns when this member does not lead any more, as far as is known here, or Raft is gone.
-    pub(crate) async fn leader_gone(&self, leader: HostKey) {
+    pub(crate) async fn leader_gone(&self, leader: HostId) {
         let mut watch = self.watch();
         loop {
             {

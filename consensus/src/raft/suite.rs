@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use super::log::LogStore;
 use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
-use crate::ids::VatId;
 use crate::state::block::BlockReply;
 use crate::stats::StatsCell;
 use crate::storage::{MemoryStore, RocksStore, Store, VatStore};
+use quorate_ids::VatId;
 
 type PlainSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, ()>;
 

@@ -11,11 +11,11 @@ use super::status::StatusCell;
 use super::tasks::checkpointer::CheckpointerInput;
 use super::tasks::signer::SignerInput;
 use crate::execution::executor::{ExecutorHandle, Outcome};
-use crate::ids::VatId;
 use crate::raft::ports::{Answer, Apply};
 use crate::state::ReplicatedState;
 use crate::state::block::LogItem;
 use crate::storage::checkpoints::{CheckpointRecord, Checkpoints, fetcher};
+use quorate_ids::VatId;
 
 /// See the head of the module.
 #[derive(Clone)]

@@ -9,7 +9,6 @@ use crate::codec::{self, MAX_COMMAND_BYTES};
 use crate::error::{ConsensusError, ProposeError, ReconfigureError, StoreError};
 use crate::execution::executor::STOP_PATIENCE;
 use crate::execution::machine::Machine;
-use crate::ids::{HostKey, VatId};
 use crate::order::frames::{RaftFrame, RaftMessage, RaftReply};
 use crate::proof::conflict::ConflictReport;
 use crate::proof::membership::Introduction;
@@ -26,6 +25,7 @@ use crate::state::block::Control;
 use crate::state::change::Change;
 use crate::storage::{Store, VatStore};
 use crate::transport::{Channel, TransportError};
+use quorate_ids::{HostId, VatId};
 
 /// Pause before a proposal that found no leader is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
@@ -164,12 +164,12 @@ impl ReplicaHandle {
 
     /// Whether frames of this host on this channel are served at all; `handle` checks it, too. On the share channel anybody is:
     /// a member that this replica has not heard of yet introduces itself there with a chain that proves it.
-    pub fn permits(&self, from: HostKey, channel: Channel) -> bool {
+    pub fn permits(&self, from: HostId, channel: Channel) -> bool {
         channel == Channel::Share || self.service.members.view().takes_part(&from)
     }
 
     /// A frame from the network, whose sender is authenticated.
-    pub async fn handle(&self, from: HostKey, channel: Channel, frame: &[u8]) -> Result<Vec<u8>, TransportError> {
+    pub async fn handle(&self, from: HostId, channel: Channel, frame: &[u8]) -> Result<Vec<u8>, TransportError> {
         if self.service.lifecycle.is_stopped() {
             return Err(TransportError::Refused("the replica is stopped".into()));
         }
@@ -220,7 +220,7 @@ impl ReplicaHandle {
         }
     }
 
-    fn speaks_for_itself(&self, from: &HostKey, raft_id: u64) -> Result<(), String> {
+    fn speaks_for_itself(&self, from: &HostId, raft_id: u64) -> Result<(), String> {
         let may = self.service.members.view().may_speak_as(from, raft_id);
         may.then_some(()).ok_or_else(|| format!("replica {raft_id} is not that of {from}"))
     }

@@ -2,17 +2,17 @@
 
 use ed25519_dalek::SigningKey;
 
-use crate::ids::{HostKey, VatId};
 use crate::proof::certificate::MemberSignature;
 use crate::proof::membership::Genesis;
 use crate::timing::Timing;
+use quorate_ids::{HostId, VatId};
 
 /// See the head of the module.
 pub(crate) struct Identity {
     pub(crate) vat: VatId,
     pub(crate) genesis: Genesis,
     /// The public part of `signing`.
-    pub(crate) key: HostKey,
+    pub(crate) key: HostId,
     pub(crate) signing: SigningKey,
     pub(crate) timing: Timing,
 }

@@ -9,8 +9,8 @@ use super::RaftCell;
 use super::event::{EventSink, PlainEvent};
 use super::status::StatusCell;
 use crate::error::StoreError;
-use crate::ids::VatId;
 use crate::raft::role::Role;
+use quorate_ids::VatId;
 
 /// Follows the order to stop.
 pub(crate) struct Stopping(watch::Receiver<bool>);

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lifecycle::Lifecycle;
 use super::status::StatusCell;
-use crate::ids::HostKey;
 use crate::proof::membership::{Member, Membership, MembershipCertificate, verify_membership};
 use crate::state::ReplicatedState;
 use crate::storage::VatStore;
+use quorate_ids::HostId;
 
 /// The view, shared by the parts of a replica.
 pub(crate) struct Members {
@@ -103,7 +103,7 @@ impl MembershipView {
     }
 
     /// Whether somebody may take part now: a member of a present or coming epoch, or a replica that Raft knows.
-    pub(crate) fn takes_part(&self, key: &HostKey) -> bool {
+    pub(crate) fn takes_part(&self, key: &HostId) -> bool {
         let epoch = self.applied.membership.epoch;
         self.applied.raft_ids.contains_key(key)
             || self.memberships.range(epoch..).any(|(_, membership)| membership.contains(key))
@@ -112,17 +112,17 @@ impl MembershipView {
 
     /// Whether somebody may speak as the replica with this raft id: it is its own, or nothing is known of it here. (Ids are never
     /// given twice, so what is known stays true.)
-    pub(crate) fn may_speak_as(&self, key: &HostKey, raft_id: u64) -> bool {
+    pub(crate) fn may_speak_as(&self, key: &HostId, raft_id: u64) -> bool {
         self.applied.raft_ids.iter().all(|(other, id)| *id != raft_id || other == key)
     }
 
     /// Whether somebody is a member or ever was.
-    pub(crate) fn was_member(&self, key: &HostKey) -> bool {
+    pub(crate) fn was_member(&self, key: &HostId) -> bool {
         self.memberships.values().any(|membership| membership.contains(key))
     }
 
     /// Whether somebody takes part or ever did.
-    pub(crate) fn is_acquainted(&self, key: &HostKey) -> bool {
+    pub(crate) fn is_acquainted(&self, key: &HostId) -> bool {
         self.takes_part(key) || self.was_member(key)
     }
 

@@ -25,7 +25,6 @@ use super::wire::snapshot::{SnapshotReceiver, SnapshotSender};
 use crate::error::ConsensusError;
 use crate::execution::executor::{Executor, ExecutorHandle};
 use crate::execution::machine::Machine;
-use crate::ids::HostKey;
 use crate::proof::membership::{Introduction, Membership, MembershipCertificate};
 use crate::raft::log::LogStore;
 use crate::raft::{RaftNode, RaftSetup};
@@ -34,6 +33,7 @@ use crate::stats::StatsCell;
 use crate::storage::checkpoints::{CheckpointRecord, Checkpoints, fetcher};
 use crate::storage::{SignedWatermark, VatStore};
 use crate::transport::Transport;
+use quorate_ids::HostId;
 
 /// Inputs that wait for the signer at most; then applying waits, and shares from others are dropped and asked for later.
 const SIGNER_INPUTS: usize = 4_096;
@@ -62,7 +62,7 @@ pub(crate) struct Service {
 pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Service, ConsensusError> {
     options.genesis.validate().map_err(ConsensusError::Genesis)?;
     let vat = options.genesis.vat_id();
-    let key = HostKey(options.signing_key_bytes());
+    let key = HostId(options.signing_key_bytes());
     let store = VatStore::new(Arc::clone(&options.store), vat);
     let stats = Arc::new(StatsCell::default());
     let chain = verified_chain(&options, &store)?;
@@ -254,7 +254,7 @@ fn memberships<M: Machine>(options: &ReplicaOptions<M>, chain: &[MembershipCerti
 fn raft_id<M: Machine>(
     options: &ReplicaOptions<M>,
     store: &VatStore,
-    key: &HostKey,
+    key: &HostId,
 ) -> Result<Option<u64>, ConsensusError> {
     if let Some(id) = store.named("raft-id")? {
         return Ok(Some(id));

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-use crate::ids::{Hash, HostKey, VatId};
 use crate::proof::membership::Membership;
 use crate::raft::role::Role;
 use crate::state::change::PendingChange;
 use crate::stats::ConsensusStats;
+use quorate_ids::{Hash, HostId, VatId};
 
 /// A snapshot of a replica's condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct ReplicaStatus {
     /// The vat.
     pub vat: VatId,
     /// This host.
-    pub key: HostKey,
+    pub key: HostId,
     /// See [`Role`].
     pub role: Role,
     /// Raft's id of this replica; 0 while a learner is not admitted.
@@ -24,7 +24,7 @@ pub struct ReplicaStatus {
     /// Raft's term.
     pub term: u64,
     /// Who leads, as far as is known.
-    pub leader: Option<HostKey>,
+    pub leader: Option<HostId>,
     /// Last log index that is committed.
     pub committed: u64,
     /// Last log index that is applied.
@@ -68,7 +68,7 @@ pub struct ReplicaStatus {
 
 impl ReplicaStatus {
     /// That of a replica which has not started yet.
-    pub fn new(vat: VatId, key: HostKey, membership: Membership) -> Self {
+    pub fn new(vat: VatId, key: HostId, membership: Membership) -> Self {
         Self {
             vat,
             key,

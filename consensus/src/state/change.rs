@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::HostKey;
 use crate::proof::membership::{Member, Membership};
+use quorate_ids::HostId;
 
 /// A change that is asked of a vat's membership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,11 +11,11 @@ pub enum Change {
     /// One more member.
     Add(Member),
     /// One member less.
-    Remove(HostKey),
+    Remove(HostId),
     /// One for another.
     Replace {
         /// Who goes.
-        out: HostKey,
+        out: HostId,
         /// Who comes.
         in_: Member,
     },

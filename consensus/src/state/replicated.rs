@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec;
 use crate::error::CodecError;
-use crate::ids::{Canonical, Hash, HostKey};
 use crate::proof::membership::{Genesis, MAX_CHAIN, MAX_MEMBERS, Member, Membership, Parameters};
 use crate::state::change::{Change, PendingChange};
+use quorate_ids::{Canonical, Hash, HostId};
 
 /// Raft's own membership, as applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub(crate) struct ReplicatedState {
     /// That of the epoch before: its members sign the present one.
     pub(crate) previous_membership: Option<Membership>,
     /// Raft ids of the members, and of the one that is coming.
-    pub(crate) raft_ids: BTreeMap<HostKey, u64>,
+    pub(crate) raft_ids: BTreeMap<HostId, u64>,
     /// The next raft id.
     pub(crate) next_raft_id: u64,
     /// The change that is under way.
@@ -75,7 +75,7 @@ impl ReplicatedState {
     /// The state before the first log entry.
     pub(crate) fn of_genesis(genesis: &Genesis) -> Self {
         let membership = genesis.membership();
-        let raft_ids: BTreeMap<HostKey, u64> = genesis_raft_ids(genesis);
+        let raft_ids: BTreeMap<HostId, u64> = genesis_raft_ids(genesis);
         Self {
             next_raft_id: raft_ids.len() as u64 + 1,
             membership,
@@ -139,7 +139,7 @@ impl ReplicatedState {
         Ok(())
     }
 
-    fn changed_members(&self, change: &Change) -> Result<(Vec<Member>, Option<HostKey>), String> {
+    fn changed_members(&self, change: &Change) -> Result<(Vec<Member>, Option<HostId>), String> {
         let mut members = self.membership.members.clone();
         let mut coming = None;
         let (out, in_) = match change {
@@ -186,7 +186,7 @@ impl ReplicatedState {
 }
 
 /// Raft ids of the members of a genesis: their places, from 1.
-pub(crate) fn genesis_raft_ids(genesis: &Genesis) -> BTreeMap<HostKey, u64> {
+pub(crate) fn genesis_raft_ids(genesis: &Genesis) -> BTreeMap<HostId, u64> {
     genesis.members.iter().zip(1..).map(|(member, id)| (member.key, id)).collect()
 }
 

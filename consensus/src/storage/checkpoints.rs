@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use crate::codec::{self, Blob, MAX_MANIFEST_BYTES, MAX_SNAPSHOT_FRAME_BYTES};
 use crate::error::{ConsensusError, MachineFault, StoreError};
-use crate::ids::{Hash, VatId};
 use crate::proof::certificate::{Certificate, Statement, verify_certificate};
 use crate::proof::membership::Membership;
 use crate::state::{ReplicatedState, state_root};
 use crate::stats::{CheckpointSize, StatsCell};
 use crate::storage::{Family, VatStore, Write, read};
+use quorate_ids::{Hash, VatId};
 
 /// Uncertified checkpoints that are kept. More come together only while too few members are up to certify any.
 const MAX_STAGED: usize = 4;

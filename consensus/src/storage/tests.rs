@@ -7,7 +7,7 @@ use super::store::prefix_end;
 use super::vat::MAX_EVIDENCE;
 use super::*;
 use crate::error::StoreError;
-use crate::ids::{HostKey, VatId};
+use quorate_ids::{HostId, VatId};
 
 fn both(check: impl Fn(&dyn Store)) {
     both_shared(|store| check(&*store));
@@ -173,7 +173,7 @@ fn rocksdb_tells_its_sizes_and_how_long_syncs_took() {
 #[test]
 fn evidence_is_bounded_by_member_and_never_overwritten() {
     both_shared(|shared| {
-        let (loud, quiet) = (HostKey([1; 32]), HostKey([2; 32]));
+        let (loud, quiet) = (HostId([1; 32]), HostId([2; 32]));
         let store = VatStore::new(Arc::clone(&shared), VatId([7; 32]));
         for number in 1..=MAX_EVIDENCE + 10 {
             assert_eq!(store.add_conflict(&loud, &number).unwrap(), number);

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::store::{Family, Flushed, Record, Store, Write, prefix_end};
 use crate::codec;
 use crate::error::StoreError;
-use crate::ids::{Hash, HostKey, VatId};
 use crate::proof::certificate::{Certificate, Statement};
 use crate::proof::membership::MembershipCertificate;
+use quorate_ids::{Hash, HostId, VatId};
 
 /// Conflicts of one member that are kept in full; more are only counted. A liar can make one a block.
 pub(super) const MAX_EVIDENCE: u64 = 64;
@@ -132,7 +132,7 @@ impl VatStore {
     }
 
     /// Adds a conflict of a member and returns how many there are, of all members. On disk when it returns, if it is kept.
-    pub(crate) fn add_conflict<T: Serialize>(&self, member: &HostKey, report: &T) -> Result<u64, StoreError> {
+    pub(crate) fn add_conflict<T: Serialize>(&self, member: &HostId, report: &T) -> Result<u64, StoreError> {
         let mut counts = self.conflict_counts()?;
         let count = counts.entry(*member).or_default();
         *count += 1;
@@ -148,7 +148,7 @@ impl VatStore {
     }
 
     /// How often each member was in conflict since the vat is here.
-    pub(crate) fn conflict_counts(&self) -> Result<BTreeMap<HostKey, u64>, StoreError> {
+    pub(crate) fn conflict_counts(&self) -> Result<BTreeMap<HostId, u64>, StoreError> {
         Ok(self.named("conflict-counts")?.unwrap_or_default())
     }
 

@@ -95,7 +95,7 @@ fn a_genesis_has_bounds() {
     let bad: Vec<(&str, fn(&mut Genesis))> = vec![
         ("no members", |g| g.members.clear()),
         ("a key twice", |g| g.members[1].key = g.members[0].key),
-        ("a key that is none", |g| g.members[1].key = HostKey([0; 32])),
+        ("a key that is none", |g| g.members[1].key = HostId([0; 32])),
         ("threshold zero", |g| g.threshold = 0),
         ("threshold of half", |g| g.threshold = 2),
         ("threshold over all", |g| g.threshold = 5),

@@ -61,7 +61,7 @@ fn identities_are_hexadecimal_for_people() {
     assert_eq!(vat.to_string().parse(), Ok(vat));
     assert_eq!(vat.to_string().len(), 64);
     for bad in ["", "00", "zz", &"0".repeat(63), &"g".repeat(64)] {
-        assert!(bad.parse::<crate::ids::VatId>().is_err());
+        assert!(bad.parse::<quorate_ids::VatId>().is_err());
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::cluster::{Cluster, parameters, wait};
 use crate::codec;
-use crate::ids::HostKey;
 use crate::order::frames::{RaftFrame, RaftMessage, WireVote};
 use crate::proof::membership::Parameters;
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
@@ -12,6 +11,7 @@ use crate::state::LogPosition;
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::{Family, Store, VatStore, read};
 use crate::transport::{Channel, TransportError};
+use quorate_ids::HostId;
 
 fn certified_record(cluster: &Cluster, place: usize) -> CheckpointRecord {
     let store = VatStore::new(Arc::clone(&cluster.nodes[place].store) as Arc<dyn Store>, cluster.genesis.vat_id());
@@ -21,7 +21,7 @@ fn certified_record(cluster: &Cluster, place: usize) -> CheckpointRecord {
     records.find(|record| record.certificate.is_some()).unwrap()
 }
 
-async fn tell(cluster: &Cluster, place: usize, from: HostKey, step: &SnapshotStep) -> SnapshotReply {
+async fn tell(cluster: &Cluster, place: usize, from: HostId, step: &SnapshotStep) -> SnapshotReply {
     let replica = cluster.nodes[place].up();
     let frame = codec::encode(&SnapshotFrame { target: replica.status().raft_id, step: step.clone() });
     codec::decode(&replica.handle(from, Channel::Snapshot, &frame).await.unwrap()).unwrap()

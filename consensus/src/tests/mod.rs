@@ -17,16 +17,16 @@ mod states;
 
 use ed25519_dalek::SigningKey;
 
-use crate::ids::{Hash, HostKey};
 use crate::proof::certificate::{Certificate, MemberSignature, Statement};
 use crate::proof::membership::{Genesis, Member, Membership, MembershipCertificate, Parameters};
+use quorate_ids::{Hash, HostId};
 
 pub(crate) fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 
-pub(crate) fn host(seed: u8) -> HostKey {
-    HostKey(key(seed).verifying_key().to_bytes())
+pub(crate) fn host(seed: u8) -> HostId {
+    HostId(key(seed).verifying_key().to_bytes())
 }
 
 pub(crate) fn member(seed: u8) -> Member {

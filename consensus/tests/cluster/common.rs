@@ -109,11 +109,11 @@ impl Machine for Toy {
 /// The network: who is up, who cannot reach whom, and how much is lost.
 #[derive(Default)]
 pub struct Hub {
-    replicas: Mutex<BTreeMap<HostKey, ReplicaHandle>>,
-    cut: Mutex<BTreeSet<(HostKey, HostKey)>>,
+    replicas: Mutex<BTreeMap<HostId, ReplicaHandle>>,
+    cut: Mutex<BTreeSet<(HostId, HostId)>>,
     muted: Mutex<BTreeSet<Channel>>,
     /// What a host does not get.
-    muted_to: Mutex<BTreeSet<(HostKey, Channel)>>,
+    muted_to: Mutex<BTreeSet<(HostId, Channel)>>,
     /// Of 1,000 frames, how many are lost.
     loss: AtomicU64,
     /// How long a frame takes one way, in milliseconds, and how much longer at most.
@@ -124,11 +124,11 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub fn add(&self, key: HostKey, replica: ReplicaHandle) {
+    pub fn add(&self, key: HostId, replica: ReplicaHandle) {
         self.replicas.lock().unwrap().insert(key, replica);
     }
 
-    pub fn cut(&self, one: HostKey, other: HostKey) {
+    pub fn cut(&self, one: HostId, other: HostId) {
         self.cut.lock().unwrap().extend([(one, other), (other, one)]);
     }
 
@@ -143,13 +143,13 @@ impl Hub {
         self.muted.lock().unwrap().insert(channel);
     }
 
-    pub fn mute_to(&self, to: HostKey, channel: Channel) {
+    pub fn mute_to(&self, to: HostId, channel: Channel) {
         self.muted_to.lock().unwrap().insert((to, channel));
     }
 
     /// Cuts off one host.
     pub fn isolate(&self, member: &Member) {
-        let others: Vec<HostKey> = self.replicas.lock().unwrap().keys().copied().collect();
+        let others: Vec<HostId> = self.replicas.lock().unwrap().keys().copied().collect();
         for other in others {
             self.cut(member.key, other);
         }
@@ -184,7 +184,7 @@ impl Hub {
 
 pub struct HubTransport {
     pub hub: Arc<Hub>,
-    pub from: HostKey,
+    pub from: HostId,
 }
 
 impl Transport for HubTransport {
@@ -250,8 +250,8 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn id(&self) -> HostKey {
-        HostKey(self.key.verifying_key().to_bytes())
+    pub fn id(&self) -> HostId {
+        HostId(self.key.verifying_key().to_bytes())
     }
 
     pub fn member(&self) -> Member {

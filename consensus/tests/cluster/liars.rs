@@ -92,7 +92,7 @@ async fn a_member_signs_one_membership_for_an_epoch_in_all_its_lives() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_are_refused() {
     let cluster = Cluster::started(1, 1, parameters()).await;
-    let stranger = HostKey(key(99).verifying_key().to_bytes());
+    let stranger = HostId(key(99).verifying_key().to_bytes());
     let replica = cluster.nodes[0].up();
     for channel in Channel::ALL {
         for frame in [&b""[..], b"\x01", b"\x02rubbish", &[1; 300]] {

@@ -166,7 +166,7 @@ async fn a_change_goes_on_under_a_new_leader() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_can_be_given_up_and_the_threshold_changed() {
     let cluster = Cluster::started(3, 2, parameters()).await;
-    let absent = Member { key: HostKey(key(50).verifying_key().to_bytes()), ..Member::default() };
+    let absent = Member { key: HostId(key(50).verifying_key().to_bytes()), ..Member::default() };
     reconfigure(&cluster, 0, Change::Add(absent), None).await;
     reconfigure(&cluster, 0, Change::Cancel, None).await;
     reconfigure(&cluster, 0, Change::Threshold(3), None).await;
@@ -181,8 +181,8 @@ async fn a_change_can_be_given_up_and_the_threshold_changed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn impossible_changes_are_refused() {
     let cluster = Cluster::started(3, 2, parameters()).await;
-    let stranger = HostKey(key(60).verifying_key().to_bytes());
-    let weak = Member { key: HostKey([0; 32]), ..Member::default() };
+    let stranger = HostId(key(60).verifying_key().to_bytes());
+    let weak = Member { key: HostId([0; 32]), ..Member::default() };
     let changes = [
         (Change::Remove(stranger), None),
         (Change::Add(cluster.nodes[1].member()), None),

@@ -7,9 +7,9 @@
 use super::peer::{PairId, Party};
 use super::{InStream, MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES, OutStream, StreamHead};
 use crate::abi::{CapData, Method, Value};
-use crate::ids::{Hash, VatId};
 use crate::machine::Deliver;
 use crate::wire::{self, MAX_MESSAGE_BYTES, Op, RefKind, Side, WireError, WireRef, WireResolution};
+use quorate_ids::{Hash, VatId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use thiserror::Error;

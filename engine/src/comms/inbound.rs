@@ -7,9 +7,9 @@ use super::peer::{PairId, Party, Peer};
 use super::promises::{EXITED, Speaker, State};
 use super::{Comms, Hold, MAX_OBJECTS, MAX_PROMISES};
 use crate::abi::{CapData, Delivery, Method, Resolution, Slot, Value};
-use crate::ids::VatId;
 use crate::wire::{self, Op, RefKind, Side, WireRef, WireResolution, redeem_payload};
 use ed25519_dalek::{Signature, VerifyingKey};
+use quorate_ids::VatId;
 use std::collections::BTreeSet;
 use thiserror::Error;
 

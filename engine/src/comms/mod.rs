@@ -22,9 +22,9 @@ pub use inbound::{Broken, Inbound, is_redemption};
 pub use stream::{InStream, OutStream, Slice, SliceError, StreamHead};
 
 use crate::abi::Slot;
-use crate::ids::VatId;
 use peer::Peer;
 use promises::Promise;
+use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -4,8 +4,8 @@ use super::peer::{PairId, Party};
 use super::promises::{Promise, Speaker, State};
 use super::{Comms, MAX_OBJECTS, MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES};
 use crate::abi::{CapData, Method, Slot};
-use crate::ids::VatId;
 use crate::wire::{self, MAX_MESSAGE_BYTES, Op, Side, WireRef};
+use quorate_ids::VatId;
 use std::sync::Arc;
 
 impl Comms {

@@ -2,8 +2,8 @@
 
 use super::stream::{InStream, OutStream};
 use crate::abi::Slot;
-use crate::ids::VatId;
 use crate::wire::{Side, WireRef};
+use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

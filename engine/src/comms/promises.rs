@@ -3,8 +3,8 @@
 use super::Comms;
 use super::peer::{PairId, Party};
 use crate::abi::{CapData, Resolution, Slot};
-use crate::ids::VatId;
 use crate::wire::{self, WireResolution};
+use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -8,8 +8,8 @@
 //!
 //! Nothing here knows what a message means, or what a certificate is: whoever uses [`Slice::verify`] has checked the head.
 
-use crate::ids::{Hash, VatId};
 use crate::wire::codec::SharedBytes;
+use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,17 +21,17 @@ pub const HEAD_BYTES: usize = 1 + 32 + 8 + 32 + 8;
 
 /// The hash of the empty stream.
 pub fn start_hash(sender: &VatId, receiver: &VatId) -> Hash {
-    Hash::of(&[b"quorate/stream/1", &sender.0, &receiver.0])
+    Hash::of_parts(&[b"quorate/stream/1", &sender.0, &receiver.0])
 }
 
 /// What stands for a message that is not there, in the tail of a [`Slice`].
 pub fn message_digest(message: &[u8]) -> Hash {
-    Hash::of(&[message])
+    Hash::of_parts(&[message])
 }
 
 /// The hash of the stream with one more message.
 pub fn next_hash(previous: &Hash, message_digest: &Hash) -> Hash {
-    Hash::of(&[b"quorate/message/1", &previous.0, &message_digest.0])
+    Hash::of_parts(&[b"quorate/message/1", &previous.0, &message_digest.0])
 }
 
 /// What a vat says about its stream to one peer: a leaf of its outbox.

@@ -5,7 +5,7 @@
 //! from elsewhere are checked by the hash of their page before they are used.
 
 use super::mapping::PAGE_BYTES;
-use crate::ids::Hash;
+use quorate_ids::Hash;
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 use wasmtime::Val;
@@ -15,7 +15,7 @@ const LEAF_PREFIX: &[u8] = &[0];
 const NODE_PREFIX: &[u8] = &[1];
 
 /// SHA-256 of a page of zeros. Such pages are never stored.
-pub static ZERO_PAGE: LazyLock<Hash> = LazyLock::new(|| Hash::of(&[&[0; PAGE_BYTES]]));
+pub static ZERO_PAGE: LazyLock<Hash> = LazyLock::new(|| Hash::of_parts(&[&[0; PAGE_BYTES]]));
 
 /// A value of one exported mutable global. Floats are kept as their bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,23 +84,23 @@ impl HeapManifest {
         let globals: Vec<u8> = self.globals.iter().flat_map(|value| value.canonical()).collect();
         let global_count = (self.globals.len() as u64).to_le_bytes();
         let tree = merkle_root(&self.pages);
-        Hash::of(&[ROOT_PREFIX, self.image.as_bytes(), &global_count, &globals, &count, tree.as_bytes()])
+        Hash::of_parts(&[ROOT_PREFIX, self.image.as_bytes(), &global_count, &globals, &count, tree.as_bytes()])
     }
 }
 
 /// Root of the binary Merkle tree over `leaves`; an odd one at the end of a level is carried up.
 fn merkle_root(leaves: &[Hash]) -> Hash {
-    let mut level: Vec<Hash> = leaves.iter().map(|leaf| Hash::of(&[LEAF_PREFIX, leaf.as_bytes()])).collect();
+    let mut level: Vec<Hash> = leaves.iter().map(|leaf| Hash::of_parts(&[LEAF_PREFIX, leaf.as_bytes()])).collect();
     while level.len() > 1 {
         level = level
             .chunks(2)
             .map(|pair| match pair {
-                [left, right] => Hash::of(&[NODE_PREFIX, left.as_bytes(), right.as_bytes()]),
+                [left, right] => Hash::of_parts(&[NODE_PREFIX, left.as_bytes(), right.as_bytes()]),
                 _ => pair[0],
             })
             .collect();
     }
-    level.first().copied().unwrap_or_else(|| Hash::of(&[]))
+    level.first().copied().unwrap_or_else(|| Hash::of_parts(&[]))
 }
 
 #[cfg(test)]
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     fn manifest(pages: usize) -> HeapManifest {
-        let pages = (0..pages).map(|index| Hash::of(&[&index.to_le_bytes()])).collect();
+        let pages = (0..pages).map(|index| Hash::of_parts(&[&index.to_le_bytes()])).collect();
         HeapManifest { image: Hash([7; 32]), globals: vec![GlobalValue::I32(-1)], pages }
     }
 

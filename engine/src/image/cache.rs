@@ -7,7 +7,7 @@
 //! user's own, with nobody else allowed to write to them ([`why_not_ours`]).
 
 use crate::error::EngineError;
-use crate::ids::Hash;
+use quorate_ids::Hash;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -89,7 +89,7 @@ impl<'a> Cache<'a> {
         }
         let mut file = File::options().create_new(true).write(true).mode(FILE_MODE).open(&temporary)?;
         file.write_all(MAGIC)?;
-        file.write_all(Hash::of(&[payload]).as_bytes())?;
+        file.write_all(Hash::of_parts(&[payload]).as_bytes())?;
         file.write_all(payload)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
@@ -126,7 +126,7 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     file.read_to_end(&mut bytes).ok()?;
     let payload = bytes.strip_prefix(MAGIC.as_slice())?;
     let (hash, payload) = payload.split_at_checked(HASH_BYTES)?;
-    if Hash::of(&[payload]).as_bytes() != hash {
+    if Hash::of_parts(&[payload]).as_bytes() != hash {
         return None;
     }
     bytes.drain(..MAGIC.len() + HASH_BYTES);

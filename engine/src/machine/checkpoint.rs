@@ -6,8 +6,8 @@
 use super::{Guest, GuestCheckpoint, GuestManifest, Machine, Status};
 use crate::comms::Comms;
 use crate::error::EngineError;
-use crate::ids::{Hash, VatId};
 use crate::wire::codec;
+use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 
 const MANIFEST_VERSION: u8 = 1;
@@ -60,8 +60,8 @@ impl<M: GuestManifest> Manifest<M> {
     }
 
     fn root(&self) -> Hash {
-        let tables = Hash::of(&[&self.tables]);
-        Hash::of(&[b"quorate/machine/1", &self.guest.root().0, &tables.0])
+        let tables = Hash::of_parts(&[&self.tables]);
+        Hash::of_parts(&[b"quorate/machine/1", &self.guest.root().0, &tables.0])
     }
 }
 

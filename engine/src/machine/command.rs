@@ -3,8 +3,8 @@
 //! The encodings go into logs: they are versioned, bounded, and have golden files.
 
 use crate::abi::{Bundle, Value};
-use crate::ids::VatId;
 use crate::wire::codec::{self, CodecError};
+use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
 
 const COMMAND_VERSION: u8 = 1;

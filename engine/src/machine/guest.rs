@@ -3,7 +3,7 @@
 use crate::abi::{Delivery, Slot};
 use crate::error::EngineError;
 use crate::heap::Crank;
-use crate::ids::Hash;
+use quorate_ids::Hash;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

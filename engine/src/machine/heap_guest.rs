@@ -4,8 +4,8 @@ use super::{Guest, GuestCheckpoint, GuestManifest, Machine};
 use crate::abi::{Delivery, Slot};
 use crate::error::EngineError;
 use crate::heap::{Crank, CrankOutcome, Heap, HeapManifest, LimitKind, Limits};
-use crate::ids::{Hash, VatId};
 use crate::image::Image;
+use quorate_ids::{Hash, VatId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

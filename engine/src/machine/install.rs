@@ -46,7 +46,7 @@ impl<G: Guest> Machine<G> {
     fn prepare(
         &mut self,
         argv: Vec<(String, ArgValue)>,
-        grants: Vec<crate::ids::VatId>,
+        grants: Vec<quorate_ids::VatId>,
         bearers: Vec<[u8; 32]>,
     ) -> Result<CapData<Slot>, String> {
         for vat in &grants {

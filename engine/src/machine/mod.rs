@@ -24,7 +24,7 @@ pub use guest::{Guest, GuestCheckpoint, GuestManifest};
 use crate::abi::{CapData, Slot};
 use crate::comms::{Comms, StreamHead};
 use crate::error::EngineError;
-use crate::ids::{Hash, VatId};
+use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

@@ -5,8 +5,8 @@ use super::{Deliver, LogLevel, LogLine, Setup};
 use crate::abi::{Delivery, Output, Resolution, Slot};
 use crate::comms::{Broken, Inbound};
 use crate::error::EngineError;
-use crate::ids::VatId;
 use crate::wire;
+use quorate_ids::VatId;
 
 /// How a crank ended; what it said has taken effect.
 pub(super) enum Ended {

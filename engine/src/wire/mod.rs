@@ -9,7 +9,7 @@
 pub mod codec;
 
 use crate::abi::{CapData, Method, Value};
-use crate::ids::VatId;
+use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

@@ -57,7 +57,7 @@ pub struct AgentState {
 
 impl GuestManifest for AgentState {
     fn root(&self) -> Hash {
-        Hash::of(&[&quorate_engine::abi::encode(self)])
+        Hash::of_parts(&[&quorate_engine::abi::encode(self)])
     }
 
     fn chunks(&self) -> Vec<Hash> {

@@ -73,7 +73,7 @@ impl Guest for Scripted {
         self.seen.lock().unwrap().push(delivery.clone());
         if matches!(outcome, CrankOutcome::Done { .. }) {
             self.retired.lock().unwrap().extend(retired);
-            self.transcript = Hash::of(&[&self.transcript.0, &Turn::encode_parts(delivery, retired)]);
+            self.transcript = Hash::of_parts(&[&self.transcript.0, &Turn::encode_parts(delivery, retired)]);
         }
         Ok(Crank { outcome, fuel: 1, logs: Vec::new() })
     }

@@ -2,8 +2,8 @@
 
 use quorate_engine::abi::{CapData, Delivery, Method, Output, Slot};
 use quorate_engine::heap::{Crank, CrankOutcome, Heap, HeapCheckpoint, LimitKind, Limits};
-use quorate_engine::ids::Hash;
 use quorate_engine::image::Image;
+use quorate_ids::Hash;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 

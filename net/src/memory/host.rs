@@ -13,7 +13,7 @@ use super::{Node, World, lock, unreachable};
 use crate::frame::Frame;
 use crate::network::BoxFuture;
 use crate::window::Window;
-use crate::{HostId, NetError, NetStats, Network, PeerInfo, Purpose};
+use crate::{HostId, NetError, NetStats, Network, PeerInfo, PeerName, Purpose};
 
 /// One host's view of the network.
 pub(super) struct MemoryHost {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use quorate_net::{HostId, NetError, Network, Purpose};
+use quorate_net::{HostId, NetError, Network, PeerName, Purpose};
 
 use super::{LONG, SHORT, Script, World, ask, eventually, introduce};
 

@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use libp2p::swarm::{StreamProtocol, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, SwarmBuilder, identity, noise, yamux};
 use quorate_net::frame::{Frame, FrameCodec};
-use quorate_net::{BoxFuture, Handler, HostId, Libp2pNetwork, NetLimits, NetOptions, Network};
+use quorate_net::{BoxFuture, Handler, HostId, Libp2pNetwork, NetLimits, NetOptions, Network, PeerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, tcp};
 use tokio_util::codec::Encoder as _;

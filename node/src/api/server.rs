@@ -20,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use quorate_consensus::{Change, HostKey, Member, ProposeError, ReconfigureError};
+use quorate_consensus::{Change, HostId, Member, ProposeError, ReconfigureError};
 use serde::de::DeserializeOwned;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -198,7 +198,7 @@ fn to_change(vat: &VatService, request: &MemberChange) -> Result<Change, ApiErro
     }
     let membership = vat.replica.status().membership;
     let out = request.out.as_ref().map(|out| named_member(&vat.name, &membership.members, out));
-    let out: Option<HostKey> = out.transpose()?;
+    let out: Option<HostId> = out.transpose()?;
     match (out, request.joining.clone(), request.threshold) {
         (Some(out), Some(in_), _) => Ok(Change::Replace { out, in_ }),
         (None, Some(member), _) => Ok(Change::Add(member)),
@@ -209,7 +209,7 @@ fn to_change(vat: &VatService, request: &MemberChange) -> Result<Change, ApiErro
 }
 
 /// The one member that is meant by a name or a key.
-fn named_member(vat: &str, members: &[Member], name: &str) -> Result<HostKey, ApiError> {
+fn named_member(vat: &str, members: &[Member], name: &str) -> Result<HostId, ApiError> {
     if let Some(member) = members.iter().find(|member| member.key.to_string() == name) {
         return Ok(member.key);
     }
@@ -259,23 +259,20 @@ mod tests {
 
     #[test]
     fn a_member_is_meant_by_its_key_or_by_a_name_that_no_other_has() {
-        let member = |seed: u8, name: &str| Member { key: HostKey([seed; 32]), name: name.into(), addresses: vec![] };
-        let key = |seed: u8| HostKey([seed; 32]).to_string();
+        let member = |seed: u8, name: &str| Member { key: HostId([seed; 32]), name: name.into(), addresses: vec![] };
+        let key = |seed: u8| HostId([seed; 32]).to_string();
         // The last one is named by the key of the first.
         let members = [member(1, "alpha"), member(2, "twin"), member(3, "twin"), member(4, &key(1))];
         for (name, wanted) in [("alpha", Ok(1)), ("twin", Err("Q-A010")), ("omega", Err("Q-A008"))] {
             let found = named_member("two", &members, name).map_err(|error| error.1);
             match (found, wanted) {
-                (Ok(found), Ok(seed)) => assert_eq!(found, HostKey([seed; 32])),
+                (Ok(found), Ok(seed)) => assert_eq!(found, HostId([seed; 32])),
                 (Err(found), Err(code)) => assert_eq!(found.code, code, "{name}"),
                 (found, wanted) => panic!("{name}: {found:?} instead of {wanted:?}"),
             }
         }
         for seed in 1..4 {
-            assert_eq!(
-                named_member("two", &members, &key(seed)).map_err(|error| error.1.code),
-                Ok(HostKey([seed; 32]))
-            );
+            assert_eq!(named_member("two", &members, &key(seed)).map_err(|error| error.1.code), Ok(HostId([seed; 32])));
         }
         let both = named_member("two", &members, "twin").map_err(|error| error.1.message).expect_err("two have it");
         assert!(both.contains(&key(2)) && both.contains(&key(3)), "{both}");

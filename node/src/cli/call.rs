@@ -11,9 +11,9 @@ use crate::{
     sturdyref::Sturdyref,
     testnet::layout::{Layout, TestnetDir},
 };
-use quorate_consensus::{HostKey, Member};
+use quorate_consensus::{HostId, Member};
 use quorate_engine::abi::{Method, Value};
-use quorate_net::HostId;
+use quorate_net::PeerName as _;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -173,5 +173,5 @@ fn member_at(address: &str) -> Result<Member, Failure> {
     dialable(dialled).map_err(|why| Failure::new(Exit::Usage, format!("--at {address}: {why}")))?;
     // The key as this program shows it, or as libp2p writes it.
     let host = peer.parse().ok().or_else(|| HostId::from_peer_id_text(peer)).ok_or_else(wrong)?;
-    Ok(Member { key: HostKey(host.0), name: "asked".into(), addresses: vec![dialled.to_owned()] })
+    Ok(Member { key: host, name: "asked".into(), addresses: vec![dialled.to_owned()] })
 }

@@ -22,7 +22,7 @@ use crate::{
         layout::TestnetDir,
     },
 };
-use quorate_consensus::{Genesis, Hash, Introduction, Member, Parameters, Survival};
+use quorate_consensus::{Genesis, Introduction, Member, Parameters, Survival};
 use quorate_engine::{
     VatId,
     abi::Bundle,
@@ -104,7 +104,7 @@ pub async fn create(args: CreateArgs, json: bool) -> Outcome {
     args.check_free(&hosts, abroad).await?;
     let genesis = args.genesis(members)?;
     let (count, threshold) = (genesis.members.len(), genesis.threshold);
-    let vat = VatId(genesis.vat_id().0);
+    let vat = genesis.vat_id();
     let code = args.source.as_deref().map(bundle::bundle).transpose().map_err(wrong_code)?;
     let code = code.map(|bundle| args.code.install(&vat, bundle, new_bearer(&vat)?, count)).transpose()?;
     let (install, bearer) = code.unzip();
@@ -244,7 +244,7 @@ impl CreateArgs {
         let genesis = Genesis {
             members,
             threshold: self.threshold.unwrap_or(count / 2 + 1),
-            image: Hash(image_hash().0),
+            image: image_hash(),
             creator: random_bytes()?,
             nonce: random_bytes()?,
             expires: 0,

@@ -18,7 +18,7 @@ use crate::{
         layout::{HostPlace, TestnetDir},
     },
 };
-use quorate_consensus::{HostKey, Introduction, Member};
+use quorate_consensus::{HostId, Introduction, Member};
 use quorate_engine::VatId;
 use std::{
     collections::BTreeSet,
@@ -57,7 +57,7 @@ pub struct LocalHost {
     pub exported: bool,
     path: PathBuf,
     /// Its identity. `None` only where nothing is here but a socket at which nobody answers.
-    pub key: Option<HostKey>,
+    pub key: Option<HostId>,
     /// What others dial while the host does not say it: what a testnet says, else what its home does.
     addresses: Vec<String>,
     /// Whether a testnet says it, whatever the host does.
@@ -219,7 +219,7 @@ impl LocalHost {
     pub async fn open(path: &Path) -> Result<LocalHost, Failure> {
         let mut host = match Home::open(path) {
             Ok(home) => LocalHost {
-                key: Some(HostKey(home.key.verifying_key().to_bytes())),
+                key: Some(HostId(home.key.verifying_key().to_bytes())),
                 addresses: home.config.listen.clone(),
                 ..LocalHost::at(path, home.config.name)
             },

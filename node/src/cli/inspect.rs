@@ -155,7 +155,7 @@ impl VatFile {
 
     /// The vat.
     pub fn vat(&self) -> VatId {
-        VatId(self.provision.genesis.vat_id().0)
+        self.provision.genesis.vat_id()
     }
 
     /// What the file says, for people.
@@ -366,12 +366,12 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_consensus::{Genesis, Hash, HostKey};
+    use quorate_consensus::{Genesis, Hash, HostId};
     use quorate_engine::abi::Value;
     use std::collections::BTreeMap;
 
     fn member(seed: u8, address: &str) -> Member {
-        let key = HostKey(ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes());
+        let key = HostId(ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes());
         Member { key, name: format!("m{seed}"), addresses: vec![address.to_owned()] }
     }
 

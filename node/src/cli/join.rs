@@ -16,7 +16,7 @@ use crate::{
     provision::{Contacts, Provision},
     status::Done,
 };
-use quorate_consensus::{HostKey, Member};
+use quorate_consensus::{HostId, Member};
 use std::{
     fs,
     io::{IsTerminal, Write},
@@ -68,7 +68,7 @@ pub async fn card(args: CardArgs) -> Outcome {
     let card = Card::make(&home.key, &host.name, addresses)
         .map_err(|error| Failure::new(Exit::Usage, format!("the card of {}: {error}", host.name)))?;
     output::json(&card);
-    let key = HostKey(home.key.verifying_key().to_bytes());
+    let key = HostId(home.key.verifying_key().to_bytes());
     output::note(format!("fingerprint of {}: {}; tell it your partners by another way", host.name, fingerprint(&key)));
     Ok(Exit::Success)
 }

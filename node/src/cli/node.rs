@@ -7,7 +7,7 @@ use crate::{
     run::{Remedy, RunError, RunOptions, run_until_signalled},
     testnet::config::{check_name, listen_address},
 };
-use quorate_consensus::HostKey;
+use quorate_consensus::HostId;
 use std::{net::SocketAddr, path::PathBuf};
 
 #[derive(clap::Subcommand)]
@@ -51,7 +51,7 @@ pub async fn run(command: Command, json: bool) -> Outcome {
             if !home.config.http.ip().is_loopback() {
                 output::note(everybody_reads(&home.config.name, home.config.http));
             }
-            let key = HostKey(home.key.verifying_key().to_bytes()).to_string();
+            let key = HostId(home.key.verifying_key().to_bytes()).to_string();
             if json {
                 output::json(&serde_json::json!({ "home": home.path(), "name": home.config.name, "key": key }));
             } else {

@@ -17,9 +17,8 @@ use crate::{
     testnet::init::random_bytes,
 };
 use anyhow::Context as _;
-use quorate_consensus::{Genesis, Hash, Member, Parameters};
+use quorate_consensus::{Genesis, Member, Parameters};
 use quorate_engine::{
-    VatId,
     image::image_hash,
     machine::{ArgValue, Install},
 };
@@ -97,13 +96,13 @@ async fn run_in(folder: &Path, mut install: Install, args: &Args, json: bool, si
     let genesis = Genesis {
         members: vec![node.host.as_member()],
         threshold: 1,
-        image: Hash(image_hash().0),
+        image: image_hash(),
         creator: random_bytes()?,
         nonce: random_bytes()?,
         expires: 0,
         parameters: Parameters::default(),
     };
-    let bearer = Sturdyref::bearer(VatId(genesis.vat_id().0), ROOT_OBJECT, random_bytes()?);
+    let bearer = Sturdyref::bearer(genesis.vat_id(), ROOT_OBJECT, random_bytes()?);
     install.bearers.extend(bearer.bearer_key());
     let vat =
         node.host.carry(Provision { name: "vat".into(), genesis, install: Some(install), joining: false }).await?;

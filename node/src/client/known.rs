@@ -4,9 +4,8 @@
 //! secret is in it.
 
 use crate::codec;
-use quorate_consensus::{HostKey, Introduction, Member};
+use quorate_consensus::{HostId, Introduction, Member};
 use quorate_engine::VatId;
-use quorate_net::HostId;
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
@@ -24,9 +23,9 @@ pub struct Known {
     /// A block that it has reached, by its hosts' word.
     pub block: u64,
     /// The member to speak to first: the leader, or the one that answered last.
-    pub first: Option<HostKey>,
+    pub first: Option<HostId>,
     /// A member of which nothing was heard when it was tried: it is not tried first again for being the leader.
-    pub silent: Option<HostKey>,
+    pub silent: Option<HostId>,
     /// How many milliseconds the first one took to answer.
     pub took_ms: Option<u64>,
 }
@@ -35,7 +34,7 @@ impl Known {
     /// Reads what was remembered of a vat; none if that is nothing of use.
     pub fn read(file: &Path, vat: &VatId) -> Option<Known> {
         let known: Known = codec::decode(&fs::read(file).ok()?).ok()?;
-        let is_good = known.introduction.vat_id().0 == vat.0 && known.introduction.verify().is_ok();
+        let is_good = known.introduction.vat_id() == *vat && known.introduction.verify().is_ok();
         is_good.then_some(known)
     }
 
@@ -56,8 +55,8 @@ impl Known {
 
     /// What hosts have just said: `by` answered, nothing was heard of `silent`.
     pub(super) fn found(introduction: Introduction, block: u64, by: HostId, silent: &[HostId]) -> Known {
-        let silent = silent.first().map(|host| HostKey(host.0));
-        Known { introduction, block, first: Some(HostKey(by.0)), silent, took_ms: None }
+        let silent = silent.first().copied();
+        Known { introduction, block, first: Some(by), silent, took_ms: None }
     }
 
     /// The members, in the order in which they are tried.
@@ -67,7 +66,7 @@ impl Known {
     }
 
     /// A member answered after so long, while nothing was heard of others, and says who leads.
-    pub(super) fn note_answer(&mut self, by: HostKey, silent: &[HostKey], leader: Option<HostKey>, took: Duration) {
+    pub(super) fn note_answer(&mut self, by: HostId, silent: &[HostId], leader: Option<HostId>, took: Duration) {
         if let Some(first) = silent.first() {
             self.silent = Some(*first);
         } else if self.silent == Some(by) {
@@ -83,8 +82,8 @@ mod tests {
     use super::*;
     use quorate_consensus::{Genesis, Hash, Parameters};
 
-    fn key(seed: u8) -> HostKey {
-        HostKey(ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes())
+    fn key(seed: u8) -> HostId {
+        HostId(ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes())
     }
 
     fn known() -> Known {
@@ -107,7 +106,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("known").join("vat");
         let known = known();
-        let vat = VatId(known.introduction.vat_id().0);
+        let vat = known.introduction.vat_id();
         assert_eq!(Known::read(&file, &vat), None);
         known.write(&file).expect("it can be written");
         assert_eq!(Known::read(&file, &vat), Some(known));
@@ -119,7 +118,7 @@ mod tests {
     #[test]
     fn who_answered_is_first_and_a_leader_that_was_silent_is_not() {
         let mut known = known();
-        let order = |known: &Known| -> Vec<HostKey> {
+        let order = |known: &Known| -> Vec<HostId> {
             let members = known.introduction.genesis.members.clone();
             known.in_order(members).into_iter().map(|member| member.key).collect()
         };

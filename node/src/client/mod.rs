@@ -26,7 +26,7 @@ use crate::{
 };
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
-    Certificate, Genesis, Hash, HostKey, Introduction, Member, MemberSignature, Membership, Parameters, Signers,
+    Certificate, Genesis, Hash, HostId, Introduction, Member, MemberSignature, Membership, Parameters, Signers,
     Statement,
 };
 use quorate_engine::{
@@ -38,7 +38,7 @@ use quorate_engine::{
     },
     machine::Deliver,
 };
-use quorate_net::{HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, Network};
+use quorate_net::{Libp2pNetwork, NetError, NetLimits, NetOptions, Network};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -202,7 +202,7 @@ impl Client {
     ) -> Result<Client, ClientError> {
         let key = SigningKey::from_bytes(&secret);
         let genesis = own_genesis(&key, expires)?;
-        let (vat, target) = (VatId(genesis.vat_id().0), sturdyref.vat);
+        let (vat, target) = (genesis.vat_id(), sturdyref.vat);
         let membership = known.introduction.verify().map_err(|error| ClientError::Call(error.to_string()))?;
         let mut session = ClientSession::new(vat, target);
         if let Some(redemption) = sturdyref.redeem_for(&vat) {
@@ -231,7 +231,7 @@ impl Client {
         let connect_all = tokio::spawn(async move {
             tokio::time::sleep(CONNECT_ALL_AFTER).await;
             for member in weak.upgrade().map(|inner| inner.lock().members.clone()).unwrap_or_default() {
-                connecting.set_addresses(HostId(member.key.0), member.addresses);
+                connecting.set_addresses(member.key, member.addresses);
             }
         });
         Ok(Client { inner, network, tasks: vec![courier, connect_all] })
@@ -368,7 +368,7 @@ fn own_genesis(key: &SigningKey, expires: u64) -> Result<Genesis, ClientError> {
     getrandom::fill(&mut nonce).map_err(|error| ClientError::Random(error.to_string()))?;
     let public = key.verifying_key().to_bytes();
     Ok(Genesis {
-        members: vec![Member { key: HostKey(public), name: "client".into(), addresses: Vec::new() }],
+        members: vec![Member { key: HostId(public), name: "client".into(), addresses: Vec::new() }],
         threshold: 1,
         image: Hash([0; 32]),
         creator: public,
@@ -404,11 +404,11 @@ impl Inner {
         let outbox = Arc::new(Outbox::new(vec![head]));
         let root = outbox.root().expect("there is a head");
         let statement = Statement {
-            vat: quorate_consensus::VatId(self.vat.0),
+            vat: self.vat,
             epoch: 0,
             block: session.blocks,
             previous: session.previous,
-            outbox_root: Hash(root.0),
+            outbox_root: root,
             state_root: session.ended.then(farewell_mark),
         };
         session.previous = statement.hash();

@@ -10,9 +10,9 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use quorate_consensus::{HostKey, Member};
+use quorate_consensus::{HostId, Member};
 use quorate_engine::VatId;
-use quorate_net::{Handler, HostId, Purpose};
+use quorate_net::{Handler, Purpose};
 use std::{
     sync::{Arc, OnceLock, Weak},
     time::Duration,
@@ -95,10 +95,9 @@ impl CourierMetrics for Shipments {
         }
     }
 
-    fn answered(&self, by: HostId, silent: &[HostId], leader: Option<HostKey>, took: Duration) {
+    fn answered(&self, by: HostId, silent: &[HostId], leader: Option<HostId>, took: Duration) {
         if let Some(inner) = self.0.upgrade() {
-            let silent: Vec<HostKey> = silent.iter().map(|host| HostKey(host.0)).collect();
-            inner.lock().known.note_answer(HostKey(by.0), &silent, leader, took);
+            inner.lock().known.note_answer(by, silent, leader, took);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use bytes::Bytes;
-use quorate_consensus::HostKey;
+use quorate_consensus::HostId;
 use quorate_net::{NetStats, NetworkLayer, PeerInfo};
 
 const LOCAL: HostId = HostId([0; 32]);
@@ -69,7 +69,7 @@ impl Network for Told {
 
 fn member(number: u8, addresses: &[&str]) -> Member {
     let addresses = addresses.iter().map(|&address| address.to_owned()).collect();
-    Member { key: HostKey([number; 32]), name: format!("m{number}"), addresses }
+    Member { key: HostId([number; 32]), name: format!("m{number}"), addresses }
 }
 
 fn told() -> (Arc<Told>, Arc<CoMembers>) {

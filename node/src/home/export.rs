@@ -5,7 +5,7 @@
 //! name and the public key, for commands that look at the host from here.
 
 use super::{ADMIN_SOCKET, Home, HomeError, at, private};
-use quorate_consensus::HostKey;
+use quorate_consensus::HostId;
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
@@ -43,7 +43,7 @@ impl Exported {
     }
 
     /// The host's public key.
-    pub fn host_key(&self) -> Option<HostKey> {
+    pub fn host_key(&self) -> Option<HostId> {
         self.key.parse().ok()
     }
 
@@ -66,7 +66,7 @@ pub fn export(from: &Path, to: &Path) -> Result<Exported, HomeError> {
     if let Some(parent) = to.parent() {
         private::make_folder_above(parent)?;
     }
-    let key = HostKey(home.key.verifying_key().to_bytes()).to_string();
+    let key = HostId(home.key.verifying_key().to_bytes()).to_string();
     let exported = Exported { name: home.config.name.clone(), key, to: to.clone() };
     // Nobody listens there any more: the lock is ours.
     let _ = fs::remove_file(home.admin_socket());
@@ -153,7 +153,7 @@ mod tests {
         let left: Vec<_> = fs::read_dir(from).expect("the stub").map(|entry| entry.expect("one").file_name()).collect();
         assert_eq!(left, [EXPORTED]);
         let stub = Exported::read(from).expect("readable").expect("exported");
-        let public = HostKey(ed25519_dalek::SigningKey::from_bytes(&key).verifying_key().to_bytes());
+        let public = HostId(ed25519_dalek::SigningKey::from_bytes(&key).verifying_key().to_bytes());
         assert_eq!((stub.name.as_str(), stub.host_key()), ("alpha", Some(public)));
         let refused = Home::open(from).expect_err("it runs elsewhere").to_string();
         for part in [from.display().to_string(), to.display().to_string(), "vat node run".into()] {
@@ -177,7 +177,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (from, key) = home_in(dir.path());
         let to = dir.path().join("away");
-        let public = HostKey(ed25519_dalek::SigningKey::from_bytes(&key).verifying_key().to_bytes());
+        let public = HostId(ed25519_dalek::SigningKey::from_bytes(&key).verifying_key().to_bytes());
         let exported = Exported { name: "alpha".into(), key: public.to_string(), to: to.clone() };
         move_across(&from, &to, &exported).expect("moved");
         check_moved(&from, &to, key);

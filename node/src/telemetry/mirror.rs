@@ -5,7 +5,7 @@ use crate::{
     status::{DiskStatus, VatStatus},
     vat::{LEAVING, REMOVED},
 };
-use quorate_consensus::{BUCKETS_US, HostKey, ReplicaStatus, Role, Store, Timings};
+use quorate_consensus::{BUCKETS_US, HostId, ReplicaStatus, Role, Store, Timings};
 use quorate_net::{NetStats, Purpose};
 use std::collections::BTreeMap;
 
@@ -137,7 +137,7 @@ fn times(page: &mut Page, vat: &str, status: &ReplicaStatus) {
 /// Conflicts by member. All other members have a series, so that a first conflict is a rise, and so has whoever lied before it left.
 fn conflicts(page: &mut Page, vat: &str, status: &ReplicaStatus) {
     let others = status.membership.members.iter().map(|member| member.key).filter(|key| *key != status.key);
-    let mut counts: BTreeMap<HostKey, u64> = others.map(|key| (key, 0)).collect();
+    let mut counts: BTreeMap<HostId, u64> = others.map(|key| (key, 0)).collect();
     counts.extend(&status.stats.conflicts);
     for (member, count) in counts {
         page.counter(
@@ -319,8 +319,8 @@ mod tests {
     use crate::status::StreamStatus;
     use quorate_consensus::{CheckpointSize, Hash, Member, Membership, VatId};
 
-    fn host(seed: u8) -> HostKey {
-        HostKey([seed; 32])
+    fn host(seed: u8) -> HostId {
+        HostId([seed; 32])
     }
 
     /// A replica of host 1 in a vat of hosts 1 to 3.

@@ -14,7 +14,7 @@ use crate::{
     vat::command::VatCommand,
 };
 use anyhow::{Context, bail};
-use quorate_consensus::{Genesis, Hash, HostKey, Introduction, MAX_COMMAND_BYTES, Member, Parameters};
+use quorate_consensus::{Genesis, Hash, HostId, Introduction, MAX_COMMAND_BYTES, Member, Parameters};
 use quorate_engine::{
     VatId,
     abi::Bundle,
@@ -66,7 +66,7 @@ impl Plan {
         let hosts = self.write_homes(dir)?;
         let geneses = self.geneses(&hosts, image)?;
         let ids: BTreeMap<&str, VatId> =
-            geneses.iter().map(|(name, genesis)| (name.as_str(), VatId(genesis.vat_id().0))).collect();
+            geneses.iter().map(|(name, genesis)| (name.as_str(), genesis.vat_id())).collect();
         let contacts = Contacts {
             vats: geneses
                 .iter()
@@ -255,7 +255,7 @@ fn make_home(dir: &TestnetDir, host: &HostEntry, ports: &mut PortChooser) -> any
     let config = HostConfig { name: host.name.clone(), listen: vec![listen.clone()], http };
     let home = Home::init(&dir.home(&host.name), config)?;
     let address = host.announce.clone().unwrap_or(listen);
-    let key = HostKey(home.key.verifying_key().to_bytes());
+    let key = HostId(home.key.verifying_key().to_bytes());
     Ok(MadeHost {
         member: Member { key, name: host.name.clone(), addresses: vec![address.clone()] },
         place: HostPlace { name: host.name.clone(), key: key.to_string(), address, http },

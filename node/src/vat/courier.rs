@@ -26,9 +26,9 @@ use crate::{
 use handover::{Handed, Handover};
 use peer::{Peer, Ready, backoff};
 use pending::Pending;
-use quorate_consensus::{Certificate, HostKey, Introduction, Member};
+use quorate_consensus::{Certificate, HostId, Introduction, Member};
 use quorate_engine::VatId;
-use quorate_net::{HostId, Network};
+use quorate_net::Network;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -95,7 +95,7 @@ pub trait CourierMetrics: Send + Sync + 'static {
     fn without_code(&self, _peer: &VatId, _by: HostId, _failure: Option<&str>) {}
 
     /// A member took a slice after so long, and says who leads; nothing was heard of those that were tried before it.
-    fn answered(&self, _by: HostId, _silent: &[HostId], _leader: Option<HostKey>, _took: Duration) {}
+    fn answered(&self, _by: HostId, _silent: &[HostId], _leader: Option<HostId>, _took: Duration) {}
 
     /// The peer gave its last slice along with its answer.
     fn farewell(&self, _slice: Slice) {}
@@ -433,7 +433,7 @@ impl Courier {
                 peer.miss(next.saturating_sub(1));
                 peer.fail();
                 // Whoever names itself as the one to ask has been asked: the next attempt goes elsewhere.
-                peer.hint = leader.map(|key| HostId(key.0)).filter(|leader| *leader != to);
+                peer.hint = leader.filter(|leader| *leader != to);
                 "not_yet"
             }
             Ok(SliceReply::NoCode { failure }) => {

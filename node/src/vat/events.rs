@@ -11,7 +11,7 @@ use super::{
     view::SharedView,
 };
 use crate::{co_members::CoMembers, directory::Directory, log_limiter::LogLimiter, telemetry::Telemetry};
-use quorate_consensus::{Event, HostKey, ReplicaHandle, ReplicaStatus, Role};
+use quorate_consensus::{Event, HostId, ReplicaHandle, ReplicaStatus, Role};
 use quorate_engine::VatId;
 use std::{
     collections::BTreeMap,
@@ -45,7 +45,7 @@ pub struct EventLoop {
 #[derive(Default)]
 pub struct Memory {
     /// Conflicts of each member since the process started.
-    conflicts: BTreeMap<HostKey, u64>,
+    conflicts: BTreeMap<HostId, u64>,
     /// The epoch whose members are this host's co-members.
     epoch: Option<u64>,
     refused: LogLimiter,

@@ -84,7 +84,7 @@ impl Gathering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_consensus::{Hash, HostKey};
+    use quorate_consensus::{Hash, HostId};
 
     fn vat(number: u64) -> VatId {
         let mut id = [0; 32];
@@ -94,7 +94,7 @@ mod tests {
 
     fn statement(sender: &VatId, block: u64) -> Statement {
         Statement {
-            vat: quorate_consensus::VatId(sender.0),
+            vat: *sender,
             epoch: 0,
             block,
             previous: Hash([0; 32]),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     fn signature(member: u8) -> Vec<MemberSignature> {
-        vec![MemberSignature { key: HostKey([member; 32]), signature: [0; 64] }]
+        vec![MemberSignature { key: HostId([member; 32]), signature: [0; 64] }]
     }
 
     #[test]

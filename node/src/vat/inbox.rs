@@ -18,7 +18,7 @@ use crate::{
     codec,
     evidence::{EvidenceError, Proven, Slice, is_farewell, refuses_lifetime},
 };
-use quorate_consensus::{HostKey, MemberSignature, ReplicaHandle, ReplicaStatus, Signers};
+use quorate_consensus::{HostId, MemberSignature, ReplicaHandle, ReplicaStatus, Signers};
 use quorate_engine::{VatId, comms};
 use std::{
     collections::BTreeMap,
@@ -261,7 +261,7 @@ impl Inbox {
         senders.entry(sender).or_default().clone()
     }
 
-    fn leader(&self) -> Option<HostKey> {
+    fn leader(&self) -> Option<HostId> {
         self.replica.status().leader
     }
 
@@ -315,11 +315,11 @@ fn is_behind(status: &ReplicaStatus) -> bool {
 mod tests {
     use super::*;
     use crate::evidence::OutboxPath;
-    use quorate_consensus::{Certificate, Hash as ConsensusHash, Statement};
+    use quorate_consensus::{Certificate, Statement};
     use quorate_engine::{Hash, comms::stream::StreamHead};
 
     fn slice(begin: u64, messages: usize, ack: u64) -> Slice {
-        let zero = ConsensusHash([0; 32]);
+        let zero = Hash([0; 32]);
         let statement = Statement {
             vat: quorate_consensus::VatId([1; 32]),
             epoch: 0,

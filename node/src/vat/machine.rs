@@ -21,7 +21,7 @@ use quorate_consensus::{
     Member, MembershipCertificate, Signers,
 };
 use quorate_engine::{
-    EngineError, Hash as EngineHash, VatId,
+    EngineError, VatId,
     comms::stream::{self, SliceError, StreamHead},
     heap::{Heap, Limits},
     image::Image,
@@ -219,7 +219,7 @@ impl VatMachine {
         if proven.news.is_some_and(|membership| membership.members.iter().any(can_be_found)) {
             side.introductions.push(evidence);
         }
-        self.known.insert(VatId(proven.signers.vat.0), proven.signers);
+        self.known.insert(proven.signers.vat, proven.signers);
     }
 
     /// Forgets a client. If that is before the end of its lifetime, which then is given, it is remembered as ended.
@@ -324,7 +324,7 @@ impl Machine for VatMachine {
             self.clients.note_bytes(vat, Self::bytes_waiting_for(&self.engine, vat));
         }
         self.publish(context.block, &side.touched, &side.ended);
-        let outbox_root = self.outbox.root().map(|root| Hash(root.0));
+        let outbox_root = self.outbox.root();
         let work = output.cranks.iter().map(|crank| crank.fuel).sum();
         let crank_times = self.crank_times.take();
         let effects = BlockEffects {
@@ -347,15 +347,15 @@ impl Machine for VatMachine {
         let pieces = Tables { engine: engine.manifest, known, heads, clients }.pieces();
         let manifest = Manifest { tables: pieces.iter().map(|(hash, _)| *hash).collect(), pages };
         let chunks = engine.new_chunks.into_iter().chain(pieces);
-        let new_chunks = chunks.map(|(hash, bytes)| (Hash(hash.0), bytes)).collect();
-        Ok(CheckpointParts { root: Hash(manifest.root().0), manifest: codec::encode(&manifest), new_chunks })
+        let new_chunks = chunks.collect();
+        Ok(CheckpointParts { root: manifest.root(), manifest: codec::encode(&manifest), new_chunks })
     }
 
     fn restore(&mut self, manifest: &[u8], fetch: &mut FetchChunk<'_>) -> Result<(), MachineFault> {
         let manifest: Manifest = codec::decode(manifest).map_err(fault)?;
         let mut encoded = Vec::new();
         for hash in &manifest.tables {
-            let piece = fetch(&Hash(hash.0))?;
+            let piece = fetch(hash)?;
             if <[u8; 32]>::from(Sha256::digest(&piece)) != hash.0 {
                 return Err(MachineFault(format!(
                     "a piece of the checkpoint's tables is not what its hash {hash} says"
@@ -364,8 +364,7 @@ impl Machine for VatMachine {
             encoded.extend(piece);
         }
         let tables: Tables = codec::decode(&encoded).map_err(fault)?;
-        let mut fetch =
-            |hash: &EngineHash| fetch(&Hash(hash.0)).map_err(|error| EngineError::Checkpoint(error.to_string()));
+        let mut fetch = |hash: &Hash| fetch(hash).map_err(|error| EngineError::Checkpoint(error.to_string()));
         let (image, limits, times) = (self.image.clone(), self.limits, self.crank_times.clone());
         self.engine = EngineMachine::restore_with(self.vat, &tables.engine, |manifest| {
             Ok(TimedHeap { guest: Heap::restore(image, limits, manifest, &mut fetch)?, times })
@@ -391,13 +390,13 @@ impl Machine for VatMachine {
 
     fn describe(manifest: &[u8]) -> Result<ManifestInfo, MachineFault> {
         let manifest: Manifest = codec::decode(manifest).map_err(fault)?;
-        let root = Hash(manifest.root().0);
-        let chunks = manifest.tables.into_iter().chain(manifest.pages).map(|hash| Hash(hash.0)).collect();
+        let root = manifest.root();
+        let chunks = manifest.tables.into_iter().chain(manifest.pages).collect();
         Ok(ManifestInfo { root, chunks })
     }
 
     fn has_chunk(&self, hash: &Hash) -> bool {
-        self.image.has_page(&EngineHash(hash.0))
+        self.image.has_page(hash)
     }
 }
 
@@ -410,7 +409,7 @@ mod tests {
     use super::*;
     use crate::{evidence::farewell_mark, run::engine_cache, sturdyref::Sturdyref};
     use ed25519_dalek::SigningKey;
-    use quorate_consensus::{Certificate, HostKey, MemberSignature, Parameters, Statement};
+    use quorate_consensus::{Certificate, HostId, MemberSignature, Parameters, Statement};
     use quorate_engine::{
         abi::{Bundle, Method, Value},
         comms::client::{ClientRef, ClientSession},
@@ -447,7 +446,7 @@ mod tests {
         fn new(seed: u8, expires: u64, bearer: &Sturdyref) -> Caller {
             let key = SigningKey::from_bytes(&[seed; 32]);
             let public = key.verifying_key().to_bytes();
-            let member = Member { key: HostKey(public), name: "client".into(), addresses: vec![] };
+            let member = Member { key: HostId(public), name: "client".into(), addresses: vec![] };
             let genesis = Genesis {
                 members: vec![member],
                 threshold: 1,
@@ -457,7 +456,7 @@ mod tests {
                 expires,
                 parameters: Parameters::default(),
             };
-            let vat = VatId(genesis.vat_id().0);
+            let vat = genesis.vat_id();
             let mut session = ClientSession::new(vat, TARGET);
             let redemption = bearer.redeem_for(&vat).expect("a bearer");
             let signature = redemption.signature.try_into().expect("64 bytes");
@@ -467,7 +466,7 @@ mod tests {
         }
 
         fn vat(&self) -> VatId {
-            VatId(self.genesis.vat_id().0)
+            self.genesis.vat_id()
         }
 
         /// All messages with the newest head, or the farewell with this acknowledgement.

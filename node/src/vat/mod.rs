@@ -31,7 +31,7 @@ use inbox::Inbox;
 use machine::VatMachine;
 use progress::SharedProgress;
 use quorate_consensus::{
-    Change, Genesis, HostKey, Introduction, Member, Membership, MembershipCertificate, ProposeError, Replica,
+    Change, Genesis, HostId, Introduction, Member, Membership, MembershipCertificate, ProposeError, Replica,
     ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store, Timing, Transport,
 };
 use quorate_engine::{
@@ -120,7 +120,7 @@ impl VatService {
     /// # Errors
     /// In words for the operator: the store can't be read, the engine can't start, or the genesis isn't for this host.
     pub async fn start(options: VatOptions) -> Result<VatService, String> {
-        let vat = VatId(options.genesis.vat_id().0);
+        let vat = options.genesis.vat_id();
         let view = SharedView::default();
         let limits = Limits {
             fuel_per_delivery: options.genesis.parameters.fuel_per_delivery,
@@ -256,7 +256,7 @@ impl VatService {
         }
     }
 
-    fn was_member(&self, key: &HostKey) -> bool {
+    fn was_member(&self, key: &HostId) -> bool {
         let Introduction { genesis, chain } = self.replica.introduction();
         let later = chain.iter().flat_map(|certificate| &certificate.membership.members);
         genesis.members.iter().chain(later).any(|member| member.key == *key)
@@ -277,7 +277,7 @@ impl VatService {
             .as_ref()
             .filter(|summary| summary.installed && summary.exit.is_none())
             .map(|summary| &summary.setup);
-        let name_of = |key: &quorate_consensus::HostKey| {
+        let name_of = |key: &quorate_consensus::HostId| {
             status.membership.member(key).map_or_else(|| key.to_string(), |member| member.name.clone())
         };
         VatStatus {
@@ -383,7 +383,7 @@ fn describe_pending(status: &ReplicaStatus) -> Option<String> {
 
 /// A membership change in words.
 fn describe_change(change: &Change, membership: &Membership) -> String {
-    let name = |key: &HostKey| membership.member(key).map_or_else(|| key.to_string(), |member| member.name.clone());
+    let name = |key: &HostId| membership.member(key).map_or_else(|| key.to_string(), |member| member.name.clone());
     match change {
         Change::Add(member) => format!("add {}", member.name),
         Change::Remove(key) => format!("remove {}", name(key)),
@@ -472,22 +472,22 @@ mod tests {
     use quorate_consensus::{Hash, PendingChange};
 
     fn member(seed: u8) -> Member {
-        Member { key: HostKey([seed; 32]), name: format!("h{seed}"), addresses: Vec::new() }
+        Member { key: HostId([seed; 32]), name: format!("h{seed}"), addresses: Vec::new() }
     }
 
     fn status() -> ReplicaStatus {
         let members = (1..=3).map(member).collect();
         let vat = quorate_consensus::VatId([7; 32]);
         let membership = Membership { vat, epoch: 0, members, threshold: 2, previous: Hash::ZERO };
-        ReplicaStatus::new(vat, HostKey([1; 32]), membership)
+        ReplicaStatus::new(vat, HostId([1; 32]), membership)
     }
 
     #[test]
     fn a_change_is_told_by_the_names_of_its_members() {
         let mut status = status();
         for (change, words) in [
-            (Change::Replace { out: HostKey([3; 32]), in_: member(4) }, "replace h3 by h4"),
-            (Change::Remove(HostKey([2; 32])), "remove h2"),
+            (Change::Replace { out: HostId([3; 32]), in_: member(4) }, "replace h3 by h4"),
+            (Change::Remove(HostId([2; 32])), "remove h2"),
             (Change::Threshold(3), "set the threshold to 3"),
         ] {
             let target = (*status.membership).clone();

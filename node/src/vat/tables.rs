@@ -30,7 +30,7 @@ impl Manifest {
         let count = (self.tables.len() as u64).to_be_bytes();
         let mut parts: Vec<&[u8]> = vec![b"quorate/vat-state/1", &count];
         parts.extend(self.tables.iter().map(|piece| &piece.0[..]));
-        Hash::of(&parts)
+        Hash::of_parts(&parts)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{courier::Whereabouts, view::SharedView};
 use crate::directory::Directory;
-use quorate_consensus::{HostKey, Member, Signers};
+use quorate_consensus::{HostId, Member, Signers};
 use quorate_engine::VatId;
 
 /// Finds the members of a vat's peers.
@@ -43,7 +43,7 @@ impl Whereabouts for PeerFinder {
 
 /// The members with these keys, with the addresses that are listed for them. The others may be connected, as clients are.
 fn by_key(known: &Signers, listed: Vec<Member>) -> Vec<Member> {
-    let member = |key: &HostKey| {
+    let member = |key: &HostId| {
         let listed = listed.iter().find(|member| member.key == *key).cloned();
         listed.unwrap_or_else(|| Member { key: *key, ..Member::default() })
     };
@@ -60,7 +60,7 @@ mod tests {
     fn member(seed: u8, address: Option<&str>) -> Member {
         let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes();
         Member {
-            key: HostKey(key),
+            key: HostId(key),
             name: format!("m{seed}"),
             addresses: address.into_iter().map(str::to_owned).collect(),
         }
@@ -86,14 +86,14 @@ mod tests {
     fn prove(finder: &PeerFinder, membership: &Membership) {
         let known = Some(Arc::new(Signers::from(membership)));
         let peer = PeerView { known, next_inbound: 1, acknowledged: 0, broken: false, said: None };
-        finder.view.lock().peers.insert(VatId(membership.vat.0), peer);
+        finder.view.lock().peers.insert(membership.vat, peer);
     }
 
     #[test]
     fn the_newer_of_what_is_proven_and_what_is_listed_counts() {
         let finder = finder();
         let genesis = genesis(vec![member(1, Some("/memory/1")), member(2, Some("/memory/2"))]);
-        let vat = VatId(genesis.vat_id().0);
+        let vat = genesis.vat_id();
         assert_eq!(finder.members(&vat), []);
         assert!(finder.directory.take_wanted().contains(&vat), "somebody may know it");
 
@@ -123,8 +123,8 @@ mod tests {
         let finder = finder();
         let client = genesis(vec![member(9, None)]).membership();
         prove(&finder, &client);
-        let vat = VatId(client.vat.0);
-        let keys: Vec<HostKey> = finder.members(&vat).iter().map(|member| member.key).collect();
+        let vat = client.vat;
+        let keys: Vec<HostId> = finder.members(&vat).iter().map(|member| member.key).collect();
         assert_eq!(keys, [client.members[0].key]);
         finder.unreachable(&vat);
         assert!(finder.directory.take_wanted().is_empty());

@@ -1,7 +1,7 @@
 //! What hosts say to each other about vats, beside Raft: slices and their answers, and looking vats up.
 
 use crate::evidence::Slice;
-use quorate_consensus::{HostKey, Introduction};
+use quorate_consensus::{HostId, Introduction};
 use quorate_engine::VatId;
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +20,9 @@ pub struct VatFrame {
 pub enum SliceReply {
     /// Its messages are in the vat's log up to `next - 1`. A client that has all its answers sends its farewell along: the slice with
     /// its last acknowledgement, so that it need not stay to send it.
-    Taken { next: u64, leader: Option<HostKey>, farewell: Option<Box<Slice>> },
+    Taken { next: u64, leader: Option<HostId>, farewell: Option<Box<Slice>> },
     /// Messages between `next` and the slice are missing, or the vat cannot take any just now.
-    NotYet { next: u64, leader: Option<HostKey> },
+    NotYet { next: u64, leader: Option<HostId> },
     /// The receiver needs the sender's introduction with it.
     Introduce,
     /// Not believed, or no such vat here.

@@ -135,6 +135,7 @@ fn status_of(bench: &Bench, home: &str) -> Value {
 
 /// A host's key as libp2p writes it.
 fn peer_id(key: &str) -> String {
+    use quorate_net::PeerName as _;
     key.parse::<quorate_net::HostId>().expect("a key").peer_id().to_string()
 }
 

@@ -49,7 +49,7 @@ fn forged(world: &World, signers: &[&str], bearer: Option<&Sturdyref>) -> Slice 
 /// As [`forged`], of a vat that is heard until a block only.
 fn expiring(world: &World, signers: &[&str], bearer: Option<&Sturdyref>, expires: u64) -> Slice {
     let genesis = Genesis { expires, ..world.genesis("forged", &["a", "b", "c"], 2, 10) };
-    let own = VatId(genesis.vat_id().0);
+    let own = genesis.vat_id();
     let mut session = ClientSession::new(own, world.sturdyref("ledger").vat);
     if let Some(redemption) = bearer.and_then(|bearer| bearer.redeem_for(&own)) {
         let signature = redemption.signature.try_into().expect("64 bytes");
@@ -64,7 +64,7 @@ fn expiring(world: &World, signers: &[&str], bearer: Option<&Sturdyref>, expires
         epoch: 0,
         block: 1,
         previous: Hash([0; 32]),
-        outbox_root: Hash(root.0),
+        outbox_root: root,
         state_root: None,
     };
     let mut signatures: Vec<MemberSignature> =
@@ -164,7 +164,7 @@ async fn who_is_believed_about_itself_is_not_believed_about_others() {
     let before = slice.genesis.as_ref().expect("it introduces itself").membership();
     let next = Membership { epoch: 1, previous: before.hash(), ..before };
     let sign = |payload: &[u8]| ["a", "b"].map(|host| MemberSignature::sign(world.key(host), payload)).to_vec();
-    let lie = Membership { vat: quorate_consensus::VatId(victim.0), ..next.clone() };
+    let lie = Membership { vat: victim, ..next.clone() };
     slice.certificate.statement.epoch = 1;
     slice.certificate.signatures = sign(&slice.certificate.statement.payload());
     let proof = MembershipCertificate { signatures: sign(&next.payload()), membership: next };

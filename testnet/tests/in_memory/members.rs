@@ -4,7 +4,7 @@ use super::{LEDGER, RELAY};
 use bytes::Bytes;
 use quorate_consensus::{MAX_COMMAND_BYTES, MemoryStore, Timing};
 use quorate_engine::image::Image;
-use quorate_net::{Handler, HostId, MemoryNetwork, Purpose};
+use quorate_net::{Handler, HostId, MemoryNetwork, PeerName, Purpose};
 use quorate_node::{
     host::{Host, HostOptions},
     run::engine_cache,

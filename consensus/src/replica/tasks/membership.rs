@@ -11,7 +11,6 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::ids::HostKey;
 use crate::proof::membership::Member;
 use crate::raft::role::Role;
 use crate::raft::{RaftNode, RaftView};
@@ -28,6 +27,7 @@ use crate::state::block::{Block, Control};
 use crate::state::change::Change;
 use crate::stats::StatsCell;
 use crate::timing::Timing;
+use quorate_ids::HostId;
 
 /// Times `reconcile`: how long a replica that is out waits to be told that it is no longer needed.
 const LEAVE_PATIENCE: u32 = 240;
@@ -193,7 +193,7 @@ impl MembershipTask {
 
     /// Who leads now, which Raft itself does not say: its leader is the last one that it knew, also after a restart, and also when
     /// that one, or this replica itself, has lost its quorum since.
-    fn present_leader(&self, view: &RaftView) -> Option<HostKey> {
+    fn present_leader(&self, view: &RaftView) -> Option<HostId> {
         let recent = |at: Option<Instant>, longest| at.is_some_and(|at| at.elapsed() < longest);
         let present = if view.role == Role::Leader {
             view.is_alone() || recent(view.quorum_acknowledged, self.identity.timing.election_max)

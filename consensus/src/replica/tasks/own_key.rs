@@ -26,7 +26,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::TransportError;
-use crate::ids::{Canonical, HostKey, VatId};
 use crate::proof::certificate::{MemberSignature, Statement};
 use crate::proof::membership::Member;
 use crate::proof::shares::Share;
@@ -38,6 +37,7 @@ use crate::replica::membership_view::Members;
 use crate::replica::status::StatusCell;
 use crate::replica::wire::share::{ShareClient, ShareFrame};
 use crate::storage::VatStore;
+use quorate_ids::{Canonical, HostId, VatId};
 
 /// Times `share_retry`: the pause between two rounds of questions.
 const ROUND_PAUSE: u32 = 5;
@@ -69,11 +69,11 @@ impl Presence {
     }
 
     /// Whether this is the word of another life of the key `key` that was told of `life`.
-    pub(crate) fn contradicts(&self, vat: &VatId, key: &HostKey, life: &Life) -> bool {
+    pub(crate) fn contradicts(&self, vat: &VatId, key: &HostId, life: &Life) -> bool {
         self.knows.as_ref() == Some(life) && self.is_of_another(vat, key, life)
     }
 
-    fn is_of_another(&self, vat: &VatId, key: &HostKey, life: &Life) -> bool {
+    fn is_of_another(&self, vat: &VatId, key: &HostId, life: &Life) -> bool {
         let payload = Self::payload(vat, &self.life, self.knows.as_ref());
         self.life != *life && self.signature.key == *key && self.signature.verify(&payload).is_ok()
     }
@@ -81,7 +81,7 @@ impl Presence {
 
 /// The latest words of each other member's key, of two of its lives at most.
 #[derive(Default)]
-pub(crate) struct Presences(BTreeMap<HostKey, [Option<Presence>; 2]>);
+pub(crate) struct Presences(BTreeMap<HostId, [Option<Presence>; 2]>);
 
 impl Presences {
     /// Takes note of one, and returns the latest word of another life of the same key.
@@ -97,7 +97,7 @@ impl Presences {
 
 /// What members have shown of this host's own key in this life, by the member that showed it.
 #[derive(Default)]
-struct Answers(BTreeMap<HostKey, Option<Life>>);
+struct Answers(BTreeMap<HostId, Option<Life>>);
 
 /// What a replica knows of the use of its own key.
 pub(crate) struct OwnKey {

@@ -12,7 +12,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::codec::{self, MAX_BLOCK_BYTES};
 use crate::error::ProposeError;
-use crate::ids::HostKey;
 use crate::proof::membership::Member;
 use crate::raft::role::Role;
 use crate::raft::{RaftNode, WriteError};
@@ -23,6 +22,7 @@ use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, Prop
 use crate::state::block::{Block, BlockReply};
 use crate::stats::StatsCell;
 use crate::transport::{Channel, Transport, TransportError};
+use quorate_ids::HostId;
 
 /// Commands in a block at most.
 pub(crate) const MAX_BLOCK_COMMANDS: usize = 1_024;
@@ -49,7 +49,7 @@ type Done = BoxFuture<'static, ()>;
 
 /// What the task uses.
 pub(crate) struct Proposer {
-    pub(crate) key: HostKey,
+    pub(crate) key: HostId,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) raft: Arc<RaftCell>,
     pub(crate) stats: Arc<StatsCell>,

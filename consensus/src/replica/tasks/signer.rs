@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::codec;
 use crate::error::StoreError;
-use crate::ids::HostKey;
 use crate::proof::certificate::{Certificate, Statement};
 use crate::proof::membership::{Member, Membership, MembershipCertificate};
 use crate::proof::shares::{Share, Shares, Verdict};
@@ -31,6 +30,7 @@ use crate::state::ReplicatedState;
 use crate::stats::StatsCell;
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::{SignedWatermark, VatStore};
+use quorate_ids::HostId;
 
 /// Shares that wait for one member at most; more are dropped and asked for later.
 const OUTBOX_SHARES: usize = 4_096;
@@ -47,7 +47,7 @@ pub(crate) enum SignerInput {
     /// From others. Shares are of their senders.
     Received { shares: Vec<Share>, certificates: Vec<Certificate>, memberships: Vec<MembershipCertificate> },
     /// A member asks for a statement that it has signed, of a later block.
-    Inquire { by: HostKey, above: u64, reply: oneshot::Sender<Option<Share>> },
+    Inquire { by: HostId, above: u64, reply: oneshot::Sender<Option<Share>> },
     /// Somebody asks.
     Ask { blocks: Vec<u64>, epoch: u64, reply: oneshot::Sender<ShareReply> },
     /// Blocks before this one are covered by a certified checkpoint.
@@ -99,7 +99,7 @@ pub(crate) struct Signer {
     /// The latest statements of others have changed since they were last written.
     noted: bool,
     flushed: watch::Receiver<u64>,
-    outboxes: BTreeMap<HostKey, mpsc::Sender<Share>>,
+    outboxes: BTreeMap<HostId, mpsc::Sender<Share>>,
     /// Up to this block certificates may be in the store already: those that the last run completed.
     stored_through: u64,
     certified_block: u64,
@@ -483,7 +483,7 @@ impl Signer {
             let known = self.parts.members.view();
             let newest = known.newest().members.iter();
             let ended = known.applied.previous_membership.iter().flat_map(|membership| &membership.members);
-            let members: BTreeMap<HostKey, Member> =
+            let members: BTreeMap<HostId, Member> =
                 ended.chain(newest).map(|member| (member.key, member.clone())).collect();
             (members, known.chain.len() as u64)
         };

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use crate::codec;
-use crate::ids::HostKey;
 use crate::proof::certificate::Certificate;
 use crate::proof::membership::{MAX_CHAIN, Member, MembershipCertificate};
 use crate::proof::shares::Share;
@@ -17,6 +16,7 @@ use crate::replica::tasks::signer::SignerInput;
 use crate::stats::StatsCell;
 use crate::timing::Timing;
 use crate::transport::{Channel, Transport, TransportError};
+use quorate_ids::HostId;
 
 /// Shares in one frame at most.
 pub(crate) const MAX_SHARES: usize = 512;
@@ -129,7 +129,7 @@ pub(crate) struct ShareServer {
 
 impl ShareServer {
     /// Serves a request on the share channel.
-    pub(crate) async fn serve(&self, from: HostKey, frame: ShareFrame) -> Result<ShareReply, TransportError> {
+    pub(crate) async fn serve(&self, from: HostId, frame: ShareFrame) -> Result<ShareReply, TransportError> {
         let refused = |text: &str| Err(TransportError::Refused(text.into()));
         if let ShareFrame::Introduce(chain) = frame {
             if chain.len() > MAX_CHAIN {

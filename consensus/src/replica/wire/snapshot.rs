@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 use super::share::ShareClient;
 use crate::codec::{self, Blob};
 use crate::execution::executor::ExecutorHandle;
-use crate::ids::{Hash, HostKey};
 use crate::order::frames::WireVote;
 use crate::proof::membership::{MAX_CHAIN, Member, MembershipCertificate};
 use crate::raft::ports::{NotSent, Snapshots};
@@ -24,6 +23,7 @@ use crate::stats::StatsCell;
 use crate::storage::checkpoints::{CheckpointRecord, Checkpoints, MAX_CHUNK_BYTES};
 use crate::timing::Timing;
 use crate::transport::{Channel, Transport};
+use quorate_ids::{Hash, HostId};
 
 /// Bytes of chunks in one frame, about: after so many it is sent.
 const CHUNK_FRAME_BYTES: usize = 1 << 20;
@@ -60,7 +60,7 @@ pub(crate) enum SnapshotReply {
 
 /// A transfer under way.
 struct Receiving {
-    from: HostKey,
+    from: HostId,
     record: Arc<CheckpointRecord>,
 }
 
@@ -91,7 +91,7 @@ impl SnapshotReceiver {
     }
 
     /// Serves one step of a transfer.
-    pub(crate) async fn serve(&self, from: HostKey, step: SnapshotStep) -> SnapshotReply {
+    pub(crate) async fn serve(&self, from: HostId, step: SnapshotStep) -> SnapshotReply {
         let result = match step {
             SnapshotStep::Begin { chain, record } => self.begin_snapshot(from, chain, *record).await,
             SnapshotStep::Missing { block } => self.missing_chunks(from, block).await,
@@ -103,7 +103,7 @@ impl SnapshotReceiver {
 
     async fn begin_snapshot(
         &self,
-        from: HostKey,
+        from: HostId,
         chain: Vec<MembershipCertificate>,
         record: CheckpointRecord,
     ) -> Result<SnapshotReply, String> {
@@ -136,7 +136,7 @@ impl SnapshotReceiver {
         self.receiving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn transfer(&self, from: HostKey, block: u64) -> Result<Arc<CheckpointRecord>, String> {
+    fn transfer(&self, from: HostId, block: u64) -> Result<Arc<CheckpointRecord>, String> {
         match &*self.receiving() {
             Some(receiving) if receiving.from == from && receiving.record.block() == block => {
                 Ok(Arc::clone(&receiving.record))
@@ -145,14 +145,14 @@ impl SnapshotReceiver {
         }
     }
 
-    async fn missing_chunks(&self, from: HostKey, block: u64) -> Result<SnapshotReply, String> {
+    async fn missing_chunks(&self, from: HostId, block: u64) -> Result<SnapshotReply, String> {
         let record = self.transfer(from, block)?;
         let checkpoints = Arc::clone(&self.checkpoints);
         let missing = tokio::task::spawn_blocking(move || checkpoints.missing(&record, MAX_MISSING)).await;
         Ok(SnapshotReply::Missing(missing.map_err(|error| error.to_string())?))
     }
 
-    async fn receive_chunks(&self, from: HostKey, block: u64, chunks: Vec<Blob>) -> Result<SnapshotReply, String> {
+    async fn receive_chunks(&self, from: HostId, block: u64, chunks: Vec<Blob>) -> Result<SnapshotReply, String> {
         self.transfer(from, block)?;
         if chunks.iter().any(|chunk| chunk.0.len() > MAX_CHUNK_BYTES) {
             return Err(format!("a chunk over {MAX_CHUNK_BYTES} bytes"));
@@ -166,7 +166,7 @@ impl SnapshotReceiver {
         Ok(SnapshotReply::Stored)
     }
 
-    async fn install_received(&self, from: HostKey, block: u64, vote: WireVote) -> Result<SnapshotReply, String> {
+    async fn install_received(&self, from: HostId, block: u64, vote: WireVote) -> Result<SnapshotReply, String> {
         let record = self.transfer(from, block)?;
         if !self.checkpoints.missing(&record, 1).is_empty() {
             return Err("chunks are missing".into());

@@ -15,7 +15,6 @@ use crate::{
         layout::{TestnetDir, VatPlace},
     },
 };
-use quorate_consensus::Hash;
 use quorate_engine::image::{Image, image_hash};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, path::Path, time::Duration};
@@ -69,7 +68,7 @@ fn make(file: &Path, dir: DirOption) -> Result<(Cluster, bool), Failure> {
             output::note(everybody_reads(&host.name, http));
         }
     }
-    plan.write(&dir, Hash(image_hash().0))?;
+    plan.write(&dir, image_hash())?;
     Ok((Cluster::open(dir)?, true))
 }
 

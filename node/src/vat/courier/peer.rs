@@ -4,12 +4,11 @@
 
 use super::CONFIRM_AFTER;
 use crate::evidence::{Outbox, SLICE_MESSAGES, SLICE_MESSAGES_BYTES, Slice, is_farewell};
-use quorate_consensus::{Certificate, HostKey, Member};
+use quorate_consensus::{Certificate, HostId, Member};
 use quorate_engine::{
     Hash,
     comms::stream::{StreamHead, message_digest},
 };
-use quorate_net::HostId;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -64,7 +63,7 @@ pub(super) struct Peer {
     /// It can't be dialled, and has spoken to this very member: nobody else may have a connection to it.
     pub(super) near: bool,
     /// The members that were tried last.
-    members: Vec<HostKey>,
+    members: Vec<HostId>,
     /// Which member is tried where there is no hint.
     pub(super) turn: usize,
     /// Whether the newest head is the last one of a client, and no member has taken that yet.
@@ -172,7 +171,7 @@ impl Peer {
     }
 
     /// These are its members now: whatever others did is not held against them.
-    pub(super) fn meet(&mut self, members: impl Iterator<Item = HostKey> + Clone) {
+    pub(super) fn meet(&mut self, members: impl Iterator<Item = HostId> + Clone) {
         if !members.clone().eq(self.members.iter().copied()) {
             self.members = members.collect();
             self.attempts = 0;
@@ -185,7 +184,7 @@ impl Peer {
         self.silent.retain(|(_, until)| *until > now);
         let start = self.turn % members.len().max(1);
         let mut order: Vec<(HostId, Vec<String>)> =
-            members.into_iter().map(|member| (HostId(member.key.0), member.addresses)).collect();
+            members.into_iter().map(|member| (member.key, member.addresses)).collect();
         order.rotate_left(start);
         order.sort_by_key(|(host, _)| (self.is_silent(host), self.hint != Some(*host)));
         order
@@ -202,9 +201,9 @@ impl Peer {
     }
 
     /// A member took a slice after so long, and says who leads.
-    pub(super) fn next_goes_to(&mut self, leader: Option<HostKey>, answered: HostId, took: Duration, now: Instant) {
+    pub(super) fn next_goes_to(&mut self, leader: Option<HostId>, answered: HostId, took: Duration, now: Instant) {
         self.silent.retain(|(_, until)| *until > now);
-        let leader = leader.map(|key| HostId(key.0)).filter(|leader| !self.is_silent(leader));
+        let leader = leader.filter(|leader| !self.is_silent(leader));
         self.hint = leader.or(Some(answered));
         self.pace = Some(took);
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::evidence::Slice;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use quorate_consensus::{Genesis, HostKey, Parameters, Statement};
+use quorate_consensus::{Genesis, HostId, Parameters, Statement};
 use quorate_engine::{Hash, comms::stream::StreamHead};
 use quorate_net::{Handler, MemoryNetwork, Purpose};
 use std::sync::{
@@ -44,9 +44,7 @@ impl Handler for Receiver {
         };
         let next = frame.slice.begin + frame.slice.messages.len() as u64;
         self.taken.lock().expect("no panic holds it").push(*frame.slice);
-        let taken = |leader: HostId| {
-            codec::encode(&SliceReply::Taken { next, leader: Some(HostKey(leader.0)), farewell: None })
-        };
+        let taken = |leader: HostId| codec::encode(&SliceReply::Taken { next, leader: Some(leader), farewell: None });
         let reply = match &self.manner {
             Manner::Honest => taken(HONEST),
             Manner::Swallow => taken(LIAR),
@@ -80,7 +78,7 @@ impl Whereabouts for Known {
     fn members(&self, _vat: &VatId) -> Vec<Member> {
         let address = |host: &HostId| format!("/memory/{}", host.0[0]);
         let member = |host: &HostId| Member {
-            key: HostKey(host.0),
+            key: *host,
             name: "member".into(),
             addresses: self.found.then(|| address(host)).into_iter().collect(),
         };
@@ -101,7 +99,7 @@ impl CourierMetrics for Count {
 
 fn introduction() -> Introduction {
     let genesis = Genesis {
-        members: vec![Member { key: HostKey(HOME.0), name: "home".into(), addresses: vec![] }],
+        members: vec![Member { key: HOME, name: "home".into(), addresses: vec![] }],
         threshold: 1,
         image: quorate_consensus::Hash([0; 32]),
         creator: [0; 32],
@@ -139,14 +137,8 @@ impl Sender {
 
     fn certify(&self) {
         let zero = quorate_consensus::Hash([0; 32]);
-        let statement = Statement {
-            vat: quorate_consensus::VatId(SENDER.0),
-            epoch: 0,
-            block: self.block,
-            previous: zero,
-            outbox_root: zero,
-            state_root: None,
-        };
+        let statement =
+            Statement { vat: SENDER, epoch: 0, block: self.block, previous: zero, outbox_root: zero, state_root: None };
         self.tell(Notice::Certified(Certificate { statement, signatures: vec![] }));
     }
 
@@ -208,7 +200,7 @@ async fn arrives_in_spite_of(lie: Vec<u8>) {
 
 #[tokio::test(start_paused = true)]
 async fn no_answer_of_one_member_holds_a_message_back() {
-    let leader = Some(HostKey(LIAR.0));
+    let leader = Some(LIAR);
     let lies = [
         SliceReply::Taken { next: 0, leader, farewell: None },
         SliceReply::Taken { next: 1, leader, farewell: None },

@@ -1,8 +1,10 @@
-//! Identities and hashes: 32-byte newtypes, and the canonical writer under every hash and signature.
+//! The identifiers of vats and hosts, hashes, and the canonical writer under hashes and signatures: what all other crates share,
+//! and all that they share.
 //!
-//! Invariants: what is hashed or signed is never a serialisation of some library but the output of [`Canonical`], whose
-//! layout is fixed here (big-endian integers, length-prefixed bytes, a domain string first), so that two different values
-//! never share an encoding and no upgrade of an encoder changes an identity.
+//! Invariants: an identifier is 32 bytes; its text is 64 lowercase hexadecimal digits, its encoding the bytes, its order theirs.
+//! What is hashed or signed is never a serialisation of some library but the output of [`Canonical`], whose layout is fixed here
+//! (big-endian integers, length-prefixed bytes, a domain string first), so that two different values never share an encoding and
+//! no upgrade of an encoder changes an identity.
 
 use serde::de::Error as _;
 use sha2::{Digest, Sha256};
@@ -105,8 +107,8 @@ bytes32! {
     Hash
 }
 bytes32! {
-    /// A host's ed25519 public key: the identity of a member.
-    HostKey
+    /// A host: its Ed25519 public key. It authenticates the host's connections and verifies what it signs as a member.
+    HostId
 }
 
 impl Hash {
@@ -117,39 +119,86 @@ impl Hash {
     pub fn of(bytes: &[u8]) -> Hash {
         Hash(Sha256::digest(bytes).into())
     }
+
+    /// SHA-256 of the parts, one after another. Whoever joins parts of variable length puts their lengths in.
+    pub fn of_parts(parts: &[&[u8]]) -> Hash {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update(part);
+        }
+        Hash(hasher.finalize().into())
+    }
 }
 
 /// Builds the bytes that are hashed or signed. Begins with a domain, so that no two kinds of things collide.
-pub(crate) struct Canonical(Vec<u8>);
+pub struct Canonical(Vec<u8>);
 
 impl Canonical {
-    pub(crate) fn new(domain: &str) -> Self {
+    /// Begins with the domain: a string with a version in it.
+    pub fn new(domain: &str) -> Self {
         let mut writer = Self(Vec::with_capacity(256));
         writer.bytes(domain.as_bytes());
         writer
     }
 
-    pub(crate) fn number(&mut self, value: u64) -> &mut Self {
+    /// Adds an integer, big-endian.
+    pub fn number(&mut self, value: u64) -> &mut Self {
         self.0.extend_from_slice(&value.to_be_bytes());
         self
     }
 
-    pub(crate) fn fixed(&mut self, value: &[u8; 32]) -> &mut Self {
+    /// Adds 32 bytes.
+    pub fn fixed(&mut self, value: &[u8; 32]) -> &mut Self {
         self.0.extend_from_slice(value);
         self
     }
 
-    pub(crate) fn bytes(&mut self, value: &[u8]) -> &mut Self {
+    /// Adds bytes, their length first.
+    pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
         self.0.extend_from_slice(&(value.len() as u64).to_be_bytes());
         self.0.extend_from_slice(value);
         self
     }
 
-    pub(crate) fn finish(self) -> Vec<u8> {
+    /// The bytes so far.
+    pub fn finish(self) -> Vec<u8> {
         self.0
     }
 
-    pub(crate) fn hash(self) -> Hash {
+    /// The hash of the bytes so far.
+    pub fn hash(self) -> Hash {
         Hash::of(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_round_trips_and_bad_text_is_refused() {
+        let hash = Hash::of_parts(&[b"quo", b"rate"]);
+        assert_eq!(hash, Hash::of(b"quorate"));
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        assert_eq!(hash.to_string(), hash.to_string().to_lowercase());
+        assert_eq!(hash.to_string().to_uppercase().parse(), Ok(hash));
+        for text in ["", "00", &"g".repeat(64), &"0".repeat(65), &"é".repeat(32)] {
+            let expected = IdError { expected: "VatId", text: text.to_owned() };
+            assert_eq!(text.parse::<VatId>(), Err(expected), "{text}");
+        }
+        let long = "1".repeat(1_000).parse::<HostId>();
+        assert!(long.is_err_and(|error| error.text.len() == 80), "an error does not repeat all that was given");
+        assert_eq!(format!("{:?}", VatId([0xab; 32])), "VatId(abababababab)");
+    }
+
+    #[test]
+    fn canonical_bytes_have_a_fixed_layout() {
+        let mut writer = Canonical::new("d/1");
+        writer.number(258).bytes(&[7]).fixed(&[9; 32]);
+        let mut expected = vec![0, 0, 0, 0, 0, 0, 0, 3];
+        expected.extend(b"d/1");
+        expected.extend([0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1, 7]);
+        expected.extend([9; 32]);
+        assert_eq!(writer.finish(), expected);
     }
 }
