@@ -58,6 +58,7 @@ pub use proof::membership::{
 };
 pub use proof::signers::Signers;
 pub use proof::survival::{Survival, survival};
+pub use proof::tally::Tally;
 pub use quorate_ids::{Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
 pub use replica::{Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Tamper, remove_vat};

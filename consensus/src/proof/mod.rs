@@ -10,3 +10,4 @@ pub(crate) mod membership;
 pub(crate) mod shares;
 pub(crate) mod signers;
 pub(crate) mod survival;
+pub(crate) mod tally;

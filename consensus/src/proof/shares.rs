@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::proof::certificate::{Certificate, MemberSignature, Statement, verify_certificate};
 use crate::proof::conflict::ConflictReport;
 use crate::proof::membership::{Membership, MembershipCertificate, verify_membership};
+use crate::proof::tally::Tally;
 use quorate_ids::{Hash, HostId, VatId};
 
 /// How many blocks ahead of the own ones shares are kept for. A member that is further behind asks for them when it gets there.
@@ -233,15 +234,15 @@ impl Shares {
         let Some(round) = self.rounds.get_mut(&block) else { return Vec::new() };
         let Some(own) = &round.own else { return Vec::new() };
         let Some(membership) = self.memberships.get(&own.statement.epoch) else { return Vec::new() };
-        let needed = usize::from(membership.threshold);
+        let threshold = membership.threshold;
         let mut verdicts = Vec::new();
-        let mut agreeing: Vec<MemberSignature> =
-            own.signature.into_iter().filter(|signature| membership.contains(&signature.key)).collect();
+        let mut agreeing = Tally::default();
+        agreeing.extend(own.signature.filter(|signature| membership.contains(&signature.key)));
         let mut bad = Vec::new();
         for (key, received) in &mut round.shares {
             let agrees = received.hash == own.hash;
             // A share that agrees is verified only while it is needed; one that does not, always: it is evidence.
-            if agrees && (round.certified || agreeing.len() >= needed || agreeing.iter().any(|s| s.key == *key)) {
+            if agrees && (round.certified || agreeing.is_complete(threshold) || agreeing.has(key)) {
                 continue;
             }
             if !membership.contains(key) {
@@ -257,7 +258,7 @@ impl Shares {
                 received.verified = true;
             }
             if agrees {
-                agreeing.push(received.signature);
+                agreeing.add(received.signature);
             } else if round.reported.insert(*key) {
                 verdicts.push(Verdict::Conflict(ConflictReport {
                     member: *key,
@@ -272,11 +273,10 @@ impl Shares {
             round.shares.remove(&key);
             verdicts.push(Verdict::Refused);
         }
-        if !round.certified && agreeing.len() >= needed {
-            agreeing.sort_by_key(|signature| signature.key);
+        if !round.certified && agreeing.is_complete(threshold) {
             round.certified = true;
             self.certified_count += 1;
-            let certificate = Certificate { statement: own.statement.clone(), signatures: agreeing };
+            let certificate = Certificate { statement: own.statement.clone(), signatures: agreeing.signatures() };
             verdicts.push(Verdict::Certified(certificate));
         }
         verdicts.extend(diverged(round, membership));
@@ -390,13 +390,13 @@ impl Shares {
         let (Some(own), false) = (&round.own, round.certified) else { return Vec::new() };
         let hash = own.hash();
         let others = round.shares.values().filter(|(theirs, _)| *theirs == hash).map(|(_, signature)| *signature);
-        let mut signatures: Vec<MemberSignature> = round.own_signature.into_iter().chain(others).collect();
-        signatures.sort_by_key(|signature| signature.key);
-        signatures.dedup_by_key(|signature| signature.key);
-        if signatures.len() < usize::from(before.threshold) {
+        let mut agreeing = Tally::default();
+        agreeing.extend(round.own_signature.into_iter().chain(others));
+        if !agreeing.is_complete(before.threshold) {
             return Vec::new();
         }
         round.certified = true;
+        let signatures = agreeing.signatures();
         vec![Verdict::Reconfigured(MembershipCertificate { membership: own.clone(), signatures })]
     }
 
@@ -446,12 +446,12 @@ fn equivocation(round: &mut Round, statement: &Statement, signature: MemberSigna
 /// Whether a threshold of verified shares agree with each other and not with the own statement.
 fn diverged(round: &Round, membership: &Membership) -> Option<Verdict> {
     let own = round.own.as_ref()?;
-    let mut groups: BTreeMap<Hash, Vec<&Received>> = BTreeMap::new();
+    let mut groups: BTreeMap<Hash, (&Statement, Tally)> = BTreeMap::new();
     for received in round.shares.values().filter(|received| received.verified && received.hash != own.hash) {
-        groups.entry(received.hash).or_default().push(received);
+        let (_, group) = groups.entry(received.hash).or_insert_with(|| (&received.statement, Tally::default()));
+        group.add(received.signature);
     }
-    let group = groups.into_values().find(|group| group.len() >= usize::from(membership.threshold))?;
-    let signatures = group.iter().map(|received| received.signature).collect();
-    let certificate = Certificate { statement: group[0].statement.clone(), signatures };
+    let (statement, group) = groups.into_values().find(|(_, group)| group.is_complete(membership.threshold))?;
+    let certificate = Certificate { statement: statement.clone(), signatures: group.signatures() };
     Some(Verdict::Diverged { certificate, ours: own.statement.clone() })
 }

@@ -6,11 +6,11 @@
 //! believed only if it names the hash of this one.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 use crate::error::CertificateError;
 use crate::proof::certificate::{Certificate, MemberSignature};
 use crate::proof::membership::{Membership, MembershipCertificate};
+use crate::proof::tally::Tally;
 use quorate_ids::{Hash, HostId, VatId};
 
 /// See the head of the module.
@@ -80,12 +80,12 @@ impl Signers {
         if signatures.len() < needed {
             return Err(CertificateError::BelowThreshold { found: signatures.len(), needed });
         }
-        let mut seen = BTreeSet::new();
+        let mut tally = Tally::default();
         for signature in signatures {
             if !self.contains(&signature.key) {
                 return Err(CertificateError::NotAMember(signature.key));
             }
-            if !seen.insert(signature.key) {
+            if !tally.add(*signature) {
                 return Err(CertificateError::Duplicate(signature.key));
             }
         }

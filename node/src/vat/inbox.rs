@@ -9,7 +9,7 @@
 use super::{
     command::{VatCommand, VatResult},
     courier::Notice,
-    gathering::{Gathering, WAITING_SENDERS},
+    incomplete::{Incomplete, WAITING_SENDERS},
     machine::STRANGER,
     view::{PeerView, SharedView},
     wire::SliceReply,
@@ -18,7 +18,7 @@ use crate::{
     codec,
     evidence::{EvidenceError, Proven, Slice, is_farewell, refuses_lifetime},
 };
-use quorate_consensus::{HostId, MemberSignature, ReplicaHandle, ReplicaStatus, Signers};
+use quorate_consensus::{HostId, ReplicaHandle, ReplicaStatus, Signers, Tally};
 use quorate_engine::{VatId, comms};
 use std::{
     collections::BTreeMap,
@@ -40,7 +40,7 @@ pub struct Inbox {
     vat: VatId,
     replica: ReplicaHandle,
     view: SharedView,
-    waiting: Mutex<Gathering>,
+    waiting: Mutex<Incomplete>,
     /// One proposal at a time for each sender: what several members ship at once is mostly the same.
     senders: Mutex<BTreeMap<VatId, Arc<tokio::sync::Mutex<()>>>>,
     introductions: Arc<Semaphore>,
@@ -228,28 +228,29 @@ impl Inbox {
         let sender = slice.sender();
         let statement = &slice.certificate.statement;
         let payload = statement.payload();
-        let mut good: Vec<MemberSignature> = Vec::new();
+        let mut good = Tally::default();
         for signature in slice.certificate.signatures.drain(..) {
-            let fresh = good.iter().all(|other| other.key != signature.key);
+            let fresh = !good.has(&signature.key);
             if fresh && signers.contains(&signature.key) && signature.verify(&payload).is_ok() {
-                good.push(signature);
+                good.add(signature);
             }
         }
-        if good.is_empty() {
+        let mut signatures = good.signatures();
+        if signatures.is_empty() {
             return Err("none of the slice's signatures is a member's".into());
         }
-        let threshold = usize::from(signers.threshold);
+        let threshold = signers.threshold;
         let named = self.view.lock().peers.contains_key(&sender);
-        if good.len() < threshold && named {
-            good = self.waiting().add(sender, statement, good, threshold);
+        if !good.is_complete(threshold) && named {
+            signatures = self.waiting().add(sender, statement, signatures, threshold);
         } else if named {
             self.waiting().complete(&sender, statement.block);
         }
-        slice.certificate.signatures = good;
+        slice.certificate.signatures = signatures;
         Ok(())
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Gathering> {
+    fn waiting(&self) -> MutexGuard<'_, Incomplete> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
