@@ -39,6 +39,8 @@ async fn a_checkpoint_that_names_no_chunks_is_not_installed_without_them() {
     let mut cluster = Cluster::started(3, 2, Parameters { checkpoint_commands: 10, ..parameters() }).await;
     let leader = cluster.wait_for_leader().await;
     let (away, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    // Else it would have no log to start with while nobody reaches it.
+    wait("a first entry", || (cluster.nodes[away].up().status().last_log > 0).then_some(())).await;
     cluster.stop(away).await;
     let mut last = 0;
     for _ in 0..60 {
