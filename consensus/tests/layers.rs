@@ -123,9 +123,18 @@ fn allowed() -> BTreeMap<String, BTreeSet<String>> {
     LAYERS.iter().map(|(module, uses)| ((*module).to_string(), owned(uses))).collect()
 }
 
+fn pairs(arrows: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<(&str, &str)> {
+    arrows.iter().flat_map(|(module, uses)| uses.iter().map(|used| (module.as_str(), used.as_str()))).collect()
+}
+
 #[test]
 fn the_modules_use_one_another_as_designed() {
-    assert_eq!(arrows(&sources()), allowed());
+    let (found, allowed) = (arrows(&sources()), allowed());
+    let (found, allowed) = (pairs(&found), pairs(&allowed));
+    let new: Vec<_> = found.difference(&allowed).collect();
+    assert!(new.is_empty(), "new arrows: {new:?}");
+    let gone: Vec<_> = allowed.difference(&found).collect();
+    assert!(gone.is_empty(), "arrows that are in the design alone: {gone:?}");
 }
 
 #[test]

@@ -223,7 +223,8 @@ mod tests {
         let good = card();
         assert_eq!(Card::read(&text(&good)), Ok(good.clone()));
         let stranger = HostId(SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes()).to_string();
-        let changes: [(&str, fn(&mut Card, &str)); 5] = [
+        type Change = fn(&mut Card, &str);
+        let changes: [(&str, Change); 5] = [
             ("name", |card, _| card.name = "beta".into()),
             ("key", |card, stranger| card.key = stranger.into()),
             ("address", |card, _| card.addresses[0] = "/ip4/192.0.2.8/tcp/4001".into()),
