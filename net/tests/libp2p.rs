@@ -169,14 +169,15 @@ async fn connections_of_unknown_hosts_are_limited() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_are_slowed_down_and_lose_nothing() {
-    let limits = NetLimits { untrusted_burst_units: 10, untrusted_units_per_second: 100, ..NetLimits::default() };
+    // So few that a slow machine sends faster as well.
+    let limits = NetLimits { untrusted_burst_units: 10, untrusted_units_per_second: 15, ..NetLimits::default() };
     let world = Sockets::new(TCP, limits);
     let script = Script::new();
     let server = world.start(1, script.clone()).await;
     let client = world.start(2, Script::new()).await;
     introduce(&client, &server);
     let burst = async |purpose| {
-        let requests = (0..40).map(|_| client.request(server.local(), purpose, Bytes::from_static(b"echo"), LONG));
+        let requests = (0..24).map(|_| client.request(server.local(), purpose, Bytes::from_static(b"echo"), LONG));
         assert!(join_all(requests).await.into_iter().all(|response| response.is_ok()));
         server.stats().purpose(purpose).rate_limited
     };
@@ -185,7 +186,7 @@ async fn strangers_are_slowed_down_and_lose_nothing() {
     }
     script.strangers.lock().unwrap().insert(client.local());
     for purpose in Purpose::ALL {
-        assert!(burst(purpose).await > 0, "{purpose}: whatever a stranger may send, it sends slowly");
+        eventually(&format!("{purpose}: a stranger is slowed down"), async || burst(purpose).await > 0).await;
     }
 }
 
@@ -204,9 +205,12 @@ async fn idle_streams_of_strangers_are_closed_and_reopened() {
     let mut response = Vec::new();
     stream.read_to_end(&mut response).await.unwrap();
     assert_eq!(response, encoded(Frame::Closing { reason: ClosingReason::Idle }));
+    // On a slow machine a stream may be idle for too long before its first request comes: it is opened again.
+    let opened = || client.stats().purpose(Purpose::Propose).streams_opened;
+    let before = opened();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(ask(&client, server.local(), "echo").await.is_ok(), "no error, no backoff");
-    assert_eq!(client.stats().purpose(Purpose::Propose).streams_opened, 2);
+    assert!(opened() > before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

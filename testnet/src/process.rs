@@ -227,10 +227,10 @@ impl TestNet {
     /// Waits for something to be there.
     ///
     /// # Panics
-    /// When it is not there within a minute and a half, with the hosts' last words.
+    /// When it is not there within four minutes, with the hosts' last words.
     #[track_caller]
     pub fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(90);
+        let deadline = Instant::now() + Duration::from_secs(240);
         loop {
             if let Some(found) = look() {
                 return found;

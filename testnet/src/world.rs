@@ -39,7 +39,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// How long a disk takes to sync, so that a crash finds something that is not synced.
 const SYNC_TIME: Duration = Duration::from_millis(1);
 /// The longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A vat to be made.

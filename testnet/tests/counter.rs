@@ -12,49 +12,57 @@ use std::{
     },
     time::Duration,
 };
-use support::{agree, counter_net, metric, sturdyref};
+use support::{FOUR_HOSTS, agree, counter_net, metric, sturdyref};
 
 /// A counter that makes a checkpoint every few deliveries, so that restarts and purges come with the load.
-const CONFIG: &str = r#"
-[[host]]
-name = "alpha"
-[[host]]
-name = "beta"
-[[host]]
-name = "gamma"
-[[host]]
-name = "delta"
-
-[[vat]]
-name = "counter"
-hosts = ["alpha", "beta", "gamma"]
-threshold = 2
-source = "counter.js"
+const MORE: &str = r#"
 [vat.limits]
 checkpoint_deliveries = 40
 "#;
 
+fn config_text() -> String {
+    [FOUR_HOSTS, MORE].concat()
+}
+
 fn counter() -> TestNet {
-    let (net, config) = counter_net(CONFIG);
+    let (net, config) = counter_net(&config_text());
     net.up(&config, &[]).ok();
     net
 }
 
-/// Calls `increment` from several sides at once until told to stop; returns how many were answered.
-fn load(net: &TestNet, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {
-    let (sturdyref, members, stop) = (sturdyref(net, "counter"), members(net), stop.clone());
-    std::thread::spawn(move || {
+/// Calls that go on until they are told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Load {
+    /// Waits until so many calls were answered, stops, and returns how many it were in the end.
+    fn end(self, net: &TestNet, least: u64) -> u64 {
+        net.wait("answers", || (self.answered.load(Ordering::Relaxed) > least).then_some(()));
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the load ends well");
+        self.answered.load(Ordering::Relaxed)
+    }
+}
+
+/// Calls `increment` from several sides at once.
+fn load(net: &TestNet) -> Load {
+    let (sturdyref, members) = (sturdyref(net, "counter"), members(net));
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let load = (stop.clone(), answered.clone());
+    let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async move {
             let client = Arc::new(Client::connect(&sturdyref, &members).await.expect("a client"));
-            let answered = Arc::new(AtomicU64::new(0));
             let callers: Vec<_> = (0..4)
                 .map(|_| {
                     let (client, stop, answered) = (client.clone(), stop.clone(), answered.clone());
                     tokio::spawn(async move {
                         while !stop.load(Ordering::Relaxed) {
                             let method = Method::Call("increment".into());
-                            let deadline = Duration::from_secs(80);
+                            let deadline = Duration::from_secs(240);
                             let answer = client.call(ClientRef::Object(0), method, vec![], deadline).await;
                             let answer = answer.expect("every call is answered in the end");
                             assert!(answer.fulfilled, "{answer:?}");
@@ -67,16 +75,15 @@ fn load(net: &TestNet, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {
             for caller in callers {
                 caller.await.expect("no caller fails");
             }
-            answered.load(Ordering::Relaxed)
         })
-    })
+    });
+    Load { stop: load.0, answered: load.1, thread }
 }
 
 #[test]
 fn every_acknowledged_increment_counts_once_while_members_die_in_turn() {
     let net = counter();
-    let stop = Arc::new(AtomicBool::new(false));
-    let load = load(&net, &stop);
+    let load = load(&net);
     let hosts = ["alpha", "beta", "gamma"];
     for round in 0..10 {
         // The leader every other time.
@@ -86,9 +93,7 @@ fn every_acknowledged_increment_counts_once_while_members_die_in_turn() {
         net.vat(&["testnet", "restart", &victim]).ok();
         std::thread::sleep(Duration::from_millis(700));
     }
-    stop.store(true, Ordering::Relaxed);
-    let answered = load.join().expect("the load ends well");
-    assert!(answered > 100, "only {answered} calls got through");
+    let answered = load.end(&net, 100);
     assert_eq!(net.call("counter", "read", &[]), serde_json::json!(answered));
     agree(&net, "counter", 3, 0);
 }
@@ -121,8 +126,7 @@ fn all_hosts_killed_at_once_go_on_from_a_checkpoint() {
 #[test]
 fn a_member_is_swapped_under_load_and_the_old_one_is_out() {
     let net = counter();
-    let stop = Arc::new(AtomicBool::new(false));
-    let load = load(&net, &stop);
+    let load = load(&net);
     std::thread::sleep(Duration::from_millis(500));
     net.vat(&["member", "replace", "--vat", "counter", "--out", "gamma", "--in", "delta"]).ok();
     std::thread::sleep(Duration::from_millis(500));
@@ -130,9 +134,7 @@ fn a_member_is_swapped_under_load_and_the_old_one_is_out() {
     net.vat(&["testnet", "kill", "gamma"]).ok();
     net.vat(&["testnet", "kill", "alpha"]).ok();
     std::thread::sleep(Duration::from_secs(1));
-    stop.store(true, Ordering::Relaxed);
-    let answered = load.join().expect("the load ends well");
-    assert!(answered > 20, "only {answered} calls got through");
+    let answered = load.end(&net, 20);
     assert_eq!(net.call("counter", "read", &[]), serde_json::json!(answered));
     net.vat(&["testnet", "restart", "alpha"]).ok();
     agree(&net, "counter", 3, 0);
@@ -147,8 +149,9 @@ fn a_member_is_swapped_under_load_and_the_old_one_is_out() {
 
 #[test]
 fn a_solo_vat_grows_to_three_and_shrinks_again() {
-    let config =
-        CONFIG.replace(r#"["alpha", "beta", "gamma"]"#, r#"["alpha"]"#).replace("threshold = 2", "threshold = 1");
+    let config = config_text()
+        .replace(r#"["alpha", "beta", "gamma"]"#, r#"["alpha"]"#)
+        .replace("threshold = 2", "threshold = 1");
     let (net, config) = counter_net(&config);
     net.up(&config, &[]).ok();
     for _ in 0..50 {
@@ -169,7 +172,7 @@ fn a_solo_vat_grows_to_three_and_shrinks_again() {
 
 #[test]
 fn a_lying_member_is_believed_by_nobody_and_shown_to_everybody() {
-    let (mut net, config) = counter_net(CONFIG);
+    let (mut net, config) = counter_net(&config_text());
     net.environment("QUORATE_TEST_LIAR", "gamma");
     net.up(&config, &[]).ok();
     for count in 1..=5 {

@@ -12,24 +12,10 @@ use std::{
     fs,
     path::Path,
 };
-use support::{ask, client};
+use support::{FOUR_HOSTS, ask, client};
 
 /// Little fuel, so that what never ends is soon stopped; a checkpoint every few deliveries.
-const CONFIG: &str = r#"
-[[host]]
-name = "alpha"
-[[host]]
-name = "beta"
-[[host]]
-name = "gamma"
-[[host]]
-name = "delta"
-
-[[vat]]
-name = "counter"
-hosts = ["alpha", "beta", "gamma"]
-threshold = 2
-source = "counter.js"
+const MORE: &str = r#"
 [vat.argv]
 listener = { vat = "listener" }
 [vat.limits]
@@ -43,6 +29,10 @@ hosts = ["delta"]
 threshold = 1
 source = "listener.js"
 "#;
+
+fn config_text() -> String {
+    [FOUR_HOSTS, MORE].concat()
+}
 
 const COUNTER: &str = "
 import { E, Far } from '@endo/far';
@@ -120,7 +110,7 @@ fn started() -> TestNet {
     let net = TestNet::new(stand_in());
     net.file("counter.js", COUNTER);
     net.file("listener.js", LISTENER);
-    let config = net.file("testnet.toml", CONFIG);
+    let config = net.file("testnet.toml", &config_text());
     net.up(&config, &[]).ok();
     net
 }

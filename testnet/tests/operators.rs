@@ -12,29 +12,19 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
-use support::counter_net;
+use support::{FOUR_HOSTS, counter_net};
 
-const CONFIG: &str = r#"
-[[host]]
-name = "alpha"
-[[host]]
-name = "beta"
-[[host]]
-name = "gamma"
-[[host]]
-name = "delta"
-
-[[vat]]
-name = "counter"
-hosts = ["alpha", "beta", "gamma"]
-threshold = 2
-source = "counter.js"
+const MORE: &str = r#"
 [[vat]]
 name = "strict"
 hosts = ["alpha", "beta", "gamma"]
 threshold = 3
 source = "counter.js"
 "#;
+
+fn config_text() -> String {
+    [FOUR_HOSTS, MORE].concat()
+}
 
 const SOLO: &str = r#"
 [[host]]
@@ -167,7 +157,7 @@ fn a_testnet_is_its_owners_alone_whatever_the_umask_and_a_home_that_was_open_is_
 
 #[test]
 fn an_exported_host_runs_where_it_was_moved_to_and_can_be_asked_and_changed_from_here() {
-    let (net, config) = counter_net(CONFIG);
+    let (net, config) = counter_net(&config_text());
     net.up(&config, &["--without", "delta"]).ok();
     assert_eq!(net.call("counter", "increment", &[]), json!(1));
     let away = net.path("away/gamma");
@@ -222,23 +212,28 @@ fn signal(process: u32, signal: &str) {
 
 #[test]
 fn missing_members_are_named_with_what_can_still_be_done_and_what_can_not_is_refused() {
-    let (net, config) = counter_net(CONFIG);
+    let (net, config) = counter_net(&config_text());
     net.up(&config, &[]).ok();
     let gamma = net.host("gamma").expect("it runs").process;
-    net.vat(&["status"]).ok();
+    net.wait("a status without complaints", || (net.vat(&["status"]).code == 0).then_some(()));
 
     signal(gamma, "-STOP");
-    let status = net.vat(&["status"]);
-    assert_eq!(status.code, 1, "{}", status.stdout);
-    for part in [
+    let parts = [
         "! counter: 2 signatures needed, 2 of 3 members reachable; gamma hangs",
         "! strict: 3 signatures needed, 2 of 3 members reachable; gamma hangs",
         "this vat can't speak, nor can its members be changed, until one more is back",
-    ] {
-        assert!(status.stdout.contains(part), "no {part:?} in {}", status.stdout);
-    }
+    ];
+    // On a slow machine another host may look as if it hung, too, for a moment.
+    let status = net.wait("what is wrong", || {
+        let status = net.vat(&["status"]);
+        assert_eq!(status.code, 1, "{}", status.stdout);
+        parts.iter().all(|part| status.stdout.contains(part)).then_some(status)
+    });
     assert!(!status.stdout.contains("member replace --vat strict"), "that can't work: {}", status.stdout);
-    let status: Value = serde_json::from_str(&net.vat(&["status", "--json"]).stdout).expect("JSON");
+    let status = net.wait("one host that hangs", || {
+        let status: Value = serde_json::from_str(&net.vat(&["status", "--json"]).stdout).expect("JSON");
+        (status["hosts_hung"] == json!(["gamma"])).then_some(status)
+    });
     let strict =
         status["vats"].as_array().expect("vats").iter().find(|vat| vat["name"] == "strict").expect("it is here");
     assert_eq!((&status["healthy"], &status["hosts_hung"]), (&json!(false), &json!(["gamma"])));
@@ -349,9 +344,10 @@ export default () => {
 fn call_until_it_ends(net: &TestNet, host: &mut Host) -> (u64, Option<i32>) {
     let (large, mut answered) = ("x".repeat(100_000), 0);
     for _ in 0..400 {
+        // Without an answer the host has ended, or is slow.
         let called = net.vat(&["call", "counter", "keep", &large, "--timeout", "10"]);
         answered += u64::from(called.code == 0);
-        if !host.is_running() || called.code != 0 {
+        if !host.is_running() {
             return (answered, host.exit_code(net));
         }
     }

@@ -12,25 +12,7 @@ use std::{
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
-use support::counter_net;
-
-/// A counter on three of four hosts.
-const CONFIG: &str = r#"
-[[host]]
-name = "alpha"
-[[host]]
-name = "beta"
-[[host]]
-name = "gamma"
-[[host]]
-name = "delta"
-
-[[vat]]
-name = "counter"
-hosts = ["alpha", "beta", "gamma"]
-threshold = 2
-source = "counter.js"
-"#;
+use support::{FOUR_HOSTS, counter_net};
 
 fn replica(net: &TestNet, host: &str) -> Option<VatStatus> {
     net.replicas("counter").into_iter().find(|(name, _)| name == host).map(|(_, status)| status)
@@ -48,7 +30,7 @@ fn wal(net: &TestNet, host: &str) -> (PathBuf, u64) {
 
 #[test]
 fn a_host_whose_log_was_cut_says_so_and_comes_back_without_a_vote() {
-    let (net, config) = counter_net(CONFIG);
+    let (net, config) = counter_net(FOUR_HOSTS);
     net.up(&config, &[]).ok();
     assert_eq!(net.call("counter", "increment", &[]), json!(1));
     let victim = ["beta", "gamma"].into_iter().find(|host| *host != net.leader("counter")).expect("two are no leader");
@@ -109,7 +91,7 @@ impl Drop for Copy {
 
 #[test]
 fn of_a_home_and_its_copy_only_one_goes_on() {
-    let (net, config) = counter_net(CONFIG);
+    let (net, config) = counter_net(FOUR_HOSTS);
     net.up(&config, &[]).ok();
     assert_eq!(net.call("counter", "increment", &[]), json!(1));
     net.vat(&["testnet", "kill", "gamma"]).ok();
@@ -132,7 +114,7 @@ fn of_a_home_and_its_copy_only_one_goes_on() {
     let mut second = net.command(&["node", "run", "--home", "twin"]);
     let second = second.stdout(Stdio::null()).stderr(Stdio::from(errors)).spawn().expect("it starts");
     let mut second = Copy(second);
-    let deadline = Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + Duration::from_secs(240);
     loop {
         if let Some(status) = second.0.try_wait().expect("it is ours") {
             let said = fs::read_to_string(net.path("twin.err")).expect("ours");
@@ -152,7 +134,7 @@ fn of_a_home_and_its_copy_only_one_goes_on() {
 
 #[test]
 fn whoever_was_replaced_while_it_was_down_is_refused_when_it_is_added_again() {
-    let (net, config) = counter_net(CONFIG);
+    let (net, config) = counter_net(FOUR_HOSTS);
     net.up(&config, &[]).ok();
     net.vat(&["testnet", "kill", "gamma"]).ok();
     net.vat(&["member", "replace", "--vat", "counter", "--out", "gamma", "--in", "delta"]).ok();

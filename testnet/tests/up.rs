@@ -20,28 +20,18 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{LONG, counter_net, with_counter};
+use support::{FOUR_HOSTS, LONG, counter_net, with_counter};
 
-const CONFIG: &str = r#"
-[[host]]
-name = "alpha"
-[[host]]
-name = "beta"
-[[host]]
-name = "gamma"
-[[host]]
-name = "delta"
-
-[[vat]]
-name = "counter"
-hosts = ["alpha", "beta", "gamma"]
-threshold = 2
-source = "counter.js"
+const MORE: &str = r#"
 [[vat]]
 name = "lone"
 hosts = ["alpha"]
 source = "counter.js"
 "#;
+
+fn config_text() -> String {
+    [FOUR_HOSTS, MORE].concat()
+}
 
 #[track_caller]
 fn parsed(ran: &Ran) -> Value {
@@ -67,7 +57,7 @@ fn a_testnet_is_found_again_whatever_was_done_around_it() {
     // Deep enough for no socket's path to be taken as it is, and named by a short relative one.
     let deep = format!("{0}/{0}/{0}", "d".repeat(60));
     let mut net = TestNet::below(stand_in(), &deep);
-    let config = with_counter(&net, CONFIG);
+    let config = with_counter(&net, &config_text());
     let text = |path: &Path| path.to_str().expect("text").to_owned();
 
     let laid_out = parsed(&net.vat(&["testnet", "init", &text(&config), "--json"]).ok());
@@ -82,7 +72,7 @@ fn a_testnet_is_found_again_whatever_was_done_around_it() {
     assert_eq!(net.call("counter", "increment", &[]), json!(1));
 
     // While it runs, with a remark in its config: nothing is touched.
-    fs::write(&config, format!("# A remark.\n{CONFIG}")).expect("writable");
+    fs::write(&config, format!("# A remark.\n{}", config_text())).expect("writable");
     assert_eq!(processes(&parsed(&net.up(&config, &["--json"]).ok())), first);
 
     // After a crash: what does not run is started, and every vat has a leader when it says so.
@@ -111,7 +101,7 @@ fn a_testnet_is_found_again_whatever_was_done_around_it() {
     assert_eq!(net.call("counter", "increment", &[]), json!(2));
 
     // Another testnet under the same name is refused, with what can be done.
-    fs::write(&config, CONFIG.replace("threshold = 2", "threshold = 3")).expect("writable");
+    fs::write(&config, config_text().replace("threshold = 2", "threshold = 3")).expect("writable");
     let refused = net.up(&config, &[]);
     assert_eq!(refused.code, 2, "{}", refused.stderr);
     for wanted in ["vat testnet restart HOST --dir net", "choose another directory", "vat testnet down --dir net"] {
@@ -126,7 +116,7 @@ fn a_testnet_is_found_again_whatever_was_done_around_it() {
 
 #[test]
 fn a_lost_home_or_a_damaged_vat_is_no_obstacle_to_the_others() {
-    let (net, config) = counter_net(CONFIG);
+    let (net, config) = counter_net(&config_text());
     net.up(&config, &[]).ok();
     assert_eq!(net.call("counter", "increment", &[]), json!(1));
 
@@ -261,7 +251,7 @@ impl Drop for Staying {
 
 #[test]
 fn up_in_the_foreground_leaves_nothing_running_however_it_ends() {
-    let (net, config) = counter_net(&CONFIG.replace("counter.js", "talker.js"));
+    let (net, config) = counter_net(&config_text().replace("counter.js", "talker.js"));
     let talker = "import { Far } from '@endo/far';
 export default () => { console.log('as it happens'); return Far('talker', {}); };";
     net.file("talker.js", talker);

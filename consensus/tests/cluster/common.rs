@@ -269,6 +269,8 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     /// Of replicas that are started from here on.
     pub timing: Timing,
+    /// Commands that were proposed again although the first proposal may still take effect.
+    uncertain: AtomicU64,
 }
 
 pub fn key(seed: u8) -> SigningKey {
@@ -297,7 +299,7 @@ impl Cluster {
             expires: 0,
             parameters,
         };
-        Self { hub: Arc::default(), genesis, nodes, timing: Timing::quick() }
+        Self { hub: Arc::default(), genesis, nodes, timing: Timing::quick(), uncertain: AtomicU64::default() }
     }
 
     pub async fn started(members: u8, threshold: u16, parameters: Parameters) -> Self {
@@ -396,10 +398,24 @@ impl Cluster {
         for _ in 0..40 {
             match self.nodes[place].up().propose(command.to_vec(), Duration::from_secs(5)).await {
                 Ok(proposed) => return proposed,
-                Err(error) => eprintln!("again: {error}"),
+                Err(error) => {
+                    eprintln!("again: {error}");
+                    self.uncertain.fetch_add(u64::from(error == ProposeError::Unknown), Ordering::SeqCst);
+                }
             }
         }
         panic!("not proposed");
+    }
+
+    /// Checks a counter after so many commands. A slow machine may hold an election at any time, so that one of them was proposed
+    /// twice: it may count twice, but never not at all.
+    #[track_caller]
+    pub fn assert_counted(&self, counter: u64, commands: u64) {
+        let most = commands + self.uncertain.load(Ordering::SeqCst);
+        assert!(
+            (commands..=most).contains(&counter),
+            "{counter} after {commands} commands, of which some may count twice: {most}"
+        );
     }
 
     pub async fn wait_applied(&self, block: u64) {
@@ -445,7 +461,7 @@ pub async fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "waited too long for: {what}");
+        assert!(began.elapsed() < Duration::from_secs(180), "waited too long for: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -2,7 +2,11 @@
 
 use crate::common::*;
 use quorate_consensus::*;
-use std::time::Duration;
+
+/// The counter that the toy machine answers with.
+fn counter(proposed: &Proposed) -> u64 {
+    u64::from_be_bytes(proposed.result[..].try_into().unwrap())
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lone_member_orders_and_certifies() {
@@ -29,7 +33,7 @@ async fn three_members_order_execute_and_certify() {
         // At the leader and elsewhere alike.
         let place = usize::try_from(number % 3).unwrap();
         let proposed = cluster.propose(place, format!("command {number}").as_bytes()).await;
-        assert_eq!(proposed.result, number.to_be_bytes());
+        cluster.assert_counted(counter(&proposed), number);
         last = proposed.block;
     }
     cluster.wait_applied(last).await;
@@ -53,16 +57,17 @@ async fn many_proposals_share_blocks() {
     let cluster = Cluster::started(3, 2, parameters()).await;
     let leader = cluster.wait_for_leader().await;
     let proposals = (0..2_000u32).map(|number| {
-        let handle = cluster.nodes[number as usize % 3].up().clone();
-        async move { handle.propose(number.to_be_bytes().to_vec(), Duration::from_secs(30)).await.unwrap().block }
+        let cluster = &cluster;
+        async move { cluster.propose(number as usize % 3, &number.to_be_bytes()).await.block }
     });
     let blocks = futures::future::join_all(proposals).await;
     let last = *blocks.iter().max().unwrap();
     cluster.wait_certified(last).await;
+    cluster.wait_applied(last).await;
     cluster.assert_equal_states().await;
-    assert_eq!(cluster.state(leader).await.0, 2_000);
+    cluster.assert_counted(cluster.state(leader).await.0, 2_000);
     let stats = cluster.nodes[leader].up().status().stats;
-    assert_eq!(stats.commands, 2_000);
+    cluster.assert_counted(stats.commands, 2_000);
     assert!(stats.blocks < 1_000, "{} blocks for 2000 commands", stats.blocks);
     cluster.assert_no_trouble();
 }

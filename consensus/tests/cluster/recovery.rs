@@ -78,7 +78,7 @@ async fn all_members_crash_at_once_and_go_on() {
         }
         let proposed = cluster.propose(1, b"after").await;
         assert!(proposed.block > last);
-        assert_eq!(proposed.result, 41u64.to_be_bytes());
+        cluster.assert_counted(u64::from_be_bytes(proposed.result[..].try_into().unwrap()), 41);
         cluster.wait_applied(proposed.block).await;
         cluster.wait_certified(proposed.block).await;
         cluster.assert_equal_states().await;
@@ -132,7 +132,7 @@ async fn without_a_threshold_blocks_are_executed_but_not_certified() {
     assert!(status.certified_block < last);
     assert!(status.uncertified > 0);
     assert_eq!((status.purged, status.checkpoint_block), (0, 0), "the log is cut at certified checkpoints only");
-    assert!(status.local_checkpoint_block > 0);
+    wait("a local checkpoint", || (cluster.nodes[asked].up().status().local_checkpoint_block > 0).then_some(())).await;
     cluster.start(away).await;
     cluster.wait_certified(last).await;
     wait("all certified", || cluster.nodes.iter().all(|node| node.up().status().uncertified == 0).then_some(())).await;
@@ -252,7 +252,12 @@ async fn members_that_all_restart_do_not_wait_for_an_election_timeout() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_restarts_does_not_disturb_the_leader() {
-    let mut cluster = Cluster::started(3, 2, frequent(10)).await;
+    let mut cluster = Cluster::new(3, 2, frequent(10));
+    // However slow the machine is, nobody else begins an election.
+    cluster.timing = drowsy();
+    for place in 0..3 {
+        cluster.start(place).await;
+    }
     propose_many(&cluster, 0, 15).await;
     let leader = cluster.wait_for_leader().await;
     let term = cluster.nodes[leader].up().status().term;
@@ -272,11 +277,13 @@ async fn who_is_left_without_a_majority_names_no_leader() {
     for survivor_led in [true, false] {
         let mut cluster = Cluster::started(3, 2, parameters()).await;
         cluster.propose(0, b"one").await;
-        let leader = cluster.wait_for_leader().await;
-        for node in &cluster.nodes {
-            let named = wait("the leader's name", || node.up().status().leader).await;
-            assert_eq!(named, cluster.nodes[leader].id());
-        }
+        // A slow machine may hold another election before all have heard of the first.
+        let leader = wait("a leader that all name", || {
+            let leader = cluster.leader()?;
+            let named = |node: &Node| node.up().status().leader == Some(cluster.nodes[leader].id());
+            cluster.nodes.iter().all(named).then_some(leader)
+        })
+        .await;
         let survivor = if survivor_led { leader } else { (leader + 1) % 3 };
         for place in (0..3).filter(|place| *place != survivor) {
             cluster.crash(place).await;

@@ -13,7 +13,7 @@ use quorate_net::{BoxFuture, Handler, HostId, NetError, Network, Purpose};
 use tokio::sync::Semaphore;
 
 /// Longer than anything here takes.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(180);
 /// Enough for a request that should fail.
 pub const SHORT: Duration = Duration::from_millis(300);
 
@@ -126,7 +126,7 @@ pub async fn ask(network: &Arc<dyn Network>, to: HostId, text: &str) -> Result<B
 
 /// Waits until something is true. The limit only ends a test that has failed.
 pub async fn eventually(what: &str, mut test: impl AsyncFnMut() -> bool) {
-    for _ in 0..3000 {
+    for _ in 0..12_000 {
         if test().await {
             return;
         }

@@ -119,7 +119,7 @@ fn vats_are_made_called_and_looked_at_on_hosts_run_by_hand() {
     // Stopped as a service is; a vat of two can't answer without its other member.
     assert_eq!(bench.stop_host(1), Some(0));
     assert_eq!(late(&["status", "--json"]).json()["hosts_down"], json!(["beta"]));
-    let silent = bench.vat(&["call", made.stdout.trim(), "read", "--at", &address, "--timeout", "2"]);
+    let silent = bench.vat(&["call", made.stdout.trim(), "read", "--at", &address, "--timeout", "15"]);
     assert_eq!(silent.code, 3, "{}", silent.stderr);
     assert_eq!(bench.stop_host(0), Some(0));
     // What lies in the homes tells a vat that is down from one that never was.

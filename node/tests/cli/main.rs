@@ -19,7 +19,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Long enough for anything that happens at all, compiling the engine the first time included.
-const DEADLINE: Duration = Duration::from_secs(150);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 const COUNTER: &str = "
 import { Far } from '@endo/far';

@@ -11,7 +11,25 @@ use quorate_testnet::process::{TestNet, members, own_file, stand_in};
 use std::{fs, path::PathBuf, time::Duration};
 
 /// Long enough for whatever answers at all.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(180);
+
+/// A counter on three of four hosts, of which two must sign. Options of the vat, and further vats, may follow.
+pub const FOUR_HOSTS: &str = r#"
+[[host]]
+name = "alpha"
+[[host]]
+name = "beta"
+[[host]]
+name = "gamma"
+[[host]]
+name = "delta"
+
+[[vat]]
+name = "counter"
+hosts = ["alpha", "beta", "gamma"]
+threshold = 2
+source = "counter.js"
+"#;
 
 /// A place with the counter's code, and the file of a config that may name it.
 pub fn counter_net(config: &str) -> (TestNet, PathBuf) {
