@@ -20,6 +20,7 @@ pub mod logging;
 mod lookup;
 pub mod provision;
 pub mod run;
+mod standstill;
 pub mod status;
 pub mod sturdyref;
 mod system;

@@ -8,22 +8,19 @@ use super::{
     standing::{Quorum, quorums},
 };
 use crate::{
+    standstill::standstill,
     status::{HostStatus, VatStatus},
     vat::LEAVING,
 };
 use std::{collections::BTreeSet, time::Duration};
 
 const WATCH_EVERY: Duration = Duration::from_secs(1);
-/// A replica that has not got on for so long, while others are ahead of it, is stuck.
-const STUCK_S: u64 = 10;
-/// A newcomer may have to wait for its connections and for a large checkpoint's first part.
-const STUCK_NEWCOMER_S: u64 = 30;
 /// Less room than this on a host's disk is said: it is what a few checkpoints take, and time to do something.
 const LOW_DISK_BYTES: u64 = 1 << 30;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat status                 all vats of the testnet in ./quorate-testnet\n  vat status two --watch     one vat, again and again\n  vat status --home HOME     the vats of one host\n\nExit code 1 if a vat can't speak, has no leader, or a member that is down, hangs, is faulty, is not connected with the\nothers or does not get on; if no host of a vat runs here, or signatures conflict. Exit code 0, with a `!` line, while a\nchange of members or a setup is under way, a newcomer waits to be added, or a disk has less than 1 GiB left."
+    after_help = "Examples:\n  vat status                 all vats of the testnet in ./quorate-testnet\n  vat status two --watch     one vat, again and again\n  vat status --home HOME     the vats of one host\n\nExit code 1 if a vat can't speak, has no leader, or a member that is down, hangs, is faulty, is not connected with the\nothers or does not move; if no host of a vat runs here, or signatures conflict. Exit code 0, with a `!` line, while a\nchange of members or a setup is under way, a newcomer waits to be added, or a disk has less than 1 GiB left."
 )]
 pub struct Args {
     /// Only this vat
@@ -60,7 +57,7 @@ async fn watch(args: &Args, json: bool) -> Outcome {
     };
     loop {
         match &mut screen {
-            None => output::line(view.to_json()),
+            None => output::json_line(&view.to_json()),
             Some(screen) => {
                 screen.begin();
                 show(&view);
@@ -112,7 +109,7 @@ struct Row {
     vat: VatStatus,
     /// It was told to join, and is no member yet.
     waits: bool,
-    /// Why it is taken for stuck.
+    /// Why it does not move, or is of no use.
     stuck: Option<String>,
 }
 
@@ -208,25 +205,23 @@ fn low_disk(status: &HostStatus) -> Option<String> {
     Some(format!("{}: {free} of {total} are left on its disk; a host whose disk is full ends", status.host))
 }
 
-/// Why a replica is taken for stuck: the others are ahead of it, and it does not get on.
+/// Why a replica does not move, as its host says itself or as the other replicas show, which are ahead of it.
 fn why_stuck(row: &Row, rows: &[Row]) -> Option<String> {
     let vat = &row.vat;
     if vat.fault.is_some() || vat.role == "removed" || vat.role == LEAVING {
         return None;
     }
+    if vat.standstill.is_some() {
+        return vat.standstill.clone();
+    }
     let others = || rows.iter().map(|other| &other.vat).filter(|other| other.vat == vat.vat && other.fault.is_none());
-    let ahead = others().map(|other| other.applied_block).max().filter(|block| *block > vat.applied_block)?;
     // Nobody has begun to add it: it may wait for long.
     let awaited = others().any(|other| other.pending_change.is_some());
-    let patience = if row.waits { STUCK_NEWCOMER_S } else { STUCK_S };
-    if vat.idle_s < patience || row.waits && !awaited {
+    if row.waits && !awaited {
         return None;
     }
-    let (block, seconds) = (vat.applied_block, vat.idle_s);
-    Some(format!(
-        "does not get on: at block {block} for {seconds} s, others are at {ahead}; see the host's log (`vat logs {}`)",
-        row.host
-    ))
+    let ahead = others().map(|other| other.applied_block).max()?;
+    standstill(vat.applied_block, ahead, Duration::from_secs(vat.idle_s))
 }
 
 fn is_healthy(vat: &VatStatus) -> bool {
@@ -236,7 +231,6 @@ fn is_healthy(vat: &VatStatus) -> bool {
             && vat.conflicts == 0
             && vat.install_error.is_none()
             && vat.setup_error.is_none()
-            && vat.standstill.is_none()
 }
 
 fn show(view: &View) {
@@ -296,8 +290,6 @@ fn complain(Row { host, vat, waits, stuck }: &Row) {
     let warn = |text: String| output::line(format!("! {} on {host}: {text}", vat.name));
     if let Some(fault) = &vat.fault {
         warn(format!("stopped: {fault}"));
-    } else if let Some(why) = &vat.standstill {
-        warn(why.clone());
     }
     if let Some(error) = &vat.install_error {
         warn(format!("its code did not start: {error}"));
@@ -314,7 +306,7 @@ fn complain(Row { host, vat, waits, stuck }: &Row) {
         warn(format!("membership change under way: {change}"));
     }
     if let Some(stuck) = stuck {
-        warn(stuck.clone());
+        warn(format!("{stuck}; see the host's log (`vat logs {host}`)"));
     }
     if *waits {
         let why = if vat.role == LEAVING {
@@ -372,6 +364,14 @@ mod tests {
         check_stuck(&rows, &["h4"]);
         rows[1].vat.idle_s = 3;
         check_stuck(&rows, &[]);
+    }
+
+    #[test]
+    fn what_a_host_says_of_itself_is_said_once_and_whatever_the_others_show() {
+        let mut rows = [row("h1", "leader", 9, 0), row("h2", "follower", 9, 0)];
+        rows[1].vat.standstill = Some("its log was rolled back".into());
+        assert_eq!(why_stuck(&rows[1], &rows).as_deref(), Some("its log was rolled back"));
+        check_stuck(&rows, &["h2"]);
     }
 
     #[test]

@@ -58,8 +58,6 @@ const EVENT_QUEUE: usize = 1_024;
 const PROPOSE_DEADLINE: Duration = Duration::from_secs(30);
 /// The role of a member that is out and has not gone yet: to Raft it is a learner.
 pub const LEAVING: &str = "leaving";
-/// A replica that knows of committed blocks and has applied none for so long does not move; the longest delivery is shorter.
-const STALLED_MS: u64 = 60_000;
 /// The role of a replica whose host was a member of the vat and is no longer: to Raft it is stopped.
 pub const REMOVED: &str = "removed";
 /// How long the status waits for a replica that is executing before it tells of what was there before.
@@ -349,14 +347,8 @@ fn standstill(status: &ReplicaStatus) -> Option<String> {
     if let Some(block) = status.recovering {
         return Some(format!("its log was rolled back; it has no vote until the log has block {block} again"));
     }
-    (status.stalled_ms >= STALLED_MS).then(|| {
-        format!(
-            "has not moved for {} s: at block {}, the leader has committed {}",
-            status.stalled_ms / 1_000,
-            status.applied,
-            status.leader_committed
-        )
-    })
+    let still = Duration::from_millis(status.stalled_ms);
+    crate::standstill::standstill(status.applied, status.leader_committed, still)
 }
 
 /// What a vat gave to `exit`, as JSON.
