@@ -1,7 +1,7 @@
 //! `vat call`.
 
 use super::{
-    DirOption, Exit, Failure, Outcome, arguments::read_argument, create::pending, join::read_card, output,
+    DirOption, Exit, Failure, Outcome, arguments::read_argument, create::pending, join::read_card, json, output,
     report::Rejection,
 };
 use crate::{
@@ -83,13 +83,13 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
     }
     let answer = answer.map_err(unanswered)?;
     if answer.fulfilled {
-        output::line(answer.value.to_json());
+        output::json_line(&answer.value.to_json());
         return Ok(Exit::Success);
     }
     let reason = match &answer.value {
         Value::Error { name, message } => format!("{name}: {message}"),
         Value::Undefined => "undefined".to_owned(),
-        other => other.to_json().to_string(),
+        other => json::compact(&other.to_json()),
     };
     let rejection = Rejection { shown: reason, reason: answer.value.to_json() };
     Err(Failure { exit: Exit::Rejected, error: rejection.into() })

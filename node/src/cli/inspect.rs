@@ -304,7 +304,7 @@ fn code_json(install: &Install) -> Json {
 fn argument(value: &ArgValue) -> String {
     match value {
         ArgValue::Data(value) => {
-            let text = value.to_json().to_string();
+            let text = super::json::compact(&value.to_json());
             if text.chars().count() <= SHOWN_CHARS {
                 escaped(&text)
             } else {

@@ -10,6 +10,7 @@ mod explain;
 mod hosts;
 mod inspect;
 mod join;
+mod json;
 mod logs;
 mod member;
 mod node;

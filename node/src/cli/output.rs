@@ -124,7 +124,12 @@ fn write_out(text: &str) {
 
 /// Prints a value as JSON on standard output.
 pub fn json(value: &impl Serialize) {
-    line(serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}")));
+    line(super::json::pretty(value));
+}
+
+/// Prints JSON on one line of standard output.
+pub fn json_line(value: &impl Serialize) {
+    line(super::json::compact(value));
 }
 
 /// Prints a note for people.

@@ -103,7 +103,7 @@ pub fn failure(failure: Failure, json: bool) -> Exit {
     };
     let report = Report::of(&error, exit);
     if json {
-        output::line(as_json(&report, result));
+        output::json_line(&as_json(&report, result));
     }
     // People and logs read this; a script need not.
     output::note(format!("error: {}", report.message));
@@ -128,7 +128,7 @@ fn as_json(report: &Report, result: Value) -> Value {
 pub fn wrong_words(error: &clap::Error, json: bool) -> Exit {
     if json {
         let text = error.render().to_string();
-        output::line(as_json(&Report::of_wrong_words(&text), json!({})));
+        output::json_line(&as_json(&Report::of_wrong_words(&text), json!({})));
     }
     // Where standard error is closed nobody is there to be told.
     let _ = error.print();

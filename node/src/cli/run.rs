@@ -150,7 +150,7 @@ async fn follow(node: &Running, vat: &str, home: &Home, runs: &str, json: bool) 
             service.console_written().await;
             console.print_new();
             if !value.is_null() {
-                output::line(value);
+                output::json_line(&value);
             }
             return Ok(Exit::Success);
         }

@@ -30,6 +30,16 @@ export default ({ exit, price, label = 'no label' }) => {
     assert_eq!(ran.json()["doubled"], json!(2));
     assert!(ran.stderr.contains("computing no label"), "{}", ran.stderr);
 
+    // Numbers look as they do in JavaScript.
+    bench.file(
+        "numbers.js",
+        "export default ({ exit }) => exit(harden([123456789012345680, 1e20, 1e21, 1e-7, 0.1 + 0.2, -0.5]));",
+    );
+    let numbers = "[123456789012345680,100000000000000000000,1e+21,1e-7,0.30000000000000004,-0.5]\n";
+    for json in [&["run", "numbers.js"][..], &["run", "numbers.js", "--json"]] {
+        assert_eq!(bench.vat(json).ok().stdout, numbers);
+    }
+
     bench.file("quiet.js", "export default ({ exit }) => { exit(); };");
     assert_eq!(bench.vat(&["run", "quiet.js"]).ok().stdout, "");
 }

@@ -171,7 +171,7 @@ impl Up<'_> {
         if self.json {
             let report = self.as_json(late).await?;
             // The consoles follow, a line each.
-            if self.detach { output::json(&report) } else { output::line(report) }
+            if self.detach { output::json(&report) } else { output::json_line(&report) }
         }
         if !self.detach && !late.is_empty() {
             output::note(not_ready(late));
