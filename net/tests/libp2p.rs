@@ -344,6 +344,33 @@ async fn start_says_what_is_wrong_and_metrics_are_there() {
     eventually("gone", async || echo().await.is_err()).await;
 }
 
+/// A host that announces both is dialled over both at once, so that neither one that is blocked is in the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_with_both_transports_is_reached_over_the_one_that_is_not_blocked() {
+    const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+    // They take what comes and say nothing, as behind a firewall.
+    let silent_udp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let silent_tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let blocked = [
+        format!("/ip4/127.0.0.1/udp/{}/quic-v1", silent_udp.local_addr().unwrap().port()),
+        format!("/ip4/127.0.0.1/tcp/{}", silent_tcp.local_addr().unwrap().port()),
+    ];
+    let world = Sockets::tcp();
+    let one = world.start(1, Script::new()).await;
+    for (seed, listen, blocked) in [(2, TCP, &blocked[0]), (3, QUIC, &blocked[1])] {
+        let options = NetOptions {
+            secret: [seed; 32],
+            listen: vec![listen.into()],
+            handler: Script::new(),
+            limits: NetLimits::default(),
+        };
+        let other = Libp2pNetwork::start(options).await.unwrap();
+        one.hint_addresses(other.local(), [vec![blocked.clone()], other.listen_addresses()].concat());
+        assert!(ask(&one, other.local(), "echo").await.is_ok(), "{listen}");
+        other.shutdown().await;
+    }
+}
+
 /// Counts how often another process with the host's key was met.
 #[derive(Default)]
 struct Meets(std::sync::atomic::AtomicUsize);
