@@ -42,6 +42,9 @@ const NEGOTIATING_STREAMS: usize = 16;
 /// Bytes that a peer may send ahead of us reading on a QUIC connection, and on one stream of it: a member at the end of a line of
 /// 80 ms can still send 25 MB a second.
 const QUIC_WINDOW: u32 = 2 * 1024 * 1024;
+/// How long nothing may come on a QUIC connection: as long as an answer to a ping may be missing on one over TCP. Less is not enough
+/// where a machine is so busy that datagrams are dropped before they are read, since each repetition waits twice as long.
+const QUIC_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 /// Streams that a peer may have open on a QUIC connection: two of each purpose, ping, and identify, with room.
 const QUIC_STREAMS: u32 = 20;
 
@@ -281,11 +284,12 @@ fn over_tcp(
     Ok(transport.boxed())
 }
 
-/// QUIC has no other bound than its windows, the same for all.
+/// QUIC has no other bound than its windows, the same for all; and it has its own way to notice that a line is dead.
 fn bounded(mut config: quic::Config) -> quic::Config {
     config.max_connection_data = QUIC_WINDOW;
     config.max_stream_data = QUIC_WINDOW;
     config.max_concurrent_stream_limit = QUIC_STREAMS;
+    config.max_idle_timeout = u32::try_from(QUIC_IDLE_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
     config
 }
 

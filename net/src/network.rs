@@ -236,7 +236,7 @@ pub struct NetLimits {
     /// Interval of the transport's ping, and how long an answer may take. The first failure of a connection is silent in libp2p,
     /// and the second comes when it has waited ten seconds for another stream: a TCP connection whose other end is gone without
     /// a word counts as lost after two to three intervals and ten seconds, 20 to 25 s as it is (ten more if it was never pinged
-    /// before). QUIC has its own, quicker way.
+    /// before). QUIC has its own way, which takes as long.
     pub ping_interval: Duration,
     /// A handler that takes longer is dropped, and its request is answered as unavailable.
     pub handler_deadline: Duration,

@@ -326,7 +326,8 @@ impl Cluster {
     pub async fn try_start(&mut self, place: usize, learner: bool) -> Result<ReplicaHandle, ConsensusError> {
         let node = &mut self.nodes[place];
         let (events, mut receiver) = mpsc::channel(64);
-        *node.log.lock().unwrap() = Log::default();
+        // One of its own for each life: events of the one before may still be on their way.
+        node.log = Arc::default();
         let log = Arc::clone(&node.log);
         tokio::spawn(async move {
             while let Some(event) = receiver.recv().await {

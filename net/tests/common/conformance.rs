@@ -239,7 +239,7 @@ pub async fn bulk_both_ways(world: &dyn World) {
     let (one, _, two, _) = pair(world).await;
     let frame = Bytes::from(vec![7; 1024 * 1024]);
     let mut requests = Vec::new();
-    for number in 0..48 {
+    for number in 0..24 {
         let (from, to) = if number % 2 == 0 { (&one, &two) } else { (&two, &one) };
         let (frame, request) = (frame.clone(), from.request(to.local(), Purpose::Snapshot, frame.clone(), LONG));
         requests.push(async move { assert!(request.await.unwrap() == frame) });
