@@ -7,6 +7,7 @@ mod comms_support;
 use comms_support::bench::*;
 use comms_support::*;
 use quorate_engine::abi::{CapData, Delivery, Output, Resolution, Slot, Value};
+use quorate_engine::comms::{MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES};
 use quorate_engine::machine::{Command, CommandResult, CrankOutcome, Deliver, MAX_FOLLOW_UPS, Setup};
 use quorate_engine::wire::{Op, WireRef, WireResolution};
 
@@ -257,4 +258,43 @@ fn what_becomes_of_a_setup_shows() {
     let Setup::Failed(reason) = bench.machine.summary().setup else { panic!() };
     assert!(reason.starts_with("éé") && reason.ends_with("é…") && reason.len() < 5_000);
     assert!(bench.machine.end_block(false).logs[0].text.starts_with("the vat's setup failed: éé"));
+}
+
+#[test]
+fn a_full_outbox_refuses_sends_but_not_answers() {
+    let mut next = 1;
+    let mut bench = Bench::installed(move |delivery| match called(delivery) {
+        Some(("flood", ..)) => {
+            let sends = (0..=MAX_UNACKED_MESSAGES).map(|_| {
+                next += 1;
+                send(Slot::HostObject(1), "m", array(vec![], vec![]), Some(next))
+            });
+            done(sends.collect())
+        }
+        Some((_, _, _, Some(result))) => done(vec![fulfil(result, &text("still here"), vec![])]),
+        _ => done(vec![]),
+    });
+    bench.say(OTHER, &call(ROOT, "flood", vec![], None));
+    assert_eq!(bench.outbox(PEER).len() as u64, MAX_UNACKED_MESSAGES);
+    let refused = told(bench.deliveries().last().unwrap());
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].1.contains("not acknowledged yet"), "{refused:?}");
+    bench.say(PEER, &call(ROOT, "ask", vec![], Some(1)));
+    assert!(matches!(bench.outbox(PEER).last(), Some(Op::Settle { resolution: WireResolution::Fulfilled(_), .. })));
+}
+
+#[test]
+fn answers_beyond_the_bytes_become_short_rejections() {
+    let mut bench = Bench::installed(|delivery| match called(delivery) {
+        Some((_, _, _, Some(result))) => done(vec![fulfil(result, &Value::Bytes(vec![7; 500 << 10]), vec![])]),
+        _ => done(vec![]),
+    });
+    let enough = MAX_UNACKED_BYTES / (500 << 10) + 2;
+    for id in 1..=enough {
+        bench.say(PEER, &call(ROOT, "more", vec![], Some(id)));
+    }
+    let ops = bench.outbox(PEER);
+    assert_eq!(ops.len() as u64, enough, "each is answered");
+    assert!(rejected(ops.last().unwrap()).1.contains("not acknowledged yet"));
+    assert!(bench.machine.summary().peers[0].unacked_bytes < MAX_UNACKED_BYTES + (1 << 20));
 }

@@ -7,16 +7,18 @@
 //! A client that makes one call ([`call_once`]) remembers the vat from the call before ([`Known`]), speaks to one member at first, and
 //! says its farewell in the very reply to the answer: on a line of long round trips nothing waits for anything else.
 
+mod error;
 mod known;
 mod once;
 mod wiring;
 
+pub use error::ClientError;
 pub use known::Known;
 pub use once::{OneCall, call_once};
 
 use crate::{
     evidence::{Outbox, Slice, farewell_mark, outbox_path},
-    lookup::{NotFound, members_and_block},
+    lookup::members_and_block,
     sturdyref::Sturdyref,
     vat::{
         courier::{Courier, Notice},
@@ -25,6 +27,7 @@ use crate::{
     },
 };
 use ed25519_dalek::SigningKey;
+use error::Denial;
 use quorate_consensus::{
     Certificate, Genesis, Hash, HostId, Introduction, Member, MemberSignature, Membership, Parameters, Signers,
     Statement,
@@ -38,7 +41,7 @@ use quorate_engine::{
     },
     machine::Deliver,
 };
-use quorate_net::{Libp2pNetwork, NetError, NetLimits, NetOptions, Network};
+use quorate_net::{Libp2pNetwork, NetLimits, NetOptions, Network};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -60,65 +63,8 @@ pub const LIFETIME_BLOCKS: u64 = 100_000;
 /// How long a client that has its answers waits until the vat has its acknowledgement: a courtesy, not a need.
 const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
 
-/// Why a client has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    #[error("the network could not be started: {0}")]
-    Network(#[from] NetError),
-    #[error("none of the hosts asked knows vat {0}; nothing was sent. Name a host that carries it: --at CARD")]
-    Unknown(VatId),
-    #[error("no host that knows the vat could be reached ({0}); nothing was sent, so the call can be made again")]
-    NotSent(String),
-    #[error("the call can't be made: {0}")]
-    Call(String),
-    #[error("no answer in {0} s; the call may still take effect")]
-    Deadline(f64),
-    #[error("the vat's members refuse the call: {0}; it was not done")]
-    Refused(String),
-    #[error("{}; the call was not done", no_code(.0.as_deref()))]
-    NoCode(Option<String>),
-    #[error("the system gives no random bytes: {0}")]
-    Random(String),
-}
-
-fn no_code(failure: Option<&str>) -> String {
-    match failure {
-        Some(why) => {
-            format!(
-                "the vat's code did not start: {why}; mend it, then `vat install VAT FILE` (a testnet: make it anew)"
-            )
-        }
-        None => "the vat has no code yet; `vat install VAT FILE` gives it one".to_owned(),
-    }
-}
-
-impl ClientError {
-    fn not_found(why: NotFound, vat: VatId) -> ClientError {
-        match why {
-            NotFound::Unknown => ClientError::Unknown(vat),
-            NotFound::Down(why) | NotFound::Silent(why) => ClientError::NotSent(why),
-        }
-    }
-}
-
 /// A vat's answer to a call.
 pub type Answer = Completion;
-
-/// Why a member does not take what this client says.
-#[derive(Clone, Debug)]
-enum Denial {
-    Refused(String),
-    NoCode(Option<String>),
-}
-
-impl From<Denial> for ClientError {
-    fn from(denial: Denial) -> ClientError {
-        match denial {
-            Denial::Refused(why) => ClientError::Refused(why),
-            Denial::NoCode(failure) => ClientError::NoCode(failure),
-        }
-    }
-}
 
 struct Session {
     session: ClientSession,

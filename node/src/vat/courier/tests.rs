@@ -4,7 +4,7 @@ use super::*;
 use crate::evidence::Slice;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use quorate_consensus::{Genesis, HostId, Parameters, Statement};
+use quorate_consensus::{Genesis, HostId, Member, Parameters, Statement};
 use quorate_engine::{Hash, comms::stream::StreamHead};
 use quorate_net::{Handler, MemoryNetwork, Purpose};
 use std::sync::{

@@ -1,0 +1,116 @@
+//! What the network hands to a host: frames of the agreement, slices, and questions of strangers.
+
+use super::{Inner, STARTING};
+use crate::{
+    co_members::channel_of,
+    codec,
+    vat::wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
+};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use quorate_consensus::{Channel, HostId, TransportError};
+use quorate_engine::VatId;
+use quorate_net::{Handler, Purpose};
+use std::sync::Weak;
+
+/// What the network hands to a host. Weak, since the network outlives nothing of the host.
+pub(super) struct Frames(pub(super) Weak<Inner>);
+
+impl Handler for Frames {
+    fn own_key_met(&self, address: &str) {
+        if let Some(host) = self.0.upgrade() {
+            host.own_key.send_replace(Some(format!("it was met at {address}")));
+        }
+    }
+
+    fn permits(&self, from: HostId, purpose: Purpose) -> bool {
+        let Some(host) = self.0.upgrade() else { return false };
+        // Whose vats have not started yet can't be told from strangers. They are let in and put off, since members that were
+        // turned away would hold back for a while.
+        channel_of(purpose).is_none_or(|channel| host.serves(from, channel) || host.is_starting())
+    }
+
+    fn trusts(&self, from: HostId) -> bool {
+        self.0.upgrade().is_some_and(|host| host.serves(from, Channel::Append))
+    }
+
+    fn handle(&self, from: HostId, purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        let host = self.0.upgrade();
+        Box::pin(async move {
+            let host = host.ok_or("this host is stopping")?;
+            match (channel_of(purpose), purpose) {
+                (Some(channel), _) => host.agree(from, channel, purpose, &frame).await,
+                (None, Purpose::Directory) => host.answer(&frame),
+                (None, _) => host.take_slice(&frame).await,
+            }
+        })
+    }
+}
+
+impl Inner {
+    async fn agree(&self, from: HostId, channel: Channel, purpose: Purpose, frame: &[u8]) -> Result<Bytes, String> {
+        let Some((id, body)) = frame.split_first_chunk::<32>() else {
+            self.count_malformed(purpose);
+            return Err("the frame names no vat".to_owned());
+        };
+        let vat = self.vat(&VatId(*id)).ok_or_else(|| self.why_not())?;
+        let answer = vat.replica.handle(from, channel, body).await;
+        if let Err(TransportError::Malformed(_)) = answer {
+            self.count_malformed(purpose);
+        }
+        answer.map(Bytes::from).map_err(|error| error.to_string())
+    }
+
+    fn answer(&self, frame: &[u8]) -> Result<Bytes, String> {
+        let vat = match self.decode(frame, Purpose::Directory)? {
+            DirectoryRequest::WhoIs(vat) => vat,
+            DirectoryRequest::Alive => return Ok(codec::encode(&DirectoryReply::Alive).into()),
+        };
+        let own = self.vat(&vat);
+        // A member that is out has heard of nothing after that.
+        let introductions = own.iter().map(|vat| vat.replica.introduction()).chain(self.directory.introduction(&vat));
+        let introduction = introductions.max_by_key(|introduction| introduction.chain.len());
+        let block = own.filter(|vat| !vat.is_removed()).map(|vat| vat.replica.status().applied);
+        let reply = match introduction {
+            Some(introduction) => DirectoryReply::Known { introduction: Box::new(introduction), block },
+            None => DirectoryReply::Unknown,
+        };
+        Ok(codec::encode(&reply).into())
+    }
+
+    async fn take_slice(&self, frame: &[u8]) -> Result<Bytes, String> {
+        let VatFrame { to, slice, .. } = self.decode(frame, Purpose::Slice)?;
+        let Some(vat) = self.vat(&to).filter(|vat| !vat.is_removed()) else {
+            if self.is_starting() {
+                return Err(STARTING.to_owned());
+            }
+            let message = self.why_not().to_owned();
+            return Ok(codec::encode(&SliceReply::Refused { message }).into());
+        };
+        let reply = vat.inbox.take(*slice).await;
+        let outcome = match &reply {
+            SliceReply::Taken { .. } => "taken",
+            SliceReply::NotYet { .. } | SliceReply::NoCode { .. } => "not_yet",
+            SliceReply::Introduce => "introduce",
+            SliceReply::Refused { .. } => "refused",
+        };
+        self.telemetry.slices_received.with_label_values(&[vat.name.as_str(), outcome]).inc();
+        Ok(codec::encode(&reply).into())
+    }
+
+    /// Why there is no such vat here.
+    fn why_not(&self) -> &'static str {
+        if self.is_starting() { STARTING } else { "this host does not carry the vat" }
+    }
+
+    fn decode<T: serde::de::DeserializeOwned>(&self, frame: &[u8], purpose: Purpose) -> Result<T, String> {
+        codec::decode(frame).map_err(|error| {
+            self.count_malformed(purpose);
+            error.to_string()
+        })
+    }
+
+    fn count_malformed(&self, purpose: Purpose) {
+        self.telemetry.malformed_frames.with_label_values(&[purpose.name()]).inc();
+    }
+}

@@ -1,0 +1,158 @@
+//! The machine by itself: restores, farewells, and what is forgotten.
+
+use super::*;
+use crate::{evidence::farewell_mark, run::engine_cache, sturdyref::Sturdyref};
+use ed25519_dalek::SigningKey;
+use quorate_consensus::{Certificate, HostId, MemberSignature, Parameters, Statement};
+use quorate_engine::{
+    abi::{Bundle, Method, Value},
+    comms::client::{ClientRef, ClientSession},
+    machine::Install,
+};
+
+#[test]
+fn each_restored_state_tells_the_courier_where_to_start() {
+    let image = Image::load(&engine_cache().expect("a place")).expect("the image loads");
+    let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
+    let view = SharedView::default();
+    let mut machine = VatMachine::new(VatId([1; 32]), image, limits, view.clone()).expect("it starts");
+    let CheckpointParts { manifest, new_chunks, .. } = machine.checkpoint().expect("it can be kept");
+    let chunks: BTreeMap<Hash, Vec<u8>> = new_chunks.into_iter().collect();
+    let mut fetch = |hash: &Hash| chunks.get(hash).cloned().ok_or_else(|| MachineFault("a missing chunk".into()));
+    // The second may come before the first was heard of: neither may be taken for the other.
+    for restored in 1..=2 {
+        machine.restore(&manifest, &mut fetch).expect("it can be restored");
+        assert_eq!(view.lock().restored.len(), restored);
+    }
+}
+
+/// A client that makes slices as one does.
+struct Caller {
+    key: SigningKey,
+    genesis: Genesis,
+    session: ClientSession,
+    block: u64,
+}
+
+const TARGET: VatId = VatId([1; 32]);
+
+impl Caller {
+    fn new(seed: u8, expires: u64, bearer: &Sturdyref) -> Caller {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let public = key.verifying_key().to_bytes();
+        let member = Member { key: HostId(public), name: "client".into(), addresses: vec![] };
+        let genesis = Genesis {
+            members: vec![member],
+            threshold: 1,
+            image: Hash([0; 32]),
+            creator: public,
+            nonce: [0; 32],
+            expires,
+            parameters: Parameters::default(),
+        };
+        let vat = genesis.vat_id();
+        let mut session = ClientSession::new(vat, TARGET);
+        let redemption = bearer.redeem_for(&vat).expect("a bearer");
+        let signature = redemption.signature.try_into().expect("64 bytes");
+        session.redeem(0, redemption.bearer, signature).expect("room");
+        session.call(ClientRef::Object(0), Method::Call("add".into()), &Value::Array(vec![]), &[]).expect("room");
+        Caller { key, genesis, session, block: 0 }
+    }
+
+    fn vat(&self) -> VatId {
+        self.genesis.vat_id()
+    }
+
+    /// All messages with the newest head, or the farewell with this acknowledgement.
+    fn slice(&mut self, farewell: Option<u64>) -> VatCommand {
+        self.block += 1;
+        let mut head = self.session.head();
+        head.ack = farewell.unwrap_or(0);
+        let outbox = Outbox::new(vec![head]);
+        let statement = Statement {
+            vat: self.genesis.vat_id(),
+            epoch: 0,
+            block: self.block,
+            previous: Hash([0; 32]),
+            outbox_root: Hash(outbox.root().expect("a head").0),
+            state_root: farewell.map(|_| farewell_mark()),
+        };
+        let signatures = vec![MemberSignature::sign(&self.key, &statement.payload())];
+        let messages: Vec<Vec<u8>> = match farewell {
+            None => self.session.unacked().map(|(_, bytes)| bytes.to_vec()).collect(),
+            Some(_) => vec![],
+        };
+        let begin = head.end + 1 - messages.len() as u64;
+        let (genesis, path) = (Some(self.genesis.clone()), outbox.path(0));
+        let certificate = Certificate { statement, signatures };
+        let (chain, tail) = (vec![], vec![]);
+        VatCommand::Deliver(Box::new(Slice { genesis, chain, certificate, head, path, begin, messages, tail }))
+    }
+}
+
+fn apply(machine: &mut VatMachine, block: u64, command: &VatCommand) -> (VatResult, BlockEffects) {
+    let members = Caller::new(99, 0, &Sturdyref::bearer(TARGET, 0, [5; 32])).genesis.membership();
+    let context = BlockContext { block, epoch: 0, membership: &members };
+    let applied = machine.apply(&context, &[codec::encode(command)], false).expect("no fault");
+    (codec::decode(&applied.results[0]).expect("a result"), applied.effects)
+}
+
+#[test]
+fn a_client_that_says_farewell_is_forgotten_at_once_and_never_heard_again() {
+    quorate_engine::heap::with_engine_stack(farewells_are_final);
+}
+
+fn farewells_are_final() {
+    let image = Image::load(&engine_cache().expect("a cache")).expect("the image loads");
+    let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
+    let view = SharedView::default();
+    let mut machine = VatMachine::new(TARGET, image, limits, view.clone()).expect("it starts");
+    let source =
+        "import { Far } from '@endo/far'; let n = 0; export default () => Far('adder', { add: () => (n += 1) });";
+    let bearer = Sturdyref::bearer(TARGET, 0, [5; 32]);
+    let install = Install {
+        bundle: Bundle { entry: "main.js".into(), modules: BTreeMap::from([("main.js".into(), source.into())]) },
+        argv: vec![],
+        endowments: vec![],
+        grants: vec![],
+        bearers: bearer.bearer_key().into_iter().collect(),
+    };
+    assert_eq!(apply(&mut machine, 1, &VatCommand::Install(Box::new(install))).0, VatResult::Installed);
+    let mut caller = Caller::new(7, 100_000, &bearer);
+    let (call, farewell) = (caller.slice(None), caller.slice(Some(1)));
+    // One that gives up without an answer.
+    let mut other = Caller::new(8, 100_000, &bearer);
+    let (other_call, other_farewell) = (other.slice(None), other.slice(Some(0)));
+    assert_eq!(apply(&mut machine, 2, &call).0, VatResult::Delivered { next: 3 });
+    assert_eq!(apply(&mut machine, 3, &other_call).0, VatResult::Delivered { next: 3 });
+    let before = machine.summary();
+    assert_eq!(before.peers.len(), 2);
+    let (result, effects) = apply(&mut machine, 4, &farewell);
+    assert_eq!((result, effects.forgotten), (VatResult::Delivered { next: 3 }, vec![caller.vat()]));
+    assert_eq!(apply(&mut machine, 5, &other_farewell).1.forgotten, [other.vat()]);
+    assert!(machine.summary().peers.is_empty() && machine.known.is_empty() && view.lock().peers.is_empty());
+    assert!(view.lock().ended.contains(&caller.vat(), 100_000));
+
+    // What it once said is played again, also to a replica that was restored.
+    let CheckpointParts { manifest, new_chunks, .. } = machine.checkpoint().expect("it can be kept");
+    let chunks: BTreeMap<Hash, Vec<u8>> = new_chunks.into_iter().collect();
+    let mut fetch = |hash: &Hash| chunks.get(hash).cloned().ok_or_else(|| MachineFault("a missing chunk".into()));
+    for restored in [false, true] {
+        if restored {
+            machine.restore(&manifest, &mut fetch).expect("it can be restored");
+            assert!(view.lock().ended.contains(&caller.vat(), 100_000));
+        }
+        for (block, old) in [(6, &call), (7, &farewell), (8, &other_call), (99_999, &call)] {
+            let (result, effects) = apply(&mut machine, block, old);
+            // A farewell alone is a stranger's.
+            let skipped = result == VatResult::Delivered { next: 3 };
+            assert!(skipped || *old == farewell, "{restored}, at {block}: {result:?}");
+            assert!(effects.output.cranks.is_empty() && effects.outbox.heads().is_empty(), "it was done again");
+            assert!(machine.summary().peers.is_empty());
+        }
+    }
+    // Its lifetime is over: nothing is kept of it, and its genesis refuses it.
+    let (result, _) = apply(&mut machine, 200_000, &call);
+    assert!(matches!(result, VatResult::Refused { .. }), "{result:?}");
+    assert!(machine.clients.ended().is_empty() && view.lock().ended.is_empty());
+}
