@@ -124,7 +124,7 @@ fn compiled_code_is_run_from_nowhere_that_others_can_write_to() {
     fs::write(net.path("a.js"), "export default () => {};").expect("writable");
     let mut command = net.command(&["run", "a.js", "--seconds", "1"]);
     let ran = ran(command.env("QUORATE_CACHE", &shared).output().expect("it runs"));
-    assert!(ran.code != 0 && ran.stderr.contains("may be written by other users"), "{ran:?}");
+    refused(&ran, 2, &["Q-R002", "may be written by other users"]);
 }
 
 #[test]

@@ -62,12 +62,16 @@ pub async fn run(command: Command, json: bool) -> Outcome {
         Command::Run { home } => {
             log_to_stderr(true).map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
             log_panics();
-            let failed = |error: RunError| Failure { exit: exit_of(error.remedy()), error: error.into() };
-            let home = Home::open(&home).map_err(|error| failed(error.into()))?;
-            run_until_signalled(&home, RunOptions::default()).await.map_err(failed)?;
+            let home = Home::open(&home).map_err(|error| not_started(error.into()))?;
+            run_until_signalled(&home, RunOptions::default()).await.map_err(not_started)?;
             Ok(Exit::Success)
         }
     }
+}
+
+/// Why a host does not run, with the exit code that says what helps.
+pub fn not_started(error: RunError) -> Failure {
+    Failure { exit: exit_of(error.remedy()), error: error.into() }
 }
 
 /// How a host ends that does not run.

@@ -5,6 +5,7 @@ use super::{
     arguments::parse_value,
     create::{named_arguments, wrong_code},
     logs::Console,
+    node::not_started,
     output,
     signals::Signals,
 };
@@ -90,7 +91,8 @@ async fn run_in(folder: &Path, mut install: Install, args: &Args, json: bool, si
     let home = Home::init(&folder.join("home"), config)?;
     let progress = output::Progress::start(output::COMPILING);
     let node = tokio::select! {
-        node = Running::start(&home, RunOptions::default()) => node?,
+        // With the exit code that a host ends with for the same reason.
+        node = Running::start(&home, RunOptions::default()) => node.map_err(not_started)?,
         () = signals.any() => return Ok(Exit::Success),
     };
     let genesis = Genesis {
