@@ -216,7 +216,8 @@ fn twenty_vats_on_four_hosts_all_talk_at_once() {
     net.wait("every name at every vat", || (net.call("v0", "tally", &[&left]) == json!(everyone)).then_some(()));
     // Nothing more comes: each name passed each vat once.
     assert_eq!(net.call("v0", "tally", &[&left]), json!(everyone));
-    let status = net.vat(&["status", "--json"]).ok();
+    let status = net
+        .wait("a status without complaints", || Some(net.vat(&["status", "--json"])).filter(|status| status.code == 0));
     let status: Value = serde_json::from_str(&status.stdout).expect("JSON");
     assert_eq!(status["replicas"].as_array().map(Vec::len), Some(SIZE / 2 * 4));
 }

@@ -69,10 +69,15 @@ fn a_panic_is_a_line_of_the_log_and_the_host_goes_on() {
     net.file("talker.js", TALKER);
     let config = net.file("testnet.toml", CONFIG);
     net.up(&config, &[]).ok();
-    let log = net.vat(&["logs", "alpha"]).ok().stdout;
-    let lines =
-        log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")));
-    let line = lines.into_iter().find(|line| line["code"] == "Q-PANIC").expect("the panic is in the log");
+    let line = net.wait("the panic in the log", || {
+        let log = net.vat(&["logs", "alpha"]).ok().stdout;
+        // The last line may still be under way.
+        let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+        let mut lines = whole
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+        lines.find(|line| line["code"] == "Q-PANIC")
+    });
     assert_eq!(
         (&line["level"], &line["panic"], &line["thread"]),
         (&json!("ERROR"), &json!("13 bad luck"), &json!("unlucky"))
@@ -88,7 +93,8 @@ fn status_and_logs_of_hosts_that_run_that_are_down_and_that_are_gone() {
     let config = net.file("testnet.toml", CONFIG);
     net.up(&config, &[]).ok();
     let code = |args: &[&str]| net.vat(args).code;
-    assert_eq!((code(&["status"]), code(&["status", "talker"]), code(&["status", "nosuch"])), (0, 0, 2));
+    net.wait("a status without complaints", || (code(&["status"]) == 0).then_some(()));
+    assert_eq!((code(&["status", "talker"]), code(&["status", "nosuch"])), (0, 2));
 
     // New lines come as they are printed; the command ends with its reader, though nothing more is printed.
     let mut follower = Lasting::start(&net, &["logs", "-f", "--json"]);

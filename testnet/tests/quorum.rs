@@ -17,7 +17,7 @@ fn all_hosts_up_everything_works() {
     // Each message came once.
     let heard = net.call("one", "heard", &[]);
     assert_eq!(heard.as_array().map(Vec::len), Some(3), "{heard}");
-    net.vat(&["status"]).ok();
+    net.wait("a status without complaints", || (net.vat(&["status"]).code == 0).then_some(()));
     net.vat(&["testnet", "down"]).ok();
 }
 
