@@ -1,4 +1,4 @@
-//! Shares into certificates. Pure: it is told of shares, and says what follows from them.
+//! Makes certificates of shares. Pure: shares go in, what follows from them comes out.
 //!
 //! Invariants: a certificate is made only of verified signatures of different members of the statement's epoch; a share counts
 //! only for the statement that it signs; a member's share that differs from this replica's own statement, or from what the

@@ -1,9 +1,11 @@
 //! The task that signs, exchanges shares, and completes certificates.
 //!
-//! Invariants: a statement is signed only when the own log is on disk through its block and a watermark record is on disk, too, so
-//! that no crash makes this host forget what it has signed; nothing is signed before the re-execution after a start has reached, and matched, the watermark of the last run; for
-//! each epoch one membership is signed, in all lives of the host, and none that contradicts a certified one;
-//! shares go to all members at once and are asked for when they stay away.
+//! Invariants:
+//! - A statement is signed only when the own log is on disk through its block, and the signed watermark is on disk, too: no crash
+//!   makes this host forget what it has signed.
+//! - After a start nothing is signed before executing the log again has reached, and matched, the watermark of the last run.
+//! - For each epoch one membership is signed, in all lives of the host, and none that contradicts a certified one.
+//! - Shares go to all members at once, and are asked for when they stay away.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -239,8 +241,8 @@ impl Signer {
         }
     }
 
-    /// Writes the watermark for all that may be signed now. It is signed when the watermark is on disk, with whatever the disk's next
-    /// flush takes along.
+    /// Writes the watermark for all that may be signed now. The batch is signed when the watermark is on disk, with whatever the
+    /// disk's next flush takes along.
     fn sign(&mut self) {
         let flushed = *self.flushed.borrow_and_update();
         let ready = self.unsigned.iter().take_while(|unsigned| unsigned.block() <= flushed).count();
