@@ -46,6 +46,9 @@ pub enum CertificateError {
     /// Too few signatures.
     #[error("{found} good signatures, {needed} are needed")]
     BelowThreshold { found: usize, needed: usize },
+    /// A newcomer's own signature is missing, or is somebody else's.
+    #[error("{0} has not signed its own admission")]
+    NotEntered(HostId),
     /// A membership or genesis that breaks the rules.
     #[error("invalid membership: {0}")]
     Invalid(String),
@@ -173,6 +176,14 @@ pub enum ReconfigureError {
     /// The log refused it, for this reason.
     #[error("Q-C030 the change was refused: {0}")]
     Refused(String),
+    /// It waits for the approval of owners, or for members to answer.
+    #[error(
+        "Q-C032 the change waits: {approved} of {needed} needed members have approved it; `vat approvals` describes it, `vat approve` at a member's host approves it, `vat reject` ends it"
+    )]
+    Waits { approved: usize, needed: usize },
+    /// So many owners do not want it that it can't come about, or whoever proposed it has given it up.
+    #[error("Q-C033 the change was rejected by {0}; nothing was changed")]
+    Rejected(String),
     /// It could not be proposed.
     #[error(transparent)]
     Propose(#[from] ProposeError),

@@ -57,11 +57,13 @@ pub use proof::membership::{
     MembershipCertificate, Parameters, verify_membership,
 };
 pub use proof::signers::Signers;
-pub use proof::survival::{Survival, survival};
+pub use proof::survival::{Survival, default_threshold, survival};
 pub use proof::tally::Tally;
-pub use quorate_ids::{Hash, HostId, IdError, VatId};
+pub use quorate_ids::{Canonical, Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
-pub use replica::{Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Tamper, remove_vat};
+pub use replica::{
+    Approve, Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Tamper, WaitingChange, remove_vat,
+};
 pub use state::change::{Change, PendingChange};
 pub use stats::{BUCKETS_US, CheckpointSize, ConsensusStats, Timings};
 pub use storage::{Family, Flushed, ManifestInfo, MemoryStore, Record, RocksStore, Store, Write};

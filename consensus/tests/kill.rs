@@ -41,6 +41,7 @@ async fn child() {
         events,
         timing: Timing::quick(),
         learner: false,
+        approve: Approve::Auto,
         tamper: None,
     })
     .await

@@ -59,6 +59,7 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("command-install", Command::Install(full)),
         ("command-deliver", Command::Deliver(deliver)),
         ("command-grant", Command::Grant { to: vat(1) }),
+        ("command-revoke", Command::Revoke { from: vat(1) }),
         ("command-tick", Command::Tick { now_ms: 1_700_000_000_000 }),
     ]
 }
@@ -71,6 +72,7 @@ fn results() -> Vec<(&'static str, CommandResult)> {
         ("result-gap", CommandResult::Gap { next: 400 }),
         ("result-not-ready", CommandResult::NotReady),
         ("result-granted", CommandResult::Granted),
+        ("result-revoked", CommandResult::Revoked),
         ("result-ticked", CommandResult::Ticked),
         ("result-refused", CommandResult::Refused { message: "no".into() }),
     ]

@@ -198,6 +198,7 @@ mod tests {
             threshold: 1,
             image: Hash([0; 32]),
             creator: [0; 32],
+            bundle: None,
             nonce: [nonce; 32],
             expires: 0,
             parameters: Parameters::default(),

@@ -3,11 +3,12 @@
 //! ```text
 //! FORMAT         which version of this layout it is
 //! LOCK           held while a node runs on it
-//! host.toml      name and addresses (for people to edit)
+//! host.toml      name, addresses, and how changes of members are approved (for people to edit)
 //! host.key       the host's Ed25519 seed
 //! provision/     vats that this host shall carry, read at every start
 //! carried/       a mark for each vat whose replica was created here
 //! data/          RocksDB
+//! creators/      keys of creators of vats that have no code yet
 //! logs/          console lines of vats, one file each
 //! EXPORTED       instead of all the others: the home was moved, and runs elsewhere ([`export`])
 //! ```
@@ -23,6 +24,7 @@ use crate::testnet::config::host_file;
 use ed25519_dalek::SigningKey;
 use export::Exported;
 pub use private::write_secret;
+use quorate_consensus::Approve;
 use serde::Serialize;
 use std::{
     fs, io,
@@ -90,6 +92,13 @@ pub struct HostConfig {
     pub listen: Vec<String>,
     /// Where to serve metrics and status.
     pub http: std::net::SocketAddr,
+    /// Whether the host approves of changes of members by itself, or asks its owner.
+    #[serde(serialize_with = "approve_word")]
+    pub approve: Approve,
+}
+
+fn approve_word<S: serde::Serializer>(approve: &Approve, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(approve.as_str())
 }
 
 /// An existing home.
@@ -201,6 +210,11 @@ impl Home {
     /// The mark that a replica of this vat was created here.
     pub fn carried_mark(&self, vat: &str) -> PathBuf {
         self.path.join("carried").join(vat)
+    }
+
+    /// Where the key of a vat's creator lies, while the vat has no code.
+    pub fn creator_key(home: &Path, vat: &str) -> PathBuf {
+        home.join("creators").join(format!("{vat}.key"))
     }
 
     /// The console file of a vat.
@@ -334,6 +348,7 @@ pub(crate) mod tests {
             name: "alpha".into(),
             listen: vec!["/ip4/127.0.0.1/tcp/4001".into()],
             http: "127.0.0.1:9001".parse().expect("an address"),
+            approve: Approve::Auto,
         }
     }
 

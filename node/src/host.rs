@@ -20,7 +20,7 @@ use crate::{
 };
 use frames::Frames;
 use futures::future::join_all;
-use quorate_consensus::{Channel, HostId, Introduction, Member, Store, Timing};
+use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Store, Timing};
 use quorate_engine::{VatId, image::Image};
 use quorate_net::{Handler, NetError, Network};
 use std::{
@@ -53,6 +53,8 @@ pub struct HostOptions {
     pub image: Arc<Image>,
     pub store: Arc<dyn Store>,
     pub timing: Timing,
+    /// How the host answers to changes of members that others propose.
+    pub approve: Approve,
     /// Where the console file of a vat lies, by its name; `None` keeps no console files.
     pub console: Option<Arc<ConsolePath>>,
     /// For tests of a lying member.
@@ -94,6 +96,7 @@ struct Inner {
     image: Arc<Image>,
     store: Arc<dyn Store>,
     timing: Timing,
+    approve: Approve,
     console: Option<Arc<ConsolePath>>,
     tamper: Option<Tamper>,
     directory: Directory,
@@ -124,6 +127,7 @@ impl Host {
             image: options.image,
             store: options.store,
             timing: options.timing,
+            approve: options.approve,
             console: options.console,
             tamper: options.tamper,
             directory,
@@ -216,6 +220,7 @@ impl Host {
             chain: introduction.chain,
             joining: provision.joining,
             install: provision.install,
+            approve: self.0.approve,
             key: self.0.key.clone(),
             image: self.0.image.clone(),
             store: self.0.store.clone(),
@@ -267,6 +272,11 @@ impl Host {
             name: self.0.name.clone(),
             addresses: self.network().listen_addresses(),
         }
+    }
+
+    /// The host's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
     }
 
     /// The host's directory.

@@ -4,6 +4,7 @@
 //! Invariant: nothing but this crate converts between the three; they know nothing of each other.
 
 pub mod api;
+pub mod authority;
 pub mod bundle;
 pub mod card;
 pub mod cli;

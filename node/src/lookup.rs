@@ -331,7 +331,16 @@ mod tests {
     async fn those_that_left_lead_to_those_that_carry_the_vat_however_fast_they_answer() {
         let parameters = Parameters::default();
         let (image, creator, nonce) = (Hash([0; 32]), [0; 32], [0; 32]);
-        let genesis = Genesis { members: vec![member(1)], threshold: 1, image, creator, nonce, expires: 0, parameters };
+        let genesis = Genesis {
+            members: vec![member(1)],
+            threshold: 1,
+            image,
+            creator,
+            bundle: None,
+            nonce,
+            expires: 0,
+            parameters,
+        };
         let vat = genesis.vat_id();
         // One leaves after the other: 1, then 2, and 3 with 4 carry it now.
         let mut chain: Vec<MembershipCertificate> = Vec::new();
@@ -369,7 +378,16 @@ mod tests {
     async fn hosts_are_asked_one_after_the_other_and_silent_ones_cost_a_moment() {
         let (image, creator, nonce, parameters) = (Hash([0; 32]), [0; 32], [0; 32], Parameters::default());
         let members: Vec<Member> = (1..=3).map(member).collect();
-        let genesis = Genesis { members: members.clone(), threshold: 2, image, creator, nonce, expires: 0, parameters };
+        let genesis = Genesis {
+            members: members.clone(),
+            threshold: 2,
+            image,
+            creator,
+            bundle: None,
+            nonce,
+            expires: 0,
+            parameters,
+        };
         let vat = genesis.vat_id();
         let known = Introduction { genesis, chain: vec![] };
         let world = MemoryNetwork::new(5);
@@ -434,6 +452,7 @@ mod tests {
             threshold: 5,
             image: Hash([0; 32]),
             creator: [0; 32],
+            bundle: None,
             nonce: [0; 32],
             expires: 0,
             parameters: Parameters::default(),
@@ -461,6 +480,7 @@ mod tests {
             threshold: 1,
             image: Hash([0; 32]),
             creator: [0; 32],
+            bundle: None,
             nonce: [0; 32],
             expires: 0,
             parameters: Parameters::default(),

@@ -7,9 +7,8 @@
 //! A file is a line that names the format, the SHA-256 of what follows, and the encoding. Most of a damaged file would decode all
 //! the same, and a leader would give the vat other code than it was made with. Files of earlier versions are the encoding alone.
 
-use crate::codec;
+use crate::{authority::SignedInstall, codec};
 use quorate_consensus::{Genesis, Introduction};
-use quorate_engine::machine::Install;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::{fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
@@ -27,7 +26,7 @@ pub struct Provision {
     /// Who its first members are, and everything else that its id is the hash of.
     pub genesis: Genesis,
     /// Its code and arguments; a vat can also get them later.
-    pub install: Option<Install>,
+    pub install: Option<SignedInstall>,
     /// A member that joins later: it waits to be added, and has the chain of memberships so far from the others.
     pub joining: bool,
 }
@@ -121,6 +120,7 @@ mod tests {
             threshold: 1,
             image: Hash([2; 32]),
             creator: [3; 32],
+            bundle: None,
             nonce: [4; 32],
             expires: 0,
             parameters: Parameters::default(),

@@ -158,6 +158,7 @@ impl Running {
                 image,
                 store: store.clone(),
                 timing: Timing::default(),
+                approve: home.config.approve,
                 console: Some(Arc::new(move |name| logs.join(format!("{name}.console")))),
                 tamper: options.tamper,
             },
@@ -364,7 +365,12 @@ mod tests {
     fn a_vat_whose_mark_a_crash_left_out_is_marked_at_the_next_start() {
         let dir = tempfile::tempdir().expect("a directory");
         let address = "127.0.0.1:9001".parse().expect("an address");
-        let config = HostConfig { name: "alpha".into(), listen: vec![], http: address };
+        let config = HostConfig {
+            name: "alpha".into(),
+            listen: vec![],
+            http: address,
+            approve: quorate_consensus::Approve::Auto,
+        };
         let home = Home::init(&dir.path().join("home"), config).expect("a new home");
         let (store, vat) = (MemoryStore::new(), "ab".repeat(32));
         store.put_meta(&format!("{VAT_RECORDS}{vat}"), b"a provision").expect("room");

@@ -70,6 +70,9 @@ pub struct VatStatus {
     pub members: Vec<MemberStatus>,
     /// What membership change is under way, in words.
     pub pending_change: Option<String>,
+    /// Changes of members that wait for approvals, as far as this host knows.
+    #[serde(default)]
+    pub approvals: Vec<WaitingStatus>,
     pub installed: bool,
     /// Why the code did not start, if it did not.
     pub install_error: Option<String>,
@@ -110,6 +113,51 @@ pub struct MemberStatus {
     pub addresses: Vec<String>,
 }
 
+/// A change of members that waits for the approval of owners.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WaitingStatus {
+    /// Names it, at all members alike.
+    pub id: String,
+    /// What it is, in words.
+    pub change: String,
+    /// The member that proposes it.
+    pub proposer: String,
+    /// Whether that is this host.
+    pub is_own: bool,
+    /// Who would go.
+    pub out: Option<MemberStatus>,
+    /// Who would come,
+    #[serde(rename = "in")]
+    pub joining: Option<MemberStatus>,
+    /// and the fingerprint of its key.
+    pub fingerprint: Option<String>,
+    /// How many sign now.
+    pub threshold_before: u16,
+    /// How many members there would be, and how many would sign; unset if a recorded change would be given up.
+    pub after: Option<(usize, u16)>,
+    /// What this host has answered: `approved` or `rejected`.
+    pub answer: Option<String>,
+    /// Members that have approved; only the proposer knows.
+    pub approved: Vec<String>,
+    /// Members that have rejected it, likewise.
+    pub rejected: Vec<String>,
+    /// Members whose owners were asked and have not answered, likewise.
+    pub asked: Vec<String>,
+    /// Approvals that are needed.
+    pub needed: u16,
+    /// The newcomer has not answered its proposer.
+    pub waits_for_newcomer: bool,
+}
+
+/// An owner's answer to a change that waits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ApprovalAnswer {
+    /// The change.
+    pub id: String,
+    /// Whether the owner wants it.
+    pub approve: bool,
+}
+
 /// The streams between a vat and a peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StreamStatus {
@@ -147,12 +195,15 @@ pub struct Done {
     /// The vat's block that has it, where it took one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<u64>,
+    /// It is not done yet: owners of members were asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
 }
 
 impl Done {
     /// Something that took no block.
     pub fn new(message: impl Into<String>) -> Done {
-        Done { message: message.into(), block: None }
+        Done { message: message.into(), block: None, waits: false }
     }
 }
 

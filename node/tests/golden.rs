@@ -14,6 +14,7 @@ use quorate_engine::{
     machine::{ArgValue, Install},
 };
 use quorate_node::{
+    authority::{CodeDigest, GrantEvidence, GrantKind, GrantOrder, SignedInstall, bundle_hash, install_payload},
     client::Known,
     codec,
     evidence::{EvidenceError, SLICE_CHAIN_SIGNATURES, Slice, outbox_path, outbox_root},
@@ -51,7 +52,8 @@ fn genesis() -> Genesis {
         members: vec![member(1, "alpha"), member(2, "beta"), member(3, "gamma")],
         threshold: 2,
         image: Hash([4; 32]),
-        creator: [5; 32],
+        creator: SigningKey::from_bytes(&[5; 32]).verifying_key().to_bytes(),
+        bundle: Some(Hash([15; 32])),
         nonce: [6; 32],
         expires: 9,
         parameters: Parameters {
@@ -91,6 +93,10 @@ fn slice() -> Slice {
     }
 }
 
+fn signed_install() -> SignedInstall {
+    SignedInstall::sign(&genesis().vat_id(), install(), &SigningKey::from_bytes(&[5; 32]))
+}
+
 fn install() -> Install {
     let modules = BTreeMap::from([("main.js".to_owned(), "export default () => harden({});".to_owned())]);
     Install {
@@ -110,8 +116,14 @@ fn install() -> Install {
 
 #[test]
 fn what_a_log_holds() {
-    check("command_install", &VatCommand::Install(Box::new(install())));
+    check("command_install", &VatCommand::Install(Box::new(signed_install())));
     check("command_deliver", &VatCommand::Deliver(Box::new(slice())));
+    let sign = |seed: u8| MemberSignature::sign(&SigningKey::from_bytes(&[seed; 32]), b"grant");
+    let order = |evidence| GrantOrder { to: VatId([7; 32]), number: 300, evidence };
+    check("command_grant", &VatCommand::Grant(order(GrantEvidence::Creator(sign(5)))));
+    check("command_revoke", &VatCommand::Revoke(order(GrantEvidence::Members(vec![sign(1), sign(3)]))));
+    check("result_granted", &VatResult::Granted);
+    check("result_revoked", &VatResult::Revoked);
     check("result_installed", &VatResult::Installed);
     check("result_install_failed", &VatResult::InstallFailed { message: "main.js:1: no default export".into() });
     check("result_delivered", &VatResult::Delivered { next: 8 });
@@ -123,12 +135,22 @@ fn what_a_log_holds() {
 #[test]
 fn what_nobody_may_want_does_not_decode() {
     for (what, text) in [
-        ("a grant of the root", "01020707070707070707070707070707070707070707070707070707070707070707"),
-        ("a tick of the clock", "0103fd0068e5cf8b010000"),
+        ("a grant of the root", "02020707070707070707070707070707070707070707070707070707070707070707"),
+        ("a tick of the clock", "0204fd0068e5cf8b010000"),
     ] {
         let bytes = hex::decode(text).expect("hex");
         assert!(codec::decode::<VatCommand>(&bytes).is_err(), "{what}");
     }
+}
+
+/// What a creator signs, and what a genesis commits to, are canonical bytes.
+#[test]
+fn what_is_hashed_and_signed() {
+    check("bundle_hash", &bundle_hash(&install().bundle));
+    check("install_payload", &Hash::of(&install_payload(&genesis().vat_id(), &install())));
+    let (membership, to) = (genesis().membership(), VatId([7; 32]));
+    let creators = GrantOrder::creator_payload(&membership.vat, GrantKind::Revoke, &to, 300);
+    check("grant_payloads", &(creators, GrantOrder::members_payload(&membership, GrantKind::Grant, &to, 300)));
 }
 
 #[test]
@@ -151,14 +173,22 @@ fn what_a_checkpoint_holds() {
         expires: 21,
     };
     let known = BTreeMap::from([(signers.vat, signers)]);
-    let tables = Tables { engine: b"an engine's manifest".to_vec(), known, heads: vec![head], clients: clients() };
+    let code = Some(CodeDigest::of(&install()));
+    let tables = Tables {
+        engine: b"an engine's manifest".to_vec(),
+        known,
+        heads: vec![head],
+        clients: clients(),
+        code,
+        grants: 2,
+    };
     check("tables", &tables);
     let pieces = tables.pieces();
     assert_eq!(pieces.len(), 1);
     let pages = vec![quorate_engine::Hash([15; 32])];
     let manifest = Manifest { tables: pieces.iter().map(|(hash, _)| *hash).collect(), pages };
     check("manifest", &manifest);
-    assert_eq!(manifest.root().to_string(), "24cce9f64bccd31ff12e132f44aa44324543a7be45001bef979079b56a881cde");
+    assert_eq!(manifest.root().to_string(), "eabb32b971fa0a8f74d9508215ca236818d65b3f57cc8e2c2ca933989cb5242a");
 
     let large = Tables { engine: vec![1; 2 * PIECE_BYTES], ..tables };
     let pieces = large.pieces();
@@ -194,7 +224,8 @@ fn what_a_client_remembers() {
 
 #[test]
 fn what_a_home_holds() {
-    let provision = Provision { name: "two".into(), genesis: genesis(), install: Some(install()), joining: false };
+    let provision =
+        Provision { name: "two".into(), genesis: genesis(), install: Some(signed_install()), joining: false };
     check("provision", &provision);
     let introduction = Introduction { genesis: genesis(), chain: Vec::new() };
     check("contacts", &Contacts { vats: vec![("two".into(), introduction)] });

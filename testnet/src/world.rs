@@ -10,12 +10,13 @@
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
-    Change, Family, Flushed, Genesis, HostId, Introduction, Member, MemoryStore, Parameters, Record, Store, StoreError,
-    Timing, Write,
+    Approve, Change, Family, Flushed, Genesis, HostId, Introduction, Member, MemoryStore, Parameters, Record, Store,
+    StoreError, Timing, Write,
 };
 use quorate_engine::{Hash, abi::Bundle, image::Image, machine::Install};
 use quorate_net::{BoxFuture, MemoryNetwork, NetError, Network, NetworkLayer, Purpose};
 use quorate_node::{
+    authority::SignedInstall,
     host::{Host, HostOptions},
     provision::{Contacts, Provision},
     run::engine_cache,
@@ -148,6 +149,7 @@ impl World {
             image: self.image.clone(),
             store: disk.clone(),
             timing: Timing::quick(),
+            approve: Approve::Auto,
             console: None,
             tamper: place.tamper.clone(),
         };
@@ -217,11 +219,17 @@ impl World {
             members: hosts.iter().map(|host| self.member(host)).collect(),
             threshold,
             image: self.image.hash(),
-            creator: self.bytes("creator", name),
+            creator: self.creator(name).verifying_key().to_bytes(),
+            bundle: None,
             nonce: self.bytes("nonce", name),
             expires: 0,
             parameters: Parameters { checkpoint_commands: checkpoint_every, ..Parameters::default() },
         }
+    }
+
+    /// The key of a vat's creator.
+    pub fn creator(&self, name: &str) -> SigningKey {
+        SigningKey::from_bytes(&self.bytes("creator", name))
     }
 
     fn member(&self, host: &str) -> Member {
@@ -252,7 +260,8 @@ impl World {
             bearers: self.sturdyref(plan.name).bearer_key().into_iter().collect(),
         };
         self.introduce();
-        let provision = Provision { name: plan.name.to_owned(), genesis, install: Some(install), joining: false };
+        let install = Some(SignedInstall::sign(&own, install, &self.creator(plan.name)));
+        let provision = Provision { name: plan.name.to_owned(), genesis, install, joining: false };
         for host in plan.hosts {
             self.carry(host, provision.clone()).await;
         }

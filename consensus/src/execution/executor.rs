@@ -183,6 +183,10 @@ impl<M: Machine> Executor<M> {
         self.state.last_log = Some(position);
         match item.content {
             LogContent::Blank => {}
+            LogContent::Raft(membership) if !self.state.allows(&membership) => {
+                // Members refuse it before it is in their logs, so it got here by a majority that does not.
+                tracing::error!(vat = %self.vat, block = item.index, ?membership, "raft has a membership that this vat does not");
+            }
             LogContent::Raft(membership) => {
                 self.state.raft_membership = membership;
                 self.state.raft_membership_log = Some(position);
@@ -202,14 +206,15 @@ impl<M: Machine> Executor<M> {
         let activated = outcome.activated.is_some();
         // A change was recorded: the block is signed, so that its certificate shows a threshold of the members at work.
         let recorded = outcome.view.is_some() && !activated;
-        let due = self.state.since_checkpoint.is_due(&self.parameters);
-        if block.commands.is_empty() && !activated && !recorded && !due {
+        // At the beginning of an epoch, too: then no newcomer needs a checkpoint that those signed who left long ago.
+        let due = activated || self.state.since_checkpoint.is_due(&self.parameters);
+        if block.commands.is_empty() && !recorded && !due {
             return Ok(());
         }
         let commands: Vec<Vec<u8>> = block.commands.iter().map(|command| command.0.to_vec()).collect();
         let membership = &self.state.membership;
         let context = BlockContext { block: number, epoch: membership.epoch, membership };
-        let applied = self.machine.apply(&context, &commands, activated || due)?;
+        let applied = self.machine.apply(&context, &commands, due)?;
         if applied.results.len() != commands.len() {
             let found = applied.results.len();
             return Err(MachineFault(format!("{found} results for {} commands of block {number}", commands.len())));
@@ -224,8 +229,12 @@ impl<M: Machine> Executor<M> {
             stats.commands += commands.len() as u64;
             stats.work = stats.work.saturating_add(applied.work);
         });
-        if applied.outbox_root.is_some() || activated || recorded || due {
+        if applied.outbox_root.is_some() || recorded || due {
             self.state_statement(applied.outbox_root, due, outcome)?;
+        }
+        if recorded {
+            // With the hash of the block's own statement.
+            outcome.view = Some(Arc::new(self.state.clone()));
         }
         self.stats.update(|stats| stats.apply.record(started.elapsed()));
         let (statement, effects) = (outcome.statement.clone(), applied.effects);
@@ -240,8 +249,8 @@ impl<M: Machine> Executor<M> {
 
     fn apply_control(&mut self, control: Control, block: u64, outcome: &mut Outcome) {
         let result = match control {
-            Control::Admit { change, threshold } => self.state.admit(change, threshold, block),
-            Control::Activate { epoch, admitted } => self.state.activate(epoch, admitted).map(|ended| {
+            Control::Admit(admission) => self.state.admit(&admission, block),
+            Control::Activate(activation) => self.state.activate(&activation).map(|ended| {
                 outcome.activated = Some((ended, self.state.membership.clone()));
             }),
         };
@@ -284,6 +293,7 @@ impl<M: Machine> Executor<M> {
             });
         }
         self.state.last_statement = statement.hash();
+        self.state.note_statement(outcome.index, self.state.last_statement);
         outcome.statement = Some(statement);
         Ok(())
     }

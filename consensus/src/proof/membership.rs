@@ -100,8 +100,10 @@ pub struct Genesis {
     pub threshold: u16,
     /// SHA-256 of the engine image that executes the vat.
     pub image: Hash,
-    /// Public key of whoever made the vat.
+    /// Ed25519 public key of the vat's creator: its signature authorises the vat's first code.
     pub creator: [u8; 32],
+    /// Hash of the vat's code, to which its creator commits by the VatId. `None`: any code that the creator signs.
+    pub bundle: Option<Hash>,
     /// Makes equal vats different.
     pub nonce: [u8; 32],
     /// For a vat that speaks with one other only and not for long, a client: the last block of that other one at which it is
@@ -114,9 +116,14 @@ pub struct Genesis {
 impl Genesis {
     /// The identity of the vat.
     pub fn vat_id(&self) -> VatId {
-        let mut writer = Canonical::new("quorate/genesis/1");
+        let mut writer = Canonical::new("quorate/genesis/2");
         canonical_members(&mut writer, &self.members, self.threshold);
-        writer.fixed(&self.image.0).fixed(&self.creator).fixed(&self.nonce);
+        writer.fixed(&self.image.0).fixed(&self.creator);
+        match &self.bundle {
+            None => writer.number(0),
+            Some(hash) => writer.number(1).fixed(&hash.0),
+        };
+        writer.fixed(&self.nonce);
         let parameters = &self.parameters;
         writer.number(parameters.fuel_per_delivery).number(parameters.memory_bytes);
         writer.number(parameters.checkpoint_blocks).number(parameters.checkpoint_commands);

@@ -4,6 +4,7 @@
 //! Pure: no storage, no clock but the instants that it is given, no tasks.
 
 pub(crate) mod address;
+pub(crate) mod approval;
 pub(crate) mod certificate;
 pub(crate) mod conflict;
 pub(crate) mod membership;

@@ -75,7 +75,7 @@ impl Signers {
     }
 
     /// Checks that all signatures are good, of different members, and at least the threshold.
-    fn verify_signatures(&self, payload: &[u8], signatures: &[MemberSignature]) -> Result<(), CertificateError> {
+    pub fn verify_signatures(&self, payload: &[u8], signatures: &[MemberSignature]) -> Result<(), CertificateError> {
         let needed = usize::from(self.threshold);
         if signatures.len() < needed {
             return Err(CertificateError::BelowThreshold { found: signatures.len(), needed });

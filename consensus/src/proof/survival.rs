@@ -27,9 +27,47 @@ pub fn survival(members: usize, threshold: usize) -> Survival {
     Survival { crashes: members - threshold, liars: 2 * threshold - members - 1 }
 }
 
+/// The number of liars that a vat is built for: the largest f with t > (n + f) / 2 and t ≤ n - f, so that f liars can neither make
+/// others believe two things, nor keep the honest members from signing. 0 for a threshold that is no valid one.
+fn tolerance(members: usize, threshold: usize) -> usize {
+    let Survival { crashes, liars } = survival(members, threshold);
+    crashes.min(liars)
+}
+
+/// The threshold of a changed membership for which none was named.
+///
+/// A vat that grows keeps the number of liars that it is built for (see [`survival`]; 4 of which 3 sign become 5 of which 4 sign),
+/// and never gets a lower threshold than it had. One that shrinks keeps its threshold if that still is a valid one, else it gets
+/// the smallest majority.
+pub fn default_threshold(members_before: usize, threshold_before: usize, members: usize) -> usize {
+    let majority = members / 2 + 1;
+    if members > members_before {
+        let keeps = (members + tolerance(members_before, threshold_before)) / 2 + 1;
+        return keeps.max(threshold_before).min(members);
+    }
+    if (majority..=members).contains(&threshold_before) { threshold_before } else { majority }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vat_that_grows_keeps_its_tolerance_by_the_smallest_threshold() {
+        for members in 1_usize..=12 {
+            for threshold in members / 2 + 1..=members {
+                let grown = default_threshold(members, threshold, members + 1);
+                let kept = tolerance(members, threshold);
+                let holds = |threshold: usize| 2 * threshold > members + 1 + kept;
+                assert!(holds(grown) && threshold <= grown && grown <= members + 1, "{members} {threshold}: {grown}");
+                assert!(grown == threshold || !holds(grown - 1), "{members} {threshold}: {grown} is not the smallest");
+            }
+        }
+        let cases = [((4, 3, 5), 4), ((7, 5, 8), 6), ((3, 2, 4), 3), ((1, 1, 2), 2), ((4, 3, 3), 3), ((3, 3, 2), 2)];
+        for ((before, threshold, after), wanted) in cases {
+            assert_eq!(default_threshold(before, threshold, after), wanted, "{before} {threshold} {after}");
+        }
+    }
 
     #[test]
     fn the_figures_follow_from_counting_sets() {

@@ -14,21 +14,18 @@ use crate::proof::conflict::ConflictReport;
 use crate::proof::membership::Introduction;
 use crate::raft::RaftNode;
 use crate::raft::role::Role;
+use crate::replica::approval::WaitingChange;
 use crate::replica::options::ReplicaOptions;
 use crate::replica::service::{self, Service};
 use crate::replica::status::ReplicaStatus;
-use crate::replica::tasks::proposer::Proposal;
+use crate::replica::tasks::proposer;
 use crate::replica::wire::propose::{self, Payload, ProposeFrame};
 use crate::replica::wire::share::ShareFrame;
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
-use crate::state::block::Control;
 use crate::state::change::Change;
 use crate::storage::{Store, VatStore};
 use crate::transport::{Channel, TransportError};
-use quorate_ids::{HostId, VatId};
-
-/// Pause before a proposal that found no leader is tried again.
-const RETRY_PAUSE: Duration = Duration::from_millis(25);
+use quorate_ids::{Hash, HostId, VatId};
 
 /// How far a raft id may be beyond those that are known here: more admissions than a newcomer could miss, and so few that a lie
 /// does not use up the ids.
@@ -83,61 +80,38 @@ impl ReplicaHandle {
     }
 
     async fn order(&self, payload: Payload, deadline: Duration) -> Result<Proposed, ProposeError> {
-        let until = tokio::time::Instant::now() + deadline;
-        let mut stopping = self.service.lifecycle.stopping();
-        loop {
-            if self.service.lifecycle.is_stopped() {
-                return Err(self.stopped());
-            }
-            let (reply, answer) = oneshot::channel();
-            let proposal = Proposal { payload: payload.clone(), forwarded: false, reply };
-            if let Err(error) = self.service.proposer.try_send(proposal) {
-                return Err(match error {
-                    tokio::sync::mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
-                    tokio::sync::mpsc::error::TrySendError::Closed(_) => self.stopped(),
-                });
-            }
-            let answer = tokio::select! {
-                answer = answer => answer,
-                () = tokio::time::sleep_until(until) => return Err(ProposeError::Unknown),
-                () = stopping.wait() => return Err(ProposeError::Unknown),
-            };
-            match answer {
-                Ok(Err(ProposeError::NoLeader)) if tokio::time::Instant::now() + RETRY_PAUSE < until => {
-                    tokio::time::sleep(RETRY_PAUSE).await;
-                }
-                Ok(result) => return result,
-                Err(_) => return Err(ProposeError::Unknown),
-            }
-        }
+        proposer::order(&self.service.proposer, &self.service.lifecycle, payload, deadline).await
     }
 
-    fn stopped(&self) -> ProposeError {
-        let why = self.service.lifecycle.why().unwrap_or_else(|| "it was shut down or removed".into());
-        ProposeError::Stopped(why)
-    }
-
-    /// Has a change of membership recorded. `threshold`: the new one; without it the old one is kept if it is still valid, else
-    /// it is the smallest majority. Returns the block that records it; [`ReplicaStatus::pending`] shows its progress.
+    /// Proposes a change of membership to the owners of the present members, and has it recorded when a threshold of them approves.
+    /// `threshold`: the new one; without it, see [`default_threshold`](crate::default_threshold). Returns the block that records it;
+    /// [`ReplicaStatus::pending`] shows its progress.
+    ///
+    /// # Errors
+    /// [`ReconfigureError::Waits`] if the change goes on waiting for approvals: it survives restarts, and
+    /// [`ReplicaHandle::waiting_changes`] shows it.
     pub async fn reconfigure(
         &self,
         change: Change,
         threshold: Option<u16>,
         deadline: Duration,
     ) -> Result<u64, ReconfigureError> {
-        if let Change::Add(member) | Change::Replace { in_: member, .. } = &change {
-            let known = self.service.members.view();
-            // Present members are refused by the log, with its own reason.
-            if known.was_member(&member.key) && !known.applied.membership.contains(&member.key) {
-                let name = if member.name.is_empty() { member.key.to_string() } else { member.name.clone() };
-                return Err(ReconfigureError::WasMember(name));
-            }
-        }
-        let proposed = self.order(Payload::Control(Control::Admit { change, threshold }), deadline).await?;
-        if proposed.result.is_empty() {
-            return Ok(proposed.block);
-        }
-        Err(ReconfigureError::Refused(String::from_utf8_lossy(&proposed.result).into_owned()))
+        self.service.approvals.propose(change, threshold, deadline).await
+    }
+
+    /// Gives up the change that this host proposes and that is not recorded yet. `false`: there is none.
+    pub fn withdraw(&self) -> bool {
+        self.service.approvals.give_up()
+    }
+
+    /// The changes that wait for approvals, as far as this host knows.
+    pub fn waiting_changes(&self) -> Vec<WaitingChange> {
+        self.service.approvals.waiting_changes()
+    }
+
+    /// Answers a change that waits, for this host's owner. `false`: no such change waits here.
+    pub fn answer_change(&self, id: &Hash, approves: bool) -> bool {
+        self.service.approvals.answer_change(id, approves)
     }
 
     /// The present condition.
@@ -191,7 +165,7 @@ impl ReplicaHandle {
                     }
                     RaftMessage::Vote { .. } | RaftMessage::Transfer { .. } => None,
                 };
-                let reply = raft.handle(frame.message).await.map_err(refused)?;
+                let reply = self.service.frames.serve(&raft, frame.message).await.map_err(refused)?;
                 if let Some(committed) = committed.filter(|_| !matches!(reply, RaftReply::HigherVote(_))) {
                     self.service.leader.note(committed);
                 }

@@ -30,12 +30,13 @@
 //!  node's events <┘  │ └───────────────────────────────────────────────┘
 //!                    │ ~> flushed (the log is on disk through here)
 //!       each share => outbox, one task for each member: 4,096 ->
-//!  own_key asks each member in turn; nobody sends to it.
+//!  own_key asks each member in turn; nobody sends to it. approvals asks all of them about the change that this member proposes.
 //! ```
 //!
 //! The log's flush, not its append, lets the signer sign: it then writes its watermark, and signs when that is on disk.
 
 mod applier;
+pub(crate) mod approval;
 pub(crate) mod event;
 pub(crate) mod handle;
 mod identity;
@@ -51,6 +52,7 @@ pub(crate) mod wire;
 /// Where the running Raft is: nothing until it has started, and it starts once.
 type RaftCell = tokio::sync::OnceCell<crate::raft::RaftNode>;
 
+pub use approval::{Approve, WaitingChange};
 pub use event::Event;
 pub use handle::{Proposed, Replica, ReplicaHandle, remove_vat};
 pub use options::{ReplicaOptions, Tamper};

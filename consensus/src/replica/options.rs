@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use crate::execution::machine::Machine;
 use crate::proof::certificate::Statement;
 use crate::proof::membership::{Genesis, MembershipCertificate};
+use crate::replica::approval::Approve;
 use crate::replica::event::Event;
 use crate::storage::Store;
 use crate::timing::Timing;
@@ -36,6 +37,8 @@ pub struct ReplicaOptions<M: Machine> {
     pub timing: Timing,
     /// This host is not a member yet: it waits until a leader admits it.
     pub learner: bool,
+    /// How this host answers to changes of members that others propose.
+    pub approve: Approve,
     /// See [`Tamper`]. `None` outside tests.
     pub tamper: Option<Tamper>,
 }

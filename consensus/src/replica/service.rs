@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::RaftCell;
 use super::applier::Applier;
+use super::approval::{ApprovalParts, Approvals};
 use super::event::{Event, EventSink, Events};
 use super::identity::Identity;
 use super::leader::LeaderSeen;
@@ -14,12 +15,14 @@ use super::lifecycle::Lifecycle;
 use super::membership_view::{Members, MembershipView};
 use super::options::ReplicaOptions;
 use super::status::{ReplicaStatus, StatusCell};
+use super::tasks::approvals;
 use super::tasks::checkpointer::Checkpointer;
 use super::tasks::election::{self, Election};
 use super::tasks::membership::MembershipTask;
 use super::tasks::own_key::{self, KeyWatch, OwnKey};
 use super::tasks::proposer::{self, MAX_WAITING, Proposal, Proposer};
 use super::tasks::signer::{Signer, SignerInput, SignerParts};
+use super::wire::append::RaftServer;
 use super::wire::share::{ShareClient, ShareServer};
 use super::wire::snapshot::{SnapshotReceiver, SnapshotSender};
 use crate::error::ConsensusError;
@@ -53,6 +56,8 @@ pub(crate) struct Service {
     pub(crate) executor: ExecutorHandle,
     pub(crate) proposer: mpsc::Sender<Proposal>,
     pub(crate) share: ShareServer,
+    pub(crate) frames: RaftServer,
+    pub(crate) approvals: Arc<Approvals>,
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) raft: Arc<RaftCell>,
     pub(crate) raft_starter: RaftStarter,
@@ -157,6 +162,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let checkpointer = Checkpointer {
         lifecycle: Arc::clone(&lifecycle),
         status: Arc::clone(&status),
+        members: Arc::clone(&members),
         store: store.clone(),
         checkpoints: Arc::clone(&checkpoints),
         raft: Arc::clone(&raft),
@@ -174,8 +180,28 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     tokio::spawn(checkpointer.run(checkpointer_inputs));
     tokio::spawn(proposer::run(proposer_parts, proposals));
     let leader = Arc::new(LeaderSeen::default());
-    let share_server =
-        ShareServer { members: Arc::clone(&members), stats: Arc::clone(&stats), signer, presences: Mutex::default() };
+    let approvals = Approvals::load(ApprovalParts {
+        policy: options.approve,
+        identity: Arc::clone(&identity),
+        lifecycle: Arc::clone(&lifecycle),
+        status: Arc::clone(&status),
+        members: Arc::clone(&members),
+        store: store.clone(),
+        share: share.clone(),
+        proposer: proposer.clone(),
+    });
+    if approvals.is_err() {
+        lifecycle.stop();
+    }
+    let approvals = Arc::new(approvals?);
+    let share_server = ShareServer {
+        members: Arc::clone(&members),
+        stats: Arc::clone(&stats),
+        signer,
+        presences: Mutex::default(),
+        approvals: Arc::clone(&approvals),
+    };
+    let frames = RaftServer { timing, members: Arc::clone(&members), status: Arc::clone(&status) };
     let service = Service {
         snapshots: SnapshotReceiver::new(&applier, Arc::clone(&stats), Arc::clone(&raft)),
         raft_starter: RaftStarter {
@@ -200,6 +226,8 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         executor,
         proposer,
         share: share_server,
+        frames,
+        approvals,
         raft,
     };
     let restored = restore(&service.raft_starter.applier, newest).await;
@@ -209,6 +237,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     }
     let restored = restored?;
     tokio::spawn(key_watch.clone().run());
+    tokio::spawn(approvals::run(Arc::clone(&service.approvals)));
     if let Some(id) = raft_id {
         let (starter, lifecycle) = (service.raft_starter.clone(), Arc::clone(&service.lifecycle));
         tokio::spawn(async move {
@@ -340,6 +369,7 @@ impl RaftStarter {
             leader: Arc::clone(&self.leader),
             own_key: Arc::clone(own_key),
             share: self.share.clone(),
+            store: self.key_watch.store.clone(),
             events: Arc::clone(&self.events),
             raft: raft.clone(),
         };

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Blob};
+use crate::proof::certificate::{Certificate, MemberSignature};
 use crate::state::change::Change;
 
 /// One log entry's content. All commands of a block are executed in order; a control is executed before them.
@@ -15,11 +16,34 @@ pub(crate) struct Block {
 /// What consensus itself has ordered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Control {
-    /// Records a change of membership.
-    Admit { change: Change, threshold: Option<u16> },
-    /// The change that was recorded in block `admitted` takes effect: this epoch begins. Both are named, so that what was meant
-    /// for a change that was given up never activates the one that came after it.
-    Activate { epoch: u64, admitted: u64 },
+    /// Records a change of membership, or gives up the recorded one, upon the approval of its owners.
+    Admit(Admission),
+    /// The recorded change takes effect: its epoch begins, upon proof that the present members are at work.
+    Activate(Activation),
+}
+
+/// A change of membership with the evidence that authorises it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Admission {
+    pub(crate) change: Change,
+    /// The threshold from then on; 0 if a change is given up.
+    pub(crate) threshold: u16,
+    /// Of at least a threshold of the present members.
+    pub(crate) approvals: Vec<MemberSignature>,
+    /// The newcomer's own.
+    pub(crate) newcomer: Option<MemberSignature>,
+}
+
+/// The beginning of an epoch with the evidence that authorises it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Activation {
+    pub(crate) epoch: u64,
+    /// The block that recorded the change: what was meant for a change that was given up never activates the one after it.
+    pub(crate) admitted: u64,
+    /// That of the block `admitted`: as many members as must sign for the new epoch are at work.
+    pub(crate) certificate: Certificate,
+    /// What certifies the present epoch: signatures of the members before it. None for epoch 0.
+    pub(crate) present: Vec<MemberSignature>,
 }
 
 impl Block {

@@ -2,6 +2,7 @@
 
 pub(crate) mod block;
 pub(crate) mod change;
+pub(crate) mod drafts;
 mod replicated;
 
 #[cfg(test)]

@@ -2,16 +2,24 @@
 //!
 //! Invariants: it changes only by log entries, so it is equal on every replica at an equal log index; raft ids come from its
 //! counter and are never given twice; at most one change of membership is under way; an epoch begins with the block that
-//! activates it. Certificates are not in it: who signed first differs between replicas.
+//! activates it. Certificates are not in it: who signed first differs between replicas. What changes the members carries the
+//! evidence that authorises it, which is checked here: no word of a leader counts.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec;
-use crate::error::CodecError;
-use crate::proof::membership::{Genesis, MAX_CHAIN, MAX_MEMBERS, Member, Membership, Parameters};
+use crate::error::{CertificateError, CodecError};
+use crate::proof::approval::{Subject, canceled};
+use crate::proof::certificate::verify_certificate;
+use crate::proof::membership::{Genesis, Member, Membership, Parameters};
+use crate::proof::signers::Signers;
+use crate::state::block::{Activation, Admission};
 use crate::state::change::{Change, PendingChange};
 use quorate_ids::{Canonical, Hash, HostId};
+
+/// Newcomers of changes that were given up that are remembered: a leader may be calling one of them.
+const MAX_GIVEN_UP: usize = 8;
 
 /// Raft's own membership, as applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +67,10 @@ pub(crate) struct ReplicatedState {
     pub(crate) next_raft_id: u64,
     /// The change that is under way.
     pub(crate) pending: Option<PendingChange>,
+    /// Hash of the statement of the block that recorded it; zero if none is under way.
+    pub(crate) admitted_statement: Hash,
+    /// Newcomers of the latest changes that were given up, by raft id.
+    pub(crate) given_up: BTreeMap<u64, Member>,
     /// Hash of the last statement.
     pub(crate) last_statement: Hash,
     /// For the checkpoint rule.
@@ -82,6 +94,8 @@ impl ReplicatedState {
             previous_membership: None,
             raft_ids,
             pending: None,
+            admitted_statement: Hash::ZERO,
+            given_up: BTreeMap::new(),
             last_statement: Hash::ZERO,
             since_checkpoint: SinceCheckpoint::default(),
             last_log: None,
@@ -100,103 +114,135 @@ impl ReplicatedState {
         codec::decode(bytes)
     }
 
-    /// Records a change. The error is the same on every replica.
-    pub(crate) fn admit(&mut self, change: Change, threshold: Option<u16>, block: u64) -> Result<(), String> {
-        if change == Change::Cancel {
-            let pending = self.pending.take().ok_or("no change is under way")?;
-            if let Change::Add(member) | Change::Replace { in_: member, .. } = &pending.change {
-                self.raft_ids.remove(&member.key);
+    /// What the owners of the present members approve of, if they approve of this change now. The error is the same on every
+    /// replica.
+    pub(crate) fn subject(&self, change: &Change, threshold: u16) -> Result<Subject, String> {
+        let target = match (change, &self.pending) {
+            (Change::Cancel, Some(pending)) => canceled(pending.block, &pending.target.hash()),
+            (Change::Cancel, None) => return Err("no change is under way".into()),
+            (_, Some(pending)) => {
+                return Err(format!("the change recorded in block {} is still under way", pending.block));
             }
+            (change, None) => change.target(&self.membership, threshold)?.hash(),
+        };
+        Ok(Subject::new(&self.membership, target))
+    }
+
+    /// Records a change, or gives up the recorded one, if it was approved. The error is the same on every replica.
+    pub(crate) fn admit(&mut self, admission: &Admission, block: u64) -> Result<(), String> {
+        let Admission { change, threshold, approvals, newcomer } = admission;
+        let subject = self.subject(change, *threshold)?;
+        let text = |error: CertificateError| error.to_string();
+        subject.verify_approvals(&self.membership, approvals).map_err(text)?;
+        subject.verify_newcomer(change.newcomer().map(|member| &member.key), newcomer.as_ref()).map_err(text)?;
+        if *change == Change::Cancel {
+            self.cancel();
             return Ok(());
         }
-        if let Some(pending) = &self.pending {
-            return Err(format!("the change recorded in block {} is still under way", pending.block));
-        }
-        if self.membership.epoch >= MAX_CHAIN as u64 {
-            return Err(format!("the members were changed {MAX_CHAIN} times, which is the most that can be proven"));
-        }
-        let (members, coming) = self.changed_members(&change)?;
-        let threshold = match (&change, threshold) {
-            (Change::Threshold(threshold), _) => *threshold,
-            (_, Some(threshold)) => threshold,
-            (_, None) => default_threshold(self.membership.threshold, members.len()),
-        };
-        let target = Membership {
-            vat: self.membership.vat,
-            epoch: self.membership.epoch + 1,
-            previous: self.membership.hash(),
-            members,
-            threshold,
-        };
-        target.validate().map_err(|error| error.to_string())?;
-        let raft_id = coming.map(|key| {
+        let target = change.target(&self.membership, *threshold)?;
+        let raft_id = change.newcomer().map(|member| {
             let id = self.next_raft_id;
             self.next_raft_id += 1;
-            self.raft_ids.insert(key, id);
+            self.raft_ids.insert(member.key, id);
             id
         });
-        self.pending = Some(PendingChange { change, block, target, raft_id });
+        self.pending = Some(PendingChange { change: change.clone(), block, target, raft_id });
         Ok(())
     }
 
-    fn changed_members(&self, change: &Change) -> Result<(Vec<Member>, Option<HostId>), String> {
-        let mut members = self.membership.members.clone();
-        let mut coming = None;
-        let (out, in_) = match change {
-            Change::Add(member) => (None, Some(member)),
-            Change::Remove(key) => (Some(key), None),
-            Change::Replace { out, in_ } => (Some(out), Some(in_)),
-            Change::Threshold(_) | Change::Cancel => (None, None),
-        };
-        let place = match out {
-            None => members.len(),
-            Some(key) => {
-                let place = members.iter().position(|member| member.key == *key);
-                let place = place.ok_or_else(|| format!("{key} is not a member"))?;
-                members.remove(place);
-                place
+    /// Gives up the recorded change.
+    fn cancel(&mut self) {
+        self.admitted_statement = Hash::ZERO;
+        let Some(pending) = self.pending.take() else { return };
+        if let (Some(member), Some(id)) = (pending.change.newcomer(), pending.raft_id) {
+            self.raft_ids.remove(&member.key);
+            self.given_up.insert(id, member.clone());
+            if self.given_up.len() > MAX_GIVEN_UP {
+                self.given_up.pop_first();
             }
-        };
-        if let Some(member) = in_ {
-            if self.membership.contains(&member.key) {
-                return Err(format!("{} is a member already", member.key));
-            }
-            if members.len() >= MAX_MEMBERS {
-                return Err(format!("the vat has {MAX_MEMBERS} members, which is the most"));
-            }
-            coming = Some(member.key);
-            members.insert(place, member.clone());
         }
-        Ok((members, coming))
     }
 
-    /// Begins the epoch of the change recorded in block `admitted`. Returns the membership that ends.
-    pub(crate) fn activate(&mut self, epoch: u64, admitted: u64) -> Result<Membership, String> {
-        match &self.pending {
-            Some(pending) if pending.target.epoch == epoch && pending.block == admitted => {}
-            _ => return Err(format!("no change to epoch {epoch} that block {admitted} recorded is under way")),
+    /// Notes the statement of the block that recorded the pending change.
+    pub(crate) fn note_statement(&mut self, block: u64, statement: Hash) {
+        if self.pending.as_ref().is_some_and(|pending| pending.block == block) {
+            self.admitted_statement = statement;
         }
-        let pending = self.pending.take().ok_or("no change is under way")?;
+    }
+
+    /// Raft ids of the members of the present epoch.
+    pub(crate) fn voters(&self) -> BTreeSet<u64> {
+        self.membership.members.iter().filter_map(|member| self.raft_ids.get(&member.key).copied()).collect()
+    }
+
+    /// Begins the epoch of the recorded change, if its turn has come and the present members have shown that they are at work.
+    /// Returns the membership that ends. The error is the same on every replica.
+    pub(crate) fn activate(&mut self, activation: &Activation) -> Result<Membership, String> {
+        let Activation { epoch, admitted, certificate, present } = activation;
+        let pending =
+            self.pending.as_ref().filter(|pending| pending.target.epoch == *epoch && pending.block == *admitted);
+        let Some(pending) = pending.cloned() else {
+            return Err(format!("no change to epoch {epoch} that block {admitted} recorded is under way"));
+        };
+        if self.raft_membership.configs != [self.voters()] {
+            return Err("raft's voters are not yet those of the present epoch".into());
+        }
+        if pending.raft_id.is_some_and(|id| !self.raft_membership.nodes.contains_key(&id)) {
+            return Err("the newcomer is not replicated to yet".into());
+        }
+        if certificate.statement.hash() != self.admitted_statement {
+            return Err(format!("the certificate is not that of block {admitted}, which recorded the change"));
+        }
+        let text = |error: CertificateError| error.to_string();
+        verify_certificate(certificate, &self.membership).map_err(text)?;
+        if let Some(before) = &self.previous_membership {
+            let signers = Signers::from(before);
+            signers.verify_signatures(&self.membership.payload(), present).map_err(text)?;
+        } else if !present.is_empty() {
+            return Err("epoch 0 needs no certificate".into());
+        }
+        self.pending = None;
+        self.admitted_statement = Hash::ZERO;
         let ended = std::mem::replace(&mut self.membership, pending.target);
         let membership = &self.membership;
         self.raft_ids.retain(|key, _| membership.contains(key));
         self.previous_membership = Some(ended.clone());
         Ok(ended)
     }
+
+    /// Whether Raft may have this membership next: the leader derives it from this state alone, and so does everybody who checks.
+    ///
+    /// Its voters are those of the present epoch, or, on the way to them, both those and the voters that Raft has now. Beside
+    /// them it replicates to the newcomer of the recorded change, to replicas that it replicates to now and that are leaving,
+    /// and to the newcomer of a change that was given up while a leader was about to call it.
+    pub(crate) fn allows(&self, next: &RaftMembership) -> bool {
+        let (now, voters) = (&self.raft_membership, self.voters());
+        let is_known = |id: &u64, member: &Member| {
+            self.member_of_raft_id(*id) == Some(member)
+                || now.nodes.get(id) == Some(member)
+                || self.given_up.get(id) == Some(member)
+        };
+        let configs_follow = match &next.configs[..] {
+            [only] => *only == voters || now.configs == next.configs,
+            [first, second] => now.configs == next.configs || (*second == voters && now.configs.contains(first)),
+            _ => false,
+        };
+        configs_follow
+            && next.configs.iter().flatten().all(|id| next.nodes.contains_key(id))
+            && next.nodes.iter().all(|(id, member)| is_known(id, member))
+    }
+
+    /// The member, or the newcomer of the recorded change, that has this raft id.
+    fn member_of_raft_id(&self, raft_id: u64) -> Option<&Member> {
+        let (key, _) = self.raft_ids.iter().find(|(_, id)| **id == raft_id)?;
+        let newcomer = self.pending.as_ref().and_then(|pending| pending.change.newcomer());
+        self.membership.member(key).or_else(|| newcomer.filter(|member| member.key == *key))
+    }
 }
 
 /// Raft ids of the members of a genesis: their places, from 1.
 pub(crate) fn genesis_raft_ids(genesis: &Genesis) -> BTreeMap<HostId, u64> {
     genesis.members.iter().zip(1..).map(|(member, id)| (member.key, id)).collect()
-}
-
-/// The old threshold if it is still valid, else the smallest majority.
-fn default_threshold(old: u16, members: usize) -> u16 {
-    let majority = members / 2 + 1;
-    if usize::from(old) >= majority && usize::from(old) <= members {
-        return old;
-    }
-    u16::try_from(majority).unwrap_or(u16::MAX)
 }
 
 /// The root that a checkpoint's statement carries.

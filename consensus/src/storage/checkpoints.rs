@@ -71,6 +71,7 @@ impl CheckpointRecord {
             return Err("the state of the checkpoint is of another block".into());
         }
         state.last_statement = self.statement.hash();
+        state.note_statement(self.block(), state.last_statement);
         Ok(state)
     }
 

@@ -73,6 +73,7 @@ fn every_field_of_a_genesis_makes_another_vat() {
         |g| g.threshold = 3,
         |g| g.image.0[0] ^= 1,
         |g| g.creator[0] ^= 1,
+        |g| g.bundle = None,
         |g| g.nonce[0] ^= 1,
         |g| g.parameters.fuel_per_delivery += 1,
         |g| g.parameters.memory_bytes += 1,

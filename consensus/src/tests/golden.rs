@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::codec::{self, Blob};
 use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
+use crate::proof::approval::{Subject, canceled};
 use crate::proof::conflict::ConflictReport;
 use crate::proof::membership::Introduction;
 use crate::proof::shares::{Latest, Share};
@@ -17,7 +18,7 @@ use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, Prop
 use crate::replica::wire::share::{ShareFrame, ShareReply};
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
 use crate::state::block::{Block, Control};
-use crate::state::change::Change;
+use crate::state::drafts::{Answer, Drafts};
 use crate::state::{LogPosition, RaftMembership, ReplicatedState};
 use crate::storage::SignedWatermark;
 use crate::storage::checkpoints::CheckpointRecord;
@@ -48,6 +49,10 @@ fn what_is_signed_and_hashed() {
     check_bytes("membership-payload", &next_membership(&membership, &[1, 2, 4], 2).payload());
     check_bytes("statement-payload", &statement(&membership, 9).payload());
     check_bytes("statement-payload-checkpoint", &statement(&membership, 10).payload());
+    let subject = Subject::new(&membership, Hash([9; 32]));
+    check_bytes("approval-payload", &subject.approval_payload());
+    check_bytes("admission-payload", &subject.admission_payload());
+    check_bytes("canceled-change", &canceled(300, &Hash([9; 32])).0);
     check_bytes("presence-payload", &Presence::payload(&genesis.vat_id(), &[6; 16], Some(&[7; 16])));
     check_bytes("state-root", &crate::state::state_root(b"state", &Hash([1; 32])).0);
 }
@@ -70,9 +75,19 @@ fn what_is_passed_on_and_stored() {
         signature: sign(2, b"x"),
     };
     check("conflict", &report);
+    let mut drafts = Drafts::default();
+    drafts.note(host(1), Draft::new(&ReplicatedState::of_genesis(&genesis), Change::Add(member(4)), None));
+    drafts.answer(Hash([9; 32]), true);
+    drafts.collected.approvals.insert(host(1), sign(1, b"approves"));
+    drafts.collected.rejected.insert(host(2));
+    drafts.collected.waiting.insert(host(3));
+    check("drafts", &drafts);
     check("conflict-counts", &BTreeMap::from([(host(2), 1), (host(3), 300)]));
     let mut state = ReplicatedState::of_genesis(&genesis);
-    state.admit(Change::Replace { out: host(1), in_: member(7) }, Some(3), 44).unwrap();
+    let admitted = admission(&state, Change::Replace { out: host(1), in_: member(7) }, Some(3), &[2, 3]);
+    state.admit(&admitted, 44).unwrap();
+    state.note_statement(44, Hash([10; 32]));
+    state.given_up.insert(3, member(9));
     state.last_log = Some(LogPosition { term: 2, index: 44 });
     check("replicated-state", &state);
     let record = CheckpointRecord {
@@ -86,12 +101,19 @@ fn what_is_passed_on_and_stored() {
     check("checkpoint-record", &record);
 }
 
+fn example_activation() -> Activation {
+    let membership = genesis(3, 2).membership();
+    let certificate = certificate(statement(&membership, 299), &[1, 3]);
+    Activation { epoch: 300, admitted: 299, certificate, present: vec![sign(2, b"present")] }
+}
+
 #[test]
 fn what_is_in_the_log() {
     check("block-commands", &Block { commands: vec![vec![1, 2].into(), Blob::default()], control: None });
-    let control = Control::Admit { change: Change::Add(member(4)), threshold: Some(3) };
-    check("block-admit", &Block::of_control(control));
-    check("block-activate", &Block::of_control(Control::Activate { epoch: 300, admitted: 299 }));
+    let state = ReplicatedState::of_genesis(&genesis(3, 2));
+    let admitted = admission(&state, Change::Add(member(4)), Some(3), &[1, 2]);
+    check("block-admit", &Block::of_control(Control::Admit(admitted)));
+    check("block-activate", &Block::of_control(Control::Activate(example_activation())));
     check("vote", &WireVote { term: 5, node: 2, committed: true });
     let nodes = [(1, member(1)), (2, member(2))].into_iter().collect();
     let raft = RaftMembership { configs: vec![[1].into_iter().collect(), [1, 2].into_iter().collect()], nodes };
@@ -127,6 +149,7 @@ fn what_replicas_say_to_each_other() {
         Share::Statement(one.clone(), sign(1, &one.payload())),
         Share::Membership(next.clone(), sign(1, &next.payload())),
     ];
+    let draft = Draft::new(&ReplicatedState::of_genesis(&genesis(3, 2)), Change::Remove(host(3)), None);
     let presence = Presence { life: [6; 16], knows: Some([7; 16]), signature: sign(1, b"presence") };
     let frames = vec![
         ShareFrame::Push(shares.clone()),
@@ -134,18 +157,29 @@ fn what_replicas_say_to_each_other() {
         ShareFrame::Introduce(vec![certify(next.clone(), &[1, 2])]),
         ShareFrame::Retired { raft_id: 4 },
         ShareFrame::Inquire { above: 300, presence },
+        ShareFrame::Draft(draft),
+        ShareFrame::Withdraw,
     ];
     check("share-frames", &frames);
     let certificates = vec![certificate(one, &[1, 2])];
     let memberships = vec![certify(next, &[1, 2])];
     let signed = Some(shares[0].clone());
     let presence = Some(presence);
-    check("share-reply", &ShareReply { shares, certificates, memberships, retired: true, signed, presence });
+    let answer = Some(Answer::Enters(sign(4, b"enters")));
+    check("share-reply", &ShareReply { shares, certificates, memberships, retired: true, signed, presence, answer });
+    let answers = vec![
+        Answer::Approves(sign(1, b"approves")),
+        Answer::Enters(sign(4, b"enters")),
+        Answer::Waits,
+        Answer::Rejects,
+        Answer::Refuses("no".into()),
+    ];
+    check("draft-answers", &answers);
     check(
         "propose-frame",
         &ProposeFrame(vec![
             Payload::Command(vec![1, 2, 3].into()),
-            Payload::Control(Control::Activate { epoch: 1, admitted: 9 }),
+            Payload::Control(Control::Activate(example_activation())),
         ]),
     );
     let results = vec![

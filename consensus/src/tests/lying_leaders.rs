@@ -8,6 +8,7 @@ use crate::order::frames::{RaftFrame, RaftMessage, WireVote};
 use crate::proof::membership::Parameters;
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
 use crate::state::LogPosition;
+use crate::state::change::Change;
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::{Family, Store, VatStore, read};
 use crate::transport::{Channel, TransportError};
@@ -62,6 +63,47 @@ async fn a_checkpoint_that_names_no_chunks_is_not_installed_without_them() {
     cluster.hub.heal();
     cluster.wait_applied(last).await;
     cluster.assert_equal_states().await;
+    cluster.assert_no_trouble();
+}
+
+/// Those who could sign alone, or for few, in an early epoch can make any checkpoint of that time for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_of_long_ago_is_refused() {
+    let cluster = Cluster::started(3, 2, Parameters { checkpoint_commands: 10, ..parameters() }).await;
+    for _ in 0..15 {
+        cluster.propose(0, b"some").await;
+    }
+    let certified_in = async |epoch: u64| {
+        for place in 0..3 {
+            wait("the epoch's first checkpoint", || {
+                let status = cluster.nodes[place].up().status();
+                (status.certified_epoch == epoch && status.checkpoint_block > 0).then_some(())
+            })
+            .await;
+        }
+        wait("its record", || Some(certified_record(&cluster, 0)).filter(|it| it.statement.epoch == epoch)).await
+    };
+    // A checkpoint is made at the beginning of each epoch, however little has happened since the last one.
+    let mut records = vec![certified_in(0).await];
+    for (epoch, threshold) in [(1, 3), (2, 2)] {
+        let change = Change::Threshold(threshold);
+        for _ in 0..20 {
+            match cluster.nodes[0].up().reconfigure(change.clone(), None, std::time::Duration::from_secs(20)).await {
+                Ok(_) => break,
+                Err(error) => eprintln!("again: {error}"),
+            }
+        }
+        records.push(certified_in(epoch).await);
+    }
+    let leader = cluster.wait_for_leader().await;
+    let (place, liar) = ((leader + 1) % 3, cluster.nodes[leader].id());
+    for (record, refused) in records.into_iter().zip([true, false, false]) {
+        let epoch = record.statement.epoch;
+        let step = SnapshotStep::Begin { chain: Vec::new(), record: Box::new(record) };
+        let reply = tell(&cluster, place, liar, &step).await;
+        let too_old = matches!(&reply, SnapshotReply::Refused(text) if text.contains("too old"));
+        assert_eq!(too_old, refused, "of epoch {epoch}: {reply:?}");
+    }
     cluster.assert_no_trouble();
 }
 

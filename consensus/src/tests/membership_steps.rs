@@ -29,7 +29,8 @@ fn each_step_follows_from_where_things_stand() {
     let voters = [1, 2, 3];
     let ids = |ids: &[u64]| ids.iter().copied().collect::<BTreeSet<u64>>();
     assert_eq!(next_step(&state, at(0, 0), &view(&voters, &[], &[])), Step::Nothing);
-    state.admit(Change::Replace { out: host(2), in_: member(9) }, None, 50).unwrap();
+    let change = Change::Replace { out: host(2), in_: member(9) };
+    state.admit(&admission(&state, change, None, &[1, 3]), 50).unwrap();
     assert_eq!(next_step(&state, at(0, 0), &view(&voters, &[], &[])), Step::AddLearner(4, member(9)));
     assert_eq!(next_step(&state, at(0, 0), &view(&voters, &[(4, 9)], &[])), Step::Nothing);
     assert_eq!(next_step(&state, at(0, 0), &view(&voters, &[(4, 9)], &[(4, 500)])), Step::Nothing);
@@ -37,7 +38,8 @@ fn each_step_follows_from_where_things_stand() {
     assert_eq!(next_step(&state, at(0, 49), &view(&voters, &[(4, 9)], &[(4, 990)])), Step::Nothing);
     let activate = Step::Activate { epoch: 1, admitted: 50 };
     assert_eq!(next_step(&state, at(0, 50), &view(&voters, &[(4, 9)], &[(4, 990)])), activate);
-    state.activate(1, 50).unwrap();
+    let good = crate::tests::activation(&mut state, &[1, 3]);
+    state.activate(&good).unwrap();
     assert_eq!(next_step(&state, at(0, 0), &view(&voters, &[(4, 9)], &[])), Step::ChangeVoters(ids(&[1, 3, 4])));
     let mut joint = view(&voters, &[(4, 9)], &[]);
     joint.configs.push(ids(&[1, 3, 4]));
@@ -47,7 +49,7 @@ fn each_step_follows_from_where_things_stand() {
     assert_eq!(next_step(&state, at(1, 55), &view(&[1, 3, 4], &[(2, 2)], &[])), Step::RemoveNodes(ids(&[2])));
     assert_eq!(next_step(&state, at(1, 55), &view(&[1, 3, 4], &[], &[])), Step::Nothing);
     // The next change waits for the certificate of this epoch.
-    state.admit(Change::Threshold(3), None, 60).unwrap();
+    state.admit(&admission(&state, Change::Threshold(3), None, &[1, 3, 9]), 60).unwrap();
     assert_eq!(next_step(&state, at(0, 0), &view(&[1, 3, 4], &[], &[])), Step::Nothing);
     assert_eq!(next_step(&state, at(1, 60), &view(&[1, 3, 4], &[], &[])), Step::Activate { epoch: 2, admitted: 60 });
 }
@@ -55,8 +57,8 @@ fn each_step_follows_from_where_things_stand() {
 #[test]
 fn learners_that_nobody_wants_any_more_are_dropped() {
     let mut state = ReplicatedState::of_genesis(&genesis(3, 2));
-    state.admit(Change::Add(member(9)), None, 50).unwrap();
-    state.admit(Change::Cancel, None, 51).unwrap();
+    state.admit(&admission(&state, Change::Add(member(9)), None, &[1, 2]), 50).unwrap();
+    state.admit(&admission(&state, Change::Cancel, None, &[1, 2]), 51).unwrap();
     let step = next_step(&state, at(0, 0), &view(&[1, 2, 3], &[(4, 9)], &[]));
     assert_eq!(step, Step::RemoveNodes([4].into_iter().collect()));
 }

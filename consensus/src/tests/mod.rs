@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::type_complexity)]
 
 mod admissible;
+mod authority;
 mod certificates;
 #[path = "../../tests/cluster/common.rs"]
 #[allow(dead_code)]
@@ -19,6 +20,10 @@ use ed25519_dalek::SigningKey;
 
 use crate::proof::certificate::{Certificate, MemberSignature, Statement};
 use crate::proof::membership::{Genesis, Member, Membership, MembershipCertificate, Parameters};
+use crate::state::block::{Activation, Admission};
+use crate::state::change::Change;
+use crate::state::drafts::Draft;
+use crate::state::{RaftMembership, ReplicatedState};
 use quorate_ids::{Hash, HostId};
 
 pub(crate) fn key(seed: u8) -> SigningKey {
@@ -39,6 +44,7 @@ pub(crate) fn genesis(members: u8, threshold: u16) -> Genesis {
         threshold,
         image: Hash([3; 32]),
         creator: [4; 32],
+        bundle: Some(Hash([7; 32])),
         nonce: [5; 32],
         expires: 9,
         parameters: Parameters {
@@ -69,6 +75,37 @@ pub(crate) fn sign(seed: u8, payload: &[u8]) -> MemberSignature {
 pub(crate) fn certificate(statement: Statement, seeds: &[u8]) -> Certificate {
     let payload = statement.payload();
     Certificate { statement, signatures: seeds.iter().map(|seed| sign(*seed, &payload)).collect() }
+}
+
+/// A change with the approvals of the members `seeds`, and its newcomer's signature if it is one of `member`.
+pub(crate) fn admission(state: &ReplicatedState, change: Change, wanted: Option<u16>, seeds: &[u8]) -> Admission {
+    let draft = Draft::new(state, change, wanted);
+    let newcomer_seed = |key: &HostId| (1..=u8::MAX).find(|seed| host(*seed) == *key);
+    let subject = draft.subject(state).ok();
+    let approvals = subject.iter().flat_map(|subject| seeds.iter().map(|seed| subject.approve(&key(*seed)))).collect();
+    let seed = draft.change.newcomer().and_then(|member| newcomer_seed(&member.key));
+    let newcomer = seed.and_then(|seed| subject.map(|subject| subject.enter(&key(seed))));
+    Admission { change: draft.change, threshold: draft.threshold, approvals, newcomer }
+}
+
+/// Brings Raft's membership in line with the vat's, as a leader does, and gives the recorded change its certificate.
+pub(crate) fn activation(state: &mut ReplicatedState, seeds: &[u8]) -> Activation {
+    let nodes = |state: &ReplicatedState| {
+        let coming = state.pending.as_ref().and_then(|pending| pending.change.newcomer().cloned());
+        let members = state.membership.members.iter().cloned().chain(coming);
+        members.map(|member| (state.raft_ids[&member.key], member)).collect()
+    };
+    state.raft_membership = RaftMembership { configs: vec![state.voters()], nodes: nodes(state) };
+    let admitted = state.pending.as_ref().map_or(0, |pending| pending.block);
+    let statement = Statement { state_root: None, ..statement(&state.membership, admitted) };
+    state.note_statement(admitted, statement.hash());
+    let payload = state.membership.payload();
+    let before = state.previous_membership.as_ref();
+    let signs = |key: &&HostId| before.is_some_and(|before| before.contains(key));
+    let keys: Vec<(u8, HostId)> = (1..=u8::MAX).map(|seed| (seed, host(seed))).collect();
+    let present = keys.iter().filter(|(_, key)| signs(&key)).map(|(seed, _)| sign(*seed, &payload)).collect();
+    let epoch = state.membership.epoch + 1;
+    Activation { epoch, admitted, certificate: certificate(statement, seeds), present }
 }
 
 pub(crate) fn next_membership(before: &Membership, seeds: &[u8], threshold: u16) -> Membership {

@@ -1,15 +1,21 @@
 use super::*;
 use crate::proof::membership::MAX_CHAIN;
-use crate::state::change::Change;
-use crate::state::{ReplicatedState, SinceCheckpoint, state_root};
+use crate::state::{SinceCheckpoint, state_root};
 
 fn state(members: u8, threshold: u16) -> ReplicatedState {
     ReplicatedState::of_genesis(&genesis(members, threshold))
 }
 
+/// Has a change recorded that everybody needed approves of.
+fn admit(state: &mut ReplicatedState, change: Change, block: u64) -> Result<(), String> {
+    let admission = admission(state, change, None, &[1, 2, 3]);
+    state.admit(&admission, block)
+}
+
 fn thresholds(members: u8, threshold: u16, change: Change, wanted: Option<u16>) -> Result<u16, String> {
     let mut state = state(members, threshold);
-    state.admit(change, wanted, 9)?;
+    let seeds: Vec<u8> = (1..=members).collect();
+    state.admit(&admission(&state, change, wanted, &seeds), 9)?;
     Ok(state.pending.unwrap().target.threshold)
 }
 
@@ -19,6 +25,8 @@ fn thresholds_follow_the_members() {
     assert_eq!(thresholds(1, 1, Change::Add(member(9)), None), Ok(2));
     assert_eq!(thresholds(2, 2, Change::Add(member(9)), None), Ok(2));
     assert_eq!(thresholds(3, 2, Change::Add(member(9)), None), Ok(3));
+    assert_eq!(thresholds(4, 3, Change::Add(member(9)), None), Ok(4), "one liar is borne as before");
+    assert_eq!(thresholds(7, 5, Change::Add(member(9)), None), Ok(6));
     assert_eq!(thresholds(3, 3, remove(1), None), Ok(2));
     assert_eq!(thresholds(4, 3, remove(1), None), Ok(3));
     assert_eq!(thresholds(4, 3, remove(1), Some(2)), Ok(2));
@@ -32,17 +40,20 @@ fn thresholds_follow_the_members() {
 #[test]
 fn one_change_at_a_time_and_raft_ids_only_once() {
     let mut state = state(3, 2);
-    state.admit(Change::Add(member(4)), None, 9).unwrap();
+    admit(&mut state, Change::Add(member(4)), 9).unwrap();
     assert_eq!(state.pending.as_ref().unwrap().raft_id, Some(4));
-    assert!(state.admit(Change::Add(member(5)), None, 10).is_err());
-    assert!(state.activate(2, 9).is_err());
-    state.admit(Change::Cancel, None, 11).unwrap();
+    assert!(admit(&mut state, Change::Add(member(5)), 10).is_err());
+    let other_epoch = Activation { epoch: 2, ..activation(&mut state, &[1, 2]) };
+    assert!(state.activate(&other_epoch).is_err());
+    let stale = activation(&mut state, &[1, 2]);
+    admit(&mut state, Change::Cancel, 11).unwrap();
     assert!(!state.raft_ids.contains_key(&host(4)));
-    assert!(state.activate(1, 9).is_err());
-    state.admit(Change::Replace { out: host(2), in_: member(4) }, None, 12).unwrap();
+    assert!(state.activate(&stale).is_err());
+    admit(&mut state, Change::Replace { out: host(2), in_: member(4) }, 12).unwrap();
     assert_eq!(state.pending.as_ref().unwrap().raft_id, Some(5), "4 was given away already");
-    assert!(state.activate(1, 9).is_err(), "that was meant for the change that was given up");
-    let ended = state.activate(1, 12).unwrap();
+    assert!(state.activate(&stale).is_err(), "that was meant for the change that was given up");
+    let good = activation(&mut state, &[1, 2]);
+    let ended = state.activate(&good).unwrap();
     assert_eq!((ended.epoch, state.membership.epoch), (0, 1));
     assert_eq!(state.membership.members[1], member(4), "the newcomer has the place of whom it replaces");
     assert_eq!(state.raft_ids.into_iter().collect::<std::collections::BTreeSet<_>>(), {
@@ -54,11 +65,11 @@ fn one_change_at_a_time_and_raft_ids_only_once() {
 #[test]
 fn members_are_members_once() {
     let mut state = state(3, 2);
-    assert!(state.admit(Change::Add(member(2)), None, 9).is_err());
-    assert!(state.admit(Change::Replace { out: host(9), in_: member(4) }, None, 9).is_err());
-    assert!(state.admit(Change::Replace { out: host(1), in_: member(2) }, None, 9).is_err());
-    assert!(state.admit(Change::Remove(host(9)), None, 9).is_err());
-    assert!(state.admit(Change::Cancel, None, 9).is_err());
+    assert!(admit(&mut state, Change::Add(member(2)), 9).is_err());
+    assert!(admit(&mut state, Change::Replace { out: host(9), in_: member(4) }, 9).is_err());
+    assert!(admit(&mut state, Change::Replace { out: host(1), in_: member(2) }, 9).is_err());
+    assert!(admit(&mut state, Change::Remove(host(9)), 9).is_err());
+    assert!(admit(&mut state, Change::Cancel, 9).is_err());
     assert_eq!(state.pending, None);
     assert_eq!(state.next_raft_id, 4);
 }
@@ -75,7 +86,7 @@ fn the_checkpoint_rule_counts_blocks_commands_and_work() {
 #[test]
 fn the_state_survives_its_encoding_and_all_of_it_is_in_the_root() {
     let mut state = state(3, 2);
-    state.admit(Change::Add(member(4)), None, 9).unwrap();
+    admit(&mut state, Change::Add(member(4)), 9).unwrap();
     let bytes = state.encode();
     assert_eq!(ReplicatedState::decode(&bytes).unwrap(), state);
     let root = state_root(&bytes, &Hash([1; 32]));
@@ -89,7 +100,8 @@ fn the_state_survives_its_encoding_and_all_of_it_is_in_the_root() {
 fn members_are_changed_only_as_often_as_can_be_proven() {
     let mut state = state(3, 2);
     state.membership.epoch = MAX_CHAIN as u64 - 1;
-    state.admit(Change::Threshold(3), None, 9).unwrap();
-    state.activate(MAX_CHAIN as u64, 9).unwrap();
-    assert!(state.admit(Change::Threshold(2), None, 10).is_err());
+    admit(&mut state, Change::Threshold(3), 9).unwrap();
+    let good = activation(&mut state, &[1, 2]);
+    state.activate(&good).unwrap();
+    assert!(admit(&mut state, Change::Threshold(2), 10).is_err());
 }

@@ -147,6 +147,16 @@ impl Hub {
         self.muted_to.lock().unwrap().insert((to, channel));
     }
 
+    /// Nothing of the log gets to a host: what it was sent on other channels it has.
+    pub fn withhold_log(&self, to: HostId) {
+        self.mute_to(to, Channel::Append);
+        self.mute_to(to, Channel::Vote);
+    }
+
+    pub fn unmute_to(&self, to: HostId) {
+        self.muted_to.lock().unwrap().retain(|(muted, _)| *muted != to);
+    }
+
     /// Cuts off one host.
     pub fn isolate(&self, member: &Member) {
         let others: Vec<HostId> = self.replicas.lock().unwrap().keys().copied().collect();
@@ -245,6 +255,7 @@ pub struct Node {
     pub handle: Option<ReplicaHandle>,
     pub log: Arc<Mutex<Log>>,
     pub lying: bool,
+    pub approve: Approve,
     /// Memberships that it was introduced with.
     pub chain: Vec<MembershipCertificate>,
 }
@@ -283,7 +294,7 @@ pub fn parameters() -> Parameters {
 
 fn new_node(seed: u8) -> Node {
     let (store, log) = (Arc::new(MemoryStore::new()), Arc::new(Mutex::new(Log::default())));
-    Node { key: key(seed), store, handle: None, log, lying: false, chain: Vec::new() }
+    Node { key: key(seed), store, handle: None, log, lying: false, approve: Approve::Auto, chain: Vec::new() }
 }
 
 impl Cluster {
@@ -295,6 +306,7 @@ impl Cluster {
             threshold,
             image: Hash::ZERO,
             creator: [7; 32],
+            bundle: None,
             nonce: [members; 32],
             expires: 0,
             parameters,
@@ -357,6 +369,7 @@ impl Cluster {
             events,
             timing: self.timing,
             learner,
+            approve: node.approve,
             tamper,
         })
         .await

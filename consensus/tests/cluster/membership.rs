@@ -55,6 +55,13 @@ async fn settled(cluster: &Cluster, epoch: u64, places: &[usize]) {
     }
 }
 
+/// Waits until a block has its certificate at all of these places.
+async fn certified(cluster: &Cluster, block: u64, places: &[usize]) {
+    for place in places {
+        wait("certified", || (cluster.nodes[*place].up().status().certified_block >= block).then_some(())).await;
+    }
+}
+
 /// Three members that must all sign, and have signed something; with two of them that do not lead.
 async fn three_that_all_sign() -> (Cluster, usize, usize) {
     let cluster = Cluster::started(3, 3, parameters()).await;
@@ -62,15 +69,6 @@ async fn three_that_all_sign() -> (Cluster, usize, usize) {
     cluster.wait_certified(first).await;
     let leader = cluster.wait_for_leader().await;
     (cluster, (leader + 1) % 3, (leader + 2) % 3)
-}
-
-/// Waits until a newcomer has all that a member has by now.
-async fn copied(cluster: &Cluster, member: usize, newcomer: usize) {
-    wait("the newcomer's copy", || {
-        let recorded = cluster.nodes[member].up().status().applied;
-        (cluster.nodes[newcomer].up().status().applied >= recorded).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,9 +158,9 @@ async fn a_change_goes_on_under_a_new_leader() {
     cluster.propose(0, b"one").await;
     let leader = cluster.wait_for_leader().await;
     let asked = (leader + 1) % 3;
-    // The newcomer is not there yet: the change waits.
+    // The newcomer gets nothing of the log yet: the change waits.
     let new = cluster.learner().await;
-    cluster.stop(new).await;
+    cluster.hub.withhold_log(cluster.nodes[new].id());
     reconfigure(&cluster, asked, Change::Add(cluster.nodes[new].member()), Some(3)).await;
     cluster.crash(leader).await;
     cluster.start(leader).await;
@@ -170,7 +168,7 @@ async fn a_change_goes_on_under_a_new_leader() {
     assert!(cluster.nodes[asked].up().status().pending.is_some());
     let refused = decided(&cluster, asked, Change::Threshold(3), None).await;
     assert!(matches!(refused, Err(ReconfigureError::Refused(_))), "{refused:?}");
-    cluster.start(new).await;
+    cluster.hub.heal();
     settled(&cluster, 1, &[0, 1, 2, 3]).await;
     let last = cluster.propose(new, b"four").await.block;
     cluster.wait_certified(last).await;
@@ -180,14 +178,15 @@ async fn a_change_goes_on_under_a_new_leader() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_can_be_given_up_and_the_threshold_changed() {
-    let cluster = Cluster::started(3, 2, parameters()).await;
-    let absent = Member { key: HostId(key(50).verifying_key().to_bytes()), ..Member::default() };
-    reconfigure(&cluster, 0, Change::Add(absent), None).await;
+    let mut cluster = Cluster::started(3, 2, parameters()).await;
+    let absent = cluster.learner().await;
+    cluster.hub.withhold_log(cluster.nodes[absent].id());
+    reconfigure(&cluster, 0, Change::Add(cluster.nodes[absent].member()), None).await;
     reconfigure(&cluster, 0, Change::Cancel, None).await;
     reconfigure(&cluster, 0, Change::Threshold(3), None).await;
     settled(&cluster, 1, &[0, 1, 2]).await;
     let last = cluster.propose(0, b"three of three").await.block;
-    cluster.wait_certified(last).await;
+    certified(&cluster, last, &[0, 1, 2]).await;
     let log = cluster.nodes[0].log.lock().unwrap();
     assert_eq!(log.certificates[&last].signatures.len(), 3);
     assert_eq!(log.memberships.len(), 1);
@@ -242,30 +241,115 @@ async fn a_member_that_missed_two_epochs_catches_up() {
     cluster.assert_no_trouble();
 }
 
-/// Of three that must all sign, one is down: its place can't be given away, for nobody could certify that. It can be asked for and
-/// given up, and once the member is back the change goes on.
+/// Of three that must all approve and sign, one is down: its place can't be given away. That can be asked for, and waits, also where
+/// the host that asked is started again; once the member is back the change goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_that_could_not_be_certified_does_not_take_effect() {
+async fn a_change_that_lacks_an_approval_waits_and_survives_restarts() {
     let (mut cluster, away, asked) = three_that_all_sign().await;
     let out = cluster.nodes[away].id();
     cluster.crash(away).await;
     let new = cluster.learner().await;
     let replace = Change::Replace { out, in_: cluster.nodes[new].member() };
-    reconfigure(&cluster, asked, replace.clone(), None).await;
-    // The newcomer gets everything, and still nothing takes effect.
-    copied(&cluster, asked, new).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let waits = cluster.nodes[asked].up().reconfigure(replace.clone(), None, Duration::from_secs(2)).await;
+    assert_eq!(waits, Err(ReconfigureError::Waits { approved: 2, needed: 3 }));
+    cluster.crash(asked).await;
+    cluster.start(asked).await;
+    let waiting = cluster.nodes[asked].up().waiting_changes();
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    assert!(waiting[0].is_own && waiting[0].change == replace && waiting[0].approved.len() == 2, "{waiting:?}");
     let status = cluster.nodes[asked].up().status();
-    assert_eq!((status.epoch, status.pending.is_some()), (0, true));
+    assert_eq!((status.epoch, status.pending), (0, None));
     cluster.start(away).await;
     let staying: Vec<usize> = (0..4).filter(|place| *place != away).collect();
     settled(&cluster, 1, &staying).await;
     wait("removal", || cluster.nodes[away].log.lock().unwrap().removed.then_some(())).await;
+    wait("nothing waits", || cluster.nodes[asked].up().waiting_changes().is_empty().then_some(())).await;
     let last = cluster.propose(new, b"replaced").await.block;
     for place in staying {
         wait("certified", || (cluster.nodes[place].up().status().certified_block >= last).then_some(())).await;
     }
     cluster.assert_no_trouble();
+}
+
+/// Three whose owners are asked, of which two must approve.
+async fn three_that_ask() -> Cluster {
+    let mut cluster = Cluster::new(3, 2, parameters());
+    for place in 0..3 {
+        cluster.nodes[place].approve = Approve::Ask;
+        cluster.start(place).await;
+    }
+    let first = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(first).await;
+    cluster
+}
+
+/// The one change that waits at a member, once it is there.
+async fn waiting(cluster: &Cluster, place: usize) -> WaitingChange {
+    wait("a change that waits", || cluster.nodes[place].up().waiting_changes().pop()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_takes_effect_when_the_second_of_three_owners_approves_and_not_before() {
+    let mut cluster = three_that_ask().await;
+    let new = cluster.learner().await;
+    let change = Change::Replace { out: cluster.nodes[2].id(), in_: cluster.nodes[new].member() };
+    let waits = cluster.nodes[0].up().reconfigure(change.clone(), None, PATIENCE).await;
+    assert_eq!(waits, Err(ReconfigureError::Waits { approved: 0, needed: 2 }));
+    for place in 0..3 {
+        let it = waiting(&cluster, place).await;
+        assert_eq!((it.change, it.answer, it.needed), (change.clone(), None, 2));
+        assert_eq!(it.is_own, place == 0);
+    }
+    let id = waiting(&cluster, 1).await.id;
+    assert!(!cluster.nodes[1].up().answer_change(&Hash([9; 32]), true), "there is no such change");
+    assert!(cluster.nodes[1].up().answer_change(&id, true));
+    wait("the first approval", || {
+        cluster.nodes[0].up().waiting_changes().first().filter(|it| it.approved.len() == 1).map(drop)
+    })
+    .await;
+    let last = cluster.propose(0, b"meanwhile").await.block;
+    certified(&cluster, last, &[0, 1, 2]).await;
+    let status = cluster.nodes[0].up().status();
+    assert_eq!((status.epoch, status.pending), (0, None));
+    assert!(cluster.nodes[0].up().answer_change(&id, true));
+    settled(&cluster, 1, &[0, 1, new]).await;
+    for place in [0, 1] {
+        wait("nothing waits", || cluster.nodes[place].up().waiting_changes().is_empty().then_some(())).await;
+    }
+    cluster.assert_no_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_ends_when_too_few_could_still_approve_or_its_proposer_gives_it_up() {
+    let cluster = three_that_ask().await;
+    let propose = async || {
+        let waits = cluster.nodes[0].up().reconfigure(Change::Threshold(3), None, PATIENCE).await;
+        assert_eq!(waits, Err(ReconfigureError::Waits { approved: 0, needed: 2 }));
+        waiting(&cluster, 1).await;
+        waiting(&cluster, 2).await.id
+    };
+    let gone = async || {
+        for place in 0..3 {
+            wait("nothing waits", || cluster.nodes[place].up().waiting_changes().is_empty().then_some(())).await;
+        }
+    };
+    // One that rejects is no veto.
+    let id = propose().await;
+    assert!(cluster.nodes[1].up().answer_change(&id, false));
+    wait("the rejection", || {
+        cluster.nodes[0].up().waiting_changes().first().filter(|it| it.rejected.len() == 1).map(drop)
+    })
+    .await;
+    assert!(cluster.nodes[2].up().answer_change(&id, false));
+    gone().await;
+    // What was rejected before stays rejected; another change is another question.
+    let other = cluster.nodes[0].up().reconfigure(Change::Remove(cluster.nodes[2].id()), None, PATIENCE).await;
+    assert_eq!(other, Err(ReconfigureError::Waits { approved: 0, needed: 2 }));
+    assert!(cluster.nodes[0].up().withdraw());
+    gone().await;
+    assert!(!cluster.nodes[0].up().withdraw());
+    let status = cluster.nodes[0].up().status();
+    assert_eq!((status.epoch, status.pending), (0, None));
 }
 
 /// The member that leaves must sign for the epoch without it, and is cut off when that begins: it has still to hear of it.
@@ -274,14 +358,14 @@ async fn who_leaves_stays_until_its_signature_has_arrived() {
     let (mut cluster, out, asked) = three_that_all_sign().await;
     let new = cluster.learner().await;
     let member = cluster.nodes[new].member();
-    cluster.stop(new).await;
+    cluster.hub.withhold_log(member.key);
     reconfigure(&cluster, asked, Change::Replace { out: cluster.nodes[out].id(), in_: member }, None).await;
     let recorded = wait("the record", || cluster.nodes[asked].up().status().pending.map(|pending| pending.block)).await;
     wait("certificate", || (cluster.nodes[asked].up().status().certified_block >= recorded).then_some(())).await;
     for place in (0..4).filter(|place| *place != out) {
         cluster.hub.cut(cluster.nodes[out].id(), cluster.nodes[place].id());
     }
-    cluster.start(new).await;
+    cluster.hub.unmute_to(cluster.nodes[new].id());
     wait("the epoch", || (cluster.nodes[asked].up().status().epoch == 1).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(cluster.nodes[asked].up().status().certified_epoch, 0);
@@ -299,20 +383,20 @@ async fn who_leaves_stays_until_its_signature_has_arrived() {
 /// A newcomer that had begun to fetch the state when its change was given up is admitted again, under another raft id.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_was_given_up_can_be_admitted_after_a_restart() {
-    let (mut cluster, away, asked) = three_that_all_sign().await;
-    // While one member is down no change can take effect.
-    cluster.crash(away).await;
+    let (mut cluster, _, asked) = three_that_all_sign().await;
     let new = cluster.learner().await;
+    // It hears that it is called, and gets nothing of the log.
+    cluster.hub.mute_to(cluster.nodes[new].id(), Channel::Append);
     let add = Change::Add(cluster.nodes[new].member());
     reconfigure(&cluster, asked, add.clone(), None).await;
-    copied(&cluster, asked, new).await;
+    wait("its call", || (cluster.nodes[new].up().status().raft_id > 0).then_some(())).await;
     reconfigure(&cluster, asked, Change::Cancel, None).await;
     reconfigure(&cluster, asked, add, None).await;
     let text = wait("a word", || cluster.nodes[new].log.lock().unwrap().fault.clone()).await;
     assert!(text.contains("Q-C044"), "{text}");
     cluster.stop(new).await;
     cluster.start(new).await;
-    cluster.start(away).await;
+    cluster.hub.heal();
     settled(&cluster, 1, &[0, 1, 2, 3]).await;
     let last = cluster.propose(new, b"four").await.block;
     cluster.wait_certified(last).await;

@@ -163,6 +163,13 @@ impl Comms {
         }
     }
 
+    /// Lets `from` no longer use the root by a grant. If it holds a bearer key, it may grant itself the root again.
+    pub fn revoke(&mut self, from: &VatId) {
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.granted = false;
+        }
+    }
+
     /// Forgets a vat: its streams, what it was given and what was held of it. What it should have decided is rejected. The caller
     /// sees to it that nothing of that vat is ever taken in again, or what it once said would count a second time.
     pub fn forget(&mut self, vat: &VatId) {

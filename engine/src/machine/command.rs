@@ -22,6 +22,8 @@ pub enum Command {
     Grant { to: VatId },
     /// Time passes.
     Tick { now_ms: u64 },
+    /// Lets another vat no longer use the root.
+    Revoke { from: VatId },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +85,7 @@ pub enum CommandResult {
     Refused {
         message: String,
     },
+    Revoked,
 }
 
 impl Command {

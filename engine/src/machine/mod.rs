@@ -205,6 +205,10 @@ impl<G: Guest> Machine<G> {
                 Ok(()) => CommandResult::Granted,
                 Err(refusal) => CommandResult::Refused { message: refusal.to_owned() },
             },
+            Command::Revoke { from } => {
+                self.comms.revoke(&from);
+                CommandResult::Revoked
+            }
             Command::Tick { now_ms } => {
                 self.status.now_ms = self.status.now_ms.max(now_ms);
                 CommandResult::Ticked

@@ -23,7 +23,7 @@ pub struct CarryRequest {
 /// Gives a vat its code (`POST /api/v1/vats/{vat}/install`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InstallRequest {
-    /// A `quorate_engine::machine::Install`, encoded and in hex.
+    /// A [`SignedInstall`](crate::authority::SignedInstall), encoded and in hex.
     pub install: String,
     /// [`Contacts`] that the vat needs.
     pub contacts: String,

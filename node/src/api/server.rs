@@ -2,11 +2,12 @@
 
 use super::{CarryRequest, InstallRequest, IntroductionReply};
 use crate::{
+    authority::SignedInstall,
     codec,
     home::SocketAddress,
     host::{Host, HostError},
     provision::{Contacts, Provision},
-    status::{Done, Failed, MemberChange},
+    status::{ApprovalAnswer, Done, Failed, MemberChange},
     testnet::config::check_name,
     vat::{
         VatService,
@@ -20,7 +21,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use quorate_consensus::{Change, HostId, Member, ProposeError, ReconfigureError};
+use quorate_consensus::{Change, Hash, HostId, Member, ProposeError, ReconfigureError};
 use serde::de::DeserializeOwned;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -90,6 +91,7 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/vats", post(carry))
         .route("/api/v1/vats/{vat}/install", post(install))
         .route("/api/v1/vats/{vat}/members", post(change_members))
+        .route("/api/v1/vats/{vat}/approvals", post(answer_change))
         .route("/api/v1/vats/{vat}/introduction", get(introduction))
         .route("/api/v1/contacts", post(contacts))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
@@ -146,7 +148,7 @@ async fn install(
     let vat = api.host.find(&name)?;
     let contacts: Contacts = unhex("the contacts", &request.contacts)?;
     api.host.learn(&contacts);
-    let install = unhex("the install", &request.install)?;
+    let install: SignedInstall = unhex("the install", &request.install)?;
     let result = vat.propose(&VatCommand::Install(Box::new(install))).await;
     let result = result.map_err(|error| ApiError::new(status_of(&error), "Q-A003", error))?;
     match codec::decode(&result).map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "Q-A006", error))? {
@@ -180,16 +182,45 @@ async fn change_members(
     Json(request): Json<MemberChange>,
 ) -> Answer<Done> {
     let vat = api.host.find(&name)?;
+    if request.cancel && vat.replica.withdraw() {
+        return Ok(Json(Done::new(format!("the change of {} that this host proposed is withdrawn", vat.name))));
+    }
     let change = to_change(&vat, &request)?;
-    let recorded = vat.replica.reconfigure(change, request.threshold, CHANGE_DEADLINE).await;
-    let block = recorded.map_err(|error| {
-        let status = match &error {
-            ReconfigureError::Refused(_) | ReconfigureError::WasMember(_) => StatusCode::CONFLICT,
-            ReconfigureError::Propose(error) => status_of(error),
-        };
-        ApiError::new(status, "Q-A007", error)
-    })?;
-    Ok(Json(Done { message: format!("recorded in block {block} of {}", vat.name), block: Some(block) }))
+    match vat.replica.reconfigure(change, request.threshold, CHANGE_DEADLINE).await {
+        Ok(block) => {
+            let message = format!("recorded in block {block} of {}", vat.name);
+            Ok(Json(Done { message, block: Some(block), waits: false }))
+        }
+        Err(error @ ReconfigureError::Waits { .. }) => {
+            let own = vat.replica.waiting_changes().into_iter().find(|change| change.is_own);
+            let waits = own.is_some_and(|change| !change.asked.is_empty());
+            Ok(Json(Done { message: error.to_string(), block: None, waits }))
+        }
+        Err(error) => {
+            let status = match &error {
+                ReconfigureError::Propose(error) => status_of(error),
+                _ => StatusCode::CONFLICT,
+            };
+            Err(ApiError::new(status, "Q-A007", error))
+        }
+    }
+}
+
+/// The answer of this host's owner to a change that waits.
+async fn answer_change(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Json(answer): Json<ApprovalAnswer>,
+) -> Answer<Done> {
+    let vat = api.host.find(&name)?;
+    let id: Hash = answer.id.parse().map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "Q-A001", error))?;
+    if !vat.replica.answer_change(&id, answer.approve) {
+        let message =
+            format!("no such change of {} waits here any more; `vat approvals {0}` lists what does", vat.name);
+        return Err(ApiError::new(StatusCode::CONFLICT, "Q-A012", message));
+    }
+    let verb = if answer.approve { "approves" } else { "rejects" };
+    Ok(Json(Done::new(format!("{} {verb} the change of {}", api.host.name(), vat.name))))
 }
 
 fn to_change(vat: &VatService, request: &MemberChange) -> Result<Change, ApiError> {

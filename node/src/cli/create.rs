@@ -3,6 +3,8 @@
 //! Invariants: whatever can be found wrong is found before a host is asked for anything. A bearer is on disk (in a testnet) before the
 //! vat can have it, and is printed wherever it may be good, also where it is not known what came of the request: nobody else has it.
 
+mod creator;
+
 use super::{
     Exit, Failure, Outcome,
     arguments::parse_value,
@@ -11,6 +13,7 @@ use super::{
 };
 use crate::{
     api::{CarryRequest, InstallRequest},
+    authority::{SignedInstall, bundle_hash},
     bundle, codec,
     home::write_secret,
     provision::{Contacts, Provision},
@@ -22,6 +25,8 @@ use crate::{
         layout::TestnetDir,
     },
 };
+use creator::keep_creator;
+use ed25519_dalek::SigningKey;
 use quorate_consensus::{Genesis, Introduction, Member, Parameters, Survival};
 use quorate_engine::{
     VatId,
@@ -102,12 +107,18 @@ pub async fn create(args: CreateArgs, json: bool) -> Outcome {
     let (members, hosts) = args.candidates().await?;
     let abroad = members.len() > hosts.len();
     args.check_free(&hosts, abroad).await?;
-    let genesis = args.genesis(members)?;
+    let code = args.source.as_deref().map(bundle::bundle).transpose().map_err(wrong_code)?;
+    let creator = SigningKey::from_bytes(&random_bytes()?);
+    let genesis = args.genesis(members, &creator, code.as_ref())?;
     let (count, threshold) = (genesis.members.len(), genesis.threshold);
     let vat = genesis.vat_id();
-    let code = args.source.as_deref().map(bundle::bundle).transpose().map_err(wrong_code)?;
     let code = code.map(|bundle| args.code.install(&vat, bundle, new_bearer(&vat)?, count)).transpose()?;
     let (install, bearer) = code.unzip();
+    if install.is_none() {
+        keep_creator(&hosts, &vat, &creator)?;
+    }
+    // With its code signed, nobody needs the creator's key any more.
+    let install = install.map(|install| SignedInstall::sign(&vat, install, &creator));
     let introduction = Introduction { genesis: genesis.clone(), chain: Vec::new() };
     let contacts = Contacts { vats: vec![(args.name.clone(), introduction)] };
     let provision = Provision { name: args.name.clone(), genesis, install, joining: false };
@@ -145,6 +156,7 @@ pub async fn install(args: InstallArgs, json: bool) -> Outcome {
     let members = args.hosts.carrying(&args.vat).await?;
     let (host, status) = members.first().expect("carrying() fails where there is none");
     let vat: VatId = status.vat.parse().map_err(|_| Failure::new(Exit::Failed, "the host names no vat id"))?;
+    let creator = args.hosts.creator(&status.name, &vat).await?;
     // An earlier attempt may have taken effect, or may do so yet: with the same bearer, either is good.
     let earlier = args.hosts.pending_bearer(&status.name, &vat);
     let is_first = earlier.is_none();
@@ -153,7 +165,7 @@ pub async fn install(args: InstallArgs, json: bool) -> Outcome {
     let keeper = args.hosts.keeper(&status.name, Some(&bearer))?;
     let made = Made { name: status.name.clone(), vat, bearer: Some(bearer), json };
     let request = InstallRequest {
-        install: hex::encode(codec::encode(&install)),
+        install: hex::encode(codec::encode(&SignedInstall::sign(&vat, install, &creator))),
         contacts: hex::encode(codec::encode(&Contacts::default())),
     };
     let path = format!("/api/v1/vats/{vat}/install");
@@ -164,6 +176,7 @@ pub async fn install(args: InstallArgs, json: bool) -> Outcome {
     }
     made.report();
     keeper.settle()?;
+    args.hosts.forget_creator(&vat).await;
     Ok(Exit::Success)
 }
 
@@ -239,13 +252,14 @@ impl CreateArgs {
         Ok((members, hosts))
     }
 
-    fn genesis(&self, members: Vec<Member>) -> Result<Genesis, Failure> {
+    fn genesis(&self, members: Vec<Member>, creator: &SigningKey, code: Option<&Bundle>) -> Result<Genesis, Failure> {
         let count = u16::try_from(members.len()).map_err(|_| usage("too many members"))?;
         let genesis = Genesis {
             members,
             threshold: self.threshold.unwrap_or(count / 2 + 1),
             image: image_hash(),
-            creator: random_bytes()?,
+            creator: creator.verifying_key().to_bytes(),
+            bundle: code.map(bundle_hash),
             nonce: random_bytes()?,
             expires: 0,
             parameters: Parameters::default(),
@@ -347,7 +361,7 @@ async fn wait_started(mut hosts: Vec<LocalHost>, vat: &VatId, name: &str) -> Res
         }
         if let Some(error) = replicas.iter().find_map(|replica| replica.install_error.as_ref()) {
             let message = format!(
-                "the code of {name} did not start: {error}\nthe vat is there, without code: mend it, then `vat install {name} FILE`"
+                "the code of {name} did not start: {error}\nits id commits to this code, so it stays without: mend the code, then `vat create` another vat"
             );
             return Err(usage(message));
         }
@@ -375,8 +389,9 @@ pub fn survival(members: usize, threshold: usize) -> String {
         1 => "1 lying member can't make others believe two things".to_owned(),
         more => format!("up to {more} lying members can't make others believe two things"),
     };
+    let changes = format!("{threshold} of its members must approve of a change of members");
     format!(
-        "{threshold} of {members} sign: goes on with {down} down; {two_stories}. Any single lying member can hold the vat up, or have members replaced: watch `vat status`"
+        "{threshold} of {members} sign: goes on with {down} down; {two_stories}. {changes}. Any single lying member can hold the vat up: watch `vat status`"
     )
 }
 

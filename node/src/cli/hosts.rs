@@ -321,6 +321,11 @@ impl LocalHost {
         Ok(Member { key, name: self.name.clone(), addresses })
     }
 
+    /// Where the key of a vat's creator lies, while the vat has no code.
+    pub fn creator_key(&self, vat: &VatId) -> PathBuf {
+        Home::creator_key(&self.path, &vat.to_string())
+    }
+
     /// Whether this host ever carried a vat of this name or id, by what lies in its home.
     pub fn has_carried(&self, vat: &str) -> bool {
         let path = match vat.parse::<VatId>() {

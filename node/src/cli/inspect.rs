@@ -5,6 +5,7 @@
 use super::{Exit, Failure, Outcome, create::survival, output};
 use crate::{
     api::CarryRequest,
+    authority::{Authority, SignedInstall, bundle_hash},
     bundle,
     card::{Card, fingerprint},
     codec,
@@ -177,13 +178,29 @@ impl VatFile {
         lines.push(format!("image       {} ({image})", genesis.image));
         lines.push(format!("limits      {}", parameters(&genesis.parameters)));
         match &self.provision.install {
-            Some(install) => lines.extend(code_lines(install)),
+            Some(signed) => {
+                lines.extend(code_lines(&signed.install));
+                lines.push(self.code_authority());
+            }
             None if self.provision.joining => {
                 lines.push("code        comes with the vat's state, from its members".into())
             }
             None => lines.push("code        none yet".into()),
         }
         lines
+    }
+
+    /// Whether the vat's creator signed the code, for people.
+    fn code_authority(&self) -> String {
+        let genesis = &self.provision.genesis;
+        let checked = self.provision.install.as_ref().map(|signed| Authority::of(genesis).check_install(signed));
+        match checked {
+            Some(Err(error)) => format!("! authority {error}; the vat's members will not run this"),
+            Some(Ok(())) if genesis.bundle.is_some() => {
+                "authority   the vat's id commits to this code, and its creator signed it".to_owned()
+            }
+            _ => "authority   the vat's creator signed this code".to_owned(),
+        }
     }
 
     fn to_json(&self) -> Json {
@@ -213,13 +230,14 @@ impl VatFile {
                 "checkpoint_commands": parameters.checkpoint_commands,
                 "checkpoint_work": parameters.checkpoint_work,
             },
-            "code": self.provision.install.as_ref().map(code_json),
+            "code": self.provision.install.as_ref().map(|signed| code_json(&signed.install)),
+            "code_is_the_vats": self.provision.install.as_ref().map(|signed| Authority::of(genesis).check_install(signed).is_ok()),
         })
     }
 
     /// Where the vat's code is not that of a local source.
     fn differences(&self, source: &Path) -> Result<Vec<String>, Failure> {
-        let Some(install) = &self.provision.install else {
+        let Some(SignedInstall { install, .. }) = &self.provision.install else {
             let message = "--expect-source: this file holds no code; that of a vat that runs is in its members' state";
             return Err(Failure::new(Exit::Usage, message));
         };
@@ -292,7 +310,7 @@ fn code_json(install: &Install) -> Json {
     });
     json!({
         "entry": bundle.entry,
-        "bundle": bundle_hash(bundle),
+        "bundle": bundle_hash(bundle).to_string(),
         "modules": modules.collect::<Vec<_>>(),
         "argv": arguments.collect::<serde_json::Map<_, _>>(),
         "endowments": install.endowments,
@@ -330,22 +348,6 @@ fn parameters(parameters: &Parameters) -> String {
     )
 }
 
-/// SHA-256 over a bundle: `bytes("quorate/bundle/1") ‖ bytes(entry) ‖ modules × (bytes(path) ‖ bytes(text))`.
-fn bundle_hash(bundle: &Bundle) -> String {
-    let mut hash = Sha256::new();
-    let mut field = |text: &str| {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text);
-    };
-    field("quorate/bundle/1");
-    field(&bundle.entry);
-    for (path, text) in &bundle.modules {
-        field(path);
-        field(text);
-    }
-    hex::encode(hash.finalize())
-}
-
 fn hash_of(text: &str) -> String {
     hex::encode(Sha256::digest(text))
 }
@@ -366,6 +368,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ed25519_dalek::SigningKey;
     use quorate_consensus::{Genesis, Hash, HostId};
     use quorate_engine::abi::Value;
     use std::collections::BTreeMap;
@@ -381,12 +384,17 @@ mod tests {
         Bundle { entry: "main.js".into(), modules }
     }
 
+    fn creator() -> SigningKey {
+        SigningKey::from_bytes(&[9; 32])
+    }
+
     fn text_of(members: Vec<Member>) -> String {
         let genesis = Genesis {
             members,
             threshold: 2,
             image: Hash([7; 32]),
-            creator: [0; 32],
+            creator: creator().verifying_key().to_bytes(),
+            bundle: None,
             nonce: [0; 32],
             expires: 0,
             parameters: Parameters::default(),
@@ -394,7 +402,8 @@ mod tests {
         let bundle = bundle_of(&[("main.js", "export default 1;\n"), ("lib/a.js", "export const a = 1;\n")]);
         let argv = vec![("note\u{1b}[2J".to_owned(), ArgValue::Data(Value::String("red \u{1b}[31m".into())))];
         let install = Install { bundle, argv, endowments: vec![], grants: vec![], bearers: vec![[1; 32]] };
-        let provision = Provision { name: "purse".into(), genesis, install: Some(install), joining: false };
+        let install = Some(SignedInstall::sign(&genesis.vat_id(), install, &creator()));
+        let provision = Provision { name: "purse".into(), genesis, install, joining: false };
         serde_json::to_string(&CarryRequest::new(&provision, &Contacts::default())).expect("plain data")
     }
 
@@ -406,7 +415,16 @@ mod tests {
     fn all_of_a_vat_file_is_shown_and_nothing_of_it_is_obeyed() {
         let vat = VatFile::parse(&text_of(members())).expect("a good file");
         let text = vat.lines().join("\n");
-        for part in ["purse", "192.0.2.3", "2 of 3 sign", "main.js", "lib/a.js", "1 references", "another build's"] {
+        for part in [
+            "purse",
+            "192.0.2.3",
+            "2 of 3 sign",
+            "creator signed",
+            "main.js",
+            "lib/a.js",
+            "1 references",
+            "another build's",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         for member in members() {
@@ -426,7 +444,7 @@ mod tests {
         let why = VatFile::parse(&text_of(garbage)).err().expect("it is refused");
         assert!(why.contains("0.0.0.0") && why.contains("m2"), "{why}");
         let good = text_of(members());
-        for bad in ["{}", "hello", &good.replace("\"provision\":\"01", "\"provision\":\"02"), &good[..good.len() / 2]] {
+        for bad in ["{}", "hello", &good.replace("\"provision\":\"02", "\"provision\":\"01"), &good[..good.len() / 2]] {
             assert!(VatFile::parse(bad).is_err());
         }
     }

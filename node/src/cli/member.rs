@@ -127,6 +127,14 @@ pub async fn run(command: Command, json: bool) -> Outcome {
     let progress = output::Progress::start(format!("recording the change in {}", about.vat));
     let request = MemberChange { out: wanted.out, joining, threshold: wanted.threshold, cancel: false };
     let done = post(speaker, before, &request).await?;
+    if done.waits {
+        progress.done();
+        let message = format!(
+            "{}: the change waits for its owners' approval: `vat approvals {0}` describes it, `vat approve {0}` at a member's host approves it, `vat reject {0}` ends it",
+            about.vat
+        );
+        return Err(Failure::new(Exit::Unreachable, message));
+    }
     let next = if request.joining.is_some() {
         "the newcomer fetches the state, and the old members sign"
     } else {
@@ -228,7 +236,10 @@ async fn prepare(
 
 async fn cancel(about: &About, json: bool) -> Outcome {
     let members = about.hosts.carrying(&about.vat).await?;
-    let (speaker, before) = members.first().expect("carrying() fails where there is none");
+    // The member that proposes a change is the one to withdraw it.
+    let proposes = |status: &VatStatus| status.approvals.iter().any(|change| change.is_own);
+    let proposer = members.iter().find(|(_, status)| proposes(status));
+    let (speaker, before) = proposer.or(members.first()).expect("carrying() fails where there is none");
     check_reachable(about, before, |quorum| quorum.complaint().filter(|_| !quorum.can_order())).await?;
     let request = MemberChange { out: None, joining: None, threshold: None, cancel: true };
     let done = post(speaker, before, &request).await?;
@@ -239,6 +250,7 @@ async fn cancel(about: &About, json: bool) -> Outcome {
         let members = about.hosts.carrying(&before.vat).await?;
         let sound: Vec<_> = members.iter().filter(|(_, status)| status.fault.is_none()).collect();
         if sound.iter().all(|(_, status)| status.pending_change.is_none())
+            && sound.iter().all(|(_, status)| !status.approvals.iter().any(|change| change.is_own))
             && let Some((_, status)) = sound.first()
         {
             report(&about.vat, status, json);
@@ -275,7 +287,11 @@ async fn wait_for_epoch(
         if let Some(status) = finished(&replicas, before.epoch) {
             return Ok(status.clone());
         }
-        if recorded.is_some_and(|block| given_up(&replicas, before.epoch, block)) {
+        let is_over = match recorded {
+            Some(block) => given_up(&replicas, before.epoch, block),
+            None => withdrawn(&replicas, before.epoch),
+        };
+        if is_over {
             return Err(Failure::new(Exit::Rejected, format!("somebody has given up this change of {}", before.name)));
         }
         let stage = stage(replicas.iter().map(|replica| &replica.status), quorum.as_ref());
@@ -322,6 +338,16 @@ fn given_up(replicas: &[Replica], before: u64, block: u64) -> bool {
             && status.pending_change.is_none()
             && status.role != "removed"
     })
+}
+
+/// Whether a change that was not recorded yet waits nowhere here any more, though the epoch is still the one before it.
+fn withdrawn(replicas: &[Replica], before: u64) -> bool {
+    let of_before = |status: &VatStatus| {
+        status.epoch == before
+            && status.pending_change.is_none()
+            && !status.approvals.iter().any(|change| change.is_own)
+    };
+    !replicas.is_empty() && replicas.iter().all(|replica| of_before(&replica.status))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! What was asked for goes to standard output, everything else to standard error. `--json` prints JSON on standard output, also
 //! where a command fails: see [`report`]. Exit codes: [`Exit`].
 
+mod approvals;
 mod arguments;
 mod call;
 mod create;
@@ -202,6 +203,18 @@ enum Command {
         after_help = "Examples:\n  vat member replace --vat two --out c --in e\n  vat member add --vat two --in f\n  vat member remove --vat two --out f\n  vat member cancel --vat two"
     )]
     Member(member::Command),
+    /// Show the changes of members that wait for the approval of owners
+    Approvals(approvals::ListArgs),
+    /// Approve a change of a vat's members, for one host
+    #[command(
+        after_help = "Example:\n  vat approvals two\n  vat approve two --home /srv/quorate\n\nWhere several hosts here were asked and --host names none, the first that has not answered approves: one approval a command."
+    )]
+    Approve(approvals::AnswerArgs),
+    /// Reject a change of a vat's members, for the hosts here
+    #[command(
+        after_help = "Example:\n  vat reject two --home /srv/quorate\n\nA change ends when so many members have rejected it that too few are left to approve, or when its proposer's owner does."
+    )]
+    Reject(approvals::AnswerArgs),
     /// What a vat's console printed, or what a host logged
     Logs(logs::Args),
     /// Run a file in a vat of its own, in a temporary home, to try code
@@ -298,6 +311,9 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Join(args) => join::join(args, json).await,
         Command::Status(args) => status::run(args, json).await,
         Command::Member(command) => member::run(command, json).await,
+        Command::Approvals(args) => approvals::list(args, json).await,
+        Command::Approve(args) => approvals::approve(args, json).await,
+        Command::Reject(args) => approvals::reject(args, json).await,
         Command::Logs(args) => logs::run(args, json).await,
         Command::Run(args) => run::run(args, json).await,
         Command::Explain(args) => explain::run(&args, json),

@@ -7,7 +7,7 @@ use crate::{
     run::{Remedy, RunError, RunOptions, run_until_signalled},
     testnet::config::{check_name, listen_address},
 };
-use quorate_consensus::HostId;
+use quorate_consensus::{Approve, HostId};
 use std::{net::SocketAddr, path::PathBuf};
 
 #[derive(clap::Subcommand)]
@@ -29,6 +29,9 @@ pub enum Command {
         /// Where to serve metrics and status
         #[arg(long, default_value = "127.0.0.1:9464")]
         http: SocketAddr,
+        /// How changes of members that others propose are answered: `ask` waits for `vat approve`, `auto` approves
+        #[arg(long, default_value = "ask", value_parser = ["ask", "auto"])]
+        approve: String,
     },
     /// Run a host until it is told to stop (SIGINT, SIGTERM)
     #[command(
@@ -43,10 +46,11 @@ pub enum Command {
 
 pub async fn run(command: Command, json: bool) -> Outcome {
     match command {
-        Command::Init { home, name, listen, http } => {
+        Command::Init { home, name, listen, http, approve } => {
+            let approve = Approve::from_word(&approve).unwrap_or_default();
             check_name(&name).map_err(|(problem, fix)| Failure::new(Exit::Usage, format!("{problem}; {fix}")))?;
             let listen = listen.iter().map(|text| listen_at(text)).collect::<Result<Vec<_>, _>>()?;
-            let home = Home::init(&home, HostConfig { name, listen, http })
+            let home = Home::init(&home, HostConfig { name, listen, http, approve })
                 .map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
             if !home.config.http.ip().is_loopback() {
                 output::note(everybody_reads(&home.config.name, home.config.http));

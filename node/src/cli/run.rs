@@ -10,6 +10,7 @@ use super::{
     signals::Signals,
 };
 use crate::{
+    authority::{SignedInstall, bundle_hash},
     bundle,
     home::{Home, HostConfig},
     provision::Provision,
@@ -18,7 +19,8 @@ use crate::{
     testnet::init::random_bytes,
 };
 use anyhow::Context as _;
-use quorate_consensus::{Genesis, Member, Parameters};
+use ed25519_dalek::SigningKey;
+use quorate_consensus::{Approve, Genesis, Member, Parameters};
 use quorate_engine::{
     image::image_hash,
     machine::{ArgValue, Install},
@@ -87,6 +89,7 @@ async fn run_in(folder: &Path, mut install: Install, args: &Args, json: bool, si
         name: "here".into(),
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
         http: ([127, 0, 0, 1], 0).into(),
+        approve: Approve::Auto,
     };
     let home = Home::init(&folder.join("home"), config)?;
     let progress = output::Progress::start(output::COMPILING);
@@ -95,19 +98,22 @@ async fn run_in(folder: &Path, mut install: Install, args: &Args, json: bool, si
         node = Running::start(&home, RunOptions::default()) => node.map_err(not_started)?,
         () = signals.any() => return Ok(Exit::Success),
     };
+    // Nobody needs it again: it goes with this function.
+    let creator = SigningKey::from_bytes(&random_bytes()?);
     let genesis = Genesis {
         members: vec![node.host.as_member()],
         threshold: 1,
         image: image_hash(),
-        creator: random_bytes()?,
+        creator: creator.verifying_key().to_bytes(),
+        bundle: Some(bundle_hash(&install.bundle)),
         nonce: random_bytes()?,
         expires: 0,
         parameters: Parameters::default(),
     };
     let bearer = Sturdyref::bearer(genesis.vat_id(), ROOT_OBJECT, random_bytes()?);
     install.bearers.extend(bearer.bearer_key());
-    let vat =
-        node.host.carry(Provision { name: "vat".into(), genesis, install: Some(install), joining: false }).await?;
+    let install = Some(SignedInstall::sign(&genesis.vat_id(), install, &creator));
+    let vat = node.host.carry(Provision { name: "vat".into(), genesis, install, joining: false }).await?;
     progress.done();
     let vat = vat.to_string();
     let runs = format!("the vat runs; Ctrl-C ends it\n{}", how_to_call(&bearer, &node.host.as_member()));

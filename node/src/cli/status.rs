@@ -305,6 +305,17 @@ fn complain(Row { host, vat, waits, stuck }: &Row) {
     if let Some(change) = &vat.pending_change {
         warn(format!("membership change under way: {change}"));
     }
+    for change in &vat.approvals {
+        let (approved, needed) = (change.approved.len(), change.needed);
+        match (&change.answer, change.is_own) {
+            (None, _) => warn(format!(
+                "a change waits for the answer of this host's owner: {}; `vat approvals {}` describes it",
+                change.change, vat.name
+            )),
+            (Some(_), true) => warn(format!("a change waits: {} ({approved} of {needed} approvals)", change.change)),
+            (Some(_), false) => {}
+        }
+    }
     if let Some(stuck) = stuck {
         warn(format!("{stuck}; see the host's log (`vat logs {host}`)"));
     }

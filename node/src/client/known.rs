@@ -93,6 +93,7 @@ mod tests {
             threshold: 2,
             image: Hash([0; 32]),
             creator: [0; 32],
+            bundle: None,
             nonce: [0; 32],
             expires: 0,
             parameters: Parameters::default(),

@@ -318,6 +318,7 @@ fn own_genesis(key: &SigningKey, expires: u64) -> Result<Genesis, ClientError> {
         threshold: 1,
         image: Hash([0; 32]),
         creator: public,
+        bundle: None,
         nonce,
         expires,
         parameters: Parameters::default(),

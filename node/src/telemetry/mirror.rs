@@ -166,6 +166,13 @@ pub fn vat(page: &mut Page, status: &VatStatus) {
         &label,
         status.conflicts,
     );
+    let unanswered = status.approvals.iter().filter(|change| change.answer.is_none()).count();
+    page.gauge(
+        "quorate_approvals_waiting",
+        "Changes of members that wait for the answer of this host's owner.",
+        &label,
+        unanswered as u64,
+    );
     page.gauge("quorate_installed", "1 if the vat has its code.", &label, u64::from(status.installed));
     let (mut total, mut broken) = (0, 0);
     // By name, since several may have one: two series with equal labels would make the page invalid.

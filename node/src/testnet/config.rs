@@ -22,6 +22,7 @@ pub(crate) use host_file::host_file;
 pub(crate) use hosts::{check_name, listen_address};
 pub(crate) use suggest::nearest;
 
+use quorate_consensus::Approve;
 use quorate_engine::abi;
 use std::fmt;
 use std::net::SocketAddr;
@@ -60,6 +61,8 @@ pub struct HostConfig {
     pub announce: Option<String>,
     /// Where metrics, health and the API are served. Without it, a free loopback port is chosen.
     pub http: Option<SocketAddr>,
+    /// Whether the host approves of changes of members by itself; without it, it does.
+    pub approve: Approve,
     /// Line of its `[[host]]`, from 1.
     pub line: usize,
 }

@@ -19,6 +19,7 @@ pub fn digest(config: &TestnetConfig, bundles: &BTreeMap<String, Bundle>) -> Str
         fields.option(host.listen.as_deref());
         fields.option(host.announce.as_deref());
         fields.option(host.http.map(|http| http.to_string()).as_deref());
+        fields.text(host.approve.as_str());
     }
     let mut vats: Vec<_> = config.vats.iter().collect();
     vats.sort_by_key(|vat| &vat.name);

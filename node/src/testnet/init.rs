@@ -7,6 +7,7 @@ use super::{
     layout::{HostPlace, Layout, TestnetDir, VatPlace},
 };
 use crate::{
+    authority::{SignedInstall, bundle_hash},
     bundle, codec,
     home::{Home, HostConfig, private::make_folder, write_secret},
     provision::{self, Contacts, Provision},
@@ -14,6 +15,7 @@ use crate::{
     vat::command::VatCommand,
 };
 use anyhow::{Context, bail};
+use ed25519_dalek::SigningKey;
 use quorate_consensus::{Genesis, Hash, HostId, Introduction, MAX_COMMAND_BYTES, Member, Parameters};
 use quorate_engine::{
     VatId,
@@ -66,20 +68,23 @@ impl Plan {
         let hosts = self.write_homes(dir)?;
         let geneses = self.geneses(&hosts, image)?;
         let ids: BTreeMap<&str, VatId> =
-            geneses.iter().map(|(name, genesis)| (name.as_str(), genesis.vat_id())).collect();
+            geneses.iter().map(|(name, (genesis, _))| (name.as_str(), genesis.vat_id())).collect();
         let contacts = Contacts {
             vats: geneses
                 .iter()
-                .map(|(name, genesis)| (name.clone(), Introduction { genesis: genesis.clone(), chain: Vec::new() }))
+                .map(|(name, (genesis, _))| {
+                    (name.clone(), Introduction { genesis: genesis.clone(), chain: Vec::new() })
+                })
                 .collect(),
         };
         for place in &hosts {
             provision::write_contacts(&dir.home(&place.place.name).join("provision"), &contacts)?;
         }
         for vat in &self.config.vats {
-            let install = self.install(dir, vat, &ids)?;
-            let genesis = geneses[&vat.name].clone();
-            let provision = Provision { name: vat.name.clone(), genesis, install: Some(install), joining: false };
+            let (genesis, creator) = &geneses[&vat.name];
+            let install = SignedInstall::sign(&genesis.vat_id(), self.install(dir, vat, &ids)?, creator);
+            let (genesis, install) = (genesis.clone(), Some(install));
+            let provision = Provision { name: vat.name.clone(), genesis, install, joining: false };
             for host in &vat.hosts {
                 provision::write(&dir.home(host).join("provision"), &provision)?;
             }
@@ -109,8 +114,8 @@ impl Plan {
         self.config.hosts.iter().map(|host| make_home(dir, host, &mut ports)).collect()
     }
 
-    fn geneses(&self, hosts: &[MadeHost], image: Hash) -> anyhow::Result<BTreeMap<String, Genesis>> {
-        let creator = random_bytes()?;
+    /// The vats' geneses with their creators' keys, which nobody needs when the code is signed.
+    fn geneses(&self, hosts: &[MadeHost], image: Hash) -> anyhow::Result<BTreeMap<String, (Genesis, SigningKey)>> {
         let mut geneses = BTreeMap::new();
         for vat in &self.config.vats {
             let members = vat
@@ -119,17 +124,19 @@ impl Plan {
                 .filter_map(|name| hosts.iter().find(|host| host.place.name == *name))
                 .map(|host| host.member.clone())
                 .collect();
+            let creator = SigningKey::from_bytes(&random_bytes()?);
             let genesis = Genesis {
                 members,
                 threshold: vat.threshold,
                 image,
-                creator,
+                creator: creator.verifying_key().to_bytes(),
+                bundle: Some(bundle_hash(&self.bundles[&vat.name])),
                 nonce: random_bytes()?,
                 expires: 0,
                 parameters: parameters(vat),
             };
             genesis.validate().with_context(|| format!("vat {}", vat.name))?;
-            geneses.insert(vat.name.clone(), genesis);
+            geneses.insert(vat.name.clone(), (genesis, creator));
         }
         Ok(geneses)
     }
@@ -189,7 +196,9 @@ fn too_large(config: &TestnetConfig, vat: &VatConfig, bundle: &Bundle) -> Option
     let ids: BTreeMap<&str, VatId> =
         numbered.map(|(number, vat)| (vat.name.as_str(), VatId(id_of_number(number)))).collect();
     let bearer = Sturdyref::bearer(ids[vat.name.as_str()], ROOT_OBJECT, [1; 32]);
-    let command = VatCommand::Install(Box::new(install(config, vat, bundle.clone(), &bearer, &ids)));
+    let install = install(config, vat, bundle.clone(), &bearer, &ids);
+    let signed = SignedInstall::sign(&bearer.vat, install, &SigningKey::from_bytes(&[1; 32]));
+    let command = VatCommand::Install(Box::new(signed));
     let bytes = codec::encode(&command).len();
     (bytes > MAX_COMMAND_BYTES).then(|| Mistake {
         file: config.file.clone(),
@@ -252,7 +261,7 @@ fn make_home(dir: &TestnetDir, host: &HostEntry, ports: &mut PortChooser) -> any
         Some(http) => http,
         None => ([127, 0, 0, 1], ports.choose()?).into(),
     };
-    let config = HostConfig { name: host.name.clone(), listen: vec![listen.clone()], http };
+    let config = HostConfig { name: host.name.clone(), listen: vec![listen.clone()], http, approve: host.approve };
     let home = Home::init(&dir.home(&host.name), config)?;
     let address = host.announce.clone().unwrap_or(listen);
     let key = HostId(home.key.verifying_key().to_bytes());

@@ -1,18 +1,24 @@
 //! What a quorum orders: the commands in a vat's log, as `node` encodes them, and what applying each came to.
 
-use crate::evidence::Slice;
-use quorate_engine::machine::Install;
+use crate::{
+    authority::{GrantOrder, SignedInstall},
+    evidence::Slice,
+};
 use serde::{Deserialize, Serialize};
 
 /// One command of a vat's log. Every replica applies it, and any member can have any command ordered. So a command is one of
-/// these only if what it does is justified by what is in it: the first code of a vat that has none, or messages with the
-/// signatures of a threshold of their sender's members. All of it is checked again when it is applied.
+/// these only if its type names the evidence that authorises it: the creator's signature, a threshold of a sender's members, or a
+/// threshold of the vat's own. All of it is checked again when it is applied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum VatCommand {
-    /// Gives the vat its code; once.
-    Install(Box<Install>),
+    /// Gives the vat its code; once. Its creator's signature goes with it.
+    Install(Box<SignedInstall>),
     /// Messages from another vat, with the evidence that it sent them.
     Deliver(Box<Slice>),
+    /// Lets another vat use the root, as the creator or a threshold of the members want.
+    Grant(GrantOrder),
+    /// Lets it no longer, likewise.
+    Revoke(GrantOrder),
 }
 
 /// What came of a command, for whoever proposed it.
@@ -28,4 +34,8 @@ pub enum VatResult {
     NotYet { next: u64 },
     /// Refused, for a reason that repeating does not mend.
     Refused { message: String },
+    /// The other vat may use the root.
+    Granted,
+    /// It may no longer.
+    Revoked,
 }

@@ -13,12 +13,13 @@ use super::{
     view::{PeerView, RestoredOutbox, SharedView},
 };
 use crate::{
+    authority::{Authority, CodeDigest, GrantKind, GrantOrder, SignedInstall},
     codec,
     evidence::{Outbox, Proven, Slice, is_farewell, refuses_lifetime},
 };
 use quorate_consensus::{
     AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Genesis, Hash, Machine, MachineFault, ManifestInfo,
-    Member, MembershipCertificate, Signers,
+    Member, Membership, MembershipCertificate, Signers,
 };
 use quorate_engine::{
     EngineError, VatId,
@@ -79,6 +80,13 @@ struct SideEffects {
 /// A vat's machine.
 pub struct VatMachine {
     vat: VatId,
+    authority: Authority,
+    /// The code that this host's owner was given for the vat, if any.
+    given: Option<CodeDigest>,
+    /// What the vat's code is.
+    code: Option<CodeDigest>,
+    /// How many grants and revocations were carried out.
+    grants: u64,
     image: Arc<Image>,
     limits: Limits,
     engine: EngineMachine,
@@ -98,13 +106,25 @@ pub struct VatMachine {
 }
 
 impl VatMachine {
-    /// The machine of a vat in which nothing has happened. `view` is kept up to date from here on.
-    pub fn new(vat: VatId, image: Arc<Image>, limits: Limits, view: SharedView) -> Result<Self, EngineError> {
+    /// The machine of a vat in which nothing has happened. `given` is the code that this host's owner was given for it: with another
+    /// one the replica stops before it signs anything. `view` is kept up to date from here on.
+    pub fn new(
+        genesis: &Genesis,
+        given: Option<CodeDigest>,
+        image: Arc<Image>,
+        limits: Limits,
+        view: SharedView,
+    ) -> Result<Self, EngineError> {
+        let vat = genesis.vat_id();
         let crank_times = CrankTimes::default();
         let guest = TimedHeap { guest: Heap::new(image.clone(), limits)?, times: crank_times.clone() };
         let engine = EngineMachine::new(vat, guest);
         let machine = VatMachine {
             vat,
+            authority: Authority::of(genesis),
+            given,
+            code: None,
+            grants: 0,
             image,
             limits,
             engine,
@@ -121,20 +141,72 @@ impl VatMachine {
         Ok(machine)
     }
 
-    fn apply_one(&mut self, block: u64, bytes: &[u8], side: &mut SideEffects) -> Result<VatResult, EngineError> {
-        let command = match codec::decode::<VatCommand>(bytes) {
-            Ok(command) => command,
-            Err(error) => return Ok(VatResult::Refused { message: format!("the command does not decode: {error}") }),
-        };
-        let command = match command {
-            VatCommand::Install(install) => Command::Install(*install),
-            VatCommand::Deliver(slice) => {
+    fn apply_one(
+        &mut self,
+        context: &BlockContext<'_>,
+        bytes: &[u8],
+        side: &mut SideEffects,
+    ) -> Result<VatResult, EngineError> {
+        match codec::decode::<VatCommand>(bytes) {
+            Ok(VatCommand::Install(signed)) => self.install(*signed, side),
+            Ok(VatCommand::Deliver(slice)) => {
                 side.touched.insert(slice.sender());
-                return self.deliver(block, *slice, side);
+                self.deliver(context.block, *slice, side)
             }
+            Ok(VatCommand::Grant(order)) => self.change_grant(context.membership, GrantKind::Grant, &order, side),
+            Ok(VatCommand::Revoke(order)) => self.change_grant(context.membership, GrantKind::Revoke, &order, side),
+            Err(error) => Ok(VatResult::Refused { message: format!("the command does not decode: {error}") }),
+        }
+    }
+
+    /// Lets another vat use the root or no longer, if those want it who may.
+    fn change_grant(
+        &mut self,
+        members: &Membership,
+        kind: GrantKind,
+        order: &GrantOrder,
+        side: &mut SideEffects,
+    ) -> Result<VatResult, EngineError> {
+        if let Err(error) = self.authority.check_grant(members, kind, order, self.grants) {
+            return Ok(VatResult::Refused { message: error.to_string() });
+        }
+        let command = match kind {
+            GrantKind::Grant => Command::Grant { to: order.to },
+            GrantKind::Revoke => Command::Revoke { from: order.to },
         };
-        Ok(match self.engine.apply(command)? {
+        let result = match self.engine.apply(command)? {
+            CommandResult::Granted => VatResult::Granted,
+            CommandResult::Revoked => VatResult::Revoked,
+            CommandResult::Refused { message } => return Ok(VatResult::Refused { message }),
+            other => return Ok(VatResult::Refused { message: format!("unexpected result of a grant: {other:?}") }),
+        };
+        self.grants = self.grants.saturating_add(1);
+        side.touched.insert(order.to);
+        Ok(result)
+    }
+
+    /// Fails where the vat's code is not the one that this host's owner was given.
+    fn check_given(&self) -> Result<(), MachineFault> {
+        let (Some(code), Some(given)) = (&self.code, &self.given) else { return Ok(()) };
+        let differences = code.differences(given);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(MachineFault(format!(
+            "Q-N009 the vat's code is not the one that this host was given: {}; this host has signed nothing of it: ask whoever gave it to you, and compare with `vat inspect`",
+            differences.join("; ")
+        )))
+    }
+
+    /// Gives the vat its code, if its creator wants that.
+    fn install(&mut self, signed: SignedInstall, side: &mut SideEffects) -> Result<VatResult, EngineError> {
+        if let Err(error) = self.authority.check_install(&signed) {
+            return Ok(VatResult::Refused { message: error.to_string() });
+        }
+        let code = CodeDigest::of(&signed.install);
+        Ok(match self.engine.apply(Command::Install(signed.install))? {
             CommandResult::Installed => {
+                self.code = Some(code);
                 (self.installed, self.install_failure) = (true, None);
                 // Grants and references may have named any.
                 side.touched.extend(self.engine.comms().peers().map(|(vat, _)| *vat));
@@ -310,12 +382,13 @@ impl Machine for VatMachine {
         let (mut results, mut refused) = (Vec::with_capacity(commands.len()), Vec::new());
         self.forget_due(context.block, &mut side);
         for command in commands {
-            let result = self.apply_one(context.block, command, &mut side).map_err(fault)?;
+            let result = self.apply_one(context, command, &mut side).map_err(fault)?;
             if let VatResult::Refused { message } = &result {
                 refused.push(message.clone());
             }
             results.push(codec::encode(&result));
         }
+        self.check_given()?;
         let mut output = self.engine.end_block(rehead);
         side.touched.extend(output.heads.iter().map(|head| head.peer));
         self.outbox = Arc::new(Outbox::new(std::mem::take(&mut output.heads)));
@@ -344,7 +417,8 @@ impl Machine for VatMachine {
         let pages = EngineMachine::describe(&engine.manifest).map_err(fault)?.chunks;
         let heads = self.outbox.heads().to_vec();
         let (known, clients) = (self.known.clone(), self.clients.clone());
-        let pieces = Tables { engine: engine.manifest, known, heads, clients }.pieces();
+        let (code, grants) = (self.code.clone(), self.grants);
+        let pieces = Tables { engine: engine.manifest, known, heads, clients, code, grants }.pieces();
         let manifest = Manifest { tables: pieces.iter().map(|(hash, _)| *hash).collect(), pages };
         let chunks = engine.new_chunks.into_iter().chain(pieces);
         let new_chunks = chunks.collect();
@@ -372,6 +446,8 @@ impl Machine for VatMachine {
         .map_err(fault)?;
         self.known = tables.known;
         self.clients = tables.clients;
+        (self.code, self.grants) = (tables.code, tables.grants);
+        self.check_given()?;
         let engine = &self.engine;
         self.clients.rebuild(|vat| Self::bytes_waiting_for(engine, vat));
         self.outbox = Arc::new(Outbox::new(tables.heads));

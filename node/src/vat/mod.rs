@@ -1,10 +1,12 @@
 //! One vat on this host: its replica, what turns the replica's events into shipments, console lines and metrics, and the inbox.
 
+pub mod approvals;
 pub mod clients;
 pub mod command;
 pub mod console;
 pub mod courier;
 pub mod events;
+mod first_install;
 pub mod inbox;
 mod incomplete;
 pub mod machine;
@@ -16,6 +18,7 @@ pub mod whereabouts;
 pub mod wire;
 
 use crate::{
+    authority::{Authority, CodeDigest, SignedInstall},
     co_members::CoMembers,
     codec,
     directory::Directory,
@@ -23,22 +26,23 @@ use crate::{
     status::{MemberStatus, StreamStatus, VatStatus},
     telemetry::{Telemetry, mirror, page::Page},
 };
-use command::{VatCommand, VatResult};
+use command::VatCommand;
 use console::Console;
 use courier::{Courier, CourierMetrics};
 use events::EventLoop;
+use first_install::FirstInstall;
 use inbox::Inbox;
 use machine::VatMachine;
 use progress::SharedProgress;
 use quorate_consensus::{
-    Change, Genesis, HostId, Introduction, Member, Membership, MembershipCertificate, ProposeError, Replica,
+    Approve, Change, Genesis, HostId, Introduction, Member, Membership, MembershipCertificate, ProposeError, Replica,
     ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store, Timing, Transport,
 };
 use quorate_engine::{
     VatId, abi,
     heap::Limits,
     image::Image,
-    machine::{Exit, Install, Setup, Summary},
+    machine::{Exit, Setup, Summary},
 };
 use std::{
     path::PathBuf,
@@ -65,8 +69,6 @@ const INSPECT_PATIENCE: Duration = Duration::from_millis(200);
 /// Farewells of clients that wait to be taken, and how many are taken at once.
 const FAREWELLS: usize = 1_024;
 const FAREWELLS_AT_ONCE: usize = 64;
-/// How often the installer looks whether it is its turn.
-const INSTALL_POLL: Duration = Duration::from_millis(100);
 
 /// What one vat on a host needs.
 pub struct VatOptions {
@@ -76,7 +78,9 @@ pub struct VatOptions {
     pub chain: Vec<MembershipCertificate>,
     /// Waits to be added by the vat's members, instead of starting the vat with them.
     pub joining: bool,
-    pub install: Option<Install>,
+    pub install: Option<SignedInstall>,
+    /// How this host answers to changes of members that others propose.
+    pub approve: Approve,
     pub key: ed25519_dalek::SigningKey,
     pub image: Arc<Image>,
     pub store: Arc<dyn Store>,
@@ -124,7 +128,8 @@ impl VatService {
             fuel_per_delivery: options.genesis.parameters.fuel_per_delivery,
             memory_bytes: options.genesis.parameters.memory_bytes,
         };
-        let machine = VatMachine::new(vat, options.image.clone(), limits, view.clone())
+        let given = options.install.as_ref().map(|signed| CodeDigest::of(&signed.install));
+        let machine = VatMachine::new(&options.genesis, given, options.image.clone(), limits, view.clone())
             .map_err(|error| format!("vat {}: {error}", options.name))?;
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
         let replica = Replica::start(ReplicaOptions {
@@ -137,6 +142,7 @@ impl VatService {
             events: events_tx,
             timing: options.timing,
             learner: options.joining,
+            approve: options.approve,
             tamper: options
                 .tamper
                 .map(|tamper| -> quorate_consensus::Tamper { Box::new(move |statement| tamper(statement)) }),
@@ -180,7 +186,9 @@ impl VatService {
         let mut tasks = vec![courier, tokio::spawn(event_loop.run(events)), farewells];
         if let Some(install) = options.install {
             let (replica, view, error) = (replica.clone(), view.clone(), install_error.clone());
-            tasks.push(tokio::spawn(install_when_leading(options.name.clone(), replica, view, install, error)));
+            let authority = Authority::of(&options.genesis);
+            let first = FirstInstall { name: options.name.clone(), replica, view, install, authority, error };
+            tasks.push(tokio::spawn(first.propose()));
         }
         Ok(VatService {
             vat,
@@ -292,6 +300,11 @@ impl VatService {
             threshold: status.membership.threshold,
             members: status.membership.members.iter().map(member_status).collect(),
             pending_change: describe_pending(&status).filter(|_| !self.is_removed()),
+            approvals: if self.is_removed() {
+                Vec::new()
+            } else {
+                approvals::waiting(&status, self.replica.waiting_changes())
+            },
             installed,
             install_error: self.install_error().filter(|_| !installed),
             setup: setup.map(|setup| setup.as_str().to_owned()),
@@ -374,7 +387,7 @@ fn describe_pending(status: &ReplicaStatus) -> Option<String> {
 }
 
 /// A membership change in words.
-fn describe_change(change: &Change, membership: &Membership) -> String {
+pub(crate) fn describe_change(change: &Change, membership: &Membership) -> String {
     let name = |key: &HostId| membership.member(key).map_or_else(|| key.to_string(), |member| member.name.clone());
     match change {
         Change::Add(member) => format!("add {}", member.name),
@@ -387,44 +400,6 @@ fn describe_change(change: &Change, membership: &Membership) -> String {
 
 fn member_status(member: &Member) -> MemberStatus {
     MemberStatus { name: member.name.clone(), key: member.key.to_string(), addresses: member.addresses.clone() }
-}
-
-/// Proposes a vat's first code whenever this member leads and the vat has none yet.
-async fn install_when_leading(
-    name: String,
-    replica: ReplicaHandle,
-    view: SharedView,
-    install: Install,
-    failed: Arc<Mutex<Option<String>>>,
-) {
-    let give_up = |why: String| {
-        tracing::error!(vat = %name, %why, "the vat's code did not start");
-        *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(why);
-    };
-    loop {
-        if view.lock().installed {
-            return;
-        }
-        if replica.status().role == Role::Leader {
-            let command = codec::encode(&VatCommand::Install(Box::new(install.clone())));
-            match replica.propose(command, PROPOSE_DEADLINE).await.map(|done| codec::decode(&done.result)) {
-                // Another leader was faster.
-                Ok(Ok(VatResult::Refused { .. })) if view.lock().installed => return,
-                Ok(Ok(VatResult::InstallFailed { message } | VatResult::Refused { message })) => {
-                    return give_up(message);
-                }
-                Ok(Ok(result)) => {
-                    tracing::info!(vat = %name, ?result, "the vat has its code");
-                    return;
-                }
-                Ok(Err(error)) => tracing::warn!(vat = %name, %error, "an unreadable result"),
-                // Neither does it get smaller.
-                Err(error @ ProposeError::TooLarge { .. }) => return give_up(error.to_string()),
-                Err(error) => tracing::debug!(vat = %name, %error, "the code was not ordered yet"),
-            }
-        }
-        tokio::time::sleep(INSTALL_POLL).await;
-    }
 }
 
 /// What becomes of the courier's shipments: metrics, and the farewells that clients give along with their answers.

@@ -4,7 +4,7 @@
 //! several fit a frame of a snapshot.
 
 use super::clients::Clients;
-use crate::codec;
+use crate::{authority::CodeDigest, codec};
 use quorate_consensus::Signers;
 use quorate_engine::{Hash, VatId, comms::stream::StreamHead};
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,10 @@ pub struct Tables {
     pub heads: Vec<StreamHead>,
     /// The clients among them, and those that have ended.
     pub clients: Clients,
+    /// What the vat's code is.
+    pub code: Option<CodeDigest>,
+    /// How many grants and revocations were carried out.
+    pub grants: u64,
 }
 
 impl Tables {

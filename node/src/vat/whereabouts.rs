@@ -72,6 +72,7 @@ mod tests {
             members,
             image: Hash([0; 32]),
             creator: [0; 32],
+            bundle: None,
             nonce: [0; 32],
             expires: 0,
             parameters: Parameters::default(),

@@ -45,6 +45,7 @@ impl Stranger {
             threshold: 1,
             image: Hash([0; 32]),
             creator: public,
+            bundle: None,
             nonce: [seed; 32],
             expires: 0,
             parameters: Parameters::default(),

@@ -5,6 +5,7 @@ mod members;
 
 use quorate_net::LinkOptions;
 use quorate_node::{
+    authority::SignedInstall,
     codec,
     vat::{
         VatService,
@@ -288,7 +289,9 @@ async fn an_acknowledgement_that_nobody_heard_before_all_members_restarted_is_sa
         let bundle = quorate_engine::abi::Bundle { entry: "main.js".into(), modules };
         let (argv, endowments, grants, bearers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let install = quorate_engine::machine::Install { bundle, argv, endowments, grants, bearers };
-        let result = ordered(&world.service(&leader, "ledger"), &VatCommand::Install(Box::new(install))).await;
+        let vat = world.service(&leader, "ledger").vat;
+        let signed = SignedInstall::sign(&vat, install, &world.creator("ledger"));
+        let result = ordered(&world.service(&leader, "ledger"), &VatCommand::Install(Box::new(signed))).await;
         assert!(matches!(result, VatResult::Refused { .. }), "{result:?}");
     }
     world.agreement("ledger", &hosts, block).await;

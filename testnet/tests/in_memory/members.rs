@@ -2,7 +2,7 @@
 
 use super::{LEDGER, RELAY};
 use bytes::Bytes;
-use quorate_consensus::{MAX_COMMAND_BYTES, MemoryStore, Timing};
+use quorate_consensus::{Approve, MAX_COMMAND_BYTES, MemoryStore, Timing};
 use quorate_engine::image::Image;
 use quorate_net::{Handler, HostId, MemoryNetwork, PeerName, Purpose};
 use quorate_node::{
@@ -44,6 +44,7 @@ async fn members_of_vats_that_start_are_put_off_and_not_turned_away() {
         image: image.expect("the image loads"),
         store: Arc::new(MemoryStore::new()),
         timing: Timing::quick(),
+        approve: Approve::Auto,
         console: None,
         tamper: None,
     };

@@ -11,6 +11,7 @@ use crate::error::StoreError;
 use crate::proof::certificate::Certificate;
 use crate::replica::RaftCell;
 use crate::replica::lifecycle::Lifecycle;
+use crate::replica::membership_view::Members;
 use crate::replica::status::StatusCell;
 use crate::replica::tasks::signer::SignerInput;
 use crate::storage::VatStore;
@@ -31,6 +32,7 @@ pub(crate) enum CheckpointerInput {
 pub(crate) struct Checkpointer {
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) status: Arc<StatusCell>,
+    pub(crate) members: Arc<Members>,
     pub(crate) store: VatStore,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) raft: Arc<RaftCell>,
@@ -80,7 +82,10 @@ impl Checkpointer {
             }
             *waiting = waiting.split_off(&(block + 1));
             let purge = self.checkpoints.purge_block();
-            self.lifecycle.check(self.store.write(vec![self.store.prune_certificates(purge)]))?;
+            // The certificate of the block that recorded a change is needed to activate it.
+            let pending = self.members.view().applied.pending.as_ref().map(|pending| pending.block);
+            let unneeded = pending.map_or(purge, |pending| purge.min(pending));
+            self.lifecycle.check(self.store.write(vec![self.store.prune_certificates(unneeded)]))?;
             self.status.set(|status| {
                 status.checkpoint_block = block;
                 status.checkpoint_root = root;

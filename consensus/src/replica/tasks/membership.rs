@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::proof::certificate::{Certificate, verify_certificate};
 use crate::proof::membership::Member;
 use crate::raft::role::Role;
 use crate::raft::{RaftNode, RaftView};
@@ -23,9 +24,10 @@ use crate::replica::status::StatusCell;
 use crate::replica::tasks::own_key::OwnKey;
 use crate::replica::wire::share::{ShareClient, ShareFrame};
 use crate::state::ReplicatedState;
-use crate::state::block::{Block, Control};
+use crate::state::block::{Activation, Block, Control};
 use crate::state::change::Change;
 use crate::stats::StatsCell;
+use crate::storage::VatStore;
 use crate::timing::Timing;
 use quorate_ids::HostId;
 
@@ -104,6 +106,7 @@ pub(crate) struct MembershipTask {
     pub(crate) leader: Arc<LeaderSeen>,
     pub(crate) own_key: Arc<OwnKey>,
     pub(crate) share: ShareClient,
+    pub(crate) store: VatStore,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) raft: RaftNode,
 }
@@ -217,10 +220,7 @@ impl MembershipTask {
                 let _ = self.share.introduce_to(&member).await;
                 self.raft.add_learner(id, member).await
             }
-            Step::Activate { epoch, admitted } => {
-                let activate = Block::of_control(Control::Activate { epoch, admitted });
-                self.raft.write(&activate).await.map(|_| ()).map_err(|error| format!("{error:?}"))
-            }
+            Step::Activate { .. } => self.activate(&state).await,
             Step::ChangeVoters(voters) => self.raft.change_voters(voters).await,
             Step::RemoveNodes(nodes) => self.raft.remove_nodes(nodes).await,
         };
@@ -230,6 +230,49 @@ impl MembershipTask {
                 tracing::info!(vat = %self.identity.vat, ?step, %error, "membership step will be tried again")
             }
         }
+    }
+
+    /// Has the recorded change activated, with the evidence that the log demands.
+    async fn activate(&self, state: &ReplicatedState) -> Result<(), String> {
+        let pending = state.pending.as_ref().ok_or("no change is under way")?;
+        let certificate = self.admitted_certificate(state, pending.block).await?;
+        let present = match state.membership.epoch.checked_sub(1) {
+            None => Vec::new(),
+            Some(before) => {
+                let known = self.members.view();
+                let place = usize::try_from(before).map_err(|error| error.to_string())?;
+                let certificate = known.chain.get(place).ok_or("the present epoch is not certified here yet")?;
+                certificate.signatures.clone()
+            }
+        };
+        let activation = Activation { epoch: pending.target.epoch, admitted: pending.block, certificate, present };
+        let written = self.raft.write(&Block::of_control(Control::Activate(activation))).await;
+        match written.map_err(|error| format!("{error:?}"))?.1.refused {
+            None => Ok(()),
+            Some(refused) => Err(refused),
+        }
+    }
+
+    /// The certificate of the block that recorded the pending change: from the store, or from a member, if this replica got its
+    /// state by a later checkpoint.
+    async fn admitted_certificate(&self, state: &ReplicatedState, block: u64) -> Result<Certificate, String> {
+        let fits = |certificate: &Certificate| {
+            certificate.statement.hash() == state.admitted_statement
+                && verify_certificate(certificate, &state.membership).is_ok()
+        };
+        let stored = self.store.certificate(block).map_err(|error| error.to_string())?;
+        if let Some(certificate) = stored.filter(fits) {
+            return Ok(certificate);
+        }
+        let others = state.membership.members.iter().filter(|member| member.key != self.identity.key);
+        for member in others {
+            let ask = ShareFrame::Ask { blocks: vec![block], epoch: state.membership.epoch };
+            let Ok(reply) = self.share.exchange(member, &ask).await else { continue };
+            if let Some(certificate) = reply.certificates.into_iter().find(fits) {
+                return Ok(certificate);
+            }
+        }
+        Err(format!("the certificate of block {block} is not here yet"))
     }
 
     /// Whether this replica is out and no longer needed: by its own applied state, or by what a member says, or because the next

@@ -1,5 +1,6 @@
 //! The tasks of a replica. See the picture in [`crate::replica`].
 
+pub(crate) mod approvals;
 pub(crate) mod checkpointer;
 pub(crate) mod election;
 pub(crate) mod membership;

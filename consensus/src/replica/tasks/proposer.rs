@@ -45,6 +45,50 @@ pub(crate) struct Proposal {
     pub(crate) reply: oneshot::Sender<Result<Proposed, ProposeError>>,
 }
 
+/// Pause before a proposal that found no leader is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
+
+/// Has something ordered and executed, at whatever member this is.
+pub(crate) async fn order(
+    proposer: &mpsc::Sender<Proposal>,
+    lifecycle: &Lifecycle,
+    payload: Payload,
+    deadline: Duration,
+) -> Result<Proposed, ProposeError> {
+    let until = tokio::time::Instant::now() + deadline;
+    let mut stopping = lifecycle.stopping();
+    loop {
+        if lifecycle.is_stopped() {
+            return Err(stopped(lifecycle));
+        }
+        let (reply, answer) = oneshot::channel();
+        let proposal = Proposal { payload: payload.clone(), forwarded: false, reply };
+        if let Err(error) = proposer.try_send(proposal) {
+            return Err(match error {
+                mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => stopped(lifecycle),
+            });
+        }
+        let answer = tokio::select! {
+            answer = answer => answer,
+            () = tokio::time::sleep_until(until) => return Err(ProposeError::Unknown),
+            () = stopping.wait() => return Err(ProposeError::Unknown),
+        };
+        match answer {
+            Ok(Err(ProposeError::NoLeader)) if tokio::time::Instant::now() + RETRY_PAUSE < until => {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            Ok(result) => return result,
+            Err(_) => return Err(ProposeError::Unknown),
+        }
+    }
+}
+
+/// The error of a replica that has stopped.
+pub(crate) fn stopped(lifecycle: &Lifecycle) -> ProposeError {
+    ProposeError::Stopped(lifecycle.why().unwrap_or_else(|| "it was shut down or removed".into()))
+}
+
 type Done = BoxFuture<'static, ()>;
 
 /// What the task uses.

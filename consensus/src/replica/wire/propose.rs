@@ -9,6 +9,9 @@ use crate::replica::handle::Proposed;
 use crate::replica::tasks::proposer::{MAX_BLOCK_COMMANDS, Proposal};
 use crate::state::block::Control;
 
+/// Bytes of the largest control, about: a newcomer with its addresses, and two signatures of each member.
+const MAX_CONTROL_BYTES: usize = 16 << 10;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Payload {
     Command(Blob),
@@ -20,7 +23,7 @@ impl Payload {
     pub(crate) fn size(&self) -> usize {
         match self {
             Payload::Command(bytes) => bytes.0.len(),
-            Payload::Control(_) => 4_096,
+            Payload::Control(_) => MAX_CONTROL_BYTES,
         }
     }
 }

@@ -10,9 +10,11 @@ use crate::proof::certificate::Certificate;
 use crate::proof::membership::{MAX_CHAIN, Member, MembershipCertificate};
 use crate::proof::shares::Share;
 use crate::raft::ports::Peers;
+use crate::replica::approval::Approvals;
 use crate::replica::membership_view::Members;
 use crate::replica::tasks::own_key::{Presence, Presences};
 use crate::replica::tasks::signer::SignerInput;
+use crate::state::drafts::{Answer, Draft};
 use crate::stats::StatsCell;
 use crate::timing::Timing;
 use crate::transport::{Channel, Transport, TransportError};
@@ -41,6 +43,10 @@ pub(crate) enum ShareFrame {
     Retired { raft_id: u64 },
     /// Wanted: a statement that the sender signed, of a block after this one; and what another life of it has shown.
     Inquire { above: u64, presence: Presence },
+    /// Wanted: the receiver's approval of a change that the sender proposes; or that it comes, of the newcomer.
+    Draft(Draft),
+    /// The sender has given its draft up.
+    Withdraw,
 }
 
 /// An answer on the share channel.
@@ -54,6 +60,8 @@ pub(crate) struct ShareReply {
     pub(crate) signed: Option<Share>,
     /// The latest word of another life of the host that asked.
     pub(crate) presence: Option<Presence>,
+    /// What the host says to a draft.
+    pub(crate) answer: Option<Answer>,
 }
 
 /// Cuts a chain into runs that fit a frame each.
@@ -125,6 +133,7 @@ pub(crate) struct ShareServer {
     pub(crate) signer: mpsc::Sender<SignerInput>,
     /// What other members' lives have shown.
     pub(crate) presences: Mutex<Presences>,
+    pub(crate) approvals: Arc<Approvals>,
 }
 
 impl ShareServer {
@@ -180,6 +189,14 @@ impl ShareServer {
                 }
                 let signed = answer.await.map_err(|_| TransportError::Refused("stopping".into()))?;
                 Ok(ShareReply { signed, presence, ..ShareReply::default() })
+            }
+            ShareFrame::Draft(draft) => {
+                let answer = self.approvals.serve_draft(from, draft);
+                Ok(ShareReply { answer: Some(answer), ..ShareReply::default() })
+            }
+            ShareFrame::Withdraw => {
+                self.approvals.serve_withdrawal(from);
+                Ok(ShareReply::default())
             }
             ShareFrame::Introduce(_) => Ok(ShareReply::default()),
         }

@@ -118,6 +118,11 @@ impl SnapshotReceiver {
             let _ = self.signer.try_send(input);
         }
         let epoch = record.statement.epoch;
+        let newest = self.members.view().chain.len() as u64;
+        // Each epoch begins with a checkpoint, so there is a newer one. Those who could sign for an early epoch may have left since.
+        if epoch.saturating_add(1) < newest {
+            return Err(format!("a checkpoint of epoch {epoch} is too old: epoch {newest} is certified"));
+        }
         let membership = self.members.view().memberships.get(&epoch).cloned();
         let membership = membership.ok_or_else(|| format!("the membership of epoch {epoch} is not certified"))?;
         let describe = self.checkpoints.describe();

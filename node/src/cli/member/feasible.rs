@@ -7,8 +7,9 @@ use crate::{
         Exit, Failure,
         standing::{MemberState, Quorum, quorums},
     },
-    status::VatStatus,
+    status::{VatStatus, WaitingStatus},
 };
+use quorate_consensus::default_threshold;
 use std::time::{Duration, Instant};
 
 /// How long members that are not connected may take to find each other, as after a start, before a change is refused.
@@ -42,13 +43,20 @@ pub fn why_hopeless(wanted: &Wanted, quorum: &Quorum) -> Option<String> {
     let joining = usize::from(wanted.joining.is_some());
     let count = stay.len() + joining;
     let reachable = stay.iter().filter(|member| member.state == MemberState::Up).count() + joining;
-    let old = Some(quorum.needed).filter(|old| old * 2 > count && *old <= count);
-    let needed = wanted.threshold.map(usize::from).or(old).unwrap_or(count / 2 + 1);
+    let default = || default_threshold(quorum.members.len(), quorum.needed, count);
+    let needed = wanted.threshold.map(usize::from).unwrap_or_else(default);
     (reachable < needed).then(|| {
         format!(
             "after this change {needed} of {count} members would have to sign, and {reachable} of them can be reached: the vat would fall silent. Bring the others back first, or replace them"
         )
     })
+}
+
+/// What a change that is not recorded yet waits for.
+fn waits_for(change: &WaitingStatus) -> String {
+    let approved = format!("{} of {} approvals", change.approved.len(), change.needed);
+    let newcomer = if change.waits_for_newcomer { ", and the newcomer has not answered" } else { "" };
+    format!("{} ({approved}{newcomer})", change.change)
 }
 
 /// What a change waits for now.
@@ -57,7 +65,8 @@ pub fn stage<'a>(replicas: impl IntoIterator<Item = &'a VatStatus>, quorum: Opti
         return silent.complaint();
     }
     let newest = replicas.into_iter().max_by_key(|status| (status.epoch, status.applied_block))?;
-    newest.pending_change.clone()
+    let waits = || newest.approvals.iter().find(|change| change.is_own).map(waits_for);
+    newest.pending_change.clone().or_else(waits)
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! `host.toml`, the file in a host's home that an operator edits: read with the same care as a testnet's config.
 
 use super::check::{Checker, Key, socket_address};
-use super::hosts::{check_name, listen_address};
+use super::hosts::{APPROVE, approve, check_name, listen_address};
 use super::syntax::{self, Entry, Table, Value};
 use super::{ConfigError, MAX_CONFIG_BYTES, Mistake};
 use crate::home::HostConfig;
+use quorate_consensus::Approve;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ const NAME: Key = Key::new("name", "name = \"alpha\"", &["id", "host"]);
 const LISTEN: Key =
     Key::new("listen", "listen = [\"/ip4/0.0.0.0/tcp/4001\"]", &["address", "addr", "port", "multiaddr", "bind"]);
 const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9464\"", &["metrics", "api", "http_address", "metrics_address"]);
-const KEYS: [Key; 3] = [NAME, LISTEN, HTTP];
+const KEYS: [Key; 4] = [NAME, LISTEN, HTTP, APPROVE];
 
 /// Checks the text of a `host.toml`; `file` is where it was read from, for messages.
 pub(crate) fn host_file(text: &str, file: &Path) -> Result<HostConfig, ConfigError> {
@@ -23,7 +24,7 @@ pub(crate) fn host_file(text: &str, file: &Path) -> Result<HostConfig, ConfigErr
             line: 0,
             column: 0,
             problem: format!("the file has {} bytes, over the limit of {MAX_CONFIG_BYTES}", text.len()),
-            fix: "it holds `name`, `listen` and `http`: nothing long".into(),
+            fix: "it holds `name`, `listen`, `http` and `approve`: nothing long".into(),
         };
         return Err(ConfigError { mistakes: vec![mistake] });
     }
@@ -37,7 +38,11 @@ fn read(table: &Table, checker: &mut Checker) -> Option<HostConfig> {
     let name = checker.required("host.toml", table, &KEYS, &NAME).and_then(|entry| name(entry, checker));
     let listen = checker.required("host.toml", table, &KEYS, &LISTEN).and_then(|entry| listen(entry, checker));
     let http = checker.required("host.toml", table, &KEYS, &HTTP).and_then(|entry| http(entry, checker));
-    Some(HostConfig { name: name?, listen: listen?, http: http? })
+    let approve = match table.get(APPROVE.name) {
+        Some(entry) => approve(entry, checker),
+        None => Some(Approve::Ask),
+    };
+    Some(HostConfig { name: name?, listen: listen?, http: http?, approve: approve? })
 }
 
 fn name(entry: &Entry, checker: &mut Checker) -> Option<String> {
@@ -102,6 +107,10 @@ mod tests {
         assert_eq!(config.name, "alpha");
         assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/4001", "/ip4/127.0.0.1/tcp/0"]);
         assert_eq!(config.http, ([127, 0, 0, 1], 0).into());
+        assert_eq!(config.approve, Approve::Ask, "where it is not said, the owner is asked");
+        let auto = host_file(&format!("{GOOD}approve = \"auto\"\n"), Path::new("host.toml"));
+        assert_eq!(auto.map(|config| config.approve), Ok(Approve::Auto));
+        assert!(mistakes(&format!("{GOOD}approve = \"yes\"\n"))[0].contains("`yes` is no way to approve"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::check::{Checker, Key, socket_address};
 use super::syntax::{Entry, Table};
 use super::{HostConfig, MAX_NAME_LENGTH, Place};
+use quorate_consensus::Approve;
 use std::net::{IpAddr, SocketAddr};
 
 const NAME: Key = Key::new("name", "name = \"alpha\"", &["id", "host"]);
@@ -14,7 +15,8 @@ const LISTEN: Key = Key::new(
 const LISTEN_EXAMPLE: &str = "listen = \"0.0.0.0:7001\"";
 const ANNOUNCE: Key = Key::new("announce", "announce = \"192.0.2.7:7001\"", &["public", "external", "advertise"]);
 const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9001\"", &["metrics", "api", "http_address", "metrics_address"]);
-const KEYS: [Key; 4] = [NAME, LISTEN, ANNOUNCE, HTTP];
+pub(super) const APPROVE: Key = Key::new("approve", "approve = \"ask\"", &["approval", "approvals", "policy"]);
+const KEYS: [Key; 5] = [NAME, LISTEN, ANNOUNCE, HTTP, APPROVE];
 
 /// Which socket an address takes on its machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -134,8 +136,25 @@ pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) ->
         claims.claim(claim, owner, entry.node.place, checker);
         Some(address)
     });
+    let approve = match table.get(APPROVE.name) {
+        Some(entry) => approve(entry, checker),
+        // All hosts of a testnet have one owner.
+        None => Some(Approve::Auto),
+    };
     let text = |found: Option<(Option<Socket>, String)>| found.map(|(_, text)| text);
-    Some(HostConfig { name: name?, listen: text(listen), announce: text(announce), http, line: table.place.line })
+    let (listen, announce, line) = (text(listen), text(announce), table.place.line);
+    Some(HostConfig { name: name?, listen, announce, http, approve: approve?, line })
+}
+
+/// How a host approves of changes of members.
+pub(super) fn approve(entry: &Entry, checker: &mut Checker) -> Option<Approve> {
+    let text = checker.string(entry, &APPROVE)?;
+    let approve = Approve::from_word(text);
+    if approve.is_none() {
+        let problem = format!("`{}` is no way to approve of changes of members", text.escape_debug());
+        checker.mistake(entry.node.place, problem, "write approve = \"auto\" or approve = \"ask\"");
+    }
+    approve
 }
 
 fn place_of(table: &Table, key: &Key) -> Place {

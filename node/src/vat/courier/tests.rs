@@ -103,6 +103,7 @@ fn introduction() -> Introduction {
         threshold: 1,
         image: quorate_consensus::Hash([0; 32]),
         creator: [0; 32],
+        bundle: None,
         nonce: [0; 32],
         expires: 0,
         parameters: Parameters::default(),

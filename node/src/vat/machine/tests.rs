@@ -1,7 +1,7 @@
-//! The machine by itself: restores, farewells, and what is forgotten.
+//! What one vat's machine takes and refuses, without a replica around it.
 
 use super::*;
-use crate::{evidence::farewell_mark, run::engine_cache, sturdyref::Sturdyref};
+use crate::{authority::GrantEvidence, evidence::farewell_mark, run::engine_cache, sturdyref::Sturdyref};
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{Certificate, HostId, MemberSignature, Parameters, Statement};
 use quorate_engine::{
@@ -15,7 +15,7 @@ fn each_restored_state_tells_the_courier_where_to_start() {
     let image = Image::load(&engine_cache().expect("a place")).expect("the image loads");
     let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
     let view = SharedView::default();
-    let mut machine = VatMachine::new(VatId([1; 32]), image, limits, view.clone()).expect("it starts");
+    let mut machine = VatMachine::new(&target(), None, image, limits, view.clone()).expect("it starts");
     let CheckpointParts { manifest, new_chunks, .. } = machine.checkpoint().expect("it can be kept");
     let chunks: BTreeMap<Hash, Vec<u8>> = new_chunks.into_iter().collect();
     let mut fetch = |hash: &Hash| chunks.get(hash).cloned().ok_or_else(|| MachineFault("a missing chunk".into()));
@@ -34,7 +34,28 @@ struct Caller {
     block: u64,
 }
 
-const TARGET: VatId = VatId([1; 32]);
+const CREATOR: [u8; 32] = [77; 32];
+
+/// The vat whose machine is tried.
+fn target() -> Genesis {
+    let members = (1..=3)
+        .map(|seed| Member {
+            key: HostId(SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes()),
+            name: format!("h{seed}"),
+            addresses: vec![],
+        })
+        .collect();
+    Genesis {
+        members,
+        threshold: 2,
+        image: Hash([0; 32]),
+        creator: SigningKey::from_bytes(&CREATOR).verifying_key().to_bytes(),
+        bundle: None,
+        nonce: [0; 32],
+        expires: 0,
+        parameters: Parameters::default(),
+    }
+}
 
 impl Caller {
     fn new(seed: u8, expires: u64, bearer: &Sturdyref) -> Caller {
@@ -46,12 +67,13 @@ impl Caller {
             threshold: 1,
             image: Hash([0; 32]),
             creator: public,
+            bundle: None,
             nonce: [0; 32],
             expires,
             parameters: Parameters::default(),
         };
         let vat = genesis.vat_id();
-        let mut session = ClientSession::new(vat, TARGET);
+        let mut session = ClientSession::new(vat, target().vat_id());
         let redemption = bearer.redeem_for(&vat).expect("a bearer");
         let signature = redemption.signature.try_into().expect("64 bytes");
         session.redeem(0, redemption.bearer, signature).expect("room");
@@ -90,8 +112,12 @@ impl Caller {
     }
 }
 
+fn signed(install: Install) -> SignedInstall {
+    SignedInstall::sign(&target().vat_id(), install, &SigningKey::from_bytes(&CREATOR))
+}
+
 fn apply(machine: &mut VatMachine, block: u64, command: &VatCommand) -> (VatResult, BlockEffects) {
-    let members = Caller::new(99, 0, &Sturdyref::bearer(TARGET, 0, [5; 32])).genesis.membership();
+    let members = target().membership();
     let context = BlockContext { block, epoch: 0, membership: &members };
     let applied = machine.apply(&context, &[codec::encode(command)], false).expect("no fault");
     (codec::decode(&applied.results[0]).expect("a result"), applied.effects)
@@ -106,18 +132,10 @@ fn farewells_are_final() {
     let image = Image::load(&engine_cache().expect("a cache")).expect("the image loads");
     let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
     let view = SharedView::default();
-    let mut machine = VatMachine::new(TARGET, image, limits, view.clone()).expect("it starts");
-    let source =
-        "import { Far } from '@endo/far'; let n = 0; export default () => Far('adder', { add: () => (n += 1) });";
-    let bearer = Sturdyref::bearer(TARGET, 0, [5; 32]);
-    let install = Install {
-        bundle: Bundle { entry: "main.js".into(), modules: BTreeMap::from([("main.js".into(), source.into())]) },
-        argv: vec![],
-        endowments: vec![],
-        grants: vec![],
-        bearers: bearer.bearer_key().into_iter().collect(),
-    };
-    assert_eq!(apply(&mut machine, 1, &VatCommand::Install(Box::new(install))).0, VatResult::Installed);
+    let mut machine = VatMachine::new(&target(), None, image, limits, view.clone()).expect("it starts");
+    let bearer = Sturdyref::bearer(target().vat_id(), 0, [5; 32]);
+    let install = adder(&bearer);
+    assert_eq!(apply(&mut machine, 1, &VatCommand::Install(Box::new(signed(install)))).0, VatResult::Installed);
     let mut caller = Caller::new(7, 100_000, &bearer);
     let (call, farewell) = (caller.slice(None), caller.slice(Some(1)));
     // One that gives up without an answer.
@@ -155,4 +173,125 @@ fn farewells_are_final() {
     let (result, _) = apply(&mut machine, 200_000, &call);
     assert!(matches!(result, VatResult::Refused { .. }), "{result:?}");
     assert!(machine.clients.ended().is_empty() && view.lock().ended.is_empty());
+}
+
+/// The root of all that a replica of the vat agrees on.
+fn root(machine: &mut VatMachine) -> Hash {
+    machine.checkpoint().expect("it can be kept").root
+}
+
+fn adder(bearer: &Sturdyref) -> Install {
+    let source =
+        "import { Far } from '@endo/far'; let n = 0; export default () => Far('adder', { add: () => (n += 1) });";
+    Install {
+        bundle: Bundle { entry: "main.js".into(), modules: BTreeMap::from([("main.js".into(), source.into())]) },
+        argv: vec![],
+        endowments: vec![],
+        grants: vec![],
+        bearers: bearer.bearer_key().into_iter().collect(),
+    }
+}
+
+#[test]
+fn no_command_changes_anything_without_its_evidence() {
+    quorate_engine::heap::with_engine_stack(forged_commands);
+}
+
+fn forged_commands() {
+    let image = Image::load(&engine_cache().expect("a cache")).expect("the image loads");
+    let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
+    let view = SharedView::default();
+    let mut machine = VatMachine::new(&target(), None, image, limits, view).expect("it starts");
+    let (vat, members) = (target().vat_id(), target().membership());
+    let key = |seed: u8| SigningKey::from_bytes(&[seed; 32]);
+    let bearer = Sturdyref::bearer(vat, 0, [5; 32]);
+    let refused = |machine: &mut VatMachine, what: &str, command: &VatCommand| {
+        let before = root(machine);
+        let (result, effects) = apply(machine, 1, command);
+        assert!(matches!(result, VatResult::Refused { .. }), "{what}: {result:?}");
+        assert!(effects.output.cranks.is_empty() && effects.outbox.heads().is_empty(), "{what}");
+        assert_eq!(root(machine), before, "{what}");
+    };
+    let install = |signed| VatCommand::Install(Box::new(signed));
+    let good = signed(adder(&bearer));
+    let mut other_code = good.clone();
+    other_code.install.bundle.modules.insert("main.js".into(), "export default () => 1;".into());
+    let mut other_bearer = good.clone();
+    other_bearer.install.bearers.push([9; 32]);
+    for (what, forged) in [
+        ("code that a member signs", SignedInstall::sign(&vat, adder(&bearer), &key(1))),
+        (
+            "code for another vat",
+            SignedInstall::sign(&VatId([3; 32]), adder(&bearer), &SigningKey::from_bytes(&CREATOR)),
+        ),
+        ("other code than was signed", other_code),
+        ("who may use it, other than was signed", other_bearer),
+    ] {
+        refused(&mut machine, what, &install(forged));
+    }
+    assert_eq!(apply(&mut machine, 2, &install(good)).0, VatResult::Installed);
+
+    let to = VatId([7; 32]);
+    let by = |kind, seeds: &[u8], number| {
+        let payload = GrantOrder::members_payload(&members, kind, &to, number);
+        let signatures = seeds.iter().map(|seed| MemberSignature::sign(&key(*seed), &payload)).collect();
+        GrantOrder { to, number, evidence: GrantEvidence::Members(signatures) }
+    };
+    let (grant, revoke) = (GrantKind::Grant, GrantKind::Revoke);
+    for (what, forged) in [
+        ("a grant by nobody", VatCommand::Grant(by(grant, &[], 0))),
+        ("a grant by one member", VatCommand::Grant(by(grant, &[1], 0))),
+        ("a grant by one member twice", VatCommand::Grant(by(grant, &[1, 1], 0))),
+        ("a grant by a stranger", VatCommand::Grant(by(grant, &[1, 9], 0))),
+        ("a revocation as a grant", VatCommand::Grant(by(revoke, &[1, 2], 0))),
+        ("a grant as a revocation", VatCommand::Revoke(by(grant, &[1, 2], 0))),
+        ("a grant out of order", VatCommand::Grant(by(grant, &[1, 2], 1))),
+        ("a revocation by one member", VatCommand::Revoke(by(revoke, &[1], 0))),
+    ] {
+        refused(&mut machine, what, &forged);
+    }
+    let granted = |machine: &VatMachine| machine.engine.comms().peer(&to).is_some_and(|peer| peer.is_granted());
+    let first = VatCommand::Grant(by(grant, &[1, 3], 0));
+    assert_eq!(apply(&mut machine, 3, &first).0, VatResult::Granted);
+    assert!(granted(&machine));
+    assert_eq!(apply(&mut machine, 4, &VatCommand::Revoke(by(revoke, &[2, 3], 1))).0, VatResult::Revoked);
+    assert!(!granted(&machine));
+    refused(&mut machine, "a grant that was revoked since", &first);
+
+    let mut caller = Caller::new(7, 100_000, &bearer);
+    let VatCommand::Deliver(slice) = caller.slice(None) else { unreachable!("a slice") };
+    let mut unsigned = slice.clone();
+    unsigned.certificate.signatures.clear();
+    refused(&mut machine, "messages that nobody signed", &VatCommand::Deliver(unsigned));
+    assert_eq!(apply(&mut machine, 5, &VatCommand::Deliver(slice)).0, VatResult::Delivered { next: 3 });
+}
+
+#[test]
+fn other_code_than_was_given_stops_the_replica_before_it_says_anything() {
+    quorate_engine::heap::with_engine_stack(other_code);
+}
+
+fn other_code() {
+    let image = Image::load(&engine_cache().expect("a cache")).expect("the image loads");
+    let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
+    let bearer = Sturdyref::bearer(target().vat_id(), 0, [5; 32]);
+    let mut other = adder(&bearer);
+    other.bundle.modules.insert("main.js".into(), "export default () => 1;".into());
+    let given = Some(CodeDigest::of(&other));
+    let command = codec::encode(&VatCommand::Install(Box::new(signed(adder(&bearer)))));
+    let members = target().membership();
+    let context = BlockContext { block: 1, epoch: 0, membership: &members };
+    let machine =
+        |given| VatMachine::new(&target(), given, image.clone(), limits, SharedView::default()).expect("it starts");
+    let fault = machine(given.clone()).apply(&context, &[command.clone()], false).expect_err("other code");
+    assert!(fault.0.contains("Q-N009") && fault.0.contains("file main.js differs"), "{fault:?}");
+    // Also where the state comes by a checkpoint.
+    let mut good = machine(Some(CodeDigest::of(&adder(&bearer))));
+    good.apply(&context, &[command], false).expect("the same code");
+    let CheckpointParts { manifest, new_chunks, .. } = good.checkpoint().expect("it can be kept");
+    let chunks: BTreeMap<Hash, Vec<u8>> = new_chunks.into_iter().collect();
+    let mut fetch = |hash: &Hash| chunks.get(hash).cloned().ok_or_else(|| MachineFault("a missing chunk".into()));
+    let fault = machine(given).restore(&manifest, &mut fetch).expect_err("other code");
+    assert!(fault.0.contains("Q-N009"), "{fault:?}");
+    good.restore(&manifest, &mut fetch).expect("the same code");
 }

@@ -1,0 +1,190 @@
+//! The task that collects approvals for this replica's own draft, and has the change ordered when they suffice.
+//!
+//! Invariants: one draft at a time; all members are asked at once and each request has its deadline, so that one that hangs delays
+//! no other; only answers that verify are kept; what was collected survives restarts.
+
+use futures::future::join_all;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::ReconfigureError;
+use crate::proof::approval::Subject;
+use crate::proof::membership::Member;
+use crate::replica::approval::Approvals;
+use crate::replica::tasks::proposer;
+use crate::replica::wire::propose::Payload;
+use crate::replica::wire::share::ShareFrame;
+use crate::state::block::Control;
+use crate::state::drafts::{Answer, Draft, Standing};
+
+/// Times `reconcile`: the pause between two rounds of questions.
+const ROUND: u32 = 2;
+/// How long an approved change may take to be ordered before that is tried again.
+const ORDER_PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) async fn run(approvals: Arc<Approvals>) {
+    let mut stopping = approvals.lifecycle.stopping();
+    let mut tick = tokio::time::interval(approvals.identity.timing.reconcile * ROUND);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stopping.wait() => return,
+            _ = tick.tick() => {}
+            () = approvals.changed.notified() => {}
+        }
+        prune(&approvals);
+        let own = approvals.drafts().drafts.get(&approvals.identity.key).cloned();
+        if let Some(draft) = own {
+            tokio::select! {
+                () = stopping.wait() => return,
+                () = pursue(&approvals, draft) => {}
+            }
+        }
+    }
+}
+
+/// Drops what the log would not take any more.
+fn prune(approvals: &Approvals) {
+    let applied = Arc::clone(&approvals.members.view().applied);
+    let why = {
+        let mut drafts = approvals.drafts();
+        let (pruned, why) = drafts.prune(&applied, &approvals.identity.key);
+        if pruned {
+            approvals.keep_drafts(&drafts);
+        }
+        why
+    };
+    if let Some(text) = why {
+        approvals.outcome.send_replace(Some(Err(ReconfigureError::Refused(text))));
+    }
+}
+
+/// Asks those who have not answered, and goes on with what they say.
+async fn pursue(approvals: &Approvals, draft: Draft) {
+    let state = Arc::clone(&approvals.members.view().applied);
+    let Ok(subject) = draft.subject(&state) else { return };
+    let members = &state.membership.members;
+    let asked: Vec<&Member> = {
+        let drafts = approvals.drafts();
+        let has_answered = |member: &&Member| {
+            let collected = &drafts.collected;
+            collected.approvals.contains_key(&member.key) || collected.rejected.contains(&member.key)
+        };
+        let entered = drafts.collected.newcomer.is_some();
+        let newcomer = draft.change.newcomer().filter(|_| !entered);
+        members.iter().filter(|member| !has_answered(member)).chain(newcomer).collect()
+    };
+    let answers = join_all(asked.iter().map(|member| ask(approvals, member, &draft))).await;
+    let (needed, newcomer) = (usize::from(state.membership.threshold), draft.change.newcomer().is_some());
+    let (standing, admission, rejected) = {
+        let mut drafts = approvals.drafts();
+        if drafts.drafts.get(&approvals.identity.key) != Some(&draft) {
+            return;
+        }
+        let before = drafts.collected.clone();
+        for (member, answer) in asked.into_iter().zip(answers) {
+            note(approvals, &mut drafts.collected, &subject, member, &draft, answer);
+        }
+        if drafts.collected != before {
+            approvals.keep_drafts(&drafts);
+        }
+        let collected = &drafts.collected;
+        let standing = collected.standing(members.len(), needed, newcomer);
+        (standing, collected.admission(&draft, needed), collected.rejected.clone())
+    };
+    match standing {
+        Standing::Approved => order(approvals, Control::Admit(admission)).await,
+        Standing::Rejected => {
+            let names: Vec<String> = rejected.iter().map(|key| approvals.name_of(key)).collect();
+            approvals.end_draft(ReconfigureError::Rejected(names.join(", ")));
+        }
+        Standing::AsksOwners => {
+            approvals.outcome.send_replace(Some(Err(approvals.waits_for(needed))));
+        }
+        Standing::Open => {}
+    }
+}
+
+/// One answer. This replica's own is given as any other's. `None`: there was none.
+async fn ask(approvals: &Approvals, member: &Member, draft: &Draft) -> Option<Answer> {
+    if member.key == approvals.identity.key {
+        return Some(approvals.serve_draft(approvals.identity.key, draft.clone()));
+    }
+    let is_newcomer = draft.change.newcomer().is_some_and(|newcomer| newcomer.key == member.key);
+    if is_newcomer {
+        approvals.share.introduce_to(member).await.ok()?;
+    }
+    let frame = ShareFrame::Draft(draft.clone());
+    approvals.share.exchange(member, &frame).await.ok()?.answer
+}
+
+/// Keeps an answer that is what it says.
+fn note(
+    approvals: &Approvals,
+    collected: &mut crate::state::drafts::Collected,
+    subject: &Subject,
+    member: &Member,
+    draft: &Draft,
+    answer: Option<Answer>,
+) {
+    let newcomer = draft.change.newcomer().map(|newcomer| &newcomer.key);
+    match answer {
+        Some(Answer::Approves(signature)) if signature.key == member.key && newcomer != Some(&member.key) => {
+            if subject.verify_approval(&signature).is_ok() {
+                collected.waiting.remove(&member.key);
+                collected.approvals.insert(member.key, signature);
+            }
+        }
+        Some(Answer::Enters(signature)) if subject.verify_newcomer(newcomer, Some(&signature)).is_ok() => {
+            collected.newcomer = Some(signature);
+        }
+        Some(Answer::Waits) if newcomer != Some(&member.key) => {
+            collected.waiting.insert(member.key);
+        }
+        Some(Answer::Rejects) if newcomer != Some(&member.key) => {
+            collected.waiting.remove(&member.key);
+            collected.rejected.insert(member.key);
+        }
+        Some(Answer::Refuses(why)) => {
+            tracing::debug!(vat = %approvals.identity.vat, member = %member.key, %why, "a proposed change can't be answered there now");
+        }
+        Some(_) | None => {}
+    }
+}
+
+/// Has an approved change ordered. It stays a draft until it is seen to be recorded here.
+async fn order(approvals: &Approvals, control: Control) {
+    let Approvals { proposer, lifecycle, .. } = approvals;
+    let ordered = proposer::order(proposer, lifecycle, Payload::Control(control), ORDER_PATIENCE).await;
+    let outcome = match ordered {
+        Ok(proposed) if proposed.result.is_empty() => {
+            let mut status = approvals.status.subscribe();
+            let seen = status.wait_for(|status| status.applied >= proposed.block);
+            // If it is not seen in time, the next round finds how things stand.
+            if tokio::time::timeout(ORDER_PATIENCE, seen).await.is_err() {
+                return;
+            }
+            Ok(proposed.block)
+        }
+        Ok(proposed) => Err(ReconfigureError::Refused(String::from_utf8_lossy(&proposed.result).into_owned())),
+        // It may be recorded: the next round finds out.
+        Err(error) => {
+            tracing::info!(vat = %approvals.identity.vat, %error, "an approved change was not ordered yet");
+            return;
+        }
+    };
+    let mut drafts = approvals.drafts();
+    drafts.drafts.remove(&approvals.identity.key);
+    drafts.collected = Default::default();
+    approvals.keep_drafts(&drafts);
+    drop(drafts);
+    approvals.outcome.send_replace(Some(outcome));
+}
+
+impl Approvals {
+    /// The error that says what this replica's own draft waits for.
+    pub(crate) fn waits_for(&self, needed: usize) -> ReconfigureError {
+        let approved = self.drafts().collected.approvals.len();
+        ReconfigureError::Waits { approved, needed }
+    }
+}

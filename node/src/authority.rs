@@ -1,0 +1,416 @@
+//! What authorises a vat's first code and who may use its root, and the check of it. Pure.
+//!
+//! Invariants: code is authorised by the signature of the vat's creator, whose key is in the genesis, over the vat, the hash of the
+//! bundle and the hash of all that goes with it; where the genesis names a bundle, only that one counts. A grant is authorised by the
+//! creator or by a threshold of the present members, and each order of one counts once: it carries the number of those before it.
+
+use ed25519_dalek::SigningKey;
+use quorate_consensus::{Canonical, CertificateError, Genesis, Hash, MemberSignature, Membership, Signers, VatId};
+use quorate_engine::{
+    abi::Bundle,
+    machine::{ArgValue, Install},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Why a command lacks the authority that it needs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorityError {
+    #[error("the code is not signed by the vat's creator: {0}")]
+    Creator(CertificateError),
+    #[error("the signature is of {found}, and the vat's creator is {creator}")]
+    OtherCreator { found: String, creator: String },
+    #[error("the code is another one than that which the vat's id commits to (its hash is {found}, not {wanted})")]
+    OtherCode { found: Hash, wanted: Hash },
+    #[error("the grant is not authorised: {0}")]
+    Grant(CertificateError),
+    #[error("this is order {found} of a grant, and order {next} is the next one")]
+    Order { found: u64, next: u64 },
+}
+
+/// A vat's first code with its creator's signature.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignedInstall {
+    pub install: Install,
+    /// Over [`install_payload`].
+    pub creator: MemberSignature,
+}
+
+impl SignedInstall {
+    /// Signs code for a vat.
+    pub fn sign(vat: &VatId, install: Install, creator: &SigningKey) -> SignedInstall {
+        let creator = MemberSignature::sign(creator, &install_payload(vat, &install));
+        SignedInstall { install, creator }
+    }
+}
+
+/// Who may give a vat its code, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    vat: VatId,
+    creator: [u8; 32],
+    bundle: Option<Hash>,
+}
+
+/// Whether a vat may use the root from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GrantKind {
+    Grant,
+    Revoke,
+}
+
+/// An order that lets another vat use the root, or no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantOrder {
+    pub to: VatId,
+    /// How many such orders the vat has carried out before.
+    pub number: u64,
+    pub evidence: GrantEvidence,
+}
+
+/// What authorises a [`GrantOrder`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GrantEvidence {
+    /// The creator's signature over [`GrantOrder::creator_payload`].
+    Creator(MemberSignature),
+    /// Signatures of at least a threshold of the present members over [`GrantOrder::members_payload`].
+    Members(Vec<MemberSignature>),
+}
+
+impl GrantOrder {
+    /// What the creator signs.
+    pub fn creator_payload(vat: &VatId, kind: GrantKind, to: &VatId, number: u64) -> Vec<u8> {
+        let mut writer = grant(vat, kind, to, number);
+        writer.number(0);
+        writer.finish()
+    }
+
+    /// What a member of a membership signs.
+    pub fn members_payload(membership: &Membership, kind: GrantKind, to: &VatId, number: u64) -> Vec<u8> {
+        let mut writer = grant(&membership.vat, kind, to, number);
+        writer.number(1).number(membership.epoch).fixed(&membership.hash().0);
+        writer.finish()
+    }
+}
+
+fn grant(vat: &VatId, kind: GrantKind, to: &VatId, number: u64) -> Canonical {
+    let mut writer = Canonical::new("quorate/grant/1");
+    let kind = match kind {
+        GrantKind::Grant => 0,
+        GrantKind::Revoke => 1,
+    };
+    writer.fixed(&vat.0).number(kind).fixed(&to.0).number(number);
+    writer
+}
+
+impl Authority {
+    /// What a genesis says of it.
+    pub fn of(genesis: &Genesis) -> Authority {
+        Authority { vat: genesis.vat_id(), creator: genesis.creator, bundle: genesis.bundle }
+    }
+
+    fn check_creator(&self, signature: &MemberSignature) -> Result<(), AuthorityError> {
+        if signature.key.0 == self.creator {
+            return Ok(());
+        }
+        Err(AuthorityError::OtherCreator { found: signature.key.to_string(), creator: hex::encode(self.creator) })
+    }
+
+    /// Checks that the vat's creator wants this code for it.
+    pub fn check_install(&self, signed: &SignedInstall) -> Result<(), AuthorityError> {
+        self.check_creator(&signed.creator)?;
+        let found = bundle_hash(&signed.install.bundle);
+        if let Some(wanted) = self.bundle.filter(|wanted| *wanted != found) {
+            return Err(AuthorityError::OtherCode { found, wanted });
+        }
+        signed.creator.verify(&install_payload(&self.vat, &signed.install)).map_err(AuthorityError::Creator)
+    }
+
+    /// Checks that a grant is wanted by those who may want it. `next` is the number of the next one.
+    pub fn check_grant(
+        &self,
+        members: &Membership,
+        kind: GrantKind,
+        order: &GrantOrder,
+        next: u64,
+    ) -> Result<(), AuthorityError> {
+        let GrantOrder { to, number, evidence } = order;
+        if *number != next {
+            return Err(AuthorityError::Order { found: *number, next });
+        }
+        match evidence {
+            GrantEvidence::Creator(signature) => {
+                self.check_creator(signature)?;
+                signature.verify(&GrantOrder::creator_payload(&self.vat, kind, to, next))
+            }
+            GrantEvidence::Members(signatures) => {
+                let payload = GrantOrder::members_payload(members, kind, to, next);
+                Signers::from(members).verify_signatures(&payload, signatures)
+            }
+        }
+        .map_err(AuthorityError::Grant)
+    }
+}
+
+/// The hash of a bundle: what a genesis commits to.
+pub fn bundle_hash(bundle: &Bundle) -> Hash {
+    let mut writer = Canonical::new("quorate/bundle/1");
+    writer.bytes(bundle.entry.as_bytes());
+    for (name, text) in &bundle.modules {
+        writer.bytes(name.as_bytes()).bytes(text.as_bytes());
+    }
+    writer.hash()
+}
+
+/// What a vat's creator signs of its code.
+pub fn install_payload(vat: &VatId, install: &Install) -> Vec<u8> {
+    let Install { bundle, argv, endowments, grants, bearers } = install;
+    let mut rest = Canonical::new("quorate/arguments/1");
+    rest.number(argv.len() as u64);
+    for (name, value) in argv {
+        rest.bytes(name.as_bytes()).fixed(&argument_hash(value).0);
+    }
+    rest.number(endowments.len() as u64);
+    endowments.iter().for_each(|name| {
+        rest.bytes(name.as_bytes());
+    });
+    rest.number(grants.len() as u64);
+    grants.iter().for_each(|vat| {
+        rest.fixed(&vat.0);
+    });
+    rest.number(bearers.len() as u64);
+    bearers.iter().for_each(|key| {
+        rest.fixed(key);
+    });
+    let mut writer = Canonical::new("quorate/install/1");
+    writer.fixed(&vat.0).fixed(&bundle_hash(bundle).0).fixed(&rest.hash().0);
+    writer.finish()
+}
+
+fn argument_hash(value: &ArgValue) -> Hash {
+    let mut writer = Canonical::new("quorate/argument/1");
+    match value {
+        ArgValue::Data(value) => writer.number(0).bytes(&value.encode()),
+        ArgValue::Reference { vat, object, redeem } => {
+            writer.number(1).fixed(&vat.0).number(*object);
+            match redeem {
+                None => writer.number(0),
+                Some((bearer, signature)) => writer.number(1).fixed(bearer).bytes(signature),
+            }
+        }
+    };
+    writer.hash()
+}
+
+/// What a vat's code and arguments are, by their hashes: small enough to be kept for ever, and to say what differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeDigest {
+    entry: String,
+    modules: BTreeMap<String, Hash>,
+    arguments: BTreeMap<String, Hash>,
+    endowments: Vec<String>,
+    grants: Vec<VatId>,
+    bearers: Vec<[u8; 32]>,
+}
+
+impl CodeDigest {
+    /// That of code and what goes with it.
+    pub fn of(install: &Install) -> CodeDigest {
+        let module = |(name, text): (&String, &String)| (name.clone(), Hash::of(text.as_bytes()));
+        let argument = |(name, value): &(String, ArgValue)| (name.clone(), argument_hash(value));
+        CodeDigest {
+            entry: install.bundle.entry.clone(),
+            modules: install.bundle.modules.iter().map(module).collect(),
+            arguments: install.argv.iter().map(argument).collect(),
+            endowments: install.endowments.clone(),
+            grants: install.grants.clone(),
+            bearers: install.bearers.clone(),
+        }
+    }
+
+    /// What differs in `given`, the code that this host's owner was given, each with its name. Nothing: they are the same.
+    pub fn differences(&self, given: &CodeDigest) -> Vec<String> {
+        let mut found = compared("file", &self.modules, &given.modules);
+        if self.entry != given.entry {
+            found.push(format!("the entry file is {}, not {}", self.entry, given.entry));
+        }
+        found.extend(compared("argument", &self.arguments, &given.arguments));
+        if self.endowments != given.endowments {
+            found.push("the endowments differ".to_owned());
+        }
+        if self.grants != given.grants || self.bearers != given.bearers {
+            found.push("who may use the root differs".to_owned());
+        }
+        found
+    }
+}
+
+fn compared(what: &str, installed: &BTreeMap<String, Hash>, given: &BTreeMap<String, Hash>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, hash) in installed {
+        match given.get(name) {
+            Some(other) if other == hash => {}
+            Some(_) => found.push(format!("{what} {name} differs")),
+            None => found.push(format!("{what} {name} was not given to this host")),
+        }
+    }
+    let more = given.keys().filter(|name| !installed.contains_key(*name));
+    found.extend(more.map(|name| format!("{what} {name} was given to this host and is not installed")));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_consensus::{HostId, Member, Parameters};
+    use quorate_engine::abi::Value;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    fn genesis(bundle: Option<Hash>) -> Genesis {
+        let member = |seed| Member {
+            key: HostId(key(seed).verifying_key().to_bytes()),
+            name: format!("h{seed}"),
+            addresses: vec![],
+        };
+        Genesis {
+            members: (1..=3).map(member).collect(),
+            threshold: 2,
+            image: Hash([4; 32]),
+            creator: key(9).verifying_key().to_bytes(),
+            bundle,
+            nonce: [6; 32],
+            expires: 0,
+            parameters: Parameters::default(),
+        }
+    }
+
+    fn install() -> Install {
+        let modules = ["main.js", "part.js"].map(|name| (name.to_owned(), format!("export const {};", &name[..4])));
+        Install {
+            bundle: Bundle { entry: "main.js".into(), modules: modules.into() },
+            argv: vec![
+                ("price".into(), ArgValue::Data(Value::Number(10.5))),
+                (
+                    "peer".into(),
+                    ArgValue::Reference { vat: VatId([7; 32]), object: 0, redeem: Some(([1; 32], vec![2; 64])) },
+                ),
+            ],
+            endowments: vec!["exit".into()],
+            grants: vec![VatId([8; 32])],
+            bearers: vec![[5; 32]],
+        }
+    }
+
+    #[test]
+    fn code_counts_only_as_its_creator_signed_it_for_this_vat() {
+        let (committed, any) = (genesis(Some(bundle_hash(&install().bundle))), genesis(None));
+        type Alter = fn(&mut Install);
+        let altered: [(&str, Alter); 12] = [
+            ("a module's text", |it| it.bundle.modules.get_mut("part.js").expect("there").push(' ')),
+            ("another module", |it| drop(it.bundle.modules.insert("more.js".into(), String::new()))),
+            ("a module less", |it| drop(it.bundle.modules.remove("part.js"))),
+            ("another entry", |it| it.bundle.entry = "part.js".into()),
+            ("an argument", |it| it.argv[0].1 = ArgValue::Data(Value::Number(10.0))),
+            ("an argument's name", |it| it.argv[0].0.push('s')),
+            ("the order of arguments", |it| it.argv.swap(0, 1)),
+            ("an argument less", |it| drop(it.argv.pop())),
+            ("an endowment", |it| it.endowments.clear()),
+            ("a grant", |it| it.grants.push(VatId([9; 32]))),
+            ("a bearer", |it| it.bearers.push([9; 32])),
+            ("a redemption", |it| {
+                it.argv[1].1 = ArgValue::Reference { vat: VatId([7; 32]), object: 0, redeem: None };
+            }),
+        ];
+        for genesis in [committed, any] {
+            let (authority, vat) = (Authority::of(&genesis), genesis.vat_id());
+            let good = SignedInstall::sign(&vat, install(), &key(9));
+            assert_eq!(authority.check_install(&good), Ok(()));
+            for (what, alter) in &altered {
+                let mut bad = good.clone();
+                alter(&mut bad.install);
+                assert!(authority.check_install(&bad).is_err(), "{what}");
+            }
+            let other_key = SignedInstall::sign(&vat, install(), &key(1));
+            assert!(matches!(authority.check_install(&other_key), Err(AuthorityError::OtherCreator { .. })));
+            let claimed = SignedInstall {
+                creator: MemberSignature { key: good.creator.key, ..other_key.creator },
+                install: install(),
+            };
+            assert!(matches!(authority.check_install(&claimed), Err(AuthorityError::Creator(_))));
+            let other_vat = SignedInstall::sign(&VatId([3; 32]), install(), &key(9));
+            assert!(authority.check_install(&other_vat).is_err());
+        }
+        // The creator can't give a vat another bundle than its id commits to, and may choose where it does not.
+        let mut other = install();
+        other.bundle.modules.remove("part.js");
+        for (genesis, allowed) in [(genesis(Some(bundle_hash(&install().bundle))), false), (genesis(None), true)] {
+            let signed = SignedInstall::sign(&genesis.vat_id(), other.clone(), &key(9));
+            assert_eq!(Authority::of(&genesis).check_install(&signed).is_ok(), allowed);
+        }
+    }
+
+    #[test]
+    fn a_grant_counts_once_by_the_creator_or_a_threshold_of_the_present_members() {
+        let genesis = genesis(None);
+        let (authority, vat, members) = (Authority::of(&genesis), genesis.vat_id(), genesis.membership());
+        let (to, kind) = (VatId([7; 32]), GrantKind::Grant);
+        let check = |kind, order: &GrantOrder, next| authority.check_grant(&members, kind, order, next).is_ok();
+        let by_creator = |seed: u8, payload: Vec<u8>| GrantOrder {
+            to,
+            number: 3,
+            evidence: GrantEvidence::Creator(MemberSignature::sign(&key(seed), &payload)),
+        };
+        let by_members = |seeds: &[u8], payload: Vec<u8>| {
+            let signatures = seeds.iter().map(|seed| MemberSignature::sign(&key(*seed), &payload)).collect();
+            GrantOrder { to, number: 3, evidence: GrantEvidence::Members(signatures) }
+        };
+        let creators = GrantOrder::creator_payload(&vat, kind, &to, 3);
+        let ours = GrantOrder::members_payload(&members, kind, &to, 3);
+        let good = [by_creator(9, creators.clone()), by_members(&[1, 3], ours.clone())];
+        for order in &good {
+            assert!(check(GrantKind::Grant, order, 3));
+            assert!(!check(GrantKind::Revoke, order, 3), "a grant is no revocation");
+            assert!(!check(GrantKind::Grant, order, 4), "an order counts once");
+            assert!(!check(GrantKind::Grant, &GrantOrder { to: VatId([6; 32]), ..order.clone() }, 3));
+            assert!(!check(GrantKind::Grant, &GrantOrder { number: 4, ..order.clone() }, 4));
+        }
+        let later = Membership { epoch: 1, ..members.clone() };
+        let elsewhere = Membership { vat: VatId([2; 32]), ..members.clone() };
+        for (what, bad) in [
+            ("a member's as the creator's", by_creator(1, creators.clone())),
+            ("the creator's for members", by_members(&[9, 1], ours.clone())),
+            ("another vat's", by_creator(9, GrantOrder::creator_payload(&VatId([2; 32]), kind, &to, 3))),
+            ("one member less than is needed", by_members(&[1], ours.clone())),
+            ("one member twice", by_members(&[1, 1], ours.clone())),
+            ("another epoch's members", by_members(&[1, 2], GrantOrder::members_payload(&later, kind, &to, 3))),
+            ("another vat's members", by_members(&[1, 2], GrantOrder::members_payload(&elsewhere, kind, &to, 3))),
+            ("what the creator would sign", by_members(&[1, 2], creators)),
+            ("nobody", by_members(&[], ours)),
+        ] {
+            assert!(!check(GrantKind::Grant, &bad, 3), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let installed = CodeDigest::of(&install());
+        assert_eq!(installed.differences(&CodeDigest::of(&install())), [""; 0]);
+        let mut other = install();
+        other.bundle.modules.insert("part.js".into(), "else".into());
+        other.bundle.modules.insert("more.js".into(), String::new());
+        other.argv[0].1 = ArgValue::Data(Value::Number(11.0));
+        other.argv.pop();
+        let found = installed.differences(&CodeDigest::of(&other)).join("; ");
+        for part in
+            ["file part.js differs", "file more.js was given", "argument price differs", "argument peer was not"]
+        {
+            assert!(found.contains(part), "{part}: {found}");
+        }
+        let mut other = install();
+        other.bearers.clear();
+        assert_eq!(installed.differences(&CodeDigest::of(&other)), ["who may use the root differs"]);
+    }
+}
