@@ -7,8 +7,8 @@
 //! `cargo vendor` puts all crates of the guest into a folder, the patches are applied there in the order of their names, and the guest
 //! is built from that folder. The lock file holds as it is; for crates that are patched cargo no longer compares single files.
 //!
-//! Invariant: a patch that does not apply exactly, or changes nothing, fails the build with its name. Another version of a crate
-//! therefore fails to build until each of its patches was looked at.
+//! Invariant: a patch that does not apply exactly, or changes nothing, fails the build with its name, and so does a series that
+//! has a gap or a number twice. Another version of a crate therefore fails to build until each of its patches was looked at.
 
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,8 @@ struct Patch {
     text: String,
 }
 
-/// Reads the patches of a folder, in their order. Anything else that lies there is an error: it would silently not be applied.
+/// Reads the patches of a folder, in their order: 001, 002 and so on. Anything else that lies there is an error: it would silently
+/// not be applied.
 fn series(folder: &Path) -> Result<Vec<Patch>, String> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(|error| at(folder, &error))? {
@@ -69,6 +70,19 @@ fn series(folder: &Path) -> Result<Vec<Patch>, String> {
         }
         let text = fs::read_to_string(&path).map_err(|error| at(&path, &error))?;
         found.insert(name.clone(), Patch { path, name, text });
+    }
+    if found.is_empty() {
+        return Err(format!("{} has no patches: the interpreter is never built as published", folder.display()));
+    }
+    for (number, patch) in (1..).zip(found.values()) {
+        let wanted = format!("{number:03}-");
+        if !patch.name.starts_with(&wanted) {
+            return Err(format!(
+                "{} should be patch {number:03}: one is missing, or two have the same number; \
+                 look with `git status` what was lost, and let `engine/build/patch-series save` number the patches",
+                patch.path.display()
+            ));
+        }
     }
     Ok(found.into_values().collect())
 }
