@@ -26,7 +26,7 @@ const generate = (from, count) => {
 
 const shrink = (name, most, round) => {
   const text = readFileSync(join(directory, 'current.js'), 'utf8');
-  const head = HEAD.replace('SELF', name);
+  const head = HEAD.replaceAll('SELF', name);
   const candidates = smaller(text, text.startsWith(head) ? head : '', most, round);
   // A program imports itself by its name.
   write(candidates.map((one, i) => [`p${i}.js`, one.replaceAll(`'./${name}'`, `'./p${i}.js'`)]));

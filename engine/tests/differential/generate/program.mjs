@@ -3,6 +3,7 @@ import { statements } from './statements.mjs';
 
 export const HEAD = `import { asyncIter, attempt, clip, fail, iter, log, ob, old, plain, show, spy, t, thenable, tick } from './lib.js';
 import { left } from './SELF';
+import * as self from './SELF';
 export { remaining as left };
 let remaining = 0;
 const live = { reset(n) { remaining = n; }, take() { remaining -= 1; } };
@@ -22,7 +23,7 @@ const guarded = (c, lines) => {
 /** The program of a seed: the text of a module called `name`. */
 export const program = (seed, name) => {
   const c = new Context(seed);
-  const parts = [HEAD.replace('SELF', name).trimEnd()];
+  const parts = [HEAD.replaceAll('SELF', name).trimEnd()];
   for (const [type, value] of [['num', '3'], ['str', `'str'`], ['any', 'undefined'], ['arr', '[5, 6]'], ['obj', '({ a: 1, b: { c: 2 } })']]) {
     if (c.chance(70)) parts.push(`${c.pick(['let', 'var'])} ${c.declare(c.fresh('g'), type, true)} = ${value};`);
   }

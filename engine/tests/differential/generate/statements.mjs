@@ -1,6 +1,7 @@
 import { awaitable, expression, iterable, someType } from './expressions.mjs';
 import { callArguments, classDeclaration, driveGenerator, functionDeclaration } from './functions.mjs';
 import { assignmentPattern, binding, source } from './patterns.mjs';
+import { scene } from './scenes.mjs';
 
 /** Statements, as lines and nested lists of lines. */
 export const statements = (c, depth, count) => {
@@ -20,6 +21,7 @@ const statement = (c, depth) => {
     [3, () => [`(${assignmentPattern(c)} = ${source(c)});`]],
     [3, () => driveGenerator(c)],
     [3, () => collectionLoop(c, depth)],
+    [9, () => scene(c, depth)],
     [2, () => thrown(c)],
     [exits(c) ? 5 : 0, () => exit(c)],
     [c.frame.yields ? 6 : 0, () => [`${expression(c, 'any', 0)}; yield ${expression(c, 'any', 2)};`]],
