@@ -1,0 +1,3 @@
+import './lib-await-parent.mjs';
+await null;
+export const never = true;

@@ -1,0 +1,2 @@
+import { done } from './lib-await-loop.mjs';
+export const seen = done;

@@ -1,0 +1,2 @@
+import './lib-await-throws.mjs';
+export const never = true;

@@ -1,0 +1,4 @@
+export const order = [];
+await null;
+await null;
+order.push('slow');
