@@ -36,6 +36,8 @@ mod replica;
 mod state;
 mod stats;
 mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -49,6 +51,7 @@ pub use error::{
     TransportError,
 };
 pub use execution::machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Machine};
+pub use execution::place::{Execution, Threads, Work};
 pub use proof::address::check_address;
 pub use proof::certificate::{Certificate, MemberSignature, Statement, verify_certificate};
 pub use proof::conflict::ConflictReport;

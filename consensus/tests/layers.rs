@@ -24,9 +24,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Files of unit tests: they may use anything.
+/// Files of unit tests, and of the feature for tests: they may use anything, and production code nothing of them.
 fn is_test(path: &str) -> bool {
-    path.starts_with("tests/") || path.ends_with("tests.rs") || path == "raft/suite.rs"
+    path.starts_with("tests/") || path.starts_with("testing/") || path.ends_with("tests.rs") || path == "raft/suite.rs"
 }
 
 /// The path of the module that a file holds: `raft/node.rs` is `raft::node`, `raft/mod.rs` is `raft`.

@@ -1,15 +1,17 @@
-//! Executes log entries on the machine, in a thread of its own.
+//! Executes log entries on the machine, one after the other: in a thread of its own, unless the [`Execution`] says otherwise.
 //!
 //! Invariants: the outcome of an entry is a function of the state and the entry; nothing is written here; every block
-//! is reported before the entry's outcome is; a fault ends the thread's willingness to do anything more.
+//! is reported before the entry's outcome is; after a fault the executor does nothing more.
 
+use futures::future::BoxFuture;
 use std::any::Any;
-use std::sync::{Arc, mpsc as std_mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::error::MachineFault;
 use crate::execution::machine::{BlockContext, Machine};
+use crate::execution::place::Execution;
 use crate::proof::certificate::Statement;
 use crate::proof::membership::{Membership, Parameters};
 use crate::state::block::{Block, BlockReply, Control, LogContent, LogItem};
@@ -17,10 +19,6 @@ use crate::state::{LogPosition, ReplicatedState, state_root};
 use crate::stats::StatsCell;
 use crate::storage::checkpoints::{CheckpointDraft, Fetcher};
 use quorate_ids::{Hash, VatId};
-
-/// Stack of the executing thread. The engine runs wasm frames on it up to its own inline limit, which lies below this on every
-/// host and in every build; Rust's default of 2 MiB is far too small.
-pub(crate) const EXECUTOR_STACK_BYTES: usize = 32 << 20;
 
 /// What one log entry brought about.
 pub(crate) struct Outcome {
@@ -34,7 +32,7 @@ pub(crate) struct Outcome {
     pub(crate) view: Option<Arc<ReplicatedState>>,
 }
 
-/// What the executing thread reports, in order.
+/// What the executor reports, in order.
 pub(crate) enum Executed<E> {
     /// A block was executed.
     Applied { block: u64, statement: Option<Statement>, effects: E },
@@ -42,14 +40,14 @@ pub(crate) enum Executed<E> {
     Restored { block: u64 },
 }
 
-/// Takes what the executing thread reports; called in it, and may make it wait.
-pub(crate) type Report<E> = Box<dyn FnMut(Executed<E>) + Send>;
+/// Takes what the executor reports, which waits until it is taken.
+pub(crate) type Report<E> = Box<dyn FnMut(Executed<E>) -> BoxFuture<'static, ()> + Send>;
 
 type Reply<T> = oneshot::Sender<Result<T, MachineFault>>;
 /// Looks at the machine.
 pub(crate) type Inspection = Box<dyn FnOnce(&mut dyn Any) + Send>;
 
-/// A request to the thread.
+/// A request to the executor.
 pub(crate) enum Job {
     Apply {
         items: Vec<LogItem>,
@@ -69,9 +67,9 @@ pub(crate) enum Job {
     Inspect(Inspection),
 }
 
-/// The way to the thread.
+/// Sends requests to the executor. Unbounded, since each caller waits for its answer before it sends the next request.
 #[derive(Clone)]
-pub(crate) struct ExecutorHandle(std_mpsc::Sender<Job>);
+pub(crate) struct ExecutorHandle(mpsc::UnboundedSender<Job>);
 
 impl ExecutorHandle {
     pub(crate) async fn apply(&self, items: Vec<LogItem>) -> Result<Vec<Outcome>, MachineFault> {
@@ -95,18 +93,18 @@ impl ExecutorHandle {
     }
 
     pub(crate) fn inspect(&self, look: Inspection) {
-        // If the thread is gone the closure is dropped, and with it the sender that its caller waits for.
+        // If the executor is gone the closure is dropped, and with it the sender that its caller waits for.
         let _ = self.0.send(Job::Inspect(look));
     }
 
     async fn call<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, MachineFault>>) -> Result<T, MachineFault> {
-        let gone = || MachineFault("the executing thread is gone".into());
+        let gone = || MachineFault("the executor is gone".into());
         self.0.send(job).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
 
-/// What the thread owns.
+/// What the executor owns.
 pub(crate) struct Executor<M: Machine> {
     pub(crate) vat: VatId,
     pub(crate) parameters: Parameters,
@@ -117,27 +115,29 @@ pub(crate) struct Executor<M: Machine> {
 }
 
 impl<M: Machine> Executor<M> {
-    /// Starts the thread. It ends when the last handle is gone.
-    pub(crate) fn spawn(self) -> std::io::Result<ExecutorHandle> {
-        let (sender, receiver) = std_mpsc::channel();
-        std::thread::Builder::new()
-            .name(format!("vat-{}", &self.vat.to_string()[..8]))
-            .stack_size(EXECUTOR_STACK_BYTES)
-            .spawn(move || self.run(&receiver))?;
+    /// Starts the executor. It ends when the last handle is gone.
+    pub(crate) fn start(self, execution: &dyn Execution) -> std::io::Result<ExecutorHandle> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let name = format!("vat-{}", &self.vat.to_string()[..8]);
+        execution.execute(name, Box::pin(self.run(receiver)))?;
         Ok(ExecutorHandle(sender))
     }
 
-    fn run(mut self, jobs: &std_mpsc::Receiver<Job>) {
+    async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
         let mut fault: Option<MachineFault> = None;
-        while let Ok(job) = jobs.recv() {
+        while let Some(job) = jobs.recv().await {
             match job {
                 Job::Apply { items, reply } => {
-                    let result = guarded(&mut fault, || self.apply(items));
+                    let result = self.apply(&mut fault, items).await;
                     // Nobody waits if the replica was shut down meanwhile.
                     let _ = reply.send(result);
                 }
                 Job::Restore { manifest, state, mut fetch, reply } => {
                     let result = guarded(&mut fault, || self.restore(&manifest, *state, &mut fetch));
+                    if let Ok(state) = &result {
+                        let block = state.last_log.map_or(0, |position| position.index);
+                        (self.report)(Executed::Restored { block }).await;
+                    }
                     let _ = reply.send(result);
                 }
                 Job::Needed { chunks, reply } => {
@@ -159,18 +159,28 @@ impl<M: Machine> Executor<M> {
         state: ReplicatedState,
         fetch: &mut Fetcher,
     ) -> Result<Arc<ReplicatedState>, MachineFault> {
-        let block = state.last_log.map_or(0, |position| position.index);
         self.machine.restore(manifest, &mut |hash| fetch(hash))?;
         self.state = state;
-        (self.report)(Executed::Restored { block });
         Ok(Arc::new(self.state.clone()))
     }
 
-    fn apply(&mut self, items: Vec<LogItem>) -> Result<Vec<Outcome>, MachineFault> {
-        items.into_iter().map(|item| self.apply_one(item)).collect()
+    async fn apply(
+        &mut self,
+        fault: &mut Option<MachineFault>,
+        items: Vec<LogItem>,
+    ) -> Result<Vec<Outcome>, MachineFault> {
+        let mut outcomes = Vec::with_capacity(items.len());
+        for item in items {
+            let (outcome, executed) = guarded(fault, || self.apply_one(item))?;
+            if let Some(executed) = executed {
+                (self.report)(executed).await;
+            }
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
     }
 
-    fn apply_one(&mut self, item: LogItem) -> Result<Outcome, MachineFault> {
+    fn apply_one(&mut self, item: LogItem) -> Result<(Outcome, Option<Executed<M::Effects>>), MachineFault> {
         let position = LogPosition { term: item.term, index: item.index };
         let mut outcome = Outcome {
             index: item.index,
@@ -181,6 +191,7 @@ impl<M: Machine> Executor<M> {
             view: None,
         };
         self.state.last_log = Some(position);
+        let mut executed = None;
         match item.content {
             LogContent::Blank => {}
             LogContent::Raft(membership) if !self.state.allows(&membership) => {
@@ -192,12 +203,16 @@ impl<M: Machine> Executor<M> {
                 self.state.raft_membership_log = Some(position);
                 outcome.view = Some(Arc::new(self.state.clone()));
             }
-            LogContent::Block(bytes) => self.apply_block(Block::decode(&bytes), &mut outcome)?,
+            LogContent::Block(bytes) => executed = self.apply_block(Block::decode(&bytes), &mut outcome)?,
         }
-        Ok(outcome)
+        Ok((outcome, executed))
     }
 
-    fn apply_block(&mut self, block: Block, outcome: &mut Outcome) -> Result<(), MachineFault> {
+    fn apply_block(
+        &mut self,
+        block: Block,
+        outcome: &mut Outcome,
+    ) -> Result<Option<Executed<M::Effects>>, MachineFault> {
         let started = Instant::now();
         let number = outcome.index;
         if let Some(control) = block.control {
@@ -209,7 +224,7 @@ impl<M: Machine> Executor<M> {
         // At the beginning of an epoch, too: then no newcomer needs a checkpoint that those signed who left long ago.
         let due = activated || self.state.since_checkpoint.is_due(&self.parameters);
         if block.commands.is_empty() && !recorded && !due {
-            return Ok(());
+            return Ok(None);
         }
         let commands: Vec<Vec<u8>> = block.commands.iter().map(|command| command.0.to_vec()).collect();
         let membership = &self.state.membership;
@@ -238,8 +253,7 @@ impl<M: Machine> Executor<M> {
         }
         self.stats.update(|stats| stats.apply.record(started.elapsed()));
         let (statement, effects) = (outcome.statement.clone(), applied.effects);
-        (self.report)(Executed::Applied { block: number, statement, effects });
-        Ok(())
+        Ok(Some(Executed::Applied { block: number, statement, effects }))
     }
 
     fn needed(&self, mut chunks: Vec<Hash>) -> Vec<Hash> {
@@ -321,5 +335,5 @@ fn guarded<T>(
     result
 }
 
-/// Longest that a stop waits for the executing thread to finish what it does.
+/// Longest that a stop waits for the executor to finish what it does.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(10);

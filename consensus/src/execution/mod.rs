@@ -1,4 +1,5 @@
-//! Executing the log: the machine that a vat is, and the thread that runs it.
+//! Executing the log: the machine that a vat is, what runs it, and where.
 
 pub(crate) mod executor;
 pub(crate) mod machine;
+pub(crate) mod place;

@@ -94,3 +94,15 @@ impl WireEntry {
         contents.map(|content| WireEntry { log, content })
     }
 }
+
+#[cfg(feature = "testing")]
+impl WireEntry {
+    /// Changes the block, if the entry has one.
+    pub(crate) fn alter_block(&mut self, change: impl FnOnce(&mut crate::state::block::Block)) {
+        if let WireContent::Block(bytes) = &mut self.content {
+            let mut block = crate::state::block::Block::decode(bytes);
+            change(&mut block);
+            *bytes = block.encode();
+        }
+    }
+}

@@ -7,7 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::proof::certificate::{Certificate, MemberSignature, Statement, verify_certificate};
 use crate::proof::conflict::ConflictReport;

@@ -11,6 +11,7 @@ use super::status::StatusCell;
 use super::tasks::checkpointer::CheckpointerInput;
 use super::tasks::signer::SignerInput;
 use crate::execution::executor::{ExecutorHandle, Outcome};
+use crate::execution::place::{Execution, blocking};
 use crate::raft::ports::{Answer, Apply};
 use crate::state::ReplicatedState;
 use crate::state::block::LogItem;
@@ -21,6 +22,7 @@ use quorate_ids::VatId;
 #[derive(Clone)]
 pub(crate) struct Applier {
     pub(crate) vat: VatId,
+    pub(crate) execution: Arc<dyn Execution>,
     pub(crate) executor: ExecutorHandle,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) members: Arc<Members>,
@@ -73,8 +75,8 @@ impl Applier {
     async fn installed(&self, record: Arc<CheckpointRecord>, state: ReplicatedState) -> Result<(), String> {
         let checkpoints = Arc::clone(&self.checkpoints);
         let stored = CheckpointRecord::clone(&record);
-        let install = tokio::task::spawn_blocking(move || checkpoints.install(stored)).await;
-        install.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let install = blocking(self.execution.as_ref(), move || checkpoints.install(stored)).await?;
+        install.map_err(|error| error.to_string())?;
         let manifest = Arc::clone(&record.manifest.0);
         let fetch = fetcher(&self.checkpoints, self.vat);
         let state = self.executor.restore(manifest, state, fetch).await.map_err(|fault| fault.to_string())?;

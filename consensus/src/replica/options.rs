@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::execution::machine::Machine;
+use crate::execution::place::Execution;
 use crate::proof::certificate::Statement;
 use crate::proof::membership::{Genesis, MembershipCertificate};
 use crate::replica::approval::Approve;
@@ -31,6 +32,8 @@ pub struct ReplicaOptions<M: Machine> {
     pub store: Arc<dyn Store>,
     /// The way to the other members.
     pub transport: Arc<dyn Transport>,
+    /// Where the machine runs: [`Threads`](crate::Threads) in production.
+    pub execution: Arc<dyn Execution>,
     /// Where events go. Bounded: a receiver that does not receive stops the replica from applying, and loses nothing.
     pub events: mpsc::Sender<Event<M::Effects>>,
     /// See [`Timing`].

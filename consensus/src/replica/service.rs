@@ -94,12 +94,16 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         machine: options.machine,
         state: state.clone(),
         report: Box::new(move |executed| {
-            // The node is gone if this fails; it is shutting down.
-            let _ = reported.blocking_send(Event::from(executed));
+            let reported = reported.clone();
+            Box::pin(async move {
+                // The node is gone if this fails; it is shutting down.
+                let _ = reported.send(Event::from(executed)).await;
+            })
         }),
         stats: Arc::clone(&stats),
     };
-    let executor = executor.spawn().map_err(|error| ConsensusError::Thread(error.to_string()))?;
+    let executor =
+        executor.start(options.execution.as_ref()).map_err(|error| ConsensusError::Thread(error.to_string()))?;
     let (signer, signer_inputs) = mpsc::channel(SIGNER_INPUTS);
     let (checkpointer, checkpointer_inputs) = mpsc::channel(CHECKPOINTER_INPUTS);
     let (proposer, proposals) = mpsc::channel(MAX_WAITING);
@@ -127,6 +131,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     };
     let applier = Applier {
         vat,
+        execution: Arc::clone(&options.execution),
         executor: executor.clone(),
         checkpoints: Arc::clone(&checkpoints),
         members: Arc::clone(&members),
@@ -160,6 +165,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         events: Arc::clone(&events),
     };
     let checkpointer = Checkpointer {
+        execution: Arc::clone(&options.execution),
         lifecycle: Arc::clone(&lifecycle),
         status: Arc::clone(&status),
         members: Arc::clone(&members),

@@ -366,6 +366,7 @@ impl Cluster {
             machine: Toy::default(),
             store: Arc::clone(&node.store) as Arc<dyn Store>,
             transport: Arc::new(HubTransport { hub: Arc::clone(&self.hub), from: node.id() }),
+            execution: Arc::new(Threads),
             events,
             timing: self.timing,
             learner,

@@ -36,7 +36,7 @@ use machine::VatMachine;
 use progress::SharedProgress;
 use quorate_consensus::{
     Approve, Change, Genesis, HostId, Introduction, Member, Membership, MembershipCertificate, ProposeError, Replica,
-    ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store, Timing, Transport,
+    ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store, Threads, Timing, Transport,
 };
 use quorate_engine::{
     VatId, abi,
@@ -139,6 +139,7 @@ impl VatService {
             machine,
             store: options.store,
             transport: options.transport,
+            execution: Arc::new(Threads),
             events: events_tx,
             timing: options.timing,
             learner: options.joining,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::error::StoreError;
+use crate::execution::place::{Execution, blocking};
 use crate::proof::certificate::Certificate;
 use crate::replica::RaftCell;
 use crate::replica::lifecycle::Lifecycle;
@@ -30,6 +31,7 @@ pub(crate) enum CheckpointerInput {
 
 /// See the head of the module.
 pub(crate) struct Checkpointer {
+    pub(crate) execution: Arc<dyn Execution>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) status: Arc<StatusCell>,
     pub(crate) members: Arc<Members>,
@@ -106,7 +108,7 @@ impl Checkpointer {
         work: impl FnOnce(&Checkpoints) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let checkpoints = Arc::clone(&self.checkpoints);
-        let done = tokio::task::spawn_blocking(move || work(&checkpoints)).await;
-        done.unwrap_or_else(|error| Err(StoreError::Io(format!("a storage task died: {error}"))))
+        let done = blocking(self.execution.as_ref(), move || work(&checkpoints)).await;
+        done.unwrap_or_else(|died| Err(StoreError::Io(died)))
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::share::ShareClient;
 use crate::codec::{self, Blob};
 use crate::execution::executor::ExecutorHandle;
+use crate::execution::place::{Execution, blocking};
 use crate::order::frames::WireVote;
 use crate::proof::membership::{MAX_CHAIN, Member, MembershipCertificate};
 use crate::raft::ports::{NotSent, Snapshots};
@@ -66,6 +67,7 @@ struct Receiving {
 
 /// Receives checkpoints.
 pub(crate) struct SnapshotReceiver {
+    execution: Arc<dyn Execution>,
     members: Arc<Members>,
     lifecycle: Arc<Lifecycle>,
     checkpoints: Arc<Checkpoints>,
@@ -79,6 +81,7 @@ pub(crate) struct SnapshotReceiver {
 impl SnapshotReceiver {
     pub(crate) fn new(applier: &Applier, stats: Arc<StatsCell>, raft: Arc<RaftCell>) -> SnapshotReceiver {
         SnapshotReceiver {
+            execution: Arc::clone(&applier.execution),
             members: Arc::clone(&applier.members),
             lifecycle: Arc::clone(&applier.lifecycle),
             checkpoints: Arc::clone(&applier.checkpoints),
@@ -126,9 +129,8 @@ impl SnapshotReceiver {
         let membership = self.members.view().memberships.get(&epoch).cloned();
         let membership = membership.ok_or_else(|| format!("the membership of epoch {epoch} is not certified"))?;
         let describe = self.checkpoints.describe();
-        let verified =
-            tokio::task::spawn_blocking(move || record.verify(&membership, describe).map(|chunks| (record, chunks)));
-        let (mut record, chunks) = verified.await.map_err(|error| error.to_string())??;
+        let verify = move || record.verify(&membership, describe).map(|chunks| (record, chunks));
+        let (mut record, chunks) = blocking(self.execution.as_ref(), verify).await??;
         // Not what the sender says: a checkpoint that lacks a chunk could not be restored, and so this replica not be started.
         record.chunks = self.executor.needed(chunks).await.map_err(|fault| fault.to_string())?;
         let record = Arc::new(record);
@@ -153,8 +155,8 @@ impl SnapshotReceiver {
     async fn missing_chunks(&self, from: HostId, block: u64) -> Result<SnapshotReply, String> {
         let record = self.transfer(from, block)?;
         let checkpoints = Arc::clone(&self.checkpoints);
-        let missing = tokio::task::spawn_blocking(move || checkpoints.missing(&record, MAX_MISSING)).await;
-        Ok(SnapshotReply::Missing(missing.map_err(|error| error.to_string())?))
+        let missing = blocking(self.execution.as_ref(), move || checkpoints.missing(&record, MAX_MISSING)).await?;
+        Ok(SnapshotReply::Missing(missing))
     }
 
     async fn receive_chunks(&self, from: HostId, block: u64, chunks: Vec<Blob>) -> Result<SnapshotReply, String> {
@@ -164,8 +166,8 @@ impl SnapshotReceiver {
         }
         let bytes: usize = chunks.iter().map(|chunk| chunk.0.len()).sum();
         let checkpoints = Arc::clone(&self.checkpoints);
-        let stored = tokio::task::spawn_blocking(move || checkpoints.receive(chunks)).await;
-        let stored = self.lifecycle.check(stored.map_err(|error| error.to_string())?).ok_or("the store failed")?;
+        let stored = blocking(self.execution.as_ref(), move || checkpoints.receive(chunks)).await?;
+        let stored = self.lifecycle.check(stored).ok_or("the store failed")?;
         stored?;
         self.stats.update(|stats| stats.snapshot_bytes_received += bytes as u64);
         Ok(SnapshotReply::Stored)

@@ -1,0 +1,60 @@
+//! Where a replica runs its machine, and the work that waits for the disk.
+//!
+//! In production both are threads of their own, since both take long. A simulation runs them where everything else runs, so that
+//! a run depends on its seed alone: nothing else in this crate starts a thread.
+
+use futures::future::BoxFuture;
+use std::io;
+use tokio::sync::oneshot;
+
+/// Work that may take long: it computes, or waits for the disk.
+pub type Work = Box<dyn FnOnce() + Send>;
+
+/// See the head of the module.
+pub trait Execution: Send + Sync + 'static {
+    /// Runs the task that executes blocks, until it ends by itself. It holds up whatever runs it for as long as a block takes.
+    /// `name` is for people.
+    ///
+    /// # Errors
+    /// Why the task could not be started.
+    fn execute(&self, name: String, task: BoxFuture<'static, ()>) -> io::Result<()>;
+
+    /// Does work, and resolves when it is done. Work that panics is dropped.
+    fn block(&self, work: Work) -> BoxFuture<'static, ()>;
+}
+
+/// Stack of the executing thread. The engine runs wasm frames on it up to its own inline limit, which lies below this on every
+/// host and in every build; Rust's default of 2 MiB is far too small.
+const EXECUTOR_STACK_BYTES: usize = 32 << 20;
+
+/// A thread for each replica's blocks, and tokio's pool of threads for the disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Threads;
+
+impl Execution for Threads {
+    fn execute(&self, name: String, task: BoxFuture<'static, ()>) -> io::Result<()> {
+        let thread = std::thread::Builder::new().name(name).stack_size(EXECUTOR_STACK_BYTES);
+        thread.spawn(move || futures::executor::block_on(task)).map(|_| ())
+    }
+
+    fn block(&self, work: Work) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            // The caller of `blocking` notices a panic.
+            let _ = tokio::task::spawn_blocking(work).await;
+        })
+    }
+}
+
+/// Does work there and returns its result; the error says that it panicked.
+pub(crate) async fn blocking<T: Send + 'static>(
+    execution: &dyn Execution,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (sender, receiver) = oneshot::channel();
+    let work = move || {
+        // The caller is gone only if the replica is stopping.
+        let _ = sender.send(work());
+    };
+    execution.block(Box::new(work)).await;
+    receiver.await.map_err(|_| "a storage task died".to_owned())
+}

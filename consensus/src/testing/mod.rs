@@ -1,0 +1,34 @@
+//! For tests and simulations: a member that lies, and what is seen of an honest one. Nothing here is in a production build.
+//!
+//! The liar is a wrapper around the frames of a member whose replica is the production code and knows nothing of it: it changes
+//! what that replica sends and answers, and makes up frames of its own. It has the member's key and no other.
+
+mod liar;
+
+pub use liar::{Fabrication, Liar, Lie, Throw};
+
+use crate::codec;
+use crate::proof::certificate::Statement;
+use crate::proof::shares::Share;
+use crate::replica::wire::share::{ShareFrame, ShareReply};
+use crate::transport::Channel;
+
+/// The statements whose shares a frame carries to others, or an answer does.
+pub fn signed_statements(channel: Channel, frame: &[u8], is_answer: bool) -> Vec<Statement> {
+    if channel != Channel::Share {
+        return Vec::new();
+    }
+    let shares = if is_answer {
+        codec::decode::<ShareReply>(frame).map(|reply| reply.shares).unwrap_or_default()
+    } else {
+        match codec::decode(frame) {
+            Ok(ShareFrame::Push(shares)) => shares,
+            _ => Vec::new(),
+        }
+    };
+    let statement = |share| match share {
+        Share::Statement(statement, _) => Some(statement),
+        Share::Membership(..) => None,
+    };
+    shares.into_iter().filter_map(statement).collect()
+}

@@ -1,0 +1,269 @@
+//! A host of a world: what outlives its processes, and the process that runs.
+
+use ed25519_dalek::SigningKey;
+use quorate_consensus::{
+    ConsensusError, Event, Genesis, Hash, HostId, Member, MembershipCertificate, Replica, ReplicaHandle,
+    ReplicaOptions, Role, Timing,
+};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+use crate::dice::Dice;
+use crate::disk::{Disk, End};
+use crate::execution::Inline;
+use crate::machine::{RegisterMachine, Registers, Watcher};
+use crate::net::{Interceptor, Net, Process, Wire};
+use crate::oracles::{accused, certified, equal_state, progress};
+use crate::record::Record;
+
+/// Events that wait for the host at most.
+const EVENTS: usize = 16;
+/// Longest pause of work for the disk.
+const WORK_MS: u64 = 3;
+
+/// Pauses of a world: short, so that much happens in little time.
+pub fn timing(rate_percent: u32) -> Timing {
+    let ms = |ms: u64| Duration::from_millis(ms) * 100 / rate_percent;
+    Timing {
+        heartbeat: ms(60),
+        election_min: ms(250),
+        election_max: ms(450),
+        share_retry: ms(200),
+        reconcile: ms(100),
+        request: ms(500),
+        snapshot_request: ms(1_500),
+    }
+}
+
+/// Whether a host goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fate {
+    /// Why its replica stopped, in this life.
+    pub fault: Option<String>,
+    /// It is no member any more.
+    pub removed: bool,
+}
+
+/// See the head of the module.
+pub struct Host {
+    pub place: usize,
+    pub key: SigningKey,
+    pub disk: Arc<Disk>,
+    pub honest: bool,
+    pub interceptor: Option<Arc<dyn Interceptor>>,
+    /// It is not in the genesis.
+    pub learner: bool,
+    pub running: Option<(Process, ReplicaHandle)>,
+    fate: Arc<Mutex<Fate>>,
+    lives: u64,
+    seed: u64,
+}
+
+impl Host {
+    /// A host that was never started.
+    pub fn new(seed: u64, place: usize, learner: bool, record: &Record) -> Host {
+        let key = Hash::of(format!("host {place} of seed {seed}").as_bytes()).0;
+        let name = format!("host {place}");
+        let disk = Disk::new(&name, Dice::new(seed, &name), record.trace().clone());
+        Host {
+            place,
+            key: SigningKey::from_bytes(&key),
+            disk,
+            honest: true,
+            interceptor: None,
+            learner,
+            running: None,
+            fate: Arc::default(),
+            lives: 0,
+            seed,
+        }
+    }
+
+    /// Its name among members.
+    pub fn id(&self) -> HostId {
+        HostId(self.key.verifying_key().to_bytes())
+    }
+
+    /// Itself as a member.
+    pub fn member(&self) -> Member {
+        Member { key: self.id(), name: format!("host{}", self.place), addresses: Vec::new() }
+    }
+
+    /// Whether it goes on.
+    pub fn fate(&self) -> Fate {
+        lock(&self.fate).clone()
+    }
+
+    /// Its replica, if it runs.
+    pub fn handle(&self) -> Option<&ReplicaHandle> {
+        let running = self.running.as_ref().map(|(_, handle)| handle);
+        running.filter(|handle| !matches!(handle.status().role, Role::Stopped | Role::Faulted))
+    }
+
+    /// Starts a process. Whoever waits to be admitted was introduced with `chain`.
+    ///
+    /// # Errors
+    /// What the replica says.
+    pub async fn start(
+        &mut self,
+        genesis: &Genesis,
+        chain: &[MembershipCertificate],
+        net: &Net,
+        record: &Record,
+        rate_percent: u32,
+    ) -> Result<(), ConsensusError> {
+        self.lives += 1;
+        lock(&self.fate).fault = None;
+        let process = Process { place: self.place, alive: Arc::new(AtomicBool::new(true)) };
+        let label = format!("life {} of host {}", self.lives, self.place);
+        record.trace().line(format_args!("{label} begins"));
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let watch = Watch { record: record.clone(), process: process.clone(), honest: self.honest };
+        let pump = Pump {
+            watch: watch.clone(),
+            fate: Arc::clone(&self.fate),
+            dice: Dice::new(self.seed, &label),
+            disk: Arc::clone(&self.disk),
+        };
+        tokio::spawn(pump.run(receiver));
+        let options = ReplicaOptions {
+            genesis: genesis.clone(),
+            chain: if self.learner { chain.to_vec() } else { Vec::new() },
+            key: self.key.clone(),
+            machine: RegisterMachine::new(Arc::new(watch)),
+            store: self.disk.open(),
+            transport: Arc::new(Wire {
+                net: net.clone(),
+                process: process.clone(),
+                key: self.id(),
+                interceptor: self.interceptor.clone(),
+            }),
+            execution: Inline::new(Dice::new(self.seed, &format!("work of {label}")), WORK_MS),
+            events,
+            timing: timing(rate_percent),
+            learner: self.learner,
+            tamper: None,
+        };
+        let handle = match Replica::start(options).await {
+            Ok(handle) => handle,
+            Err(error) => {
+                process.alive.store(false, Ordering::SeqCst);
+                return Err(error);
+            }
+        };
+        net.join(self.id(), process.clone(), handle.clone(), self.interceptor.clone());
+        self.running = Some((process, handle));
+        Ok(())
+    }
+
+    /// Ends the process, wherever it is.
+    pub fn end(&mut self, how: End, net: &Net, record: &Record) {
+        let Some((process, handle)) = self.running.take() else { return };
+        record.trace().line(format_args!("life {} of host {} ends: {how:?}", self.lives, self.place));
+        process.alive.store(false, Ordering::SeqCst);
+        net.leave(&self.id());
+        self.disk.end(how);
+        // What is left of it in this thread writes and sends nothing any more, and goes.
+        tokio::spawn(async move { handle.shutdown().await });
+    }
+
+    /// The state of its machine.
+    pub async fn state(&self) -> Option<Registers> {
+        self.handle()?.inspect(|machine: &mut RegisterMachine| machine.state.clone()).await
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What one life of a host shows.
+#[derive(Clone)]
+struct Watch {
+    record: Record,
+    process: Process,
+    honest: bool,
+}
+
+impl Watcher for Watch {
+    fn executed(&self, block: u64, commands: &[Vec<u8>], answers: &[Vec<u8>], state: &Registers) {
+        if !self.process.is_alive() {
+            return;
+        }
+        let hash = state.hash();
+        let shown = &hash.to_string()[..8];
+        let (place, count) = (self.process.place, commands.len());
+        self.record.trace().line(format_args!("host {place} executed block {block}: {count} commands, state {shown}"));
+        if self.honest {
+            equal_state::executed(&self.record, place, block, commands, answers, hash);
+        }
+    }
+
+    fn restored(&self, state: &Registers) {
+        if self.process.is_alive() && self.honest {
+            self.record.count("restores", 1);
+            equal_state::restored(&self.record, self.process.place, state);
+        }
+    }
+}
+
+/// Takes the events of one life.
+struct Pump {
+    watch: Watch,
+    fate: Arc<Mutex<Fate>>,
+    dice: Dice,
+    disk: Arc<Disk>,
+}
+
+impl Pump {
+    async fn run(mut self, mut events: mpsc::Receiver<Event<()>>) {
+        let record = self.watch.record.clone();
+        let (place, honest) = (self.watch.process.place, self.watch.honest);
+        while let Some(event) = events.recv().await {
+            if !self.watch.process.is_alive() {
+                continue;
+            }
+            if self.dice.chance(20) {
+                // The host is busy; the replica has to wait.
+                tokio::time::sleep(Duration::from_millis(self.dice.between(1, 60))).await;
+            }
+            match event {
+                Event::Applied { .. } => {}
+                Event::Restored { block } => record.trace().line(format_args!("host {place} restored block {block}")),
+                Event::Certified(certificate) => {
+                    let block = certificate.statement.block;
+                    record.trace().line(format_args!("host {place} certified block {block}"));
+                    if honest {
+                        certified::certificate(&record, place, certificate);
+                    }
+                }
+                Event::Reconfigured(certificate) => {
+                    let epoch = certificate.membership.epoch;
+                    record.trace().line(format_args!("host {place} certified epoch {epoch}"));
+                    if honest {
+                        certified::membership(&record, place, certificate);
+                    }
+                }
+                Event::Conflict(report) => {
+                    record.trace().line(format_args!("host {place} accuses {}", report.member));
+                    if honest {
+                        accused::conflict(&record, place, &report.member, &format!("{report:?}"));
+                    }
+                }
+                Event::Removed => {
+                    record.trace().line(format_args!("host {place} is removed"));
+                    lock(&self.fate).removed = true;
+                }
+                Event::Fault(text) => {
+                    record.trace().line(format_args!("host {place} faults: {text}"));
+                    if honest && !self.disk.has_failed() {
+                        progress::fault(&record, place, &text);
+                    }
+                    lock(&self.fate).fault = Some(text);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Runs simulated worlds: one in this process, or many in processes of their own.
+
+mod entropy;
+mod many;
+
+use quorate_sim::plan::Plan;
+use quorate_sim::world;
+use std::fs::File;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+quorate-sim one SEED WORLD [--trace FILE] [--plan]   run one world; exit code 1: a promise was broken
+quorate-sim many FIRST COUNT WORLD [JOBS]            run COUNT seeds from FIRST on, each in a process of its own
+WORLD is MEMBERS@THRESHOLD, such as 3@2";
+
+/// Longest that one seed may compute, in seconds: a hundred times what it takes.
+const CPU_SECONDS: u64 = 120;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let code = match arguments.as_slice() {
+        ["one", seed, world, rest @ ..] => one(seed, world, rest),
+        ["many", first, count, world, rest @ ..] => many::run(first, count, world, rest.first().copied()),
+        _ => Err(USAGE.to_owned()),
+    };
+    code.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::from(2)
+    })
+}
+
+/// Reads the size of a world.
+fn world_of(text: &str) -> Result<(usize, u16), String> {
+    let wrong = || format!("{text:?} is no world: name members and threshold, such as 3@2");
+    let (members, threshold) = text.split_once('@').ok_or_else(wrong)?;
+    Ok((members.parse().map_err(|_| wrong())?, threshold.parse().map_err(|_| wrong())?))
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("{text:?} is no number"))
+}
+
+fn one(seed: &str, world: &str, rest: &[&str]) -> Result<ExitCode, String> {
+    let (number, (members, threshold)) = (number(seed)?, world_of(world)?);
+    limit_time();
+    entropy::seed(number);
+    let plan = Plan::of_seed(number, members, threshold);
+    let trace = match rest.iter().position(|argument| *argument == "--trace") {
+        None => None,
+        Some(place) => {
+            let path = rest.get(place + 1).ok_or("--trace needs a file")?;
+            Some(File::create(path).map_err(|error| format!("{path}: {error}"))?)
+        }
+    };
+    if rest.contains(&"--plan") {
+        show(&plan);
+    }
+    let outcome = world::run(number, &plan, trace).map_err(|error| format!("no runtime: {error}"))?;
+    let figures: Vec<String> = outcome.figures.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let verdict = if outcome.violations.is_empty() { "ok" } else { "BROKEN" };
+    let (hash, lines) = outcome.trace;
+    println!(
+        "seed {number} of {world}: {verdict}; {} ms, {}; trace {} of {lines} lines",
+        outcome.lasted_ms,
+        figures.join(", "),
+        &hash.to_string()[..16]
+    );
+    if outcome.violations.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    show(&plan);
+    outcome.tail.iter().for_each(|line| println!("{line}"));
+    for violation in &outcome.violations {
+        println!("{} at {} ms: {}", violation.oracle, violation.at_ms, violation.text);
+    }
+    println!("to reproduce: make sim SEED={number} SEEDS=1 WORLD={world}");
+    Ok(ExitCode::FAILURE)
+}
+
+fn show(plan: &Plan) {
+    println!("{:?}", plan.setup);
+    plan.steps.iter().for_each(|step| println!("{step}"));
+}
+
+/// Has the system end this process when it computes for too long: a world that never ends is a violation, too.
+fn limit_time() {
+    let limit = libc::rlimit { rlim_cur: CPU_SECONDS, rlim_max: CPU_SECONDS };
+    // SAFETY: the structure is valid for the call. If it fails the limit is missing, and nothing else.
+    unsafe { libc::setrlimit(libc::RLIMIT_CPU, &limit) };
+}

@@ -1,0 +1,9 @@
+//! What must hold in every world, one promise a file. Some judge while the world goes on, some at its end.
+
+pub mod accused;
+pub mod certified;
+pub mod durable;
+pub mod equal_state;
+pub mod exactly_once;
+pub mod linearizable;
+pub mod progress;

@@ -1,0 +1,220 @@
+//! What a seed does to its world: a list of steps, made before the world begins, so that it can be shown, replayed and shortened.
+
+use std::fmt;
+
+use crate::dice::Dice;
+use crate::net::Weather;
+
+/// How a world is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    pub members: usize,
+    pub threshold: u16,
+    /// Commands between two checkpoints.
+    pub checkpoint_commands: u64,
+    pub clients: u8,
+    pub registers: u8,
+    /// How long a client thinks between two commands at most, in milliseconds.
+    pub think_ms: u64,
+    /// When the faults end, in milliseconds.
+    pub faults_ms: u64,
+}
+
+/// A change of the membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reform {
+    /// A new host in the place of a member.
+    Replace(usize),
+    Add,
+    Remove(usize),
+    /// Gives up the change that is under way.
+    Cancel,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The process of a host ends.
+    Kill(usize),
+    /// The power of a host is cut.
+    PowerCut(usize),
+    /// The power of all hosts is cut.
+    PowerCutAll,
+    /// A host starts again; its clock runs at this rate, in percent.
+    Start(usize, u32),
+    /// Those of one side cannot reach those of the other.
+    Split(Vec<usize>),
+    /// Nothing goes from one host to another; the other way is open.
+    OneWay(usize, usize),
+    /// All ways are open again.
+    Mend,
+    Weather(Weather),
+    /// Syncs of a host take so many milliseconds.
+    SlowDisk(usize, u64),
+    /// The next sync of a host fails.
+    FailSync(usize),
+    Reform(Reform),
+}
+
+/// A step and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub at_ms: u64,
+    pub action: Action,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:>6} ms  {:?}", self.at_ms, self.action)
+    }
+}
+
+/// What happens to a world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub setup: Setup,
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn of_seed(seed: u64, members: usize, threshold: u16) -> Plan {
+        let mut dice = Dice::new(seed, "setup");
+        let setup = Setup {
+            members,
+            threshold,
+            checkpoint_commands: dice.between(2, 25),
+            clients: u8::try_from(dice.between(1, 3)).expect("a small number"),
+            registers: u8::try_from(dice.between(1, 3)).expect("a small number"),
+            think_ms: dice.between(20, 300),
+            faults_ms: dice.between(1_500, 5_000),
+        };
+        let steps = steps(&mut Dice::new(seed, "plan"), &setup);
+        Plan { setup, steps }
+    }
+}
+
+/// How often each kind of fault comes in a world: some worlds have many kinds, others few.
+struct Mix(Vec<(u64, Kind)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Kill,
+    PowerCut,
+    PowerCutAll,
+    Split,
+    OneWay,
+    Weather,
+    SlowDisk,
+    FailSync,
+    Reform,
+}
+
+impl Mix {
+    fn new(dice: &mut Dice) -> Mix {
+        let kinds = [
+            (10, Kind::Kill),
+            (10, Kind::PowerCut),
+            (3, Kind::PowerCutAll),
+            (8, Kind::Split),
+            (6, Kind::OneWay),
+            (8, Kind::Weather),
+            (5, Kind::SlowDisk),
+            (3, Kind::FailSync),
+            (5, Kind::Reform),
+        ];
+        let chosen: Vec<(u64, Kind)> = kinds.into_iter().filter(|_| dice.chance(600)).collect();
+        Mix(if chosen.is_empty() { kinds.to_vec() } else { chosen })
+    }
+
+    fn throw(&self, dice: &mut Dice) -> Kind {
+        let total = self.0.iter().map(|(weight, _)| weight).sum();
+        let mut left = dice.below(total);
+        for (weight, kind) in &self.0 {
+            if left < *weight {
+                return *kind;
+            }
+            left -= weight;
+        }
+        Kind::Kill
+    }
+}
+
+fn steps(dice: &mut Dice, setup: &Setup) -> Vec<Step> {
+    let mix = Mix::new(dice);
+    let pause = dice.between(150, 1_200);
+    let mut steps = Vec::new();
+    let mut at_ms = dice.between(0, 800);
+    let mut reforms = 0;
+    while at_ms < setup.faults_ms {
+        // Hosts that join later have the places after those of the first members.
+        let hosts = setup.members + reforms;
+        let host = dice.place(hosts);
+        let until_ms = at_ms + dice.between(20, 1_500);
+        let mut step = |at_ms: u64, action: Action| steps.push(Step { at_ms, action });
+        match mix.throw(dice) {
+            Kind::Kill => {
+                step(at_ms, Action::Kill(host));
+                step(until_ms, Action::Start(host, rate(dice)));
+            }
+            Kind::PowerCut => {
+                step(at_ms, Action::PowerCut(host));
+                step(until_ms, Action::Start(host, rate(dice)));
+            }
+            Kind::PowerCutAll => {
+                step(at_ms, Action::PowerCutAll);
+                for host in 0..hosts {
+                    step(at_ms + dice.between(0, 600), Action::Start(host, rate(dice)));
+                }
+            }
+            Kind::Split => {
+                let side = (0..hosts).filter(|_| dice.chance(500)).collect();
+                step(at_ms, Action::Split(side));
+                step(until_ms, Action::Mend);
+            }
+            Kind::OneWay => {
+                let other = (host + 1 + dice.place(hosts - 1)) % hosts;
+                step(at_ms, Action::OneWay(host, other));
+                step(until_ms, Action::Mend);
+            }
+            Kind::Weather => {
+                step(at_ms, Action::Weather(weather(dice)));
+                step(until_ms, Action::Weather(Weather::FAIR));
+            }
+            Kind::SlowDisk => {
+                step(at_ms, Action::SlowDisk(host, dice.between(10, 400)));
+                step(until_ms, Action::SlowDisk(host, 2));
+            }
+            Kind::FailSync => {
+                step(at_ms, Action::FailSync(host));
+                step(until_ms, Action::Start(host, rate(dice)));
+            }
+            Kind::Reform if reforms < 3 => {
+                let reform = match dice.below(10) {
+                    0..5 => Reform::Replace(host),
+                    5..7 => Reform::Add,
+                    7..9 => Reform::Remove(host),
+                    _ => Reform::Cancel,
+                };
+                reforms += usize::from(matches!(reform, Reform::Replace(_) | Reform::Add));
+                step(at_ms, Action::Reform(reform));
+            }
+            Kind::Reform => {}
+        }
+        at_ms += dice.between(pause / 4, pause * 2);
+    }
+    steps.sort_by_key(|step| step.at_ms);
+    steps
+}
+
+/// How fast a clock runs, in percent.
+fn rate(dice: &mut Dice) -> u32 {
+    u32::try_from(dice.between(70, 140)).expect("a small number")
+}
+
+fn weather(dice: &mut Dice) -> Weather {
+    let most = *dice.pick(&[3, 20, 100, 500]);
+    let loss = *dice.pick(&[0, 10, 100, 300]);
+    let doubled = *dice.pick(&[0, 0, 50, 300]);
+    Weather { delay_ms: (0, most), loss, doubled, copy_ms: dice.between(0, 2_000) }
+}
