@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential test262 fmt image
+.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -38,6 +38,7 @@ help: ## list the targets
 	@echo 'make verify   what must pass before a change is merged: format, lints, tests, dependencies; it edits nothing'
 	@echo 'make bench    measure the figures that docs and design promise'
 	@echo 'make differential SEEDS=n SEED=first  run random programs in Node and in a vat, and compare'
+	@echo 'make sim SEEDS=n SEED=first WORLD=3@2 run simulated worlds; each seed is one schedule of faults, met again at will'
 	@echo 'make test262 TEST262=folder           run the parts of a checkout of tc39/test262 that concern vats'
 	@echo 'make build    build the `vat` command, and say where it is'
 	@echo 'make fmt      format the sources'
@@ -101,6 +102,12 @@ SEED ?= 1
 differential: setup
 	@$(CARGO) build $(LOCKED) --workspace --example differential
 	@'$(CARGO_TARGET_DIR)/debug/examples/differential' '$(SEED)' '$(SEEDS)'
+
+WORLD ?= 3@2
+
+sim: setup
+	@$(CARGO) build $(LOCKED) --workspace --bin quorate-sim
+	@'$(CARGO_TARGET_DIR)/debug/quorate-sim' many '$(SEED)' '$(SEEDS)' '$(WORLD)'
 
 test262: setup
 	@test -n '$(TEST262)' || { echo 'make test262: name a checkout of the suite: git clone https://github.com/tc39/test262, then make test262 TEST262=test262' >&2; exit 1; }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::dice::Dice;
 use crate::disk::{Disk, End};
 use crate::execution::Inline;
+use crate::lies::{Mask, Witness};
 use crate::machine::{RegisterMachine, Registers, Watcher};
 use crate::net::{Interceptor, Net, Process, Wire};
 use crate::oracles::{accused, certified, equal_state, progress};
@@ -51,8 +52,8 @@ pub struct Host {
     pub place: usize,
     pub key: SigningKey,
     pub disk: Arc<Disk>,
-    pub honest: bool,
-    pub interceptor: Option<Arc<dyn Interceptor>>,
+    /// What lies in its name, unless it is honest.
+    pub mask: Option<Arc<Mask>>,
     /// It is not in the genesis.
     pub learner: bool,
     pub running: Option<(Process, ReplicaHandle)>,
@@ -71,13 +72,24 @@ impl Host {
             place,
             key: SigningKey::from_bytes(&key),
             disk,
-            honest: true,
-            interceptor: None,
+            mask: None,
             learner,
             running: None,
             fate: Arc::default(),
             lives: 0,
             seed,
+        }
+    }
+
+    /// Whether it is no liar.
+    pub fn is_honest(&self) -> bool {
+        self.mask.is_none()
+    }
+
+    fn interceptor(&self, record: &Record) -> Arc<dyn Interceptor> {
+        match &self.mask {
+            Some(mask) => Arc::clone(mask) as Arc<dyn Interceptor>,
+            None => Arc::new(Witness { record: record.clone(), key: self.id() }),
         }
     }
 
@@ -120,7 +132,7 @@ impl Host {
         let label = format!("life {} of host {}", self.lives, self.place);
         record.trace().line(format_args!("{label} begins"));
         let (events, receiver) = mpsc::channel(EVENTS);
-        let watch = Watch { record: record.clone(), process: process.clone(), honest: self.honest };
+        let watch = Watch { record: record.clone(), process: process.clone(), honest: self.is_honest() };
         let pump = Pump {
             watch: watch.clone(),
             fate: Arc::clone(&self.fate),
@@ -128,6 +140,7 @@ impl Host {
             disk: Arc::clone(&self.disk),
         };
         tokio::spawn(pump.run(receiver));
+        let interceptor = self.interceptor(record);
         let options = ReplicaOptions {
             genesis: genesis.clone(),
             chain: if self.learner { chain.to_vec() } else { Vec::new() },
@@ -138,7 +151,7 @@ impl Host {
                 net: net.clone(),
                 process: process.clone(),
                 key: self.id(),
-                interceptor: self.interceptor.clone(),
+                interceptor: Some(Arc::clone(&interceptor)),
             }),
             execution: Inline::new(Dice::new(self.seed, &format!("work of {label}")), WORK_MS),
             events,
@@ -153,7 +166,11 @@ impl Host {
                 return Err(error);
             }
         };
-        net.join(self.id(), process.clone(), handle.clone(), self.interceptor.clone());
+        net.join(self.id(), process.clone(), handle.clone(), Some(interceptor));
+        if let Some(mask) = &self.mask {
+            let wire = Wire { net: net.clone(), process: process.clone(), key: self.id(), interceptor: None };
+            tokio::spawn(Arc::clone(mask).fabricate(wire, genesis.membership()));
+        }
         self.running = Some((process, handle));
         Ok(())
     }

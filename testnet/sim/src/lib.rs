@@ -10,6 +10,7 @@ pub mod dice;
 pub mod disk;
 pub mod execution;
 pub mod host;
+pub mod lies;
 pub mod machine;
 pub mod net;
 pub mod oracles;

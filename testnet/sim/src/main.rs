@@ -58,7 +58,11 @@ fn one(seed: &str, world: &str, rest: &[&str]) -> Result<ExitCode, String> {
     }
     let outcome = world::run(number, &plan, trace).map_err(|error| format!("no runtime: {error}"))?;
     let figures: Vec<String> = outcome.figures.iter().map(|(name, count)| format!("{count} {name}")).collect();
-    let verdict = if outcome.violations.is_empty() { "ok" } else { "BROKEN" };
+    let verdict = match (outcome.violations.first(), outcome.known.first()) {
+        (Some(_), _) => "BROKEN".to_owned(),
+        (None, Some(known)) => format!("ok, a liar that led broke {:?}", known.oracle),
+        (None, None) => "ok".to_owned(),
+    };
     let (hash, lines) = outcome.trace;
     println!(
         "seed {number} of {world}: {verdict}; {} ms, {}; trace {} of {lines} lines",

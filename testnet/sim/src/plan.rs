@@ -1,5 +1,8 @@
 //! What a seed does to its world: a list of steps, made before the world begins, so that it can be shown, replayed and shortened.
 
+use quorate_consensus::survival;
+use quorate_consensus::testing::Lie;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::dice::Dice;
@@ -18,6 +21,10 @@ pub struct Setup {
     pub think_ms: u64,
     /// When the faults end, in milliseconds.
     pub faults_ms: u64,
+    /// The host that lies, if one does.
+    pub liar: Option<usize>,
+    /// The liar may lead, and then it may break the order: what the oracles find in such a world is only counted.
+    pub liar_leads: bool,
 }
 
 /// A change of the membership.
@@ -54,6 +61,8 @@ pub enum Action {
     /// The next sync of a host fails.
     FailSync(usize),
     Reform(Reform),
+    /// The liar tells these lies from now on, and no others.
+    Lie(BTreeSet<Lie>),
 }
 
 /// A step and its time.
@@ -88,7 +97,12 @@ impl Plan {
             registers: u8::try_from(dice.between(1, 3)).expect("a small number"),
             think_ms: dice.between(20, 300),
             faults_ms: dice.between(1_500, 5_000),
+            liar: None,
+            liar_leads: false,
         };
+        let tolerates = survival(members, usize::from(threshold)).liars > 0;
+        let liar = (tolerates && dice.chance(600)).then(|| dice.place(members));
+        let setup = Setup { liar, liar_leads: liar.is_some() && dice.chance(100), ..setup };
         let steps = steps(&mut Dice::new(seed, "plan"), &setup);
         Plan { setup, steps }
     }
@@ -108,10 +122,11 @@ enum Kind {
     SlowDisk,
     FailSync,
     Reform,
+    Lie,
 }
 
 impl Mix {
-    fn new(dice: &mut Dice) -> Mix {
+    fn new(dice: &mut Dice, setup: &Setup) -> Mix {
         let kinds = [
             (10, Kind::Kill),
             (10, Kind::PowerCut),
@@ -123,8 +138,14 @@ impl Mix {
             (3, Kind::FailSync),
             (5, Kind::Reform),
         ];
-        let chosen: Vec<(u64, Kind)> = kinds.into_iter().filter(|_| dice.chance(600)).collect();
-        Mix(if chosen.is_empty() { kinds.to_vec() } else { chosen })
+        let mut chosen: Vec<(u64, Kind)> = kinds.into_iter().filter(|_| dice.chance(600)).collect();
+        if chosen.is_empty() {
+            chosen = kinds.to_vec();
+        }
+        if setup.liar.is_some() {
+            chosen.push((15, Kind::Lie));
+        }
+        Mix(chosen)
     }
 
     fn throw(&self, dice: &mut Dice) -> Kind {
@@ -141,7 +162,7 @@ impl Mix {
 }
 
 fn steps(dice: &mut Dice, setup: &Setup) -> Vec<Step> {
-    let mix = Mix::new(dice);
+    let mix = Mix::new(dice, setup);
     let pause = dice.between(150, 1_200);
     let mut steps = Vec::new();
     let mut at_ms = dice.between(0, 800);
@@ -190,7 +211,8 @@ fn steps(dice: &mut Dice, setup: &Setup) -> Vec<Step> {
                 step(until_ms, Action::Start(host, rate(dice)));
             }
             Kind::Reform if reforms < 3 => {
-                let reform = match dice.below(10) {
+                // With a liar among them the members must stay those that one liar cannot deceive.
+                let reform = match dice.below(if setup.liar.is_some() { 5 } else { 10 }) {
                     0..5 => Reform::Replace(host),
                     5..7 => Reform::Add,
                     7..9 => Reform::Remove(host),
@@ -200,11 +222,22 @@ fn steps(dice: &mut Dice, setup: &Setup) -> Vec<Step> {
                 step(at_ms, Action::Reform(reform));
             }
             Kind::Reform => {}
+            Kind::Lie => step(at_ms, Action::Lie(lies(dice, setup))),
         }
         at_ms += dice.between(pause / 4, pause * 2);
     }
     steps.sort_by_key(|step| step.at_ms);
     steps
+}
+
+/// The lies of a while: often one, sometimes several, sometimes none.
+fn lies(dice: &mut Dice, setup: &Setup) -> BTreeSet<Lie> {
+    let known: Vec<Lie> = Lie::ALL.into_iter().filter(|lie| *lie != Lie::TwoFaced || setup.liar_leads).collect();
+    let mut lies: BTreeSet<Lie> = (0..dice.below(4)).map(|_| *dice.pick(&known)).collect();
+    if setup.liar_leads {
+        lies.insert(Lie::TwoFaced);
+    }
+    lies
 }
 
 /// How fast a clock runs, in percent.

@@ -1,9 +1,10 @@
 //! One world, from its plan to its judgement, in one thread and under virtual time.
 
+use quorate_consensus::testing::Liar;
 use quorate_consensus::{
     Change, Genesis, Hash, HostId, Membership, MembershipCertificate, Parameters, ReplicaHandle, ReplicaStatus,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -14,6 +15,7 @@ use crate::client::{Client, Doors};
 use crate::dice::Dice;
 use crate::disk::End;
 use crate::host::Host;
+use crate::lies::Mask;
 use crate::machine::Registers;
 use crate::net::{Net, Weather};
 use crate::oracles::{certified, durable, equal_state, exactly_once, linearizable, progress};
@@ -39,6 +41,8 @@ pub struct Outcome {
     /// Virtual milliseconds.
     pub lasted_ms: u64,
     pub figures: BTreeMap<&'static str, u64>,
+    /// Promises that a liar broke by leading: known, until the order is proven.
+    pub known: Vec<Violation>,
 }
 
 /// Runs a plan. Must be called once in a process (see `entropy`).
@@ -75,7 +79,7 @@ struct World {
 impl World {
     fn new(seed: u64, setup: Setup, trace: Trace) -> World {
         let record = Record::new(trace.clone());
-        let hosts: Vec<Host> = (0..setup.members).map(|place| Host::new(seed, place, false, &record)).collect();
+        let mut hosts: Vec<Host> = (0..setup.members).map(|place| Host::new(seed, place, false, &record)).collect();
         let genesis = Genesis {
             members: hosts.iter().map(Host::member).collect(),
             threshold: setup.threshold,
@@ -85,6 +89,11 @@ impl World {
             expires: 0,
             parameters: Parameters { checkpoint_commands: setup.checkpoint_commands, ..Parameters::default() },
         };
+        if let Some(host) = setup.liar.and_then(|place| hosts.get_mut(place)) {
+            record.seen().liars.insert(host.id());
+            let liar = Liar::new(host.key.clone(), genesis.vat_id(), genesis.membership());
+            host.mask = Some(Mask::new(liar, Dice::new(seed, "liar")));
+        }
         let net = Net::new(Dice::new(seed, "network"), trace);
         World {
             seed,
@@ -143,7 +152,7 @@ impl World {
     }
 
     fn open_doors(&self) {
-        let open = |host: &Host| host.handle().filter(|_| host.honest).cloned();
+        let open = |host: &Host| host.handle().filter(|_| host.is_honest()).cloned();
         let doors = self.hosts.iter().map(open).collect();
         *self.doors.lock().unwrap_or_else(PoisonError::into_inner) = doors;
     }
@@ -178,6 +187,10 @@ impl World {
                 }
             }
             Action::Reform(reform) => self.reform(*reform).await,
+            Action::Lie(lies) => {
+                let masks = self.hosts.iter().filter_map(|host| host.mask.as_ref());
+                masks.for_each(|mask| mask.tell(lies));
+            }
         }
     }
 
@@ -204,7 +217,7 @@ impl World {
 
     /// The replica of the honest host that has come farthest.
     fn foremost(&self) -> Option<&ReplicaHandle> {
-        let honest = self.hosts.iter().filter(|host| host.honest).filter_map(Host::handle);
+        let honest = self.hosts.iter().filter(|host| host.is_honest()).filter_map(Host::handle);
         honest.max_by_key(|handle| {
             let status = handle.status();
             (status.epoch, status.applied)
@@ -242,6 +255,8 @@ impl World {
         self.record.trace().line(format_args!("the faults end"));
         self.net.mend();
         self.net.set_weather(Weather::FAIR);
+        let masks = self.hosts.iter().filter_map(|host| host.mask.as_ref());
+        masks.for_each(|mask| mask.tell(&BTreeSet::new()));
         for place in 0..self.hosts.len() {
             self.hosts[place].disk.set_sync_ms(0, 2);
             self.start(place, 100).await;
@@ -257,7 +272,7 @@ impl World {
             let host = self.hosts.iter().find(|host| host.id() == *key)?;
             host.handle().map(ReplicaHandle::status)
         };
-        let honest = |key: &HostId| self.hosts.iter().any(|host| host.id() == *key && host.honest);
+        let honest = |key: &HostId| self.hosts.iter().any(|host| host.id() == *key && host.is_honest());
         let members = membership.members.iter().filter(|member| honest(&member.key));
         members.map(|member| (member.key, status(&member.key))).collect()
     }
@@ -353,6 +368,10 @@ impl World {
         let (blocks, operations) = (seen.blocks.len() as u64, seen.operations.len() as u64);
         let epochs = seen.memberships.len() as u64;
         seen.figures.extend([("blocks", blocks), ("operations", operations), ("epochs", epochs)]);
-        Outcome { violations: seen.violations.clone(), trace: digest, tail, lasted_ms, figures: seen.figures.clone() }
+        let (mut violations, mut known) = (seen.violations.clone(), Vec::new());
+        if self.setup.liar_leads {
+            std::mem::swap(&mut violations, &mut known);
+        }
+        Outcome { violations, trace: digest, tail, lasted_ms, figures: seen.figures.clone(), known }
     }
 }

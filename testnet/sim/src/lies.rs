@@ -1,0 +1,95 @@
+//! What stands between a host and the network: a witness of what an honest host signs, or the mask of a liar.
+
+use quorate_consensus::testing::{Liar, Lie, signed_statements};
+use quorate_consensus::{Channel, HostId, Member, Membership, Transport};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::dice::Dice;
+use crate::net::{Interceptor, Wire};
+use crate::oracles::certified;
+use crate::record::Record;
+
+/// Longest wait for an answer to a frame that was made up.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Notes what an honest host signs and sends.
+pub struct Witness {
+    pub record: Record,
+    pub key: HostId,
+}
+
+impl Witness {
+    fn note(&self, channel: Channel, frame: &[u8], is_answer: bool) {
+        for statement in signed_statements(channel, frame, is_answer) {
+            certified::signed(&self.record, self.key, statement);
+        }
+    }
+}
+
+impl Interceptor for Witness {
+    fn request(&self, _to: &HostId, channel: Channel, frame: Vec<u8>) -> Option<Vec<u8>> {
+        self.note(channel, &frame, false);
+        Some(frame)
+    }
+
+    fn answer(&self, _to: &HostId, channel: Channel, _request: &[u8], answer: Vec<u8>) -> Vec<u8> {
+        self.note(channel, &answer, true);
+        answer
+    }
+}
+
+/// A lying host: its replica is the production code, and the mask lies in its name.
+pub struct Mask {
+    liar: Mutex<Liar>,
+    dice: Mutex<Dice>,
+}
+
+impl Mask {
+    /// A mask that does not lie yet.
+    pub fn new(liar: Liar, dice: Dice) -> Arc<Mask> {
+        Arc::new(Mask { liar: Mutex::new(liar), dice: Mutex::new(dice) })
+    }
+
+    /// From now on it tells these lies, and no others.
+    pub fn tell(&self, lies: &BTreeSet<Lie>) {
+        lock(&self.liar).lies = lies.clone();
+    }
+
+    /// Makes up frames for as long as the process runs.
+    pub async fn fabricate(self: Arc<Mask>, wire: Wire, genesis: Membership) {
+        while wire.process.is_alive() {
+            let pause = lock(&self.dice).between(10, 120);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let place = lock(&self.dice).place(genesis.members.len());
+            let to: &Member = &genesis.members[place];
+            if to.key == wire.key {
+                continue;
+            }
+            let made_up = {
+                let mut dice = lock(&self.dice);
+                lock(&self.liar).fabricate(&to.key, place as u64 + 1, &mut |bound| dice.below(bound))
+            };
+            if let Some((channel, frame)) = made_up {
+                // Whatever the answer is.
+                let _ = wire.request(to, channel, frame, PATIENCE).await;
+            }
+        }
+    }
+}
+
+impl Interceptor for Mask {
+    fn request(&self, to: &HostId, channel: Channel, frame: Vec<u8>) -> Option<Vec<u8>> {
+        let mut dice = lock(&self.dice);
+        lock(&self.liar).request(to, channel, frame, &mut |bound| dice.below(bound))
+    }
+
+    fn answer(&self, to: &HostId, channel: Channel, request: &[u8], answer: Vec<u8>) -> Vec<u8> {
+        lock(&self.liar).answer(to, channel, request, answer)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
