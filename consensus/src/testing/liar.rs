@@ -10,7 +10,8 @@ use crate::proof::membership::Membership;
 use crate::proof::shares::Share;
 use crate::replica::wire::propose::{Payload, ProposeFrame};
 use crate::replica::wire::share::{ShareFrame, ShareReply};
-use crate::state::block::{Block, Control};
+use crate::state::block::{Activation, Admission, Block, Control};
+use crate::state::change::Change;
 use crate::transport::Channel;
 use quorate_ids::{Hash, HostId, VatId};
 
@@ -36,7 +37,7 @@ pub enum Lie {
     FalseAcks,
     /// Votes for every candidate.
     FalseVotes,
-    /// Orders what nobody may: changes of the membership that take effect at once.
+    /// Orders changes of the membership that nobody approved of.
     Order,
     /// As leader, sends the members other entries under the same name. With any other lie it never leads.
     TwoFaced,
@@ -203,10 +204,8 @@ impl Liar {
                 self.heard.get(place).cloned()
             }
             Lie::Order => {
-                let epoch = self.latest_membership.as_ref().map_or(1, |membership| membership.epoch + 1);
-                let admitted = self.latest.as_ref().map_or(0, |statement| statement.block);
-                let activate = Control::Activate { epoch, admitted: admitted.saturating_sub(throw(4)) };
-                Some((Channel::Propose, codec::encode(&ProposeFrame(vec![Payload::Control(activate)]))))
+                let control = self.order(throw)?;
+                Some((Channel::Propose, codec::encode(&ProposeFrame(vec![Payload::Control(control)]))))
             }
             Lie::FalseVotes => {
                 // A vote of the past, in its own name.
@@ -216,6 +215,19 @@ impl Liar {
             }
             _ => None,
         }
+    }
+
+    /// A change of the membership that no owner approved of, or the beginning of an epoch without its evidence.
+    fn order(&self, throw: Throw<'_>) -> Option<Control> {
+        let (statement, membership) = (self.latest.clone()?, self.latest_membership.as_ref()?);
+        let own = self.sign(&statement.payload());
+        if throw(2) == 0 {
+            let change = Change::Threshold(1);
+            return Some(Control::Admit(Admission { change, threshold: 1, approvals: vec![own], newcomer: None }));
+        }
+        let (epoch, admitted) = (membership.epoch + 1, statement.block);
+        let certificate = Certificate { statement, signatures: vec![own] };
+        Some(Control::Activate(Activation { epoch, admitted, certificate, present: vec![own] }))
     }
 
     fn sign_anything(&mut self, throw: Throw<'_>) -> Option<Fabrication> {

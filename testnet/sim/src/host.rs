@@ -2,7 +2,7 @@
 
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
-    ConsensusError, Event, Genesis, Hash, HostId, Member, MembershipCertificate, Replica, ReplicaHandle,
+    Approve, ConsensusError, Event, Genesis, Hash, HostId, Member, MembershipCertificate, Replica, ReplicaHandle,
     ReplicaOptions, Role, Timing,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -157,6 +157,7 @@ impl Host {
             events,
             timing: timing(rate_percent),
             learner: self.learner,
+            approve: Approve::Auto,
             tamper: None,
         };
         let handle = match Replica::start(options).await {

@@ -1,5 +1,6 @@
 //! One world, from its plan to its judgement, in one thread and under virtual time.
 
+use ed25519_dalek::SigningKey;
 use quorate_consensus::testing::Liar;
 use quorate_consensus::{
     Change, Genesis, Hash, HostId, Membership, MembershipCertificate, Parameters, ReplicaHandle, ReplicaStatus,
@@ -84,7 +85,8 @@ impl World {
             members: hosts.iter().map(Host::member).collect(),
             threshold: setup.threshold,
             image: Hash::ZERO,
-            creator: [7; 32],
+            creator: SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes(),
+            bundle: None,
             nonce: Hash::of(&seed.to_be_bytes()).0,
             expires: 0,
             parameters: Parameters { checkpoint_commands: setup.checkpoint_commands, ..Parameters::default() },

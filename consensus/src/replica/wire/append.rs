@@ -82,12 +82,14 @@ impl RaftServer {
     }
 }
 
-/// Cuts entries so that each membership begins a run. There is one run at least.
+/// Cuts entries so that each membership begins a run that is not the first. The first may be empty: then openraft is told the place
+/// before the membership, and that it is committed up to there. A member that was away may have all entries up to that place
+/// and not know that they are committed, and it has to execute them before it can judge.
 fn in_runs(entries: Vec<WireEntry>) -> Vec<Vec<WireEntry>> {
     let mut runs = vec![Vec::new()];
     for entry in entries {
         match runs.last_mut() {
-            Some(run) if run.is_empty() || !matches!(entry.content, WireContent::Membership(_)) => run.push(entry),
+            Some(run) if !matches!(entry.content, WireContent::Membership(_)) => run.push(entry),
             _ => runs.push(vec![entry]),
         }
     }
