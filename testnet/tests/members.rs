@@ -196,6 +196,37 @@ fn mistaken_changes_leave_nothing_and_members_that_are_no_use_are_replaced() {
     }
 }
 
+/// When a change is said to be over, nobody that is out is needed any more: not its signature, and not its vote.
+#[test]
+fn whoever_is_out_may_die_as_soon_as_the_change_is_over() {
+    let hosts = ["h1", "h2", "h3", "h4", "h5", "h6"].map(|host| format!("[[host]]\nname = \"{host}\"\n")).concat();
+    let section = "[[vat]]\nname = \"counter\"\nhosts = [\"h1\", \"h2\", \"h3\", \"h4\"]\nthreshold = 3\nsource = \"counter.js\"\n";
+    let (net, config) = counter_net(&[&hosts, section].concat());
+    net.up(&config, &[]).ok();
+    assert_eq!(net.call("counter", "increment", &[]), json!(1));
+    // By the word of one member, which sees no other.
+    let home = "net/hosts/h4";
+    for newcomer in ["h5", "h6"] {
+        let file = format!("{newcomer}.vat");
+        net.file(&file, &vat_file(&net, home));
+        let theirs = format!("net/hosts/{newcomer}");
+        vat(&net, &["join", &file, "--home", &theirs]).ok();
+        net.file(&format!("{newcomer}.card"), &vat(&net, &["card", "--home", &theirs]).ok().stdout);
+    }
+    for (out, newcomer) in [("h1", "h5.card"), ("h2", "h6.card")] {
+        vat(&net, &["member", "replace", "--vat", "counter", "--out", out, "--in", newcomer, "--home", home]).ok();
+    }
+    // Those that are out, and as many members as may be missing.
+    for host in ["h1", "h2", "h3"] {
+        net.vat(&["testnet", "kill", host]).ok();
+    }
+    assert_eq!(net.call("counter", "increment", &[]), json!(2));
+}
+
+fn vat_file(net: &TestNet, home: &str) -> String {
+    vat(net, &["introduce", "counter", "--home", home]).ok().stdout
+}
+
 /// A vat file with another name in it.
 fn renamed(file: &str, name: &str) -> String {
     let request: CarryRequest = serde_json::from_str(file).expect("a vat file");

@@ -52,6 +52,9 @@ pub struct ReplicaStatus {
     pub certified_epoch: u64,
     /// The change that is under way.
     pub pending: Option<PendingChange>,
+    /// Raft does not yet decide by the votes of the present members alone, as far as this replica knows: a majority of those before
+    /// them is needed as well.
+    pub voters_change: bool,
     /// Block and state root of the newest certified checkpoint; block 0 if there is none.
     pub checkpoint_block: u64,
     /// See `checkpoint_block`.
@@ -80,6 +83,7 @@ impl ReplicaStatus {
             applied: 0,
             leader_committed: 0,
             stalled_ms: 0,
+            voters_change: false,
             recovering: None,
             last_log: 0,
             purged: 0,

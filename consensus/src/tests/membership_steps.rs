@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::raft::RaftView;
-use crate::replica::tasks::membership::{Certified, Step, next_step};
+use crate::replica::tasks::membership::{Certified, Step, members_vote, next_step};
 use crate::state::ReplicatedState;
 use crate::state::change::Change;
 
@@ -43,6 +43,8 @@ fn each_step_follows_from_where_things_stand() {
     assert_eq!(next_step(&state, at(0, 0), &view(&voters, &[(4, 9)], &[])), Step::ChangeVoters(ids(&[1, 3, 4])));
     let mut joint = view(&voters, &[(4, 9)], &[]);
     joint.configs.push(ids(&[1, 3, 4]));
+    assert!(!members_vote(&state, &joint) && !members_vote(&state, &view(&voters, &[(4, 9)], &[])));
+    assert!(members_vote(&state, &view(&[1, 3, 4], &[(2, 2)], &[])), "whoever is out and learns decides nothing");
     assert_eq!(next_step(&state, at(0, 0), &joint), Step::ChangeVoters(ids(&[1, 3, 4])));
     // The old member is kept as a learner until the new epoch is certified: its signature may be needed.
     assert_eq!(next_step(&state, at(0, 55), &view(&[1, 3, 4], &[(2, 2)], &[])), Step::Nothing);

@@ -383,8 +383,10 @@ fn describe_pending(status: &ReplicaStatus) -> Option<String> {
         };
         return Some(change + &waits);
     }
-    let begun = status.certified_epoch < status.epoch;
-    begun.then(|| format!("epoch {} has begun and waits for the old members' signatures", status.epoch))
+    if status.certified_epoch < status.epoch {
+        return Some(format!("epoch {} has begun and waits for the old members' signatures", status.epoch));
+    }
+    status.voters_change.then(|| format!("epoch {} is certified, and still needs the old members' votes", status.epoch))
 }
 
 /// A membership change in words.

@@ -55,11 +55,21 @@ pub(crate) struct Certified {
     pub(crate) block: u64,
 }
 
+/// The raft ids of the members.
+fn voters(state: &ReplicatedState) -> BTreeSet<u64> {
+    state.membership.members.iter().filter_map(|member| state.raft_ids.get(&member.key).copied()).collect()
+}
+
+/// Whether Raft decides by the votes of the members and of nobody else. Until then those who are out may not go: their votes may be
+/// needed.
+pub(crate) fn members_vote(state: &ReplicatedState, view: &RaftView) -> bool {
+    matches!(&view.configs[..], [config] if *config == voters(state))
+}
+
 /// Decides it. Pure.
 pub(crate) fn next_step(state: &ReplicatedState, certified: Certified, view: &RaftView) -> Step {
-    let wanted: BTreeSet<u64> =
-        state.membership.members.iter().filter_map(|member| state.raft_ids.get(&member.key).copied()).collect();
-    if view.configs.len() != 1 || view.configs[0] != wanted {
+    let wanted = voters(state);
+    if !members_vote(state, view) {
         if wanted.iter().all(|id| view.nodes.contains_key(id)) {
             return Step::ChangeVoters(wanted);
         }
@@ -172,11 +182,18 @@ impl MembershipTask {
 
     /// Takes Raft's condition into the status.
     pub(crate) fn publish(&self, view: &RaftView) {
-        self.members.view().raft_nodes = view.nodes.clone();
+        let voters_change = {
+            let mut known = self.members.view();
+            known.raft_nodes = view.nodes.clone();
+            // Raft says nothing before it has started. Whoever is out does not hear of what comes after.
+            let takes_part = !view.configs.is_empty() && known.applied.membership.contains(&self.identity.key);
+            takes_part && !members_vote(&known.applied, view)
+        };
         let leader = self.present_leader(view);
         let stats = self.stats.get();
         let committed = self.leader.committed().max(view.committed);
         self.status.set_if(|status| {
+            let changed = std::mem::replace(&mut status.voters_change, voters_change) != voters_change;
             let before = (status.role, status.leader, status.term, status.committed, status.last_log, status.purged);
             if status.fault.is_none() {
                 status.role =
@@ -190,7 +207,8 @@ impl MembershipTask {
             status.last_log = view.last_log;
             status.purged = view.purged;
             status.stats = stats;
-            before != (status.role, status.leader, status.term, status.committed, status.last_log, status.purged)
+            changed
+                || before != (status.role, status.leader, status.term, status.committed, status.last_log, status.purged)
         });
     }
 
