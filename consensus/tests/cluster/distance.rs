@@ -7,11 +7,21 @@ use quorate_consensus::*;
 
 /// Longer than the longest time for which a leader is believed in without a word, twice over.
 const IDLE: Duration = Duration::from_secs(4);
-/// Two pauses must go well. A slow machine may hold an election at any time; a line that is merely long may not hold one after the
-/// other.
-const ROUNDS: u8 = 6;
+/// A slow machine may hold an election at any time, so one good attempt is enough. A line that is merely long may not hold one after
+/// the other, nor keep a vat silent that was idle.
+const ATTEMPTS: u8 = 5;
 
 async fn far_apart(one_way_ms: u64, jitter_ms: u64, loss_of_thousand: u64) {
+    for _ in 0..ATTEMPTS {
+        if answers_after_idling(one_way_ms, jitter_ms, loss_of_thousand).await {
+            return;
+        }
+    }
+    panic!("none of {ATTEMPTS} vats answered after each pause");
+}
+
+/// Whether a new vat whose members come to be far apart, and that is idle then, answers after each of two pauses.
+async fn answers_after_idling(one_way_ms: u64, jitter_ms: u64, loss_of_thousand: u64) -> bool {
     let mut cluster = Cluster::new(3, 2, parameters());
     cluster.timing = Timing::default();
     for place in 0..3 {
@@ -21,15 +31,16 @@ async fn far_apart(one_way_ms: u64, jitter_ms: u64, loss_of_thousand: u64) {
     cluster.wait_applied(first.block).await;
     cluster.hub.delay(Duration::from_millis(one_way_ms), Duration::from_millis(jitter_ms));
     cluster.hub.lose(loss_of_thousand);
-    let mut answers = 0;
-    for round in 0..ROUNDS {
+    let mut well = true;
+    for round in 0..2 {
         tokio::time::sleep(IDLE).await;
-        answers += u64::from(all_answer(&cluster, round, loss_of_thousand > 0).await);
-        if answers == 2 {
-            return cluster.assert_no_trouble();
-        }
+        well &= all_answer(&cluster, round, loss_of_thousand > 0).await;
     }
-    panic!("after {answers} of {ROUNDS} pauses all members answered");
+    cluster.assert_no_trouble();
+    for place in 0..3 {
+        cluster.stop(place).await;
+    }
+    well
 }
 
 /// Whether each member, the leader and the others, knows a leader and answers a proposal that is made once: nothing stands in the
@@ -62,7 +73,7 @@ async fn terms_while_idling(one_way_ms: u64, jitter_ms: u64) -> Vec<u64> {
     cluster.wait_for_leader().await;
     cluster.hub.delay(Duration::from_millis(one_way_ms), Duration::from_millis(jitter_ms));
     let mut terms = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..ATTEMPTS {
         tokio::time::sleep(IDLE).await;
         terms.push(cluster.nodes[0].up().status().term);
         if terms.windows(2).any(|pair| pair[0] == pair[1]) {
