@@ -137,7 +137,7 @@ fn listed(names: &[String]) -> String {
 /// Approves a change for one host.
 pub async fn approve(args: AnswerArgs, json: bool) -> Outcome {
     let hosts = args.hosts_here().await?;
-    let asked = args.unanswered(&hosts)?;
+    let asked = args.open(&hosts, "approved")?;
     // One of them: each counts for itself.
     answer(&asked[..1], true, json).await
 }
@@ -145,7 +145,7 @@ pub async fn approve(args: AnswerArgs, json: bool) -> Outcome {
 /// Rejects a change for all hosts here that were asked.
 pub async fn reject(args: AnswerArgs, json: bool) -> Outcome {
     let hosts = args.hosts_here().await?;
-    let asked = args.unanswered(&hosts)?;
+    let asked = args.open(&hosts, "rejected")?;
     answer(&asked, false, json).await
 }
 
@@ -161,15 +161,17 @@ impl AnswerArgs {
         Ok(hosts)
     }
 
-    /// What waits for the answer of a host that is meant: one change, at each of them.
-    fn unanswered<'a>(&self, hosts: &'a [LocalHost]) -> Result<Vec<Waiting<'a>>, Failure> {
+    /// What waits at the hosts that are meant and have not answered so: one change, at each of them; first where nothing was answered.
+    fn open<'a>(&self, hosts: &'a [LocalHost], answer: &str) -> Result<Vec<Waiting<'a>>, Failure> {
         let usage = |message: String| Err(Failure::new(Exit::Usage, message));
         let meant = |waiting: &Waiting| {
             self.host.as_ref().is_none_or(|name| waiting.host.name == *name)
                 && self.change.as_ref().is_none_or(|id| waiting.change.id.starts_with(id))
         };
         let found: Vec<Waiting> = waiting(hosts, Some(&self.vat)).into_iter().filter(meant).collect();
-        let open: Vec<Waiting> = found.into_iter().filter(|waiting| waiting.change.answer.is_none()).collect();
+        let is_open = |waiting: &Waiting| waiting.change.answer.as_deref() != Some(answer);
+        let mut open: Vec<Waiting> = found.into_iter().filter(is_open).collect();
+        open.sort_by_key(|waiting| waiting.change.answer.is_some());
         let Some(first) = open.first() else {
             return usage(format!(
                 "no change of {} waits for an answer here; `vat approvals {0}` shows what there is",

@@ -129,11 +129,7 @@ pub async fn run(command: Command, json: bool) -> Outcome {
     let done = post(speaker, before, &request).await?;
     if done.waits {
         progress.done();
-        let message = format!(
-            "{}: the change waits for its owners' approval: `vat approvals {0}` describes it, `vat approve {0}` at a member's host approves it, `vat reject {0}` ends it",
-            about.vat
-        );
-        return Err(Failure::new(Exit::Unreachable, message));
+        return Err(waits_for_owners(&about.vat));
     }
     let next = if request.joining.is_some() {
         "the newcomer fetches the state, and the old members sign"
@@ -145,6 +141,14 @@ pub async fn run(command: Command, json: bool) -> Outcome {
     progress.done();
     report(&about.vat, &after, json);
     Ok(Exit::Success)
+}
+
+/// The failure that a change is proposed, and not done before people have answered.
+fn waits_for_owners(vat: &str) -> Failure {
+    let message = format!(
+        "{vat}: the change waits for its owners' approval: `vat approvals {vat}` describes it, `vat approve {vat}` at a member's host approves it, `vat reject {vat}` ends it"
+    );
+    Failure::new(Exit::Unreachable, message)
 }
 
 async fn post(speaker: &LocalHost, vat: &VatStatus, request: &MemberChange) -> Result<Done, Failure> {
@@ -243,6 +247,9 @@ async fn cancel(about: &About, json: bool) -> Outcome {
     check_reachable(about, before, |quorum| quorum.complaint().filter(|_| !quorum.can_order())).await?;
     let request = MemberChange { out: None, joining: None, threshold: None, cancel: true };
     let done = post(speaker, before, &request).await?;
+    if done.waits {
+        return Err(waits_for_owners(&about.vat));
+    }
     output::note(format!("{}: the change is given up", done.message));
     let deadline = Instant::now() + CHANGE_DEADLINE;
     // It is over once those who can be asked here have heard of it.

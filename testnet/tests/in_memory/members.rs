@@ -72,9 +72,10 @@ async fn who_is_out_is_leaving_until_the_next_membership_is_certified() {
     let leader = world.leader("ledger", &["a", "b", "c"]).await;
     let others: Vec<&str> = ["a", "b", "c"].into_iter().filter(|host| *host != leader).collect();
     let (out, absent) = (others[0], others[1]);
-    // The newcomer comes late, so that a member can be gone when it does, after all have signed for its coming.
+    // The newcomer signs its admission and gets the log late, so that a member can be gone when it does, after all have signed for its
+    // coming.
     world.join("ledger", "d").await;
-    world.crash("d").await;
+    world.network.partition(&[world.id("d")], &[world.id(&leader)]);
     let recorded = world.begin_replacing("ledger", out, "d").await;
     let signed = async || {
         let status = world.service(&leader, "ledger").replica.status();
@@ -82,7 +83,7 @@ async fn who_is_out_is_leaving_until_the_next_membership_is_certified() {
     };
     world.wait("certificate of the record", signed).await;
     world.crash(absent).await;
-    world.restart("d").await;
+    world.network.heal();
     let role = async |world: &World, role| (world.status(out, "ledger").await.role == role).then_some(());
     world.wait("leaving", async || role(&world, "leaving").await).await;
     world.restart(absent).await;

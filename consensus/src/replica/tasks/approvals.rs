@@ -66,13 +66,11 @@ async fn pursue(approvals: &Approvals, draft: Draft) {
     let members = &state.membership.members;
     let asked: Vec<&Member> = {
         let drafts = approvals.drafts();
-        let has_answered = |member: &&Member| {
-            let collected = &drafts.collected;
-            collected.approvals.contains_key(&member.key) || collected.rejected.contains(&member.key)
-        };
+        // An owner that has rejected it may think better of it.
+        let has_approved = |member: &&Member| drafts.collected.approvals.contains_key(&member.key);
         let entered = drafts.collected.newcomer.is_some();
         let newcomer = draft.change.newcomer().filter(|_| !entered);
-        members.iter().filter(|member| !has_answered(member)).chain(newcomer).collect()
+        members.iter().filter(|member| !has_approved(member)).chain(newcomer).collect()
     };
     let answers = join_all(asked.iter().map(|member| ask(approvals, member, &draft))).await;
     let (needed, newcomer) = (usize::from(state.membership.threshold), draft.change.newcomer().is_some());
@@ -132,6 +130,7 @@ fn note(
         Some(Answer::Approves(signature)) if signature.key == member.key && newcomer != Some(&member.key) => {
             if subject.verify_approval(&signature).is_ok() {
                 collected.waiting.remove(&member.key);
+                collected.rejected.remove(&member.key);
                 collected.approvals.insert(member.key, signature);
             }
         }
