@@ -164,7 +164,12 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         request: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
-        let message = append_message(&request);
+        let mut message = append_message(&request);
+        if let (RaftMessage::Append { commit, .. }, Some(raft)) = (&mut message, self.shared.raft.get()) {
+            // Openraft tells what was committed under this leader. What it knows to be committed from before is told, too: a member
+            // that was away has to execute that before it can judge a membership, and this leader may need it to commit anything.
+            *commit = (*commit).max(raft.committed());
+        }
         let reply = match question(&message) {
             // Heartbeats must not wait behind large appends.
             Some(asked) => self.heartbeat(message, asked).await?,

@@ -21,8 +21,8 @@ use super::wire;
 use crate::order::admissible::FrameCheck;
 use crate::order::frames::{RaftMessage, RaftReply, WireVote};
 use crate::proof::membership::Member;
-use crate::state::ReplicatedState;
 use crate::state::block::{Block, BlockReply};
+use crate::state::{LogPosition, ReplicatedState};
 use crate::storage::checkpoints::{CheckpointRecord, Checkpoints};
 use crate::timing::Timing;
 use crate::transport::Transport;
@@ -260,6 +260,11 @@ impl RaftNode {
     pub(crate) async fn write(&self, block: &Block) -> Result<(u64, BlockReply), WriteError> {
         let written = self.submit(block).await?;
         written.await
+    }
+
+    /// The last place in the log that this replica knows to be committed, whoever led then.
+    pub(crate) fn committed(&self) -> Option<LogPosition> {
+        self.frame_check().committed
     }
 
     /// Where this replica stands, to judge by what others say.

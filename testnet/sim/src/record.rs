@@ -95,6 +95,11 @@ impl Record {
         *self.seen().figures.entry(figure).or_default() += more;
     }
 
+    /// The last block that an honest host has executed; 0 if there is none.
+    pub fn last_block(&self) -> u64 {
+        self.seen().blocks.last_key_value().map_or(0, |(block, _)| *block)
+    }
+
     /// The state after all blocks that were seen.
     pub fn replayed(&self) -> Registers {
         let mut state = Registers::default();

@@ -304,7 +304,7 @@ impl World {
             }
             let working = self.clients.iter().filter(|client| !client.task.is_finished()).count();
             let missing = match (behind, working) {
-                (0, 0) => progress::missing(&self.members()),
+                (0, 0) => progress::missing(&self.members(), self.record.last_block()),
                 (0, _) => Some(format!("{working} clients have not ended")),
                 _ => Some(format!("{behind} clients do not get on")),
             };

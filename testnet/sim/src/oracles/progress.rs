@@ -18,8 +18,9 @@ pub fn fault(record: &Record, host: usize, text: &str) {
 
 /// What is missing until the members are at rest together; none: nothing.
 ///
-/// `members` are the running members of the newest epoch; a member that does not run has no status.
-pub fn missing(members: &[(HostId, Option<ReplicaStatus>)]) -> Option<String> {
+/// `members` are the running members of the newest epoch; a member that does not run has no status. `executed` is the last block that
+/// an honest host has executed: a leader that was removed may have been the first.
+pub fn missing(members: &[(HostId, Option<ReplicaStatus>)], executed: u64) -> Option<String> {
     let mut statuses = Vec::new();
     for (key, status) in members {
         match status {
@@ -32,6 +33,9 @@ pub fn missing(members: &[(HostId, Option<ReplicaStatus>)]) -> Option<String> {
         let at = &status.key.to_string()[..8];
         if status.applied != first.applied || status.epoch != first.epoch {
             return Some(format!("{at} has applied {}, another member {}", status.applied, first.applied));
+        }
+        if status.applied < executed {
+            return Some(format!("{at} has applied {}, and {executed} was executed elsewhere", status.applied));
         }
         if status.uncertified > 0 {
             return Some(format!("{at} has {} statements without a certificate", status.uncertified));
