@@ -199,6 +199,7 @@ async fn change_members(
         Err(error) => {
             let status = match &error {
                 ReconfigureError::Propose(error) => status_of(error),
+                ReconfigureError::Rejected(_) => StatusCode::GONE,
                 _ => StatusCode::CONFLICT,
             };
             Err(ApiError::new(status, "Q-A007", error))

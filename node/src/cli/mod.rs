@@ -105,6 +105,8 @@ impl From<crate::api::client::ApiClientError> for Failure {
             // The host can't just now; what was asked for may even take effect later.
             ApiClientError::Refused { status: 503 | 504, .. } => Exit::Unreachable,
             ApiClientError::Refused { status: 500.., .. } => Exit::Failed,
+            // The owners of members have rejected a change.
+            ApiClientError::Refused { status: 410, .. } => Exit::Rejected,
             ApiClientError::Refused { .. } => Exit::Usage,
             ApiClientError::Answer(_) => Exit::Failed,
         };
@@ -337,6 +339,7 @@ mod tests {
         for (error, exit) in [
             (refused(400), Exit::Usage),
             (refused(409), Exit::Usage),
+            (refused(410), Exit::Rejected),
             // It may still take effect: a script that repeats at once would be wrong.
             (refused(503), Exit::Unreachable),
             (refused(500), Exit::Failed),
