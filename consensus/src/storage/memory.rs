@@ -3,14 +3,12 @@
 //! For tests, simulation, and vats that need not survive. Syncs happen at once and callbacks run in the calling thread, unless
 //! a test holds them back.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::records::{Records, apply, range};
 use super::store::{Family, Flushed, Record, Store, Write};
 use crate::error::StoreError;
-
-type Records = BTreeMap<(Family, Vec<u8>), Vec<u8>>;
 
 #[derive(Default)]
 struct Inner {
@@ -102,36 +100,6 @@ fn flush(inner: &mut Inner) {
     while let Some(batch) = inner.unsynced.pop_front() {
         apply(&mut inner.synced, &batch);
     }
-}
-
-fn apply(records: &mut Records, batch: &[Write]) {
-    for write in batch {
-        match write {
-            Write::Put(family, key, value) => {
-                records.insert((*family, key.clone()), value.clone());
-            }
-            Write::Delete(family, key) => {
-                records.remove(&(*family, key.clone()));
-            }
-            Write::DeleteRange(family, from, to) => {
-                let doomed: Vec<_> = range(records, *family, from, to).map(|(key, _)| key.clone()).collect();
-                for key in doomed {
-                    records.remove(&key);
-                }
-            }
-        }
-    }
-}
-
-fn range<'a>(
-    records: &'a Records,
-    family: Family,
-    from: &[u8],
-    to: &[u8],
-) -> impl DoubleEndedIterator<Item = (&'a (Family, Vec<u8>), &'a Vec<u8>)> {
-    let from = from.to_vec();
-    let to = to.to_vec().max(from.clone());
-    records.range((Bound::Included((family, from)), Bound::Excluded((family, to))))
 }
 
 impl Store for MemoryStore {

@@ -4,6 +4,7 @@ pub(crate) mod checkpoints;
 #[cfg(test)]
 mod damage_tests;
 mod memory;
+pub(crate) mod records;
 mod rocks;
 mod store;
 #[cfg(test)]

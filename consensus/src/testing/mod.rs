@@ -5,6 +5,7 @@
 
 mod liar;
 
+pub use crate::storage::records::{Records, apply, range};
 pub use liar::{Fabrication, Liar, Lie, Throw};
 
 use crate::codec;

@@ -5,18 +5,16 @@
 //! of it that ends at a random byte, and the batch that this byte falls into is gone as a whole. After a failed sync nothing more
 //! is written, and what was written before it may be lost like after a power cut. A process that has ended writes nothing more.
 
+use quorate_consensus::testing::{Records, apply, range};
 use quorate_consensus::{Family, Flushed, Record, Store, StoreError, Write};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::dice::Dice;
 use crate::trace::Trace;
-
-type Records = BTreeMap<(Family, Vec<u8>), Vec<u8>>;
 
 struct Inner {
     current: Records,
@@ -150,36 +148,6 @@ fn flush_one(inner: &mut Inner) {
         apply(&mut inner.synced, &batch);
         inner.flushed += 1;
     }
-}
-
-fn apply(records: &mut Records, batch: &[Write]) {
-    for write in batch {
-        match write {
-            Write::Put(family, key, value) => {
-                records.insert((*family, key.clone()), value.clone());
-            }
-            Write::Delete(family, key) => {
-                records.remove(&(*family, key.clone()));
-            }
-            Write::DeleteRange(family, from, to) => {
-                let doomed: Vec<_> = range(records, *family, from, to).map(|(key, _)| key.clone()).collect();
-                for key in doomed {
-                    records.remove(&key);
-                }
-            }
-        }
-    }
-}
-
-fn range<'a>(
-    records: &'a Records,
-    family: Family,
-    from: &[u8],
-    to: &[u8],
-) -> impl DoubleEndedIterator<Item = (&'a (Family, Vec<u8>), &'a Vec<u8>)> {
-    let from = from.to_vec();
-    let to = to.to_vec().max(from.clone());
-    records.range((Bound::Included((family, from)), Bound::Excluded((family, to))))
 }
 
 /// Syncs whatever waits, one sync after the other, until the process ends.
