@@ -57,6 +57,26 @@ pub enum CertificateError {
     ChainTooLong(usize),
 }
 
+/// Why evidence proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceError {
+    /// What was signed twice is one thing.
+    #[error("both signatures are for the same thing, which is no offence")]
+    Same,
+    /// Two things that one member may sign.
+    #[error("the two are of different blocks or epochs, of which a member signs one each")]
+    TwoPlaces,
+    /// Each signed once.
+    #[error("the signatures are of two members, {0} and {1}")]
+    TwoMembers(HostId, HostId),
+    /// The pair is the wrong way round.
+    #[error("the pair is not in the order of its bytes")]
+    Order,
+    /// A signature or a signer that is not good.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
 /// A fault of the store: the host must stop using it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {

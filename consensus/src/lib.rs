@@ -47,14 +47,16 @@ pub use codec::{
     CODEC_VERSION, MAX_BLOCK_BYTES, MAX_COMMAND_BYTES, MAX_FRAME_BYTES, MAX_MANIFEST_BYTES, MAX_SNAPSHOT_FRAME_BYTES,
 };
 pub use error::{
-    CertificateError, CodecError, ConsensusError, MachineFault, ProposeError, ReconfigureError, StoreError,
-    TransportError,
+    CertificateError, CodecError, ConsensusError, EvidenceError, MachineFault, ProposeError, ReconfigureError,
+    StoreError, TransportError,
 };
 pub use execution::machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Machine};
 pub use execution::place::{Execution, Threads, Work};
 pub use proof::address::check_address;
 pub use proof::certificate::{Certificate, MemberSignature, Statement, verify_certificate};
-pub use proof::conflict::ConflictReport;
+pub use proof::equivocation::{
+    Contradiction, Disagreement, Divergence, Equivocation, EvidenceRecord, Exclusive, Place, Signed,
+};
 pub use proof::membership::{
     Genesis, Introduction, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_CHAIN, MAX_MEMBERS, Member, Membership,
     MembershipCertificate, Parameters, verify_membership,
@@ -65,9 +67,11 @@ pub use proof::tally::Tally;
 pub use quorate_ids::{Canonical, Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
 pub use replica::{
-    Approve, Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Tamper, WaitingChange, remove_vat,
+    Approve, Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Tamper, WaitingChange,
+    evidence_of, remove_vat,
 };
 pub use state::change::{Change, PendingChange};
+pub use state::state_root as checkpoint_root;
 pub use stats::{BUCKETS_US, CheckpointSize, ConsensusStats, Timings};
 pub use storage::{Family, Flushed, ManifestInfo, MemoryStore, Record, RocksStore, Store, Write};
 pub use timing::Timing;

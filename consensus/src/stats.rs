@@ -64,8 +64,10 @@ pub struct ConsensusStats {
     pub shares_refused: u64,
     /// Certificates completed.
     pub certificates: u64,
-    /// Conflicts seen, by the member that signed.
-    pub conflicts: BTreeMap<HostId, u64>,
+    /// Equivocations seen, by the member that signed two things for one place.
+    pub equivocations: BTreeMap<HostId, u64>,
+    /// Statements of members that differ from this replica's own. They accuse nobody.
+    pub disagreements: u64,
     /// Checkpoints stored.
     pub checkpoints: u64,
     /// Bytes of chunks and manifests written for them.

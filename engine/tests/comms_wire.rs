@@ -43,7 +43,7 @@ fn ops() -> Vec<(&'static str, Op)> {
 }
 
 fn head() -> StreamHead {
-    StreamHead { peer: vat(4), end: 258, hash: Hash([5; 32]), ack: u64::MAX }
+    StreamHead { peer: vat(4), end: 258, hash: Hash([5; 32]), ack: u64::MAX, ack_hash: Hash([6; 32]) }
 }
 
 fn commands() -> Vec<(&'static str, Command)> {

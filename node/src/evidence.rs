@@ -136,7 +136,7 @@ pub fn outbox_path(heads: &[StreamHead], index: usize) -> OutboxPath {
 
 /// Whether `head` is a leaf of the tree with this root. The number of leaves is the prover's word: it only says how to read the
 /// path, and leaves and nodes are hashed apart, so no other word proves a head that isn't there.
-fn path_leads_to(head: &StreamHead, path: &OutboxPath, root: &Hash) -> bool {
+pub fn path_leads_to(head: &StreamHead, path: &OutboxPath, root: &Hash) -> bool {
     if path.index >= path.leaves || path.leaves > MAX_OUTBOX_LEAVES {
         return false;
     }
@@ -290,7 +290,13 @@ mod tests {
 
     fn heads(count: u8) -> Vec<StreamHead> {
         (0..count)
-            .map(|n| StreamHead { peer: VatId([n; 32]), end: u64::from(n), hash: Hash([n; 32]), ack: 0 })
+            .map(|n| StreamHead {
+                peer: VatId([n; 32]),
+                end: u64::from(n),
+                hash: Hash([n; 32]),
+                ack: 0,
+                ack_hash: Hash([0; 32]),
+            })
             .collect()
     }
 

@@ -12,11 +12,12 @@ use crate::{
     directory::{Directory, newest_membership},
     local::WithSelf,
     lookup::look_up,
+    proof::file::{Item, ProofFile, VatProof},
     provision::{Contacts, Provision},
     status::{HostStatus, PeerStatus},
     system::room_of,
     telemetry::{Telemetry, mirror, page},
-    vat::{Tamper, VatOptions, VatService},
+    vat::{Tamper, VatOptions, VatService, Wrap, peer_evidence::PeerEvidence},
 };
 use frames::Frames;
 use futures::future::join_all;
@@ -59,6 +60,8 @@ pub struct HostOptions {
     pub console: Option<Arc<ConsolePath>>,
     /// For tests of a lying member.
     pub tamper: Option<Tamper>,
+    /// Stands between the replicas and the network; `None` but in tests.
+    pub wrap: Option<Wrap>,
 }
 
 /// Why a host can't do what it was asked to.
@@ -99,7 +102,9 @@ struct Inner {
     approve: Approve,
     console: Option<Arc<ConsolePath>>,
     tamper: Option<Tamper>,
+    wrap: Option<Wrap>,
     directory: Directory,
+    peer_evidence: PeerEvidence,
     telemetry: Arc<Telemetry>,
     co_members: OnceLock<Arc<CoMembers>>,
     /// How many vats, or lists of them, are being started.
@@ -121,6 +126,7 @@ impl Host {
         connect: impl AsyncFnOnce(Arc<dyn Handler>) -> Result<Arc<dyn Network>, NetError>,
     ) -> Result<Host, HostError> {
         let directory = Directory::load(options.store.clone())?;
+        let peer_evidence = PeerEvidence::load(options.store.clone())?;
         let inner = Arc::new(Inner {
             name: options.name,
             key: options.key,
@@ -130,7 +136,9 @@ impl Host {
             approve: options.approve,
             console: options.console,
             tamper: options.tamper,
+            wrap: options.wrap,
             directory,
+            peer_evidence,
             telemetry: Arc::new(Telemetry::new()),
             co_members: OnceLock::new(),
             starting: AtomicUsize::new(0),
@@ -213,6 +221,11 @@ impl Host {
         let introduction = Introduction { genesis: provision.genesis.clone(), chain: Vec::new() };
         self.0.directory.learn(Some(&provision.name), &introduction);
         let introduction = self.0.directory.introduction(&vat).unwrap_or(introduction);
+        let transport = co_members.transport(vat);
+        let transport = match &self.0.wrap {
+            Some(wrap) => wrap(transport),
+            None => transport,
+        };
         co_members.set(vat, &newest_membership(&introduction).members, Instant::now());
         let service = VatService::start(VatOptions {
             name: provision.name.clone(),
@@ -224,9 +237,10 @@ impl Host {
             key: self.0.key.clone(),
             image: self.0.image.clone(),
             store: self.0.store.clone(),
-            transport: co_members.transport(vat),
+            transport,
             co_members,
             directory: self.0.directory.clone(),
+            peer_evidence: self.0.peer_evidence.clone(),
             telemetry: self.0.telemetry.clone(),
             console: self.0.console.as_ref().map(|console| console(&provision.name)),
             timing: self.0.timing,
@@ -320,7 +334,28 @@ impl Host {
             vats,
             failed_vats: self.failed(),
             disk: room_of(self.0.store.as_ref()),
+            peer_evidence: self.0.peer_evidence.count(),
         }
+    }
+
+    /// All evidence that this host keeps: of members of the vats that it carries, and of other vats that contradict themselves.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn evidence(&self) -> Result<ProofFile, HostError> {
+        let mut file = ProofFile { vats: Vec::new() };
+        for service in self.vats() {
+            let records = service.replica.evidence()?;
+            let items = records.into_iter().map(|record| Item::Evidence(Box::new(record))).collect();
+            file.vats.push(VatProof { introduction: service.replica.introduction(), items });
+        }
+        for (vat, items) in self.0.peer_evidence.all()? {
+            // Without an introduction nobody could check it.
+            let Some(introduction) = self.0.directory.introduction(&vat) else { continue };
+            file.vats.push(VatProof { introduction, items });
+        }
+        file.vats.retain(|vat| !vat.items.is_empty());
+        Ok(file)
     }
 
     /// The page for Prometheus.
@@ -331,6 +366,7 @@ impl Host {
         mirror::network(&mut page, &self.network().stats());
         mirror::store(&mut page, self.0.store.as_ref());
         room_of(self.0.store.as_ref()).iter().for_each(|room| mirror::disk(&mut page, room));
+        mirror::peer_evidence(&mut page, self.0.peer_evidence.count());
         for (vat, status) in vats.iter().zip(join_all(vats.iter().map(|vat| vat.status())).await) {
             vat.observe(&status, &mut page);
         }

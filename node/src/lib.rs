@@ -19,6 +19,7 @@ mod local;
 mod log_limiter;
 pub mod logging;
 mod lookup;
+pub mod proof;
 pub mod provision;
 pub mod run;
 mod standstill;

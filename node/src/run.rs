@@ -8,7 +8,7 @@ use crate::{
     home::{Home, HomeError, private},
     host::{Host, HostError, HostOptions, VAT_RECORDS},
     provision, system,
-    vat::Tamper,
+    vat::{Tamper, Wrap},
 };
 use quorate_consensus::{RocksStore, Store, StoreError, Timing};
 use quorate_engine::{EngineError, image::Image};
@@ -31,6 +31,8 @@ const FAILED_STOP: Duration = Duration::from_secs(5);
 pub struct RunOptions {
     /// For tests of a lying member.
     pub tamper: Option<Tamper>,
+    /// Stands between the replicas and the network.
+    pub wrap: Option<Wrap>,
 }
 
 /// Why a node doesn't run.
@@ -161,6 +163,7 @@ impl Running {
                 approve: home.config.approve,
                 console: Some(Arc::new(move |name| logs.join(format!("{name}.console")))),
                 tamper: options.tamper,
+                wrap: options.wrap,
             },
             async move |handler| {
                 let options = NetOptions { secret, listen, handler, limits: NetLimits::default() };

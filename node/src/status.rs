@@ -30,6 +30,9 @@ pub struct HostStatus {
     /// The file system that the host's data lie on; unset where they lie in memory.
     #[serde(default)]
     pub disk: Option<DiskStatus>,
+    /// Proofs kept here that members of other vats contradict themselves.
+    #[serde(default)]
+    pub peer_evidence: u64,
 }
 
 /// The room on a host's file system.
@@ -93,7 +96,10 @@ pub struct VatStatus {
     pub certified_checkpoint_block: u64,
     /// Root of the state at `certified_checkpoint_block`, in hex.
     pub state_root: Option<String>,
-    pub conflicts: u64,
+    /// Proofs that members signed two things for one place, since the vat is here.
+    pub equivocations: u64,
+    /// Statements of members that differ from this replica's own, since the vat is here. They accuse nobody.
+    pub disagreements: u64,
     pub streams: Vec<StreamStatus>,
     /// Why the replica stopped, if it did.
     pub fault: Option<String>,

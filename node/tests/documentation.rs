@@ -114,7 +114,7 @@ fn families_that_pages_name_exist() {
     }
 }
 
-/// Codes such as `Q-C001` or `Q-CONFLICT`.
+/// Codes such as `Q-C001` or `Q-EQUIVOCATION`.
 fn codes(text: &str) -> BTreeSet<String> {
     let of = |rest: &str| {
         let end = rest.find(|letter: char| !(letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '-'));

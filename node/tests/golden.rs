@@ -69,14 +69,27 @@ fn genesis() -> Genesis {
 fn slice() -> Slice {
     let genesis = genesis();
     let heads = vec![
-        StreamHead { peer: VatId([7; 32]), end: 3, hash: quorate_engine::Hash([8; 32]), ack: 1 },
-        StreamHead { peer: VatId([9; 32]), end: 0, hash: quorate_engine::Hash([10; 32]), ack: 5 },
+        StreamHead {
+            peer: VatId([7; 32]),
+            end: 3,
+            hash: quorate_engine::Hash([8; 32]),
+            ack: 1,
+            ack_hash: quorate_engine::Hash([18; 32]),
+        },
+        StreamHead {
+            peer: VatId([9; 32]),
+            end: 0,
+            hash: quorate_engine::Hash([10; 32]),
+            ack: 5,
+            ack_hash: quorate_engine::Hash([19; 32]),
+        },
     ];
     let statement = Statement {
         vat: genesis.vat_id(),
         epoch: 0,
         block: 12,
         previous: Hash([11; 32]),
+        chain: Hash([14; 32]),
         outbox_root: Hash(outbox_root(&heads).expect("there are heads").0),
         state_root: Some(Hash([12; 32])),
     };
@@ -163,7 +176,13 @@ fn what_a_checkpoint_holds() {
         clients.rebuild(|_| 0);
         clients
     };
-    let head = StreamHead { peer: VatId([7; 32]), end: 3, hash: quorate_engine::Hash([8; 32]), ack: 1 };
+    let head = StreamHead {
+        peer: VatId([7; 32]),
+        end: 3,
+        hash: quorate_engine::Hash([8; 32]),
+        ack: 1,
+        ack_hash: quorate_engine::Hash([18; 32]),
+    };
     let signers = Signers {
         vat: quorate_consensus::VatId([16; 32]),
         epoch: 3,
@@ -188,7 +207,7 @@ fn what_a_checkpoint_holds() {
     let pages = vec![quorate_engine::Hash([15; 32])];
     let manifest = Manifest { tables: pieces.iter().map(|(hash, _)| *hash).collect(), pages };
     check("manifest", &manifest);
-    assert_eq!(manifest.root().to_string(), "eabb32b971fa0a8f74d9508215ca236818d65b3f57cc8e2c2ca933989cb5242a");
+    assert_eq!(manifest.root().to_string(), "25d44f0cfa33c1f21f1607c3defcfe0f6fae26daf07b6a190c4b852d1434d1bd");
 
     let large = Tables { engine: vec![1; 2 * PIECE_BYTES], ..tables };
     let pieces = large.pieces();

@@ -152,6 +152,7 @@ impl World {
             approve: Approve::Auto,
             console: None,
             tamper: place.tamper.clone(),
+            wrap: None,
         };
         let (network, main, handle) = (self.network.clone(), self.main.clone(), runtime.handle().clone());
         let muzzled = place.muzzled.clone();

@@ -178,15 +178,15 @@ fn a_lying_member_is_believed_by_nobody_and_shown_to_everybody() {
     for count in 1..=5 {
         assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(count));
     }
-    net.wait("the conflict in the metrics", || {
+    net.wait("the disagreement in the metrics", || {
         let page = net.metrics("alpha");
-        let mut counts = page.lines().filter(|line| line.starts_with("quorate_conflicts_total{"));
+        let mut counts = page.lines().filter(|line| line.starts_with("quorate_disagreements_total{"));
         counts.any(|line| line.contains("vat=\"counter\"") && !line.ends_with(" 0")).then_some(())
     });
     let log = net.vat(&["logs", "alpha"]).stdout;
-    assert!(log.contains("Q-CONFLICT"), "{log}");
+    assert!(log.contains("Q-DISAGREEMENT"), "{log}");
     // A person who asks is told, too.
     let status = net.vat(&["status", "counter"]);
     assert_eq!(status.code, 1);
-    assert!(status.stdout.contains("contradict"), "{}", status.stdout);
+    assert!(status.stdout.contains("accuses nobody"), "{}", status.stdout);
 }

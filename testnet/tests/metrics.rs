@@ -143,7 +143,8 @@ fn every_figure_moves_with_what_happens_and_with_nothing_else() {
     a_lost_leader_is_seen(&net);
     a_lost_quorum_is_seen(&net);
     let end = View::of(&net, &["alpha", "beta", "delta"]);
-    assert_eq!(end.counter("quorate_conflicts_total"), [0.0; 3]);
+    assert_eq!(end.counter("quorate_equivocations_total"), [0.0; 3]);
+    assert_eq!(end.counter("quorate_disagreements_total"), [0.0; 3]);
     assert_eq!(end.counter("quorate_replica_fault"), [0.0; 3]);
 }
 
@@ -287,9 +288,9 @@ fn agreement_has_moved(before: &View, after: &View, host: &str) {
         assert_eq!(after.at(host, name, &[COUNTER_VAT]), value, "{host}: {name}");
     }
     let labels = [COUNTER_VAT];
-    let conflicts: Vec<f64> =
-        after.0[host].samples("quorate_conflicts_total", &labels).map(|sample| sample.value).collect();
-    assert_eq!(conflicts, [0.0; 2], "{host}: one for each other member");
+    let equivocations: Vec<f64> =
+        after.0[host].samples("quorate_equivocations_total", &labels).map(|sample| sample.value).collect();
+    assert_eq!(equivocations, [0.0; 2], "{host}: one for each other member");
 }
 
 fn checkpoints_have_moved(before: &View, after: &View, host: &str) {

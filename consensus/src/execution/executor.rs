@@ -203,7 +203,7 @@ impl<M: Machine> Executor<M> {
                 self.state.raft_membership_log = Some(position);
                 outcome.view = Some(Arc::new(self.state.clone()));
             }
-            LogContent::Block(bytes) => executed = self.apply_block(Block::decode(&bytes), &mut outcome)?,
+            LogContent::Block(bytes) => executed = self.apply_block(Block::decode(&bytes), item.chain, &mut outcome)?,
         }
         Ok((outcome, executed))
     }
@@ -211,6 +211,7 @@ impl<M: Machine> Executor<M> {
     fn apply_block(
         &mut self,
         block: Block,
+        chain: Hash,
         outcome: &mut Outcome,
     ) -> Result<Option<Executed<M::Effects>>, MachineFault> {
         let started = Instant::now();
@@ -245,7 +246,7 @@ impl<M: Machine> Executor<M> {
             stats.work = stats.work.saturating_add(applied.work);
         });
         if applied.outbox_root.is_some() || recorded || due {
-            self.state_statement(applied.outbox_root, due, outcome)?;
+            self.state_statement(applied.outbox_root, chain, due, outcome)?;
         }
         if recorded {
             // With the hash of the block's own statement.
@@ -278,6 +279,7 @@ impl<M: Machine> Executor<M> {
     fn state_statement(
         &mut self,
         outbox_root: Option<Hash>,
+        chain: Hash,
         due: bool,
         outcome: &mut Outcome,
     ) -> Result<(), MachineFault> {
@@ -286,6 +288,7 @@ impl<M: Machine> Executor<M> {
             epoch: self.state.membership.epoch,
             block: outcome.index,
             previous: self.state.last_statement,
+            chain,
             outbox_root: outbox_root.unwrap_or(Hash::ZERO),
             state_root: None,
         };

@@ -23,6 +23,9 @@ pub struct Statement {
     pub block: u64,
     /// Hash of the statement before this one; zero for the first.
     pub previous: Hash,
+    /// Stands for all entries of the log up to that of the block: what was ordered. See `docs/protocol.md`, "The log's chain".
+    /// Zero for a client, which has no log.
+    pub chain: Hash,
     /// Merkle root of the stream heads that the block changed; zero if there are none.
     pub outbox_root: Hash,
     /// Root of the whole state after the block, if a checkpoint was made there.
@@ -32,9 +35,9 @@ pub struct Statement {
 impl Statement {
     /// The bytes that are signed.
     pub fn payload(&self) -> Vec<u8> {
-        let mut writer = Canonical::new("quorate/statement/1");
+        let mut writer = Canonical::new("quorate/statement/2");
         writer.fixed(&self.vat.0).number(self.epoch).number(self.block);
-        writer.fixed(&self.previous.0).fixed(&self.outbox_root.0);
+        writer.fixed(&self.previous.0).fixed(&self.chain.0).fixed(&self.outbox_root.0);
         match &self.state_root {
             None => writer.number(0),
             Some(root) => writer.number(1).fixed(&root.0),

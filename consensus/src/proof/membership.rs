@@ -36,7 +36,8 @@ pub struct Member {
 }
 
 impl Member {
-    fn canonical(&self, writer: &mut Canonical) {
+    /// Writes what identifies the member.
+    pub(crate) fn canonical(&self, writer: &mut Canonical) {
         writer.fixed(&self.key.0).bytes(self.name.as_bytes()).number(self.addresses.len() as u64);
         for address in &self.addresses {
             writer.bytes(address.as_bytes());

@@ -1,9 +1,9 @@
 //! Makes certificates of shares. Pure: shares go in, what follows from them comes out.
 //!
 //! Invariants: a certificate is made only of verified signatures of different members of the statement's epoch; a share counts
-//! only for the statement that it signs; a member's share that differs from this replica's own statement, or from what the
-//! member signed before, is a conflict once its signature is verified, and reported once for each member and block; a
-//! threshold of signatures against the own statement is a divergence. All of it is bounded.
+//! only for the statement that it signs; two verified signatures of one member for one block of an epoch are an equivocation, and a
+//! verified one that differs from this replica's own statement is a disagreement, which accuses nobody: each is reported once
+//! for each member and block; a threshold of signatures against the own statement is a divergence. All of it is bounded.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::proof::certificate::{Certificate, MemberSignature, Statement, verify_certificate};
-use crate::proof::conflict::ConflictReport;
+use crate::proof::equivocation::{Disagreement, Divergence, Equivocation, Signed};
 use crate::proof::membership::{Membership, MembershipCertificate, verify_membership};
 use crate::proof::tally::Tally;
 use quorate_ids::{Hash, HostId, VatId};
@@ -43,12 +43,14 @@ pub(crate) enum Verdict {
     Certified(Certificate),
     /// The membership of the next epoch is certified.
     Reconfigured(MembershipCertificate),
-    /// A member contradicts.
-    Conflict(ConflictReport),
+    /// A member signed two statements for one block.
+    Equivocation(Equivocation),
+    /// A member signed two memberships for one epoch.
+    MembershipEquivocation(Equivocation<Membership>),
+    /// A member signed something else than what this replica computed. It accuses nobody.
+    Disagreement(Disagreement),
     /// A threshold of members contradicts: this replica has diverged.
-    Diverged { certificate: Certificate, ours: Statement },
-    /// The same, of the membership of an epoch.
-    OtherMembership { certified: Membership, ours: Membership },
+    Diverged(Divergence),
     /// The share was not usable.
     Refused,
 }
@@ -73,7 +75,9 @@ struct Received {
 struct Round {
     own: Option<Own>,
     shares: BTreeMap<HostId, Received>,
-    reported: BTreeSet<HostId>,
+    /// Members whose disagreement, and whose equivocation, was reported.
+    disagreed: BTreeSet<HostId>,
+    convicted: BTreeSet<HostId>,
     certified: bool,
 }
 
@@ -81,8 +85,9 @@ struct Round {
 struct EpochRound {
     own: Option<Membership>,
     own_signature: Option<MemberSignature>,
-    shares: BTreeMap<HostId, (Hash, MemberSignature)>,
-    certified: bool,
+    shares: BTreeMap<HostId, Signed<Membership>>,
+    convicted: BTreeSet<HostId>,
+    certified: Option<MembershipCertificate>,
 }
 
 /// See the head of the module.
@@ -137,14 +142,14 @@ impl Shares {
 
     /// Learns who signs in an epoch. What is certified stays.
     pub(crate) fn know(&mut self, membership: Membership) {
-        if self.epochs.get(&membership.epoch).is_none_or(|round| !round.certified) {
+        if self.epochs.get(&membership.epoch).is_none_or(|round| round.certified.is_none()) {
             self.memberships.insert(membership.epoch, membership);
         }
     }
 
-    /// The certified membership of an epoch.
-    pub(crate) fn certified_membership(&self, epoch: u64) -> Option<&Membership> {
-        self.memberships.get(&epoch).filter(|_| self.epochs.get(&epoch).is_some_and(|round| round.certified))
+    /// The certified membership of an epoch, with its signatures.
+    pub(crate) fn certified_membership(&self, epoch: u64) -> Option<&MembershipCertificate> {
+        self.epochs.get(&epoch)?.certified.as_ref()
     }
 
     /// The membership of an epoch.
@@ -223,11 +228,29 @@ impl Shares {
         let hash = statement.hash();
         let round = self.rounds.entry(block).or_default();
         if let Some(before) = round.shares.get(&signature.key) {
-            return if before.hash == hash { Vec::new() } else { equivocation(round, &statement, signature) };
+            return if before.hash == hash { Vec::new() } else { second_share(round, statement, signature) };
         }
         let received = Received { statement, hash, signature, verified: false };
         round.shares.insert(signature.key, received);
         self.settle(block)
+    }
+
+    /// What a member is said to have signed, whoever says it. It counts for nothing but as the other half of an equivocation. Also
+    /// returns what this replica has of that member for the place, if that is something else.
+    pub(crate) fn compare(&mut self, theirs: &Signed<Statement>) -> (Option<Signed<Statement>>, Vec<Verdict>) {
+        let statement = &theirs.content;
+        let member = self.memberships.get(&statement.epoch).is_some_and(|members| members.contains(&theirs.signer()));
+        if statement.vat != self.vat || !member {
+            return (None, vec![Verdict::Refused]);
+        }
+        let Some(round) = self.rounds.get_mut(&statement.block) else { return (None, Vec::new()) };
+        let Some(before) = round.shares.get(&theirs.signer()) else { return (None, Vec::new()) };
+        if before.statement.epoch != statement.epoch || before.statement == *statement {
+            return (None, Vec::new());
+        }
+        let before = Signed { content: before.statement.clone(), signature: before.signature };
+        let verdicts = equivocation(round, before.clone(), theirs.clone());
+        (Some(before), verdicts)
     }
 
     /// Draws the conclusions for a block.
@@ -260,14 +283,9 @@ impl Shares {
             }
             if agrees {
                 agreeing.add(received.signature);
-            } else if round.reported.insert(*key) {
-                verdicts.push(Verdict::Conflict(ConflictReport {
-                    member: *key,
-                    block,
-                    ours: own.statement.clone(),
-                    theirs: received.statement.clone(),
-                    signature: received.signature,
-                }));
+            } else if round.disagreed.insert(*key) {
+                let theirs = Signed { content: received.statement.clone(), signature: received.signature };
+                verdicts.push(Verdict::Disagreement(Disagreement { own: own.statement.clone(), theirs }));
             }
         }
         for key in bad {
@@ -290,25 +308,36 @@ impl Shares {
         let block = certificate.statement.block;
         let Some(round) = self.rounds.get_mut(&block) else { return Vec::new() };
         let Some(own) = &round.own else { return Vec::new() };
+        let own_key = own.signature.map(|signature| signature.key);
+        let own = own.statement.clone();
         let Some(membership) = self.memberships.get(&certificate.statement.epoch) else { return Vec::new() };
-        let agrees = certificate.statement == own.statement;
-        if agrees && round.certified {
+        let agrees = certificate.statement == own;
+        let is_known = |signature: &MemberSignature| {
+            let share = round.shares.get(&signature.key);
+            Some(signature.key) == own_key || share.is_some_and(|share| share.statement == certificate.statement)
+        };
+        if agrees && round.certified && certificate.signatures.iter().all(is_known) {
             return Vec::new();
         }
-        if certificate.statement.epoch < own.statement.epoch {
+        if certificate.statement.epoch < own.epoch {
             // Who signed in an earlier epoch has no say in what came after it, and may have been very few.
             return vec![Verdict::Refused];
         }
         if verify_certificate(&certificate, membership).is_err() {
             return vec![Verdict::Refused];
         }
+        let mut verdicts = enter_signatures(round, &certificate);
         if !agrees {
-            return vec![Verdict::Diverged { certificate, ours: own.statement.clone() }];
+            verdicts.push(Verdict::Diverged(Divergence::Statement { certificate, own }));
+            return verdicts;
         }
-        round.certified = true;
-        self.certified_count += 1;
-        self.forget_old();
-        vec![Verdict::Certified(certificate)]
+        if !round.certified {
+            round.certified = true;
+            self.certified_count += 1;
+            verdicts.push(Verdict::Certified(certificate));
+            self.forget_old();
+        }
+        verdicts
     }
 
     /// Statements that lack a certificate.
@@ -346,8 +375,9 @@ impl Shares {
         signature: Option<MemberSignature>,
     ) -> Vec<Verdict> {
         let epoch = membership.epoch;
-        if let Some(certified) = self.certified_membership(epoch).filter(|certified| **certified != membership) {
-            return vec![Verdict::OtherMembership { certified: certified.clone(), ours: membership }];
+        let certified = self.certified_membership(epoch).filter(|certified| certified.membership != membership);
+        if let Some(certificate) = certified.cloned() {
+            return vec![Verdict::Diverged(Divergence::Membership { certificate, own: membership })];
         }
         self.know(membership.clone());
         let round = self.epochs.entry(epoch).or_default();
@@ -364,7 +394,7 @@ impl Shares {
 
     /// Epochs whose membership lacks a certificate.
     pub(crate) fn uncertified_epochs(&self) -> Vec<u64> {
-        let waiting = self.epochs.iter().filter(|(_, round)| round.own.is_some() && !round.certified);
+        let waiting = self.epochs.iter().filter(|(_, round)| round.own.is_some() && round.certified.is_none());
         waiting.map(|(epoch, _)| *epoch).collect()
     }
 
@@ -379,8 +409,21 @@ impl Shares {
         if signature.verify(&membership.payload()).is_err() {
             return vec![Verdict::Refused];
         }
-        self.epochs.entry(epoch).or_default().shares.insert(signature.key, (membership.hash(), signature));
-        self.settle_membership(epoch)
+        let mut verdicts = self.enter_membership(Signed { content: membership, signature });
+        verdicts.extend(self.settle_membership(epoch));
+        verdicts
+    }
+
+    /// Notes what a member signed of an epoch, whose signature is good.
+    fn enter_membership(&mut self, share: Signed<Membership>) -> Vec<Verdict> {
+        let round = self.epochs.entry(share.content.epoch).or_default();
+        let before = round.shares.insert(share.signer(), share.clone());
+        match before.filter(|before| before.content != share.content) {
+            Some(before) if round.convicted.insert(share.signer()) => {
+                vec![Verdict::MembershipEquivocation(Equivocation::of(before, share))]
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn settle_membership(&mut self, epoch: u64) -> Vec<Verdict> {
@@ -388,71 +431,113 @@ impl Shares {
             return Vec::new();
         };
         let Some(round) = self.epochs.get_mut(&epoch) else { return Vec::new() };
-        let (Some(own), false) = (&round.own, round.certified) else { return Vec::new() };
-        let hash = own.hash();
-        let others = round.shares.values().filter(|(theirs, _)| *theirs == hash).map(|(_, signature)| *signature);
-        let mut agreeing = Tally::default();
-        agreeing.extend(round.own_signature.into_iter().chain(others));
-        if !agreeing.is_complete(before.threshold) {
+        let (Some(own), None) = (&round.own, &round.certified) else { return Vec::new() };
+        let agreeing = round.shares.values().filter(|theirs| theirs.content == *own);
+        let others = agreeing.map(|theirs| theirs.signature);
+        let mut tally = Tally::default();
+        tally.extend(round.own_signature.into_iter().chain(others));
+        if !tally.is_complete(before.threshold) {
             return Vec::new();
         }
-        round.certified = true;
-        let signatures = agreeing.signatures();
-        vec![Verdict::Reconfigured(MembershipCertificate { membership: own.clone(), signatures })]
+        let certificate = MembershipCertificate { membership: own.clone(), signatures: tally.signatures() };
+        round.certified = Some(certificate.clone());
+        vec![Verdict::Reconfigured(certificate)]
     }
 
     /// A complete membership certificate from anybody. It may be of an epoch that this replica has not reached.
     pub(crate) fn membership_certificate(&mut self, certificate: MembershipCertificate) -> Vec<Verdict> {
         let epoch = certificate.membership.epoch;
-        if self.epochs.get(&epoch).is_some_and(|round| round.certified) {
+        let certified = self.certified_membership(epoch).map(|certified| &certified.membership);
+        if certified == Some(&certificate.membership) {
             return Vec::new();
         }
+        let was_certified = certified.is_some();
         let Some(before) = epoch.checked_sub(1).and_then(|before| self.memberships.get(&before)) else {
             return vec![Verdict::Refused];
         };
         if verify_membership(&certificate, before).is_err() {
             return vec![Verdict::Refused];
         }
+        let content = &certificate.membership;
+        let shares =
+            certificate.signatures.iter().map(|signature| Signed { content: content.clone(), signature: *signature });
+        let mut verdicts: Vec<Verdict> = shares.flat_map(|share| self.enter_membership(share)).collect();
         let round = self.epochs.entry(epoch).or_default();
-        if let Some(ours) = round.own.as_ref().filter(|ours| **ours != certificate.membership) {
-            return vec![Verdict::OtherMembership { certified: certificate.membership, ours: ours.clone() }];
+        if let Some(own) = round.own.clone().filter(|own| *own != certificate.membership) {
+            verdicts.push(Verdict::Diverged(Divergence::Membership { certificate, own }));
+        } else if !was_certified {
+            round.certified = Some(certificate.clone());
+            self.memberships.insert(epoch, certificate.membership.clone());
+            verdicts.push(Verdict::Reconfigured(certificate));
         }
-        round.certified = true;
-        self.memberships.insert(epoch, certificate.membership.clone());
-        vec![Verdict::Reconfigured(certificate)]
+        verdicts
     }
 
-    /// Marks the memberships that are certified already.
-    pub(crate) fn know_certified(&mut self, membership: Membership) {
-        self.epochs.entry(membership.epoch).or_default().certified = true;
-        self.memberships.insert(membership.epoch, membership);
+    /// Enters a membership that is certified already.
+    pub(crate) fn know_certified(&mut self, certificate: MembershipCertificate) {
+        let epoch = certificate.membership.epoch;
+        let content = &certificate.membership;
+        let shares =
+            certificate.signatures.iter().map(|signature| Signed { content: content.clone(), signature: *signature });
+        let shares = shares.map(|share| (share.signer(), share)).collect();
+        self.memberships.insert(epoch, certificate.membership.clone());
+        let round = self.epochs.entry(epoch).or_default();
+        round.shares = shares;
+        round.certified = Some(certificate);
     }
 }
 
 /// A second, different share of a member for a block.
-fn equivocation(round: &mut Round, statement: &Statement, signature: MemberSignature) -> Vec<Verdict> {
+fn second_share(round: &mut Round, statement: Statement, signature: MemberSignature) -> Vec<Verdict> {
     let Some(before) = round.shares.get(&signature.key) else { return Vec::new() };
-    if signature.verify(&statement.payload()).is_err() || before.signature.verify(&before.statement.payload()).is_err()
-    {
+    if before.statement.epoch != statement.epoch {
+        // The first one stands. What one may sign of a block in two epochs is no offence that could be proven.
         return vec![Verdict::Refused];
     }
-    if !round.reported.insert(signature.key) {
-        return Vec::new();
+    let before = Signed { content: before.statement.clone(), signature: before.signature };
+    equivocation(round, before, Signed { content: statement, signature })
+}
+
+/// Enters the good signatures of a certificate as what their members signed.
+fn enter_signatures(round: &mut Round, certificate: &Certificate) -> Vec<Verdict> {
+    let statement = &certificate.statement;
+    let hash = statement.hash();
+    let mut verdicts = Vec::new();
+    for signature in &certificate.signatures {
+        match round.shares.get(&signature.key) {
+            None => {
+                let received = Received { statement: statement.clone(), hash, signature: *signature, verified: true };
+                round.shares.insert(signature.key, received);
+            }
+            Some(before) if before.hash == hash => {}
+            Some(_) => verdicts.extend(second_share(round, statement.clone(), *signature)),
+        }
     }
-    let ours = before.statement.clone();
-    let (member, block, theirs) = (signature.key, statement.block, statement.clone());
-    vec![Verdict::Conflict(ConflictReport { member, block, ours, theirs, signature })]
+    verdicts
+}
+
+/// Two different statements of one place. Nothing is said of anybody before both signatures are good.
+fn equivocation(round: &mut Round, one: Signed<Statement>, other: Signed<Statement>) -> Vec<Verdict> {
+    let is_good = |signed: &Signed<Statement>| signed.signature.verify(&signed.content.payload()).is_ok();
+    if !is_good(&one) || !is_good(&other) {
+        return vec![Verdict::Refused];
+    }
+    let member = one.signer();
+    let fresh = round.convicted.insert(member);
+    fresh.then(|| Verdict::Equivocation(Equivocation::of(one, other))).into_iter().collect()
 }
 
 /// Whether a threshold of verified shares agree with each other and not with the own statement.
 fn diverged(round: &Round, membership: &Membership) -> Option<Verdict> {
     let own = round.own.as_ref()?;
     let mut groups: BTreeMap<Hash, (&Statement, Tally)> = BTreeMap::new();
-    for received in round.shares.values().filter(|received| received.verified && received.hash != own.hash) {
+    for received in round.shares.values().filter(|received| {
+        received.verified && received.hash != own.hash && received.statement.epoch == own.statement.epoch
+    }) {
         let (_, group) = groups.entry(received.hash).or_insert_with(|| (&received.statement, Tally::default()));
         group.add(received.signature);
     }
     let (statement, group) = groups.into_values().find(|(_, group)| group.is_complete(membership.threshold))?;
     let certificate = Certificate { statement: statement.clone(), signatures: group.signatures() };
-    Some(Verdict::Diverged { certificate, ours: own.statement.clone() })
+    Some(Verdict::Diverged(Divergence::Statement { certificate, own: own.statement.clone() }))
 }

@@ -1,8 +1,8 @@
 //! Openraft's log storage over a vat's part of a store.
 //!
 //! Invariants: an entry is readable when `append` returns and the callback runs after it is on disk; votes, entries,
-//! truncations and purges go through one write-ahead log in the order in which Raft gives them; there is never a hole. The
-//! recent entries are kept in memory, as replication and execution read them right after they were written. `append` writes
+//! truncations and purges go through one write-ahead log in the order in which Raft gives them; there is never a hole; the chain
+//! over the log (`order::chain`) is in the record of each entry, and where the log was cut, in that of the cut. The recent entries are kept in memory, as replication and execution read them right after they were written. `append` writes
 //! to RocksDB in the calling task: that is a copy into memory and into the page cache, and handing it to another thread
 //! would cost more than it takes.
 
@@ -20,10 +20,12 @@ use tokio::sync::{oneshot, watch};
 use super::types::{Entry, LogId, TypeConfig, Vote, log_id, position};
 use crate::codec;
 use crate::error::StoreError;
+use crate::order::chain;
 use crate::order::frames::{WireEntry, WireVote};
 use crate::state::LogPosition;
 use crate::stats::StatsCell;
 use crate::storage::{Family, VatStore, Write, read};
+use quorate_ids::Hash;
 
 /// Bytes of recent entries that are kept in memory.
 const CACHE_BYTES: usize = 8 << 20;
@@ -32,13 +34,50 @@ const READ_BYTES: usize = 1 << 20;
 /// Entries that are read from the store at once.
 const SCAN_ENTRIES: u64 = 64;
 
+/// Hashes of the chain that are kept in memory.
+const CACHED_CHAIN: usize = 4_096;
+
+/// An entry as it is stored: with the chain after it.
+type StoredEntry = (Hash, WireEntry);
+
+/// A place in the log, and the chain up to there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Link {
+    pub(crate) log: LogPosition,
+    pub(crate) chain: Hash,
+}
+
 #[derive(Default)]
 struct Inner {
-    purged: Option<LogPosition>,
+    purged: Option<Link>,
     last: Option<LogPosition>,
     cache: BTreeMap<u64, (Entry, usize)>,
     cached_bytes: usize,
+    /// The chain after recent entries.
+    chains: BTreeMap<u64, Hash>,
+    /// The chain at a checkpoint's block, which the log may be cut at though it is not there.
+    anchor: Option<(u64, Hash)>,
     vote: Option<WireVote>,
+}
+
+impl Inner {
+    fn purged_log(&self) -> Option<LogPosition> {
+        self.purged.map(|purged| purged.log)
+    }
+
+    /// What was read may have been cut off since, and written anew.
+    fn note_read_chain(&mut self, index: u64, chain: Hash) {
+        if self.last.is_some_and(|last| index <= last.index) && !self.chains.contains_key(&index) {
+            self.note_chain(index, chain);
+        }
+    }
+
+    fn note_chain(&mut self, index: u64, chain: Hash) {
+        self.chains.insert(index, chain);
+        while self.chains.len() > CACHED_CHAIN {
+            self.chains.pop_first();
+        }
+    }
 }
 
 struct Shared {
@@ -46,6 +85,9 @@ struct Shared {
     inner: Mutex<Inner>,
     flushed: watch::Sender<u64>,
     stats: Arc<StatsCell>,
+    /// Openraft's suite leaves holes and cuts where nothing was. Nothing else does.
+    #[cfg(test)]
+    may_have_holes: std::sync::atomic::AtomicBool,
 }
 
 /// See the head of the module. Clones are the same log.
@@ -55,18 +97,88 @@ pub(crate) struct LogStore(Arc<Shared>);
 impl LogStore {
     /// Loads the ends of the log.
     pub(crate) fn open(store: VatStore, stats: Arc<StatsCell>) -> Result<Self, StoreError> {
-        let purged: Option<LogPosition> = store.named("purged")?;
+        let purged: Option<Link> = store.named("purged")?;
+        let purged_log = purged.map(|purged| purged.log);
         let last = match store.last(Family::Log)? {
-            None => purged,
+            None => purged_log,
             Some((_, value)) => {
-                let entry = decode_entry(&value)?;
-                Some(position(&entry.log_id)).max(purged)
+                let (_, entry): StoredEntry = read(Family::Log, &value)?;
+                Some(entry.position()).max(purged_log)
             }
         };
         let vote = store.named("vote")?;
         let inner = Inner { purged, last, vote, ..Inner::default() };
         let (flushed, _) = watch::channel(last.map_or(0, |last| last.index));
-        Ok(Self(Arc::new(Shared { store, inner: Mutex::new(inner), flushed, stats })))
+        Ok(Self(Arc::new(Shared {
+            store,
+            inner: Mutex::new(inner),
+            flushed,
+            stats,
+            #[cfg(test)]
+            may_have_holes: Default::default(),
+        })))
+    }
+
+    /// From now on a hole is no fault.
+    #[cfg(test)]
+    pub(crate) fn allow_holes(&self) {
+        self.0.may_have_holes.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// The chain after the entry at `index`, or where the log was cut.
+    ///
+    /// # Errors
+    /// The store fails, or the entry is not in the log.
+    pub(crate) fn chain(&self, index: u64) -> Result<Hash, StoreError> {
+        {
+            let inner = self.lock();
+            if let Some(purged) = inner.purged.filter(|purged| purged.log.index == index) {
+                return Ok(purged.chain);
+            }
+            if let Some(chain) = inner.chains.get(&index) {
+                return Ok(*chain);
+            }
+        }
+        if let Some((chain, _)) = self.0.store.get::<StoredEntry>(Family::Log, &self.0.store.numbered(index))? {
+            return Ok(chain);
+        }
+        #[cfg(test)]
+        if self.0.may_have_holes.load(std::sync::atomic::Ordering::SeqCst) {
+            return Ok(Hash::ZERO);
+        }
+        Err(StoreError::Corrupt { what: "log", error: format!("entry {index} is not there") })
+    }
+
+    /// The chain before the entry at `index`.
+    fn chain_before(&self, index: u64) -> Result<Hash, StoreError> {
+        index.checked_sub(1).map_or_else(|| Ok(chain::root(&self.0.store.vat())), |before| self.chain(before))
+    }
+
+    /// Says what the chain is at a checkpoint's block, before Raft cuts the log there: the entry itself may never have come.
+    pub(crate) fn anchor(&self, block: u64, chain: Hash) {
+        self.lock().anchor = Some((block, chain));
+    }
+
+    /// Gives the entries from `index` on another chain: what came before them is not what this host was told.
+    fn chain_anew(&self, index: u64, mut chain: Hash) -> Result<(), StoreError> {
+        let store = &self.0.store;
+        let (_, end) = store.bounds();
+        let mut next = index;
+        loop {
+            let records = store.scan(Family::Log, &store.numbered(next), &end, SCAN_ENTRIES as usize)?;
+            let mut batch = Vec::new();
+            for (key, value) in records {
+                let (_, entry): StoredEntry = read(Family::Log, &value)?;
+                chain = chain::next(&chain, &entry);
+                next = entry.position().index + 1;
+                batch.push(Write::Put(Family::Log, key, codec::encode(&(chain, &entry))));
+            }
+            if batch.is_empty() {
+                self.lock().chains.clear();
+                return Ok(());
+            }
+            store.write(batch)?;
+        }
     }
 
     /// Follows the index up to which the log is on disk.
@@ -77,7 +189,7 @@ impl LogStore {
     /// Last and purged index.
     pub(crate) fn ends(&self) -> (u64, u64) {
         let inner = self.lock();
-        (inner.last.map_or(0, |last| last.index), inner.purged.map_or(0, |purged| purged.index))
+        (inner.last.map_or(0, |last| last.index), inner.purged.map_or(0, |purged| purged.log.index))
     }
 
     /// Whether nothing was ever written.
@@ -104,7 +216,7 @@ impl LogStore {
     fn read(&self, from: u64, to: u64, budget: usize) -> Result<Vec<Entry>, io::Error> {
         let (from, to) = {
             let inner = self.lock();
-            let first = inner.purged.map_or(0, |purged| purged.index + 1);
+            let first = inner.purged.map_or(0, |purged| purged.log.index + 1);
             let end = inner.last.map_or(0, |last| last.index + 1);
             let (from, to) = (from.max(first), to.min(end));
             if from >= to {
@@ -131,7 +243,9 @@ impl LogStore {
                 if bytes > budget && !found.is_empty() {
                     return Ok(found);
                 }
-                found.push(decode_entry(&value).map_err(io::Error::other)?);
+                let (chain, entry): StoredEntry = read(Family::Log, &value).map_err(io::Error::other)?;
+                self.lock().note_read_chain(entry.position().index, chain);
+                found.push(into_entry(entry).map_err(io::Error::other)?);
             }
             next += batch;
         }
@@ -152,9 +266,8 @@ fn take_budget(entries: impl Iterator<Item = (Entry, usize)>, budget: usize) -> 
     found
 }
 
-fn decode_entry(bytes: &[u8]) -> Result<Entry, StoreError> {
-    let wire: WireEntry = read(Family::Log, bytes)?;
-    wire.into_entry().map_err(|error| StoreError::Corrupt { what: "log", error: error.to_string() })
+fn into_entry(entry: WireEntry) -> Result<Entry, StoreError> {
+    entry.into_entry().map_err(|error| StoreError::Corrupt { what: "log", error: error.to_string() })
 }
 
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
@@ -216,7 +329,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
         let inner = self.lock();
-        Ok(LogState { last_purged_log_id: inner.purged.map(log_id), last_log_id: inner.last.map(log_id) })
+        Ok(LogState { last_purged_log_id: inner.purged_log().map(log_id), last_log_id: inner.last.map(log_id) })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -251,11 +364,20 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let store = &self.0.store;
         let mut batch = Vec::new();
         let mut written = Vec::new();
+        let mut chains: Vec<(u64, Hash)> = Vec::new();
         for entry in entries {
-            let bytes = codec::encode(&WireEntry::from(&entry));
+            let wire = WireEntry::from(&entry);
+            let index = entry.log_id.index;
+            let before = match chains.last() {
+                Some((last, chain)) if last + 1 == index => *chain,
+                _ => self.chain_before(index).map_err(io::Error::other)?,
+            };
+            let chain = chain::next(&before, &wire);
+            let bytes = codec::encode(&(chain, &wire));
             let size = bytes.len();
-            batch.push(Write::Put(Family::Log, store.numbered(entry.log_id.index), bytes));
+            batch.push(Write::Put(Family::Log, store.numbered(index), bytes));
             written.push((entry, size));
+            chains.push((index, chain));
         }
         let Some(last) = written.last().map(|(entry, _)| position(&entry.log_id)) else {
             callback.io_completed(Ok(()));
@@ -264,6 +386,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         {
             let mut inner = self.lock();
             inner.last = Some(last);
+            for (index, chain) in chains {
+                inner.note_chain(index, chain);
+            }
             for (entry, size) in written {
                 inner.cached_bytes += size;
                 if let Some((_, old)) = inner.cache.insert(entry.log_id.index, (entry, size)) {
@@ -295,7 +420,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let mut inner = self.lock();
             let removed: usize = inner.cache.split_off(&first).values().map(|(_, size)| size).sum();
             inner.cached_bytes -= removed;
-            inner.last = last_log_id.as_ref().map(position).min(inner.last).max(inner.purged);
+            inner.chains.split_off(&first);
+            inner.last = last_log_id.as_ref().map(position).min(inner.last).max(inner.purged_log());
         }
         let batch = vec![Write::DeleteRange(Family::Log, self.0.store.numbered(first), end)];
         self.write_flushed(batch).await?;
@@ -309,19 +435,31 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
-        let purged = position(&log_id);
+        let log = position(&log_id);
+        let anchored = self.lock().anchor.filter(|(block, _)| *block == log.index).map(|(_, chain)| chain);
+        let chain = match anchored {
+            None => self.chain(log.index).map_err(io::Error::other)?,
+            Some(chain) => {
+                if self.chain(log.index).is_ok_and(|own| own != chain) {
+                    self.chain_anew(log.index + 1, chain).map_err(io::Error::other)?;
+                }
+                chain
+            }
+        };
+        let purged = Link { log, chain };
         {
             let mut inner = self.lock();
-            let kept = inner.cache.split_off(&(purged.index + 1));
+            let kept = inner.cache.split_off(&(log.index + 1));
             inner.cached_bytes = kept.values().map(|(_, size)| size).sum();
             inner.cache = kept;
+            inner.chains = inner.chains.split_off(&(log.index + 1));
             inner.purged = inner.purged.max(Some(purged));
-            inner.last = inner.last.max(Some(purged));
+            inner.last = inner.last.max(Some(log));
         }
         let store = &self.0.store;
         let (from, _) = store.bounds();
         let batch = vec![
-            Write::DeleteRange(Family::Log, from, store.numbered(purged.index + 1)),
+            Write::DeleteRange(Family::Log, from, store.numbered(log.index + 1)),
             store.put_named("purged", &purged),
         ];
         self.write_flushed(batch).await

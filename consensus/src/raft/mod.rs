@@ -1,5 +1,7 @@
 //! Raft, by openraft. Its types are here and nowhere else in the crate; the rest speaks to [`RaftNode`].
 
+#[cfg(test)]
+mod chain_tests;
 pub(crate) mod links;
 pub(crate) mod log;
 mod network;

@@ -89,6 +89,7 @@ pub(crate) struct RaftNode {
     raft: Raft,
     id: u64,
     links: Arc<Links>,
+    log: LogStore,
 }
 
 /// What Raft runs on.
@@ -146,12 +147,12 @@ impl RaftNode {
             setup;
         let config = Config { enable_elect: stands_for_election, ..config(&timing, name) };
         let config = config.validate().map_err(|error| error.to_string())?;
-        let machine = StateMachine::new(apply, checkpoints, restored);
+        let machine = StateMachine::new(apply, checkpoints, log.clone(), restored);
         let (links, running) = (Arc::new(Links::default()), Arc::new(OnceLock::new()));
         let shared =
             Shared { transport, peers, snapshots, timing, links: Arc::clone(&links), raft: Arc::clone(&running) };
-        let raft = Raft::new(id, Arc::new(config), Network(Arc::new(shared)), log, machine).await;
-        let node = Self { raft: raft.map_err(|error| error.to_string())?, id, links };
+        let raft = Raft::new(id, Arc::new(config), Network(Arc::new(shared)), log.clone(), machine).await;
+        let node = Self { raft: raft.map_err(|error| error.to_string())?, id, links, log };
         // It was empty: this is the only place that sets it.
         let _ = running.set(node.clone());
         Ok(node)
@@ -306,6 +307,8 @@ impl RaftNode {
     pub(crate) async fn install(&self, vote: WireVote, record: Arc<CheckpointRecord>) -> Result<WireVote, String> {
         let meta = snapshot_meta(&record).map_err(|error| error.to_string())?;
         self.frame_check().install(&vote, meta.last_log_id.as_ref().map(types::position))?;
+        // Raft cuts the log there at once.
+        self.log.anchor(record.block(), record.statement.chain);
         let snapshot = Snapshot { meta, snapshot: record };
         let response = self.raft.install_full_snapshot(vote.into(), snapshot).await;
         Ok((&response.map_err(|error| error.to_string())?.vote).into())

@@ -9,6 +9,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use std::io;
 use std::sync::Arc;
 
+use super::log::LogStore;
 use super::ports::{Answer, Apply};
 use super::types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, log_id, log_item, stored_membership};
 use crate::state::block::LogContent;
@@ -24,6 +25,7 @@ pub(crate) type SnapshotData = Arc<CheckpointRecord>;
 pub(crate) struct StateMachine {
     apply: Arc<dyn Apply>,
     checkpoints: Arc<Checkpoints>,
+    log: LogStore,
     applied: Option<LogPosition>,
     membership_log: Option<LogPosition>,
     membership: RaftMembership,
@@ -31,10 +33,16 @@ pub(crate) struct StateMachine {
 
 impl StateMachine {
     /// `state`: what was restored.
-    pub(crate) fn new(apply: Arc<dyn Apply>, checkpoints: Arc<Checkpoints>, state: &ReplicatedState) -> Self {
+    pub(crate) fn new(
+        apply: Arc<dyn Apply>,
+        checkpoints: Arc<Checkpoints>,
+        log: LogStore,
+        state: &ReplicatedState,
+    ) -> Self {
         Self {
             apply,
             checkpoints,
+            log,
             applied: state.last_log,
             membership_log: state.raft_membership_log,
             membership: state.raft_membership.clone(),
@@ -72,7 +80,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let mut committed = Vec::with_capacity(batch.len());
             for next in batch {
                 let (entry, responder) = next?;
-                let item = log_item(&entry);
+                let chain = self.log.chain(entry.log_id.index).map_err(io::Error::other)?;
+                let item = log_item(&entry, chain);
                 self.applied = Some(LogPosition { term: item.term, index: item.index });
                 if let LogContent::Raft(membership) = &item.content {
                     self.membership_log = self.applied;

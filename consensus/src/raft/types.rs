@@ -12,6 +12,7 @@ use crate::codec::Blob;
 use crate::proof::membership::Member;
 use crate::state::block::{BlockReply, LogContent, LogItem};
 use crate::state::{LogPosition, RaftMembership};
+use quorate_ids::Hash;
 
 openraft::declare_raft_types!(
     /// The types of this crate's Raft. Leader ids are those of standard Raft: one leader a term.
@@ -77,11 +78,12 @@ pub(crate) fn stored_membership(log: Option<LogPosition>, membership: &RaftMembe
     }
 }
 
-pub(crate) fn log_item(entry: &Entry) -> LogItem {
+/// An entry for the executor; `chain` is that of the log after it.
+pub(crate) fn log_item(entry: &Entry, chain: Hash) -> LogItem {
     let content = match &entry.payload {
         EntryPayload::Blank => LogContent::Blank,
         EntryPayload::Normal(data) => LogContent::Block(data.0.clone()),
         EntryPayload::Membership(membership) => LogContent::Raft(raft_membership(membership)),
     };
-    LogItem { term: entry.log_id.leader_id.term, index: entry.log_id.index, content }
+    LogItem { term: entry.log_id.leader_id.term, index: entry.log_id.index, chain, content }
 }

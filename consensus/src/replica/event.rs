@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use crate::execution::executor::Executed;
 use crate::proof::certificate::{Certificate, Statement};
-use crate::proof::conflict::ConflictReport;
+use crate::proof::equivocation::EvidenceRecord;
 use crate::proof::membership::MembershipCertificate;
 
 /// Something that happened.
@@ -25,8 +25,8 @@ pub enum Event<E> {
     Certified(Certificate),
     /// A new epoch has the signatures of the one before it.
     Reconfigured(MembershipCertificate),
-    /// A member contradicts this replica. Recorded in the store.
-    Conflict(ConflictReport),
+    /// Something is kept as evidence, or counted where enough of its kind is kept.
+    Evidence(Box<EvidenceRecord>),
     /// This host is no longer a member and no longer needed: the replica has stopped.
     Removed,
     /// The replica has stopped because this host cannot go on. The text says why.
@@ -52,7 +52,7 @@ impl<E> From<Executed<E>> for Event<E> {
 pub(crate) enum PlainEvent {
     Certified(Certificate),
     Reconfigured(MembershipCertificate),
-    Conflict(ConflictReport),
+    Evidence(Box<EvidenceRecord>),
     Removed,
     Fault(String),
 }
@@ -70,7 +70,7 @@ impl<E: Send + 'static> EventSink for Events<E> {
         let event = match event {
             PlainEvent::Certified(certificate) => Event::Certified(certificate),
             PlainEvent::Reconfigured(certificate) => Event::Reconfigured(certificate),
-            PlainEvent::Conflict(report) => Event::Conflict(report),
+            PlainEvent::Evidence(record) => Event::Evidence(record),
             PlainEvent::Removed => Event::Removed,
             PlainEvent::Fault(text) => Event::Fault(text),
         };

@@ -10,7 +10,7 @@ use crate::error::{ConsensusError, ProposeError, ReconfigureError, StoreError};
 use crate::execution::executor::STOP_PATIENCE;
 use crate::execution::machine::Machine;
 use crate::order::frames::{RaftFrame, RaftMessage, RaftReply};
-use crate::proof::conflict::ConflictReport;
+use crate::proof::equivocation::EvidenceRecord;
 use crate::proof::membership::Introduction;
 use crate::raft::RaftNode;
 use crate::raft::role::Role;
@@ -131,9 +131,9 @@ impl ReplicaHandle {
         Introduction { genesis: self.service.identity.genesis.clone(), chain: self.service.members.chain() }
     }
 
-    /// The conflicts that are kept as evidence.
-    pub fn conflicts(&self) -> Result<Vec<ConflictReport>, StoreError> {
-        self.service.store.conflicts()
+    /// The evidence that is kept.
+    pub fn evidence(&self) -> Result<Vec<EvidenceRecord>, StoreError> {
+        self.service.store.evidence()
     }
 
     /// Whether frames of this host on this channel are served at all; `handle` checks it, too. On the share channel anybody is:
@@ -272,7 +272,15 @@ impl ReplicaHandle {
     }
 }
 
-/// Removes all records of a vat from a store, except evidence of conflicts. Its replica must not be running.
+/// The evidence that a store keeps of a vat, also of one that was carried here and is not any more.
+///
+/// # Errors
+/// The store fails, or a record is damaged.
+pub fn evidence_of(store: &Arc<dyn Store>, vat: VatId) -> Result<Vec<EvidenceRecord>, StoreError> {
+    VatStore::new(Arc::clone(store), vat).evidence()
+}
+
+/// Removes all records of a vat from a store, except evidence. Its replica must not be running.
 pub fn remove_vat(store: &Arc<dyn Store>, vat: VatId) -> Result<(), StoreError> {
     VatStore::new(Arc::clone(store), vat).remove()
 }

@@ -21,7 +21,7 @@ use super::tasks::election::{self, Election};
 use super::tasks::membership::MembershipTask;
 use super::tasks::own_key::{self, KeyWatch, OwnKey};
 use super::tasks::proposer::{self, MAX_WAITING, Proposal, Proposer};
-use super::tasks::signer::{Signer, SignerInput, SignerParts};
+use super::tasks::signer::{Signer, SignerInput, SignerParts, divergence_text};
 use super::wire::append::RaftServer;
 use super::wire::share::{ShareClient, ShareServer};
 use super::wire::snapshot::{SnapshotReceiver, SnapshotSender};
@@ -77,6 +77,9 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let checkpoints = Arc::new(Checkpoints::load(store.clone(), M::describe, Arc::clone(&stats))?);
     let watermark: Option<SignedWatermark> = store.named("guard")?;
     let newest = checkpoints.newest();
+    if let Some(record) = &newest {
+        log.anchor(record.block(), record.statement.chain);
+    }
     if let (Some(watermark), Some(record)) = (watermark, &newest) {
         check_watermark(&watermark, record)?;
     }
@@ -109,7 +112,10 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let (proposer, proposals) = mpsc::channel(MAX_WAITING);
     let mut status = ReplicaStatus::new(vat, key, state.membership.clone());
     status.raft_id = raft_id.unwrap_or(0);
-    status.conflicts = store.conflict_counts()?.values().sum();
+    let totals = store.evidence_totals()?;
+    status.equivocations = totals.equivocations;
+    status.disagreements = totals.disagreements;
+    let diverged = store.divergence()?;
     status.certified_epoch = chain.len() as u64;
     status.recovering = recovering;
     let status = Arc::new(StatusCell::new(status));
@@ -182,9 +188,12 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         transport: Arc::clone(&transport),
     };
     let unreached = watermark.filter(|watermark| newest.as_ref().is_none_or(|record| record.block() < watermark.block));
-    tokio::spawn(Signer::new(signer_parts, unreached).run(signer_inputs));
-    tokio::spawn(checkpointer.run(checkpointer_inputs));
-    tokio::spawn(proposer::run(proposer_parts, proposals));
+    // A replica that has diverged starts nothing that could sign.
+    if diverged.is_none() {
+        tokio::spawn(Signer::new(signer_parts, unreached).run(signer_inputs));
+        tokio::spawn(checkpointer.run(checkpointer_inputs));
+        tokio::spawn(proposer::run(proposer_parts, proposals));
+    }
     let leader = Arc::new(LeaderSeen::default());
     let approvals = Approvals::load(ApprovalParts {
         policy: options.approve,
@@ -237,6 +246,10 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         raft,
     };
     let restored = restore(&service.raft_starter.applier, newest).await;
+    if let Some(divergence) = diverged {
+        service.lifecycle.fault(divergence_text(&divergence));
+        return Ok(service);
+    }
     if restored.is_err() {
         // The tasks that were started end, and with them the executing thread and its memory.
         service.lifecycle.stop();

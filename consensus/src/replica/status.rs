@@ -61,8 +61,10 @@ pub struct ReplicaStatus {
     pub checkpoint_root: Option<Hash>,
     /// Block of the newest checkpoint stored here, certified or not.
     pub local_checkpoint_block: u64,
-    /// Members that contradicted this replica, counted since the vat is here.
-    pub conflicts: u64,
+    /// Proofs that members signed two things for one place, counted since the vat is here.
+    pub equivocations: u64,
+    /// Statements of members that differ from this replica's own, counted since the vat is here. They accuse nobody.
+    pub disagreements: u64,
     /// Why the replica stopped.
     pub fault: Option<String>,
     /// Counters and times.
@@ -96,7 +98,8 @@ impl ReplicaStatus {
             checkpoint_block: 0,
             checkpoint_root: None,
             local_checkpoint_block: 0,
-            conflicts: 0,
+            equivocations: 0,
+            disagreements: 0,
             fault: None,
             stats: ConsensusStats::default(),
         }

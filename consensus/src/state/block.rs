@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, Blob};
 use crate::proof::certificate::{Certificate, MemberSignature};
 use crate::state::change::Change;
+use quorate_ids::Hash;
 
 /// One log entry's content. All commands of a block are executed in order; a control is executed before them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,8 @@ pub(crate) struct BlockReply {
 pub(crate) struct LogItem {
     pub(crate) term: u64,
     pub(crate) index: u64,
+    /// Stands for the entry and all before it.
+    pub(crate) chain: Hash,
     pub(crate) content: LogContent,
 }
 

@@ -7,4 +7,5 @@ mod replicated;
 
 #[cfg(test)]
 pub(crate) use replicated::SinceCheckpoint;
-pub(crate) use replicated::{LogPosition, RaftMembership, ReplicatedState, genesis_raft_ids, state_root};
+pub use replicated::state_root;
+pub(crate) use replicated::{LogPosition, RaftMembership, ReplicatedState, genesis_raft_ids};

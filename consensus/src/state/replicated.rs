@@ -246,7 +246,7 @@ pub(crate) fn genesis_raft_ids(genesis: &Genesis) -> BTreeMap<HostId, u64> {
 }
 
 /// The root that a checkpoint's statement carries.
-pub(crate) fn state_root(state: &[u8], machine_root: &Hash) -> Hash {
+pub fn state_root(state: &[u8], machine_root: &Hash) -> Hash {
     let mut inner = Canonical::new("quorate/consensus-state/1");
     inner.bytes(state);
     let mut outer = Canonical::new("quorate/state/1");

@@ -3,6 +3,7 @@
 pub(crate) mod checkpoints;
 #[cfg(test)]
 mod damage_tests;
+pub(crate) mod evidence;
 mod memory;
 pub(crate) mod records;
 mod rocks;

@@ -19,7 +19,7 @@ use crate::error::StoreError;
 use crate::stats::Timings;
 
 /// What the format record says. Raise the number with every change of keys or values that an older build cannot read.
-const FORMAT: &str = "quorate-store/1";
+const FORMAT: &str = "quorate-store/2";
 /// Not a note of the host: those begin with `n`.
 const FORMAT_KEY: &[u8] = b"!format";
 /// Bytes of write-ahead log after which RocksDB flushes the families that hold it up: bounds replay at a start.

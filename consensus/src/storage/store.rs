@@ -23,7 +23,7 @@ pub enum Family {
     Chunk,
     /// Certificates of statements and memberships.
     Certificate,
-    /// Conflicts.
+    /// What is kept of members that contradict one another.
     Evidence,
     /// What the host itself notes.
     Meta,

@@ -3,11 +3,14 @@
 
 use std::sync::{Arc, Mutex, mpsc};
 
+use super::evidence::MAX_EVIDENCE;
 use super::store::prefix_end;
-use super::vat::MAX_EVIDENCE;
 use super::*;
 use crate::error::StoreError;
-use quorate_ids::{HostId, VatId};
+use crate::proof::certificate::Statement;
+use crate::proof::equivocation::{Disagreement, Divergence, Equivocation, EvidenceRecord, Signed};
+use crate::tests::{certificate, genesis, host, sign, statement};
+use quorate_ids::{Hash, VatId};
 
 fn both(check: impl Fn(&dyn Store)) {
     both_shared(|store| check(&*store));
@@ -171,22 +174,55 @@ fn rocksdb_tells_its_sizes_and_how_long_syncs_took() {
 }
 
 #[test]
-fn evidence_is_bounded_by_member_and_never_overwritten() {
+fn evidence_is_bounded_by_member_and_is_kept_and_counted_once() {
     both_shared(|shared| {
-        let (loud, quiet) = (HostId([1; 32]), HostId([2; 32]));
+        let members = genesis(3, 2).membership();
         let store = VatStore::new(Arc::clone(&shared), VatId([7; 32]));
-        for number in 1..=MAX_EVIDENCE + 10 {
-            assert_eq!(store.add_conflict(&loud, &number).unwrap(), number);
+        let pair = |seed: u8, block: u64| {
+            let signed = |content: Statement| Signed { signature: sign(seed, &content.payload()), content };
+            let one = statement(&members, block);
+            let other = Statement { outbox_root: Hash([9; 32]), ..one.clone() };
+            EvidenceRecord::Equivocation(Equivocation::of(signed(one), signed(other)))
+        };
+        let (loud, quiet) = (host(1), host(2));
+        for block in 1..=MAX_EVIDENCE + 10 {
+            let added = store.add_evidence(&pair(1, block), &loud).unwrap();
+            assert_eq!((added.is_new, added.is_kept), (true, block <= MAX_EVIDENCE), "{block}");
+            assert_eq!(added.totals.equivocations, block);
         }
-        assert_eq!(store.add_conflict(&quiet, &1_000u64).unwrap(), MAX_EVIDENCE + 11);
-        let kept: Vec<u64> = (1..=MAX_EVIDENCE).chain([1_000]).collect();
-        assert_eq!(store.conflicts::<u64>().unwrap(), kept, "one liar leaves room for another");
-        let counts = store.conflict_counts().unwrap();
-        assert_eq!((counts[&loud], counts[&quiet]), (MAX_EVIDENCE + 10, 1));
+        // The same again, as after a start: neither is counted twice.
+        for block in [1, MAX_EVIDENCE, MAX_EVIDENCE + 10] {
+            let added = store.add_evidence(&pair(1, block), &loud).unwrap();
+            assert_eq!((added.is_new, added.totals.equivocations), (false, MAX_EVIDENCE + 10), "{block}");
+        }
+        assert!(store.add_evidence(&pair(2, 1_000), &quiet).unwrap().is_kept, "one liar leaves room for another");
+        let EvidenceRecord::Equivocation(pair) = pair(2, 1_001) else { panic!("it is one") };
+        let disagreement = Disagreement { own: pair.first.content, theirs: pair.second };
+        let added = store.add_evidence(&EvidenceRecord::Disagreement(disagreement), &quiet).unwrap();
+        assert_eq!((added.totals.equivocations, added.totals.disagreements), (MAX_EVIDENCE + 11, 1));
+        let kept = store.evidence().unwrap();
+        assert_eq!(kept.len() as u64, MAX_EVIDENCE + 2);
         // The vat is gone and comes again: what is known of it lies there still.
         store.remove().unwrap();
-        assert_eq!(store.add_conflict(&quiet, &2_000u64).unwrap(), 1);
-        assert_eq!(store.conflicts::<u64>().unwrap(), [kept, vec![2_000]].concat());
+        assert_eq!(store.evidence().unwrap(), kept);
+    });
+}
+
+#[test]
+fn why_a_replica_stopped_for_good_is_kept_beside_its_watermark_and_among_the_evidence() {
+    both_shared(|shared| {
+        let members = genesis(3, 2).membership();
+        let store = VatStore::new(Arc::clone(&shared), VatId([7; 32]));
+        assert_eq!(store.divergence().unwrap(), None);
+        let own = statement(&members, 5);
+        let other = Statement { outbox_root: Hash([9; 32]), ..own.clone() };
+        let divergence = Divergence::Statement { certificate: certificate(other, &[2, 3]), own };
+        store.set_divergence(&divergence).unwrap();
+        assert_eq!(store.divergence().unwrap(), Some(divergence.clone()));
+        assert_eq!(store.evidence().unwrap(), [EvidenceRecord::Divergence(divergence)]);
+        store.remove().unwrap();
+        assert_eq!(store.divergence().unwrap(), None, "the vat may come here again");
+        assert_eq!(store.evidence().unwrap().len(), 1);
     });
 }
 
@@ -203,7 +239,7 @@ fn rocksdb_keeps_its_records_and_refuses_what_it_does_not_know() {
     drop(store);
     let Err(error) = RocksStore::open(directory.path()) else { panic!("another format must be refused") };
     let text = error.to_string();
-    assert!(text.contains("quorate-store/999") && text.contains("quorate-store/1"), "{text}");
+    assert!(text.contains("quorate-store/999") && text.contains("quorate-store/2"), "{text}");
 }
 
 #[test]

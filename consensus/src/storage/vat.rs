@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::store::{Family, Flushed, Record, Store, Write, prefix_end};
@@ -10,10 +9,7 @@ use crate::codec;
 use crate::error::StoreError;
 use crate::proof::certificate::{Certificate, Statement};
 use crate::proof::membership::MembershipCertificate;
-use quorate_ids::{Hash, HostId, VatId};
-
-/// Conflicts of one member that are kept in full; more are only counted. A liar can make one a block.
-pub(super) const MAX_EVIDENCE: u64 = 64;
+use quorate_ids::{Hash, VatId};
 
 /// The highest statement that this host signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -34,6 +30,11 @@ impl VatStore {
         Self { store, vat }
     }
 
+    /// The vat.
+    pub(crate) fn vat(&self) -> VatId {
+        self.vat
+    }
+
     /// A key of this vat.
     pub(crate) fn key(&self, suffix: &[u8]) -> Vec<u8> {
         let mut key = self.vat.0.to_vec();
@@ -41,7 +42,7 @@ impl VatStore {
         key
     }
 
-    /// The key of a log entry, checkpoint or conflict.
+    /// The key of a log entry or checkpoint.
     pub(crate) fn numbered(&self, number: u64) -> Vec<u8> {
         self.key(&number.to_be_bytes())
     }
@@ -129,41 +130,6 @@ impl VatStore {
         let prefix = self.key(b"m");
         let records = self.scan(Family::Certificate, &prefix, &prefix_end(&prefix), usize::MAX)?;
         records.iter().map(|(_, value)| read(Family::Certificate, value)).collect()
-    }
-
-    /// Adds a conflict of a member and returns how many there are, of all members. On disk when it returns, if it is kept.
-    pub(crate) fn add_conflict<T: Serialize>(&self, member: &HostId, report: &T) -> Result<u64, StoreError> {
-        let mut counts = self.conflict_counts()?;
-        let count = counts.entry(*member).or_default();
-        *count += 1;
-        let kept = *count <= MAX_EVIDENCE;
-        let counted = self.put_named("conflict-counts", &counts);
-        if kept {
-            let number = self.next_evidence()?;
-            self.write_synced(vec![counted, Write::Put(Family::Evidence, number, codec::encode(report))])?;
-        } else {
-            self.write(vec![counted])?;
-        }
-        Ok(counts.values().sum())
-    }
-
-    /// How often each member was in conflict since the vat is here.
-    pub(crate) fn conflict_counts(&self) -> Result<BTreeMap<HostId, u64>, StoreError> {
-        Ok(self.named("conflict-counts")?.unwrap_or_default())
-    }
-
-    /// A key after all evidence that there is: also after what is left of a vat that was here before.
-    fn next_evidence(&self) -> Result<Vec<u8>, StoreError> {
-        let last = self.last(Family::Evidence)?;
-        let number = last.and_then(|(key, _)| <[u8; 8]>::try_from(key.get(32..)?).ok()).map_or(0, u64::from_be_bytes);
-        Ok(self.numbered(number + 1))
-    }
-
-    /// The conflicts that are kept.
-    pub(crate) fn conflicts<T: DeserializeOwned>(&self) -> Result<Vec<T>, StoreError> {
-        let (from, to) = self.bounds();
-        let records = self.scan(Family::Evidence, &from, &to, usize::MAX)?;
-        records.iter().map(|(_, value)| read(Family::Evidence, value)).collect()
     }
 
     /// Removes all of this vat except the evidence; gone from the disk when it returns.

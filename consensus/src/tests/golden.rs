@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
@@ -10,7 +9,7 @@ use super::*;
 use crate::codec::{self, Blob};
 use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
 use crate::proof::approval::{Subject, canceled};
-use crate::proof::conflict::ConflictReport;
+use crate::proof::equivocation::{Contradiction, Disagreement, Divergence, Equivocation, EvidenceRecord, Signed};
 use crate::proof::membership::Introduction;
 use crate::proof::shares::{Latest, Share};
 use crate::replica::tasks::own_key::Presence;
@@ -22,6 +21,7 @@ use crate::state::drafts::{Answer, Drafts};
 use crate::state::{LogPosition, RaftMembership, ReplicatedState};
 use crate::storage::SignedWatermark;
 use crate::storage::checkpoints::CheckpointRecord;
+use crate::storage::evidence::{EvidenceCount, EvidenceCounts, EvidenceKind};
 
 fn check_bytes(name: &str, bytes: &[u8]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{name}.hex"));
@@ -67,14 +67,6 @@ fn what_is_passed_on_and_stored() {
     check("guard", &SignedWatermark { block: 300, statement: Hash([8; 32]) });
     let signed = statement(&membership, 9);
     check("latest-of-others", &Latest::from([(host(2), (signed.clone(), sign(2, &signed.payload())))]));
-    let report = ConflictReport {
-        member: host(2),
-        block: 9,
-        ours: statement(&membership, 9),
-        theirs: statement(&membership, 10),
-        signature: sign(2, b"x"),
-    };
-    check("conflict", &report);
     let mut drafts = Drafts::default();
     drafts.note(host(1), Draft::new(&ReplicatedState::of_genesis(&genesis), Change::Add(member(4)), None));
     drafts.answer(Hash([9; 32]), true);
@@ -82,7 +74,7 @@ fn what_is_passed_on_and_stored() {
     drafts.collected.rejected.insert(host(2));
     drafts.collected.waiting.insert(host(3));
     check("drafts", &drafts);
-    check("conflict-counts", &BTreeMap::from([(host(2), 1), (host(3), 300)]));
+    check_evidence(&membership);
     let mut state = ReplicatedState::of_genesis(&genesis);
     let admitted = admission(&state, Change::Replace { out: host(1), in_: member(7) }, Some(3), &[2, 3]);
     state.admit(&admitted, 44).unwrap();
@@ -107,6 +99,30 @@ fn example_activation() -> Activation {
     Activation { epoch: 300, admitted: 299, certificate, present: vec![sign(2, b"present")] }
 }
 
+fn check_evidence(membership: &Membership) {
+    let (one, other) = (statement(membership, 9), Statement { outbox_root: Hash([9; 32]), ..statement(membership, 9) });
+    let signed = |content: &Statement| Signed { content: content.clone(), signature: sign(2, &content.payload()) };
+    check("evidence-equivocation", &EvidenceRecord::Equivocation(Equivocation::of(signed(&one), signed(&other))));
+    let next = |seeds: &[u8]| {
+        let content = next_membership(membership, seeds, 2);
+        Signed { signature: sign(2, &content.payload()), content }
+    };
+    let pair = Equivocation::of(next(&[1, 2, 4]), next(&[1, 2, 5]));
+    check("evidence-membership-equivocation", &EvidenceRecord::MembershipEquivocation(pair));
+    let pair = Contradiction::of(&certificate(one.clone(), &[1, 2]), &certificate(other.clone(), &[2, 3])).unwrap();
+    check("evidence-contradiction", &EvidenceRecord::Contradiction(pair));
+    let disagreement = Disagreement { own: one.clone(), theirs: signed(&other) };
+    check("evidence-disagreement", &EvidenceRecord::Disagreement(disagreement));
+    let divergence = Divergence::Statement { certificate: certificate(other, &[2, 3]), own: one };
+    check("divergence", &divergence);
+    check("evidence-divergence", &EvidenceRecord::Divergence(divergence));
+    let (certified, own) = (certify(next(&[1, 2, 4]).content, &[1, 2]), next(&[1, 2, 5]).content);
+    check("divergence-membership", &Divergence::Membership { certificate: certified, own });
+    let count = EvidenceCount { seen: 300, kept: 64, latest: Some((1, 299)) };
+    let counts = [((EvidenceKind::Equivocation, host(2)), count), ((EvidenceKind::Disagreement, host(3)), count)];
+    check("evidence-counts", &EvidenceCounts(counts.into_iter().collect()));
+}
+
 #[test]
 fn what_is_in_the_log() {
     check("block-commands", &Block { commands: vec![vec![1, 2].into(), Blob::default()], control: None });
@@ -114,11 +130,15 @@ fn what_is_in_the_log() {
     let admitted = admission(&state, Change::Add(member(4)), Some(3), &[1, 2]);
     check("block-admit", &Block::of_control(Control::Admit(admitted)));
     check("block-activate", &Block::of_control(Control::Activate(example_activation())));
+    let log = LogPosition { term: 2, index: 300 };
+    check("purged", &crate::raft::log::Link { log, chain: Hash([8; 32]) });
     check("vote", &WireVote { term: 5, node: 2, committed: true });
     let nodes = [(1, member(1)), (2, member(2))].into_iter().collect();
     let raft = RaftMembership { configs: vec![[1].into_iter().collect(), [1, 2].into_iter().collect()], nodes };
     for (name, entry) in ["entry-blank", "entry-block", "entry-membership"].iter().zip(WireEntry::examples(raft)) {
         check(name, &entry);
+        let chain = crate::order::chain::next(&crate::order::chain::root(&genesis(3, 2).vat_id()), &entry);
+        check(&format!("stored-{name}"), &(chain, entry));
     }
 }
 
@@ -159,6 +179,7 @@ fn what_replicas_say_to_each_other() {
         ShareFrame::Inquire { above: 300, presence },
         ShareFrame::Draft(draft),
         ShareFrame::Withdraw,
+        ShareFrame::Compare(Signed { signature: sign(2, &one.payload()), content: one.clone() }),
     ];
     check("share-frames", &frames);
     let certificates = vec![certificate(one, &[1, 2])];
@@ -166,7 +187,10 @@ fn what_replicas_say_to_each_other() {
     let signed = Some(shares[0].clone());
     let presence = Some(presence);
     let answer = Some(Answer::Enters(sign(4, b"enters")));
-    check("share-reply", &ShareReply { shares, certificates, memberships, retired: true, signed, presence, answer });
+    let content = statement(&membership, 300);
+    let other = Some(Signed { signature: sign(2, &content.payload()), content });
+    let reply = ShareReply { shares, certificates, memberships, retired: true, signed, presence, answer, other };
+    check("share-reply", &reply);
     let answers = vec![
         Answer::Approves(sign(1, b"approves")),
         Answer::Enters(sign(4, b"enters")),

@@ -8,6 +8,7 @@ mod certificates;
 #[allow(dead_code)]
 mod cluster;
 mod codecs;
+mod equivocations;
 mod golden;
 mod links;
 mod lying_leaders;
@@ -15,6 +16,7 @@ mod membership_steps;
 mod own_keys;
 mod shares;
 mod states;
+mod two_faced;
 
 use ed25519_dalek::SigningKey;
 
@@ -63,6 +65,7 @@ pub(crate) fn statement(membership: &Membership, block: u64) -> Statement {
         epoch: membership.epoch,
         block,
         previous: Hash([1; 32]),
+        chain: Hash([8; 32]),
         outbox_root: Hash([2; 32]),
         state_root: block.is_multiple_of(10).then_some(Hash([6; 32])),
     }

@@ -3,6 +3,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::proof::certificate::verify_certificate;
+use crate::proof::equivocation::Divergence;
 use crate::proof::shares::{Share, Shares, Verdict};
 
 fn shares(membership: &Membership) -> Shares {
@@ -73,7 +74,7 @@ fn forged_and_foreign_shares_do_not_count() {
 }
 
 #[test]
-fn a_contradiction_is_evidence_whenever_it_comes() {
+fn a_disagreement_is_reported_whenever_it_comes() {
     let membership = genesis(4, 3).membership();
     let statement = statement(&membership, 5);
     let lie = other(&statement);
@@ -81,15 +82,14 @@ fn a_contradiction_is_evidence_whenever_it_comes() {
     let mut early = shares(&membership);
     assert!(early.share(share(&lie, 2)).is_empty());
     let verdicts = own(&mut early, &statement, 1);
-    let [Verdict::Conflict(report)] = &verdicts[..] else { panic!("{verdicts:?}") };
-    assert_eq!((report.member, report.block), (host(2), 5));
-    assert_eq!((&report.ours, &report.theirs), (&statement, &lie));
+    let [Verdict::Disagreement(found)] = &verdicts[..] else { panic!("{verdicts:?}") };
+    assert_eq!((found.theirs.signer(), &found.theirs.content, &found.own), (host(2), &lie, &statement));
     // After the certificate.
     let mut late = shares(&membership);
     own(&mut late, &statement, 1);
     late.share(share(&statement, 3));
     assert!(matches!(late.share(share(&statement, 4))[..], [Verdict::Certified(_)]));
-    assert!(matches!(late.share(share(&lie, 2))[..], [Verdict::Conflict(_)]));
+    assert!(matches!(late.share(share(&lie, 2))[..], [Verdict::Disagreement(_)]));
     assert!(late.share(share(&lie, 2)).is_empty(), "reported once");
 }
 
@@ -100,7 +100,7 @@ fn saying_two_things_is_evidence_even_before_the_own_statement() {
     let statement = statement(&membership, 5);
     assert!(shares.share(share(&statement, 2)).is_empty());
     let verdicts = shares.share(share(&other(&statement), 2));
-    assert!(matches!(&verdicts[..], [Verdict::Conflict(report)] if report.member == host(2)), "{verdicts:?}");
+    assert!(matches!(&verdicts[..], [Verdict::Equivocation(pair)] if pair.member() == host(2)), "{verdicts:?}");
     assert!(shares.share(share(&other(&statement), 2)).is_empty());
 }
 
@@ -110,16 +110,18 @@ fn a_threshold_against_the_own_statement_is_a_divergence() {
     let mut shares = shares(&membership);
     let statement = statement(&membership, 5);
     own(&mut shares, &statement, 1);
-    assert!(matches!(shares.share(share(&other(&statement), 2))[..], [Verdict::Conflict(_)]));
+    assert!(matches!(shares.share(share(&other(&statement), 2))[..], [Verdict::Disagreement(_)]));
     let verdicts = shares.share(share(&other(&statement), 3));
-    let Some(Verdict::Diverged { certificate, ours }) = verdicts.last() else { panic!("{verdicts:?}") };
+    let Some(Verdict::Diverged(Divergence::Statement { certificate, own: ours })) = verdicts.last() else {
+        panic!("{verdicts:?}")
+    };
     assert_eq!(ours, &statement);
     verify_certificate(certificate, &membership).unwrap();
     // The same as a whole certificate.
     let mut shares = super::shares::shares(&membership);
     own(&mut shares, &statement, 1);
     let verdicts = shares.certificate(certificate.clone());
-    assert!(matches!(verdicts[..], [Verdict::Diverged { .. }]));
+    assert!(matches!(verdicts[..], [Verdict::Diverged(_)]));
 }
 
 #[test]
@@ -234,13 +236,13 @@ fn an_earlier_epoch_has_no_say_in_what_came_after_it() {
     let founded = genesis(1, 1).membership();
     let grown = next_membership(&founded, &[1, 2, 3, 4], 3);
     let mut shares = shares(&founded);
-    shares.know_certified(grown.clone());
+    shares.know_certified(certify(grown.clone(), &[1]));
     let now = statement(&grown, 50);
     own(&mut shares, &now, 2);
     let forged = Statement { epoch: 0, ..other(&now) };
     assert_eq!(shares.certificate(certificate(forged, &[1])), [Verdict::Refused]);
     let verdicts = shares.certificate(certificate(other(&now), &[1, 3, 4]));
-    assert!(matches!(verdicts[..], [Verdict::Diverged { .. }]), "{verdicts:?}");
+    assert!(matches!(verdicts[..], [Verdict::Diverged(_)]), "{verdicts:?}");
 }
 
 #[test]
@@ -248,7 +250,7 @@ fn another_membership_than_the_certified_one_is_a_divergence() {
     let zero = genesis(4, 3).membership();
     let (ours, theirs) = (next_membership(&zero, &[1, 2, 3, 5], 3), next_membership(&zero, &[1, 2, 3, 6], 3));
     let certified = certify(theirs.clone(), &[1, 3, 4]);
-    let expected = [Verdict::OtherMembership { certified: theirs, ours: ours.clone() }];
+    let expected = [Verdict::Diverged(Divergence::Membership { certificate: certified.clone(), own: ours.clone() })];
     // The certificate comes first: from the store, or from others while this replica was behind.
     let mut early = shares(&zero);
     assert!(matches!(early.membership_certificate(certified.clone())[..], [Verdict::Reconfigured(_)]));

@@ -64,6 +64,12 @@ impl Machine for Toy {
                 panic!("asked to panic");
             }
             self.counter += 1;
+            if command.starts_with(b"quiet") {
+                // It changes the state, and nothing that the block says.
+                self.pages[0][..32].copy_from_slice(&Hash::of(command).0);
+                results.push(self.counter.to_be_bytes().to_vec());
+                continue;
+            }
             let mut bytes = self.chain.0.to_vec();
             bytes.extend_from_slice(command);
             self.chain = Hash::of(&bytes);
@@ -121,7 +127,12 @@ pub struct Hub {
     jitter_ms: AtomicU64,
     sequence: AtomicU64,
     pub snapshot_frames: AtomicU64,
+    /// What liars make of the frames that they send.
+    lies: Mutex<Option<Lies>>,
 }
+
+/// Makes another frame of one: sender, receiver, channel.
+pub type Lies = Box<dyn Fn(HostId, HostId, Channel, Vec<u8>) -> Vec<u8> + Send + Sync>;
 
 impl Hub {
     pub fn add(&self, key: HostId, replica: ReplicaHandle) {
@@ -163,6 +174,12 @@ impl Hub {
         for other in others {
             self.cut(member.key, other);
         }
+    }
+
+    /// From now on frames are changed on their way.
+    #[allow(dead_code, reason = "the crate's unit tests can tell frames apart, and use it")]
+    pub fn lie(&self, lies: Lies) {
+        *self.lies.lock().unwrap() = Some(lies);
     }
 
     pub fn lose(&self, of_thousand: u64) {
@@ -218,6 +235,10 @@ impl Transport for HubTransport {
                 tokio::time::sleep(deadline.min(Duration::from_millis(50))).await;
                 return Err(TransportError::Timeout);
             }
+            let frame = match &*hub.lies.lock().unwrap() {
+                Some(lies) => lies(self.from, to, channel, frame),
+                None => frame,
+            };
             hub.travel().await;
             let replica = hub.replicas.lock().unwrap().get(&to).cloned();
             let replica = replica.ok_or_else(|| TransportError::Unreachable("down".into()))?;
@@ -242,7 +263,7 @@ pub struct Log {
     pub applied: Vec<(u64, Option<Statement>)>,
     pub certificates: BTreeMap<u64, Certificate>,
     pub memberships: Vec<MembershipCertificate>,
-    pub conflicts: Vec<ConflictReport>,
+    pub evidence: Vec<EvidenceRecord>,
     pub restored: Vec<u64>,
     pub removed: bool,
     pub fault: Option<String>,
@@ -350,7 +371,7 @@ impl Cluster {
                         log.certificates.insert(certificate.statement.block, certificate);
                     }
                     Event::Reconfigured(certificate) => log.memberships.push(certificate),
-                    Event::Conflict(report) => log.conflicts.push(report),
+                    Event::Evidence(record) => log.evidence.push(*record),
                     Event::Restored { block } => log.restored.push(block),
                     Event::Removed => log.removed = true,
                     Event::Fault(text) => log.fault = Some(text),
@@ -464,7 +485,7 @@ impl Cluster {
         for node in &self.nodes {
             let log = node.log.lock().unwrap();
             assert_eq!(log.fault, None);
-            assert!(log.conflicts.is_empty());
+            assert_eq!(log.evidence, []);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::common::*;
 use quorate_consensus::*;
 
-/// More conflicts than any bound on evidence or reports.
+/// More disagreements than any bound on evidence or reports.
 const MANY: u64 = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -15,29 +15,28 @@ async fn a_liar_is_counted_without_end_and_reported_anew_after_a_restart() {
     for place in 0..3 {
         cluster.start(place).await;
     }
-    let liar = cluster.nodes[2].id();
     for number in 0..MANY {
         cluster.propose(0, &number.to_be_bytes()).await;
     }
-    let counted = |cluster: &Cluster| cluster.nodes[0].up().status().stats.conflicts.get(&liar).copied().unwrap_or(0);
-    wait("every conflict", || (counted(&cluster) >= MANY).then_some(())).await;
+    let counted = |cluster: &Cluster| cluster.nodes[0].up().status().stats.disagreements;
+    wait("every disagreement", || (counted(&cluster) >= MANY).then_some(())).await;
     let status = cluster.nodes[0].up().status();
-    assert_eq!(status.stats.conflicts.keys().collect::<Vec<_>>(), [&liar]);
-    let kept = cluster.nodes[0].up().conflicts().unwrap();
-    assert!(!kept.is_empty() && kept.len() < 100, "{} of {} are kept", kept.len(), status.conflicts);
-    wait("every report", || (cluster.nodes[0].log.lock().unwrap().conflicts.len() as u64 >= MANY).then_some(())).await;
+    assert!(status.stats.equivocations.is_empty(), "no member is accused");
+    let kept = cluster.nodes[0].up().evidence().unwrap();
+    assert!(!kept.is_empty() && kept.len() < 100, "{} of {} are kept", kept.len(), status.disagreements);
+    wait("every report", || (cluster.nodes[0].log.lock().unwrap().evidence.len() as u64 >= MANY).then_some(())).await;
 
     cluster.stop(0).await;
     cluster.start(0).await;
     let last = cluster.propose(0, b"after").await.block;
     wait("a report of the new life", || {
         let log = cluster.nodes[0].log.lock().unwrap();
-        log.conflicts.iter().any(|report| report.block == last).then_some(())
+        log.evidence.iter().any(|record| record.place() == (0, Some(last))).then_some(())
     })
     .await;
     assert!(counted(&cluster) > 0);
-    assert!(cluster.nodes[0].up().status().conflicts > status.conflicts, "what is in the store is counted on");
-    assert_eq!(cluster.nodes[0].up().conflicts().unwrap(), kept, "no more is kept");
+    assert!(cluster.nodes[0].up().status().disagreements > status.disagreements, "what is in the store is counted on");
+    assert_eq!(cluster.nodes[0].up().evidence().unwrap(), kept, "no more is kept");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use crate::common::*;
 use quorate_consensus::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lying_member_is_named_and_the_others_go_on() {
+async fn a_member_that_signs_something_else_is_believed_by_nobody_and_accused_of_nothing() {
     let mut cluster = Cluster::new(3, 2, parameters());
     cluster.nodes[2].lying = true;
     for place in 0..3 {
@@ -17,17 +17,20 @@ async fn a_lying_member_is_named_and_the_others_go_on() {
     cluster.wait_certified(last).await;
     let liar = cluster.nodes[2].id();
     for honest in [0, 1] {
-        let report = wait("a conflict", || {
+        let record = wait("a disagreement", || {
             let log = cluster.nodes[honest].log.lock().unwrap();
-            log.conflicts.iter().find(|report| report.block == last).cloned()
+            log.evidence.iter().find(|record| record.place() == (0, Some(last))).cloned()
         })
         .await;
-        assert_eq!(report.member, liar);
-        assert_eq!(report.signature.key, liar);
-        report.signature.verify(&report.theirs.payload()).unwrap();
-        assert_ne!(report.ours, report.theirs);
-        assert!(cluster.nodes[honest].up().status().conflicts > 0);
-        assert!(cluster.nodes[honest].up().conflicts().unwrap().contains(&report));
+        let EvidenceRecord::Disagreement(disagreement) = &record else { panic!("{record:?}") };
+        assert_eq!(disagreement.theirs.signer(), liar);
+        disagreement.theirs.verify(&Signers::from(&cluster.genesis.membership())).unwrap();
+        assert_ne!(disagreement.own, disagreement.theirs.content);
+        let status = cluster.nodes[honest].up().status();
+        assert!(status.disagreements > 0);
+        // It signed one thing only, as far as anybody can show: it may have been shown another log.
+        assert_eq!((status.equivocations, status.stats.equivocations.len()), (0, 0));
+        assert!(cluster.nodes[honest].up().evidence().unwrap().contains(&record));
         let log = cluster.nodes[honest].log.lock().unwrap();
         let signers: Vec<_> = log.certificates[&last].signatures.iter().map(|signature| signature.key).collect();
         assert!(!signers.contains(&liar));
@@ -47,6 +50,27 @@ async fn a_replica_that_finds_a_threshold_against_it_stops() {
     let _ = cluster.nodes[0].up().propose(b"one".to_vec(), Duration::from_secs(5)).await;
     let text = wait("a fault", || cluster.nodes[0].log.lock().unwrap().fault.clone()).await;
     assert!(text.contains("Q-C042"), "{text}");
+    // What convinced it is kept, for others to check, and was on disk before it stopped.
+    let store = Arc::clone(&cluster.nodes[0].store);
+    store.crash();
+    let shared: Arc<dyn Store> = store;
+    let kept = evidence_of(&shared, cluster.genesis.vat_id()).unwrap();
+    let divergence = kept.iter().find_map(|record| match record {
+        EvidenceRecord::Divergence(Divergence::Statement { certificate, own }) => Some((certificate, own)),
+        _ => None,
+    });
+    let (certificate, own) = divergence.expect("it is kept");
+    Signers::from(&cluster.genesis.membership()).verify_certificate(certificate).unwrap();
+    assert_ne!(certificate.statement, *own);
+    assert!(kept.iter().all(|record| record.accused().is_empty()), "{kept:?}");
+    // It does not come back, whatever the others say by then: what it computed is not what was certified.
+    cluster.stop(0).await;
+    cluster.start(0).await;
+    let again = wait("the fault again", || cluster.nodes[0].log.lock().unwrap().fault.clone()).await;
+    assert_eq!(again, text);
+    assert_eq!(cluster.nodes[0].up().status().role, Role::Faulted);
+    let refused = cluster.nodes[0].up().propose(b"two".to_vec(), Duration::from_secs(5)).await;
+    assert!(matches!(&refused, Err(ProposeError::Stopped(why)) if why.contains("Q-C042")), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

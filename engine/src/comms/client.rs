@@ -181,7 +181,9 @@ impl ClientSession {
 
     /// What this client says now about its stream.
     pub fn head(&self) -> StreamHead {
-        StreamHead { peer: self.target, end: self.out.end(), hash: self.out.hash(), ack: self.inbound.received() }
+        let (out, inbound) = (&self.out, &self.inbound);
+        let (ack, ack_hash) = (inbound.received(), inbound.hash());
+        StreamHead { peer: self.target, end: out.end(), hash: out.hash(), ack, ack_hash }
     }
 
     /// The messages that are not acknowledged, with their numbers.

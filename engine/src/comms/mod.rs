@@ -231,6 +231,7 @@ impl Comms {
     /// What this vat says now about its stream to `vat`.
     pub fn head(&self, vat: &VatId) -> Option<StreamHead> {
         let peer = self.peers.get(vat)?;
-        Some(StreamHead { peer: *vat, end: peer.out.end(), hash: peer.out.hash(), ack: peer.inbound.received() })
+        let (ack, ack_hash) = (peer.inbound.received(), peer.inbound.hash());
+        Some(StreamHead { peer: *vat, end: peer.out.end(), hash: peer.out.hash(), ack, ack_hash })
     }
 }

@@ -15,9 +15,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use thiserror::Error;
 
-const HEAD_VERSION: u8 = 1;
+const HEAD_VERSION: u8 = 2;
 /// Length of [`StreamHead::encode`].
-pub const HEAD_BYTES: usize = 1 + 32 + 8 + 32 + 8;
+pub const HEAD_BYTES: usize = 1 + 32 + 8 + 32 + 8 + 32;
 
 /// The hash of the empty stream.
 pub fn start_hash(sender: &VatId, receiver: &VatId) -> Hash {
@@ -44,10 +44,12 @@ pub struct StreamHead {
     pub hash: Hash,
     /// Number of the last message of the peer that was taken in.
     pub ack: u64,
+    /// The peer's chained hash after message `ack`: what was taken in.
+    pub ack_hash: Hash,
 }
 
 impl StreamHead {
-    /// The canonical bytes: version, peer, end, hash, ack; numbers big-endian.
+    /// The canonical bytes: version, peer, end, hash, ack, its hash; numbers big-endian.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_BYTES);
         bytes.push(HEAD_VERSION);
@@ -55,6 +57,7 @@ impl StreamHead {
         bytes.extend_from_slice(&self.end.to_be_bytes());
         bytes.extend_from_slice(&self.hash.0);
         bytes.extend_from_slice(&self.ack.to_be_bytes());
+        bytes.extend_from_slice(&self.ack_hash.0);
         bytes
     }
 
@@ -65,11 +68,13 @@ impl StreamHead {
         let (end, rest) = rest.split_first_chunk::<8>()?;
         let (hash, rest) = rest.split_first_chunk::<32>()?;
         let (ack, rest) = rest.split_first_chunk::<8>()?;
+        let (ack_hash, rest) = rest.split_first_chunk::<32>()?;
         rest.is_empty().then_some(StreamHead {
             peer: VatId(*peer),
             end: u64::from_be_bytes(*end),
             hash: Hash(*hash),
             ack: u64::from_be_bytes(*ack),
+            ack_hash: Hash(*ack_hash),
         })
     }
 }

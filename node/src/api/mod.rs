@@ -36,6 +36,15 @@ pub struct IntroductionReply {
     pub introduction: String,
 }
 
+/// What a host keeps as evidence (`GET /api/v1/evidence`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EvidenceReply {
+    /// A [`ProofFile`](crate::proof::ProofFile), encoded and in hex.
+    pub evidence: String,
+    /// Names of vats on that host, by their ids.
+    pub names: std::collections::BTreeMap<String, String>,
+}
+
 impl CarryRequest {
     /// Wraps a provision and contacts.
     pub fn new(provision: &Provision, contacts: &Contacts) -> Self {

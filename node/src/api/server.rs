@@ -1,11 +1,12 @@
 //! The serving side of the HTTP interface.
 
-use super::{CarryRequest, InstallRequest, IntroductionReply};
+use super::{CarryRequest, EvidenceReply, InstallRequest, IntroductionReply};
 use crate::{
     authority::SignedInstall,
     codec,
     home::SocketAddress,
     host::{Host, HostError},
+    proof::file::VatProof,
     provision::{Contacts, Provision},
     status::{ApprovalAnswer, Done, Failed, MemberChange},
     testnet::config::check_name,
@@ -94,6 +95,7 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/vats/{vat}/approvals", post(answer_change))
         .route("/api/v1/vats/{vat}/introduction", get(introduction))
         .route("/api/v1/contacts", post(contacts))
+        .route("/api/v1/evidence", get(evidence))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(api.clone());
     public_routes(api).merge(changing)
@@ -174,6 +176,14 @@ async fn introduction(State(api): State<Api>, Path(name): Path<String>) -> Answe
     let vat = api.host.find(&name)?;
     let introduction = hex::encode(codec::encode(&vat.replica.introduction()));
     Ok(Json(IntroductionReply { vat: vat.vat.to_string(), introduction }))
+}
+
+async fn evidence(State(api): State<Api>) -> Answer<EvidenceReply> {
+    let file = api.host.evidence()?;
+    let directory = api.host.directory();
+    let name = |vat: &VatProof| directory.name(&vat.vat()).map(|name| (vat.vat().to_string(), name));
+    let names = file.vats.iter().filter_map(name).collect();
+    Ok(Json(EvidenceReply { evidence: hex::encode(codec::encode(&file)), names }))
 }
 
 async fn change_members(

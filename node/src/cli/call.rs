@@ -1,13 +1,14 @@
 //! `vat call`.
 
 use super::{
-    DirOption, Exit, Failure, Outcome, arguments::read_argument, create::pending, join::read_card, json, output,
-    report::Rejection,
+    DirOption, Exit, Failure, Outcome, arguments::read_argument, create::pending, evidence::write_new, join::read_card,
+    json, output, report::Rejection,
 };
 use crate::{
     card::dialable,
     client::{ClientError, Known, LIFETIME_BLOCKS, OneCall, call_once},
     evidence::MAX_LIFETIME_BLOCKS,
+    proof::{ProofFile, file::VatProof},
     sturdyref::Sturdyref,
     testnet::layout::{Layout, TestnetDir},
 };
@@ -38,6 +39,9 @@ pub struct Args {
     /// A host to ask for the vat's members: its card, or its address with its key, `/ip4/…/tcp/…/p2p/KEY` (may be repeated)
     #[arg(long, value_name = "CARD|MULTIADDR")]
     at: Vec<String>,
+    /// Write what proves the answer to this file, which must not be there: anybody checks it with `vat verify FILE`
+    #[arg(long, value_name = "FILE")]
+    proof: Option<PathBuf>,
     #[command(flatten)]
     dir: DirOption,
 }
@@ -67,7 +71,12 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
     let lifetime = LIFETIME_BLOCKS.saturating_mul(1 + args.timeout / 30).min(MAX_LIFETIME_BLOCKS / 2);
     let memory = memory(&sturdyref, &dir, layout.is_some());
     let known = memory.as_deref().and_then(|file| Known::read(file, &sturdyref.vat));
-    let (answer, learnt) = call_once(OneCall {
+    if let Some(file) = args.proof.as_ref().filter(|file| file.exists()) {
+        let message =
+            format!("--proof {}: the file is there already; name another one (nothing was sent)", file.display());
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let called = call_once(OneCall {
         sturdyref: &sturdyref,
         hosts: &hosts,
         known,
@@ -75,13 +84,17 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
         args: values,
         lifetime_blocks: lifetime,
         deadline: Duration::from_secs(args.timeout),
+        prove: args.proof.is_some(),
     })
     .await;
-    if let (Some(file), Some(known)) = (&memory, &learnt) {
+    if let (Some(file), Some(known)) = (&memory, &called.known) {
         // Without it the next call asks again who the vat's members are.
         let _ = known.write(file);
     }
-    let answer = answer.map_err(unanswered)?;
+    let answer = called.answer.map_err(unanswered)?;
+    if let Some(file) = &args.proof {
+        write_proof(file, called.proof)?;
+    }
     if answer.fulfilled {
         output::json_line(&answer.value.to_json());
         return Ok(Exit::Success);
@@ -93,6 +106,20 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
     };
     let rejection = Rejection { shown: reason, reason: answer.value.to_json() };
     Err(Failure { exit: Exit::Rejected, error: rejection.into() })
+}
+
+/// Writes the proof of an answer. That there is none is no reason to hide the answer.
+fn write_proof(file: &Path, proof: Option<VatProof>) -> Result<(), Failure> {
+    let Some(proof) = proof else {
+        output::note(format!(
+            "note: what came with the answer does not prove it, so {} was not written; another call may do better",
+            file.display()
+        ));
+        return Ok(());
+    };
+    write_new(file, &ProofFile { vats: vec![proof] }.encode())?;
+    output::note(format!("the proof of the answer is in {}; `vat verify {0}` checks it", file.display()));
+    Ok(())
 }
 
 /// Where it is remembered who a vat's members are: in the testnet's directory, else in the user's cache, if there is one.

@@ -12,7 +12,7 @@ use crate::{
     provision::{Contacts, Provision},
     testnet::config::check_name,
 };
-use quorate_consensus::{Member, Membership, Parameters};
+use quorate_consensus::{Introduction, Member, Membership, Parameters};
 use quorate_engine::{
     VatId,
     abi::Bundle,
@@ -55,6 +55,8 @@ pub struct VatFile {
     pub provision: Provision,
     /// The newest membership that the file proves.
     membership: Membership,
+    /// What proves it.
+    introduction: Introduction,
 }
 
 pub fn run(args: &Args, json: bool) -> Outcome {
@@ -131,7 +133,11 @@ impl VatFile {
         VatFile::parse(&text).map_err(usage)
     }
 
-    fn parse(text: &str) -> Result<VatFile, String> {
+    /// Reads a vat file's text, and checks what it says of the vat.
+    ///
+    /// # Errors
+    /// Why it is none, in words.
+    pub fn parse(text: &str) -> Result<VatFile, String> {
         let wrong = |error: &dyn std::fmt::Display| format!("not a vat file ({error}); `vat introduce VAT` makes one");
         let request: CarryRequest = serde_json::from_str(text).map_err(|error| wrong(&error))?;
         let bytes = hex::decode(&request.provision).map_err(|error| wrong(&error))?;
@@ -145,13 +151,20 @@ impl VatFile {
         provision.genesis.validate().map_err(|error| invalid(&error))?;
         let vat = provision.genesis.vat_id();
         let mut membership = provision.genesis.membership();
+        let mut proof = Introduction { genesis: provision.genesis.clone(), chain: Vec::new() };
         for (_, introduction) in &contacts.vats {
             let newest = introduction.verify().map_err(|error| invalid(&error))?;
             if newest.vat == vat && newest.epoch > membership.epoch {
                 membership = newest;
+                proof = introduction.clone();
             }
         }
-        Ok(VatFile { request, provision, membership })
+        Ok(VatFile { request, provision, membership, introduction: proof })
+    }
+
+    /// What proves who the vat's members are.
+    pub fn introduction(&self) -> &Introduction {
+        &self.introduction
     }
 
     /// The vat.

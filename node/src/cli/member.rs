@@ -371,7 +371,7 @@ mod tests {
             "certified_block": 9, "epoch": epoch, "certified_epoch": epoch, "threshold": 2, "members": members,
             "pending_change": null, "installed": true, "install_error": null, "exited": null, "deliveries": 3,
             "heap_bytes": 1, "checkpoint_block": 0, "certified_checkpoint_block": 0, "state_root": null,
-            "conflicts": 0, "streams": [], "fault": (role == "faulted").then_some("Q-C042"),
+            "equivocations": 0, "disagreements": 0, "streams": [], "fault": (role == "faulted").then_some("Q-C042"),
         });
         Replica { key: key.into(), status: serde_json::from_value(status).expect("a status") }
     }

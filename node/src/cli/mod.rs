@@ -7,6 +7,7 @@ mod approvals;
 mod arguments;
 mod call;
 mod create;
+mod evidence;
 mod explain;
 mod hosts;
 mod inspect;
@@ -22,6 +23,7 @@ mod signals;
 mod standing;
 mod status;
 mod testnet;
+mod verify;
 
 use crate::testnet::{cluster::Cluster, layout::TestnetDir};
 use clap::{
@@ -199,6 +201,10 @@ enum Command {
     Join(join::JoinArgs),
     /// How vats and their members stand
     Status(status::Args),
+    /// What hosts keep of members that contradict one another
+    Evidence(evidence::Args),
+    /// Check a file of proofs, offline
+    Verify(verify::Args),
     /// Change a vat's members
     #[command(
         subcommand,
@@ -312,6 +318,8 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Introduce(args) => join::introduce(args).await,
         Command::Join(args) => join::join(args, json).await,
         Command::Status(args) => status::run(args, json).await,
+        Command::Evidence(args) => evidence::run(args, json).await,
+        Command::Verify(args) => verify::run(&args, json),
         Command::Member(command) => member::run(command, json).await,
         Command::Approvals(args) => approvals::list(args, json).await,
         Command::Approve(args) => approvals::approve(args, json).await,

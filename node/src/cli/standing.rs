@@ -266,7 +266,7 @@ mod tests {
             "certified_block": 9, "epoch": 0, "certified_epoch": 0, "threshold": threshold, "members": members,
             "pending_change": null, "installed": true, "install_error": null, "exited": null, "deliveries": 3,
             "heap_bytes": 1, "checkpoint_block": 0, "certified_checkpoint_block": 0, "state_root": null,
-            "conflicts": 0, "streams": [], "fault": null,
+            "equivocations": 0, "disagreements": 0, "streams": [], "fault": null,
         });
         let status = json!({
             "host": format!("h{number}"), "key": key(number), "version": "", "image": "", "process": 1, "uptime_s": 1,

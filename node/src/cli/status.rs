@@ -20,7 +20,7 @@ const LOW_DISK_BYTES: u64 = 1 << 30;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat status                 all vats of the testnet in ./quorate-testnet\n  vat status two --watch     one vat, again and again\n  vat status --home HOME     the vats of one host\n\nExit code 1 if a vat can't speak, has no leader, or a member that is down, hangs, is faulty, is not connected with the\nothers or does not move; if no host of a vat runs here, or signatures conflict. Exit code 0, with a `!` line, while a\nchange of members or a setup is under way, a newcomer waits to be added, or a disk has less than 1 GiB left."
+    after_help = "Examples:\n  vat status                 all vats of the testnet in ./quorate-testnet\n  vat status two --watch     one vat, again and again\n  vat status --home HOME     the vats of one host\n\nExit code 1 if a vat can't speak, has no leader, or a member that is down, hangs, is faulty, is not connected with the\nothers or does not move; if no host of a vat runs here, or members contradict one another. Exit code 0, with a `!` line, while a\nchange of members or a setup is under way, a newcomer waits to be added, or a disk has less than 1 GiB left."
 )]
 pub struct Args {
     /// Only this vat
@@ -228,7 +228,8 @@ fn is_healthy(vat: &VatStatus) -> bool {
     vat.role == "removed"
         || vat.fault.is_none()
             && vat.leader.is_some()
-            && vat.conflicts == 0
+            && vat.equivocations == 0
+            && vat.disagreements == 0
             && vat.install_error.is_none()
             && vat.setup_error.is_none()
 }
@@ -299,8 +300,17 @@ fn complain(Row { host, vat, waits, stuck }: &Row) {
         (None, Some("waiting")) => warn("its setup waits for something; calls of its root wait as well".to_owned()),
         (None, _) => {}
     }
-    if vat.conflicts > 0 {
-        warn(format!("{} signed statements contradict this replica's own; see the host's log", vat.conflicts));
+    if vat.equivocations > 0 {
+        warn(format!(
+            "{} proofs that a member signed two different things; `vat evidence {}` names it",
+            vat.equivocations, vat.name
+        ));
+    }
+    if vat.disagreements > 0 {
+        warn(format!(
+            "{} signed statements of members differ from what this replica computed, which accuses nobody; see `vat evidence {}`",
+            vat.disagreements, vat.name
+        ));
     }
     if let Some(change) = &vat.pending_change {
         warn(format!("membership change under way: {change}"));
@@ -346,7 +356,7 @@ mod tests {
             "applied_block": block, "certified_block": block, "epoch": 0, "certified_epoch": 0, "threshold": 2,
             "members": [], "pending_change": null, "installed": true, "install_error": null, "exited": null,
             "deliveries": 3, "heap_bytes": 1, "checkpoint_block": 0, "certified_checkpoint_block": 0,
-            "state_root": null, "conflicts": 0, "streams": [], "fault": null, "idle_s": idle_s,
+            "state_root": null, "equivocations": 0, "disagreements": 0, "streams": [], "fault": null, "idle_s": idle_s,
         });
         let vat = serde_json::from_value(status).expect("a status");
         Row { host: host.into(), vat, waits: role == "learner", stuck: None }

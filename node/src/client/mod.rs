@@ -10,15 +10,17 @@
 mod error;
 mod known;
 mod once;
+mod proving;
 mod wiring;
 
 pub use error::ClientError;
 pub use known::Known;
-pub use once::{OneCall, call_once};
+pub use once::{Called, OneCall, call_once};
 
 use crate::{
     evidence::{Outbox, Slice, farewell_mark, outbox_path},
     lookup::members_and_block,
+    proof::file::VatProof,
     sturdyref::Sturdyref,
     vat::{
         courier::{Courier, Notice},
@@ -28,6 +30,7 @@ use crate::{
 };
 use ed25519_dalek::SigningKey;
 use error::Denial;
+use proving::Prover;
 use quorate_consensus::{
     Certificate, Genesis, Hash, HostId, Introduction, Member, MemberSignature, Membership, Parameters, Signers,
     Statement,
@@ -86,6 +89,8 @@ struct Session {
     perhaps_sent: bool,
     /// Whether it has said its farewell.
     ended: bool,
+    /// Keeps what proves the answer to the first call, if that is wanted.
+    prover: Option<Prover>,
 }
 
 struct Inner {
@@ -254,6 +259,18 @@ impl Client {
         self.inner.lock().session.unacked().count()
     }
 
+    /// Has the answer to the first call proven, which is not made yet.
+    fn prove(&self) {
+        let mut session = self.inner.lock();
+        let prover = Prover::new(&self.inner.vat, &self.inner.target, session.known.introduction.clone());
+        session.prover = Some(prover);
+    }
+
+    /// What proves the answer to the first call, if that was wanted and the answer is there.
+    fn proof(&self) -> Option<VatProof> {
+        self.inner.lock().prover.as_ref().and_then(Prover::proof)
+    }
+
     /// What is known of the vat by now.
     pub fn known(&self) -> Known {
         self.inner.lock().known.clone()
@@ -304,6 +321,7 @@ impl Session {
             denied: None,
             perhaps_sent: false,
             ended: false,
+            prover: None,
         }
     }
 }
@@ -340,6 +358,9 @@ impl Inner {
             .filter(|(number, _)| *number > said)
             .map(|(number, bytes)| (self.target, number, bytes.clone()))
             .collect();
+        if let Some(prover) = &mut session.prover {
+            queued.iter().for_each(|(_, _, bytes)| prover.sends(bytes));
+        }
         session.acknowledged = queued.last().map_or(said, |(_, number, _)| *number);
         let _ = self.notices.send(Notice::Applied { block: session.blocks, outbox, queued, pruned: Vec::new() });
         let _ = self.notices.send(Notice::Certified(certificate));
@@ -355,6 +376,8 @@ impl Inner {
             epoch: 0,
             block: session.blocks,
             previous: session.previous,
+            // A client has no log.
+            chain: Hash::ZERO,
             outbox_root: root,
             state_root: session.ended.then(farewell_mark),
         };
@@ -393,6 +416,9 @@ impl Inner {
         session.known.block = session.known.block.max(block);
         if membership.epoch > session.signers.epoch {
             session.members = session.known.in_order(membership.members);
+            if let Some(prover) = &mut session.prover {
+                prover.introduced(&introduction);
+            }
             session.known.introduction = introduction;
         }
     }
@@ -414,6 +440,9 @@ impl Inner {
             Err(stream::SliceError::Stale { .. }) => return self.taken(&mut session, next),
             Err(stream::SliceError::Gap { next, .. }) => return SliceReply::NotYet { next, leader: None },
             Err(error) => return SliceReply::Refused { message: error.to_string() },
+        }
+        if let Some(prover) = &mut session.prover {
+            prover.takes(&slice, next, hash);
         }
         session.signers = proven.signers;
         if let Some(membership) = proven.news {

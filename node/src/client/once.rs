@@ -4,6 +4,7 @@ use super::{Answer, Client, ClientError, Known, start_network};
 use crate::{
     evidence::{LIFETIME_IS_OVER, MAX_LIFETIME_BLOCKS},
     lookup::{NotFound, members_and_block},
+    proof::file::VatProof,
     sturdyref::Sturdyref,
 };
 use quorate_consensus::Member;
@@ -32,30 +33,48 @@ pub struct OneCall<'a> {
     pub lifetime_blocks: u64,
     /// How long everything may take.
     pub deadline: Duration,
+    /// Whether the answer is to be proven to others.
+    pub prove: bool,
 }
 
-/// Makes a call and waits for the answer. Also gives what is worth remembering of the vat.
-pub async fn call_once(mut call: OneCall<'_>) -> (Result<Answer, ClientError>, Option<Known>) {
+/// What came of a call.
+pub struct Called {
+    /// The answer, or why there is none.
+    pub answer: Result<Answer, ClientError>,
+    /// What is worth remembering of the vat.
+    pub known: Option<Known>,
+    /// What proves the answer, if that was wanted.
+    pub proof: Option<VatProof>,
+}
+
+impl Called {
+    fn failed(error: ClientError) -> Called {
+        Called { answer: Err(error), known: None, proof: None }
+    }
+}
+
+/// Makes a call and waits for the answer.
+pub async fn call_once(mut call: OneCall<'_>) -> Called {
     let until = Instant::now() + call.deadline;
     if let Some(known) = call.known.take() {
-        let (outcome, known) = call_known(&call, known, until).await;
-        match outcome {
+        let called = call_known(&call, known, until).await;
+        match &called.answer {
             // The block that was remembered is too old. The vat will never take what was said: it is said anew.
-            Err(ClientError::Refused(why)) if why == LIFETIME_IS_OVER => {}
-            outcome => return (outcome, known),
+            Err(ClientError::Refused(why)) if *why == LIFETIME_IS_OVER => {}
+            _ => return called,
         }
     }
     call_unknown(&call, until).await
 }
 
 /// Calls a vat that is remembered: at once, while its hosts are asked what is new.
-async fn call_known(call: &OneCall<'_>, known: Known, until: Instant) -> (Result<Answer, ClientError>, Option<Known>) {
+async fn call_known(call: &OneCall<'_>, known: Known, until: Instant) -> Called {
     let lifetime = call.lifetime_blocks.saturating_add(SINCE_REMEMBERED_BLOCKS).min(MAX_LIFETIME_BLOCKS);
     let expires = known.block.saturating_add(lifetime);
     let vat = call.sturdyref.vat;
     let (secret, network, frames) = match start_network().await {
         Ok(started) => started,
-        Err(error) => return (Err(error), None),
+        Err(error) => return Called::failed(error),
     };
     let mut hosts = known.introduction.verify().map(|membership| membership.members).unwrap_or_default();
     hosts = known.in_order(hosts);
@@ -68,7 +87,7 @@ async fn call_known(call: &OneCall<'_>, known: Known, until: Instant) -> (Result
         Ok(client) => client,
         Err(error) => {
             network.shutdown().await;
-            return (Err(error), None);
+            return Called::failed(error);
         }
     };
     frames.serve(&client.inner);
@@ -86,17 +105,17 @@ async fn call_known(call: &OneCall<'_>, known: Known, until: Instant) -> (Result
         outcome = answer(&client, call, until) => outcome,
         why = asking => Err(ClientError::not_found(why, vat)),
     };
-    let known = client.known();
+    let (known, proof) = (Some(client.known()), client.proof());
     client.close().await;
-    (outcome, Some(known))
+    Called { answer: outcome, known, proof }
 }
 
 /// Calls a vat of which nothing is known: its hosts are asked first.
-async fn call_unknown(call: &OneCall<'_>, until: Instant) -> (Result<Answer, ClientError>, Option<Known>) {
+async fn call_unknown(call: &OneCall<'_>, until: Instant) -> Called {
     let vat = call.sturdyref.vat;
     let (secret, network, frames) = match start_network().await {
         Ok(started) => started,
-        Err(error) => return (Err(error), None),
+        Err(error) => return Called::failed(error),
     };
     let started = match members_and_block(&network, call.hosts, &vat, until).await {
         Ok((found, block)) => {
@@ -110,17 +129,20 @@ async fn call_unknown(call: &OneCall<'_>, until: Instant) -> (Result<Answer, Cli
         Ok(client) => client,
         Err(error) => {
             network.shutdown().await;
-            return (Err(error), None);
+            return Called::failed(error);
         }
     };
     frames.serve(&client.inner);
     let outcome = answer(&client, call, until).await;
-    let known = client.known();
+    let (known, proof) = (Some(client.known()), client.proof());
     client.close().await;
-    (outcome, Some(known))
+    Called { answer: outcome, known, proof }
 }
 
 async fn answer(client: &Client, call: &OneCall<'_>, until: Instant) -> Result<Answer, ClientError> {
+    if call.prove {
+        client.prove();
+    }
     let target = ClientRef::Object(call.sturdyref.object);
     let answer = client.begin(target, call.method.clone(), call.args.clone())?;
     match tokio::time::timeout_at(until, answer).await {

@@ -72,7 +72,7 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus, role: &str, l
     }
     counters(page, vat, status);
     times(page, vat, status);
-    conflicts(page, vat, status);
+    evidence(page, vat, status);
     for (part, bytes) in [("whole", status.stats.newest_checkpoint.whole), ("new", status.stats.newest_checkpoint.new)]
     {
         page.gauge(
@@ -134,19 +134,36 @@ fn times(page: &mut Page, vat: &str, status: &ReplicaStatus) {
     times("quorate_propose_seconds", "From proposing a command to its result.", &stats.propose);
 }
 
-/// Conflicts by member. All other members have a series, so that a first conflict is a rise, and so has whoever lied before it left.
-fn conflicts(page: &mut Page, vat: &str, status: &ReplicaStatus) {
+/// Equivocations by member: all other members have a series, so that a first one is a rise, and so has whoever lied before it left.
+/// Disagreements have no member: they accuse nobody.
+fn evidence(page: &mut Page, vat: &str, status: &ReplicaStatus) {
     let others = status.membership.members.iter().map(|member| member.key).filter(|key| *key != status.key);
     let mut counts: BTreeMap<HostId, u64> = others.map(|key| (key, 0)).collect();
-    counts.extend(&status.stats.conflicts);
+    counts.extend(&status.stats.equivocations);
     for (member, count) in counts {
         page.counter(
-            "quorate_conflicts_total",
-            "Signed statements that contradict this replica's own, by signer.",
+            "quorate_equivocations_total",
+            "Proofs that a member signed two things of which it may sign one, by member.",
             &[("vat", vat), ("member", &member.to_string())],
             count,
         );
     }
+    page.counter(
+        "quorate_disagreements_total",
+        "Signed statements of members that differ from this replica's own; they accuse nobody.",
+        &[("vat", vat)],
+        status.stats.disagreements,
+    );
+}
+
+/// What this host keeps of other vats.
+pub fn peer_evidence(page: &mut Page, count: u64) {
+    page.gauge(
+        "quorate_peer_evidence",
+        "Proofs kept here that members of other vats contradict themselves.",
+        &[],
+        count,
+    );
 }
 
 /// A vat's state and streams.
@@ -161,10 +178,16 @@ pub fn vat(page: &mut Page, status: &VatStatus) {
         status.heap_limit_bytes,
     );
     page.gauge(
-        "quorate_recorded_conflicts",
-        "Signed statements of members that contradict this replica's own, since the vat is here.",
+        "quorate_recorded_equivocations",
+        "Proofs that members signed two things of which they may sign one, since the vat is here.",
         &label,
-        status.conflicts,
+        status.equivocations,
+    );
+    page.gauge(
+        "quorate_recorded_disagreements",
+        "Signed statements of members that differ from this replica's own, since the vat is here; they accuse nobody.",
+        &label,
+        status.disagreements,
     );
     let unanswered = status.approvals.iter().filter(|change| change.answer.is_none()).count();
     page.gauge(
@@ -350,11 +373,11 @@ mod tests {
     }
 
     #[test]
-    fn every_other_member_has_a_count_of_conflicts_and_so_has_a_liar_that_left() {
+    fn every_other_member_has_a_count_of_equivocations_and_so_has_a_liar_that_left() {
         let mut status = status();
-        status.stats.conflicts = BTreeMap::from([(host(3), 1_000), (host(9), 2)]);
+        status.stats.equivocations = BTreeMap::from([(host(3), 1_000), (host(9), 2)]);
         let expected = [(2, 0), (3, 1_000), (9, 2)].map(|(seed, count)| format!("member=\"{}\"}} {count}", host(seed)));
-        assert_eq!(series(&text(&status, "leader"), "quorate_conflicts_total"), expected);
+        assert_eq!(series(&text(&status, "leader"), "quorate_equivocations_total"), expected);
     }
 
     #[test]
@@ -386,7 +409,7 @@ mod tests {
             "applied_block": 1, "certified_block": 1, "epoch": 0, "certified_epoch": 0, "threshold": 2, "members": [],
             "pending_change": null, "installed": true, "install_error": null, "exited": null, "deliveries": 0,
             "heap_bytes": 0, "checkpoint_block": 0, "certified_checkpoint_block": 0, "state_root": null,
-            "conflicts": 0, "streams": [], "fault": null,
+            "equivocations": 0, "disagreements": 0, "streams": [], "fault": null,
         }))
         .expect("a status");
         let peers =

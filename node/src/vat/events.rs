@@ -11,7 +11,7 @@ use super::{
     view::SharedView,
 };
 use crate::{co_members::CoMembers, directory::Directory, log_limiter::LogLimiter, telemetry::Telemetry};
-use quorate_consensus::{Event, HostId, ReplicaHandle, ReplicaStatus, Role};
+use quorate_consensus::{Event, EvidenceRecord, HostId, ReplicaHandle, ReplicaStatus, Role};
 use quorate_engine::VatId;
 use std::{
     collections::BTreeMap,
@@ -44,8 +44,9 @@ pub struct EventLoop {
 /// What the loop remembers from one event to the next.
 #[derive(Default)]
 pub struct Memory {
-    /// Conflicts of each member since the process started.
-    conflicts: BTreeMap<HostId, u64>,
+    /// Equivocations of each member since the process started, and disagreements of all.
+    equivocations: BTreeMap<HostId, u64>,
+    disagreements: u64,
     /// The epoch whose members are this host's co-members.
     epoch: Option<u64>,
     refused: LogLimiter,
@@ -107,17 +108,7 @@ impl EventLoop {
                 self.directory.note_membership(&membership);
                 self.notify(Notice::Introduction(Box::new(introduction)));
             }
-            Event::Conflict(report) => {
-                let count = self.memory.conflicts.entry(report.member).or_default();
-                *count += 1;
-                // A liar makes one a block: the metric counts them all, the log says it in time and then ever more rarely.
-                if count.is_power_of_two() {
-                    tracing::error!(
-                        vat = %self.name, code = "Q-CONFLICT", member = %report.member, block = report.block, count = *count,
-                        "a member signed a statement that contradicts this replica's own; the first ones are kept as evidence"
-                    );
-                }
-            }
+            Event::Evidence(record) => self.evidence(&record),
             Event::Removed => {
                 self.removed.store(true, Ordering::Relaxed);
                 self.co_members.set(self.vat, &[], Instant::now());
@@ -125,6 +116,40 @@ impl EventLoop {
             }
             Event::Fault(fault) => {
                 tracing::error!(vat = %self.name, code = "Q-REPLICA-FAULT", %fault, "the replica has stopped");
+            }
+        }
+    }
+
+    /// Says what was kept as evidence. A liar makes a piece a block: the metrics count them all, the log says it in time and then ever
+    /// more rarely.
+    fn evidence(&mut self, record: &EvidenceRecord) {
+        let (epoch, block) = record.place();
+        let block = block.unwrap_or_default();
+        match record {
+            // The fault that follows says it.
+            EvidenceRecord::Divergence(_) => {}
+            EvidenceRecord::Disagreement(disagreement) => {
+                self.memory.disagreements += 1;
+                let count = self.memory.disagreements;
+                if count.is_power_of_two() {
+                    tracing::warn!(
+                        vat = %self.name, code = "Q-DISAGREEMENT", signer = %disagreement.theirs.signer(), block, count,
+                        "a member signed something else than this replica computed; that accuses nobody: either may have been \
+                         shown another log, or be at fault"
+                    );
+                }
+            }
+            record => {
+                for member in record.accused() {
+                    let count = self.memory.equivocations.entry(member).or_default();
+                    *count += 1;
+                    if count.is_power_of_two() {
+                        tracing::error!(
+                            vat = %self.name, code = "Q-EQUIVOCATION", %member, epoch, block, count = *count,
+                            "a member signed two things of which it may sign one: the proof is kept (`vat evidence`)"
+                        );
+                    }
+                }
             }
         }
     }

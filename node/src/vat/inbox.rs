@@ -11,12 +11,15 @@ use super::{
     courier::Notice,
     incomplete::{Incomplete, WAITING_SENDERS},
     machine::STRANGER,
+    peer_evidence::PeerEvidence,
     view::{PeerView, SharedView},
     wire::SliceReply,
+    witness::Witness,
 };
 use crate::{
     codec,
     evidence::{EvidenceError, Proven, Slice, is_farewell, refuses_lifetime},
+    proof::file::CertifiedHead,
 };
 use quorate_consensus::{HostId, ReplicaHandle, ReplicaStatus, Signers, Tally};
 use quorate_engine::{VatId, comms};
@@ -41,6 +44,9 @@ pub struct Inbox {
     replica: ReplicaHandle,
     view: SharedView,
     waiting: Mutex<Incomplete>,
+    witness: Mutex<Witness>,
+    /// Where what the witness finds is kept.
+    peer_evidence: PeerEvidence,
     /// One proposal at a time for each sender: what several members ship at once is mostly the same.
     senders: Mutex<BTreeMap<VatId, Arc<tokio::sync::Mutex<()>>>>,
     introductions: Arc<Semaphore>,
@@ -57,11 +63,12 @@ impl Inbox {
         replica: ReplicaHandle,
         view: SharedView,
         has_code: bool,
+        peer_evidence: PeerEvidence,
         courier: mpsc::WeakUnboundedSender<Notice>,
     ) -> Self {
         let introductions = Arc::new(Semaphore::new(INTRODUCTIONS));
-        let (waiting, senders) = Default::default();
-        Inbox { vat, replica, view, waiting, senders, introductions, has_code, courier }
+        let (waiting, witness, senders) = Default::default();
+        Inbox { vat, replica, view, waiting, witness, peer_evidence, senders, introductions, has_code, courier }
     }
 
     /// Takes a slice, however it came, and says what became of it.
@@ -73,7 +80,9 @@ impl Inbox {
         if let Some(reply) = self.without_code() {
             return reply;
         }
-        if let Some(answer) = self.answer_at_once(&slice) {
+        // What contradicts what was said before is looked at, though it may bring nothing new: it may be evidence.
+        let is_suspect = self.witness().suspects(&certified_head(&slice));
+        if let Some(answer) = self.answer_at_once(&slice).filter(|_| !is_suspect) {
             return self.reply(&sender, answer);
         }
         let (mut slice, proven) = self.verify(slice).await;
@@ -223,6 +232,23 @@ impl Inbox {
         checked.await.expect("checking evidence does not panic")
     }
 
+    fn witness(&self) -> MutexGuard<'_, Witness> {
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers what a sender said whose signatures are good, and keeps what it proves together with what it said before.
+    fn note(&self, slice: &Slice, signers: &Signers) {
+        if signers.expires != 0 {
+            // A client has one member, and contradicts nobody but itself.
+            return;
+        }
+        let is_certified = slice.certificate.signatures.len() >= usize::from(signers.threshold);
+        let found = self.witness().note(certified_head(slice), is_certified);
+        if !found.is_empty() {
+            self.peer_evidence.keep(slice.sender(), found);
+        }
+    }
+
     /// Leaves a slice its good signatures, together with those that were seen before for the same statement.
     fn gather(&self, slice: &mut Slice, signers: &Signers) -> Result<(), String> {
         let sender = slice.sender();
@@ -247,6 +273,8 @@ impl Inbox {
             self.waiting().complete(&sender, statement.block);
         }
         slice.certificate.signatures = signatures;
+        // Also of a sender that is not named yet: it brings a good reference, else it would not have come so far.
+        self.note(slice, signers);
         Ok(())
     }
 
@@ -272,6 +300,11 @@ impl Inbox {
             let _ = courier.send(notice);
         }
     }
+}
+
+/// What a slice says of its stream.
+fn certified_head(slice: &Slice) -> CertifiedHead {
+    CertifiedHead { certificate: slice.certificate.clone(), head: slice.head, path: slice.path.clone() }
 }
 
 /// An answer that follows from the tables alone.
@@ -326,6 +359,7 @@ mod tests {
             epoch: 0,
             block: 1,
             previous: zero,
+            chain: zero,
             outbox_root: zero,
             state_root: None,
         };
@@ -334,7 +368,7 @@ mod tests {
             genesis: None,
             chain: vec![],
             certificate: Certificate { statement, signatures: vec![] },
-            head: StreamHead { peer: VatId([2; 32]), end, hash: Hash([0; 32]), ack },
+            head: StreamHead { peer: VatId([2; 32]), end, hash: Hash([0; 32]), ack, ack_hash: Hash([0; 32]) },
             path: OutboxPath { leaves: 1, index: 0, siblings: vec![] },
             begin,
             messages: vec![vec![0]; messages],

@@ -94,6 +94,7 @@ mod tests {
             epoch: 0,
             block,
             previous: Hash([0; 32]),
+            chain: Hash::ZERO,
             outbox_root: Hash([1; 32]),
             state_root: None,
         }

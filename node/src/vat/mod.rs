@@ -10,12 +10,14 @@ mod first_install;
 pub mod inbox;
 mod incomplete;
 pub mod machine;
+pub mod peer_evidence;
 pub mod progress;
 pub mod stopwatch;
 pub mod tables;
 pub mod view;
 pub mod whereabouts;
 pub mod wire;
+mod witness;
 
 use crate::{
     authority::{Authority, CodeDigest, SignedInstall},
@@ -33,6 +35,7 @@ use events::EventLoop;
 use first_install::FirstInstall;
 use inbox::Inbox;
 use machine::VatMachine;
+use peer_evidence::PeerEvidence;
 use progress::SharedProgress;
 use quorate_consensus::{
     Approve, Change, Genesis, HostId, Introduction, Member, Membership, MembershipCertificate, ProposeError, Replica,
@@ -87,6 +90,7 @@ pub struct VatOptions {
     pub transport: Arc<dyn Transport>,
     pub co_members: Arc<CoMembers>,
     pub directory: Directory,
+    pub peer_evidence: PeerEvidence,
     pub telemetry: Arc<Telemetry>,
     pub console: Option<PathBuf>,
     pub timing: Timing,
@@ -95,6 +99,9 @@ pub struct VatOptions {
 
 /// Alters what a member signs: for tests of a lying member, never set by the `vat` command.
 pub type Tamper = Arc<dyn Fn(&mut quorate_consensus::Statement) + Send + Sync>;
+
+/// Puts something between a replica and the network: for tests, never set by the `vat` command.
+pub type Wrap = Arc<dyn Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + Sync>;
 
 /// A vat that runs on this host.
 pub struct VatService {
@@ -159,7 +166,9 @@ impl VatService {
         let network = options.co_members.network().clone();
         let courier = Courier::start(vat, network, whereabouts, shipping, replica.introduction(), notices_rx);
         let has_code = options.install.is_some();
-        let inbox = Arc::new(Inbox::new(vat, replica.clone(), view.clone(), has_code, notices.downgrade()));
+        let peer_evidence = options.peer_evidence;
+        let inbox = Inbox::new(vat, replica.clone(), view.clone(), has_code, peer_evidence, notices.downgrade());
+        let inbox = Arc::new(inbox);
         let install_error = Arc::new(Mutex::new(None));
         let removed = Arc::new(AtomicBool::new(false));
         let progress = SharedProgress::default();
@@ -317,7 +326,8 @@ impl VatService {
             checkpoint_block: status.local_checkpoint_block,
             certified_checkpoint_block: status.checkpoint_block,
             state_root: status.checkpoint_root.as_ref().map(ToString::to_string),
-            conflicts: status.conflicts,
+            equivocations: status.equivocations,
+            disagreements: status.disagreements,
             streams: summary
                 .iter()
                 .flat_map(|summary| &summary.peers)

@@ -118,7 +118,7 @@ fn codes_are_explained() {
     assert!(!one.contains("]("), "{one}");
     let both = bench.vat(&["explain", "Q-C021", "Q-A003", "--json"]).ok().json();
     assert_eq!((&both[0]["code"], &both[1]["code"]), (&json!("Q-C021"), &json!("Q-A003")));
-    assert!(bench.vat(&["explain"]).ok().stdout.contains("Q-CONFLICT"));
+    assert!(bench.vat(&["explain"]).ok().stdout.contains("Q-EQUIVOCATION"));
     let unknown = bench.vat(&["explain", "Q-R0004"]);
     assert_eq!(unknown.code, 2);
     assert!(unknown.stderr.contains("did you mean Q-R00"), "{}", unknown.stderr);

@@ -264,10 +264,15 @@ impl Pump {
                         certified::membership(&record, place, certificate);
                     }
                 }
-                Event::Conflict(report) => {
-                    record.trace().line(format_args!("host {place} accuses {}", report.member));
-                    if honest {
-                        accused::conflict(&record, place, &report.member, &format!("{report:?}"));
+                Event::Evidence(evidence) => {
+                    let (kind, block) = (evidence.kind(), evidence.place().1);
+                    record.trace().line(format_args!("host {place} keeps a {kind} of block {block:?}"));
+                    // A disagreement and a divergence accuse nobody.
+                    for member in evidence.accused() {
+                        record.trace().line(format_args!("host {place} accuses {member}"));
+                        if honest {
+                            accused::conflict(&record, place, &member, &format!("{evidence:?}"));
+                        }
                     }
                 }
                 Event::Removed => {

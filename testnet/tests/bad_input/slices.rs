@@ -86,6 +86,7 @@ impl Stranger {
             epoch: 0,
             block: self.blocks,
             previous: Hash([0; 32]),
+            chain: Hash([7; 32]),
             outbox_root: Hash(outbox_root(&heads).expect("a head").0),
             state_root: None,
         };
@@ -297,7 +298,8 @@ fn strangers_have_no_authority_and_break_only_their_own_streams() {
         messages.iter().for_each(|message| {
             stream.push(message.clone().into());
         });
-        let head = StreamHead { peer: counter, end: 2, hash: stream.hash(), ack: 0 };
+        let ack_hash = quorate_engine::comms::stream::start_hash(&counter, &vat);
+        let head = StreamHead { peer: counter, end: 2, hash: stream.hash(), ack: 0, ack_hash };
         let slice = babbler.certified(head, 1, messages);
         let reply = ship(&babbler, &slice);
         assert!(!matches!(reply, SliceReply::Introduce | SliceReply::NotYet { .. }), "{reply:?}");

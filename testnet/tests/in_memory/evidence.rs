@@ -1,7 +1,9 @@
 //! Who is believed: forged statements, lying members, strangers, and those whose time is over.
 
 use super::{LEDGER, notes, of, ordered, texts};
-use quorate_consensus::{Certificate, Genesis, Hash, MemberSignature, Membership, MembershipCertificate, Statement};
+use quorate_consensus::{
+    Certificate, Genesis, Hash, HostId, MemberSignature, Membership, MembershipCertificate, Statement,
+};
 use quorate_engine::{
     VatId,
     abi::{Method, Value},
@@ -9,10 +11,12 @@ use quorate_engine::{
 };
 use quorate_node::{
     evidence::{Slice, outbox_path, outbox_root},
+    proof::check,
     sturdyref::Sturdyref,
     vat::{
         command::{VatCommand, VatResult},
         machine::STRANGER,
+        wire::SliceReply,
     },
 };
 use quorate_testnet::world::{VatPlan, World};
@@ -27,7 +31,9 @@ async fn a_lying_member_convinces_nobody_and_does_not_count_towards_the_threshol
     world.vat(VatPlan::new("ledger", &["a", "liar", "c"], 2, LEDGER)).await;
     assert_eq!(world.errand("outside", &["ledger"], &notes(0, 5)).await, json!([1, 2, 3, 4, 5]));
     for honest in ["a", "c"] {
-        world.wait("conflict", async || (world.status(honest, "ledger").await.conflicts > 0).then_some(())).await;
+        let told = async || (world.status(honest, "ledger").await.disagreements > 0).then_some(());
+        world.wait("disagreement", told).await;
+        assert_eq!(world.status(honest, "ledger").await.equivocations, 0, "nobody is accused of that");
     }
     // One honest member and the liar are a majority for the log, but no threshold for what the vat says.
     world.network.isolate(world.id("c"));
@@ -64,6 +70,7 @@ fn expiring(world: &World, signers: &[&str], bearer: Option<&Sturdyref>, expires
         epoch: 0,
         block: 1,
         previous: Hash([0; 32]),
+        chain: Hash([7; 32]),
         outbox_root: root,
         state_root: None,
     };
@@ -113,7 +120,8 @@ async fn what_too_few_have_signed_is_refused_by_every_replica_even_if_the_leader
     assert_eq!(world.errand("outside", &["ledger"], &notes(1, 12)).await, json!((3..=14).collect::<Vec<_>>()));
     world.agreement("ledger", &["a", "b", "c"], 0).await;
     for host in ["a", "b", "c"] {
-        assert_eq!(world.status(host, "ledger").await.conflicts, 0);
+        let status = world.status(host, "ledger").await;
+        assert_eq!((status.equivocations, status.disagreements), (0, 0));
     }
 }
 
@@ -226,4 +234,47 @@ async fn who_comes_for_a_time_is_forgotten_after_it_and_never_heard_again() {
     let entries = texts(&world.errand("outside", &["ledger"], entries).await);
     assert_eq!(of(&entries, "forger").len(), 1, "{entries:?}");
     world.agreement("ledger", &hosts, until).await;
+}
+
+/// More members lie than the vat is built for: nobody in it may say so. Its receivers see it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_stories_of_one_vat_are_kept_by_whoever_hears_both_and_convict_those_who_signed_both() {
+    let mut world = World::new(26).await;
+    world.hosts(&["a", "b", "c", "outside"]).await;
+    world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
+    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
+    let leader = world.leader("ledger", &["a", "b", "c"]).await;
+    let service = world.service(&leader, "ledger");
+    let first = forged(&world, &["a", "b"], Some(&world.sturdyref("ledger")));
+    let reply = service.inbox.take(first.clone()).await;
+    assert!(matches!(reply, SliceReply::Taken { .. }), "{reply:?}");
+    let evidence = || world.running(&leader).expect("it runs").evidence().expect("it is read");
+    assert!(evidence().vats.is_empty(), "one story is no evidence");
+    // The same messages, which it has already, by another order of things.
+    let signed_by = |signers: &[&str], outside: bool| {
+        let mut second = first.clone();
+        second.certificate.statement.chain = Hash([8; 32]);
+        let payload = second.certificate.statement.payload();
+        second.certificate.signatures =
+            signers.iter().map(|host| MemberSignature::sign(world.key(host), &payload)).collect();
+        if outside {
+            second.certificate.signatures[0].key = second.certificate.signatures[1].key;
+        }
+        second
+    };
+    // A forged signature of a member is none.
+    service.inbox.take(signed_by(&["outside", "c"], true)).await;
+    assert!(evidence().vats.is_empty(), "c alone signed something else than a and b did");
+    service.inbox.take(signed_by(&["a", "c"], false)).await;
+    let found = world.wait("the evidence", async || Some(evidence()).filter(|file| !file.vats.is_empty())).await;
+    let checked = check(&found, Some(&first.sender())).expect("it convinces others");
+    let guilty = [world.key("a")].map(|key| HostId(key.verifying_key().to_bytes()));
+    assert_eq!(checked.accused().into_iter().collect::<Vec<_>>(), guilty);
+    let kinds: Vec<&str> = checked.vats[0].findings.iter().map(|finding| finding.kind).collect();
+    assert!(kinds.contains(&"contradiction") && kinds.contains(&"equivocation"), "{kinds:?}");
+    // It is on disk.
+    world.crash(&leader).await;
+    world.restart(&leader).await;
+    let kept = world.running(&leader).expect("it runs").evidence().expect("it is read");
+    assert_eq!(kept, found);
 }

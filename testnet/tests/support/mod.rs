@@ -67,7 +67,7 @@ pub fn agree(net: &TestNet, vat: &str, hosts: usize, after: u64) -> u64 {
     net.wait("replicas with equal state roots", || {
         let replicas = net.replicas(vat);
         for (host, status) in &replicas {
-            assert_eq!((status.conflicts, &status.fault), (0, &None), "{host}");
+            assert_eq!((status.equivocations, status.disagreements, &status.fault), (0, 0, &None), "{host}");
         }
         let roots: Vec<_> = replicas
             .iter()

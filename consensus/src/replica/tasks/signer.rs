@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::codec;
 use crate::error::StoreError;
 use crate::proof::certificate::{Certificate, Statement};
+use crate::proof::equivocation::{Divergence, EvidenceRecord, Signed};
 use crate::proof::membership::{Member, Membership, MembershipCertificate};
 use crate::proof::shares::{Share, Shares, Verdict};
 use crate::raft::log::LogStore;
@@ -52,6 +53,10 @@ pub(crate) enum SignerInput {
     Inquire { by: HostId, above: u64, reply: oneshot::Sender<Option<Share>> },
     /// Somebody asks.
     Ask { blocks: Vec<u64>, epoch: u64, reply: oneshot::Sender<ShareReply> },
+    /// A member shows what another one signed, and asks what that one signed here.
+    Compare { theirs: Signed<Statement>, reply: oneshot::Sender<Option<Signed<Statement>>> },
+    /// Somebody shows what a member signed.
+    Shown(Signed<Statement>),
     /// Blocks before this one are covered by a certified checkpoint.
     Floor(u64),
 }
@@ -113,7 +118,7 @@ impl Signer {
         let mut shares = Shares::new(parts.identity.vat);
         shares.know(parts.identity.genesis.membership());
         for certificate in &parts.members.view().chain {
-            shares.know_certified(certificate.membership.clone());
+            shares.know_certified(certificate.clone());
         }
         let flushed = parts.log.flushed();
         let (stored_through, _) = parts.log.ends();
@@ -204,6 +209,16 @@ impl Signer {
             SignerInput::Ask { blocks, epoch, reply } => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.answer(&blocks, epoch));
+            }
+            SignerInput::Compare { theirs, reply } => {
+                let (ours, verdicts) = self.shares.compare(&theirs);
+                // Whoever asked may have gone.
+                let _ = reply.send(ours);
+                self.conclude(verdicts).await;
+            }
+            SignerInput::Shown(theirs) => {
+                let (_, verdicts) = self.shares.compare(&theirs);
+                self.conclude(verdicts).await;
             }
             SignerInput::Floor(block) => self.shares.raise_floor(block),
         }
@@ -339,9 +354,10 @@ impl Signer {
     }
 
     async fn sign_membership(&mut self, ended: &Membership, begun: Membership) {
-        if let Some(certified) = self.shares.certified_membership(begun.epoch).filter(|other| **other != begun) {
-            let (certified, ours) = (certified.clone(), begun);
-            return self.conclude(vec![Verdict::OtherMembership { certified, ours }]).await;
+        let certified = self.shares.certified_membership(begun.epoch);
+        if let Some(certificate) = certified.filter(|certified| certified.membership != begun).cloned() {
+            let divergence = Divergence::Membership { certificate, own: begun };
+            return self.conclude(vec![Verdict::Diverged(divergence)]).await;
         }
         let signs = ended.contains(&self.parts.identity.key);
         if signs && !self.may_sign_membership(&begun) {
@@ -397,32 +413,66 @@ impl Signer {
                     self.parts.members.learn(vec![certificate.clone()]);
                     self.parts.events.send(PlainEvent::Reconfigured(certificate)).await;
                 }
-                Verdict::Conflict(report) => {
-                    let added = self.parts.store.add_conflict(&report.member, &report);
-                    let Some(count) = self.parts.lifecycle.check(added) else { return };
-                    self.parts.stats.update(|stats| *stats.conflicts.entry(report.member).or_default() += 1);
-                    self.parts.status.set(|status| status.conflicts = count);
-                    self.parts.events.send(PlainEvent::Conflict(report)).await;
+                Verdict::Equivocation(pair) => {
+                    let member = pair.member();
+                    self.keep(EvidenceRecord::Equivocation(pair), member).await;
                 }
-                Verdict::Diverged { certificate, ours } => {
-                    self.diverged(&format!(
-                        "Q-C042 a threshold of members certified {} at block {}, this replica computed {}",
-                        certificate.statement.hash(),
-                        ours.block,
-                        ours.hash()
-                    ));
+                Verdict::MembershipEquivocation(pair) => {
+                    let member = pair.member();
+                    self.keep(EvidenceRecord::MembershipEquivocation(pair), member).await;
                 }
-                Verdict::OtherMembership { certified, ours } => {
-                    self.diverged(&format!(
-                        "Q-C042 a threshold of members certified membership {} for epoch {}, this replica computed {}",
-                        certified.hash(),
-                        ours.epoch,
-                        ours.hash()
-                    ));
+                Verdict::Disagreement(disagreement) => {
+                    let theirs = disagreement.theirs.clone();
+                    let member = theirs.signer();
+                    if self.keep(EvidenceRecord::Disagreement(disagreement), member).await {
+                        self.compare(theirs);
+                    }
                 }
+                Verdict::Diverged(divergence) => self.stop_for_good(divergence).await,
                 Verdict::Refused => self.parts.stats.update(|stats| stats.shares_refused += 1),
             }
         }
+    }
+
+    /// Keeps evidence, counts it, and reports it, unless it was known. Returns whether it was written.
+    async fn keep(&mut self, record: EvidenceRecord, signer: HostId) -> bool {
+        let added = self.parts.store.add_evidence(&record, &signer);
+        let Some(added) = self.parts.lifecycle.check(added) else { return false };
+        if added.is_new {
+            let accused = record.accused();
+            self.parts.stats.update(|stats| {
+                for member in &accused {
+                    *stats.equivocations.entry(*member).or_default() += 1;
+                }
+                stats.disagreements += u64::from(accused.is_empty());
+            });
+            self.parts.status.set(|status| {
+                status.equivocations = added.totals.equivocations;
+                status.disagreements = added.totals.disagreements;
+            });
+            self.parts.events.send(PlainEvent::Evidence(Box::new(record))).await;
+        }
+        added.is_kept
+    }
+
+    /// Shows the other members what one of them signed, and hears what it signed towards them: both together may be an equivocation.
+    fn compare(&self, theirs: Signed<Statement>) {
+        let Some(membership) = self.shares.membership(theirs.content.epoch) else { return };
+        let apart = [self.parts.identity.key, theirs.signer()];
+        for member in membership.members.iter().filter(|member| !apart.contains(&member.key)).cloned() {
+            let (share, theirs) = (self.parts.share.clone(), theirs.clone());
+            tokio::spawn(async move { share.compare(&member, theirs).await });
+        }
+    }
+
+    /// A threshold has signed something else. The certificate is on disk before the replica stops, and it never starts again.
+    async fn stop_for_good(&mut self, divergence: Divergence) {
+        let why = divergence_text(&divergence);
+        if self.parts.lifecycle.check(self.parts.store.set_divergence(&divergence)).is_none() {
+            return;
+        }
+        self.parts.events.send(PlainEvent::Evidence(Box::new(EvidenceRecord::Divergence(divergence)))).await;
+        self.parts.lifecycle.fault(why);
     }
 
     async fn certified(&mut self, certificate: Certificate) {
@@ -497,6 +547,25 @@ impl Signer {
             tokio::spawn(async move { share.ask(&member, blocks, epoch).await });
         }
     }
+}
+
+/// What is said of a replica that has diverged.
+pub(crate) fn divergence_text(divergence: &Divergence) -> String {
+    let (certified, own, place) = match divergence {
+        Divergence::Statement { certificate, own } => {
+            let certified = certificate.statement.hash();
+            (certified, own.hash(), format!("at block {}", own.block))
+        }
+        Divergence::Membership { certificate, own } => {
+            let certified = certificate.membership.hash();
+            (certified, own.hash(), format!("as the membership of epoch {}", own.epoch))
+        }
+    };
+    format!(
+        "Q-C042 a threshold of members certified {certified} {place}, this replica computed {own}; both are kept \
+         (`vat evidence`). This host cannot carry the vat any more: let a host with a new home take its place \
+         (`vat member replace`)"
+    )
 }
 
 /// Whether a part of an answer fits what room is left, which it then takes.

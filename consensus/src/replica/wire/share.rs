@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use crate::codec;
-use crate::proof::certificate::Certificate;
+use crate::proof::certificate::{Certificate, Statement};
+use crate::proof::equivocation::Signed;
 use crate::proof::membership::{MAX_CHAIN, Member, MembershipCertificate};
 use crate::proof::shares::Share;
 use crate::raft::ports::Peers;
@@ -47,6 +48,9 @@ pub(crate) enum ShareFrame {
     Draft(Draft),
     /// The sender has given its draft up.
     Withdraw,
+    /// What another member signed towards the sender. Wanted: what it signed of the same block towards the receiver, if that is
+    /// something else.
+    Compare(Signed<Statement>),
 }
 
 /// An answer on the share channel.
@@ -62,6 +66,8 @@ pub(crate) struct ShareReply {
     pub(crate) presence: Option<Presence>,
     /// What the host says to a draft.
     pub(crate) answer: Option<Answer>,
+    /// What a member signed of a block, other than what was shown.
+    pub(crate) other: Option<Signed<Statement>>,
 }
 
 /// Cuts a chain into runs that fit a frame each.
@@ -117,6 +123,18 @@ impl ShareClient {
         let input = SignerInput::Received { shares, certificates: reply.certificates, memberships: reply.memberships };
         // The receiver is gone only if the replica is stopping.
         let _ = self.signer.send(input).await;
+    }
+}
+
+impl ShareClient {
+    /// Shows a member what another one signed, and enters what that one signed there.
+    pub(crate) async fn compare(&self, member: &Member, theirs: Signed<Statement>) {
+        let signer = theirs.signer();
+        let Ok(reply) = self.exchange(member, &ShareFrame::Compare(theirs)).await else { return };
+        if let Some(other) = reply.other.filter(|other| other.signer() == signer) {
+            // The receiver is gone only if the replica is stopping.
+            let _ = self.signer.send(SignerInput::Shown(other)).await;
+        }
     }
 }
 
@@ -197,6 +215,17 @@ impl ShareServer {
             ShareFrame::Withdraw => {
                 self.approvals.serve_withdrawal(from);
                 Ok(ShareReply::default())
+            }
+            ShareFrame::Compare(theirs) => {
+                if theirs.signer() == from {
+                    return refused("what the sender signed itself");
+                }
+                let (reply, answer) = tokio::sync::oneshot::channel();
+                if self.signer.send(SignerInput::Compare { theirs, reply }).await.is_err() {
+                    return refused("stopping");
+                }
+                let other = answer.await.map_err(|_| TransportError::Refused("stopping".into()))?;
+                Ok(ShareReply { other, ..ShareReply::default() })
             }
             ShareFrame::Introduce(_) => Ok(ShareReply::default()),
         }

@@ -137,7 +137,7 @@ mod tests {
                 "certified_block": 9, "epoch": 0, "certified_epoch": 0, "threshold": 2, "members": [],
                 "pending_change": pending, "installed": true, "install_error": null, "exited": null, "deliveries": 3,
                 "heap_bytes": 1, "checkpoint_block": 0, "certified_checkpoint_block": 0, "state_root": null,
-                "conflicts": 0, "streams": [], "fault": null,
+                "equivocations": 0, "disagreements": 0, "streams": [], "fault": null,
             }))
             .expect("a status")
         };

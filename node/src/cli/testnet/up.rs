@@ -355,7 +355,7 @@ mod tests {
             "certified_block": 1, "epoch": epoch, "certified_epoch": epoch, "threshold": 2,
             "members": members.iter().map(member).collect::<Vec<_>>(), "pending_change": null, "installed": true,
             "install_error": null, "exited": null, "deliveries": 1, "heap_bytes": 1, "checkpoint_block": 0,
-            "certified_checkpoint_block": 0, "state_root": null, "conflicts": 0, "streams": [], "fault": null,
+            "certified_checkpoint_block": 0, "state_root": null, "equivocations": 0, "disagreements": 0, "streams": [], "fault": null,
         });
         let host = json!({
             "host": name, "key": name, "version": "", "image": "", "process": 1, "uptime_s": 1, "listen": [], "http": "",

@@ -83,7 +83,13 @@ mod tests {
     use quorate_engine::{Hash, comms::stream::StreamHead};
 
     fn said(peers: &[u8]) -> Arc<Outbox> {
-        let head = |peer: &u8| StreamHead { peer: VatId([*peer; 32]), end: 1, hash: Hash([0; 32]), ack: 0 };
+        let head = |peer: &u8| StreamHead {
+            peer: VatId([*peer; 32]),
+            end: 1,
+            hash: Hash([0; 32]),
+            ack: 0,
+            ack_hash: Hash([0; 32]),
+        };
         Arc::new(Outbox::new(peers.iter().map(head).collect()))
     }
 

@@ -138,8 +138,15 @@ impl Sender {
 
     fn certify(&self) {
         let zero = quorate_consensus::Hash([0; 32]);
-        let statement =
-            Statement { vat: SENDER, epoch: 0, block: self.block, previous: zero, outbox_root: zero, state_root: None };
+        let statement = Statement {
+            vat: quorate_consensus::VatId(SENDER.0),
+            epoch: 0,
+            block: self.block,
+            previous: zero,
+            chain: zero,
+            outbox_root: zero,
+            state_root: None,
+        };
         self.tell(Notice::Certified(Certificate { statement, signatures: vec![] }));
     }
 
@@ -164,7 +171,7 @@ fn message(number: u64) -> Arc<[u8]> {
 }
 
 fn outbox(end: u64, ack: u64) -> Arc<Outbox> {
-    Arc::new(Outbox::new(vec![StreamHead { peer: TARGET, end, hash: Hash([0; 32]), ack }]))
+    Arc::new(Outbox::new(vec![StreamHead { peer: TARGET, end, hash: Hash([0; 32]), ack, ack_hash: Hash([0; 32]) }]))
 }
 
 fn both() -> Known {

@@ -96,6 +96,7 @@ impl Caller {
             epoch: 0,
             block: self.block,
             previous: Hash([0; 32]),
+            chain: Hash::ZERO,
             outbox_root: Hash(outbox.root().expect("a head").0),
             state_root: farewell.map(|_| farewell_mark()),
         };

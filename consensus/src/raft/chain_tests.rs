@@ -1,0 +1,91 @@
+//! The chain beside the log's entries: through truncations, cuts, restarts, and checkpoints of what never came here.
+#![allow(clippy::unwrap_used)]
+
+use openraft::EntryPayload;
+use openraft::storage::{IOFlushed, RaftLogStorage};
+use quorate_ids::{Hash, VatId};
+use std::sync::Arc;
+
+use super::log::LogStore;
+use super::types::{BlockData, Entry, log_id};
+use crate::order::chain;
+use crate::order::frames::WireEntry;
+use crate::state::LogPosition;
+use crate::stats::StatsCell;
+use crate::storage::{MemoryStore, Store, VatStore};
+
+const VAT: VatId = VatId([5; 32]);
+
+fn open(store: &Arc<MemoryStore>) -> LogStore {
+    let shared: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
+    LogStore::open(VatStore::new(shared, VAT), Arc::new(StatsCell::default())).unwrap()
+}
+
+fn entry(term: u64, index: u64, byte: u8) -> Entry {
+    let payload = EntryPayload::Normal(BlockData(vec![byte].into()));
+    Entry { log_id: log_id(LogPosition { term, index }), payload }
+}
+
+async fn append(log: &mut LogStore, entries: &[Entry]) {
+    log.append(entries.to_vec(), IOFlushed::noop()).await.unwrap();
+}
+
+/// The chain after these entries, as anybody would compute it.
+fn chain_of(entries: &[Entry]) -> Hash {
+    entries.iter().fold(chain::root(&VAT), |before, entry| chain::next(&before, &WireEntry::from(entry)))
+}
+
+#[tokio::test]
+async fn the_chain_follows_what_is_in_the_log() {
+    let store = Arc::new(MemoryStore::new());
+    let mut log = open(&store);
+    let mut entries: Vec<Entry> = (0..10).map(|index| entry(1, index, 1)).collect();
+    append(&mut log, &entries[..4]).await;
+    append(&mut log, &entries[4..]).await;
+    assert_eq!(log.chain(9).unwrap(), chain_of(&entries));
+    assert!(log.chain(10).is_err(), "it is not there");
+    // What a later leader writes over it.
+    log.truncate_after(Some(log_id(LogPosition { term: 1, index: 5 }))).await.unwrap();
+    entries.truncate(6);
+    entries.extend((6..9).map(|index| entry(2, index, 2)));
+    append(&mut log, &entries[6..]).await;
+    assert_eq!(log.chain(8).unwrap(), chain_of(&entries));
+    // It is the same for another life, and for one whose log was cut.
+    assert_eq!(open(&store).chain(8).unwrap(), chain_of(&entries));
+    log.purge(log_id(LogPosition { term: 2, index: 7 })).await.unwrap();
+    assert_eq!(log.chain(7).unwrap(), chain_of(&entries[..8]));
+    assert!(log.chain(6).is_err(), "it is gone");
+    let mut log = open(&store);
+    entries.push(entry(3, 9, 3));
+    append(&mut log, &entries[9..]).await;
+    assert_eq!(log.chain(9).unwrap(), chain_of(&entries));
+}
+
+#[tokio::test]
+async fn after_a_checkpoint_the_chain_continues_from_what_was_certified() {
+    let entries: Vec<Entry> = (0..30).map(|index| entry(1, index, 1)).collect();
+    let certified = chain_of(&entries[..20]);
+    // A member that has nothing, one that is behind, and one that was shown other entries under the same names.
+    for (known, byte) in [(0, 1), (5, 1), (25, 9)] {
+        let store = Arc::new(MemoryStore::new());
+        let mut log = open(&store);
+        let shown: Vec<Entry> = (0..known).map(|index| entry(1, index, byte)).collect();
+        if known > 0 {
+            append(&mut log, &shown).await;
+        }
+        assert!(
+            known > 19 || log.clone().purge(entries[19].log_id).await.is_err(),
+            "nothing says what the chain is there"
+        );
+        log.anchor(19, certified);
+        log.purge(entries[19].log_id).await.unwrap();
+        assert_eq!(log.chain(19).unwrap(), certified);
+        let mut wanted: Vec<Entry> = entries[..20].to_vec();
+        wanted.extend(shown.iter().skip(20).cloned());
+        let last = wanted.len() as u64 - 1;
+        assert_eq!(log.chain(last).unwrap(), chain_of(&wanted), "what came after it is chained to what was certified");
+        wanted.push(entry(1, last + 1, 1));
+        append(&mut log, &wanted[wanted.len() - 1..]).await;
+        assert_eq!(open(&store).chain(last + 1).unwrap(), chain_of(&wanted));
+    }
+}

@@ -1,0 +1,184 @@
+//! Leaders that show different logs to different members, and members that sign different things for them. The liar is a wrapper
+//! around what a replica sends; the replica itself is the product's.
+
+use std::collections::BTreeSet;
+
+use super::cluster::{Cluster, parameters, wait};
+use super::*;
+use crate::codec::{self, Blob};
+use crate::order::frames::{RaftFrame, RaftMessage, WireContent, WireEntry};
+use crate::proof::equivocation::{Divergence, EvidenceRecord};
+use crate::proof::shares::Share;
+use crate::proof::signers::Signers;
+use crate::replica::wire::share::ShareFrame;
+use crate::state::block::Block;
+use crate::transport::Channel;
+
+/// What the liar shows one member instead of what it shows the others.
+fn altered(frame: &[u8], alter: impl Fn(Blob) -> Blob) -> Vec<u8> {
+    let Ok(RaftFrame { target, message }) = codec::decode(frame) else { return frame.to_vec() };
+    let message = match message {
+        RaftMessage::Append { vote, prev, entries, commit } => {
+            let alter = |entry: WireEntry| match entry.content {
+                WireContent::Block(bytes) => WireEntry { content: WireContent::Block(alter(bytes)), ..entry },
+                _ => entry,
+            };
+            RaftMessage::Append { vote, prev, entries: entries.into_iter().map(alter).collect(), commit }
+        }
+        other => other,
+    };
+    codec::encode(&RaftFrame { target, message })
+}
+
+/// A block in which each command that begins so ends otherwise.
+fn otherwise(bytes: Blob, begins: &[u8]) -> Blob {
+    let mut block = Block::decode(&bytes);
+    for command in block.commands.iter_mut().filter(|command| command.0.starts_with(begins)) {
+        let mut changed = command.0.to_vec();
+        changed.push(b'!');
+        *command = changed.into();
+    }
+    block.encode()
+}
+
+/// A leader of `members` shows some of the others (`victims` of them) other contents under the same log ids. Returns the cluster, the
+/// block, and who was shown what its leader did not log.
+async fn shown_two_logs(members: u8, threshold: u16, victims: usize, command: &[u8]) -> (Cluster, u64, Vec<usize>) {
+    let cluster = Cluster::started(members, threshold, parameters()).await;
+    let leader = cluster.wait_for_leader().await;
+    let others = (0..usize::from(members)).filter(|place| *place != leader);
+    let victims: Vec<usize> = others.take(victims).collect();
+    let (from, to) = (cluster.nodes[leader].id(), victims.iter().map(|place| cluster.nodes[*place].id()));
+    let (begins, to) = (command.to_vec(), to.collect::<Vec<_>>());
+    cluster.hub.lie(Box::new(move |sender, receiver, channel, frame| match channel {
+        Channel::Append if sender == from && to.contains(&receiver) => {
+            altered(&frame, |bytes| otherwise(bytes, &begins))
+        }
+        _ => frame,
+    }));
+    let block = cluster.propose(leader, command).await.block;
+    (cluster, block, victims)
+}
+
+/// What the block says is the same in both logs: only what was ordered differs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_shown_another_log_notices_at_the_first_different_block() {
+    let (cluster, block, victims) = shown_two_logs(3, 2, 1, b"quiet").await;
+    let victim = victims[0];
+    let text = wait("a fault", || cluster.nodes[victim].log.lock().unwrap().fault.clone()).await;
+    assert!(text.contains("Q-C042") && text.contains(&format!("at block {block},")), "{text}");
+    let kept = cluster.nodes[victim].up().evidence().unwrap();
+    let diverged = kept.iter().find_map(|record| match record {
+        EvidenceRecord::Divergence(Divergence::Statement { certificate, own }) => Some((certificate, own)),
+        _ => None,
+    });
+    let (certificate, own) = diverged.expect("the certificate is kept");
+    Signers::from(&cluster.genesis.membership()).verify_certificate(certificate).unwrap();
+    assert_eq!((certificate.statement.block, own.block), (block, block));
+    assert_eq!(certificate.statement.outbox_root, own.outbox_root, "the block says the same");
+    assert_ne!(certificate.statement.chain, own.chain, "and another block was ordered");
+}
+
+/// Two honest members against the leader and the third one, and a threshold of three: nobody can tell who is right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_two_faced_leader_has_no_honest_member_accused() {
+    for command in [&b"quiet"[..], b"loud"] {
+        let (cluster, block, victims) = shown_two_logs(4, 3, 2, command).await;
+        for node in &cluster.nodes {
+            let told = wait("a disagreement", || {
+                let log = node.log.lock().unwrap();
+                log.evidence.iter().find(|record| record.place() == (0, Some(block))).cloned()
+            })
+            .await;
+            assert_eq!(told.kind(), "disagreement");
+        }
+        for (place, node) in cluster.nodes.iter().enumerate() {
+            let status = node.up().status();
+            assert_eq!((status.equivocations, status.stats.equivocations.len()), (0, 0));
+            let kept = node.up().evidence().unwrap();
+            assert!(kept.iter().all(|record| record.accused().is_empty()), "{kept:?}");
+            assert_eq!(node.log.lock().unwrap().fault, None, "{place}, where {victims:?} were shown another log");
+        }
+    }
+}
+
+/// A member that signs one thing for one member and another for the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_signs_two_things_is_convicted_by_both_and_nobody_else_is() {
+    let cluster = Cluster::started(4, 3, parameters()).await;
+    let leader = cluster.wait_for_leader().await;
+    let places: Vec<usize> = (0..4).filter(|place| *place != leader).collect();
+    let (liar, lied_to) = (places[0], cluster.nodes[places[1]].id());
+    let (signing, from) = (cluster.nodes[liar].key.clone(), cluster.nodes[liar].id());
+    cluster.hub.lie(Box::new(move |sender, receiver, channel, frame| {
+        if channel != Channel::Share || sender != from || receiver != lied_to {
+            return frame;
+        }
+        let Ok(ShareFrame::Push(shares)) = codec::decode(&frame) else { return frame };
+        let lie = |share| match share {
+            Share::Statement(statement, _) => {
+                let lie = Statement { outbox_root: Hash([0x66; 32]), ..statement };
+                let signature = MemberSignature::sign(&signing, &lie.payload());
+                Share::Statement(lie, signature)
+            }
+            other => other,
+        };
+        codec::encode(&ShareFrame::Push(shares.into_iter().map(lie).collect()))
+    }));
+    for number in 0..20u8 {
+        cluster.propose(leader, &[number]).await;
+    }
+    let guilty = cluster.nodes[liar].id();
+    for honest in (0..4).filter(|place| *place != liar) {
+        let pair = wait("a proof", || {
+            let log = cluster.nodes[honest].log.lock().unwrap();
+            log.evidence.iter().find_map(|record| match record {
+                EvidenceRecord::Equivocation(pair) => Some(pair.clone()),
+                _ => None,
+            })
+        })
+        .await;
+        assert_eq!(pair.verify(&Signers::from(&cluster.genesis.membership())), Ok(guilty));
+        let node = &cluster.nodes[honest];
+        let accused: BTreeSet<_> = node.up().evidence().unwrap().iter().flat_map(EvidenceRecord::accused).collect();
+        assert_eq!(accused, BTreeSet::from([guilty]));
+        let counted: BTreeSet<_> = node.up().status().stats.equivocations.into_keys().collect();
+        assert_eq!(counted, BTreeSet::from([guilty]));
+        assert_eq!(node.log.lock().unwrap().fault, None);
+    }
+}
+
+/// Blank entries, Raft's memberships, blocks: the chain is the same on all members, through leaders' changes, checkpoints and the
+/// cuts of the log, and for one that got a checkpoint instead of the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn honest_members_have_one_chain_through_elections_changes_and_checkpoints() {
+    let few = Parameters { checkpoint_blocks: 10, ..parameters() };
+    let mut cluster = Cluster::started(3, 2, few).await;
+    let leader = cluster.wait_for_leader().await;
+    let away = (leader + 1) % 3;
+    cluster.stop(away).await;
+    for number in 0..60u8 {
+        cluster.propose(leader, &[number]).await;
+    }
+    cluster.start(away).await;
+    let new = cluster.learner().await;
+    let add = crate::Change::Add(cluster.nodes[new].member());
+    let leader = cluster.wait_for_leader().await;
+    cluster.nodes[leader].up().reconfigure(add, None, std::time::Duration::from_secs(20)).await.unwrap();
+    cluster.stop(leader).await;
+    let next = cluster.wait_for_leader().await;
+    let mut last = 0;
+    for number in 0..40u8 {
+        last = cluster.propose(next, &[number]).await.block;
+    }
+    cluster.start(leader).await;
+    cluster.wait_certified(last).await;
+    cluster.assert_no_trouble();
+    assert!(cluster.hub.snapshot_frames.load(std::sync::atomic::Ordering::SeqCst) > 0, "one got a checkpoint");
+    let said = |node: &super::cluster::Node| {
+        let log = node.log.lock().unwrap();
+        log.certificates.get(&last).map(|certificate| certificate.statement.clone())
+    };
+    let said: Vec<Statement> = cluster.nodes.iter().filter_map(said).collect();
+    assert!(said.len() >= 2 && said.windows(2).all(|pair| pair[0] == pair[1]), "{said:?}");
+}

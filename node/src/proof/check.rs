@@ -1,0 +1,515 @@
+//! What a file of proofs proves: checked offline, from VatIds and signatures alone.
+//!
+//! Invariants: everything in a file holds, or the whole file is refused with the first thing that does not; a finding says what is
+//! proven, what is not, and whom it accuses; nobody is accused by what is no offence. How many signatures are checked is bounded.
+
+use super::file::{AnswerProof, CertifiedHead, CheckpointProof, Item, ProofFile, ProvenMessage, ProvenSlice, VatProof};
+use crate::evidence::path_leads_to;
+use quorate_consensus::{
+    Certificate, Contradiction, Divergence, Equivocation, EvidenceRecord, Exclusive, HostId, Introduction, Membership,
+    Signed, Signers, checkpoint_root,
+};
+use quorate_engine::{
+    Hash, VatId,
+    abi::{Method, Value},
+    comms::stream::{message_digest, next_hash},
+    wire::{Op, Side, WireRef, WireResolution},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Signatures that are checked of one file at most: a few seconds' work.
+pub const FILE_SIGNATURES: usize = 65_536;
+/// Characters of a text from a file that are shown.
+const SHOWN_CHARS: usize = 400;
+
+/// Why a file proves nothing. The text says which part, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    #[error("it holds no vat, so there is nothing to prove")]
+    Empty,
+    #[error("it is about {found}, not about {wanted}")]
+    OtherVat { found: String, wanted: VatId },
+    #[error("it holds over {FILE_SIGNATURES} signatures, more than are checked at once")]
+    TooMany,
+    #[error("who the members of vat {vat} are is not proven: {why}")]
+    Introduction { vat: VatId, why: String },
+    #[error("{what}: {why}")]
+    Item { what: String, why: String },
+}
+
+/// What a file proves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    pub vats: Vec<CheckedVat>,
+}
+
+/// What it proves of one vat.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckedVat {
+    pub vat: VatId,
+    /// The newest membership that the file proves.
+    pub membership: Membership,
+    pub findings: Vec<Finding>,
+}
+
+/// What one item proves.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Finding {
+    /// One word for the kind, as in JSON.
+    pub kind: &'static str,
+    /// What is proven, a sentence each.
+    pub proven: Vec<String>,
+    /// What one might believe to be proven and is not.
+    pub not_proven: Vec<String>,
+    /// Members that are proven to have broken the rules.
+    pub accused: BTreeSet<HostId>,
+    /// Values for programs.
+    pub values: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Checked {
+    /// All members that are proven to have broken the rules.
+    pub fn accused(&self) -> BTreeSet<HostId> {
+        self.vats.iter().flat_map(|vat| &vat.findings).flat_map(|finding| finding.accused.iter().copied()).collect()
+    }
+}
+
+/// Checks a file. With `wanted`, it must be about that vat and no other.
+///
+/// # Errors
+/// The first thing that does not hold.
+pub fn check(file: &ProofFile, wanted: Option<&VatId>) -> Result<Checked, CheckError> {
+    if file.vats.is_empty() {
+        return Err(CheckError::Empty);
+    }
+    if let Some(wanted) = wanted
+        && let Some(other) = file.vats.iter().map(VatProof::vat).find(|vat| vat != wanted)
+    {
+        return Err(CheckError::OtherVat { found: format!("vat {other}"), wanted: *wanted });
+    }
+    if file.vats.iter().map(VatProof::signatures).sum::<usize>() > FILE_SIGNATURES {
+        return Err(CheckError::TooMany);
+    }
+    Ok(Checked { vats: file.vats.iter().map(check_vat).collect::<Result<_, _>>()? })
+}
+
+fn check_vat(proof: &VatProof) -> Result<CheckedVat, CheckError> {
+    let vat = proof.vat();
+    let members = Members::of(&proof.introduction).map_err(|why| CheckError::Introduction { vat, why })?;
+    let mut findings = Vec::new();
+    for (index, item) in proof.items.iter().enumerate() {
+        let finding = check_item(item, &members).map_err(|why| CheckError::Item {
+            what: format!("item {} of vat {vat}, {}", index + 1, item.kind()),
+            why,
+        })?;
+        findings.push(finding);
+    }
+    Ok(CheckedVat { vat, membership: members.newest, findings })
+}
+
+impl VatProof {
+    /// The vat that it speaks of, by its genesis.
+    pub fn vat(&self) -> VatId {
+        VatId(self.introduction.genesis.vat_id().0)
+    }
+
+    /// How many signatures are in it.
+    fn signatures(&self) -> usize {
+        let chain: usize = self.introduction.chain.iter().map(|next| next.signatures.len()).sum();
+        chain + self.items.iter().map(Item::signatures).sum::<usize>()
+    }
+}
+
+impl Item {
+    /// One word for what it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Item::Evidence(record) => record.kind(),
+            Item::StreamContradiction(_) => "stream-contradiction",
+            Item::Certificate(_) => "certificate",
+            Item::Slice(_) => "slice",
+            Item::Answer(_) => "answer",
+            Item::Checkpoint(_) => "checkpoint",
+        }
+    }
+
+    fn signatures(&self) -> usize {
+        match self {
+            Item::Evidence(record) => match &**record {
+                EvidenceRecord::Equivocation(_) | EvidenceRecord::MembershipEquivocation(_) => 2,
+                EvidenceRecord::Disagreement(_) => 1,
+                EvidenceRecord::Contradiction(pair) => pair.first.signatures.len() + pair.second.signatures.len(),
+                EvidenceRecord::Divergence(Divergence::Statement { certificate, .. }) => certificate.signatures.len(),
+                EvidenceRecord::Divergence(Divergence::Membership { certificate, .. }) => certificate.signatures.len(),
+            },
+            Item::StreamContradiction(pair) => {
+                pair.first.certificate.signatures.len() + pair.second.certificate.signatures.len()
+            }
+            Item::Certificate(certificate) => certificate.signatures.len(),
+            Item::Slice(slice) => slice.slice.certificate.signatures.len(),
+            Item::Answer(answer) => answer.head.certificate.signatures.len(),
+            Item::Checkpoint(checkpoint) => checkpoint.certificate.signatures.len(),
+        }
+    }
+}
+
+/// Who signs for a vat in each epoch that is proven.
+struct Members {
+    by_epoch: BTreeMap<u64, Signers>,
+    names: BTreeMap<HostId, String>,
+    newest: Membership,
+}
+
+impl Members {
+    fn of(introduction: &Introduction) -> Result<Members, String> {
+        let newest = introduction.verify().map_err(|error| error.to_string())?;
+        let later = introduction.chain.iter().map(|next| next.membership.clone());
+        let (mut by_epoch, mut names) = (BTreeMap::new(), BTreeMap::new());
+        for membership in std::iter::once(introduction.genesis.membership()).chain(later) {
+            names.extend(membership.members.iter().map(|member| (member.key, member.name.clone())));
+            by_epoch.insert(membership.epoch, Signers::from(&membership));
+        }
+        Ok(Members { by_epoch, names, newest })
+    }
+
+    fn signers(&self, epoch: u64) -> Result<&Signers, String> {
+        let missing = || format!("the file does not prove who the members were in epoch {epoch}");
+        self.by_epoch.get(&epoch).ok_or_else(missing)
+    }
+
+    fn certificate(&self, certificate: &Certificate) -> Result<&Signers, String> {
+        let signers = self.signers(certificate.statement.epoch)?;
+        signers.verify_certificate(certificate).map_err(|error| format!("its certificate is not good: {error}"))?;
+        Ok(signers)
+    }
+
+    /// A member as people know it.
+    fn name(&self, key: &HostId) -> String {
+        match self.names.get(key) {
+            Some(name) if !name.is_empty() => format!("{} ({key})", shown(name)),
+            _ => key.to_string(),
+        }
+    }
+
+    fn list(&self, keys: impl IntoIterator<Item = HostId>) -> String {
+        keys.into_iter().map(|key| self.name(&key)).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn check_item(item: &Item, members: &Members) -> Result<Finding, String> {
+    let mut finding = match item {
+        Item::Evidence(record) => check_record(record, members)?,
+        Item::StreamContradiction(pair) => {
+            check_head(&pair.first, members)?;
+            check_head(&pair.second, members)?;
+            let why = pair.first.contradicts(&pair.second).ok_or("the two heads do not contradict each other")?;
+            let [one, other] = [&pair.first, &pair.second].map(|head| head.certificate.statement.block);
+            Finding {
+                proven: vec![format!(
+                    "the vat certified two heads of its stream to vat {} that contradict each other, in blocks {one} and {other}: {why}. \
+                     More members lied, or lost what they had signed, than its threshold allows for",
+                    pair.first.head.peer
+                )],
+                not_proven: vec!["which of the members did it, where nobody signed both for one block".into()],
+                ..Finding::default()
+            }
+        }
+        Item::Certificate(certificate) => check_certificate(certificate, members)?,
+        Item::Slice(slice) => check_slice(slice, members)?,
+        Item::Answer(answer) => check_answer(answer, members)?,
+        Item::Checkpoint(checkpoint) => check_checkpoint(checkpoint, members)?,
+    };
+    finding.kind = item.kind();
+    Ok(finding)
+}
+
+fn check_record(record: &EvidenceRecord, members: &Members) -> Result<Finding, String> {
+    match record {
+        EvidenceRecord::Equivocation(pair) => {
+            let what = format!(
+                "two different statements for block {} of epoch {}",
+                pair.first.content.block, pair.first.content.epoch
+            );
+            check_pair(pair, &what, members)
+        }
+        EvidenceRecord::MembershipEquivocation(pair) => {
+            let what = format!("two different memberships for epoch {}", pair.first.content.epoch);
+            check_pair(pair, &what, members)
+        }
+        EvidenceRecord::Contradiction(pair) => check_contradiction(pair, members),
+        EvidenceRecord::Disagreement(disagreement) => {
+            let theirs = &disagreement.theirs;
+            check_signed(theirs, members)?;
+            let (block, name) = (theirs.content.block, members.name(&theirs.signer()));
+            if disagreement.own.vat != theirs.content.vat
+                || disagreement.own.block != block
+                || disagreement.own == theirs.content
+            {
+                return Err("the two statements are of different blocks, or the same".into());
+            }
+            Ok(Finding {
+                proven: vec![format!("{name} signed a statement for block {block}, {}", theirs.content.hash())],
+                not_proven: vec![format!(
+                    "that {name} did anything wrong: that somebody computed something else proves nothing against it. It may have been shown another log by whoever led"
+                )],
+                ..Finding::default()
+            })
+        }
+        EvidenceRecord::Divergence(Divergence::Statement { certificate, own }) => {
+            let mut finding = check_certificate(certificate, members)?;
+            if own.vat != certificate.statement.vat || *own == certificate.statement {
+                return Err("what was certified and what was computed are the same, or of different vats".into());
+            }
+            finding.not_proven.push(format!(
+                "what the replica computed that stopped: it says {}, and nobody signed that",
+                own.hash()
+            ));
+            Ok(finding)
+        }
+        EvidenceRecord::Divergence(Divergence::Membership { certificate, own }) => {
+            let epoch = certificate.membership.epoch;
+            let before = members.signers(epoch.checked_sub(1).ok_or("epoch 0 is the genesis'")?)?;
+            before.verify_membership(certificate).map_err(|error| error.to_string())?;
+            if *own == certificate.membership {
+                return Err("what was certified and what was computed are the same".into());
+            }
+            Ok(Finding {
+                proven: vec![format!(
+                    "the membership {} was certified for epoch {epoch}",
+                    certificate.membership.hash()
+                )],
+                not_proven: vec![format!(
+                    "what the replica computed that stopped: it says {}, and nobody signed that",
+                    own.hash()
+                )],
+                ..Finding::default()
+            })
+        }
+    }
+}
+
+fn check_pair<T: Exclusive>(pair: &Equivocation<T>, what: &str, members: &Members) -> Result<Finding, String> {
+    let epoch = pair.first.content.signing_epoch().ok_or("nobody signs that")?;
+    let guilty = pair.verify(members.signers(epoch)?).map_err(|error| error.to_string())?;
+    let name = members.name(&guilty);
+    Ok(Finding {
+        proven: vec![format!("{name} signed {what}. No member that keeps the rules does that, whatever it is shown")],
+        not_proven: vec!["why: a liar, a stolen key, or a home that ran twice or was restored from a backup".into()],
+        accused: BTreeSet::from([guilty]),
+        ..Finding::default()
+    })
+}
+
+fn check_signed<T: Exclusive>(signed: &Signed<T>, members: &Members) -> Result<(), String> {
+    let epoch = signed.content.signing_epoch().ok_or("nobody signs that")?;
+    signed.verify(members.signers(epoch)?).map_err(|error| error.to_string())
+}
+
+fn check_contradiction(pair: &Contradiction, members: &Members) -> Result<Finding, String> {
+    let [first, second] = [&pair.first, &pair.second].map(|certificate| certificate.statement.epoch);
+    let guilty = pair.verify(members.signers(first)?, members.signers(second)?).map_err(|error| error.to_string())?;
+    let mut proven = vec![format!(
+        "the vat certified two different statements for block {}: more members lied, or lost what they had signed, than its threshold allows for",
+        pair.first.statement.block
+    )];
+    if !guilty.is_empty() {
+        proven.push(format!("these members signed both: {}", members.list(guilty.iter().copied())));
+    }
+    let not_proven = vec!["which of the two is what the honest members did".into()];
+    Ok(Finding { proven, not_proven, accused: guilty, ..Finding::default() })
+}
+
+fn check_certificate(certificate: &Certificate, members: &Members) -> Result<Finding, String> {
+    let signers = members.certificate(certificate)?;
+    let statement = &certificate.statement;
+    let (block, epoch) = (statement.block, statement.epoch);
+    let mut proven = vec![format!(
+        "{} of the {} members of epoch {epoch} ({} must) signed what the vat says of block {block}: {}",
+        certificate.signatures.len(),
+        signers.keys.len(),
+        signers.threshold,
+        members.list(certificate.signatures.iter().map(|signature| signature.key))
+    )];
+    proven.push(format!("what was ordered up to that block has the hash {}", statement.chain));
+    if let Some(root) = &statement.state_root {
+        proven.push(format!("the vat's whole state after the block has the root {root}"));
+    }
+    let mut values = serde_json::Map::new();
+    values.insert("block".into(), block.into());
+    values.insert("epoch".into(), epoch.into());
+    values.insert("statement".into(), statement.hash().to_string().into());
+    values.insert("chain".into(), statement.chain.to_string().into());
+    values.insert("state_root".into(), statement.state_root.map(|root| root.to_string()).into());
+    let not_proven = vec![
+        "when it was signed, and whether the vat has gone on since".into(),
+        "that it is right, beyond the word of those who signed".into(),
+    ];
+    Ok(Finding { proven, not_proven, values, ..Finding::default() })
+}
+
+fn check_head(head: &CertifiedHead, members: &Members) -> Result<(), String> {
+    members.certificate(&head.certificate)?;
+    let root = Hash(head.certificate.statement.outbox_root.0);
+    path_leads_to(&head.head, &head.path, &root)
+        .then_some(())
+        .ok_or_else(|| "the stream's head is not in the certified outbox".into())
+}
+
+fn check_slice(proven: &ProvenSlice, members: &Members) -> Result<Finding, String> {
+    let slice = &proven.slice;
+    if slice.genesis.is_some() || !slice.chain.is_empty() {
+        return Err("the slice brings an introduction of its own, which is not looked at".into());
+    }
+    let signers = members.signers(slice.certificate.statement.epoch)?;
+    slice.verify(Some(signers), &slice.head.peer).map_err(|error| error.to_string())?;
+    let digests = slice.messages.iter().map(|message| message_digest(message)).chain(slice.tail.iter().copied());
+    let reached = digests.fold(proven.before, |hash, digest| next_hash(&hash, &digest));
+    if reached != slice.head.hash {
+        return Err("the messages are not those that the head speaks of".into());
+    }
+    let mut finding = check_certificate(&slice.certificate, members)?;
+    let (to, count) = (slice.head.peer, slice.messages.len());
+    finding.proven.push(match count {
+        0 => format!("the vat said to vat {to} that it had taken in its messages up to {}", slice.head.ack),
+        1 => format!("the vat sent message {} to vat {to}: {}", slice.begin, describe(&slice.messages[0])),
+        _ => format!("the vat sent messages {} to {} to vat {to}", slice.begin, slice.begin + count as u64 - 1),
+    });
+    if count > 1 {
+        finding.proven.extend(
+            slice
+                .messages
+                .iter()
+                .zip(slice.begin..)
+                .map(|(message, number)| format!("message {number}: {}", describe(message))),
+        );
+    }
+    finding.values.insert("to".into(), to.to_string().into());
+    Ok(finding)
+}
+
+/// The number of a message in a stream that has `end` messages with this hash.
+fn message_number(message: &ProvenMessage, end: u64, hash: &Hash) -> Option<u64> {
+    let digest = message_digest(&message.message);
+    let after = std::iter::once(digest).chain(message.after.iter().copied());
+    let reached = after.fold(message.before, |hash, digest| next_hash(&hash, &digest));
+    let number = end.checked_sub(message.after.len() as u64).filter(|number| *number > 0)?;
+    (reached == *hash).then_some(number)
+}
+
+fn check_answer(answer: &AnswerProof, members: &Members) -> Result<Finding, String> {
+    let head = &answer.head.head;
+    check_head(&answer.head, members)?;
+    let called = message_number(&answer.call, head.ack, &head.ack_hash)
+        .ok_or("the call is not among the messages that the vat says it took in")?;
+    let answered = message_number(&answer.answer, head.end, &head.hash)
+        .ok_or("the answer is not among the messages that the vat says it sent")?;
+    let call = Op::decode(&answer.call.message).map_err(|error| format!("the call is not a message: {error}"))?;
+    let reply = Op::decode(&answer.answer.message).map_err(|error| format!("the answer is not a message: {error}"))?;
+    let Op::Send { target, method, args, result: Some(result) } = &call else {
+        return Err("the caller's message is no call that wants an answer".into());
+    };
+    let Op::Settle { promise, resolution } = &reply else {
+        return Err("the vat's message is no answer".into());
+    };
+    if *promise != WireRef::promise(Side::Receiver, *result) {
+        return Err(format!("the vat's message is the answer to another call than {result}"));
+    }
+    let args = args.value().map_err(|_| "the call's arguments are no value")?;
+    let value = resolution.data().value().map_err(|_| "the answer is no value")?;
+    let fulfilled = matches!(resolution, WireResolution::Fulfilled(_));
+    let mut finding = check_certificate(&answer.head.certificate, members)?;
+    let how = if fulfilled { "is" } else { "was rejected with" };
+    let shown_call = describe_call(target, method, &args);
+    finding.proven.push(format!(
+        "vat {} called {shown_call} (message {called} of its stream), and the vat took that in",
+        head.peer
+    ));
+    finding
+        .proven
+        .push(format!("the vat said to it that the result {how} {} (message {answered})", shown_value(&value)));
+    finding
+        .not_proven
+        .push("who was behind the caller: its VatId is the hash of a genesis with a key of its own".into());
+    let object = serde_json::json!({
+        "caller": head.peer.to_string(), "call": shown_call, "arguments": args.to_json(),
+        "fulfilled": fulfilled, "value": value.to_json(),
+    });
+    if let serde_json::Value::Object(object) = object {
+        finding.values.extend(object);
+    }
+    Ok(finding)
+}
+
+fn check_checkpoint(checkpoint: &CheckpointProof, members: &Members) -> Result<Finding, String> {
+    let mut finding = check_certificate(&checkpoint.certificate, members)?;
+    let root = checkpoint_root(&checkpoint.state, &checkpoint.machine_root);
+    if checkpoint.certificate.statement.state_root != Some(root) {
+        return Err("the state is not the one that was certified".into());
+    }
+    finding.proven.push(format!(
+        "that state is what consensus keeps ({} bytes, in the file), and a machine whose state has the root {}",
+        checkpoint.state.len(),
+        checkpoint.machine_root
+    ));
+    finding.not_proven.push("what is in the machine's state: its pages and tables are not in the file".into());
+    Ok(finding)
+}
+
+/// A message, for people.
+fn describe(message: &[u8]) -> String {
+    match Op::decode(message) {
+        Ok(Op::Send { target, method, args, .. }) => match args.value() {
+            Ok(args) => format!("a call of {}", describe_call(&target, &method, &args)),
+            Err(_) => "a call with arguments that are no value".into(),
+        },
+        Ok(Op::Settle { promise, resolution }) => {
+            let how = if matches!(resolution, WireResolution::Fulfilled(_)) { "is" } else { "was rejected with" };
+            match resolution.data().value() {
+                Ok(value) => format!("the result {} {how} {}", promise.id, shown_value(&value)),
+                Err(_) => format!("the result {} {how} something that is no value", promise.id),
+            }
+        }
+        Ok(Op::Redeem { .. }) => "the use of a bearer reference".into(),
+        Ok(Op::Echo { .. }) => "a request for an echo".into(),
+        Err(_) => format!("{} bytes that are no message", message.len()),
+    }
+}
+
+fn describe_call(target: &WireRef, method: &Method, args: &Value) -> String {
+    let object = match (target.allocator, target.id) {
+        (Side::Receiver, 0) => "the root".to_owned(),
+        (_, id) => format!("object {id}"),
+    };
+    let list = match args {
+        Value::Array(list) => list.iter().map(shown_value).collect::<Vec<_>>().join(", "),
+        other => shown_value(other),
+    };
+    match method {
+        Method::Call(name) => format!("{}({list}) on {object}", shown(name)),
+        Method::Apply => format!("{object} as a function, with ({list})"),
+        Method::Get(name) => format!("for the property {} of {object}", shown(name)),
+    }
+}
+
+fn shown_value(value: &Value) -> String {
+    match value {
+        Value::Undefined => "undefined".into(),
+        Value::Error { name, message } => format!("{}: {}", shown(name), shown(message)),
+        other => shown(&other.to_json().to_string()),
+    }
+}
+
+/// A text from a file, with nothing in it that a terminal would obey, and not longer than people read.
+fn shown(text: &str) -> String {
+    let is_plain =
+        |letter: char| !letter.is_control() && !matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut out = String::new();
+    for (count, letter) in text.chars().enumerate() {
+        if count == SHOWN_CHARS {
+            out.push('…');
+            break;
+        }
+        if is_plain(letter) { out.push(letter) } else { out.extend(letter.escape_default()) }
+    }
+    out
+}
