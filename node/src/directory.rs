@@ -146,6 +146,11 @@ impl Directory {
         self.entries().get(vat).map(|entry| entry.introduction.clone())
     }
 
+    /// Every vat that is known here.
+    pub fn vats(&self) -> Vec<VatId> {
+        self.entries().keys().copied().collect()
+    }
+
     /// A vat's name here.
     pub fn name(&self, vat: &VatId) -> Option<String> {
         self.entries().get(vat).and_then(|entry| entry.name.clone())

@@ -21,11 +21,11 @@ use crate::{
 };
 use frames::Frames;
 use futures::future::join_all;
-use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Store, Timing};
+use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Store, Timing, evidence_of};
 use quorate_engine::{VatId, image::Image};
 use quorate_net::{Handler, NetError, Network};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, RwLock, Weak,
@@ -338,7 +338,8 @@ impl Host {
         }
     }
 
-    /// All evidence that this host keeps: of members of the vats that it carries, and of other vats that contradict themselves.
+    /// All evidence that this host keeps: of members of the vats that it carries or carried, and of other vats that contradict
+    /// themselves.
     ///
     /// # Errors
     /// The store can't be read.
@@ -348,6 +349,14 @@ impl Host {
             let records = service.replica.evidence()?;
             let items = records.into_iter().map(|record| Item::Evidence(Box::new(record))).collect();
             file.vats.push(VatProof { introduction: service.replica.introduction(), items });
+        }
+        // Of vats that were carried here, too: evidence outlives them.
+        let carried: BTreeSet<VatId> = self.vats().iter().map(|service| service.vat).collect();
+        for vat in self.0.directory.vats().into_iter().filter(|vat| !carried.contains(vat)) {
+            let records = evidence_of(&self.0.store, vat)?;
+            let Some(introduction) = self.0.directory.introduction(&vat) else { continue };
+            let items = records.into_iter().map(|record| Item::Evidence(Box::new(record))).collect();
+            file.vats.push(VatProof { introduction, items });
         }
         for (vat, items) in self.0.peer_evidence.all()? {
             // Without an introduction nobody could check it.

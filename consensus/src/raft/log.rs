@@ -2,8 +2,8 @@
 //!
 //! Invariants: an entry is readable when `append` returns and the callback runs after it is on disk; votes, entries,
 //! truncations and purges go through one write-ahead log in the order in which Raft gives them; there is never a hole; the chain
-//! over the log (`order::chain`) is in the record of each entry, and where the log was cut, in that of the cut. The recent entries are kept in memory, as replication and execution read them right after they were written. `append` writes
-//! to RocksDB in the calling task: that is a copy into memory and into the page cache, and handing it to another thread
+//! over the log (`order::chain`) is in the record of each entry, and where the log was cut, in that of the cut. The recent
+//! entries are kept in memory, as replication and execution read them right after they were written. `append` writes to RocksDB in the calling task: that is a copy into memory and into the page cache, and handing it to another thread
 //! would cost more than it takes.
 
 use futures::stream::{self, Stream, StreamExt};
@@ -55,6 +55,8 @@ struct Inner {
     cached_bytes: usize,
     /// The chain after recent entries.
     chains: BTreeMap<u64, Hash>,
+    /// How often entries were taken away, or chained anew: what was read of the store before that is not to be remembered.
+    rewrites: u64,
     /// The chain at a checkpoint's block, which the log may be cut at though it is not there.
     anchor: Option<(u64, Hash)>,
     vote: Option<WireVote>,
@@ -65,9 +67,9 @@ impl Inner {
         self.purged.map(|purged| purged.log)
     }
 
-    /// What was read may have been cut off since, and written anew.
-    fn note_read_chain(&mut self, index: u64, chain: Hash) {
-        if self.last.is_some_and(|last| index <= last.index) && !self.chains.contains_key(&index) {
+    /// Remembers what was read of the store, unless it may have been written anew since: `rewrites` is the count before reading.
+    fn note_read_chain(&mut self, index: u64, chain: Hash, rewrites: u64) {
+        if self.rewrites == rewrites {
             self.note_chain(index, chain);
         }
     }
@@ -174,7 +176,9 @@ impl LogStore {
                 batch.push(Write::Put(Family::Log, key, codec::encode(&(chain, &entry))));
             }
             if batch.is_empty() {
-                self.lock().chains.clear();
+                let mut inner = self.lock();
+                inner.chains.clear();
+                inner.rewrites += 1;
                 return Ok(());
             }
             store.write(batch)?;
@@ -214,7 +218,7 @@ impl LogStore {
     }
 
     fn read(&self, from: u64, to: u64, budget: usize) -> Result<Vec<Entry>, io::Error> {
-        let (from, to) = {
+        let (from, to, rewrites) = {
             let inner = self.lock();
             let first = inner.purged.map_or(0, |purged| purged.log.index + 1);
             let end = inner.last.map_or(0, |last| last.index + 1);
@@ -225,7 +229,7 @@ impl LogStore {
             if inner.cache.first_key_value().is_some_and(|(oldest, _)| *oldest <= from) {
                 return Ok(take_budget(inner.cache.range(from..to).map(|(_, entry)| entry.clone()), budget));
             }
-            (from, to)
+            (from, to, inner.rewrites)
         };
         let store = &self.0.store;
         let mut found = Vec::new();
@@ -244,7 +248,7 @@ impl LogStore {
                     return Ok(found);
                 }
                 let (chain, entry): StoredEntry = read(Family::Log, &value).map_err(io::Error::other)?;
-                self.lock().note_read_chain(entry.position().index, chain);
+                self.lock().note_read_chain(entry.position().index, chain, rewrites);
                 found.push(into_entry(entry).map_err(io::Error::other)?);
             }
             next += batch;
@@ -421,6 +425,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let removed: usize = inner.cache.split_off(&first).values().map(|(_, size)| size).sum();
             inner.cached_bytes -= removed;
             inner.chains.split_off(&first);
+            inner.rewrites += 1;
             inner.last = last_log_id.as_ref().map(position).min(inner.last).max(inner.purged_log());
         }
         let batch = vec![Write::DeleteRange(Family::Log, self.0.store.numbered(first), end)];
@@ -453,6 +458,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             inner.cached_bytes = kept.values().map(|(_, size)| size).sum();
             inner.cache = kept;
             inner.chains = inner.chains.split_off(&(log.index + 1));
+            inner.rewrites += 1;
             inner.purged = inner.purged.max(Some(purged));
             inner.last = inner.last.max(Some(log));
         }

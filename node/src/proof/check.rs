@@ -3,7 +3,10 @@
 //! Invariants: everything in a file holds, or the whole file is refused with the first thing that does not; a finding says what is
 //! proven, what is not, and whom it accuses; nobody is accused by what is no offence. How many signatures are checked is bounded.
 
-use super::file::{AnswerProof, CertifiedHead, CheckpointProof, Item, ProofFile, ProvenMessage, ProvenSlice, VatProof};
+use super::{
+    file::{AnswerProof, CertifiedHead, CheckpointProof, Item, ProofFile, ProvenMessage, ProvenSlice, VatProof},
+    words::{describe, describe_call, shown, shown_value},
+};
 use crate::evidence::path_leads_to;
 use quorate_consensus::{
     Certificate, Contradiction, Divergence, Equivocation, EvidenceRecord, Exclusive, HostId, Introduction, Membership,
@@ -11,7 +14,6 @@ use quorate_consensus::{
 };
 use quorate_engine::{
     Hash, VatId,
-    abi::{Method, Value},
     comms::stream::{message_digest, next_hash},
     wire::{Op, Side, WireRef, WireResolution},
 };
@@ -19,8 +21,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Signatures that are checked of one file at most: a few seconds' work.
 pub const FILE_SIGNATURES: usize = 65_536;
-/// Characters of a text from a file that are shown.
-const SHOWN_CHARS: usize = 400;
 
 /// Why a file proves nothing. The text says which part, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -453,63 +453,4 @@ fn check_checkpoint(checkpoint: &CheckpointProof, members: &Members) -> Result<F
     ));
     finding.not_proven.push("what is in the machine's state: its pages and tables are not in the file".into());
     Ok(finding)
-}
-
-/// A message, for people.
-fn describe(message: &[u8]) -> String {
-    match Op::decode(message) {
-        Ok(Op::Send { target, method, args, .. }) => match args.value() {
-            Ok(args) => format!("a call of {}", describe_call(&target, &method, &args)),
-            Err(_) => "a call with arguments that are no value".into(),
-        },
-        Ok(Op::Settle { promise, resolution }) => {
-            let how = if matches!(resolution, WireResolution::Fulfilled(_)) { "is" } else { "was rejected with" };
-            match resolution.data().value() {
-                Ok(value) => format!("the result {} {how} {}", promise.id, shown_value(&value)),
-                Err(_) => format!("the result {} {how} something that is no value", promise.id),
-            }
-        }
-        Ok(Op::Redeem { .. }) => "the use of a bearer reference".into(),
-        Ok(Op::Echo { .. }) => "a request for an echo".into(),
-        Err(_) => format!("{} bytes that are no message", message.len()),
-    }
-}
-
-fn describe_call(target: &WireRef, method: &Method, args: &Value) -> String {
-    let object = match (target.allocator, target.id) {
-        (Side::Receiver, 0) => "the root".to_owned(),
-        (_, id) => format!("object {id}"),
-    };
-    let list = match args {
-        Value::Array(list) => list.iter().map(shown_value).collect::<Vec<_>>().join(", "),
-        other => shown_value(other),
-    };
-    match method {
-        Method::Call(name) => format!("{}({list}) on {object}", shown(name)),
-        Method::Apply => format!("{object} as a function, with ({list})"),
-        Method::Get(name) => format!("for the property {} of {object}", shown(name)),
-    }
-}
-
-fn shown_value(value: &Value) -> String {
-    match value {
-        Value::Undefined => "undefined".into(),
-        Value::Error { name, message } => format!("{}: {}", shown(name), shown(message)),
-        other => shown(&other.to_json().to_string()),
-    }
-}
-
-/// A text from a file, with nothing in it that a terminal would obey, and not longer than people read.
-fn shown(text: &str) -> String {
-    let is_plain =
-        |letter: char| !letter.is_control() && !matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut out = String::new();
-    for (count, letter) in text.chars().enumerate() {
-        if count == SHOWN_CHARS {
-            out.push('…');
-            break;
-        }
-        if is_plain(letter) { out.push(letter) } else { out.extend(letter.escape_default()) }
-    }
-    out
 }

@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod file;
+mod words;
 
 pub use check::{CheckError, Checked, Finding, check};
 pub use file::{FileError, ProofFile};
