@@ -67,8 +67,8 @@ pub use proof::tally::Tally;
 pub use quorate_ids::{Canonical, Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
 pub use replica::{
-    Approve, Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Tamper, WaitingChange,
-    evidence_of, remove_vat,
+    Approve, CheckpointSummary, Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Tamper,
+    WaitingChange, evidence_of, remove_vat,
 };
 pub use state::change::{Change, PendingChange};
 pub use state::state_root as checkpoint_root;

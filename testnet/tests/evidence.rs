@@ -140,6 +140,12 @@ fn an_answer_is_proven_to_whoever_knows_the_vat_id() {
     // Nothing is sent where the file could not be written.
     let twice = net.vat(&["call", "counter", "increment", "--proof", "answer.proof"]);
     assert_eq!(twice.code, 2, "{twice:?}");
+    // What it certified last, checked by somebody else.
+    net.vat(&["prove", "counter", "counter.proof"]).ok();
+    let certified = read(&net, "counter.proof");
+    let said = stranger.verify("counter.proof", &certified, &[&vat]).ok().stdout;
+    assert!(said.contains("certificate") && said.contains("what was ordered up to that block"), "{said}");
+    stranger.refuses_what_was_changed(&certified, &vat);
     // Vat files and cards are read as well; anything else is none of it.
     let home = net.dir().join("hosts/alpha");
     let introduced = net.vat(&["introduce", "counter"]).ok().stdout;

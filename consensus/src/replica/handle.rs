@@ -10,6 +10,7 @@ use crate::error::{ConsensusError, ProposeError, ReconfigureError, StoreError};
 use crate::execution::executor::STOP_PATIENCE;
 use crate::execution::machine::Machine;
 use crate::order::frames::{RaftFrame, RaftMessage, RaftReply};
+use crate::proof::certificate::Certificate;
 use crate::proof::equivocation::EvidenceRecord;
 use crate::proof::membership::Introduction;
 use crate::raft::RaftNode;
@@ -38,6 +39,17 @@ pub struct Proposed {
     pub block: u64,
     /// What the machine answered.
     pub result: Vec<u8>,
+}
+
+/// What a certified state root stands for, as far as it is short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointSummary {
+    /// Of the checkpoint's block; its statement holds the root.
+    pub certificate: Certificate,
+    /// The state of consensus, as it is hashed.
+    pub state: Vec<u8>,
+    /// Root of the machine's state.
+    pub machine_root: Hash,
 }
 
 /// Starts replicas.
@@ -129,6 +141,22 @@ impl ReplicaHandle {
     /// Genesis and chain of memberships, as far as certified here.
     pub fn introduction(&self) -> Introduction {
         Introduction { genesis: self.service.identity.genesis.clone(), chain: self.service.members.chain() }
+    }
+
+    /// The newest certificate that is kept, of a block that said something; none before the first.
+    ///
+    /// # Errors
+    /// The store fails, or the record is damaged.
+    pub fn newest_certificate(&self) -> Result<Option<Certificate>, StoreError> {
+        self.service.store.certificate(self.status().certified_block)
+    }
+
+    /// The newest certified checkpoint, without the machine's part; none before the first.
+    pub fn certified_checkpoint(&self) -> Option<CheckpointSummary> {
+        let record = self.service.raft_starter.certified_checkpoint()?;
+        let certificate = record.certificate.clone()?;
+        let state = record.state.0.to_vec();
+        Some(CheckpointSummary { certificate, state, machine_root: record.machine_root })
     }
 
     /// The evidence that is kept.

@@ -54,6 +54,6 @@ type RaftCell = tokio::sync::OnceCell<crate::raft::RaftNode>;
 
 pub use approval::{Approve, WaitingChange};
 pub use event::Event;
-pub use handle::{Proposed, Replica, ReplicaHandle, evidence_of, remove_vat};
+pub use handle::{CheckpointSummary, Proposed, Replica, ReplicaHandle, evidence_of, remove_vat};
 pub use options::{ReplicaOptions, Tamper};
 pub use status::ReplicaStatus;

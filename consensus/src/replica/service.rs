@@ -365,6 +365,11 @@ pub(crate) struct RaftStarter {
 }
 
 impl RaftStarter {
+    /// The newest certified checkpoint.
+    pub(crate) fn certified_checkpoint(&self) -> Option<Arc<CheckpointRecord>> {
+        self.applier.checkpoints.certified()
+    }
+
     /// Starts Raft under an id, once. The log after the checkpoint is executed before it returns.
     pub(crate) async fn start(&self, id: u64, restored: &ReplicatedState) -> Result<(), String> {
         let (identity, lifecycle) = (&self.key_watch.identity, &self.applier.lifecycle);

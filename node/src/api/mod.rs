@@ -45,6 +45,20 @@ pub struct EvidenceReply {
     pub names: std::collections::BTreeMap<String, String>,
 }
 
+/// What a vat has certified (`GET /api/v1/vats/{vat}/proof`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProofReply {
+    /// A [`ProofFile`](crate::proof::ProofFile), encoded and in hex; none if there is nothing to show.
+    pub proof: Option<String>,
+}
+
+/// Which proof is wanted of a vat: what it certified itself, or what another vat said to it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ProofQuery {
+    /// The other vat, by its VatId or its name on that host.
+    pub from: Option<String>,
+}
+
 impl CarryRequest {
     /// Wraps a provision and contacts.
     pub fn new(provision: &Provision, contacts: &Contacts) -> Self {

@@ -1,6 +1,6 @@
 //! The serving side of the HTTP interface.
 
-use super::{CarryRequest, EvidenceReply, InstallRequest, IntroductionReply};
+use super::{CarryRequest, EvidenceReply, InstallRequest, IntroductionReply, ProofQuery, ProofReply};
 use crate::{
     authority::SignedInstall,
     codec,
@@ -17,7 +17,7 @@ use crate::{
 };
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Path, State},
+    extract::{DefaultBodyLimit, Path, Query, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -94,6 +94,7 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/vats/{vat}/members", post(change_members))
         .route("/api/v1/vats/{vat}/approvals", post(answer_change))
         .route("/api/v1/vats/{vat}/introduction", get(introduction))
+        .route("/api/v1/vats/{vat}/proof", get(proof))
         .route("/api/v1/contacts", post(contacts))
         .route("/api/v1/evidence", get(evidence))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
@@ -176,6 +177,22 @@ async fn introduction(State(api): State<Api>, Path(name): Path<String>) -> Answe
     let vat = api.host.find(&name)?;
     let introduction = hex::encode(codec::encode(&vat.replica.introduction()));
     Ok(Json(IntroductionReply { vat: vat.vat.to_string(), introduction }))
+}
+
+async fn proof(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(wanted): Query<ProofQuery>,
+) -> Answer<ProofReply> {
+    let vat = api.host.find(&name)?;
+    let file = match wanted.from {
+        None => Some(vat.proof().map_err(HostError::from)?),
+        Some(peer) => {
+            let named = peer.parse().ok().or_else(|| api.host.directory().by_name(&peer));
+            named.and_then(|peer| vat.proof_of(&peer))
+        }
+    };
+    Ok(Json(ProofReply { proof: file.map(|file| hex::encode(codec::encode(&file))) }))
 }
 
 async fn evidence(State(api): State<Api>) -> Answer<EvidenceReply> {

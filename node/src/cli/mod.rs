@@ -17,6 +17,7 @@ mod logs;
 mod member;
 mod node;
 mod output;
+mod prove;
 mod report;
 mod run;
 mod signals;
@@ -203,6 +204,8 @@ enum Command {
     Status(status::Args),
     /// What hosts keep of members that contradict one another
     Evidence(evidence::Args),
+    /// Write what a vat has certified to a file for others
+    Prove(prove::Args),
     /// Check a file of proofs, offline
     Verify(verify::Args),
     /// Change a vat's members
@@ -319,6 +322,7 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Join(args) => join::join(args, json).await,
         Command::Status(args) => status::run(args, json).await,
         Command::Evidence(args) => evidence::run(args, json).await,
+        Command::Prove(args) => prove::run(args, json).await,
         Command::Verify(args) => verify::run(&args, json),
         Command::Member(command) => member::run(command, json).await,
         Command::Approvals(args) => approvals::list(args, json).await,

@@ -24,7 +24,7 @@ use std::{
     after_help = "Examples:\n  vat verify evidence.proof                  what the file proves, and of whom\n  vat verify answer.proof 9f…                the same, if it is about this vat and no other\n  vat verify purse.vat                       who a vat's members are, by its vat file\n\nNothing is asked of any host. Exit code 0: everything in the file holds. Exit code 1: something does not, and nothing in the\nfile is to be believed. Exit code 2: it is no file of proofs.\nCompare the VatId that is printed with the one that you were told by another way."
 )]
 pub struct Args {
-    /// A file that `vat evidence --export` or `vat call --proof` made, a vat file, or a host's card
+    /// A file that `vat evidence --export`, `vat call --proof` or `vat prove` made, a vat file, or a host's card
     file: PathBuf,
     /// The vat that it must be about: a VatId or a sturdyref
     #[arg(value_name = "VATID")]
@@ -90,7 +90,11 @@ fn verify_text(path: &Path, text: &str, wanted: Option<&VatId>, json: bool) -> O
         let vat = VatFile::parse(text).map_err(refused)?;
         let introduction = vat.introduction().clone();
         let file = ProofFile { vats: vec![VatProof { introduction, items: Vec::new() }] };
-        let checked = crate::proof::check(&file, wanted).map_err(|error| self::refused(path, &error))?;
+        let mut checked = crate::proof::check(&file, wanted).map_err(|error| self::refused(path, &error))?;
+        let rest =
+            "what else the file says: the vat's name and code, and what it says of other vats; `vat inspect` shows it";
+        let finding = Finding { kind: "vat-file", not_proven: vec![rest.to_owned()], ..Finding::default() };
+        checked.vats.iter_mut().for_each(|vat| vat.findings.push(finding.clone()));
         show(&checked, json);
         return Ok(Exit::Success);
     }

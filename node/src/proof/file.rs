@@ -82,6 +82,27 @@ pub struct ProvenSlice {
     pub before: Hash,
 }
 
+impl ProvenSlice {
+    /// What a receiver can show to others of a slice that it believes: the messages from number `next` on, before which the stream has
+    /// the hash `before`.
+    pub fn of(slice: &Slice, next: u64, before: Hash) -> ProvenSlice {
+        let known = usize::try_from(next.saturating_sub(slice.begin)).unwrap_or(usize::MAX);
+        let messages = slice.messages.get(known..).unwrap_or_default().to_vec();
+        let (certificate, path, tail) = (slice.certificate.clone(), slice.path.clone(), slice.tail.clone());
+        let slice = Slice {
+            genesis: None,
+            chain: Vec::new(),
+            certificate,
+            head: slice.head,
+            path,
+            begin: next,
+            messages,
+            tail,
+        };
+        ProvenSlice { slice, before }
+    }
+}
+
 /// One message of a stream, with what ties it to the hash of the stream after a later message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProvenMessage {
@@ -116,7 +137,9 @@ pub struct CheckpointProof {
 /// Why a file is none that can be checked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
-    #[error("it is not a file of proofs; `vat call … --proof FILE` and `vat evidence --export FILE` make these")]
+    #[error(
+        "it is not a file of proofs; `vat call … --proof FILE`, `vat prove` and `vat evidence --export FILE` make these"
+    )]
     Other,
     #[error("it was made by a version of this program with another format ({0}); this build reads quorate-proof/1")]
     Version(String),

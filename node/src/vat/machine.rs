@@ -16,6 +16,7 @@ use crate::{
     authority::{Authority, CodeDigest, GrantKind, GrantOrder, SignedInstall},
     codec,
     evidence::{Outbox, Proven, Slice, is_farewell, refuses_lifetime},
+    proof::file::ProvenSlice,
 };
 use quorate_consensus::{
     AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Genesis, Hash, Machine, MachineFault, ManifestInfo,
@@ -260,6 +261,9 @@ impl VatMachine {
             }
             Err(SliceError::Gap { next, .. }) => return Ok(VatResult::NotYet { next }),
             Err(error) => return Ok(VatResult::Refused { message: error.to_string() }),
+        }
+        if expires == 0 {
+            self.view.lock().hear(from, ProvenSlice::of(&slice, next, hash));
         }
         slice.trim(self.known.get(&from));
         let StreamHead { end, ack, .. } = slice.head;

@@ -25,6 +25,7 @@ use crate::{
     codec,
     directory::Directory,
     evidence::Slice,
+    proof::file::{CheckpointProof, Item, ProofFile, VatProof},
     status::{MemberStatus, StreamStatus, VatStatus},
     telemetry::{Telemetry, mirror, page::Page},
 };
@@ -38,8 +39,9 @@ use machine::VatMachine;
 use peer_evidence::PeerEvidence;
 use progress::SharedProgress;
 use quorate_consensus::{
-    Approve, Change, Genesis, HostId, Introduction, Member, Membership, MembershipCertificate, ProposeError, Replica,
-    ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store, Threads, Timing, Transport,
+    Approve, Change, CheckpointSummary, Genesis, HostId, Introduction, Member, Membership, MembershipCertificate,
+    ProposeError, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store, StoreError, Threads, Timing,
+    Transport,
 };
 use quorate_engine::{
     VatId, abi,
@@ -225,6 +227,29 @@ impl VatService {
     /// Why the code that the vat was made with did not start, when this member last proposed it.
     fn install_error(&self) -> Option<String> {
         self.install_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// What the vat has certified, for others to check: its members, its newest statement, its newest checkpoint.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn proof(&self) -> Result<ProofFile, StoreError> {
+        let checkpoint = self.replica.certified_checkpoint().map(|found| {
+            let CheckpointSummary { certificate, state, machine_root } = found;
+            Item::Checkpoint(Box::new(CheckpointProof { certificate, state, machine_root }))
+        });
+        let newest = self.replica.newest_certificate()?.map(Item::Certificate);
+        let items = newest.into_iter().chain(checkpoint).collect();
+        Ok(ProofFile { vats: vec![VatProof { introduction: self.replica.introduction(), items }] })
+    }
+
+    /// What another vat said to this one lately, for others to check. Nothing if it said nothing since this host started, or if it
+    /// is not known who its members are.
+    pub fn proof_of(&self, peer: &VatId) -> Option<ProofFile> {
+        let said = self.view.lock().heard.get(peer).cloned()?;
+        let introduction = self.directory.introduction(peer)?;
+        let items = vec![Item::Slice(Box::new((*said).clone()))];
+        Some(ProofFile { vats: vec![VatProof { introduction, items }] })
     }
 
     /// Waits until the console's file has what was printed in all blocks that are executed by now: the state is ahead of the file.

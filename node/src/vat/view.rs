@@ -2,13 +2,18 @@
 //! inbox, the courier, the status page and the metrics. Never an input to anything that is replicated.
 
 use super::clients::Ended;
-use crate::evidence::Outbox;
+use crate::{evidence::Outbox, proof::file::ProvenSlice};
 use quorate_consensus::Signers;
 use quorate_engine::VatId;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
 };
+
+/// Peers of which a slice is remembered for others.
+const HEARD_PEERS: usize = 256;
+/// Bytes of messages of the largest slice that is remembered.
+const HEARD_BYTES: usize = 64 << 10;
 
 /// A vat in the tables as the state knows it after the newest applied block.
 #[derive(Clone, Debug)]
@@ -42,6 +47,8 @@ pub struct View {
     pub install_failure: Option<String>,
     /// Clients that have ended, and may not be heard again.
     pub ended: Ended,
+    /// The newest slice of each peer that said something, with what proves it to others; see [`View::hear`].
+    pub heard: BTreeMap<VatId, Arc<ProvenSlice>>,
     /// After checkpoints were restored: what the courier starts from, for each that it has not heard of yet.
     pub restored: VecDeque<RestoredOutbox>,
 }
@@ -55,6 +62,17 @@ pub struct RestoredOutbox {
     pub acknowledged: Vec<(VatId, u64)>,
     /// The messages after those: receiver, number, bytes.
     pub messages: Vec<(VatId, u64, Arc<[u8]>)>,
+}
+
+impl View {
+    /// Remembers what a peer said, for whoever is to be shown it. Of more peers, and of larger slices, nothing is remembered.
+    pub fn hear(&mut self, from: VatId, said: ProvenSlice) {
+        let bytes: usize = said.slice.messages.iter().map(Vec::len).sum();
+        let has_room = self.heard.len() < HEARD_PEERS || self.heard.contains_key(&from);
+        if has_room && bytes <= HEARD_BYTES && !said.slice.messages.is_empty() {
+            self.heard.insert(from, Arc::new(said));
+        }
+    }
 }
 
 /// A view that several threads share. Locks are held for copies only.
