@@ -36,7 +36,7 @@ mod replica;
 mod state;
 mod stats;
 mod storage;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
 mod tests;
@@ -67,8 +67,8 @@ pub use proof::tally::Tally;
 pub use quorate_ids::{Canonical, Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
 pub use replica::{
-    Approve, CheckpointSummary, Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Tamper,
-    WaitingChange, evidence_of, remove_vat,
+    Approve, CheckpointSummary, Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, WaitingChange,
+    evidence_of, remove_vat,
 };
 pub use state::change::{Change, PendingChange};
 pub use state::state_root as checkpoint_root;

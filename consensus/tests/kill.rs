@@ -43,7 +43,6 @@ async fn child() {
         timing: Timing::quick(),
         learner: false,
         approve: Approve::Auto,
-        tamper: None,
     })
     .await
     .unwrap();

@@ -17,7 +17,7 @@ use crate::{
     status::{HostStatus, PeerStatus},
     system::room_of,
     telemetry::{Telemetry, mirror, page},
-    vat::{Tamper, VatOptions, VatService, Wrap, peer_evidence::PeerEvidence},
+    vat::{VatOptions, VatService, peer_evidence::PeerEvidence},
 };
 use frames::Frames;
 use futures::future::join_all;
@@ -58,10 +58,6 @@ pub struct HostOptions {
     pub approve: Approve,
     /// Where the console file of a vat lies, by its name; `None` keeps no console files.
     pub console: Option<Arc<ConsolePath>>,
-    /// For tests of a lying member.
-    pub tamper: Option<Tamper>,
-    /// Stands between the replicas and the network; `None` but in tests.
-    pub wrap: Option<Wrap>,
 }
 
 /// Why a host can't do what it was asked to.
@@ -101,8 +97,6 @@ struct Inner {
     timing: Timing,
     approve: Approve,
     console: Option<Arc<ConsolePath>>,
-    tamper: Option<Tamper>,
-    wrap: Option<Wrap>,
     directory: Directory,
     peer_evidence: PeerEvidence,
     telemetry: Arc<Telemetry>,
@@ -135,8 +129,6 @@ impl Host {
             timing: options.timing,
             approve: options.approve,
             console: options.console,
-            tamper: options.tamper,
-            wrap: options.wrap,
             directory,
             peer_evidence,
             telemetry: Arc::new(Telemetry::new()),
@@ -221,11 +213,6 @@ impl Host {
         let introduction = Introduction { genesis: provision.genesis.clone(), chain: Vec::new() };
         self.0.directory.learn(Some(&provision.name), &introduction);
         let introduction = self.0.directory.introduction(&vat).unwrap_or(introduction);
-        let transport = co_members.transport(vat);
-        let transport = match &self.0.wrap {
-            Some(wrap) => wrap(transport),
-            None => transport,
-        };
         co_members.set(vat, &newest_membership(&introduction).members, Instant::now());
         let service = VatService::start(VatOptions {
             name: provision.name.clone(),
@@ -237,14 +224,13 @@ impl Host {
             key: self.0.key.clone(),
             image: self.0.image.clone(),
             store: self.0.store.clone(),
-            transport,
+            transport: co_members.transport(vat),
             co_members,
             directory: self.0.directory.clone(),
             peer_evidence: self.0.peer_evidence.clone(),
             telemetry: self.0.telemetry.clone(),
             console: self.0.console.as_ref().map(|console| console(&provision.name)),
             timing: self.0.timing,
-            tamper: self.0.tamper.clone(),
         })
         .await
         .map_err(HostError::Vat)?;

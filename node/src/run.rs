@@ -8,11 +8,10 @@ use crate::{
     home::{Home, HomeError, private},
     host::{Host, HostError, HostOptions, VAT_RECORDS},
     provision, system,
-    vat::{Tamper, Wrap},
 };
 use quorate_consensus::{RocksStore, Store, StoreError, Timing};
 use quorate_engine::{EngineError, image::Image};
-use quorate_net::{Libp2pNetwork, NetLimits, NetOptions, Network};
+use quorate_net::{Handler, Libp2pNetwork, NetLimits, NetOptions, Network};
 use std::{
     ffi::OsString,
     io,
@@ -29,10 +28,17 @@ const FAILED_STOP: Duration = Duration::from_secs(5);
 /// What can be exchanged in a run.
 #[derive(Default)]
 pub struct RunOptions {
-    /// For tests of a lying member.
-    pub tamper: Option<Tamper>,
-    /// Stands between the replicas and the network.
-    pub wrap: Option<Wrap>,
+    /// Stands between the host and the network; `None` but in tests.
+    pub between: Option<Arc<dyn Between>>,
+}
+
+/// What stands between a host and the network: for tests of hosts that lie, never set by the `vat` command.
+pub trait Between: Send + Sync + 'static {
+    /// What the network hands its frames to, instead of the host's handler.
+    fn inbound(&self, handler: Arc<dyn Handler>) -> Arc<dyn Handler>;
+
+    /// What the host sends by, instead of the network.
+    fn outbound(&self, network: Arc<dyn Network>) -> Arc<dyn Network>;
 }
 
 /// Why a node doesn't run.
@@ -153,6 +159,7 @@ impl Running {
         mark_remembered(home, store.as_ref())?;
         let logs = home.path().join("logs");
         let (secret, listen) = (home.key.to_bytes(), home.config.listen.clone());
+        let between = options.between;
         let host = Host::start(
             HostOptions {
                 name: home.config.name.clone(),
@@ -162,12 +169,18 @@ impl Running {
                 timing: Timing::default(),
                 approve: home.config.approve,
                 console: Some(Arc::new(move |name| logs.join(format!("{name}.console")))),
-                tamper: options.tamper,
-                wrap: options.wrap,
             },
             async move |handler| {
+                let handler = match &between {
+                    Some(between) => between.inbound(handler),
+                    None => handler,
+                };
                 let options = NetOptions { secret, listen, handler, limits: NetLimits::default() };
-                Ok(Libp2pNetwork::start(options).await? as Arc<dyn Network>)
+                let network = Libp2pNetwork::start(options).await? as Arc<dyn Network>;
+                Ok(match between {
+                    Some(between) => between.outbound(network),
+                    None => network,
+                })
             },
         )
         .await

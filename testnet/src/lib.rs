@@ -3,6 +3,8 @@
 //! It drives `node`'s library and its command line; nothing here runs in production.
 
 pub mod bench;
+mod disk;
 pub mod exposition;
+pub mod liar;
 pub mod process;
 pub mod world;

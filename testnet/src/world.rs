@@ -7,11 +7,12 @@
 //! Keys, ids and the dice of the network follow from one seed. Time is real: the parts of a host are threads, and two runs of a
 //! seed meet the same losses, but not at the same instants.
 
+use crate::{disk::Disk, liar::Liar};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
-    Approve, Change, Family, Flushed, Genesis, HostId, Introduction, Member, MemoryStore, Parameters, Record, Store,
-    StoreError, Timing, Write,
+    Approve, Change, Genesis, HostId, Introduction, Member, MemoryStore, Parameters, Timing,
+    testing::{Alter, FalseSigner},
 };
 use quorate_engine::{Hash, abi::Bundle, image::Image, machine::Install};
 use quorate_net::{BoxFuture, MemoryNetwork, NetError, Network, NetworkLayer, Purpose};
@@ -19,26 +20,22 @@ use quorate_node::{
     authority::SignedInstall,
     host::{Host, HostOptions},
     provision::{Contacts, Provision},
-    run::engine_cache,
+    run::{Between, engine_cache},
     status::VatStatus,
     sturdyref::{ROOT_OBJECT, Sturdyref},
     testnet::init::reference,
-    vat::{Tamper, VatService},
+    vat::VatService,
 };
 use std::{
     collections::BTreeMap,
-    io,
     sync::{
-        Arc, OnceLock, PoisonError, RwLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
     time::{Duration, Instant},
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How long a disk takes to sync, so that a crash finds something that is not synced.
-const SYNC_TIME: Duration = Duration::from_millis(1);
 /// The longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -81,7 +78,7 @@ pub struct World {
 struct Place {
     key: SigningKey,
     store: Arc<MemoryStore>,
-    tamper: Option<Tamper>,
+    liar: Option<Liar>,
     /// It hands no slice to anybody.
     muzzled: Arc<AtomicBool>,
     running: Option<Running>,
@@ -129,10 +126,11 @@ impl World {
         }
     }
 
-    /// Adds a host and starts it; `tamper` makes it a liar.
-    pub async fn host(&mut self, name: &str, tamper: Option<Tamper>) {
+    /// Adds a host and starts it; with `alter` it is a liar that signs what that makes of its replicas' statements.
+    pub async fn host(&mut self, name: &str, alter: Option<Alter>) {
         let key = SigningKey::from_bytes(&self.bytes("host", name));
-        let place = Place { key, store: Arc::new(MemoryStore::new()), tamper, muzzled: Arc::default(), running: None };
+        let liar = alter.map(|alter| Liar::consistent(FalseSigner::new(key.clone(), alter)));
+        let place = Place { key, store: Arc::new(MemoryStore::new()), liar, muzzled: Arc::default(), running: None };
         self.hosts.insert(name.to_owned(), place);
         self.restart(name).await;
     }
@@ -151,18 +149,24 @@ impl World {
             timing: Timing::quick(),
             approve: Approve::Auto,
             console: None,
-            tamper: place.tamper.clone(),
-            wrap: None,
         };
         let (network, main, handle) = (self.network.clone(), self.main.clone(), runtime.handle().clone());
-        let muzzled = place.muzzled.clone();
+        let (muzzled, liar) = (place.muzzled.clone(), place.liar.clone());
         let id = HostId(place.key.verifying_key().to_bytes());
         let started = tokio::task::spawn_blocking(move || {
             handle.block_on(async move {
                 let joined = OnceLock::new();
                 let host = Host::start(options, async |handler| {
                     let _in_main = main.enter();
+                    let handler = match &liar {
+                        Some(liar) => liar.inbound(handler),
+                        None => handler,
+                    };
                     let network = joined.get_or_init(|| network.join(id, handler)).clone();
+                    let network = match &liar {
+                        Some(liar) => liar.outbound(network),
+                        None => network,
+                    };
                     Ok(Arc::new(Muzzle { network, muzzled }) as Arc<dyn Network>)
                 });
                 let host = host.await.expect("the host starts");
@@ -429,76 +433,5 @@ impl NetworkLayer for Muzzle {
             });
         }
         self.network.request(to, purpose, frame, deadline)
-    }
-}
-
-/// A disk as one run of a host sees it. When the power is cut it takes nothing more from that run, whatever still moves in it.
-struct Disk {
-    store: Arc<MemoryStore>,
-    power: Arc<RwLock<bool>>,
-    flusher: mpsc::Sender<Flushed>,
-}
-
-impl Disk {
-    fn new(store: Arc<MemoryStore>) -> Arc<Disk> {
-        let power = Arc::new(RwLock::new(true));
-        let (flusher, waiting) = mpsc::channel::<Flushed>();
-        let (synced, on) = (store.clone(), power.clone());
-        // It ends with the disk: when the sender is gone.
-        std::thread::spawn(move || {
-            while let Ok(first) = waiting.recv() {
-                std::thread::sleep(SYNC_TIME);
-                let callbacks: Vec<Flushed> = std::iter::once(first).chain(waiting.try_iter()).collect();
-                let result = {
-                    let on = on.read().unwrap_or_else(PoisonError::into_inner);
-                    if *on { synced.sync() } else { return }
-                };
-                for callback in callbacks {
-                    callback(result.as_ref().copied().map_err(|error| io::Error::other(error.to_string())));
-                }
-            }
-        });
-        Arc::new(Disk { store, power, flusher })
-    }
-
-    /// Returns when the last write that was under way is through.
-    fn cut(&self) {
-        *self.power.write().unwrap_or_else(PoisonError::into_inner) = false;
-    }
-
-    fn powered<T>(&self, work: impl FnOnce(&MemoryStore) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let on = self.power.read().unwrap_or_else(PoisonError::into_inner);
-        if *on { work(&self.store) } else { Err(StoreError::Io("the power is off".into())) }
-    }
-}
-
-impl Store for Disk {
-    fn write(&self, batch: Vec<Write>) -> Result<(), StoreError> {
-        self.powered(|store| store.write(batch))
-    }
-
-    fn write_then(&self, batch: Vec<Write>, flushed: Flushed) -> Result<(), StoreError> {
-        self.powered(|store| store.write(batch))?;
-        self.flusher.send(flushed).map_err(|_| StoreError::Io("the power is off".into()))
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        self.powered(MemoryStore::sync)
-    }
-
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.powered(|store| store.get(family, key))
-    }
-
-    fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.powered(|store| store.scan(family, from, to, limit))
-    }
-
-    fn keys(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.powered(|store| store.keys(family, from, to, limit))
-    }
-
-    fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<Record>, StoreError> {
-        self.powered(|store| store.last(family, from, to))
     }
 }

@@ -57,6 +57,11 @@ fn read(net: &TestNet, name: &str) -> Vec<u8> {
     fs::read(net.path(name)).expect("the file was written")
 }
 
+/// A VatId of no vat.
+fn other_vat() -> String {
+    "9f".repeat(32)
+}
+
 fn json(ran: &Ran) -> serde_json::Value {
     serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
 }
@@ -107,8 +112,7 @@ fn a_member_that_signs_two_stories_is_convicted_before_anybody_who_knows_the_vat
     assert!(said.contains(vat) && said.contains(&format!("accused: {gamma}")), "{said}");
     let said = json(&stranger.verify("evidence.proof", &bytes, &[vat, "--json"]).ok());
     assert_eq!((&said["proven"], &said["accused"]), (&serde_json::json!(true), &serde_json::json!([gamma])));
-    let other = "9f".repeat(32);
-    let refused = stranger.verify("evidence.proof", &bytes, &[&other]);
+    let refused = stranger.verify("evidence.proof", &bytes, &[&other_vat()]);
     assert!(refused.code == 1 && refused.stderr.contains("Q-V002") && refused.stderr.contains(vat), "{refused:?}");
     stranger.refuses_what_was_changed(&bytes, vat);
     let again = net.vat(&["evidence", "counter", "--export", "evidence.proof"]);
@@ -146,6 +150,10 @@ fn an_answer_is_proven_to_whoever_knows_the_vat_id() {
     let said = stranger.verify("counter.proof", &certified, &[&vat]).ok().stdout;
     assert!(said.contains("certificate") && said.contains("what was ordered up to that block"), "{said}");
     stranger.refuses_what_was_changed(&certified, &vat);
+    let unheard = net.vat(&["prove", "counter", "said.proof", "--from", &other_vat()]);
+    assert!(unheard.code == 1 && unheard.stderr.contains("it said nothing"), "{unheard:?}");
+    assert_eq!(net.vat(&["prove", "counter", "said.proof", "--from", "No Name"]).code, 2);
+    assert!(!net.path("said.proof").exists());
     // Vat files and cards are read as well; anything else is none of it.
     let home = net.dir().join("hosts/alpha");
     let introduced = net.vat(&["introduce", "counter"]).ok().stdout;

@@ -55,5 +55,5 @@ type RaftCell = tokio::sync::OnceCell<crate::raft::RaftNode>;
 pub use approval::{Approve, WaitingChange};
 pub use event::Event;
 pub use handle::{CheckpointSummary, Proposed, Replica, ReplicaHandle, evidence_of, remove_vat};
-pub use options::{ReplicaOptions, Tamper};
+pub use options::ReplicaOptions;
 pub use status::ReplicaStatus;

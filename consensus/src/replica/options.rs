@@ -6,16 +6,12 @@ use tokio::sync::mpsc;
 
 use crate::execution::machine::Machine;
 use crate::execution::place::Execution;
-use crate::proof::certificate::Statement;
 use crate::proof::membership::{Genesis, MembershipCertificate};
 use crate::replica::approval::Approve;
 use crate::replica::event::Event;
 use crate::storage::Store;
 use crate::timing::Timing;
 use crate::transport::Transport;
-
-/// Alters what a member signs: for tests of a lying member.
-pub type Tamper = Box<dyn Fn(&mut Statement) + Send + Sync>;
 
 /// What a replica needs.
 pub struct ReplicaOptions<M: Machine> {
@@ -42,6 +38,4 @@ pub struct ReplicaOptions<M: Machine> {
     pub learner: bool,
     /// How this host answers to changes of members that others propose.
     pub approve: Approve,
-    /// See [`Tamper`]. `None` outside tests.
-    pub tamper: Option<Tamper>,
 }

@@ -158,7 +158,6 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     };
     let signer_parts = SignerParts {
         identity: Arc::clone(&identity),
-        tamper: options.tamper,
         lifecycle: Arc::clone(&lifecycle),
         status: Arc::clone(&status),
         stats: Arc::clone(&stats),

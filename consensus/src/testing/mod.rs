@@ -3,9 +3,11 @@
 //! The liar is a wrapper around the frames of a member whose replica is the production code and knows nothing of it: it changes
 //! what that replica sends and answers, and makes up frames of its own. It has the member's key and no other.
 
+mod false_signer;
 mod liar;
 
 pub use crate::storage::records::{Records, apply, range};
+pub use false_signer::{Alter, FalseSigner};
 pub use liar::{Fabrication, Liar, Lie, Throw};
 
 use crate::codec;

@@ -3,6 +3,7 @@
 use ed25519_dalek::SigningKey;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use quorate_consensus::testing::FalseSigner;
 use quorate_consensus::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -129,6 +130,8 @@ pub struct Hub {
     pub snapshot_frames: AtomicU64,
     /// What liars make of the frames that they send.
     lies: Mutex<Option<Lies>>,
+    /// Members that sign something else than their replicas.
+    false_signers: Mutex<BTreeMap<HostId, FalseSigner>>,
 }
 
 /// Makes another frame of one: sender, receiver, channel.
@@ -180,6 +183,10 @@ impl Hub {
     #[allow(dead_code, reason = "the crate's unit tests can tell frames apart, and use it")]
     pub fn lie(&self, lies: Lies) {
         *self.lies.lock().unwrap() = Some(lies);
+    }
+
+    fn false_signer(&self, host: &HostId) -> Option<FalseSigner> {
+        self.false_signers.lock().unwrap().get(host).cloned()
     }
 
     pub fn lose(&self, of_thousand: u64) {
@@ -239,6 +246,10 @@ impl Transport for HubTransport {
                 Some(lies) => lies(self.from, to, channel, frame),
                 None => frame,
             };
+            let frame = match hub.false_signer(&self.from) {
+                Some(signer) => signer.request(channel, frame),
+                None => frame,
+            };
             hub.travel().await;
             let replica = hub.replicas.lock().unwrap().get(&to).cloned();
             let replica = replica.ok_or_else(|| TransportError::Unreachable("down".into()))?;
@@ -247,6 +258,10 @@ impl Transport for HubTransport {
             }
             let answer = tokio::time::timeout(deadline, replica.handle(self.from, channel, &frame)).await;
             let answer = answer.map_err(|_| TransportError::Timeout)?;
+            let answer = match hub.false_signer(&to) {
+                Some(signer) => answer.map(|answer| signer.answer(channel, answer)),
+                None => answer,
+            };
             if hub.is_lost() {
                 return Err(TransportError::Timeout);
             }
@@ -378,8 +393,11 @@ impl Cluster {
                 }
             }
         });
-        let tamper: Option<Tamper> =
-            node.lying.then(|| Box::new(|statement: &mut Statement| statement.outbox_root = Hash([9; 32])) as Tamper);
+        if node.lying {
+            let lie = Arc::new(|statement: &mut Statement| statement.outbox_root = Hash([9; 32]));
+            let signer = FalseSigner::new(node.key.clone(), lie);
+            self.hub.false_signers.lock().unwrap().insert(node.id(), signer);
+        }
         Replica::start(ReplicaOptions {
             genesis: self.genesis.clone(),
             chain: node.chain.clone(),
@@ -392,7 +410,6 @@ impl Cluster {
             timing: self.timing,
             learner,
             approve: node.approve,
-            tamper,
         })
         .await
     }

@@ -32,8 +32,8 @@ pub async fn run(args: Args, json: bool) -> Outcome {
         None => String::new(),
         Some(peer) => {
             let is_id = peer.parse::<VatId>().is_ok();
-            if !is_id && let Err(why) = check_name(peer) {
-                let message = format!("--from {peer:?} is neither a VatId nor the name of a vat: {why}");
+            if !is_id && let Err((problem, fix)) = check_name(peer) {
+                let message = format!("--from takes a VatId or the name of a vat: {problem}; {fix}");
                 return Err(Failure::new(Exit::Usage, message));
             }
             format!("?from={peer}")

@@ -96,14 +96,7 @@ pub struct VatOptions {
     pub telemetry: Arc<Telemetry>,
     pub console: Option<PathBuf>,
     pub timing: Timing,
-    pub tamper: Option<Tamper>,
 }
-
-/// Alters what a member signs: for tests of a lying member, never set by the `vat` command.
-pub type Tamper = Arc<dyn Fn(&mut quorate_consensus::Statement) + Send + Sync>;
-
-/// Puts something between a replica and the network: for tests, never set by the `vat` command.
-pub type Wrap = Arc<dyn Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + Sync>;
 
 /// A vat that runs on this host.
 pub struct VatService {
@@ -153,9 +146,6 @@ impl VatService {
             timing: options.timing,
             learner: options.joining,
             approve: options.approve,
-            tamper: options
-                .tamper
-                .map(|tamper| -> quorate_consensus::Tamper { Box::new(move |statement| tamper(statement)) }),
         })
         .await
         .map_err(|error| format!("vat {}: {error}", options.name))?;

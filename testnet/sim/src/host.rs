@@ -158,7 +158,6 @@ impl Host {
             timing: timing(rate_percent),
             learner: self.learner,
             approve: Approve::Auto,
-            tamper: None,
         };
         let handle = match Replica::start(options).await {
             Ok(handle) => handle,

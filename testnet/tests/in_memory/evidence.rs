@@ -11,7 +11,7 @@ use quorate_engine::{
 };
 use quorate_node::{
     evidence::{Slice, outbox_path, outbox_root},
-    proof::check,
+    proof::{ProofFile, check},
     sturdyref::Sturdyref,
     vat::{
         command::{VatCommand, VatResult},
@@ -277,4 +277,34 @@ async fn two_stories_of_one_vat_are_kept_by_whoever_hears_both_and_convict_those
     world.restart(&leader).await;
     let kept = world.running(&leader).expect("it runs").evidence().expect("it is read");
     assert_eq!(kept, found);
+}
+
+/// Certificates, checkpoints, chains and slices, for somebody who has a VatId and a file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_vat_certified_and_what_it_was_told_is_proven_to_others() {
+    let mut world = World::new(27).await;
+    let hosts = ["a", "b", "c"];
+    world.hosts(&hosts).await;
+    world.hosts(&["outside"]).await;
+    world.vat(VatPlan::new("ledger", &hosts, 2, LEDGER)).await;
+    let errand = world.begin_errand("outside", &["ledger"], &notes(0, 12)).await;
+    world.errand_done("outside", &errand).await;
+    world.agreement("ledger", &hosts, 0).await;
+    let (ledger, caller) = (world.service("a", "ledger"), world.service("outside", &errand));
+    // As it travels: encoded, and read again.
+    let proven = |file: ProofFile, vat: &VatId| {
+        let read = ProofFile::decode(&file.encode()).expect("it is a file of proofs");
+        let checked = check(&read, Some(vat)).expect("it convinces others");
+        let findings = checked.vats.into_iter().flat_map(|vat| vat.findings);
+        findings.map(|finding| (finding.kind, finding.proven.join("\n"))).collect::<Vec<_>>()
+    };
+    let certified = proven(ledger.proof().expect("it is read"), &ledger.vat);
+    assert_eq!(certified.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), ["certificate", "checkpoint"]);
+    assert!(certified[1].1.contains("whole state"), "{certified:?}");
+    let called = proven(ledger.proof_of(&caller.vat).expect("it was called"), &caller.vat);
+    assert!(called.len() == 1 && called[0].0 == "slice", "{called:?}");
+    assert!(called[0].1.contains("a call of"), "{called:?}");
+    let answered = proven(caller.proof_of(&ledger.vat).expect("it was answered"), &ledger.vat);
+    assert!(answered[0].0 == "slice" && answered[0].1.contains("the result"), "{answered:?}");
+    assert_eq!(ledger.proof_of(&VatId([9; 32])), None, "nobody said that");
 }

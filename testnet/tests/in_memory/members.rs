@@ -46,8 +46,6 @@ async fn members_of_vats_that_start_are_put_off_and_not_turned_away() {
         timing: Timing::quick(),
         approve: Approve::Auto,
         console: None,
-        tamper: None,
-        wrap: None,
     };
     let (network, kept) = (MemoryNetwork::new(20), OnceLock::<Arc<dyn Handler>>::new());
     let starting = Host::start(options, async |handler| {

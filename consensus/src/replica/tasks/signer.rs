@@ -26,7 +26,6 @@ use crate::replica::event::EventSink;
 use crate::replica::identity::Identity;
 use crate::replica::lifecycle::Lifecycle;
 use crate::replica::membership_view::Members;
-use crate::replica::options::Tamper;
 use crate::replica::status::StatusCell;
 use crate::replica::tasks::checkpointer::CheckpointerInput;
 use crate::replica::tasks::own_key::OwnKey;
@@ -81,7 +80,6 @@ impl Unsigned {
 /// What the task uses.
 pub(crate) struct SignerParts {
     pub(crate) identity: Arc<Identity>,
-    pub(crate) tamper: Option<Tamper>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) status: Arc<StatusCell>,
     pub(crate) stats: Arc<StatsCell>,
@@ -333,17 +331,8 @@ impl Signer {
         if membership.contains(&key) {
             let own = self.parts.identity.sign(&statement.payload());
             signature = Some(own);
-            let mut shown = (statement.clone(), own);
-            if let Some(tamper) = &self.parts.tamper {
-                tamper(&mut shown.0);
-                shown.1 = self.parts.identity.sign(&shown.0.payload());
-            }
             self.parts.stats.update(|stats| stats.shares_signed += 1);
-            self.broadcast(&membership, &Share::Statement(shown.0, shown.1));
-            if self.parts.tamper.is_some() {
-                // A liar does not keep an honest share to answer with.
-                signature = (membership.threshold == 1).then_some(own);
-            }
+            self.broadcast(&membership, &Share::Statement(statement.clone(), own));
         }
         let block = statement.block;
         let verdicts = self.shares.own(statement, signature, Instant::now());
@@ -421,7 +410,6 @@ impl Signer {
             match self.parts.store.certificate(*block) {
                 Ok(Some(certificate)) if fits(&mut room, &certificate) => reply.certificates.push(certificate),
                 Ok(Some(_)) => break,
-                _ if self.parts.tamper.is_some() => {}
                 _ => reply.shares.extend(self.shares.own_share(*block).filter(|share| fits(&mut room, share))),
             }
         }
