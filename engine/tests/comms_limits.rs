@@ -178,9 +178,7 @@ fn coming_home() -> Bench {
 }
 
 fn home(bench: &mut Bench) -> CommandResult {
-    let object = WireRef::object(YOURS, 1);
-    let data = CapData::new(&Value::Slot(0), vec![object]);
-    bench.say_and_ack(PEER, &[Op::Settle { promise: ANSWER, resolution: WireResolution::Fulfilled(data) }], 2)
+    bench.say_and_ack(PEER, &[settle_to(ANSWER, WireRef::object(YOURS, 1))], 2)
 }
 
 #[test]
@@ -188,13 +186,13 @@ fn what_comes_home_waits_for_what_was_sent_after_it() {
     let mut bench = coming_home();
     assert_eq!(home(&mut bench), CommandResult::Delivered { next: 2 });
     assert_eq!(bench.deliveries().last(), Some(&Delivery::Hold(Slot::VatPromise(1))));
-    assert_eq!(bench.outbox(PEER), [Op::Echo { result: 2 }]);
+    assert!(bench.outbox(PEER).is_empty(), "the peer says by itself when it has passed all of that on");
     assert_eq!(bench.outbox(OTHER).len(), 1, "others wait as well: what they sent is on the same way");
-    // What was sent to the promise comes by the peer, and after it the echo.
+    // What was sent to the promise comes by the peer, and after it the release.
     let object = WireRef::object(YOURS, 1);
     bench.say(PEER, &call(object, "first", vec![], None));
     assert_eq!(called(bench.deliveries().last().unwrap()).unwrap().1, &Slot::VatObject(7));
-    bench.say_and_ack(PEER, &[settle(WireRef::promise(YOURS, 2), vec![])], 3);
+    bench.say(PEER, &Op::Release { promise: ANSWER });
     let settled = Resolution::Fulfilled(CapData::new(&Value::Slot(0), vec![Slot::VatObject(7)]));
     assert_eq!(bench.deliveries().last(), Some(&Delivery::Settle(vec![(Slot::VatPromise(1), settled)])));
     assert!(matches!(bench.outbox(OTHER)[1], Op::Settle { resolution: WireResolution::Fulfilled(_), .. }));
@@ -211,33 +209,46 @@ fn a_promise_that_nothing_was_sent_to_comes_home_at_once() {
         }
         _ => done(vec![]),
     });
-    let data = CapData::new(&Value::Slot(0), vec![WireRef::object(YOURS, 1)]);
-    bench.say_and_ack(PEER, &[Op::Settle { promise: ANSWER, resolution: WireResolution::Fulfilled(data) }], 1);
+    bench.say_and_ack(PEER, &[settle_to(ANSWER, WireRef::object(YOURS, 1))], 1);
     assert!(matches!(bench.deliveries().last(), Some(Delivery::Settle(_))));
-    assert!(bench.outbox(PEER).is_empty());
+    // The release comes all the same, once, and changes nothing.
+    let before = bench.deliveries().len();
+    assert!(matches!(bench.say(PEER, &Op::Release { promise: ANSWER }), CommandResult::Delivered { .. }));
+    assert_eq!(bench.deliveries().len(), before);
+    assert!(matches!(bench.say(PEER, &Op::Release { promise: ANSWER }), CommandResult::Refused { .. }));
 }
 
 #[test]
 fn a_promise_that_comes_home_over_a_stream_that_breaks_is_rejected() {
     let mut bench = coming_home();
     home(&mut bench);
-    let nonsense = Deliver { from: vat(PEER), begin: 2, messages: vec![vec![1, 99]], end: 2, ack: 0 };
+    let nonsense = Deliver { from: vat(PEER), begin: 2, messages: vec![vec![2, 99]], end: 2, ack: 0 };
     assert!(matches!(bench.apply(Command::Deliver(nonsense)), CommandResult::Refused { .. }));
     let message = "the stream with the vat that decides this promise is broken".to_owned();
     assert_eq!(told(bench.deliveries().last().unwrap()), [(Slot::VatPromise(1), message.clone())]);
     assert_eq!(rejected(&bench.outbox(OTHER)[1]).1, message);
 }
 
+/// The answer is an object of the peer that asked, which may have sent to the answer: only when none of that can be under way any
+/// more is it released.
 #[test]
-fn an_echo_is_answered_behind_all_that_was_said_before() {
+fn an_object_of_its_caller_is_released_when_the_settlement_is_retired() {
     let mut bench = Bench::installed(|delivery| match called(delivery) {
-        Some(("forward", ..)) => done(vec![send(Slot::HostObject(1), "forwarded", array(vec![], vec![]), None)]),
+        Some(("give back", _, args, Some(result))) => done(vec![fulfil(result, &Value::Slot(0), args.slots.clone())]),
         _ => done(vec![]),
     });
-    bench.say_and_ack(PEER, &[call(ROOT, "forward", vec![], None), Op::Echo { result: 1 }], 0);
-    let ops = bench.outbox(PEER);
-    assert!(matches!(&ops[..], [Op::Send { .. }, Op::Settle { promise, .. }] if *promise == ANSWER), "{ops:?}");
-    assert!(matches!(bench.say(PEER, &Op::Echo { result: 1 }), CommandResult::Refused { .. }), "an id is used once");
+    let release = Op::Release { promise: ANSWER };
+    bench.say(PEER, &call(ROOT, "give back", vec![WireRef::object(MINE, 5)], Some(1)));
+    assert_eq!(bench.outbox(PEER), [settle_to(ANSWER, WireRef::object(YOURS, 5))]);
+    // The head that says that the settlement is there ends at a message that is not.
+    let early = Deliver { from: vat(PEER), begin: 2, messages: vec![], end: 2, ack: 1 };
+    bench.apply(Command::Deliver(early));
+    assert_eq!(bench.outbox(PEER).len(), 1);
+    let late = call(WireRef::promise(MINE, 1), "late", vec![], None);
+    bench.say_and_ack(PEER, &[late], 1);
+    assert_eq!(bench.outbox(PEER), [release]);
+    bench.say_and_ack(PEER, &[], 2);
+    assert_eq!(bench.machine.summary().promises, 0);
 }
 
 #[test]

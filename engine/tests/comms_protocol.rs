@@ -13,7 +13,7 @@ use quorate_engine::comms::stream::message_digest;
 use quorate_engine::comms::{OutStream, Slice, SliceError, StreamHead};
 use quorate_engine::machine::{ArgValue, Command, CommandResult, CrankOutcome, Deliver};
 use quorate_engine::machine::{CrankKind, LimitKind, MAX_FOLLOW_UPS};
-use quorate_engine::wire::{Op, RefKind, Side, WireRef, WireResolution, redeem_payload};
+use quorate_engine::wire::{Op, Side, WireRef, WireResolution, WireSlot, redeem_payload};
 
 #[test]
 fn a_peer_that_breaks_the_protocol_loses_its_stream_and_no_other() {
@@ -187,10 +187,10 @@ fn references_that_the_sender_does_not_hold_are_rejected() {
 }
 
 #[test]
-fn objects_of_a_third_vat_are_refused_and_the_guest_hears_of_it() {
+fn refused_results_are_rejected_wherever_they_are_named() {
     let mut bench = Bench::installed(|delivery| match delivery {
         Delivery::Start { argv, .. } => {
-            let args = array(vec![Value::Slot(0)], vec![argv.slots[1]]);
+            let args = array(vec![Value::Slot(0)], vec![Slot::HostObject(99)]);
             let both = array(vec![Value::Slot(0)], vec![argv.slots[0]]);
             done(vec![
                 send(argv.slots[0], "take", args, Some(1)),
@@ -202,7 +202,7 @@ fn objects_of_a_third_vat_are_refused_and_the_guest_hears_of_it() {
         }
         _ => done(vec![]),
     });
-    let refusal = "a reference to an object of a third vat cannot be passed on".to_owned();
+    let refusal = "a reference that this vat does not hold".to_owned();
     let expected = [(Slot::VatPromise(1), refusal.clone()), (Slot::VatPromise(2), refusal.clone())];
     assert_eq!(told(&bench.deliveries()[1]), expected);
     let ops = bench.outbox(PEER);
@@ -210,11 +210,12 @@ fn objects_of_a_third_vat_are_refused_and_the_guest_hears_of_it() {
     let Op::Send { args, result, .. } = &ops[0] else { panic!("{ops:?}") };
     assert_eq!(
         (&args.slots[..], *result),
-        (&[ROOT][..], Some(1)),
+        (&[ROOT.into()][..], Some(1)),
         "sent home, it is the root again; refusals used no id"
     );
     let Op::Send { args, .. } = &ops[1] else { panic!("{ops:?}") };
-    assert_eq!(rejected(&ops[2]), (args.slots[0], refusal));
+    let (named, message) = rejected(&ops[2]);
+    assert_eq!((WireSlot::Known(named), message), (args.slots[0], refusal));
     assert_eq!(
         bench.say_and_ack(PEER, &[settle(WireRef::promise(YOURS, 1), vec![])], 3),
         CommandResult::Delivered { next: 2 }
@@ -258,7 +259,7 @@ fn a_broken_stream_rejects_what_its_peer_should_have_settled() {
         Delivery::Call { .. } => done(vec![send(Slot::HostObject(1), "more", array(vec![], vec![]), Some(9))]),
         _ => done(vec![]),
     });
-    let nonsense = Deliver { from: vat(PEER), begin: 1, messages: vec![vec![1, 99]], end: 1, ack: 0 };
+    let nonsense = Deliver { from: vat(PEER), begin: 1, messages: vec![vec![2, 99]], end: 1, ack: 0 };
     assert!(matches!(bench.apply(Command::Deliver(nonsense)), CommandResult::Refused { .. }));
     let message = "the stream with the vat that decides this promise is broken";
     assert_eq!(told(bench.deliveries().last().unwrap()), [(Slot::VatPromise(1), message.to_owned())]);
@@ -433,9 +434,8 @@ fn objects_have_one_name_per_peer_and_go_home_as_themselves() {
     for id in 1..=2 {
         bench.say(PEER, &call(ROOT, "give", vec![], Some(id)));
         let Some(Op::Settle { resolution, .. }) = bench.outbox(PEER).pop() else { panic!() };
-        let names: Vec<_> = resolution.data().slots.iter().map(|slot| (slot.kind, slot.allocator, slot.id)).collect();
-        let object = |id| (RefKind::Object, Side::Sender, id);
-        assert_eq!(names, [object(1), object(1), object(0)]);
+        let object = |id| WireSlot::Known(WireRef::object(Side::Sender, id));
+        assert_eq!(resolution.data().slots, [object(1), object(1), object(0)]);
     }
     let theirs = WireRef::object(MINE, 77);
     bench.say(PEER, &call(WireRef::object(YOURS, 1), "take", vec![WireRef::object(YOURS, 1), theirs, theirs], None));

@@ -12,17 +12,18 @@ use quorate_engine::abi::{CapData, Delivery, Method, Slot, Value};
 use quorate_engine::comms::StreamHead;
 use quorate_engine::machine::{ArgValue, Command, CommandResult, Deliver, Machine};
 use quorate_engine::wire::{
-    MAX_MESSAGE_BYTES, MAX_METHOD_BYTES, MAX_SLOTS, Op, RefKind, Side, WireError, WireRef, WireResolution,
+    MAX_MESSAGE_BYTES, MAX_METHOD_BYTES, MAX_SLOTS, Op, RefKind, Side, WireError, WireRef, WireResolution, WireSlot,
 };
 use quorate_engine::{Hash, VatId};
 use std::fmt::Debug;
 
-fn refs() -> CapData<WireRef> {
-    let value = Value::Array(vec![Value::Slot(0), Value::Slot(1), text("and"), Value::Slot(2)]);
+fn refs() -> CapData<WireSlot> {
+    let value = Value::Array(vec![Value::Slot(0), Value::Slot(1), text("and"), Value::Slot(2), Value::Slot(3)]);
     let slots = vec![
-        WireRef::object(Side::Sender, 7),
-        WireRef::promise(Side::Receiver, 300),
-        WireRef::promise(Side::Sender, 70_000),
+        WireRef::object(Side::Sender, 7).into(),
+        WireRef::promise(Side::Receiver, 300).into(),
+        WireSlot::Gift { home: vat(6), number: 258 },
+        WireRef::promise(Side::Sender, 70_000).into(),
     ];
     CapData::new(&value, slots)
 }
@@ -38,7 +39,14 @@ fn ops() -> Vec<(&'static str, Op)> {
         ("op-get", Op::Send { target, method: Method::Get("name".into()), args: no_args, result: Some(1) }),
         ("op-fulfil", Op::Settle { promise: pipelined, resolution: WireResolution::Fulfilled(refs()) }),
         ("op-reject", Op::Settle { promise: pipelined, resolution: WireResolution::vat_error("no") }),
-        ("op-echo", Op::Echo { result: 300 }),
+        ("op-deposit", Op::Deposit { to: vat(7), number: 300, object: 5 }),
+        ("op-withdraw", Op::Withdraw { from: vat(7), number: 300, result: 6 }),
+        ("op-release", Op::Release { promise: pipelined }),
+        ("op-declined", Op::Declined { home: vat(6), number: 300 }),
+        ("op-undo", Op::Undo { home: vat(6), number: 300 }),
+        ("op-cancel", Op::Cancel { to: vat(7), number: Some(300) }),
+        ("op-cancel-all", Op::Cancel { to: vat(7), number: None }),
+        ("op-drop", Op::Drop(vec![(1, 1), (70_000, 300)])),
     ]
 }
 
@@ -117,7 +125,7 @@ fn full_machine() -> Machine<Scripted> {
     assert_eq!(machine.apply(Command::Install(full)).unwrap(), CommandResult::Installed);
     let args = CapData::new(
         &Value::Array(vec![Value::Slot(0), Value::Slot(1)]),
-        vec![WireRef::object(Side::Sender, 4), WireRef::promise(Side::Sender, 1)],
+        vec![WireRef::object(Side::Sender, 4).into(), WireRef::promise(Side::Sender, 1).into()],
     );
     let target = WireRef::object(Side::Receiver, 0);
     let call = Op::Send { target, method: Method::Call("get".into()), args, result: Some(2) };
@@ -153,7 +161,18 @@ fn messages_beyond_the_limits_are_refused() {
     let check = |op: Op| Op::decode(&op.encode());
     assert!(check(call(&"m".repeat(MAX_METHOD_BYTES), no_args())).is_ok());
     assert!(matches!(check(call(&"m".repeat(MAX_METHOD_BYTES + 1), no_args())), Err(WireError::LongMethod { .. })));
-    let many = |count| CapData { slots: vec![target; count], ..CapData::data(&Value::Array(vec![])) };
+    let many = |count| CapData { slots: vec![target.into(); count], ..CapData::data(&Value::Array(vec![])) };
+    let gifts = |count| {
+        let gift = WireSlot::Gift { home: vat(9), number: u64::MAX };
+        let body = Value::Array(vec![Value::Bytes(vec![0; 400 << 10])]);
+        CapData { slots: vec![gift; count], ..CapData::data(&body) }
+    };
+    let op = call("m", gifts(MAX_SLOTS));
+    assert!(op.encode().len() as u64 <= quorate_engine::wire::message_bound(&gifts(MAX_SLOTS), 1) as u64);
+    assert!(check(op).is_ok());
+    assert!(check(Op::Drop(vec![(1, 1); MAX_SLOTS])).is_ok());
+    assert_eq!(check(Op::Drop(vec![(1, 1); MAX_SLOTS + 1])), Err(WireError::TooManyDrops { count: MAX_SLOTS + 1 }));
+    assert_eq!(check(Op::Release { promise: target }), Err(WireError::NotAPromise));
     assert!(check(call("m", many(MAX_SLOTS))).is_ok());
     assert!(matches!(check(call("m", many(MAX_SLOTS + 1))), Err(WireError::TooManySlots { .. })));
     assert_eq!(check(call("m", CapData::data(&Value::Null))), Err(WireError::Arguments));
@@ -188,8 +207,33 @@ fn wire_refs() -> impl Strategy<Value = WireRef> {
     })
 }
 
+/// Few vats, so that some of them mean something: those of the tests, and one that nobody knows.
+fn vats() -> impl Strategy<Value = VatId> {
+    prop_oneof![Just(vat(1)), Just(vat(6)), Just(vat(7)), Just(vat(8))]
+}
+
+fn wire_slots() -> impl Strategy<Value = WireSlot> {
+    prop_oneof![
+        4 => wire_refs().prop_map(WireSlot::Known),
+        1 => (vats(), any::<u64>()).prop_map(|(home, number)| WireSlot::Gift { home, number }),
+    ]
+}
+
+/// What is said of gifts, and of objects that are no longer held.
+fn gift_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (vats(), any::<u64>(), any::<u64>()).prop_map(|(to, number, object)| Op::Deposit { to, number, object }),
+        (vats(), any::<u64>(), any::<u64>()).prop_map(|(from, number, result)| Op::Withdraw { from, number, result }),
+        any::<u64>().prop_map(|id| Op::Release { promise: WireRef::promise(Side::Sender, id) }),
+        (vats(), any::<u64>()).prop_map(|(home, number)| Op::Declined { home, number }),
+        (vats(), any::<u64>()).prop_map(|(home, number)| Op::Undo { home, number }),
+        (vats(), any::<Option<u64>>()).prop_map(|(to, number)| Op::Cancel { to, number }),
+        proptest::collection::vec((any::<u64>(), any::<u64>()), 0..3).prop_map(Op::Drop),
+    ]
+}
+
 fn any_op() -> impl Strategy<Value = Op> {
-    let slots = || proptest::collection::vec(wire_refs(), 3..6);
+    let slots = || proptest::collection::vec(wire_slots(), 3..6);
     let data = move || (values(), slots()).prop_map(|(value, slots)| CapData::new(&value, slots));
     let args = (proptest::collection::vec(values(), 0..4), slots())
         .prop_map(|(items, slots)| CapData::new(&Value::Array(items), slots));
@@ -204,7 +248,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         promise: WireRef::promise(Side::Sender, id),
         resolution: if fulfilled { WireResolution::Fulfilled(data) } else { WireResolution::Rejected(data) },
     });
-    prop_oneof![4 => send, 4 => settle, 1 => any::<u64>().prop_map(|result| Op::Echo { result })]
+    prop_oneof![4 => send, 4 => settle, 4 => gift_op()]
 }
 
 fn check_decoders<T: PartialEq + Debug>(
@@ -239,7 +283,7 @@ proptest! {
     #[test]
     fn noise_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in any::<bool>()) {
         if version && !bytes.is_empty() {
-            bytes[0] = 1;
+            bytes[0] = quorate_engine::wire::WIRE_VERSION;
         }
         check_decoders(&bytes, |bytes| Op::decode(bytes).ok(), Op::encode);
         check_decoders(&bytes, |bytes| Command::decode(bytes).ok(), Command::encode);
@@ -274,7 +318,9 @@ proptest! {
         prop_assert_eq!(world.apply(vat(1), Command::Deliver(deliver)), CommandResult::Delivered { next: 2 });
         let outbox = world.machines[&vat(1)].outbox();
         let answered = outbox.iter().find(|stream| stream.head.peer == vat(7)).unwrap();
-        prop_assert_eq!(answered.messages.len(), 1);
+        let is_answer = |op: &Op| matches!(op, Op::Settle { .. });
+        let answers = answered.messages.iter().filter(|(_, message)| is_answer(&Op::decode(message).unwrap()));
+        prop_assert_eq!(answers.count(), 1);
         let _: VatId = world.machines[&vat(1)].vat();
     }
 }
@@ -282,19 +328,37 @@ proptest! {
 /// Small ids, so that some of them mean something.
 fn tame(mut op: Op) -> Op {
     let small = |reference: &mut WireRef| reference.id %= 3;
+    let small_slot = |slot: &mut WireSlot| match slot {
+        WireSlot::Known(reference) => small(reference),
+        WireSlot::Gift { number, .. } => *number %= 4,
+    };
     match &mut op {
         Op::Redeem { .. } => {}
-        Op::Echo { result } => *result %= 8,
         Op::Send { target, args, result, .. } => {
             small(target);
             target.allocator = Side::Receiver;
-            args.slots.iter_mut().for_each(small);
+            args.slots.iter_mut().for_each(small_slot);
             *result = result.map(|id| id % 8);
         }
         Op::Settle { promise, resolution: WireResolution::Fulfilled(data) | WireResolution::Rejected(data) } => {
             small(promise);
-            data.slots.iter_mut().for_each(small);
+            data.slots.iter_mut().for_each(small_slot);
         }
+        Op::Release { promise } => small(promise),
+        Op::Deposit { number, object, .. } => {
+            *number %= 4;
+            *object %= 2;
+        }
+        Op::Withdraw { number, result, .. } => {
+            *number %= 4;
+            *result %= 8;
+        }
+        Op::Declined { number, .. } | Op::Undo { number, .. } => *number %= 4,
+        Op::Cancel { number, .. } => *number = number.map(|number| number % 4),
+        Op::Drop(objects) => objects.iter_mut().for_each(|(id, count)| {
+            *id %= 3;
+            *count %= 3;
+        }),
     }
     op
 }

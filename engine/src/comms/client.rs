@@ -1,14 +1,15 @@
 //! A vat without a guest: what a command line needs to call an object and hear the answer.
 //!
 //! A [`ClientSession`] is one vat's side of one stream pair. It makes messages, keeps them until they are acknowledged, and reads
-//! settlements; any number of calls may be open. It exports nothing, so the other side cannot call it. Signing heads and
-//! carrying slices is its owner's work.
+//! settlements; any number of calls may be open. It exports nothing, so the other side cannot call it. It has one stream only, so
+//! it declines gifts: an object of a third vat in an answer is [`ClientRef::Elsewhere`], which says where, and cannot be used. Signing
+//! heads and carrying slices is its owner's work.
 
 use super::peer::{PairId, Party};
 use super::{InStream, MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES, OutStream, StreamHead};
 use crate::abi::{CapData, Method, Value};
 use crate::machine::Deliver;
-use crate::wire::{self, MAX_MESSAGE_BYTES, Op, RefKind, Side, WireError, WireRef, WireResolution};
+use crate::wire::{self, MAX_MESSAGE_BYTES, Op, RefKind, Side, WireError, WireRef, WireResolution, WireSlot};
 use quorate_ids::{Hash, VatId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,23 +24,26 @@ pub enum ClientRef {
     Result(u64),
     /// A promise that came in an answer.
     Promise(u64),
+    /// An object of that vat, which is not the one that this client talks to: it can be neither called nor passed.
+    Elsewhere(VatId),
 }
 
 impl ClientRef {
     fn pair(self) -> Option<PairId> {
         match self {
-            ClientRef::Object(_) => None,
+            ClientRef::Object(_) | ClientRef::Elsewhere(_) => None,
             ClientRef::Result(id) => Some(PairId { by: Party::Us, id }),
             ClientRef::Promise(id) => Some(PairId { by: Party::Them, id }),
         }
     }
 
-    fn outbound(self) -> WireRef {
-        match self {
+    fn outbound(self) -> Result<WireRef, ClientError> {
+        Ok(match self {
             ClientRef::Object(id) => WireRef::object(Side::Receiver, id),
             ClientRef::Result(id) => WireRef::promise(Side::Sender, id),
             ClientRef::Promise(id) => WireRef::promise(Side::Receiver, id),
-        }
+            ClientRef::Elsewhere(home) => return Err(ClientError::Elsewhere(home)),
+        })
     }
 }
 
@@ -64,6 +68,10 @@ pub enum ClientError {
     TooManyCalls(usize),
     #[error("the promise {0:?} is not open: it has settled, or never was")]
     NotOpen(ClientRef),
+    #[error(
+        "the object lives in vat {0}, with which this client does not talk: call that vat itself, with a reference to it, or ask a vat that holds the object to pass your message on"
+    )]
+    Elsewhere(VatId),
     #[error("the message cannot be sent: {0}")]
     Message(WireError),
     #[error("a message of {0} bytes is longer than the {MAX_MESSAGE_BYTES} that are allowed")]
@@ -157,9 +165,10 @@ impl ClientSession {
                 return Err(ClientError::NotOpen(*reference));
             }
         }
-        let args = CapData::new(args, slots.iter().map(|slot| slot.outbound()).collect());
+        let slots = slots.iter().map(|slot| slot.outbound().map(WireSlot::from)).collect::<Result<_, _>>()?;
+        let args = CapData::new(args, slots);
         wire::check_send(&method, &args).map_err(ClientError::Message)?;
-        self.push(&Op::Send { target: target.outbound(), method, args, result })?;
+        self.push(&Op::Send { target: target.outbound()?, method, args, result })?;
         Ok(())
     }
 
@@ -226,13 +235,16 @@ impl ClientSession {
 
     fn take(&mut self, message: &[u8]) -> Result<Option<Completion>, ClientError> {
         match Op::decode(message).map_err(|error| ClientError::Broken(error.to_string()))? {
-            // Nothing here can be redeemed.
-            Op::Redeem { .. } => Ok(None),
-            Op::Send { .. } => Err(ClientError::Broken("it calls an object of a client, which has none".to_owned())),
+            // Nothing here can be redeemed. Gifts that come to nothing were declined already, and what is cancelled was never there.
+            Op::Redeem { .. } | Op::Undo { .. } | Op::Cancel { .. } => Ok(None),
             Op::Settle { promise, resolution } => self.settle(promise, resolution).map(Some),
-            Op::Echo { .. } => {
-                Err(ClientError::Broken("it waits for an echo of a client, which decides nothing".to_owned()))
+            Op::Send { .. } => broken("it calls an object of a client, which has none"),
+            Op::Deposit { .. } | Op::Withdraw { .. } => {
+                broken("it deposits or withdraws an object of a client, which has none")
             }
+            Op::Release { .. } => broken("it releases a promise that has come home to a client, which has no objects"),
+            Op::Declined { .. } => broken("it declines a gift of a client, which makes none"),
+            Op::Drop(_) => broken("it drops objects of a client, which has none"),
         }
     }
 
@@ -249,7 +261,14 @@ impl ClientSession {
         Ok(Completion { promise: client_promise(pair), fulfilled, value, slots })
     }
 
-    fn import(&mut self, reference: WireRef) -> Result<ClientRef, ClientError> {
+    fn import(&mut self, slot: WireSlot) -> Result<ClientRef, ClientError> {
+        let reference = match slot {
+            WireSlot::Known(reference) => reference,
+            WireSlot::Gift { home, number } => {
+                self.push(&Op::Declined { home, number })?;
+                return Ok(ClientRef::Elsewhere(home));
+            }
+        };
         let pair = PairId::inbound(reference.allocator, reference.id);
         match (reference.kind, reference.allocator) {
             (RefKind::Object, Side::Sender) => Ok(ClientRef::Object(reference.id)),
@@ -267,6 +286,10 @@ impl ClientSession {
             }
         }
     }
+}
+
+fn broken<T>(reason: &str) -> Result<T, ClientError> {
+    Err(ClientError::Broken(reason.to_owned()))
 }
 
 fn client_promise(pair: PairId) -> ClientRef {

@@ -3,11 +3,11 @@
 //! Whatever a message brings in (ids, promises) is entered before the guest runs, and stays entered when the guest's crank is
 //! rolled back: the stream has moved on, and the guest has heard nothing of it. So nothing here is ever undone.
 
-use super::peer::{PairId, Party, Peer};
-use super::promises::{EXITED, Speaker, State};
-use super::{Comms, Hold, MAX_OBJECTS, MAX_PROMISES};
-use crate::abi::{CapData, Delivery, Method, Resolution, Slot, Value};
-use crate::wire::{self, Op, RefKind, Side, WireRef, WireResolution, redeem_payload};
+use super::peer::{PairId, Party, Peer, Stage};
+use super::promises::{EXITED, Promise, Speaker, State, bare_slot};
+use super::{Comms, MAX_OBJECTS, MAX_PROMISES};
+use crate::abi::{CapData, Delivery, Method, Resolution, Slot};
+use crate::wire::{self, Op, RefKind, Side, WireRef, WireResolution, WireSlot, redeem_payload};
 use ed25519_dalek::{Signature, VerifyingKey};
 use quorate_ids::VatId;
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ use thiserror::Error;
 #[error("{0}")]
 pub struct Broken(pub String);
 
-fn broken<T>(reason: impl Into<String>) -> Result<T, Broken> {
+pub(super) fn broken<T>(reason: impl Into<String>) -> Result<T, Broken> {
     Err(Broken(reason.into()))
 }
 
@@ -27,16 +27,22 @@ fn broken<T>(reason: impl Into<String>) -> Result<T, Broken> {
 pub enum Inbound {
     /// The tables have it; the guest has nothing to do.
     Done,
-    /// A call for the guest. If it cannot be made, `result` is to be rejected.
-    Call { delivery: Delivery, result: Option<Slot> },
+    /// A call for the guest. If it cannot be made, `result` is to be rejected. If there is `first`, the guest must first hear of that
+    /// promise, which the call is made on.
+    Call { delivery: Delivery, result: Option<Slot>, first: Option<Introduction> },
     /// The guest hears how a promise settled.
     Settle { promise: Slot, resolution: Resolution },
     /// The guest hears that a promise is about to settle, and keeps until then what it sends to it.
     Hold { promise: Slot },
 }
 
-/// What a promise is rejected with instead of coming home out of turn.
-const TOO_MANY_ECHOES: &str = "too many promises towards the vat that decided this one are open";
+/// A promise that the guest has to be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    pub promise: Slot,
+    /// Whether the guest is to keep what is sent to it until it settles, instead of sending it out.
+    pub held: bool,
+}
 
 /// Capabilities as the guest names them, or why the message cannot be delivered although the peer broke no rule.
 type Imported = Result<Vec<Slot>, &'static str>;
@@ -51,13 +57,36 @@ impl Comms {
                 self.receive_redeem(from, object, bearer, &signature);
                 Inbound::Done
             }
-            Op::Send { target, method, args, result } => self.receive_send(from, target, method, args, result)?,
+            Op::Send { target, method, args, result } => {
+                self.receive_send(from, message.len() as u64, target, method, args, result)?
+            }
             Op::Settle { promise, resolution } => self.receive_settle(from, promise, resolution)?,
-            Op::Echo { result } => {
-                self.receive_echo(from, result)?;
+            Op::Release { promise } => self.receive_release(from, promise)?,
+            Op::Deposit { to, number, object } => self.receive_deposit(from, to, number, object)?,
+            Op::Withdraw { from: giver, number, result } => {
+                self.receive_withdraw(from, giver, number, result)?;
+                Inbound::Done
+            }
+            Op::Declined { home, number } => {
+                self.receive_declined(from, home, number)?;
+                Inbound::Done
+            }
+            Op::Undo { home, number } => {
+                self.receive_undo(from, home, number);
+                Inbound::Done
+            }
+            Op::Cancel { to, number } => {
+                self.receive_cancel(from, to, number);
+                Inbound::Done
+            }
+            Op::Drop(dropped) => {
+                self.receive_drop(from, &dropped)?;
                 Inbound::Done
             }
         };
+        if self.exited {
+            self.sweep();
+        }
         self.peer_mut(from).inbound.advance(message);
         self.changes.touched.insert(*from);
         Ok(inbound)
@@ -73,28 +102,42 @@ impl Comms {
     fn receive_send(
         &mut self,
         from: &VatId,
+        bytes: u64,
         target: WireRef,
         method: Method,
-        args: CapData<WireRef>,
+        args: CapData<WireSlot>,
         result: Option<u64>,
     ) -> Result<Inbound, Broken> {
-        let slots = self.import(from, &args.slots)?;
+        let slots = self.import(from, &args.slots, None)?;
         let result = match result {
             Some(id) => Some(self.import_promise(from, id, State::Guest, Party::Us)?),
             None => None,
         };
-        let refusal = match (self.resolve_target(from, target)?, slots) {
-            (_, _) if self.exited => EXITED.to_owned(),
-            (Ok(target), Ok(slots)) => {
-                let args = CapData { body: args.body, slots };
-                return Ok(Inbound::Call { delivery: Delivery::Call { target, method, args, result }, result });
-            }
-            (Err(refusal), _) => refusal,
-            (_, Err(refusal)) => refusal.to_owned(),
+        let target = self.resolve_target(from, target)?;
+        #[cfg(test)]
+        if let Ok(promise) = &target
+            && let Some(promise) = self.promises.get_mut(promise)
+        {
+            promise.called = true;
+        }
+        let (refusal, slots) = match (target, slots) {
+            (_, slots) if self.exited => (EXITED.to_owned(), slots),
+            (Ok(target), Ok(slots)) => match self.queue_call(from, target, bytes) {
+                Ok(()) => {
+                    let args = CapData { body: args.body, slots };
+                    let first = self.introduction(target);
+                    let delivery = Delivery::Call { target, method, args, result };
+                    return Ok(Inbound::Call { delivery, result, first });
+                }
+                Err(refusal) => (refusal, Ok(slots)),
+            },
+            (Err(refusal), slots) => (refusal, slots),
+            (_, Err(refusal)) => (refusal.to_owned(), Ok(Vec::new())),
         };
         if let Some(result) = result {
             self.reject(result, &refusal);
         }
+        self.forget_unheard(slots.unwrap_or_default().iter());
         Ok(Inbound::Done)
     }
 
@@ -105,6 +148,7 @@ impl Comms {
             (RefKind::Object, Side::Sender) => broken("a call to an object of the caller"),
             (RefKind::Object, Side::Receiver) => Ok(peer
                 .exported(target.id)
+                .map(Slot::VatObject)
                 .ok_or_else(|| "no such object, or it is not granted to the caller".to_owned())),
             (RefKind::Promise, allocator) => {
                 let Some(pair) = peer.pair(PairId::inbound(allocator, target.id)) else {
@@ -113,11 +157,24 @@ impl Comms {
                 if pair.decider == Party::Them {
                     return broken("a call to a promise that the caller decides");
                 }
-                Ok(match self.promises.get(&pair.slot).map(|promise| &promise.state) {
-                    Some(state) if state.refusal().is_some() => Err(state.refusal().unwrap_or_default().to_owned()),
-                    _ => Ok(pair.slot),
+                let Some(promise) = self.promises.get(&pair.slot) else { return Ok(Ok(pair.slot)) };
+                Ok(match (promise.state.refusal(), promise.stands_for) {
+                    (Some(refusal), _) => Err(refusal.to_owned()),
+                    (None, Some(object)) => Ok(Slot::VatObject(object)),
+                    (None, None) => Ok(pair.slot),
                 })
             }
+        }
+    }
+
+    /// How the guest hears of a promise that it is called on and does not know: one that a call queues at until a deposit comes, or one
+    /// that the machine has passed on.
+    fn introduction(&self, target: Slot) -> Option<Introduction> {
+        let promise = self.promises.get(&target)?;
+        match promise.state {
+            State::Waiting { .. } if !promise.kept => Some(Introduction { promise: target, held: true }),
+            State::Peer(_) if !promise.known => Some(Introduction { promise: target, held: false }),
+            _ => None,
         }
     }
 
@@ -128,85 +185,91 @@ impl Comms {
         resolution: WireResolution,
     ) -> Result<Inbound, Broken> {
         let id = PairId::inbound(promise.allocator, promise.id);
-        let slot = match self.peers.get(from).and_then(|peer| peer.pair(id)) {
+        let (slot, stage) = match self.peers.get(from).and_then(|peer| peer.pair(id)) {
             None => return broken(format!("a settlement of promise {} that is unknown or settled", promise.id)),
             Some(pair) if pair.decider == Party::Us => {
                 return broken("a settlement of a promise that the sender does not decide");
             }
-            Some(pair) => pair.slot,
+            Some(pair) => (pair.slot, pair.stage),
         };
-        let slots = self.import(from, &resolution.data().slots)?;
+        let bare = match &resolution {
+            WireResolution::Fulfilled(data) => bare_slot(data),
+            WireResolution::Rejected(_) => None,
+        };
+        match stage {
+            Stage::Open => {}
+            Stage::Withdrawn | Stage::Abandoned => check_withdrawal(&resolution, bare)?,
+            Stage::Held | Stage::Unreleased => return broken("a settlement of a promise that is settled"),
+        }
+        let named = bare.and_then(|bare| resolution.data().slots.get(bare).copied());
+        let comes_home =
+            matches!(named, Some(WireSlot::Known(WireRef { kind: RefKind::Object, allocator: Side::Receiver, .. })));
+        if stage == Stage::Abandoned {
+            self.peer_mut(from).remove_pair(id);
+            self.import(from, &resolution.data().slots, None).map(drop)?;
+            return Ok(Inbound::Done);
+        }
+        self.end_gift(slot);
+        if let Some(promise) = self.promises.get_mut(&slot) {
+            promise.source = None;
+        }
+        // The promise may be named in its own settlement.
+        let into = bare.map(|bare| (bare, slot));
+        let slots = self.import(from, &resolution.data().slots, into)?;
+        if !comes_home {
+            self.peer_mut(from).remove_pair(id);
+        } else if let Some(pair) = self.peer_mut(from).pair_mut(id) {
+            pair.stage = Stage::Unreleased;
+        }
+        if matches!((&slots, named), (Ok(_), Some(WireSlot::Gift { .. }))) {
+            // It goes on as the promise that the home settles: what is sent to it from now on goes there.
+            return Ok(Inbound::Done);
+        }
         let resolution = match (resolution, slots) {
             (WireResolution::Fulfilled(data), Ok(slots)) => Resolution::Fulfilled(CapData { body: data.body, slots }),
             (WireResolution::Rejected(data), Ok(slots)) => Resolution::Rejected(CapData { body: data.body, slots }),
             (_, Err(refusal)) => Resolution::Rejected(wire::vat_error(refusal)),
         };
-        self.peer_mut(from).remove_pair(id);
-        let (known, pipelined) = self.promises.get_mut(&slot).map_or((false, false), |promise| {
-            promise.pairs.remove(from);
-            (promise.known, promise.pipelined)
-        });
-        let resolution = match own_object(&resolution).filter(|_| pipelined && known && !self.exited) {
-            Some(object) if self.peers.get(from).is_some_and(|peer| peer.ours.len() < MAX_PROMISES) => {
-                self.hold(from, slot, object);
-                return Ok(Inbound::Hold { promise: slot });
-            }
-            Some(_) => Resolution::Rejected(wire::vat_error(TOO_MANY_ECHOES)),
-            None => resolution,
-        };
-        if let Some(Hold { promise, object }) = self.holds.remove(&slot) {
-            self.settle(slot, &resolution, Speaker::Forwarded);
-            let resolution = Resolution::Fulfilled(CapData::new(&Value::Slot(0), vec![object]));
-            return Ok(self.settled(promise, true, resolution));
+        match own_object(&resolution).filter(|_| comes_home) {
+            Some(object) if self.hold(from, id, slot, object) => Ok(Inbound::Hold { promise: slot }),
+            _ => Ok(self.settled(slot, resolution)),
         }
-        Ok(self.settled(slot, known, resolution))
     }
 
     /// Tells all who wait for a promise; the guest is left to the caller.
-    fn settled(&mut self, promise: Slot, known: bool, resolution: Resolution) -> Inbound {
+    pub(super) fn settled(&mut self, promise: Slot, resolution: Resolution) -> Inbound {
+        let known = self.promises.get(&promise).is_some_and(|promise| promise.known && !promise.is_settled());
         self.settle(promise, &resolution, Speaker::Forwarded);
         if known && !self.exited { Inbound::Settle { promise, resolution } } else { Inbound::Done }
     }
 
-    /// A promise has come home: it settles to an object of this vat, but what this vat sent to it before is still under way, to
-    /// the peer and back. Until an echo, which goes the same way behind it, has come back, the settlement waits: what is sent
-    /// to the object afterwards must not overtake.
-    fn hold(&mut self, from: &VatId, promise: Slot, object: Slot) {
-        let echo = self.new_host_promise(State::Peer(*from));
-        let id = self.peer_mut(from).name_promise(echo, Party::Them);
-        if let Some(echo) = self.promises.get_mut(&echo) {
-            echo.pairs.insert(*from, id);
-        }
-        if let Some(promise) = self.promises.get_mut(&promise) {
-            promise.state = State::Guest;
-        }
-        self.holds.insert(echo, Hold { promise, object });
-        self.push(from, &Op::Echo { result: id.id });
-    }
-
-    /// All that the peer said before has been handed to the guest, and what that forwarded stands in the stream already.
-    fn receive_echo(&mut self, from: &VatId, result: u64) -> Result<(), Broken> {
-        let echo = self.import_promise(from, result, State::Guest, Party::Us)?;
-        let nothing = Resolution::Fulfilled(CapData::data(&Value::Undefined));
-        self.settle(echo, &nothing, Speaker::Guest);
-        Ok(())
-    }
-
-    /// The guest's names of what a message names. All promises are entered even if an object is refused: the peer counts on it.
-    fn import(&mut self, from: &VatId, refs: &[WireRef]) -> Result<Imported, Broken> {
+    /// The guest's names of what a message names. All promises are entered, and all gifts withdrawn, even if an object is refused: the
+    /// peer counts on it. If the capability at the place `into` is a gift, the promise beside it stands for it.
+    fn import(&mut self, from: &VatId, refs: &[WireSlot], into: Option<(usize, Slot)>) -> Result<Imported, Broken> {
         let mut slots = Vec::with_capacity(refs.len());
         let mut refusal = None;
-        for reference in refs {
+        for (index, reference) in refs.iter().enumerate() {
+            let reference = match reference {
+                WireSlot::Known(reference) => reference,
+                WireSlot::Gift { home, number } => {
+                    let into = into.filter(|(place, _)| *place == index).map(|(_, slot)| slot);
+                    match self.take_gift(from, *home, *number, into)? {
+                        Ok(slot) => slots.push(slot),
+                        Err(reason) => refusal = Some(reason),
+                    }
+                    continue;
+                }
+            };
             let slot = match (reference.kind, reference.allocator) {
                 (RefKind::Object, Side::Sender) => {
                     if self.peers.get(from).is_some_and(|peer| peer.imports.len() >= 2 * MAX_OBJECTS) {
                         return broken("more objects than a vat may give to another");
                     }
-                    self.import_object(from, reference.id)
+                    self.receive_object(from, reference.id)
                 }
                 (RefKind::Object, Side::Receiver) => {
                     match self.peers.get(from).and_then(|peer| peer.exported(reference.id)) {
-                        Some(slot) => slot,
+                        Some(object) => Slot::VatObject(object),
                         None => {
                             refusal = Some("a reference to an object that the sender does not hold");
                             continue;
@@ -215,8 +278,9 @@ impl Comms {
                 }
                 (RefKind::Promise, allocator) => {
                     let pair = PairId::inbound(allocator, reference.id);
-                    match self.peers.get(from).and_then(|peer| peer.pair(pair)).map(|pair| pair.slot) {
-                        Some(slot) => slot,
+                    match self.peers.get(from).and_then(|peer| peer.pair(pair)).map(|pair| (pair.slot, pair.stage)) {
+                        Some((slot, Stage::Open)) => slot,
+                        Some(_) => return broken(format!("promise {} is settled", reference.id)),
                         None if allocator == Side::Sender => {
                             self.import_promise(from, reference.id, State::Peer(*from), Party::Them)?
                         }
@@ -227,13 +291,22 @@ impl Comms {
             slots.push(slot);
         }
         Ok(match refusal {
-            Some(refusal) => Err(refusal),
+            Some(refusal) => {
+                self.forget_unheard(slots.iter());
+                Err(refusal)
+            }
             None => Ok(slots),
         })
     }
 
     /// Enters a promise that the peer names for the first time.
-    fn import_promise(&mut self, from: &VatId, id: u64, state: State, decider: Party) -> Result<Slot, Broken> {
+    pub(super) fn import_promise(
+        &mut self,
+        from: &VatId,
+        id: u64,
+        state: State,
+        decider: Party,
+    ) -> Result<Slot, Broken> {
         let Some(peer) = self.peers.get(from) else { return broken("a message of an unknown vat") };
         if !peer.is_fresh(id) {
             return broken(format!("promise id {id} was used before"));
@@ -244,20 +317,21 @@ impl Comms {
         let slot = self.new_host_promise(state);
         let pair = self.peer_mut(from).accept_promise(id, slot, decider);
         if let Some(promise) = self.promises.get_mut(&slot) {
-            promise.pairs.insert(*from, pair);
+            match decider {
+                Party::Us => drop(promise.pairs.insert(*from, pair)),
+                Party::Them => promise.source = Some((*from, pair)),
+            }
         }
         Ok(slot)
     }
 
-    pub(super) fn import_object(&mut self, home: &VatId, id: u64) -> Slot {
-        if let Some(object) = self.peer_mut(home).imports.get(&id) {
-            return Slot::HostObject(*object);
+    /// A delivery that named these is not taken in: what was rejected before the guest heard of it, it need never hear of.
+    pub fn forget_unheard<'a>(&mut self, slots: impl Iterator<Item = &'a Slot>) {
+        for slot in slots {
+            if self.promises.get(slot).is_some_and(|promise| !promise.known) {
+                self.drop_if_done(*slot);
+            }
         }
-        let object = self.next_host_object;
-        self.next_host_object += 1;
-        self.peer_mut(home).imports.insert(id, object);
-        self.host_objects.insert(object, (*home, id));
-        Slot::HostObject(object)
     }
 
     /// Takes in what the peer says it has of this vat's stream, in a head that ends at its message `end`.
@@ -273,12 +347,14 @@ impl Comms {
             return Ok(());
         }
         let retired = peer.retire(ack);
+        peer.gifts.acknowledge(ack);
         self.changes.pruned.insert(*from, ack);
-        for slot in retired {
+        for (id, slot, then) in retired {
             if let Some(promise) = self.promises.get_mut(&slot) {
                 retire_pair(promise, from, self.peers.get(from));
             }
             self.drop_if_done(slot);
+            self.say_then(from, id, then);
         }
         Ok(())
     }
@@ -290,7 +366,21 @@ impl Comms {
         for (_, slot) in peer.awaited() {
             self.reject(slot, "the stream with the vat that decides this promise is broken");
         }
+        self.lose_peer(vat, "the stream with the vat that gave this is broken");
     }
+}
+
+/// What a withdrawal may come to: else whoever passes it on could be led in circles.
+fn check_withdrawal(resolution: &WireResolution, bare: Option<usize>) -> Result<(), Broken> {
+    let good = match resolution {
+        WireResolution::Fulfilled(data) => {
+            let own = WireRef { kind: RefKind::Object, allocator: Side::Sender, id: 0 };
+            let is_own = |slot: &WireSlot| matches!(slot, WireSlot::Known(known) if WireRef { id: 0, ..*known } == own);
+            bare == Some(0) && matches!(&data.slots[..], [slot] if is_own(slot))
+        }
+        WireResolution::Rejected(data) => data.slots.is_empty(),
+    };
+    if good { Ok(()) } else { broken("a gift that settles to something else than an object of its home") }
 }
 
 /// Whether `message`, the first that `from` says to `vat`, uses a bearer reference to the root with one of the keys `bearers`. That
@@ -319,18 +409,16 @@ fn honours(
 }
 
 /// The object of this vat that a promise is fulfilled with.
-fn own_object(resolution: &Resolution) -> Option<Slot> {
+fn own_object(resolution: &Resolution) -> Option<u64> {
     let Resolution::Fulfilled(data) = resolution else { return None };
-    match data.value() {
-        Ok(Value::Slot(index)) => {
-            data.slots.get(index as usize).copied().filter(|slot| matches!(slot, Slot::VatObject(_)))
-        }
+    match data.slots.get(bare_slot(data)?)? {
+        Slot::VatObject(object) => Some(*object),
         _ => None,
     }
 }
 
 /// Unlinks a promise from a peer, unless it got a new name there since.
-fn retire_pair(promise: &mut super::promises::Promise, vat: &VatId, peer: Option<&Peer>) {
+fn retire_pair(promise: &mut Promise, vat: &VatId, peer: Option<&Peer>) {
     if let Some(id) = promise.pairs.get(vat)
         && peer.is_none_or(|peer| peer.pair(*id).is_none())
     {

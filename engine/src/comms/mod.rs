@@ -1,4 +1,4 @@
-//! Who holds what: streams, c-lists and promises of one vat towards all others.
+//! Who holds what: streams, c-lists, promises and gifts of one vat towards all others.
 //!
 //! A peer's authority is an entry in a table here, never a secret. Per peer there are the objects that it may use
 //! (`exports`), the objects of it that this vat holds (`imports`), and the promises that both know, by who gave the id.
@@ -9,16 +9,20 @@
 //! this vat keep is bounded. A peer that breaks the protocol loses its own stream and nothing else.
 //!
 //! Nothing here runs a guest: [`inbound`] turns messages into deliveries, [`outbound`] turns a guest's outputs into messages,
-//! and `machine` stands between.
+//! [`handoff`] passes objects on to third vats, [`garbage`] counts who holds what, and `machine` stands between.
 
 pub mod client;
+mod garbage;
+mod handoff;
 mod inbound;
 mod outbound;
 pub mod peer;
+#[cfg(test)]
+pub(crate) mod plants;
 mod promises;
 pub mod stream;
 
-pub use inbound::{Broken, Inbound, is_redemption};
+pub use inbound::{Broken, Inbound, Introduction, is_redemption};
 pub use stream::{InStream, OutStream, Slice, SliceError, StreamHead};
 
 use crate::abi::Slot;
@@ -43,6 +47,16 @@ pub const MAX_OBJECTS: usize = 262_144;
 pub const MAX_PEERS: usize = 65_536;
 /// Most bearer keys that may redeem the root.
 pub const MAX_BEARERS: usize = 1_024;
+/// Most objects that one vat has given of this one's and that their receivers have yet to withdraw. Further deposits are declined.
+pub const MAX_DEPOSITS: u64 = 65_536;
+/// Most gifts that one peer withdraws here and that are not deposited yet, and most gifts of one giver that this vat withdraws
+/// elsewhere. Further ones are rejected.
+pub const MAX_WITHDRAWALS: usize = 4_096;
+/// Most calls of one peer that wait for deposits, and most bytes of them. Further ones are rejected. The guest keeps them in its heap.
+pub const MAX_QUEUED_CALLS: u64 = 4_096;
+pub const MAX_QUEUED_BYTES: u64 = 8 << 20;
+/// Most vats that this one comes to know because one and the same peer gave something to them, or of them.
+pub const MAX_INTRODUCED: u64 = 4_096;
 
 /// What one block changed, for its effects.
 #[derive(Clone, Debug, Default)]
@@ -51,13 +65,6 @@ pub struct Changes {
     pub touched: BTreeSet<VatId>,
     pub queued: Vec<(VatId, u64, Arc<[u8]>)>,
     pub pruned: BTreeMap<VatId, u64>,
-}
-
-/// A promise that has settled to an object of this vat, while messages to it are still on their way round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Hold {
-    promise: Slot,
-    object: Slot,
 }
 
 /// The tables. All of it is in the state root, but for `changes`, which is empty between blocks.
@@ -79,8 +86,10 @@ pub struct Comms {
     told_singly: u64,
     /// Settled promises that nobody can name any more, which the guest may forget with its next delivery.
     retired: Vec<Slot>,
-    /// Settlements that wait for an echo, by the echo's promise.
-    holds: BTreeMap<Slot, Hold>,
+    /// Own objects → by how many table entries they are held: exports, deposits, promises that come home. Never the root.
+    holders: BTreeMap<u64, u64>,
+    /// Own objects that were held and are no more, of which the guest has yet to hear.
+    freed: BTreeSet<u64>,
     exited: bool,
     #[serde(skip)]
     changes: Changes,
@@ -99,7 +108,8 @@ impl Comms {
             pending: VecDeque::new(),
             told_singly: 0,
             retired: Vec::new(),
-            holds: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            freed: BTreeSet::new(),
             exited: false,
             changes: Changes::default(),
         }
@@ -177,15 +187,19 @@ impl Comms {
         for (_, slot) in peer.awaited() {
             self.reject(slot, "the vat that decides this promise has gone");
         }
+        self.lose_peer(vat, "the vat that gave this has gone");
         let Some(peer) = self.peers.remove(vat) else { return };
+        for home in &peer.gifts.homes {
+            self.cancel_all(home, vat);
+        }
         for pair in peer.ours.into_values().chain(peer.theirs.into_values()) {
             if let Some(promise) = self.promises.get_mut(&pair.slot) {
                 promise.pairs.remove(vat);
             }
             self.drop_if_done(pair.slot);
         }
-        for object in peer.imports.values() {
-            self.host_objects.remove(object);
+        for import in peer.imports.values() {
+            self.host_objects.remove(&import.slot);
         }
         self.changes.touched.remove(vat);
         self.changes.queued.retain(|(to, ..)| to != vat);
@@ -226,6 +240,23 @@ impl Comms {
     /// Whether all changes were taken.
     pub fn is_settled(&self) -> bool {
         self.changes.touched.is_empty() && self.changes.queued.is_empty() && self.changes.pruned.is_empty()
+    }
+
+    /// The tables without the chained hashes of the streams: equal for all ways to come to one state.
+    #[cfg(test)]
+    pub(crate) fn timeless(&self) -> Comms {
+        let mut comms = self.clone();
+        for peer in comms.peers.values_mut() {
+            peer.out.forget_hash();
+            peer.inbound.forget_hash();
+        }
+        comms
+    }
+
+    /// A promise that is left, for a complaint.
+    #[cfg(test)]
+    pub(crate) fn some_promise(&self) -> String {
+        format!("{:?}", self.promises.iter().next())
     }
 
     /// What this vat says now about its stream to `vat`.

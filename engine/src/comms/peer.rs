@@ -5,7 +5,7 @@ use crate::abi::Slot;
 use crate::wire::{Side, WireRef};
 use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One of the two vats of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,6 +41,21 @@ impl PairId {
     }
 }
 
+/// What a pair waits for that the peer decides. A pair that this vat decides is always `Open`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// For its settlement.
+    Open,
+    /// For its settlement, to an object of the peer or a rejection: this vat withdraws a gift there.
+    Withdrawn,
+    /// As `Withdrawn`, but it is rejected here already: what the peer says changes nothing.
+    Abandoned,
+    /// For its release: it is settled to an object of this vat, and to the guest it is pending.
+    Held,
+    /// As `Held`, but it has settled for the guest: nothing was sent to it, or it was rejected.
+    Unreleased,
+}
+
 /// A promise that both know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
@@ -49,27 +64,99 @@ pub struct Pair {
     pub decider: Party,
     /// The number of the message in which this vat did.
     pub settled: Option<u64>,
+    pub stage: Stage,
+}
+
+/// What this vat says once the peer can no longer name a promise that this vat has settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Then {
+    Nothing,
+    /// To the peer: all that was sent to it has been passed on.
+    Release,
+    /// To `home`: the deposit of its object `object`, which the promise was settled to as gift `number`.
+    Deposit {
+        home: VatId,
+        number: u64,
+        object: u64,
+    },
+}
+
+/// An own object that the peer may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    /// The guest's number of it.
+    pub object: u64,
+    /// How often it was sent to the peer, less what the peer has dropped.
+    pub sent: u64,
+}
+
+/// An object of the peer that this vat holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// The `HostObject` of the guest.
+    pub slot: u64,
+    /// How often the peer has sent it since this vat last dropped it.
+    pub received: u64,
+    /// How many deposits that are not yet said name it.
+    pub pins: u64,
+    /// Whether the guest holds it: not if it came in a delivery that the guest did not take in, nor once the guest has dropped it.
+    pub known: bool,
 }
 
 /// The tables towards one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    pub(super) out: OutStream,
-    pub(super) inbound: InStream,
+    pub(crate) out: OutStream,
+    pub(crate) inbound: InStream,
     /// Whether it may use the root, which is object 0.
     pub(super) granted: bool,
-    /// Wire id → own object.
-    pub(super) exports: BTreeMap<u64, u64>,
+    /// By wire id. The root is not among them.
+    pub(crate) exports: BTreeMap<u64, Export>,
     pub(super) export_ids: BTreeMap<u64, u64>,
     next_export: u64,
-    /// Wire id → `HostObject`.
-    pub(super) imports: BTreeMap<u64, u64>,
+    /// By wire id.
+    pub(crate) imports: BTreeMap<u64, Import>,
     pub(super) ours: BTreeMap<u64, Pair>,
     pub(super) theirs: BTreeMap<u64, Pair>,
     next_ours: u64,
     next_theirs: u64,
-    /// Number of a settlement → what it settled, until it is acknowledged.
-    settlements: BTreeMap<u64, PairId>,
+    /// Number of a settlement → what it settled and what follows, until it is acknowledged.
+    pub(crate) settlements: BTreeMap<u64, (PairId, Then)>,
+    pub(crate) gifts: Gifts,
+    /// The peer on whose account this one is known.
+    pub(super) introduced_by: Option<VatId>,
+}
+
+/// Gifts that the peer has a part in: as their home, their receiver or their giver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gifts {
+    /// The peer is the home, this vat the giver: how many gifts it has made of the peer's objects.
+    pub made: u64,
+    /// The peer is the home, this vat the giver: number of a message with a deposit → for whom, and the gift, until it is acknowledged.
+    /// Until then the peer may decline it.
+    pub deposits: BTreeMap<u64, (VatId, u64)>,
+    /// The peer is the receiver, this vat the giver: number of a message → gifts in it (home and number), until it is acknowledged. Until
+    /// then the peer may decline them.
+    pub given: BTreeMap<u64, Vec<(VatId, u64)>>,
+    /// The peer is the receiver, this vat the giver: where objects were deposited for it.
+    pub homes: BTreeSet<VatId>,
+    /// The peer is the giver, this vat the receiver: gifts that are being withdrawn, by home and number, and the guest's name for
+    /// what they will be.
+    pub taken: BTreeMap<(VatId, u64), Slot>,
+    /// The peer is the giver, this vat the receiver: number of the last gift, by home.
+    pub last_taken: BTreeMap<VatId, u64>,
+    /// The peer is the receiver, this vat the home: what was deposited for it and it has yet to withdraw, by giver and number. `None` is
+    /// a deposit of the root by a vat that it is not granted to any more.
+    pub deposited: BTreeMap<(VatId, u64), Option<u64>>,
+    /// The peer is the receiver, this vat the home: what it withdraws and is not yet deposited, by giver and number.
+    pub withdraws: BTreeMap<(VatId, u64), Slot>,
+    /// The peer is the giver, this vat the home: how many entries of others' `deposited` are on its account.
+    pub deposits_open: u64,
+    /// How many vats this one knows only because the peer gave something to or of them.
+    pub introduced: u64,
+    /// Calls of the peer that wait for deposits, and their bytes.
+    pub queued_calls: u64,
+    pub queued_bytes: u64,
 }
 
 impl Peer {
@@ -87,6 +174,8 @@ impl Peer {
             next_ours: 1,
             next_theirs: 1,
             settlements: BTreeMap::new(),
+            gifts: Gifts::default(),
+            introduced_by: None,
         }
     }
 
@@ -102,6 +191,22 @@ impl Peer {
         self.granted
     }
 
+    /// The own objects that the peer holds, by wire id. The root is not counted: see [`Peer::is_granted`].
+    pub fn exports(&self) -> &BTreeMap<u64, Export> {
+        &self.exports
+    }
+
+    /// The peer's objects that this vat holds, by wire id.
+    pub fn imports(&self) -> &BTreeMap<u64, Import> {
+        &self.imports
+    }
+
+    /// Whether nothing was ever said to or heard from the peer, and it holds nothing: forgetting it loses nothing.
+    pub(super) fn is_blank(&self, own: &VatId, peer: &VatId) -> bool {
+        let blank = Peer { introduced_by: self.introduced_by, ..Peer::new(own, peer) };
+        *self == blank
+    }
+
     pub(super) fn is_broken(&self) -> bool {
         self.inbound.broken().is_some()
     }
@@ -113,6 +218,13 @@ impl Peer {
         }
     }
 
+    pub(super) fn pair_mut(&mut self, id: PairId) -> Option<&mut Pair> {
+        match id.by {
+            Party::Us => self.ours.get_mut(&id.id),
+            Party::Them => self.theirs.get_mut(&id.id),
+        }
+    }
+
     pub(super) fn remove_pair(&mut self, id: PairId) -> Option<Pair> {
         match id.by {
             Party::Us => self.ours.remove(&id.id),
@@ -121,11 +233,11 @@ impl Peer {
     }
 
     /// The own object behind a wire id, if this peer may use it.
-    pub(super) fn exported(&self, id: u64) -> Option<Slot> {
+    pub(super) fn exported(&self, id: u64) -> Option<u64> {
         if id == 0 {
-            return self.granted.then_some(Slot::VatObject(0));
+            return self.granted.then_some(0);
         }
-        self.exports.get(&id).copied().map(Slot::VatObject)
+        self.exports.get(&id).map(|export| export.object)
     }
 
     /// Whether giving this own object to the peer takes a new entry.
@@ -133,27 +245,30 @@ impl Peer {
         object != 0 && !self.export_ids.contains_key(&object)
     }
 
-    /// The wire id of an own object, which the peer may use from now on.
+    /// The wire id of an own object, which the peer may use from now on, for one message that it is sent in.
     pub(super) fn export_object(&mut self, object: u64) -> u64 {
         if object == 0 {
             self.granted = true;
             return 0;
         }
         if let Some(id) = self.export_ids.get(&object) {
+            if let Some(export) = self.exports.get_mut(id) {
+                export.sent += 1;
+            }
             return *id;
         }
         let id = self.next_export;
         self.next_export += 1;
-        self.exports.insert(id, object);
+        self.exports.insert(id, Export { object, sent: 1 });
         self.export_ids.insert(object, id);
         id
     }
 
     /// A new name that this vat gives to a promise.
-    pub(super) fn name_promise(&mut self, slot: Slot, decider: Party) -> PairId {
+    pub(super) fn name_promise(&mut self, slot: Slot, decider: Party, stage: Stage) -> PairId {
         let id = self.next_ours;
         self.next_ours += 1;
-        self.ours.insert(id, Pair { slot, decider, settled: None });
+        self.ours.insert(id, Pair { slot, decider, settled: None, stage });
         PairId { by: Party::Us, id }
     }
 
@@ -165,33 +280,37 @@ impl Peer {
     /// A new name that the peer gave to a promise; it must be fresh.
     pub(super) fn accept_promise(&mut self, id: u64, slot: Slot, decider: Party) -> PairId {
         self.next_theirs = id + 1;
-        self.theirs.insert(id, Pair { slot, decider, settled: None });
+        self.theirs.insert(id, Pair { slot, decider, settled: None, stage: Stage::Open });
         PairId { by: Party::Them, id }
     }
 
-    /// Notes that message `number` settled the pair.
-    pub(super) fn mark_settled(&mut self, id: PairId, number: u64) {
-        let pair = match id.by {
-            Party::Us => self.ours.get_mut(&id.id),
-            Party::Them => self.theirs.get_mut(&id.id),
-        };
-        if let Some(pair) = pair {
+    /// Notes that message `number` settled the pair, and what is to be said when it is retired.
+    pub(super) fn mark_settled(&mut self, id: PairId, number: u64, then: Then) {
+        if let Some(pair) = self.pair_mut(id) {
             pair.settled = Some(number);
-            self.settlements.insert(number, id);
+            self.settlements.insert(number, (id, then));
         }
     }
 
-    /// Removes the pairs whose settlement the peer has, and tells the guest's names of them.
-    pub(super) fn retire(&mut self, through: u64) -> Vec<Slot> {
-        let kept = self.settlements.split_off(&(through + 1));
-        let gone = std::mem::replace(&mut self.settlements, kept);
-        gone.into_values().filter_map(|id| self.remove_pair(id)).map(|pair| pair.slot).collect()
+    /// Whether something is to be said once the peer has acknowledged this vat's messages up to `through`.
+    #[cfg(test)]
+    pub fn owes(&self, through: u64) -> bool {
+        self.settlements.range(..=through).any(|(_, (_, then))| *then != Then::Nothing)
     }
 
-    /// The promises that the peer should settle.
+    /// Removes the pairs whose settlement the peer has; gives their names, the guest's, and what is to be said now.
+    pub(super) fn retire(&mut self, through: u64) -> Vec<(PairId, Slot, Then)> {
+        let kept = self.settlements.split_off(&(through + 1));
+        let gone = std::mem::replace(&mut self.settlements, kept);
+        gone.into_values().filter_map(|(id, then)| self.remove_pair(id).map(|pair| (id, pair.slot, then))).collect()
+    }
+
+    /// The promises that the peer should settle or release.
     pub(super) fn awaited(&self) -> Vec<(PairId, Slot)> {
         let by = |by, map: &BTreeMap<u64, Pair>| {
-            let open = map.iter().filter(|(_, pair)| pair.decider == Party::Them);
+            let open = map.iter().filter(|(_, pair)| {
+                pair.decider == Party::Them && !matches!(pair.stage, Stage::Abandoned | Stage::Unreleased)
+            });
             open.map(|(id, pair)| (PairId { by, id: *id }, pair.slot)).collect::<Vec<_>>()
         };
         let mut awaited = by(Party::Us, &self.ours);

@@ -1,9 +1,12 @@
 //! Promises as this vat sees them: who decides, who must be told, and what the machine itself rejects.
 
 use super::Comms;
-use super::peer::{PairId, Party};
-use crate::abi::{CapData, Resolution, Slot};
-use crate::wire::{self, WireResolution};
+use super::outbound::Passed;
+use super::peer::{PairId, Stage, Then};
+#[cfg(test)]
+use super::plants::Plant;
+use crate::abi::{CapData, Resolution, Slot, Value};
+use crate::wire::{self, Op, WireResolution, WireSlot};
 use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,6 +18,10 @@ pub(super) enum State {
     Guest,
     /// That vat will.
     Peer(VatId),
+    /// The machine will, to an object of this vat that `giver` gave to `receiver`, when it is deposited.
+    Waiting { receiver: VatId, giver: VatId, number: u64 },
+    /// The machine will, to this object of this vat, when what was sent to the promise has come back.
+    Held(u64),
     /// The guest or a peer did; the entry waits for acknowledgements.
     Settled,
     /// The machine did, with a `VatError` of this message.
@@ -29,9 +36,17 @@ impl State {
     pub fn refusal(&self) -> Option<&str> {
         match self {
             State::Refused(message) | State::Unheard(message) => Some(message),
-            State::Guest | State::Peer(_) | State::Settled => None,
+            State::Guest | State::Peer(_) | State::Waiting { .. } | State::Held(_) | State::Settled => None,
         }
     }
+}
+
+/// Whose gift a promise stands for until it is withdrawn from its home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Gift {
+    pub giver: VatId,
+    pub home: VatId,
+    pub number: u64,
 }
 
 /// On whose account something is passed to a peer.
@@ -52,17 +67,47 @@ pub(super) struct Promise {
     pub pending: bool,
     /// Whether the guest has sent something to it that went to the vat which decides it.
     pub pipelined: bool,
-    /// Everyone who knows it too.
+    /// The pair with the vat that settles it.
+    pub source: Option<(VatId, PairId)>,
+    pub gift: Option<Gift>,
+    /// The own object that was deposited for it: what is still sent to it goes there.
+    pub stands_for: Option<u64>,
+    /// Calls to it that wait for a deposit, and their bytes.
+    pub queued: (u64, u64),
+    /// Whether the guest keeps what is sent to it, instead of sending it out.
+    pub kept: bool,
+    /// Whether a call to it was seen.
+    #[cfg(test)]
+    pub called: bool,
+    /// The vats that this one tells how it settles.
     pub pairs: BTreeMap<VatId, PairId>,
 }
 
 impl Promise {
     pub fn new(state: State, known: bool) -> Promise {
-        Promise { state, known, pending: false, pipelined: false, pairs: BTreeMap::new() }
+        Promise {
+            state,
+            known,
+            pending: false,
+            pipelined: false,
+            source: None,
+            gift: None,
+            stands_for: None,
+            queued: (0, 0),
+            kept: false,
+            #[cfg(test)]
+            called: false,
+            pairs: BTreeMap::new(),
+        }
+    }
+
+    /// A promise that `vat` settles.
+    pub fn of_peer(vat: VatId, id: PairId, known: bool) -> Promise {
+        Promise { source: Some((vat, id)), ..Promise::new(State::Peer(vat), known) }
     }
 
     pub fn is_settled(&self) -> bool {
-        !matches!(self.state, State::Guest | State::Peer(_))
+        matches!(self.state, State::Settled | State::Refused(_) | State::Unheard(_))
     }
 }
 
@@ -78,6 +123,13 @@ impl Comms {
     /// The guest took in a delivery that names these.
     pub fn mark_known<'a>(&mut self, slots: impl IntoIterator<Item = &'a Slot>) {
         for slot in slots {
+            if let Slot::HostObject(object) = slot {
+                self.know_import(*object);
+            }
+            #[cfg(test)]
+            if super::plants::is(Plant::WithdrawnByGuest) {
+                self.withdraw_late(*slot);
+            }
             if let Some(promise) = self.promises.get_mut(slot)
                 && !promise.known
             {
@@ -98,36 +150,66 @@ impl Comms {
         if promise.is_settled() {
             return;
         }
-        promise.state = State::Refused(message.to_owned());
-        let held = self.holds.remove(&slot);
+        let before = std::mem::replace(&mut promise.state, State::Refused(message.to_owned()));
         if promise.known && !self.exited {
             promise.pending = true;
             self.pending.push_back(slot);
         }
-        for (vat, id) in promise.pairs.clone() {
-            self.tell(&vat, id, WireResolution::vat_error(message));
+        let pairs = promise.pairs.clone();
+        self.leave_state(slot, before);
+        self.detach_source(slot);
+        for (vat, id) in pairs {
+            self.tell(&vat, id, WireResolution::vat_error(message), Passed::default(), Then::Nothing);
         }
         self.drop_if_done(slot);
-        if let Some(held) = held {
-            self.reject(held.promise, message);
+    }
+
+    /// Undoes what other tables hold for a promise that was in `state`.
+    fn leave_state(&mut self, slot: Slot, state: State) {
+        match state {
+            State::Waiting { receiver, giver, number } => {
+                self.end_queue(slot, &receiver);
+                if let Some(peer) = self.peers.get_mut(&receiver) {
+                    peer.gifts.withdraws.remove(&(giver, number));
+                }
+            }
+            State::Held(object) => self.release_object(object),
+            _ => {}
         }
     }
 
-    /// Queues the settlement of a pair that this vat decides. A pair that the peer decides is only unlinked: that happens when
-    /// its stream has broken, and nothing more is said to such a peer.
-    pub(super) fn tell(&mut self, vat: &VatId, id: PairId, resolution: WireResolution) {
+    /// The promise waits no more for the vat that should settle it. What that vat still says of it must not break its stream.
+    pub(super) fn detach_source(&mut self, slot: Slot) {
+        self.end_gift(slot);
+        let Some((vat, id)) = self.promises.get_mut(&slot).and_then(|promise| promise.source.take()) else { return };
+        let Some(peer) = self.peers.get_mut(&vat) else { return };
+        let goes_on = !peer.is_broken();
+        let Some(pair) = peer.pair_mut(id) else { return };
+        match pair.stage {
+            Stage::Withdrawn if goes_on => pair.stage = Stage::Abandoned,
+            Stage::Held if goes_on => pair.stage = Stage::Unreleased,
+            _ => drop(peer.remove_pair(id)),
+        }
+    }
+
+    /// Queues the settlement of a pair that this vat decides. Nothing is said to a peer whose stream is broken.
+    pub(super) fn tell(&mut self, vat: &VatId, id: PairId, resolution: WireResolution, passed: Passed, then: Then) {
         let Some(peer) = self.peers.get(vat) else { return };
         let Some(pair) = peer.pair(id) else { return };
-        let slot = pair.slot;
-        if pair.decider == Party::Them || peer.is_broken() {
+        if pair.settled.is_some() {
+            return;
+        }
+        if peer.is_broken() {
+            let slot = pair.slot;
             self.peer_mut(vat).remove_pair(id);
             if let Some(promise) = self.promises.get_mut(&slot) {
                 promise.pairs.remove(vat);
             }
             return;
         }
-        let number = self.push(vat, &wire::Op::Settle { promise: id.outbound(), resolution });
-        self.peer_mut(vat).mark_settled(id, number);
+        let number = self.push(vat, &Op::Settle { promise: id.outbound(), resolution });
+        self.peer_mut(vat).mark_settled(id, number, then);
+        self.note_passed(vat, number, passed);
     }
 
     /// Forgets a settled promise that nobody can name any more.
@@ -207,10 +289,16 @@ impl Comms {
     pub(super) fn settle(&mut self, slot: Slot, resolution: &Resolution, speaker: Speaker) {
         let Some(promise) = self.promises.get(&slot) else { return };
         for (vat, id) in promise.pairs.clone() {
-            let mut late = Vec::new();
-            let translated = self.export_resolution(&vat, resolution, speaker, &mut late);
-            self.tell(&vat, id, translated);
-            self.tell_late(&vat, late);
+            if self.peers.get(&vat).and_then(|peer| peer.pair(id)).is_none_or(|pair| pair.settled.is_some()) {
+                continue;
+            }
+            let mut passed = Passed::default();
+            #[cfg(test)]
+            {
+                passed.called = self.promises.get(&slot).is_some_and(|promise| promise.called);
+            }
+            let (translated, then) = self.export_resolution(&vat, resolution, speaker, &mut passed);
+            self.tell(&vat, id, translated, passed, then);
         }
         if let Some(promise) = self.promises.get_mut(&slot) {
             promise.state = State::Settled;
@@ -223,17 +311,65 @@ impl Comms {
         vat: &VatId,
         resolution: &Resolution,
         speaker: Speaker,
-        late: &mut Vec<PairId>,
-    ) -> WireResolution {
+        passed: &mut Passed,
+    ) -> (WireResolution, Then) {
         let (Resolution::Fulfilled(data) | Resolution::Rejected(data)) = resolution;
-        if let Err(refusal) = self.plan_settlement(vat, data, speaker) {
-            return WireResolution::vat_error(&refusal);
+        let bare = match resolution {
+            Resolution::Fulfilled(data) => bare_slot(data),
+            Resolution::Rejected(_) => None,
+        };
+        if !self.peers.get(vat).is_some_and(|peer| !peer.is_broken()) {
+            // It will not be said, so nothing may be given for it.
+            return (WireResolution::vat_error(""), Then::Nothing);
         }
-        let slots = data.slots.iter().map(|slot| self.export(vat, *slot, late)).collect();
+        if let Err(refusal) = self.plan_settlement(vat, data, bare, speaker) {
+            return (WireResolution::vat_error(&refusal), Then::Nothing);
+        }
+        let mut then = Then::Nothing;
+        let mut slots = Vec::with_capacity(data.slots.len());
+        for (index, slot) in data.slots.iter().enumerate() {
+            slots.push(if bare == Some(index) {
+                self.export_target(vat, *slot, passed, &mut then)
+            } else {
+                self.export(vat, *slot, passed)
+            });
+        }
         let data = CapData { body: data.body.clone(), slots };
-        match resolution {
+        let resolution = match resolution {
             Resolution::Fulfilled(_) => WireResolution::Fulfilled(data),
             Resolution::Rejected(_) => WireResolution::Rejected(data),
+        };
+        (resolution, then)
+    }
+
+    /// Names what a promise is fulfilled with. The peer may have sent to the promise, which took the way over this vat; so its
+    /// own object is released to it, and that of a third vat deposited for it, only when no more of that can be under way.
+    fn export_target(&mut self, vat: &VatId, slot: Slot, passed: &mut Passed, then: &mut Then) -> WireSlot {
+        let home = match slot {
+            Slot::HostObject(object) => self.host_objects.get(&object).copied(),
+            _ => None,
+        };
+        match home {
+            Some((home, _)) if home == *vat => {
+                *then = Then::Release;
+                self.export(vat, slot, passed)
+            }
+            Some((home, object)) => {
+                let number = self.next_gift(&home);
+                self.pin_import(&home, object);
+                *then = Then::Deposit { home, number, object };
+                #[cfg(test)]
+                if super::plants::is(Plant::DepositAtOnce)
+                    || (super::plants::is(Plant::DepositIfNoCallSeen) && !passed.called)
+                {
+                    *then = Then::Nothing;
+                    self.unpin_import(&home, object);
+                    self.say_deposit(vat, &home, number, object);
+                }
+                passed.gifts.push((home, number));
+                WireSlot::Gift { home, number }
+            }
+            None => self.export(vat, slot, passed),
         }
     }
 
@@ -243,7 +379,7 @@ impl Comms {
             let slot = self.peers.get(vat).and_then(|peer| peer.pair(id)).map(|pair| pair.slot);
             let state = slot.and_then(|slot| self.promises.get(&slot)).map(|promise| promise.state.clone());
             if let Some(message) = state.as_ref().and_then(State::refusal) {
-                self.tell(vat, id, WireResolution::vat_error(message));
+                self.tell(vat, id, WireResolution::vat_error(message), Passed::default(), Then::Nothing);
             }
         }
     }
@@ -254,17 +390,26 @@ impl Comms {
         self.pending.clear();
         self.told_singly = 0;
         self.retired.clear();
-        self.holds.clear();
+        self.freed.clear();
         let slots: Vec<Slot> = self.promises.keys().copied().collect();
         for slot in slots {
             if let Some(promise) = self.promises.get_mut(&slot) {
                 promise.pending = false;
-                if promise.state == State::Guest {
+                if matches!(promise.state, State::Guest | State::Waiting { .. } | State::Held(_)) {
                     self.reject(slot, EXITED);
                 }
             }
             self.drop_if_done(slot);
         }
+        self.sweep();
+    }
+}
+
+/// Where among its slots what a promise is fulfilled with is, if it is one capability and nothing else.
+pub(super) fn bare_slot<S>(data: &CapData<S>) -> Option<usize> {
+    match data.value() {
+        Ok(Value::Slot(index)) => Some(index as usize),
+        _ => None,
     }
 }
 

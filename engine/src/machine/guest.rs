@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 /// What the machine relies on: equal deliveries from equal states give equal cranks and equal states; a delivery that is not
 /// `Done` leaves the state as it was; a promise that has settled goes on answering calls and being named in deliveries until
 /// it is retired, but the guest does not name it in outputs; one that is held ([`Delivery::Hold`]) it does not name either; a
-/// promise that it never heard of may be named to it at any time.
+/// promise that it never heard of may be named to it at any time; when a promise settles that it never heard of, it only takes in
+/// what is named in the settlement.
 pub trait Guest: Send {
     type Manifest: GuestManifest;
 

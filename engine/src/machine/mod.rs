@@ -12,6 +12,8 @@
 mod checkpoint;
 pub mod command;
 pub mod guest;
+#[cfg(test)]
+mod handoff_check;
 mod heap_guest;
 mod install;
 mod run;
@@ -20,6 +22,7 @@ pub use crate::heap::{Crank, CrankOutcome, LimitKind, LogLevel, LogLine};
 pub use checkpoint::{MachineCheckpoint, ManifestInfo};
 pub use command::{ArgValue, Command, CommandResult, Deliver, Install};
 pub use guest::{Guest, GuestCheckpoint, GuestManifest};
+pub use run::NOBODY;
 
 use crate::abi::{CapData, Slot};
 use crate::comms::{Comms, StreamHead};
@@ -72,7 +75,7 @@ pub struct CrankReport {
 }
 
 /// What a block said and did, for effects after the commit.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct BlockOutput {
     /// The streams that this block changed, sorted by peer.
     pub heads: Vec<StreamHead>,
@@ -165,7 +168,7 @@ struct Status {
 }
 
 /// One replica's copy of a vat.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Machine<G> {
     vat: VatId,
     guest: G,

@@ -2,11 +2,14 @@
 
 use super::{CommandResult, CrankKind, CrankOutcome, CrankReport, Exit, FOLLOW_UP_BATCH, Guest, LimitKind, Machine};
 use super::{Deliver, LogLevel, LogLine, Setup};
-use crate::abi::{Delivery, Output, Resolution, Slot};
-use crate::comms::{Broken, Inbound};
+use crate::abi::{CapData, Delivery, Output, Resolution, Slot, Value};
+use crate::comms::{Broken, Inbound, Introduction};
 use crate::error::EngineError;
 use crate::wire;
 use quorate_ids::VatId;
+
+/// A promise that is never given this number: they begin at 1.
+pub const NOBODY: Slot = Slot::HostPromise(0);
 
 /// How a crank ended; what it said has taken effect.
 pub(super) enum Ended {
@@ -37,6 +40,8 @@ impl<G: Guest> Machine<G> {
                 // It would not say all of this again if it knew that it has been taken in.
                 self.comms.say_again(&from);
             }
+            // All of them, or an error of this host: an acknowledgement counts only once everything up to its head's end has been taken in
+            // and handed to the guest. Were a command to stop half way, its `ack` would have to be left out.
             for message in messages.iter().skip(known) {
                 if let Some(refusal) = self.broken(&from) {
                     return Ok(refusal);
@@ -67,14 +72,7 @@ impl<G: Guest> Machine<G> {
         match self.comms.receive(from, message) {
             Err(broken) => return Ok(Err(broken)),
             Ok(Inbound::Done) => {}
-            Ok(Inbound::Call { delivery, result }) => {
-                if let Ended::RolledBack(limit) = self.crank(CrankKind::Call, Some(*from), &delivery)?
-                    && let Some(result) = result
-                {
-                    let message = format!("the call was rolled back: it exceeded the {} limit", limit.as_str());
-                    self.comms.reject(result, &message);
-                }
-            }
+            Ok(Inbound::Call { delivery, result, first }) => self.call(from, &delivery, result, first)?,
             Ok(Inbound::Settle { promise, resolution }) => self.tell_settlement(from, promise, resolution)?,
             Ok(Inbound::Hold { promise }) => {
                 self.crank(CrankKind::Settle, Some(*from), &Delivery::Hold(promise))?;
@@ -82,6 +80,47 @@ impl<G: Guest> Machine<G> {
         }
         self.run_follow_ups()?;
         Ok(Ok(()))
+    }
+
+    fn call(
+        &mut self,
+        from: &VatId,
+        delivery: &Delivery,
+        result: Option<Slot>,
+        first: Option<Introduction>,
+    ) -> Result<(), EngineError> {
+        let mut ended = match first {
+            Some(first) => self.introduce(from, first)?,
+            None => Ended::Done,
+        };
+        if matches!(ended, Ended::Done) {
+            ended = self.crank(CrankKind::Call, Some(*from), delivery)?;
+        }
+        let Ended::RolledBack(limit) = ended else { return Ok(()) };
+        if let Some(result) = result {
+            let message = format!("the call was rolled back: it exceeded the {} limit", limit.as_str());
+            self.comms.reject(result, &message);
+        }
+        if let Delivery::Call { args, .. } = delivery {
+            self.comms.forget_unheard(args.slots.iter());
+        }
+        Ok(())
+    }
+
+    /// Tells the guest of a promise that a call is made on and that it has not heard of. It hears of it in the settlement of a promise that
+    /// does not exist: all that a guest does with that is to take in what is named in it.
+    fn introduce(&mut self, from: &VatId, introduction: Introduction) -> Result<Ended, EngineError> {
+        let Introduction { promise, held } = introduction;
+        let names = Resolution::Fulfilled(CapData::new(&Value::Slot(0), vec![promise]));
+        let ended = self.crank(CrankKind::Settle, Some(*from), &Delivery::Settle(vec![(NOBODY, names)]))?;
+        if !held || !matches!(ended, Ended::Done) {
+            return Ok(ended);
+        }
+        let ended = self.crank(CrankKind::Settle, Some(*from), &Delivery::Hold(promise))?;
+        if matches!(ended, Ended::Done) {
+            self.comms.mark_kept(promise);
+        }
+        Ok(ended)
     }
 
     /// Tells the guest how a promise settled. If what that sets off is undone, the promise is rejected instead, so that whoever
@@ -157,7 +196,7 @@ impl<G: Guest> Machine<G> {
         }
     }
 
-    fn take_outputs(&mut self, outputs: Vec<Output>) {
+    pub(super) fn take_outputs(&mut self, outputs: Vec<Output>) {
         let mut exit = None;
         let mut unsent = Unsent::default();
         for output in outputs {
@@ -168,8 +207,13 @@ impl<G: Guest> Machine<G> {
                     {
                         unsent.add(refusal);
                     }
+                    self.comms.note_named(&args.slots);
                 }
-                Output::Settle { promise, resolution } => self.comms.settle_by_guest(promise, &resolution),
+                Output::Settle { promise, resolution } => {
+                    self.comms.settle_by_guest(promise, &resolution);
+                    let (Resolution::Fulfilled(data) | Resolution::Rejected(data)) = &resolution;
+                    self.comms.note_named(&data.slots);
+                }
                 Output::Exit { value } => exit = exit.or(Some(Exit { value })),
                 Output::Setup { failure } => self.end_setup(failure),
             }

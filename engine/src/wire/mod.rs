@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// First byte of every message.
-pub const WIRE_VERSION: u8 = 1;
+pub const WIRE_VERSION: u8 = 2;
 /// Longest message, in bytes: bounds what one send can cost the streams, the log and the receiver.
 pub const MAX_MESSAGE_BYTES: usize = 512 << 10;
 /// Most capabilities in one message: each may cost the receiver a table entry.
@@ -55,15 +55,31 @@ impl WireRef {
     }
 }
 
+/// A capability inside data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum WireSlot {
+    /// Something that both vats of the stream have a name for.
+    Known(WireRef),
+    /// An object of a third vat. The receiver withdraws it at `home`, where the sender deposits it under this number. The sender
+    /// counts them for each home.
+    Gift { home: VatId, number: u64 },
+}
+
+impl From<WireRef> for WireSlot {
+    fn from(reference: WireRef) -> WireSlot {
+        WireSlot::Known(reference)
+    }
+}
+
 /// How a promise settled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WireResolution {
-    Fulfilled(CapData<WireRef>),
-    Rejected(CapData<WireRef>),
+    Fulfilled(CapData<WireSlot>),
+    Rejected(CapData<WireSlot>),
 }
 
 impl WireResolution {
-    pub fn data(&self) -> &CapData<WireRef> {
+    pub fn data(&self) -> &CapData<WireSlot> {
         match self {
             WireResolution::Fulfilled(data) | WireResolution::Rejected(data) => data,
         }
@@ -88,11 +104,26 @@ pub enum Op {
     },
     /// Does something to an object of the receiver or to a promise that the receiver decides. `result` is a fresh promise id
     /// of the sender; the receiver settles it. Fresh promise ids appear in ascending order: those in `args.slots`, then `result`.
-    Send { target: WireRef, method: Method, args: CapData<WireRef>, result: Option<u64> },
-    /// A promise that the sender decides has settled; neither side names it again in what it sends after it knows.
+    Send { target: WireRef, method: Method, args: CapData<WireSlot>, result: Option<u64> },
+    /// A promise that the sender decides has settled; neither side names it again in what it sends after it knows. If it is
+    /// fulfilled with nothing but an object of the receiver, a `Release` follows; if with nothing but a gift, its `Deposit`.
     Settle { promise: WireRef, resolution: WireResolution },
-    /// Settle `result`, a fresh promise id of the sender, with nothing, behind all that was said because of what came before this.
-    Echo { result: u64 },
+    /// The sender has given the receiver's object `object` to the vat `to`, as gift `number` (of the sender's, for this receiver).
+    Deposit { to: VatId, number: u64, object: u64 },
+    /// The vat `from` has given the sender an object of the receiver, as gift `number` of that vat. `result` is a fresh promise id
+    /// of the sender; the receiver settles it to that object, or rejects it.
+    Withdraw { from: VatId, number: u64, result: u64 },
+    /// All that was sent to `promise`, which the sender has settled to an object of the receiver, has been passed on.
+    Release { promise: WireRef },
+    /// Gift `number` of the receiver's, of an object at `home`, comes to nothing. The home itself says so if it has no room for
+    /// the deposit; else the vat that the gift was for says so.
+    Declined { home: VatId, number: u64 },
+    /// Gift `number` of the sender's, of an object at `home`, comes to nothing: it cannot be withdrawn there.
+    Undo { home: VatId, number: u64 },
+    /// Gift `number` of the sender's, which was deposited for `to`, will not be withdrawn; without a number, none of them.
+    Cancel { to: VatId, number: Option<u64> },
+    /// The sender holds these objects of the receiver no more: their ids, and how often each came to it since it last dropped it.
+    Drop(Vec<(u64, u64)>),
 }
 
 /// Why a message was not accepted.
@@ -110,7 +141,9 @@ pub enum WireError {
     Arguments,
     #[error("a signature of {length} bytes instead of 64")]
     Signature { length: usize },
-    #[error("a settlement of something that is not a promise")]
+    #[error("{count} objects in one drop; at most {MAX_SLOTS} are allowed")]
+    TooManyDrops { count: usize },
+    #[error("a settlement or release of something that is not a promise")]
     NotAPromise,
 }
 
@@ -126,14 +159,23 @@ impl Op {
             Op::Redeem { signature, .. } if signature.len() != 64 => {
                 return Err(WireError::Signature { length: signature.len() });
             }
-            Op::Redeem { .. } | Op::Echo { .. } => {}
-            Op::Send { method, args, .. } => check_send(method, args)?,
-            Op::Settle { promise, resolution } => {
-                if promise.kind != RefKind::Promise {
-                    return Err(WireError::NotAPromise);
-                }
-                check_data(resolution.data())?;
+            Op::Settle { promise, .. } | Op::Release { promise } if promise.kind != RefKind::Promise => {
+                return Err(WireError::NotAPromise);
             }
+            Op::Drop(objects) if objects.len() > MAX_SLOTS => {
+                return Err(WireError::TooManyDrops { count: objects.len() });
+            }
+            Op::Send { method, args, .. } => check_send(method, args)?,
+            Op::Settle { resolution, .. } => drop(check_data(resolution.data())?),
+            // Ids and vats: tables say what they mean.
+            Op::Redeem { .. }
+            | Op::Deposit { .. }
+            | Op::Withdraw { .. }
+            | Op::Release { .. }
+            | Op::Declined { .. }
+            | Op::Undo { .. }
+            | Op::Cancel { .. }
+            | Op::Drop(_) => {}
         }
         Ok(op)
     }
@@ -164,7 +206,7 @@ pub fn check_data<S>(data: &CapData<S>) -> Result<Value, WireError> {
 pub fn message_bound<S>(data: &CapData<S>, method_bytes: usize) -> usize {
     /// Tags, ids and length prefixes, each at its longest.
     const FRAME: usize = 64;
-    const REF: usize = 12;
+    const REF: usize = 1 + 32 + 9;
     FRAME + data.body.len() + data.slots.len() * REF + method_bytes
 }
 

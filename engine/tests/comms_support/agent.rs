@@ -2,7 +2,7 @@
 
 use super::{Dice, done, out_of_fuel};
 use quorate_engine::abi::{CapData, Delivery, Method, Output, Resolution, Slot, Value};
-use quorate_engine::machine::{Crank, Guest, GuestCheckpoint, GuestManifest};
+use quorate_engine::machine::{Crank, Guest, GuestCheckpoint, GuestManifest, NOBODY};
 use quorate_engine::{EngineError, Hash};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,8 @@ pub struct Record {
     pub run: Vec<String>,
     /// Tags of the sends that took effect.
     pub sent: Vec<String>,
+    /// Tag of a send → what it was sent to.
+    pub targets: BTreeMap<String, Slot>,
     /// Tag of a send → how its result came out.
     pub settled: BTreeMap<String, Result<String, String>>,
     pub rolled_back: Vec<String>,
@@ -113,6 +115,7 @@ impl Guest for Agent {
             for output in &outputs {
                 if let Output::Send { args, target, .. } = output {
                     record.sent.push(tag_of(args));
+                    record.targets.insert(tag_of(args), *target);
                     if args.slots.is_empty() && matches!(target, Slot::HostObject(_)) {
                         record.sure.push(tag_of(args));
                     }
@@ -248,6 +251,9 @@ impl Run<'_> {
     }
 
     fn hear(&mut self, slot: Slot, resolution: &Resolution) {
+        if let (NOBODY, Resolution::Fulfilled(data)) = (slot, resolution) {
+            return self.learn(data);
+        }
         let open = self.state.awaited.remove(&slot) || self.state.held.remove(&slot);
         assert!(open, "{slot:?} settles, but nobody should settle it (again)");
         self.state.settled.insert(slot);

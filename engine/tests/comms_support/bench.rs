@@ -3,7 +3,7 @@
 use super::*;
 use quorate_engine::abi::{CapData, Delivery, Method, Resolution, Slot, Value};
 use quorate_engine::machine::{Command, CommandResult, CrankOutcome, Deliver, Machine};
-use quorate_engine::wire::{Op, Side, WireRef, WireResolution};
+use quorate_engine::wire::{Op, Side, WireRef, WireResolution, WireSlot};
 use std::sync::{Arc, Mutex};
 
 pub const ME: u8 = 1;
@@ -17,14 +17,14 @@ pub struct Bench {
     pub machine: Machine<Scripted>,
     seen: Arc<Mutex<Vec<Delivery>>>,
     retired: Arc<Mutex<Vec<Slot>>>,
-    sent: [u64; 4],
+    sent: [u64; 5],
 }
 
 impl Bench {
     pub fn new(script: impl FnMut(&Delivery) -> CrankOutcome + Send + 'static) -> Bench {
         let guest = Scripted::new(script);
         let (seen, retired) = (guest.seen(), guest.retired());
-        Bench { machine: Machine::new(vat(ME), guest), seen, retired, sent: [0; 4] }
+        Bench { machine: Machine::new(vat(ME), guest), seen, retired, sent: [0; 5] }
     }
 
     /// Installed, with references to both peers, which may use the root.
@@ -78,12 +78,23 @@ pub fn quiet(_: &Delivery) -> CrankOutcome {
 }
 
 pub fn call(target: WireRef, method: &str, slots: Vec<WireRef>, result: Option<u64>) -> Op {
+    call_with(target, method, slots.into_iter().map(WireSlot::from).collect(), result)
+}
+
+pub fn call_with(target: WireRef, method: &str, slots: Vec<WireSlot>, result: Option<u64>) -> Op {
     let items = (0..slots.len() as u32).map(Value::Slot).collect();
     let args = CapData::new(&Value::Array(items), slots);
     Op::Send { target, method: Method::Call(method.into()), args, result }
 }
 
+/// A settlement to one capability and nothing else.
+pub fn settle_to(promise: WireRef, slot: impl Into<WireSlot>) -> Op {
+    let data = CapData::new(&Value::Slot(0), vec![slot.into()]);
+    Op::Settle { promise, resolution: WireResolution::Fulfilled(data) }
+}
+
 pub fn settle(promise: WireRef, slots: Vec<WireRef>) -> Op {
+    let slots: Vec<WireSlot> = slots.into_iter().map(WireSlot::from).collect();
     let items = (0..slots.len() as u32).map(Value::Slot).collect();
     Op::Settle { promise, resolution: WireResolution::Fulfilled(CapData::new(&Value::Array(items), slots)) }
 }

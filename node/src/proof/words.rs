@@ -25,7 +25,13 @@ pub fn describe(message: &[u8]) -> String {
             }
         }
         Ok(Op::Redeem { .. }) => "the use of a bearer reference".into(),
-        Ok(Op::Echo { .. }) => "a request for an echo".into(),
+        Ok(Op::Deposit { to, .. }) => format!("the deposit of an object for vat {to}"),
+        Ok(Op::Withdraw { from, .. }) => format!("the withdrawal of an object that vat {from} gave"),
+        Ok(Op::Release { promise }) => format!("the release of the result {}", promise.id),
+        Ok(Op::Declined { home, .. }) => format!("the refusal of an object of vat {home}"),
+        Ok(Op::Undo { home, .. }) => format!("the end of a gift of an object of vat {home}"),
+        Ok(Op::Cancel { to, .. }) => format!("the end of a deposit for vat {to}"),
+        Ok(Op::Drop(objects)) => format!("that {} objects are held no more", objects.len()),
         Err(_) => format!("{} bytes that are no message", message.len()),
     }
 }

@@ -1,0 +1,503 @@
+//! Passing an object of one vat to another: gift, deposit and withdrawal, and what comes home.
+//!
+//! The giver names the object to the receiver as a gift, and deposits it at its home under the gift's number. The receiver's machine
+//! withdraws it there: it names a promise that the home's machine settles to the object. What the receiver sends to that promise
+//! waits at the home until the deposit is there.
+//!
+//! Order: what was sent to one reference is done in the order in which it was sent. Hence a deposit stands in the giver's stream behind all that
+//! the giver sent to the object before it gave it. A promise that *settles* to an object of a third vat may have been sent to: those
+//! messages take the way over this vat. So its deposit is said only when the pair is retired, when no more of them can be under way;
+//! always, since that none were seen does not mean that none were sent. What comes home is released in the same way.
+//!
+//! Promises are not given. Whoever passes one on tells how it settles, when it is an object or data, never another promise: redirecting
+//! to promises lets messages overtake one another with four vats. A withdrawn gift settles to an object of its home or a rejection
+//! and to nothing else, so relaying has an end.
+
+use super::inbound::{Broken, Inbound, broken};
+use super::peer::{Gifts, PairId, Party, Stage, Then};
+#[cfg(test)]
+use super::promises::Speaker;
+use super::promises::{EXITED, Gift, Promise, State};
+use super::{Comms, MAX_DEPOSITS, MAX_INTRODUCED, MAX_PROMISES, MAX_QUEUED_BYTES, MAX_QUEUED_CALLS, MAX_WITHDRAWALS};
+use crate::abi::{CapData, Resolution, Slot, Value};
+use crate::wire::{Op, WireRef};
+use quorate_ids::VatId;
+
+/// A promise, and why it is rejected.
+const NOT_HELD: &str = "the vat that gave this object does not hold it";
+const NO_ROOM: &str = "the vat that this object lives in has no room for the one that it was given to";
+const TOO_MANY: &str = "more gifts of one vat than can be withdrawn at a time";
+
+/// The resolution to one capability.
+pub(super) fn resolution_to(slot: Slot) -> Resolution {
+    Resolution::Fulfilled(CapData::new(&Value::Slot(0), vec![slot]))
+}
+
+impl Gifts {
+    /// The peer has this vat's messages up to `through`, and has said what it has to say against the gifts and deposits in them: its
+    /// messages up to that acknowledgement are in.
+    pub fn acknowledge(&mut self, through: u64) {
+        self.given = self.given.split_off(&(through + 1));
+        self.deposits = self.deposits.split_off(&(through + 1));
+    }
+}
+
+// As the giver.
+impl Comms {
+    /// The number of the next gift of an object of `home`.
+    pub(super) fn next_gift(&mut self, home: &VatId) -> u64 {
+        let made = &mut self.peer_mut(home).gifts.made;
+        *made += 1;
+        *made
+    }
+
+    /// Deposits `home`'s object for `to`. If nothing can be said to `home`, the receiver is told that the gift comes to nothing.
+    pub(super) fn say_deposit(&mut self, to: &VatId, home: &VatId, number: u64, object: u64) {
+        if self.peers.get(home).is_none_or(super::Peer::is_broken) {
+            self.say_undo(to, *home, number);
+            return;
+        }
+        let message = self.push(home, &Op::Deposit { to: *to, number, object });
+        self.peer_mut(home).gifts.deposits.insert(message, (*to, number));
+        self.peer_mut(to).gifts.homes.insert(*home);
+    }
+
+    fn say_undo(&mut self, to: &VatId, home: VatId, number: u64) {
+        if self.peers.get(to).is_some_and(|peer| !peer.is_broken()) {
+            self.push(to, &Op::Undo { home, number });
+        }
+    }
+
+    /// Message `number` to `vat` holds these gifts.
+    pub(super) fn note_given(&mut self, vat: &VatId, number: u64, gifts: Vec<(VatId, u64)>) {
+        self.peer_mut(vat).gifts.given.insert(number, gifts);
+    }
+
+    /// The pair `id` with `vat` is retired: no more of what was sent to it can be under way.
+    pub(super) fn say_then(&mut self, vat: &VatId, id: PairId, then: Then) {
+        match then {
+            Then::Nothing => {}
+            Then::Release => {
+                self.push(vat, &Op::Release { promise: id.outbound() });
+            }
+            Then::Deposit { home, number, object } => {
+                self.say_deposit(vat, &home, number, object);
+                self.unpin_import(&home, object);
+            }
+        }
+    }
+
+    /// A gift of this vat comes to nothing: its home has no room for it, or its receiver has not.
+    pub(super) fn receive_declined(&mut self, from: &VatId, home: VatId, number: u64) -> Result<(), Broken> {
+        let gifts = &mut self.peer_mut(from).gifts;
+        if home == *from {
+            let message = gifts.deposits.iter().find(|(_, (_, deposited))| *deposited == number);
+            let Some((message, (to, _))) = message.map(|(message, entry)| (*message, *entry)) else {
+                return broken("it declines a deposit that was not made, or that it has taken in");
+            };
+            gifts.deposits.remove(&message);
+            self.say_undo(&to, home, number);
+            return Ok(());
+        }
+        let gift = (home, number);
+        let Some(list) = gifts.given.values_mut().find(|list| list.contains(&gift)) else {
+            return broken("it declines a gift that it was not given, or that it has taken in");
+        };
+        list.retain(|other| *other != gift);
+        let mut unsaid = None;
+        for (_, then) in self.peer_mut(from).settlements.values_mut() {
+            if let Then::Deposit { home: at, number: which, object } = *then
+                && (at, which) == gift
+            {
+                *then = Then::Nothing;
+                unsaid = Some(object);
+            }
+        }
+        match unsaid {
+            Some(object) => self.unpin_import(&home, object),
+            None if self.peers.get(&home).is_some_and(|peer| !peer.is_broken()) => {
+                self.push(&home, &Op::Cancel { to: *from, number: Some(number) });
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Takes back all that was deposited at `home` for a vat that this one has forgotten.
+    pub(super) fn cancel_all(&mut self, home: &VatId, to: &VatId) {
+        if self.peers.get(home).is_some_and(|peer| !peer.is_broken()) {
+            self.push(home, &Op::Cancel { to: *to, number: None });
+        }
+    }
+}
+
+// As the receiver.
+impl Comms {
+    /// Withdraws a gift from its home. The guest's name for it is `into`, if that is given, or a new promise. The inner error is why
+    /// `into` is to be rejected; a new promise is rejected here. The machine withdraws, not the guest: a gift in a delivery that
+    /// the guest does not take in is withdrawn all the same.
+    pub(super) fn take_gift(
+        &mut self,
+        from: &VatId,
+        home: VatId,
+        number: u64,
+        into: Option<Slot>,
+    ) -> Result<Result<Slot, &'static str>, Broken> {
+        if home == self.vat || home == *from {
+            return broken("a gift of an object that is no third vat's");
+        }
+        let gifts = &mut self.peer_mut(from).gifts;
+        match gifts.last_taken.get(&home) {
+            Some(last) if *last >= number => return broken("a gift that was given before"),
+            _ => {}
+        }
+        if let Err(refusal) = self.plan_withdrawal(from, &home) {
+            self.push(from, &Op::Declined { home, number });
+            return Ok(match into {
+                Some(_) => Err(refusal),
+                None => Ok(self.new_host_promise(State::Refused(refusal.to_owned()))),
+            });
+        }
+        self.introduce(from, &home);
+        let slot = into.unwrap_or_else(|| self.new_host_promise(State::Peer(home)));
+        let id = self.peer_mut(&home).name_promise(slot, Party::Them, Stage::Withdrawn);
+        if let Some(promise) = self.promises.get_mut(&slot) {
+            promise.state = State::Peer(home);
+            promise.source = Some((home, id));
+            promise.gift = Some(Gift { giver: *from, home, number });
+        }
+        let gifts = &mut self.peer_mut(from).gifts;
+        gifts.last_taken.insert(home, number);
+        gifts.taken.insert((home, number), slot);
+        #[cfg(test)]
+        if super::plants::is(super::plants::Plant::WithdrawnByGuest) && into.is_none() {
+            return Ok(Ok(slot));
+        }
+        self.push(&home, &Op::Withdraw { from: *from, number, result: id.id });
+        Ok(Ok(slot))
+    }
+
+    /// What was not withdrawn when it came, because that is planted.
+    #[cfg(test)]
+    pub(super) fn withdraw_late(&mut self, slot: Slot) {
+        let Some(promise) = self.promises.get(&slot).filter(|promise| !promise.known) else { return };
+        if let (Some(gift), Some((home, id))) = (promise.gift, promise.source) {
+            self.push(&home, &Op::Withdraw { from: gift.giver, number: gift.number, result: id.id });
+        }
+    }
+
+    /// Whether a gift of `giver` can be withdrawn at `home` now.
+    fn plan_withdrawal(&self, giver: &VatId, home: &VatId) -> Result<(), &'static str> {
+        let Some(gifts) = self.peers.get(giver).map(|peer| &peer.gifts) else { return Err(NO_ROOM) };
+        if gifts.taken.len() >= MAX_WITHDRAWALS {
+            return Err(TOO_MANY);
+        }
+        self.may_introduce(giver, home)?;
+        match self.peers.get(home) {
+            Some(peer) if peer.ours.len() >= MAX_PROMISES => {
+                Err("too many promises towards the vat that this object lives in are open")
+            }
+            Some(_) if self.check_room(home, "").is_err() => {
+                Err("no message can go to the vat that this object lives in")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether `vat` is a peer, or can become one on `introducer`'s account.
+    fn may_introduce(&self, introducer: &VatId, vat: &VatId) -> Result<(), &'static str> {
+        if self.peers.contains_key(vat) {
+            return Ok(());
+        }
+        if let Some(refusal) = self.refuses_peer(vat) {
+            return Err(refusal);
+        }
+        match self.peers.get(introducer) {
+            Some(peer) if peer.gifts.introduced < MAX_INTRODUCED => Ok(()),
+            _ => Err("the vat that gave this has introduced as many vats as one may"),
+        }
+    }
+
+    fn introduce(&mut self, introducer: &VatId, vat: &VatId) {
+        if !self.peers.contains_key(vat) {
+            self.peer_mut(introducer).gifts.introduced += 1;
+            self.peer_mut(vat).introduced_by = Some(*introducer);
+        }
+    }
+
+    /// The promise stands no more for a gift that is being withdrawn.
+    pub(super) fn end_gift(&mut self, slot: Slot) {
+        if let Some(Gift { giver, home, number }) = self.promises.get_mut(&slot).and_then(|promise| promise.gift.take())
+            && let Some(peer) = self.peers.get_mut(&giver)
+        {
+            peer.gifts.taken.remove(&(home, number));
+        }
+    }
+
+    /// A gift of `from` cannot be withdrawn. One that is settled already stays as it is.
+    pub(super) fn receive_undo(&mut self, from: &VatId, home: VatId, number: u64) {
+        if let Some(slot) = self.peer_mut(from).gifts.taken.remove(&(home, number)) {
+            self.reject(slot, NO_ROOM);
+        }
+    }
+
+    /// Holds a promise that has come home until its release, if anything was sent to it: that is on its way to `from` and back,
+    /// and what is sent to the object from now on must not overtake it. False if nothing was.
+    pub(super) fn hold(&mut self, from: &VatId, id: PairId, slot: Slot, object: u64) -> bool {
+        let held = !self.exited && self.promises.get(&slot).is_some_and(|promise| promise.pipelined && promise.known);
+        if !held {
+            return false;
+        }
+        #[cfg(test)]
+        if super::plants::is(super::plants::Plant::NoRelease) {
+            return false;
+        }
+        #[cfg(test)]
+        if super::plants::is(super::plants::Plant::TellBeforeRelease) {
+            self.settle(slot, &resolution_to(Slot::VatObject(object)), Speaker::Forwarded);
+        }
+        if let Some(pair) = self.peer_mut(from).pair_mut(id) {
+            pair.stage = Stage::Held;
+        }
+        if let Some(promise) = self.promises.get_mut(&slot) {
+            promise.state = State::Held(object);
+            promise.source = Some((*from, id));
+        }
+        self.hold_object(object);
+        true
+    }
+
+    /// All that was sent to a promise which has come home has come back.
+    pub(super) fn receive_release(&mut self, from: &VatId, promise: WireRef) -> Result<Inbound, Broken> {
+        let id = PairId::inbound(promise.allocator, promise.id);
+        let pair = self.peers.get(from).and_then(|peer| peer.pair(id)).filter(|pair| pair.decider == Party::Them);
+        let (slot, stage) = match pair.map(|pair| (pair.slot, pair.stage)) {
+            Some((slot, stage @ (Stage::Held | Stage::Unreleased))) => (slot, stage),
+            _ => return broken(format!("a release of promise {}, which has not come home", promise.id)),
+        };
+        self.peer_mut(from).remove_pair(id);
+        if stage == Stage::Unreleased {
+            return Ok(Inbound::Done);
+        }
+        let Some(Promise { state: State::Held(object), .. }) = self.promises.get(&slot) else {
+            return Ok(Inbound::Done);
+        };
+        let object = *object;
+        if let Some(promise) = self.promises.get_mut(&slot) {
+            promise.source = None;
+        }
+        let inbound = self.settled(slot, resolution_to(Slot::VatObject(object)));
+        self.release_object(object);
+        Ok(inbound)
+    }
+}
+
+// As the home.
+impl Comms {
+    pub(super) fn receive_deposit(
+        &mut self,
+        from: &VatId,
+        to: VatId,
+        number: u64,
+        object: u64,
+    ) -> Result<Inbound, Broken> {
+        if to == self.vat || to == *from {
+            return broken("a deposit for its giver or its home");
+        }
+        let Some(giver) = self.peers.get(from) else { return broken("a message of an unknown vat") };
+        let object = match giver.exported(object) {
+            // A grant can be taken back while the deposit is under way.
+            None if object == 0 => None,
+            None => return broken(format!("a deposit of object {object}, which the giver does not hold")),
+            held => held,
+        };
+        let full = giver.gifts.deposits_open >= MAX_DEPOSITS;
+        let receiver = self.peers.get(&to);
+        if receiver.is_some_and(|peer| peer.gifts.deposited.contains_key(&(*from, number))) {
+            return broken("a gift that was deposited before");
+        }
+        if full || receiver.is_some_and(super::Peer::is_broken) || self.may_introduce(from, &to).is_err() {
+            let home = self.vat;
+            self.push(from, &Op::Declined { home, number });
+            return Ok(Inbound::Done);
+        }
+        self.introduce(from, &to);
+        // The receiver may have been turned away before this vat knew it: a head for it says that it is known now.
+        self.changes.touched.insert(to);
+        if let Some(slot) = self.peer_mut(&to).gifts.withdraws.remove(&(*from, number)) {
+            return Ok(self.match_gift(slot, object));
+        }
+        if let Some(object) = object {
+            self.hold_object(object);
+        }
+        self.peer_mut(&to).gifts.deposited.insert((*from, number), object);
+        self.peer_mut(from).gifts.deposits_open += 1;
+        Ok(Inbound::Done)
+    }
+
+    pub(super) fn receive_withdraw(
+        &mut self,
+        from: &VatId,
+        giver: VatId,
+        number: u64,
+        result: u64,
+    ) -> Result<(), Broken> {
+        if giver == self.vat || giver == *from {
+            return broken("a withdrawal of a gift of its receiver or its home");
+        }
+        if self.peers.get(from).is_some_and(|peer| peer.gifts.withdraws.contains_key(&(giver, number))) {
+            return broken("a gift that is being withdrawn already");
+        }
+        let slot = self.import_promise(from, result, State::Waiting { receiver: *from, giver, number }, Party::Us)?;
+        if let Some(object) = self.take_deposit(from, &giver, number) {
+            // The guest has not heard of the promise: nothing was sent to it yet.
+            if self.exited {
+                self.reject(slot, EXITED);
+            } else {
+                self.match_gift(slot, object);
+            }
+            if let Some(object) = object {
+                self.release_object(object);
+            }
+            return Ok(());
+        }
+        let waiting = self.peers.get(from).map_or(0, |peer| peer.gifts.withdraws.len());
+        if self.exited {
+            self.reject(slot, EXITED);
+        } else if self.peers.get(&giver).is_none_or(super::Peer::is_broken) {
+            self.reject(slot, NOT_HELD);
+        } else if waiting >= MAX_WITHDRAWALS {
+            self.reject(slot, TOO_MANY);
+        } else {
+            self.peer_mut(from).gifts.withdraws.insert((giver, number), slot);
+        }
+        Ok(())
+    }
+
+    /// Removes a deposit, which goes on holding its object until the caller lets that go.
+    fn take_deposit(&mut self, to: &VatId, giver: &VatId, number: u64) -> Option<Option<u64>> {
+        let object = self.peers.get_mut(to)?.gifts.deposited.remove(&(*giver, number))?;
+        if let Some(giver) = self.peers.get_mut(giver) {
+            giver.gifts.deposits_open = giver.gifts.deposits_open.saturating_sub(1);
+        }
+        Some(object)
+    }
+
+    /// Settles what a peer withdraws to the object that was deposited for it. If the guest keeps calls to it, it does them first, in
+    /// the delivery of the settlement: the peer can only name the object itself once it has heard of it.
+    fn match_gift(&mut self, slot: Slot, object: Option<u64>) -> Inbound {
+        let Some(object) = object else {
+            self.reject(slot, NOT_HELD);
+            return Inbound::Done;
+        };
+        let Some(promise) = self.promises.get_mut(&slot) else { return Inbound::Done };
+        let State::Waiting { receiver, .. } = promise.state else { return Inbound::Done };
+        promise.stands_for = Some(object);
+        self.end_queue(slot, &receiver);
+        #[cfg(test)]
+        if super::plants::is(super::plants::Plant::SettledToData) {
+            return self.settled(slot, Resolution::Fulfilled(CapData::data(&Value::Undefined)));
+        }
+        self.settled(slot, resolution_to(Slot::VatObject(object)))
+    }
+
+    /// Counts a call to a gift that is not deposited yet: the guest keeps it, on its sender's account.
+    pub(super) fn queue_call(&mut self, from: &VatId, target: Slot, bytes: u64) -> Result<(), String> {
+        let Some(promise) = self.promises.get_mut(&target) else { return Ok(()) };
+        let (State::Waiting { .. }, Some(peer)) = (&promise.state, self.peers.get_mut(from)) else { return Ok(()) };
+        if peer.gifts.queued_calls >= MAX_QUEUED_CALLS || peer.gifts.queued_bytes + bytes > MAX_QUEUED_BYTES {
+            let gifts = &peer.gifts;
+            let (calls, kept) = (gifts.queued_calls, gifts.queued_bytes);
+            return Err(format!(
+                "{calls} calls of {kept} bytes wait for objects that others have yet to deposit, and no more are kept: send again when the reference has settled"
+            ));
+        }
+        peer.gifts.queued_calls += 1;
+        peer.gifts.queued_bytes += bytes;
+        promise.queued.0 += 1;
+        promise.queued.1 += bytes;
+        Ok(())
+    }
+
+    /// The guest keeps what is sent to the promise until it settles.
+    pub fn mark_kept(&mut self, slot: Slot) {
+        if let Some(promise) = self.promises.get_mut(&slot) {
+            promise.kept = true;
+        }
+    }
+
+    pub(super) fn end_queue(&mut self, slot: Slot, receiver: &VatId) {
+        let Some(promise) = self.promises.get_mut(&slot) else { return };
+        let (calls, bytes) = std::mem::take(&mut promise.queued);
+        if let Some(peer) = self.peers.get_mut(receiver) {
+            peer.gifts.queued_calls = peer.gifts.queued_calls.saturating_sub(calls);
+            peer.gifts.queued_bytes = peer.gifts.queued_bytes.saturating_sub(bytes);
+        }
+    }
+
+    /// What `from` has deposited for `to` will not be withdrawn.
+    pub(super) fn receive_cancel(&mut self, from: &VatId, to: VatId, number: Option<u64>) {
+        let Some(peer) = self.peers.get(&to) else { return };
+        let range = (*from, number.unwrap_or(0))..=(*from, number.unwrap_or(u64::MAX));
+        let numbers: Vec<u64> = peer.gifts.deposited.range(range).map(|((_, number), _)| *number).collect();
+        for number in numbers {
+            if let Some(Some(object)) = self.take_deposit(&to, from, number) {
+                self.release_object(object);
+            }
+        }
+        self.forget_blank(&to);
+    }
+
+    /// Forgets a vat that is known only because something was deposited for it, and that never came: many are clients, which decline.
+    fn forget_blank(&mut self, vat: &VatId) {
+        let Some(peer) = self.peers.get(vat).filter(|peer| peer.is_blank(&self.vat, vat)) else { return };
+        let Some(introducer) = peer.introduced_by else { return };
+        self.peers.remove(vat);
+        self.changes.touched.remove(vat);
+        if let Some(introducer) = self.peers.get_mut(&introducer) {
+            introducer.gifts.introduced = introducer.gifts.introduced.saturating_sub(1);
+        }
+    }
+
+    /// Nothing more comes of `vat`, and nothing goes there. What it has deposited for others stays; what others withdraw and it has not
+    /// deposited is rejected, and so is what it withdraws itself. All that it holds is let go.
+    pub(super) fn lose_peer(&mut self, vat: &VatId, message: &str) {
+        let all = (*vat, 0)..=(*vat, u64::MAX);
+        let mut waiting = Vec::new();
+        for (other, peer) in &self.peers {
+            if other == vat {
+                waiting.extend(peer.gifts.withdraws.values().copied());
+            } else {
+                waiting.extend(peer.gifts.withdraws.range(all.clone()).map(|(_, slot)| *slot));
+            }
+        }
+        for slot in waiting {
+            self.reject(slot, message);
+        }
+        let Some(peer) = self.peers.get_mut(vat) else { return };
+        let deposited = std::mem::take(&mut peer.gifts.deposited);
+        let exports = std::mem::take(&mut peer.exports);
+        peer.export_ids.clear();
+        peer.granted = false;
+        let mut unsaid = Vec::new();
+        for (_, then) in peer.settlements.values_mut() {
+            if let Then::Deposit { home, object, .. } = std::mem::replace(then, Then::Nothing) {
+                unsaid.push((home, object));
+            }
+        }
+        for ((giver, _), object) in deposited {
+            if let Some(giver) = self.peers.get_mut(&giver) {
+                giver.gifts.deposits_open = giver.gifts.deposits_open.saturating_sub(1);
+            }
+            if let Some(object) = object {
+                self.release_object(object);
+            }
+        }
+        for export in exports.into_values() {
+            self.release_object(export.object);
+        }
+        for (home, object) in unsaid {
+            self.unpin_import(&home, object);
+        }
+    }
+}
