@@ -30,6 +30,7 @@ impl Comms {
     pub(super) fn hold_object(&mut self, object: u64) {
         if object != 0 {
             *self.holders.entry(object).or_default() += 1;
+            self.freed.remove(&object);
         }
     }
 
@@ -46,7 +47,7 @@ impl Comms {
 
     /// The own objects that no other vat holds any more, so that the guest may forget their numbers.
     pub fn freed(&self) -> Vec<u64> {
-        self.freed.iter().copied().filter(|object| !self.holders.contains_key(object)).collect()
+        self.freed.iter().copied().collect()
     }
 
     /// The guest has named these. Own objects among them that came to nobody, since what named them was refused, can be forgotten.
@@ -62,9 +63,11 @@ impl Comms {
         }
     }
 
-    /// The guest has heard of all that [`Comms::freed`] tells.
-    pub fn forget_freed(&mut self) {
-        self.freed.clear();
+    /// The guest has heard of the first `count` that [`Comms::freed`] tells.
+    pub fn forget_freed(&mut self, count: usize) {
+        for _ in 0..count {
+            self.freed.pop_first();
+        }
     }
 
     pub(super) fn receive_drop(&mut self, from: &VatId, dropped: &[(u64, u64)]) -> Result<(), Broken> {
@@ -192,5 +195,129 @@ impl Comms {
         for chunk in counts.chunks(MAX_SLOTS) {
             self.push(&home, &Op::Drop(chunk.to_vec()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::{CapData, Method, Value};
+    use crate::comms::Inbound;
+    use crate::wire::{Side, WireRef, WireSlot};
+
+    const HOME: VatId = VatId([1; 32]);
+    const HOLDER: VatId = VatId([2; 32]);
+    const OTHER: VatId = VatId([3; 32]);
+    const OBJECT: Slot = Slot::VatObject(5);
+
+    fn home() -> (Comms, Slot) {
+        let mut comms = Comms::new(HOME);
+        let root = comms.reference(&HOLDER, 0).expect("room");
+        (comms, root)
+    }
+
+    fn give(comms: &mut Comms, to: Slot) {
+        let args = CapData::new(&Value::Array(vec![Value::Slot(0)]), vec![OBJECT]);
+        comms.send(to, Method::Apply, &args, None).expect("it can go out");
+    }
+
+    fn drops(comms: &mut Comms, dropped: Vec<(u64, u64)>) -> Result<Inbound, Broken> {
+        comms.receive(&HOLDER, &Op::Drop(dropped).encode())
+    }
+
+    /// What a vat has said to another, of drops.
+    fn said_drops(comms: &Comms, to: &VatId) -> Vec<Vec<(u64, u64)>> {
+        let messages = comms.peer(to).expect("a peer").outgoing().messages();
+        let ops = messages.map(|(_, message)| Op::decode(message).expect("an operation"));
+        ops.filter_map(|op| if let Op::Drop(dropped) = op { Some(dropped) } else { None }).collect()
+    }
+
+    #[test]
+    fn an_object_is_freed_when_as_many_are_dropped_as_were_sent() {
+        let (mut comms, root) = home();
+        give(&mut comms, root);
+        give(&mut comms, root);
+        assert_eq!(drops(&mut comms, vec![(1, 1)]), Ok(Inbound::Done));
+        assert!(comms.freed().is_empty(), "one more is under way");
+        assert_eq!(drops(&mut comms, vec![(1, 1)]), Ok(Inbound::Done));
+        assert_eq!(comms.freed(), [5]);
+        assert!(comms.peer(&HOLDER).expect("a peer").exports().is_empty());
+        assert!(drops(&mut comms.clone(), vec![(1, 1)]).is_err(), "it has it no more");
+        // Sent again before the guest hears of it: under a new number, and held.
+        give(&mut comms, root);
+        assert!(comms.freed().is_empty());
+        assert_eq!(comms.peer(&HOLDER).expect("a peer").exports().keys().copied().collect::<Vec<_>>(), [2]);
+        assert_eq!(drops(&mut comms, vec![(2, 1)]), Ok(Inbound::Done));
+        comms.forget_freed(1);
+        assert!(comms.freed().is_empty());
+    }
+
+    #[test]
+    fn an_object_that_two_hold_is_freed_with_the_last() {
+        let (mut comms, root) = home();
+        let other = comms.reference(&OTHER, 0).expect("room");
+        give(&mut comms, root);
+        give(&mut comms, other);
+        assert_eq!(drops(&mut comms, vec![(1, 1)]), Ok(Inbound::Done));
+        assert!(comms.freed().is_empty());
+        comms.forget(&OTHER);
+        assert_eq!(comms.freed(), [5]);
+    }
+
+    #[test]
+    fn a_deposit_holds_its_object() {
+        let (mut comms, root) = home();
+        give(&mut comms, root);
+        let deposit = Op::Deposit { to: OTHER, number: 1, object: 1 };
+        comms.receive(&HOLDER, &deposit.encode()).expect("a good deposit");
+        assert_eq!(drops(&mut comms, vec![(1, 1)]), Ok(Inbound::Done));
+        assert!(comms.freed().is_empty());
+        comms.receive(&HOLDER, &Op::Cancel { to: OTHER, number: None }.encode()).expect("a good cancel");
+        assert_eq!(comms.freed(), [5]);
+    }
+
+    #[test]
+    fn what_came_to_nobody_is_freed() {
+        let mut comms = Comms::new(HOME);
+        comms.note_named(&[OBJECT, Slot::VatObject(0), Slot::HostObject(7)]);
+        assert_eq!(comms.freed(), [5]);
+    }
+
+    #[test]
+    fn a_holder_says_how_often_an_object_came() {
+        let mut comms = Comms::new(HOLDER);
+        let object = WireSlot::Known(WireRef::object(Side::Sender, 4));
+        let args = CapData::new(&Value::Array(vec![Value::Slot(0), Value::Slot(1)]), vec![object, object]);
+        comms.grant(&HOME).expect("room");
+        let target = WireRef::object(Side::Receiver, 0);
+        let call = Op::Send { target, method: Method::Apply, args, result: None };
+        for _ in 0..2 {
+            comms.receive(&HOME, &call.encode()).expect("a good call");
+        }
+        let slot = Slot::HostObject(comms.peer(&HOME).expect("a peer").imports()[&4].slot);
+        comms.mark_known([&slot]);
+        comms.sweep();
+        assert!(said_drops(&comms, &HOME).is_empty(), "the guest holds it");
+        comms.drop_by_guest(&[slot, slot, Slot::HostObject(99), OBJECT]);
+        assert_eq!(said_drops(&comms, &HOME), [[(4, 4)]]);
+        // What comes in a delivery that the guest does not take in, it never drops.
+        comms.receive(&HOME, &call.encode()).expect("a good call");
+        comms.sweep();
+        assert_eq!(said_drops(&comms, &HOME), [[(4, 4)], [(4, 2)]]);
+    }
+
+    #[test]
+    fn after_the_end_everything_is_dropped() {
+        let mut comms = Comms::new(HOLDER);
+        let args = CapData::new(&Value::Array(vec![]), vec![WireRef::object(Side::Sender, 4).into()]);
+        let call = Op::Send { target: WireRef::object(Side::Receiver, 0), method: Method::Apply, args, result: None };
+        comms.grant(&HOME).expect("room");
+        comms.receive(&HOME, &call.encode()).expect("a good call");
+        let slot = Slot::HostObject(comms.peer(&HOME).expect("a peer").imports()[&4].slot);
+        comms.mark_known([&slot]);
+        comms.exit();
+        assert_eq!(said_drops(&comms, &HOME), [[(4, 1)]]);
+        comms.receive(&HOME, &call.encode()).expect("a good call");
+        assert_eq!(said_drops(&comms, &HOME), [[(4, 1)], [(4, 1)]]);
     }
 }

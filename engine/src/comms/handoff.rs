@@ -241,15 +241,19 @@ impl Comms {
         }
     }
 
-    /// Holds a promise that has come home until its release, if anything was sent to it: that is on its way to `from` and back,
-    /// and what is sent to the object from now on must not overtake it. False if nothing was.
+    /// Holds a promise that has come home until its release: what was sent to it is on its way to `from` and back, and what is sent to the
+    /// object from now on must not overtake it. Always, also if this vat sent nothing: others may have, before it was handed on to this
+    /// vat. False if the guest has never heard of the promise.
     pub(super) fn hold(&mut self, from: &VatId, id: PairId, slot: Slot, object: u64) -> bool {
-        let held = !self.exited && self.promises.get(&slot).is_some_and(|promise| promise.pipelined && promise.known);
+        let held = !self.exited && self.promises.get(&slot).is_some_and(|promise| promise.known);
         if !held {
             return false;
         }
         #[cfg(test)]
-        if super::plants::is(super::plants::Plant::NoRelease) {
+        if super::plants::is(super::plants::Plant::NoRelease)
+            || (super::plants::is(super::plants::Plant::NoReleaseIfNothingSent)
+                && self.promises.get(&slot).is_some_and(|promise| !promise.pipelined))
+        {
             return false;
         }
         #[cfg(test)]

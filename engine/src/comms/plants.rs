@@ -11,6 +11,8 @@ pub enum Plant {
     DepositIfNoCallSeen,
     /// A promise that comes home settles at once.
     NoRelease,
+    /// The same, but only if its knower sent nothing to it.
+    NoReleaseIfNothingSent,
     /// An acknowledgement counts before all messages that its head speaks of are there.
     AckWithoutEnd,
     /// A settled promise pins nothing until it is retired.
@@ -28,10 +30,11 @@ pub enum Plant {
 }
 
 impl Plant {
-    pub const ALL: [Plant; 10] = [
+    pub const ALL: [Plant; 11] = [
         Plant::DepositAtOnce,
         Plant::DepositIfNoCallSeen,
         Plant::NoRelease,
+        Plant::NoReleaseIfNothingSent,
         Plant::AckWithoutEnd,
         Plant::NoPin,
         Plant::DropWithoutCounts,

@@ -66,6 +66,7 @@ pub(super) struct Promise {
     /// Whether `pending` holds it.
     pub pending: bool,
     /// Whether the guest has sent something to it that went to the vat which decides it.
+    #[cfg(test)]
     pub pipelined: bool,
     /// The pair with the vat that settles it.
     pub source: Option<(VatId, PairId)>,
@@ -89,6 +90,7 @@ impl Promise {
             state,
             known,
             pending: false,
+            #[cfg(test)]
             pipelined: false,
             source: None,
             gift: None,

@@ -5,6 +5,7 @@
 //! reference, to what it was forked from, and by the decider of a promise before it resolved it, is done first.
 
 mod player;
+mod programs;
 mod scenarios;
 mod world;
 
@@ -64,7 +65,12 @@ fn walk(scenario: &Scenario, eager: bool, seed: u64) -> Result<(), (Vec<Action>,
         if actions.is_empty() {
             return world.check_end(scenario).map_err(|violation| (trace, violation));
         }
-        let action = actions[dice.roll(actions.len() as u64) as usize];
+        let mut action = actions[dice.roll(actions.len() as u64) as usize];
+        if let Action::Ack(from, to) = action
+            && dice.roll(4) == 0
+        {
+            action = Action::Lose(from, to);
+        }
         trace.push(action);
         if let Err(violation) = world.perform(scenario, action) {
             return Err((trace, violation));
@@ -101,6 +107,20 @@ fn every_interleaving_keeps_the_order() {
                         panic!("{} (eager {eager}), seed {seed}: {violation}\n{trace:#?}", scenario.name);
                     }
                 }
+            }
+        }
+    }
+}
+
+/// More of them: `make handoff PROGRAMS=n`.
+#[test]
+fn programs_by_chance_keep_the_order() {
+    let programs = std::env::var("QUORATE_PROGRAMS").ok().and_then(|programs| programs.parse().ok()).unwrap_or(300);
+    for seed in 0..programs {
+        let scenario = programs::program(seed);
+        for walks in 0..4 {
+            if let Err((trace, violation)) = walk(&scenario, seed % 2 == 0, seed << 8 | walks) {
+                panic!("seed {seed}, walk {walks}: {violation}\n{scenario}\n{trace:?}");
             }
         }
     }

@@ -253,7 +253,15 @@ impl Player {
 
     /// As what a reference goes out: a promise that is held has no name, so one that follows it is named.
     fn nameable(&mut self, slot: Slot) -> Slot {
-        let end = self.follow(slot);
+        let mut end = slot;
+        loop {
+            end = match (self.settled.get(&end), self.own.get(&end).and_then(|own| own.resolved)) {
+                (Some(value), _) => *value,
+                // What was sent to the promise waits there, so that others must go there, too.
+                (None, Some(next)) if self.eager => next,
+                _ => break,
+            };
+        }
         if !self.held.contains_key(&end) {
             return end;
         }

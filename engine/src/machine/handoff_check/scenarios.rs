@@ -1,6 +1,7 @@
 //! Small programs over two to five vats. Each is one shape in which messages could overtake one another.
 
 use super::player::Do::{self, Drop, Evict, Give, Resolve, Send, SendSettled};
+use std::fmt;
 
 /// Where a variable of a program points at its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,19 @@ const B: u8 = b'B';
 const C: u8 = b'C';
 const D: u8 = b'D';
 const E: u8 = b'E';
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "{}", self.name)?;
+        for given in &self.given {
+            writeln!(formatter, "  {given:?}")?;
+        }
+        for (vat, steps) in &self.scripts {
+            writeln!(formatter, "  {}: {steps:?}", char::from(*vat))?;
+        }
+        Ok(())
+    }
+}
 
 fn promise(name: &'static str, decider: u8, knower: u8) -> Given {
     Given::Promise { name, decider, knower }
@@ -132,6 +146,17 @@ fn introductions() -> Vec<Scenario> {
                 (A, vec![Send("p", "a1"), Give("p", E, "e"), Send("p", "a2")]),
                 (B, vec![Resolve("p", "a")]),
                 (E, vec![Send("e", "e1"), Send("e", "e2")]),
+            ],
+        ),
+        // B sends to p and hands it back to A, which hands it on to C: to the home of what p settles to.
+        Scenario::new(
+            "home, handed on",
+            vec![promise("p", A, B), object("carol", A, C, 1)],
+            vec![
+                (B, vec![Send("p", "b1"), Give("p", A, "g")]),
+                (A, vec![Give("g", C, "h")]),
+                (A, vec![Resolve("p", "carol")]),
+                (C, vec![Send("h", "c1")]),
             ],
         ),
         // A sends to p and hands it on to E; p settles to an object of C.
