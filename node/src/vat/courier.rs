@@ -221,7 +221,8 @@ impl Courier {
             }
         }
         if is_checkpoint {
-            self.pending.forget_before(block);
+            let never_certified = self.pending.forget_before(block);
+            self.metrics.never_certified(&never_certified);
         }
     }
 

@@ -153,8 +153,8 @@ impl VatService {
         let (notices, notices_rx) = mpsc::unbounded_channel();
         let whereabouts = Arc::new(PeerFinder { view: view.clone(), directory: options.directory.clone() });
         let (farewells, farewells_rx) = mpsc::channel(FAREWELLS);
-        let shipping =
-            Arc::new(Shipping { name: options.name.clone(), telemetry: options.telemetry.clone(), farewells });
+        let (name, telemetry) = (options.name.clone(), options.telemetry.clone());
+        let shipping = Arc::new(Shipping { name, telemetry, view: view.clone(), farewells });
         let network = options.co_members.network().clone();
         let courier = Courier::start(vat, network, whereabouts, shipping, replica.introduction(), notices_rx);
         let has_code = options.install.is_some();
@@ -434,12 +434,17 @@ fn member_status(member: &Member) -> MemberStatus {
 struct Shipping {
     name: String,
     telemetry: Arc<Telemetry>,
+    view: SharedView,
     farewells: mpsc::Sender<Slice>,
 }
 
 impl CourierMetrics for Shipping {
     fn shipped(&self, _peer: &VatId, outcome: &'static str, _messages: usize) {
         self.telemetry.slices_shipped.with_label_values(&[self.name.as_str(), outcome]).inc();
+    }
+
+    fn never_certified(&self, peers: &[VatId]) {
+        self.view.unsay(peers);
     }
 
     fn farewell(&self, slice: Slice) {

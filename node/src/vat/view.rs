@@ -90,8 +90,34 @@ impl SharedView {
         self.lock().peers.get(vat).cloned()
     }
 
+    /// What was said to these last can never reach them: whoever of them repeats itself has to be told again.
+    pub fn unsay(&self, peers: &[VatId]) {
+        let mut view = self.lock();
+        for vat in peers {
+            if let Some(peer) = view.peers.get_mut(vat) {
+                peer.said = None;
+            }
+        }
+    }
+
     /// Who signs for a peer, if it has said anything.
     pub fn known(&self, vat: &VatId) -> Option<Arc<Signers>> {
         self.lock().peers.get(vat).and_then(|peer| peer.known.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_in_vain_counts_as_not_said() {
+        let view = SharedView::default();
+        let said = |said| PeerView { known: None, next_inbound: 1, acknowledged: 0, broken: false, said };
+        let (told, untold) = (VatId([1; 32]), VatId([2; 32]));
+        view.lock().peers.extend([(told, said(Some(3))), (untold, said(Some(3)))]);
+        view.unsay(&[untold, VatId([3; 32])]);
+        let after: Vec<Option<u64>> = view.lock().peers.values().map(|peer| peer.said).collect();
+        assert_eq!(after, [Some(3), None]);
     }
 }

@@ -56,6 +56,9 @@ pub trait CourierMetrics: Send + Sync + 'static {
     /// The peer gave its last slice along with its answer.
     fn farewell(&self, _slice: Slice) {}
 
+    /// What was last said to these peers, acknowledgements and nothing else, will never be certified here.
+    fn never_certified(&self, _peers: &[VatId]) {}
+
     /// Something may have reached a member, whatever became of it.
     fn may_have_arrived(&self) {}
 }

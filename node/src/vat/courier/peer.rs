@@ -54,6 +54,9 @@ pub(super) struct Peer {
     taken_ack: u64,
     /// When a member last said that it took something.
     told: Option<Instant>,
+    /// The peer shows that it was not told what we have of it, and no member of it has taken that since: whoever sees so ships the
+    /// bare acknowledgement, which else only the leader does.
+    asked: bool,
     pub(super) introduced_epoch: Option<u64>,
     pub(super) hint: Option<HostId>,
     /// How long the one that is hinted at took to answer lately.
@@ -132,6 +135,7 @@ impl Peer {
     pub(super) fn take(&mut self, through: u64, ack: u64, now: Instant) {
         self.taken = through.max(self.acknowledged);
         self.taken_ack = self.taken_ack.max(ack);
+        self.asked &= self.ready.as_ref().is_some_and(|ready| ready.head().ack > self.taken_ack);
         self.told = Some(now);
         self.attempts = 0;
         self.farewell &= !self.farewell_shipped;
@@ -161,11 +165,13 @@ impl Peer {
         true
     }
 
-    /// The peer ships again what it should know that we have: an acknowledgement of ours was swallowed, if it is not still on its way.
+    /// The peer ships again what it should know that we have: an acknowledgement of ours was swallowed, by a member of the peer or by
+    /// the leader here, if it is not still on its way.
     pub(super) fn repeat_acknowledgement(&mut self, now: Instant) {
-        if !self.in_flight && self.told.is_some_and(|told| told + CONFIRM_AFTER <= now) {
+        if !self.in_flight && self.told.is_none_or(|told| told + CONFIRM_AFTER <= now) {
             self.taken_ack = 0;
             self.told = None;
+            self.asked = true;
             self.try_another();
         }
     }
@@ -227,10 +233,13 @@ impl Peer {
         self.due.map(|(due, _)| due).into_iter().chain(confirm).min()
     }
 
-    /// Whether something certified is not with the peer yet. Only the leader ships bare acknowledgements.
+    /// Whether something certified is not with the peer yet. Only the leader ships bare acknowledgements of its own accord.
     pub(super) fn has_news(&self, rank: usize) -> bool {
         let Some(head) = self.ready.as_ref().map(Ready::head) else { return false };
-        self.first_to_ship(head) <= head.end || (rank == 0 && (head.ack > self.taken_ack || self.farewell))
+        let ships_bare = rank == 0 || self.asked;
+        self.first_to_ship(head) <= head.end
+            || (ships_bare && head.ack > self.taken_ack)
+            || (rank == 0 && self.farewell)
     }
 
     /// The first message that is worth shipping with a head; the one after its end if there is none. What was acknowledged is not

@@ -70,10 +70,11 @@ impl Pending {
         }
     }
 
-    /// Nothing before this block is certified any more: a certified checkpoint covers it.
-    pub(super) fn forget_before(&mut self, block: u64) {
+    /// Nothing before this block is certified any more: a certified checkpoint covers it, but for heads that only acknowledge. Gives
+    /// the peers whose newest head will so never be certified here.
+    pub(super) fn forget_before(&mut self, block: u64) -> Vec<VatId> {
         self.blocks = self.blocks.split_off(&block);
-        self.newest.retain(|_, newest| *newest >= block);
+        self.newest.extract_if(.., |_, newest| *newest < block).map(|(peer, _)| peer).collect()
     }
 }
 
@@ -128,7 +129,7 @@ mod tests {
         pending.add(1, said(&[1]));
         pending.add(2, said(&[2]));
         pending.add(3, said(&[1]));
-        pending.forget_before(3);
+        assert_eq!(pending.forget_before(3), [VatId([2; 32])], "the other one is spoken to in block 3");
         assert!(pending.take(1).is_none() && pending.take(2).is_none());
         assert!(pending.take(3).is_some());
         assert!(pending.blocks.is_empty() && pending.newest.is_empty());

@@ -88,12 +88,17 @@ impl Whereabouts for Known {
     fn unreachable(&self, _vat: &VatId) {}
 }
 
+/// Attempts, and the peers that will never be told something.
 #[derive(Default)]
-struct Count(AtomicUsize);
+struct Count(AtomicUsize, Mutex<Vec<VatId>>);
 
 impl CourierMetrics for Count {
     fn shipped(&self, _peer: &VatId, _outcome: &'static str, _messages: usize) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn never_certified(&self, peers: &[VatId]) {
+        self.1.lock().expect("no panic holds it").extend(peers);
     }
 }
 
@@ -137,15 +142,23 @@ impl Sender {
     }
 
     fn certify(&self) {
+        self.certify_with(None);
+    }
+
+    fn certify_checkpoint(&self) {
+        self.certify_with(Some(quorate_consensus::Hash([9; 32])));
+    }
+
+    fn certify_with(&self, state_root: Option<quorate_consensus::Hash>) {
         let zero = quorate_consensus::Hash([0; 32]);
         let statement = Statement {
-            vat: quorate_consensus::VatId(SENDER.0),
+            vat: SENDER,
             epoch: 0,
             block: self.block,
             previous: zero,
             chain: zero,
             outbox_root: zero,
-            state_root: None,
+            state_root,
         };
         self.tell(Notice::Certified(Certificate { statement, signatures: vec![] }));
     }
@@ -263,6 +276,41 @@ async fn a_member_that_swallows_acknowledgements_is_found_out_when_the_peer_repe
     at_once().await;
     assert_eq!((liar.asked(), honest.asked()), (1, 1));
     assert_eq!(honest.slices()[0].head.ack, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_keeps_acknowledgements_back_is_made_up_for_when_the_peer_repeats_itself() {
+    let world = MemoryNetwork::new(7);
+    let honest = Receiver::new(Manner::Honest);
+    let _other = world.join(HONEST, honest.clone());
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: true });
+    sender.tell(Notice::Rank(2));
+    sender.say(0, 4);
+    seconds(600).await;
+    assert_eq!(honest.asked(), 0, "else each member would ship each bare acknowledgement");
+    sender.tell(Notice::Heard { peer: TARGET, again: true, near: false });
+    seconds(5).await;
+    let acks = |slices: Vec<Slice>| slices.iter().map(|slice| slice.head.ack).collect::<Vec<_>>();
+    assert_eq!(acks(honest.slices()), [4]);
+    // It was told: the next one is the leader's to ship, until the peer repeats itself again.
+    sender.say(0, 5);
+    seconds(600).await;
+    assert_eq!(acks(honest.slices()), [4]);
+    sender.tell(Notice::Heard { peer: TARGET, again: true, near: false });
+    seconds(5).await;
+    assert_eq!(acks(honest.slices()), [4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_known_which_peers_will_never_be_told_what_was_said_to_them() {
+    let world = MemoryNetwork::new(7);
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: true });
+    sender.block = 1;
+    sender.tell(Notice::Applied { block: 1, outbox: outbox(0, 1), queued: vec![], pruned: vec![] });
+    sender.block = 2;
+    sender.certify_checkpoint();
+    at_once().await;
+    assert_eq!(*sender.attempts.1.lock().expect("no panic holds it"), [TARGET]);
 }
 
 #[tokio::test(start_paused = true)]
