@@ -34,6 +34,7 @@ const KIND_REFUSED: u8 = 2;
 const KIND_UNAVAILABLE: u8 = 3;
 const KIND_FORBIDDEN: u8 = 4;
 const KIND_CLOSING: u8 = 5;
+const KIND_READY: u8 = 6;
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub enum Frame {
         /// What became of it.
         outcome: Outcome,
     },
+    /// The first frame of the accepting side: the stream is being read. Its id is 0.
+    Ready,
     /// The last frame of the accepting side: why it closes the stream. Its id is 0.
     Closing {
         /// Why.
@@ -140,6 +143,7 @@ impl Frame {
             Frame::Response { outcome: Outcome::Refused(_), .. } => KIND_REFUSED,
             Frame::Response { outcome: Outcome::Unavailable(_), .. } => KIND_UNAVAILABLE,
             Frame::Response { outcome: Outcome::Forbidden, .. } => KIND_FORBIDDEN,
+            Frame::Ready => KIND_READY,
             Frame::Closing { .. } => KIND_CLOSING,
         }
     }
@@ -147,7 +151,7 @@ impl Frame {
     fn id(&self) -> u64 {
         match self {
             Frame::Request { id, .. } | Frame::Response { id, .. } => *id,
-            Frame::Closing { .. } => 0,
+            Frame::Ready | Frame::Closing { .. } => 0,
         }
     }
 
@@ -157,7 +161,7 @@ impl Frame {
             Frame::Response { outcome: Outcome::Refused(text) | Outcome::Unavailable(text), .. } => {
                 cut(text).as_bytes()
             }
-            Frame::Response { outcome: Outcome::Forbidden, .. } => &[],
+            Frame::Response { outcome: Outcome::Forbidden, .. } | Frame::Ready => &[],
             Frame::Closing { reason } => match reason {
                 ClosingReason::Forbidden => &[1],
                 ClosingReason::Malformed => &[2],
@@ -199,6 +203,8 @@ impl Frame {
                 },
                 _ => return Err(FrameError::Malformed("bad closing frame")),
             },
+            KIND_READY if id == 0 && body.is_empty() => Frame::Ready,
+            KIND_READY => return Err(FrameError::Malformed("bad ready frame")),
             _ => return Err(FrameError::Malformed("unknown kind")),
         })
     }

@@ -2,7 +2,8 @@
 //!
 //! Invariants: a request is written to at most one stream, once; a request that was not written fails without doubt, one that
 //! was written fails as lost or timed out; at most a [`Window`] of requests is unanswered, those whose callers gave up included
-//! (they count until they are answered or the stream ends, so the peer is never sent more than it agreed to hold).
+//! (they count until they are answered or the stream ends, so the peer is never sent more than it agreed to hold); before the peer says
+//! that it reads a stream, no more than [`EARLY_BYTES`] are written to it.
 //!
 //! A lane does not know connections or addresses: it asks its [`Connector`] for a stream, and that answers at once when there
 //! is no point in waiting.
@@ -42,6 +43,10 @@ const PARTING_WORD: Duration = Duration::from_millis(200);
 /// Longest wait, before jitter, after a host that we know has forbidden the purpose: it is likely to have heard less than we have
 /// of a membership that both are part of, and a Raft that waits for seconds may hold an election.
 const FORBIDDEN_HOLD: Duration = Duration::from_millis(300);
+/// Most bytes that are written to a stream before the peer says that it reads it. Data goes along with the name of the protocol, which the
+/// peer confirms before it reads on. Over QUIC all streams of a connection share one window: filled with what nobody reads yet, both ways,
+/// it lets no confirmation through. As many streams as a connection has, with this on each, do not fill it.
+pub(crate) const EARLY_BYTES: usize = 64 * 1024;
 /// Requests written before the stream is flushed, at most.
 const REQUESTS_PER_FLUSH: usize = 64;
 
@@ -240,10 +245,22 @@ impl<C: Connector> Worker<C> {
         let pending = Pending::default();
         let mut batch = vec![first];
         let answered = AtomicBool::new(false);
+        let ready = CancellationToken::new();
         let end = {
             let Worker { shared, queue, next_id, .. } = &mut *self;
-            let reading = read(shared, host, purpose, source, &pending, &answered);
-            let writing = Writer { shared, purpose, sink, queue, next_id, pending: &pending, batch: &mut batch };
+            let reading =
+                read(shared, host, purpose, source, Heard { pending: &pending, answered: &answered, ready: &ready });
+            let writing = Writer {
+                shared,
+                purpose,
+                sink,
+                queue,
+                next_id,
+                pending: &pending,
+                batch: &mut batch,
+                ready: &ready,
+                early: 0,
+            };
             let writing = writing.run(&opened.retire);
             tokio::pin!(reading, writing);
             tokio::select! {
@@ -298,18 +315,21 @@ fn waiting(error: &NetError, wait: Duration) -> NetError {
     }
 }
 
+/// What a reader finds out.
+struct Heard<'a> {
+    pending: &'a Pending,
+    /// Whether anything was answered.
+    answered: &'a AtomicBool,
+    /// Cancelled when the peer says that it reads the stream.
+    ready: &'a CancellationToken,
+}
+
 /// Reads responses until the stream ends.
-async fn read<R>(
-    shared: &Shared,
-    host: HostId,
-    purpose: Purpose,
-    mut source: R,
-    pending: &Pending,
-    answered: &AtomicBool,
-) -> End
+async fn read<R>(shared: &Shared, host: HostId, purpose: Purpose, mut source: R, heard: Heard<'_>) -> End
 where
     R: futures::Stream<Item = Result<Frame, FrameError>> + Unpin,
 {
+    let Heard { pending, answered, ready } = heard;
     let counters = shared.counters.purpose(purpose);
     loop {
         let frame = match source.next().await {
@@ -325,6 +345,10 @@ where
                 return End::Failed(error.to_string());
             }
         };
+        if frame == Frame::Ready && !ready.is_cancelled() {
+            ready.cancel();
+            continue;
+        }
         counters.frames_in.increment();
         counters.bytes_in.add(frame.wire_bytes() as u64);
         match frame {
@@ -345,9 +369,9 @@ where
                 }
             }
             Frame::Closing { reason } => return End::Closing(reason),
-            Frame::Request { .. } => {
+            Frame::Request { .. } | Frame::Ready => {
                 counters.malformed.increment();
-                return End::Failed("the peer sent a request on our stream".into());
+                return End::Failed("the peer sent what it must not on our stream".into());
             }
         }
     }
@@ -363,6 +387,9 @@ struct Writer<'a, W> {
     pending: &'a Pending,
     /// What is not written yet; what is left here at the end was never sent.
     batch: &'a mut Vec<Job>,
+    /// Cancelled when the peer says that it reads the stream, and how many bytes were written before.
+    ready: &'a CancellationToken,
+    early: usize,
 }
 
 impl<W> Writer<'_, W>
@@ -396,6 +423,11 @@ where
     async fn write_batch(&mut self) -> Result<(), FrameError> {
         let counters = self.shared.counters.purpose(self.purpose);
         while !self.batch.is_empty() {
+            self.early += LENGTH_BYTES + HEADER_BYTES + self.batch[0].payload.len();
+            if self.early > EARLY_BYTES && !self.ready.is_cancelled() {
+                self.sink.flush().await?;
+                self.ready.cancelled().await;
+            }
             // Room first: from here on the request counts as sent.
             poll_fn(|context| self.sink.poll_ready_unpin(context)).await?;
             let Job { payload, reply, admission } = self.batch.remove(0);

@@ -47,6 +47,8 @@ const QUIC_WINDOW: u32 = 2 * 1024 * 1024;
 const QUIC_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 /// Streams that a peer may have open on a QUIC connection: two of each purpose, ping, and identify, with room.
 const QUIC_STREAMS: u32 = 20;
+const _: () =
+    assert!(crate::lane::EARLY_BYTES * (QUIC_STREAMS as usize) < QUIC_WINDOW as usize, "confirmations get through");
 
 /// The network of one host over libp2p. Ends when it is shut down or dropped.
 pub struct Libp2pNetwork {

@@ -337,7 +337,8 @@ impl World {
                 }
                 requester.settle(id, result);
             }
-            Frame::Closing { .. } => {}
+            // There are no streams here.
+            Frame::Ready | Frame::Closing { .. } => {}
         }
     }
 

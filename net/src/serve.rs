@@ -81,7 +81,7 @@ where
     in_time(shared, sink.close()).await
 }
 
-/// Writes responses until there will be no more.
+/// Says that the stream is being read, then writes responses until there will be no more.
 async fn write<W>(
     shared: &Shared,
     purpose: Purpose,
@@ -91,6 +91,7 @@ async fn write<W>(
 where
     W: Sink<Frame, Error = FrameError> + Unpin,
 {
+    in_time(shared, sink.send(Frame::Ready)).await?;
     let mut batch = Vec::with_capacity(RESPONSES_PER_FLUSH);
     while queue.recv_many(&mut batch, RESPONSES_PER_FLUSH).await > 0 {
         let batch = async {

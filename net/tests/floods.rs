@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{LONG, Script, World, ask, eventually, introduce};
 use futures::future::join_all;
-use hosts::{Proxy, Raw, Sockets, connect_from, encoded, port, request};
+use hosts::{Proxy, READY_BYTES, Raw, Sockets, closed, connect_from, encoded, port, request};
 use libp2p::identity;
 use quorate_net::frame::{ClosingReason, Frame, HEADER_BYTES, LENGTH_BYTES, Outcome};
 use quorate_net::{NetLimits, Network, Purpose};
@@ -144,12 +144,12 @@ async fn frames_of_strangers_share_a_bounded_memory_and_those_of_others_do_not()
     let mut refused = refused;
     let mut response = Vec::new();
     refused.read_to_end(&mut response).await.unwrap();
-    assert_eq!(response, encoded(Frame::Closing { reason: ClosingReason::Idle }));
+    assert_eq!(response, closed(ClosingReason::Idle));
     // Small frames of strangers, and all of those who are trusted, come in as ever.
     let mut raw = stranger(&server, &script).await;
     let mut stream = raw.open("/quorate/directory/1").await;
     stream.write_all(&request(7, b"echo")).await.unwrap();
-    stream.read_exact(&mut [0; LENGTH_BYTES + HEADER_BYTES + 4]).await.unwrap();
+    stream.read_exact(&mut [0; READY_BYTES + LENGTH_BYTES + HEADER_BYTES + 4]).await.unwrap();
     let member = world.start(2, Script::new()).await;
     introduce(&member, &server);
     let large = Bytes::from(vec![b'e'; Purpose::Append.max_frame_bytes()]);
@@ -160,7 +160,8 @@ async fn frames_of_strangers_share_a_bounded_memory_and_those_of_others_do_not()
     let mut stream = raw.open("/quorate/slice/1").await;
     let payload = Bytes::from(vec![b'e'; 200 * KIB]);
     stream.write_all(&encoded(Frame::Request { id: 9, payload: payload.clone() })).await.unwrap();
-    let expected = encoded(Frame::Response { id: 9, outcome: Outcome::Answer(payload) });
+    let answer = encoded(Frame::Response { id: 9, outcome: Outcome::Answer(payload) });
+    let expected = [encoded(Frame::Ready), answer].concat();
     let mut answer = vec![0; expected.len()];
     stream.read_exact(&mut answer).await.unwrap();
     assert!(answer == expected);
@@ -209,6 +210,7 @@ async fn what_strangers_send_ahead_of_being_read_is_bounded() {
                     }
                 };
                 let receive = async {
+                    answers.read_exact(&mut [0; READY_BYTES]).await.unwrap();
                     for _ in 0..count {
                         answers.read_exact(&mut answer).await.unwrap();
                     }
@@ -247,11 +249,13 @@ async fn a_strangers_frame_that_has_begun_ends_in_time() {
         stream.write_all(&partial(4, sent)).await.unwrap();
         let mut response = Vec::new();
         stream.read_to_end(&mut response).await.unwrap();
-        assert_eq!(response, encoded(Frame::Closing { reason: ClosingReason::Idle }));
+        assert_eq!(response, closed(ClosingReason::Idle));
         assert_eq!(server.stats().purpose(Purpose::Slice).stalled, number as u64 + 1);
     }
     slow.write_all(end).await.unwrap();
-    slow.read_exact(&mut [0; LENGTH_BYTES + HEADER_BYTES + 4]).await.expect("whoever is trusted may be slow");
+    slow.read_exact(&mut [0; READY_BYTES + LENGTH_BYTES + HEADER_BYTES + 4])
+        .await
+        .expect("whoever is trusted may be slow");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -306,7 +310,8 @@ async fn a_peer_that_does_not_read_loses_its_stream() {
     }
     let again = async || {
         let mut stream = raw.open("/quorate/slice/1").await;
-        stream.write_all(&request(1, b"echo again")).await.is_ok() && stream.read_exact(&mut [0; 24]).await.is_ok()
+        stream.write_all(&request(1, b"echo again")).await.is_ok()
+            && stream.read_exact(&mut [0; READY_BYTES + 24]).await.is_ok()
     };
     eventually("its place is free", again).await;
     assert!(script.times()[&b"echo again"[..]] > 0);
@@ -350,7 +355,7 @@ async fn a_host_that_stops_answers_what_it_can_and_says_so() {
     let mut idle = raw.open("/quorate/directory/1").await;
     let mut busy = raw.open("/quorate/slice/1").await;
     idle.write_all(&request(1, b"echo")).await.unwrap();
-    idle.read_exact(&mut [0; LENGTH_BYTES + HEADER_BYTES + 4]).await.unwrap();
+    idle.read_exact(&mut [0; READY_BYTES + LENGTH_BYTES + HEADER_BYTES + 4]).await.unwrap();
     busy.write_all(&request(2, b"stuck")).await.unwrap();
     eventually("begun", async || script.handled() == 2).await;
     server.shutdown().await;
@@ -361,5 +366,6 @@ async fn a_host_that_stops_answers_what_it_can_and_says_so() {
     let unavailable = Outcome::Unavailable("the host is shutting down".into());
     let mut said = Vec::new();
     busy.read_to_end(&mut said).await.unwrap();
-    assert_eq!(said, [encoded(Frame::Response { id: 2, outcome: unavailable }), closing].concat());
+    let response = encoded(Frame::Response { id: 2, outcome: unavailable });
+    assert_eq!(said, [encoded(Frame::Ready), response, closing].concat());
 }

@@ -42,6 +42,7 @@ fn golden() {
         ("refused", response(Outcome::Refused("no: ünknown vat".into()))),
         ("unavailable", response(Outcome::Unavailable("busy".into()))),
         ("forbidden", response(Outcome::Forbidden)),
+        ("ready", Frame::Ready),
         ("closing_forbidden", Frame::Closing { reason: ClosingReason::Forbidden }),
         ("closing_malformed", Frame::Closing { reason: ClosingReason::Malformed }),
         ("closing_oversized", Frame::Closing { reason: ClosingReason::Oversized }),
@@ -110,6 +111,7 @@ fn any_frame() -> impl Strategy<Value = Frame> {
     prop_oneof![
         (any::<u64>(), payload()).prop_map(|(id, payload)| Frame::Request { id, payload }),
         (any::<u64>(), outcome).prop_map(|(id, outcome)| Frame::Response { id, outcome }),
+        Just(Frame::Ready),
         reason.prop_map(|reason| Frame::Closing { reason }),
     ]
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{LONG, Script, World, ask, eventually, introduce};
 use futures::future::join_all;
-use hosts::{Raw, Sockets, encoded, port, request};
+use hosts::{READY_BYTES, Raw, Sockets, closed, encoded, port, request};
 use libp2p::core::{Endpoint, Transport as _, transport, upgrade};
 use libp2p::{Multiaddr, identity, noise, tcp, yamux};
 use quorate_net::frame::{ClosingReason, Frame};
@@ -63,7 +63,7 @@ async fn broken_frames_cost_their_sender_the_stream() {
         }
         let mut response = Vec::new();
         let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut response)).await.expect(what);
-        let expected = reason.map(|reason| encoded(Frame::Closing { reason })).unwrap_or_default();
+        let expected = reason.map_or_else(|| encoded(Frame::Ready), closed);
         assert_eq!(response, expected, "{what}");
         match reason {
             Some(ClosingReason::Malformed) => malformed += 1,
@@ -81,7 +81,8 @@ async fn broken_frames_cost_their_sender_the_stream() {
     stream.read_to_end(&mut response).await.unwrap();
     let answer = quorate_net::frame::Outcome::Answer(Bytes::from_static(b"echo good"));
     let closing = encoded(Frame::Closing { reason: ClosingReason::Malformed });
-    assert_eq!(response, [encoded(Frame::Response { id: 5, outcome: answer }), closing].concat());
+    let answer = encoded(Frame::Response { id: 5, outcome: answer });
+    assert_eq!(response, [encoded(Frame::Ready), answer, closing].concat());
     assert_eq!(script.times()[&b"echo good"[..]], 1);
 }
 
@@ -122,7 +123,7 @@ async fn streams_of_one_connection_are_limited() {
     for id in 0..3 {
         let mut stream = raw.open("/quorate/slice/1").await;
         stream.write_all(&request(id, b"echo")).await.unwrap();
-        stream.read_exact(&mut [0; 18]).await.unwrap();
+        stream.read_exact(&mut [0; READY_BYTES + 18]).await.unwrap();
         streams.push(stream);
     }
     let mut fourth = raw.open("/quorate/slice/1").await;
@@ -132,12 +133,13 @@ async fn streams_of_one_connection_are_limited() {
     assert!(response.is_empty());
     let mut other = raw.open("/quorate/directory/1").await;
     other.write_all(&request(5, b"echo")).await.unwrap();
-    other.read_exact(&mut [0; 18]).await.expect("other purposes have their own places");
+    other.read_exact(&mut [0; READY_BYTES + 18]).await.expect("other purposes have their own places");
     eventually("counted", async || server.stats().purpose(Purpose::Slice).streams_rejected == 1).await;
     drop(streams.pop());
     let again = async || {
         let mut stream = raw.open("/quorate/slice/1").await;
-        stream.write_all(&request(5, b"echo")).await.is_ok() && stream.read_exact(&mut [0; 18]).await.is_ok()
+        stream.write_all(&request(5, b"echo")).await.is_ok()
+            && stream.read_exact(&mut [0; READY_BYTES + 18]).await.is_ok()
     };
     eventually("a place is free again", again).await;
 }
@@ -204,7 +206,7 @@ async fn idle_streams_of_strangers_are_closed_and_reopened() {
     let mut stream = raw.open("/quorate/slice/1").await;
     let mut response = Vec::new();
     stream.read_to_end(&mut response).await.unwrap();
-    assert_eq!(response, encoded(Frame::Closing { reason: ClosingReason::Idle }));
+    assert_eq!(response, closed(ClosingReason::Idle));
     // On a slow machine a stream may be idle for too long before its first request comes: it is opened again.
     let opened = || client.stats().purpose(Purpose::Propose).streams_opened;
     let before = opened();

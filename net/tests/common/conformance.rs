@@ -235,14 +235,18 @@ pub async fn panicking_handler(world: &dyn World) {
 }
 
 pub async fn bulk_both_ways(world: &dyn World) {
-    // Both send more than any buffer holds before they read a response: neither may wait for the other for ever.
+    // Both send more than any buffer holds before they read a response, on several streams that nobody has confirmed yet: neither may
+    // wait for the other for ever.
     let (one, _, two, _) = pair(world).await;
+    assert!(ask(&one, two.local(), "echo").await.is_ok(), "connected");
     let frame = Bytes::from(vec![7; 1024 * 1024]);
     let mut requests = Vec::new();
-    for number in 0..24 {
-        let (from, to) = if number % 2 == 0 { (&one, &two) } else { (&two, &one) };
-        let (frame, request) = (frame.clone(), from.request(to.local(), Purpose::Snapshot, frame.clone(), LONG));
-        requests.push(async move { assert!(request.await.unwrap() == frame) });
+    for purpose in [Purpose::Snapshot, Purpose::Propose, Purpose::Slice, Purpose::Append] {
+        for number in 0..8 {
+            let (from, to) = if number % 2 == 0 { (&one, &two) } else { (&two, &one) };
+            let (frame, request) = (frame.clone(), from.request(to.local(), purpose, frame.clone(), LONG));
+            requests.push(async move { assert!(request.await.unwrap() == frame, "{purpose}") });
+        }
     }
     join_all(requests).await;
 }

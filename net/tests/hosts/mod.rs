@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use libp2p::swarm::{StreamProtocol, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, SwarmBuilder, identity, noise, yamux};
-use quorate_net::frame::{Frame, FrameCodec};
+use quorate_net::frame::{ClosingReason, Frame, FrameCodec, HEADER_BYTES, LENGTH_BYTES};
 use quorate_net::{BoxFuture, Handler, HostId, Libp2pNetwork, NetLimits, NetOptions, Network, PeerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, tcp};
@@ -122,6 +122,14 @@ impl Raw {
     pub async fn open(&mut self, protocol: &'static str) -> Compat<libp2p::Stream> {
         self.control.open_stream(self.server, StreamProtocol::new(protocol)).await.unwrap().compat()
     }
+}
+
+/// Bytes of [`Frame::Ready`], with which an accepting end begins.
+pub const READY_BYTES: usize = LENGTH_BYTES + HEADER_BYTES;
+
+/// All that an accepting end says that only closes the stream.
+pub fn closed(reason: ClosingReason) -> Vec<u8> {
+    [encoded(Frame::Ready), encoded(Frame::Closing { reason })].concat()
 }
 
 /// Bytes of a frame on the wire.
