@@ -172,12 +172,16 @@ impl Player {
                 if let Some(result) = result {
                     self.own.insert(*result, Own::default());
                 }
-                match name.split_once(':') {
-                    Some(("give", var)) => drop(self.vars.insert(var.to_owned(), args.slots[0])),
-                    Some(("make", var)) => {
-                        drop(self.vars.insert(var.to_owned(), result.expect("a promise is asked for")))
+                let given = match name.split_once(':') {
+                    Some(("give", var)) => Some((var, args.slots[0])),
+                    Some(("make", var)) => Some((var, result.expect("a promise is asked for"))),
+                    _ => None,
+                };
+                match given {
+                    Some((var, slot)) => {
+                        self.vars.insert(var.to_owned(), slot);
                     }
-                    _ => self.send_on(*target, name.clone()),
+                    None => self.send_on(*target, name.clone()),
                 }
             }
             Delivery::Settle(settlements) => {
