@@ -2,17 +2,18 @@
 #![allow(clippy::unwrap_used)]
 
 use openraft::EntryPayload;
-use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use quorate_ids::{Hash, VatId};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::log::LogStore;
 use super::types::{BlockData, Entry, log_id};
+use crate::error::StoreError;
 use crate::order::chain;
 use crate::order::frames::WireEntry;
 use crate::state::LogPosition;
 use crate::stats::StatsCell;
-use crate::storage::{MemoryStore, Store, VatStore};
+use crate::storage::{Family, Flushed, MemoryStore, Record, Store, VatStore, Write};
 
 const VAT: VatId = VatId([5; 32]);
 
@@ -88,4 +89,65 @@ async fn after_a_checkpoint_the_chain_continues_from_what_was_certified() {
         append(&mut log, &wanted[wanted.len() - 1..]).await;
         assert_eq!(open(&store).chain(last + 1).unwrap(), chain_of(&wanted));
     }
+}
+
+/// A store in which something happens after the log was read from it, and before what was read is used.
+struct Meddling {
+    store: MemoryStore,
+    then: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Store for Meddling {
+    fn write(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+        self.store.write(batch)
+    }
+
+    fn write_then(&self, batch: Vec<Write>, flushed: Flushed) -> Result<(), StoreError> {
+        self.store.write_then(batch, flushed)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.store.sync()
+    }
+
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(family, key)
+    }
+
+    fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        let found = self.store.scan(family, from, to, limit);
+        let then = self.then.lock().unwrap().take();
+        if let Some(then) = then {
+            then();
+        }
+        found
+    }
+
+    fn keys(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.store.keys(family, from, to, limit)
+    }
+
+    fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<Record>, StoreError> {
+        self.store.last(family, from, to)
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_before_the_chain_was_made_anew_is_not_remembered() {
+    let store = Arc::new(Meddling { store: MemoryStore::new(), then: Mutex::default() });
+    let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+    let open = || LogStore::open(VatStore::new(Arc::clone(&shared), VAT), Arc::new(StatsCell::default())).unwrap();
+    let shown: Vec<Entry> = (0..10).map(|index| entry(1, index, 9)).collect();
+    append(&mut open(), &shown).await;
+    // Another life: nothing is in memory.
+    let mut log = open();
+    let certified = Hash([7; 32]);
+    let (mut cut, at) = (log.clone(), shown[4].log_id);
+    *store.then.lock().unwrap() = Some(Box::new(move || {
+        cut.anchor(4, certified);
+        futures::executor::block_on(cut.purge(at)).unwrap();
+    }));
+    log.try_get_log_entries(0..10).await.unwrap();
+    let wanted = shown[5..].iter().fold(certified, |before, entry| chain::next(&before, &WireEntry::from(entry)));
+    assert_eq!(log.chain(9).unwrap(), wanted);
 }
