@@ -30,7 +30,7 @@ use quorate_ids::Hash;
 /// Bytes of recent entries that are kept in memory.
 const CACHE_BYTES: usize = 8 << 20;
 /// Bytes of entries that one read for replication or execution gives at most, unless a single entry is larger.
-const READ_BYTES: usize = 1 << 20;
+pub(super) const READ_BYTES: usize = 1 << 20;
 /// Entries that are read from the store at once.
 const SCAN_ENTRIES: u64 = 64;
 
@@ -88,7 +88,7 @@ struct Shared {
     flushed: watch::Sender<u64>,
     stats: Arc<StatsCell>,
     /// Openraft's suite leaves holes and cuts where nothing was. Nothing else does.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     may_have_holes: std::sync::atomic::AtomicBool,
 }
 
@@ -116,13 +116,13 @@ impl LogStore {
             inner: Mutex::new(inner),
             flushed,
             stats,
-            #[cfg(test)]
+            #[cfg(any(test, feature = "testing"))]
             may_have_holes: Default::default(),
         })))
     }
 
     /// From now on a hole is no fault.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn allow_holes(&self) {
         self.0.may_have_holes.store(true, std::sync::atomic::Ordering::SeqCst);
     }
@@ -144,7 +144,7 @@ impl LogStore {
         if let Some((chain, _)) = self.0.store.get::<StoredEntry>(Family::Log, &self.0.store.numbered(index))? {
             return Ok(chain);
         }
-        #[cfg(test)]
+        #[cfg(any(test, feature = "testing"))]
         if self.0.may_have_holes.load(std::sync::atomic::Ordering::SeqCst) {
             return Ok(Hash::ZERO);
         }
@@ -217,7 +217,9 @@ impl LogStore {
         receiver.await.map_err(|_| io::Error::other("the store dropped a flush"))?
     }
 
-    fn read(&self, from: u64, to: u64, budget: usize) -> Result<Vec<Entry>, io::Error> {
+    /// Entries from `from` up to `to`, which is left out: as many as there are and go into `budget` bytes, and at least one if
+    /// there is one.
+    pub(super) fn read(&self, from: u64, to: u64, budget: usize) -> Result<Vec<Entry>, io::Error> {
         let (from, to, rewrites) = {
             let inner = self.lock();
             let first = inner.purged.map_or(0, |purged| purged.log.index + 1);

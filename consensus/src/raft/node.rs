@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::links::Links;
-use super::log::LogStore;
+use super::log::{LogStore, READ_BYTES};
 use super::network::{Network, Shared};
 use super::ports::{Apply, Peers, Snapshots};
 use super::role::Role;
@@ -63,8 +63,11 @@ pub(crate) struct RaftView {
     pub(crate) applied: u64,
     pub(crate) last_log: u64,
     pub(crate) purged: u64,
+    /// The membership that is in force: the last one in the log, committed or not.
     pub(crate) configs: Vec<BTreeSet<u64>>,
     pub(crate) nodes: BTreeMap<u64, Member>,
+    /// Its index in the log.
+    pub(crate) membership_log: u64,
     /// When a quorum last acknowledged this leader.
     pub(crate) quorum_acknowledged: Option<Instant>,
     /// By raft id: the last index that the replica has, as far as the leader knows.
@@ -213,6 +216,7 @@ impl RaftNode {
             configs: membership.get_joint_config().clone(),
             quorum_acknowledged: metrics.last_quorum_acked.as_deref().map(|at| Instant::now() - at.elapsed()),
             nodes: membership.nodes().map(|(id, member)| (*id, member.clone())).collect(),
+            membership_log: index(metrics.membership_config.log_id()),
             matched,
         }
     }
@@ -312,6 +316,24 @@ impl RaftNode {
         let snapshot = Snapshot { meta, snapshot: record };
         let response = self.raft.install_full_snapshot(vote.into(), snapshot).await;
         Ok((&response.map_err(|error| error.to_string())?.vote).into())
+    }
+
+    /// Takes the entries of the log from `from` on through `through` into account in what is known of the members (see
+    /// [`ReplicatedState::foresee`]). Those that are not there are left out.
+    ///
+    /// # Errors
+    /// The store fails, or an entry is damaged.
+    pub(crate) fn foresee(&self, state: &mut ReplicatedState, from: u64, through: u64) -> Result<(), String> {
+        let mut next = from;
+        while next <= through {
+            let entries = self.log.read(next, through + 1, READ_BYTES).map_err(|error| error.to_string())?;
+            let Some(last) = entries.last().map(|entry| entry.log_id.index) else { break };
+            for entry in &entries {
+                state.foresee(entry.log_id.index, &types::log_content(entry));
+            }
+            next = last + 1;
+        }
+        Ok(())
     }
 
     /// Tells Raft of the newest certified checkpoint and lets it cut the log up to `purge`.

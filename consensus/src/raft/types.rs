@@ -78,12 +78,17 @@ pub(crate) fn stored_membership(log: Option<LogPosition>, membership: &RaftMembe
     }
 }
 
-/// An entry for the executor; `chain` is that of the log after it.
-pub(crate) fn log_item(entry: &Entry, chain: Hash) -> LogItem {
-    let content = match &entry.payload {
+/// What an entry holds.
+pub(crate) fn log_content(entry: &Entry) -> LogContent {
+    match &entry.payload {
         EntryPayload::Blank => LogContent::Blank,
         EntryPayload::Normal(data) => LogContent::Block(data.0.clone()),
         EntryPayload::Membership(membership) => LogContent::Raft(raft_membership(membership)),
-    };
+    }
+}
+
+/// An entry for the executor; `chain` is that of the log after it.
+pub(crate) fn log_item(entry: &Entry, chain: Hash) -> LogItem {
+    let content = log_content(entry);
     LogItem { term: entry.log_id.leader_id.term, index: entry.log_id.index, chain, content }
 }

@@ -227,25 +227,28 @@ impl ReplicaHandle {
         may.then_some(()).ok_or_else(|| format!("replica {raft_id} is not that of {from}"))
     }
 
-    /// The Raft of a message's target. A learner takes the id by which a member of the vat first calls it.
+    /// The Raft of a message's target. A learner takes the id by which a member of the vat first calls it. A store that fails here
+    /// is a fault like anywhere else: a replica that only refused would never say why it does not come.
     async fn addressed(&self, target: u64) -> Result<RaftNode, String> {
         let service = &self.service;
         if let Some(raft) = service.raft.get() {
             let id = raft.id();
             return if id == target { Ok(raft.clone()) } else { Err(self.admitted_anew(id, target)) };
         }
-        let recorded: Option<u64> = service.store.named("raft-id").map_err(|error| error.to_string())?;
+        let failed = || "the store failed".to_owned();
+        let recorded: Option<u64> = service.lifecycle.check(service.store.named("raft-id")).ok_or_else(failed)?;
         match recorded {
             Some(id) if id != target => Err(format!("this is replica {id}, not {target}")),
             Some(_) => Err("starting".into()),
             None if (1..=service.members.view().applied.next_raft_id + MAX_IDS_AHEAD).contains(&target) => {
-                service
-                    .store
-                    .write_synced(vec![service.store.put_named("raft-id", &target)])
-                    .map_err(|error| error.to_string())?;
+                let written = service.store.write_synced(vec![service.store.put_named("raft-id", &target)]);
+                service.lifecycle.check(written).ok_or_else(failed)?;
                 service.status.set(|status| status.raft_id = target);
                 let restored = Arc::clone(&service.members.view().applied);
-                service.raft_starter.start(target, &restored).await?;
+                if let Err(error) = service.raft_starter.start(target, &restored).await {
+                    service.lifecycle.fault(error.clone());
+                    return Err(error);
+                }
                 service.raft.get().cloned().ok_or_else(|| "starting".into())
             }
             None => Err("not addressed to this replica".into()),

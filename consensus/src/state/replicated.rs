@@ -14,7 +14,7 @@ use crate::proof::approval::{Subject, canceled};
 use crate::proof::certificate::verify_certificate;
 use crate::proof::membership::{Genesis, Member, Membership, Parameters};
 use crate::proof::signers::Signers;
-use crate::state::block::{Activation, Admission};
+use crate::state::block::{Activation, Admission, Block, Control, LogContent};
 use crate::state::change::{Change, PendingChange};
 use quorate_ids::{Canonical, Hash, HostId};
 
@@ -178,6 +178,15 @@ impl ReplicatedState {
     /// Begins the epoch of the recorded change, if its turn has come and the present members have shown that they are at work.
     /// Returns the membership that ends. The error is the same on every replica.
     pub(crate) fn activate(&mut self, activation: &Activation) -> Result<Membership, String> {
+        if self.pending.is_some() && activation.certificate.statement.hash() != self.admitted_statement {
+            let admitted = activation.admitted;
+            return Err(format!("the certificate is not that of block {admitted}, which recorded the change"));
+        }
+        self.begin_epoch(activation)
+    }
+
+    /// All of [`Self::activate`] but that the certified statement is the one that was computed here.
+    fn begin_epoch(&mut self, activation: &Activation) -> Result<Membership, String> {
         let Activation { epoch, admitted, certificate, present } = activation;
         let pending =
             self.pending.as_ref().filter(|pending| pending.target.epoch == *epoch && pending.block == *admitted);
@@ -190,7 +199,7 @@ impl ReplicatedState {
         if pending.raft_id.is_some_and(|id| !self.raft_membership.nodes.contains_key(&id)) {
             return Err("the newcomer is not replicated to yet".into());
         }
-        if certificate.statement.hash() != self.admitted_statement {
+        if certificate.statement.block != *admitted {
             return Err(format!("the certificate is not that of block {admitted}, which recorded the change"));
         }
         let text = |error: CertificateError| error.to_string();
@@ -208,6 +217,28 @@ impl ReplicatedState {
         self.raft_ids.retain(|key, _| membership.contains(key));
         self.previous_membership = Some(ended.clone());
         Ok(ended)
+    }
+
+    /// Takes into account what a log entry after the applied ones will do to the members, if it is committed: its control, or Raft's
+    /// membership. Nothing is executed. So of a change that was recorded after the applied entries, the hash of the recording
+    /// block's statement is not known; that a threshold of the members has signed one for this block has to do.
+    pub(crate) fn foresee(&mut self, index: u64, content: &LogContent) {
+        match content {
+            LogContent::Blank => {}
+            LogContent::Raft(membership) if self.allows(membership) => self.raft_membership = membership.clone(),
+            LogContent::Raft(_) => {}
+            LogContent::Block(bytes) => {
+                // What is refused has no effect here, as it has none when it is executed.
+                let _ = match Block::decode(bytes).control {
+                    None => Ok(()),
+                    Some(Control::Admit(admission)) => self.admit(&admission, index),
+                    Some(Control::Activate(activation)) if self.admitted_statement == Hash::ZERO => {
+                        self.begin_epoch(&activation).map(|_| ())
+                    }
+                    Some(Control::Activate(activation)) => self.activate(&activation).map(|_| ()),
+                };
+            }
+        }
     }
 
     /// Whether Raft may have this membership next: the leader derives it from this state alone, and so does everybody who checks.

@@ -17,7 +17,24 @@ struct Inner {
     unsynced: VecDeque<Vec<Write>>,
     held: Option<Vec<Flushed>>,
     failed: Option<String>,
+    /// How many writes and syncs go well before one fails.
+    fails_after: Option<u64>,
     syncs: u64,
+}
+
+impl Inner {
+    /// Fails if the store has failed, or if its time has come.
+    fn work(&mut self) -> Result<(), StoreError> {
+        match &mut self.fails_after {
+            Some(0) => self.failed = Some("the disk failed".into()),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        match &self.failed {
+            Some(why) => Err(StoreError::Io(why.clone())),
+            None => Ok(()),
+        }
+    }
 }
 
 /// See the head of the module.
@@ -80,6 +97,11 @@ impl MemoryStore {
         self.lock().failed = Some(why.to_owned());
     }
 
+    /// So many writes and syncs go well from now on; then one fails, and all after it.
+    pub fn fail_after(&self, count: u64) {
+        self.lock().fails_after = Some(count);
+    }
+
     /// How many batches a crash would lose now.
     pub fn unsynced(&self) -> usize {
         self.lock().unsynced.len()
@@ -105,9 +127,7 @@ fn flush(inner: &mut Inner) {
 impl Store for MemoryStore {
     fn write(&self, batch: Vec<Write>) -> Result<(), StoreError> {
         let mut inner = self.lock();
-        if let Some(why) = &inner.failed {
-            return Err(StoreError::Io(why.clone()));
-        }
+        inner.work()?;
         apply(&mut inner.current, &batch);
         inner.unsynced.push_back(batch);
         Ok(())
@@ -129,9 +149,7 @@ impl Store for MemoryStore {
 
     fn sync(&self) -> Result<(), StoreError> {
         let mut inner = self.lock();
-        if let Some(why) = &inner.failed {
-            return Err(StoreError::Io(why.clone()));
-        }
+        inner.work()?;
         flush(&mut inner);
         Ok(())
     }

@@ -12,10 +12,10 @@ use crate::state::block::Control;
 use crate::transport::Channel;
 
 /// What must not count as evidence, by what is wrong with it.
-type Forgeries<T> = Vec<(&'static str, T)>;
+pub(super) type Forgeries<T> = Vec<(&'static str, T)>;
 
 /// Admissions that lack what authorises them, of a vat of four members of which three sign.
-fn forged_admissions(state: &ReplicatedState, change: &Change) -> Forgeries<Admission> {
+pub(super) fn forged_admissions(state: &ReplicatedState, change: &Change) -> Forgeries<Admission> {
     let good = admission(state, change.clone(), None, &[1, 2, 3]);
     let subject = Draft::new(state, change.clone(), None).subject(state).unwrap();
     let with = |approvals: Vec<MemberSignature>| Admission { approvals, ..good.clone() };
@@ -95,45 +95,58 @@ fn no_change_of_members_is_recorded_or_given_up_without_its_evidence() {
     }
 }
 
+/// Beginnings of an epoch that lack what authorises them, by what is wrong with them. `signed` certified the good one; what certifies
+/// the present epoch was signed by 1, 2 and 3, if it is not the first.
+pub(super) fn forged_activations(state: &ReplicatedState, good: &Activation, signed: &[u8]) -> Forgeries<Activation> {
+    let certify =
+        |statement: Statement, seeds: &[u8]| Activation { certificate: certificate(statement, seeds), ..good.clone() };
+    let statement = good.certificate.statement.clone();
+    let (fewer, more) = (&signed[1..], |seed: u8| [&signed[1..], &[seed]].concat());
+    let payload = state.membership.payload();
+    let present = |seeds: &[u8], payload: &[u8]| Activation {
+        present: seeds.iter().map(|seed| sign(*seed, payload)).collect(),
+        ..good.clone()
+    };
+    let other_vat = quorate_ids::VatId([9; 32]);
+    let mut forged: Forgeries<Activation> = vec![
+        ("too few signatures", certify(statement.clone(), fewer)),
+        ("one member's signature twice", certify(statement.clone(), &more(signed[1]))),
+        ("a stranger's", certify(statement.clone(), &more(77))),
+        ("the newcomer's", certify(statement.clone(), &more(9))),
+        ("of another block", certify(Statement { block: statement.block - 1, ..statement.clone() }, signed)),
+        ("of another vat", certify(Statement { vat: other_vat, ..statement.clone() }, signed)),
+        ("of another epoch", certify(Statement { epoch: statement.epoch + 1, ..statement.clone() }, signed)),
+        ("of another history", certify(Statement { previous: Hash([9; 32]), ..statement }, signed)),
+        ("another epoch", Activation { epoch: good.epoch + 1, ..good.clone() }),
+        ("another record", Activation { admitted: good.admitted - 1, ..good.clone() }),
+    ];
+    if let Some(before) = &state.previous_membership {
+        forged.extend([
+            ("no certificate of the present epoch", present(&[], &payload)),
+            ("one signature of it too few", present(&[1, 2], &payload)),
+            ("one of it twice", present(&[1, 2, 2], &payload)),
+            ("a stranger's for it", present(&[1, 2, 77], &payload)),
+            ("signatures of another membership", present(&[1, 2, 3], &before.payload())),
+        ]);
+    } else {
+        forged.push(("a certificate of the first epoch", present(&[1, 2, 3], &payload)));
+    }
+    forged
+}
+
 /// In epoch 1, so that the certificate of the present epoch counts as well.
 #[test]
 fn no_epoch_begins_without_its_evidence_and_out_of_turn() {
     let mut state = ReplicatedState::of_genesis(&genesis(4, 3));
     state.admit(&admission(&state, Change::Threshold(4), None, &[1, 2, 3]), 5).unwrap();
     let first = activation(&mut state, &[1, 2, 3]);
-    let early = state.clone();
     state.activate(&first).unwrap();
     state.activate(&first).expect_err("an epoch begins once");
     let change = Change::Replace { out: host(2), in_: member(9) };
     state.admit(&admission(&state, change, None, &[1, 2, 3, 4]), 9).unwrap();
     let good = activation(&mut state, &[1, 2, 3, 4]);
     let before = state.encode();
-    let certify =
-        |statement: Statement, seeds: &[u8]| Activation { certificate: certificate(statement, seeds), ..good.clone() };
-    let statement = good.certificate.statement.clone();
-    let payload = state.membership.payload();
-    let present = |seeds: &[u8], payload: &[u8]| Activation {
-        present: seeds.iter().map(|seed| sign(*seed, payload)).collect(),
-        ..good.clone()
-    };
-    let forged: Forgeries<Activation> = vec![
-        ("too few signatures", certify(statement.clone(), &[1, 2, 3])),
-        ("one member's signature twice", certify(statement.clone(), &[1, 2, 3, 3])),
-        ("a stranger's", certify(statement.clone(), &[1, 2, 3, 77])),
-        ("the newcomer's", certify(statement.clone(), &[1, 2, 3, 9])),
-        ("of another block", certify(Statement { block: 8, ..statement.clone() }, &[1, 2, 3, 4])),
-        ("of another vat", certify(Statement { vat: quorate_ids::VatId([9; 32]), ..statement.clone() }, &[1, 2, 3, 4])),
-        ("of another epoch", certify(Statement { epoch: 0, ..statement.clone() }, &[1, 2, 3, 4])),
-        ("of another history", certify(Statement { previous: Hash([9; 32]), ..statement }, &[1, 2, 3, 4])),
-        ("no certificate of the present epoch", present(&[], &payload)),
-        ("one signature of it too few", present(&[1, 2], &payload)),
-        ("one of it twice", present(&[1, 2, 2], &payload)),
-        ("a stranger's for it", present(&[1, 2, 77], &payload)),
-        ("signatures of another membership", present(&[1, 2, 3], &early.membership.payload())),
-        ("another epoch", Activation { epoch: 3, ..good.clone() }),
-        ("another record", Activation { admitted: 8, ..good.clone() }),
-    ];
-    for (what, forged) in forged {
+    for (what, forged) in forged_activations(&state, &good, &[1, 2, 3, 4]) {
         state.activate(&forged).expect_err(what);
         assert_eq!(state.encode(), before, "{what}");
     }
@@ -149,12 +162,12 @@ fn no_epoch_begins_without_its_evidence_and_out_of_turn() {
     state.activate(&good).expect("with evidence and in turn it does");
 }
 
-fn raft(configs: &[&[u64]], nodes: &[(u64, u8)]) -> RaftMembership {
+pub(super) fn raft(configs: &[&[u64]], nodes: &[(u64, u8)]) -> RaftMembership {
     let configs = configs.iter().map(|config| config.iter().copied().collect()).collect();
     RaftMembership { configs, nodes: nodes.iter().map(|(id, seed)| (*id, member(*seed))).collect() }
 }
 
-const OLD: [(u64, u8); 3] = [(1, 1), (2, 2), (3, 3)];
+pub(super) const OLD: [(u64, u8); 3] = [(1, 1), (2, 2), (3, 3)];
 
 #[test]
 fn rafts_membership_follows_the_vats_and_nothing_else() {
@@ -270,6 +283,85 @@ async fn one_member_can_not_take_the_vat_over_by_changes_of_members() {
         let status = cluster.nodes[place].up().status();
         assert_eq!((status.epoch, status.pending), (0, None));
     }
+    cluster.assert_equal_states().await;
+    cluster.assert_no_trouble();
+}
+
+/// Each kind of control there is: one that is new has to be tried here, too.
+fn kind(control: &Control) -> &'static str {
+    match control {
+        Control::Admit(Admission { change: Change::Add(_), .. }) => "add",
+        Control::Admit(Admission { change: Change::Remove(_), .. }) => "remove",
+        Control::Admit(Admission { change: Change::Replace { .. }, .. }) => "replace",
+        Control::Admit(Admission { change: Change::Threshold(_), .. }) => "threshold",
+        Control::Admit(Admission { change: Change::Cancel, .. }) => "cancel",
+        Control::Activate(_) => "activate",
+    }
+}
+
+/// Of the replicated state all that a control can change.
+fn of_controls(state: &ReplicatedState) -> impl PartialEq + std::fmt::Debug + use<> {
+    let ReplicatedState { membership, previous_membership, raft_ids, next_raft_id, pending, given_up, .. } =
+        state.clone();
+    (membership, previous_membership, raft_ids, next_raft_id, pending, given_up)
+}
+
+/// The state that the members have certified, after more commands. At least each second block is a checkpoint.
+async fn certified_state(cluster: &Cluster, place: usize) -> ReplicatedState {
+    let block = cluster.propose(place, b"more").await.block;
+    cluster.propose(place, b"and more").await;
+    let summary = super::cluster::wait("a checkpoint of it", || {
+        let summary = cluster.nodes[place].up().certified_checkpoint()?;
+        (summary.certificate.statement.block >= block).then_some(summary)
+    })
+    .await;
+    ReplicatedState::decode(&summary.state).unwrap()
+}
+
+/// One of four, of which three sign, proposes whatever there is, and lacks what authorises it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_a_lying_follower_proposes_changes_the_state() {
+    let cluster = Cluster::started(4, 3, Parameters { checkpoint_blocks: 1, ..parameters() }).await;
+    let leader = cluster.wait_for_leader().await;
+    let (liar, honest) = ((leader + 1) % 4, (leader + 2) % 4);
+    let mut tried = std::collections::BTreeSet::new();
+    let mut refused = async |what: &'static str, control: Control| {
+        tried.insert(kind(&control));
+        let kind = kind(&control);
+        let result = propose(&cluster, liar, control).await;
+        assert!(
+            matches!(&result, ForwardedResult::Done { result, .. } if !result.is_empty()),
+            "{kind}, {what}: {result:?}"
+        );
+    };
+    let mut state = certified_state(&cluster, honest).await;
+    for change in changes() {
+        for (what, forged) in forged_admissions(&state, &change) {
+            refused(what, Control::Admit(forged)).await;
+        }
+    }
+    assert_eq!(of_controls(&certified_state(&cluster, honest).await), of_controls(&state));
+    // A change that owners want; its newcomer is away, so that it stays under way.
+    let add = admission(&state, Change::Add(member(9)), None, &[1, 2, 3]);
+    let ForwardedResult::Done { block, result } = propose(&cluster, liar, Control::Admit(add.clone())).await else {
+        panic!("not recorded")
+    };
+    assert_eq!(result, b"");
+    state.admit(&add, block).unwrap();
+    let certificate = wait_for_certificate(&cluster, honest, block).await;
+    let good = Activation { epoch: 1, admitted: block, certificate, present: Vec::new() };
+    for (what, forged) in forged_activations(&state, &good, &[1, 2, 3]) {
+        refused(what, Control::Activate(forged)).await;
+    }
+    for (what, forged) in forged_admissions(&state, &Change::Cancel) {
+        refused(what, Control::Admit(forged)).await;
+    }
+    assert_eq!(of_controls(&certified_state(&cluster, honest).await), of_controls(&state));
+    assert_eq!(tried, ["activate", "add", "cancel", "remove", "replace", "threshold"].into_iter().collect());
+    let cancel = admission(&state, Change::Cancel, None, &[2, 3, 4]);
+    propose(&cluster, liar, Control::Admit(cancel.clone())).await;
+    state.admit(&cancel, block + 1).unwrap();
+    assert_eq!(of_controls(&certified_state(&cluster, honest).await), of_controls(&state), "with evidence it does");
     cluster.assert_equal_states().await;
     cluster.assert_no_trouble();
 }

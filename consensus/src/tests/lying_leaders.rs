@@ -5,14 +5,15 @@ use std::sync::Arc;
 use super::cluster::{Cluster, parameters, wait};
 use crate::codec;
 use crate::order::frames::{RaftFrame, RaftMessage, WireVote};
+use crate::proof::certificate::Statement;
 use crate::proof::membership::Parameters;
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
-use crate::state::LogPosition;
 use crate::state::change::Change;
+use crate::state::{LogPosition, ReplicatedState, state_root};
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::{Family, Store, VatStore, read};
 use crate::transport::{Channel, TransportError};
-use quorate_ids::HostId;
+use quorate_ids::{Hash, HostId};
 
 fn certified_record(cluster: &Cluster, place: usize) -> CheckpointRecord {
     let store = VatStore::new(Arc::clone(&cluster.nodes[place].store) as Arc<dyn Store>, cluster.genesis.vat_id());
@@ -34,9 +35,9 @@ fn lead_of(cluster: &Cluster, place: usize) -> WireVote {
     WireVote { term: status.term, node: status.raft_id, committed: true }
 }
 
-/// The certificate covers a checkpoint's manifest, not the list of chunks that is sent along.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_checkpoint_that_names_no_chunks_is_not_installed_without_them() {
+/// A cluster in which one member was away so long that it needs a checkpoint, and hears of nobody yet; who leads, who was away, and
+/// the last block.
+async fn one_that_lags() -> (Cluster, usize, usize, u64) {
     let mut cluster = Cluster::started(3, 2, Parameters { checkpoint_commands: 10, ..parameters() }).await;
     let leader = cluster.wait_for_leader().await;
     let (away, other) = ((leader + 1) % 3, (leader + 2) % 3);
@@ -53,6 +54,13 @@ async fn a_checkpoint_that_names_no_chunks_is_not_installed_without_them() {
     }
     cluster.start(away).await;
     wait("raft", || (cluster.nodes[away].up().status().last_log > 0).then_some(())).await;
+    (cluster, leader, away, last)
+}
+
+/// The certificate covers a checkpoint's manifest, not the list of chunks that is sent along.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_that_names_no_chunks_is_not_installed_without_them() {
+    let (cluster, leader, away, last) = one_that_lags().await;
     let liar = cluster.nodes[leader].id();
     let record = CheckpointRecord { chunks: Vec::new(), ..certified_record(&cluster, leader) };
     let block = record.block();
@@ -60,6 +68,69 @@ async fn a_checkpoint_that_names_no_chunks_is_not_installed_without_them() {
     assert!(matches!(&reply, SnapshotReply::Missing(missing) if !missing.is_empty()), "{reply:?}");
     let reply = tell(&cluster, away, liar, &SnapshotStep::Install { block, vote: lead_of(&cluster, leader) }).await;
     assert!(matches!(&reply, SnapshotReply::Refused(_)), "{reply:?}");
+    cluster.hub.heal();
+    cluster.wait_applied(last).await;
+    cluster.assert_equal_states().await;
+    cluster.assert_no_trouble();
+}
+
+/// What a liar can make of a certified checkpoint, by what is false in it. It has the key of one of three members, of which two sign.
+fn false_records(good: &CheckpointRecord, liar: u8) -> Vec<(&'static str, CheckpointRecord)> {
+    let state = |change: fn(&mut ReplicatedState)| {
+        let mut state = ReplicatedState::decode(&good.state.0).unwrap();
+        change(&mut state);
+        state.encode()
+    };
+    let richer = state(|state| state.next_raft_id += 1);
+    let of = |state: &[u8], machine_root: Hash, seeds: &[u8]| {
+        let state_root = Some(state_root(state, &machine_root));
+        let statement = Statement { state_root, ..good.statement.clone() };
+        let certificate = Some(super::certificate(statement.clone(), seeds));
+        CheckpointRecord { state: state.to_vec().into(), machine_root, statement, certificate, ..good.clone() }
+    };
+    let mut in_anothers_name = of(&richer, good.machine_root, &[liar, liar]);
+    let other = (1..=3).find(|seed| *seed != liar).unwrap();
+    in_anothers_name.certificate.as_mut().unwrap().signatures[1].key = super::host(other);
+    let mut manifest = good.manifest.0.to_vec();
+    manifest[0] ^= 1;
+    let mut of_another_block = good.clone();
+    of_another_block.statement.block += 1;
+    vec![
+        ("no certificate", CheckpointRecord { certificate: None, ..good.clone() }),
+        ("the liar's signature alone", of(&richer, good.machine_root, &[liar])),
+        ("the liar's signature twice", of(&richer, good.machine_root, &[liar, liar])),
+        ("the liar's signature in another's name", in_anothers_name),
+        ("a stranger's signature", of(&richer, good.machine_root, &[liar, 77])),
+        ("another state under the true certificate", CheckpointRecord { state: richer.into(), ..good.clone() }),
+        ("another machine", CheckpointRecord { machine_root: Hash([9; 32]), ..good.clone() }),
+        ("another manifest", CheckpointRecord { manifest: manifest.into(), ..good.clone() }),
+        ("a statement that is not the certified one", of_another_block),
+    ]
+}
+
+/// A member that lacks the log believes nothing of what one that is to help it sends, unless it is certified.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_of_checkpoints_that_lies_is_not_believed() {
+    let (cluster, leader, away, last) = one_that_lags().await;
+    let (liar, vote) = (cluster.nodes[leader].id(), lead_of(&cluster, leader));
+    let good = certified_record(&cluster, leader);
+    let before = cluster.state(away).await;
+    let begin = |record: &CheckpointRecord| SnapshotStep::Begin { chain: Vec::new(), record: Box::new(record.clone()) };
+    for (what, record) in false_records(&good, u8::try_from(leader).unwrap() + 1) {
+        let reply = tell(&cluster, away, liar, &begin(&record)).await;
+        assert!(matches!(&reply, SnapshotReply::Refused(_)), "{what}: {reply:?}");
+        let reply = tell(&cluster, away, liar, &SnapshotStep::Install { block: record.block(), vote }).await;
+        assert!(matches!(&reply, SnapshotReply::Refused(_)), "{what}: {reply:?}");
+    }
+    // The true one, with other chunks than it names.
+    let (block, chunks) = (good.block(), vec![vec![9; 512].into()]);
+    let reply = tell(&cluster, away, liar, &begin(&good)).await;
+    assert!(matches!(&reply, SnapshotReply::Missing(missing) if !missing.is_empty()), "{reply:?}");
+    for step in [SnapshotStep::Chunks { block, chunks }, SnapshotStep::Install { block, vote }] {
+        let reply = tell(&cluster, away, liar, &step).await;
+        assert!(matches!(&reply, SnapshotReply::Refused(_)), "{reply:?}");
+    }
+    assert_eq!(cluster.state(away).await, before);
     cluster.hub.heal();
     cluster.wait_applied(last).await;
     cluster.assert_equal_states().await;

@@ -366,6 +366,18 @@ impl Cluster {
         place
     }
 
+    /// The same, whose disk fails after so many writes.
+    #[allow(dead_code, reason = "the crate's unit tests have these clusters, too")]
+    pub async fn failing_learner(&mut self, writes: u64) -> Result<usize, ConsensusError> {
+        let place = self.nodes.len();
+        self.nodes.push(new_node(u8::try_from(place).unwrap() + 1));
+        self.nodes[place].store.fail_after(writes);
+        let handle = self.try_start(place, true).await?;
+        self.hub.add(self.nodes[place].id(), handle.clone());
+        self.nodes[place].handle = Some(handle);
+        Ok(place)
+    }
+
     pub async fn start(&mut self, place: usize) {
         let learner = !self.genesis.members.iter().any(|member| member.key == self.nodes[place].id());
         self.start_as(place, learner).await;

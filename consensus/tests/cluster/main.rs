@@ -3,6 +3,7 @@
 
 mod common;
 mod distance;
+mod faults;
 mod figures;
 mod liars;
 mod membership;

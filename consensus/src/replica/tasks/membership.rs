@@ -68,6 +68,10 @@ pub(crate) fn members_vote(state: &ReplicatedState, view: &RaftView) -> bool {
 
 /// Decides it. Pure.
 pub(crate) fn next_step(state: &ReplicatedState, certified: Certified, view: &RaftView) -> Step {
+    if view.applied < view.membership_log {
+        // The state is older than Raft's membership. A step that followed from it could lead back, and no member would take it.
+        return Step::Nothing;
+    }
     let wanted = voters(state);
     if !members_vote(state, view) {
         if wanted.iter().all(|id| view.nodes.contains_key(id)) {

@@ -1,7 +1,12 @@
 //! Entries of Raft's log from the leader, on the append channel.
 //!
-//! Invariant: no membership of Raft reaches openraft unless the replicated state allows it. Openraft puts a membership into force when
-//! it is in the log, committed or not, so one that a leader made up would give that leader a quorum of its own choice.
+//! Invariant: no membership of Raft reaches openraft unless the replicated state allows it, as the log before it makes that state.
+//! Openraft puts a membership into force when it is in the log, committed or not, so one that a leader made up would give that
+//! leader a quorum of its own choice.
+//!
+//! What counts is the log before the membership, and not how much of it is executed here. A leader that has restarted may not know
+//! that its log is committed, and it can commit nothing before the members have taken the memberships in it. So what is known to be
+//! committed is executed first, and the controls after it are judged by the evidence that they carry.
 
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
@@ -10,7 +15,7 @@ use crate::order::frames::{RaftMessage, RaftReply, WireContent, WireEntry, WireV
 use crate::raft::RaftNode;
 use crate::replica::membership_view::Members;
 use crate::replica::status::StatusCell;
-use crate::state::{LogPosition, RaftMembership};
+use crate::state::{LogPosition, RaftMembership, ReplicatedState};
 use crate::timing::Timing;
 
 /// Serves the messages of Raft.
@@ -29,8 +34,8 @@ impl RaftServer {
         }
     }
 
-    /// Hands entries to openraft up to the first membership that is not allowed. A member that catches up has to execute what comes
-    /// before a membership to know whether it is: so the entries go in runs, each with a membership at its beginning at most.
+    /// Hands entries to openraft up to the first membership that is not allowed. What comes before a membership has to be in the log
+    /// to judge it: so the entries go in runs, each with a membership at its beginning at most.
     async fn append(
         &self,
         raft: &RaftNode,
@@ -44,7 +49,7 @@ impl RaftServer {
         let mut taken = false;
         while let Some(run) = runs.next() {
             if let Some(WireEntry { log, content: WireContent::Membership(membership) }) = run.first()
-                && !self.allows(*log, membership, commit, until).await
+                && !self.allows(raft, *log, membership, commit, until).await?
             {
                 if taken {
                     return Ok(RaftReply::AppendPartial(prev));
@@ -63,22 +68,31 @@ impl RaftServer {
         Ok(RaftReply::AppendSuccess)
     }
 
-    /// Whether the replicated state allows a membership at a place of the log, once it has got as far as it can by then.
+    /// Whether the log before it allows a membership, which is as far as it is committed executed by then, if there is time.
     async fn allows(
         &self,
+        raft: &RaftNode,
         at: LogPosition,
         membership: &RaftMembership,
         commit: Option<LogPosition>,
         until: Instant,
-    ) -> bool {
+    ) -> Result<bool, String> {
         let before = at.index.saturating_sub(1);
         let reachable = before.min(commit.map_or(0, |commit| commit.index));
         let mut status = self.status.subscribe();
         // It fails only if the replica is gone. Late: judged by what is there.
         let _ = timeout_at(until, status.wait_for(|status| status.applied >= reachable)).await;
+        // In this order: the state may have come farther meanwhile.
         let applied = self.status.read().applied;
-        // What was executed here is sent again; openraft leaves it be.
-        (applied > 0 && at.index <= applied) || self.members.view().applied.allows(membership)
+        let state = Arc::clone(&self.members.view().applied);
+        if applied > 0 && at.index <= applied {
+            // What was executed here is sent again; openraft leaves it be.
+            return Ok(true);
+        }
+        let executed = state.last_log.map_or(applied, |last| last.index.max(applied));
+        let mut state = ReplicatedState::clone(&state);
+        raft.foresee(&mut state, executed + 1, before)?;
+        Ok(state.allows(membership))
     }
 }
 
