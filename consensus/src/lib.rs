@@ -18,6 +18,7 @@
 //! | `execution` | the machine, and the thread that executes the log on it |
 //! | `raft` | openraft: its log, its state machine, its network |
 //! | `replica` | one replica of one vat: its tasks (see the picture there), its frames, its handle |
+//! | `testing` | liars, and what every store must do: for tests and simulations, in no production build |
 //!
 //! What is absent: this crate knows nothing of JavaScript, streams between vats, or libp2p. Openraft's types appear in the
 //! module `raft` and nowhere else.

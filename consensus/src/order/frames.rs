@@ -95,7 +95,7 @@ impl WireEntry {
     }
 }
 
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 impl WireEntry {
     /// Changes the block, if the entry has one.
     pub(crate) fn alter_block(&mut self, change: impl FnOnce(&mut crate::state::block::Block)) {

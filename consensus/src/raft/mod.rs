@@ -9,8 +9,8 @@ mod node;
 pub(crate) mod ports;
 pub(crate) mod role;
 mod state_machine;
-#[cfg(test)]
-mod suite;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod suite;
 mod types;
 mod wire;
 

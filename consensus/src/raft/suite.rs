@@ -1,4 +1,4 @@
-//! Openraft's own conformance suite for log storage, on both stores. Its state machine here is a minimal one: ours makes no
+//! Openraft's own conformance suite for log storage, on a store of any kind. Its state machine here is a minimal one: ours makes no
 //! snapshots on demand, which the suite asks for; the cluster tests cover it.
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use super::log::LogStore;
 use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::state::block::BlockReply;
 use crate::stats::StatsCell;
-use crate::storage::{MemoryStore, RocksStore, Store, VatStore};
+use crate::storage::{Store, VatStore};
 use quorate_ids::VatId;
 
 type PlainSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, ()>;
@@ -89,30 +89,38 @@ fn log_on(store: Arc<dyn Store>) -> LogStore {
     log
 }
 
-struct OnMemory;
+struct On<F>(F);
 
-impl StoreBuilder<TypeConfig, LogStore, PlainMachine> for OnMemory {
-    async fn build(&self) -> Result<((), LogStore, PlainMachine), StorageError<TypeConfig>> {
-        Ok(((), log_on(Arc::new(MemoryStore::new())), PlainMachine::default()))
+impl<F: Fn() -> (G, Arc<dyn Store>) + Send + Sync, G: Send + Sync + 'static>
+    StoreBuilder<TypeConfig, LogStore, PlainMachine, G> for On<F>
+{
+    async fn build(&self) -> Result<(G, LogStore, PlainMachine), StorageError<TypeConfig>> {
+        let (guard, store) = (self.0)();
+        Ok((guard, log_on(store), PlainMachine::default()))
     }
 }
 
-struct OnRocks;
-
-impl StoreBuilder<TypeConfig, LogStore, PlainMachine, tempfile::TempDir> for OnRocks {
-    async fn build(&self) -> Result<(tempfile::TempDir, LogStore, PlainMachine), StorageError<TypeConfig>> {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Arc::new(RocksStore::open(directory.path()).unwrap());
-        Ok((directory, log_on(store), PlainMachine::default()))
-    }
+/// Checks that the log behaves as openraft needs it on these stores. `open` makes an empty one, and what has to live as long as it.
+///
+/// # Panics
+/// If it does not.
+pub async fn log_conforms<G: Send + Sync + 'static>(open: impl Fn() -> (G, Arc<dyn Store>) + Send + Sync) {
+    Suite::test_all(On(open)).await.unwrap();
 }
 
+#[cfg(test)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_conforms_on_memory() {
-    Suite::test_all(OnMemory).await.unwrap();
+    log_conforms(|| ((), Arc::new(crate::storage::MemoryStore::new()) as Arc<dyn Store>)).await;
 }
 
+#[cfg(test)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_conforms_on_rocksdb() {
-    Suite::test_all(OnRocks).await.unwrap();
+    log_conforms(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let store = crate::storage::RocksStore::open(directory.path()).unwrap();
+        (directory, Arc::new(store) as Arc<dyn Store>)
+    })
+    .await;
 }

@@ -9,12 +9,9 @@ use super::*;
 use crate::error::StoreError;
 use crate::proof::certificate::Statement;
 use crate::proof::equivocation::{Disagreement, Divergence, Equivocation, EvidenceRecord, Signed};
+use crate::testing::stores::{keys, put, store_conforms};
 use crate::tests::{certificate, genesis, host, sign, statement};
 use quorate_ids::{Hash, VatId};
-
-fn both(check: impl Fn(&dyn Store)) {
-    both_shared(|store| check(&*store));
-}
 
 fn both_shared(check: impl Fn(Arc<dyn Store>)) {
     check(Arc::new(MemoryStore::new()));
@@ -22,74 +19,19 @@ fn both_shared(check: impl Fn(Arc<dyn Store>)) {
     check(Arc::new(RocksStore::open(directory.path()).unwrap()));
 }
 
-fn put(family: Family, key: &str, value: &str) -> Write {
-    Write::Put(family, key.into(), value.into())
-}
-
-fn keys(store: &dyn Store, family: Family, from: &str, to: &str) -> Vec<String> {
-    let keys = store.keys(family, from.as_bytes(), to.as_bytes(), usize::MAX).unwrap();
-    keys.into_iter().map(|key| String::from_utf8(key).unwrap()).collect()
+#[test]
+fn a_store_in_memory_conforms() {
+    store_conforms(|| Arc::new(MemoryStore::new()));
 }
 
 #[test]
-fn ranges_are_ordered_bounded_and_per_family() {
-    both(|store| {
-        let batch = ["b", "a", "d", "c"].map(|key| put(Family::Log, key, key)).to_vec();
-        store.write(batch).unwrap();
-        store.write(vec![put(Family::Chunk, "b", "other")]).unwrap();
-        assert_eq!(keys(store, Family::Log, "a", "z"), ["a", "b", "c", "d"]);
-        assert_eq!(keys(store, Family::Log, "b", "d"), ["b", "c"]);
-        assert_eq!(keys(store, Family::Log, "d", "b"), Vec::<String>::new());
-        assert_eq!(keys(store, Family::State, "a", "z"), Vec::<String>::new());
-        assert_eq!(store.scan(Family::Log, b"a", b"z", 2).unwrap().len(), 2);
-        assert_eq!(store.get(Family::Chunk, b"b").unwrap().unwrap(), b"other");
-        assert_eq!(store.last(Family::Log, b"a", b"d").unwrap().unwrap().0, b"c");
-        assert_eq!(store.last(Family::Log, b"a", b"dd").unwrap().unwrap().0, b"d");
-        assert_eq!(store.last(Family::Log, b"e", b"z").unwrap(), None);
-        assert_eq!(store.last(Family::Log, b"z", b"a").unwrap(), None);
-    });
-}
-
-#[test]
-fn writes_of_a_batch_take_effect_in_order() {
-    both(|store| {
-        store.write(vec![put(Family::Log, "a", "1"), put(Family::Log, "b", "1")]).unwrap();
-        let range = Write::DeleteRange(Family::Log, b"a".to_vec(), b"c".to_vec());
-        store.write(vec![range, put(Family::Log, "b", "2")]).unwrap();
-        assert_eq!(keys(store, Family::Log, "a", "z"), ["b"]);
-        assert_eq!(store.get(Family::Log, b"b").unwrap().unwrap(), b"2");
-        let nothing = Write::DeleteRange(Family::Log, b"c".to_vec(), b"a".to_vec());
-        store.write(vec![nothing, Write::Delete(Family::Log, b"absent".to_vec())]).unwrap();
-        assert_eq!(keys(store, Family::Log, "a", "z"), ["b"]);
-    });
-}
-
-#[test]
-fn callbacks_come_in_order() {
-    both(|store| {
-        let (sender, receiver) = mpsc::channel();
-        for number in 0..200u32 {
-            let sender = sender.clone();
-            let flushed: Flushed = Box::new(move |result| sender.send((number, result.is_ok())).unwrap());
-            store.write_then(vec![put(Family::Log, &number.to_string(), "x")], flushed).unwrap();
-        }
-        store.sync().unwrap();
-        let order: Vec<_> = receiver.try_iter().collect();
-        assert_eq!(order, (0..200).map(|number| (number, true)).collect::<Vec<_>>());
-    });
-}
-
-#[test]
-fn the_host_notes_things() {
-    both(|store| {
-        store.put_meta("vat/1", b"one").unwrap();
-        store.put_meta("vat/2", b"two").unwrap();
-        store.put_meta("wat", b"three").unwrap();
-        assert_eq!(store.get_meta("vat/1").unwrap().unwrap(), b"one");
-        let listed = store.list_meta("vat/").unwrap();
-        assert_eq!(listed, [("vat/1".to_owned(), b"one".to_vec()), ("vat/2".to_owned(), b"two".to_vec())]);
-        store.delete_meta("vat/1").unwrap();
-        assert_eq!(store.list_meta("").unwrap().len(), 2, "the store's own records are not notes");
+fn rocksdb_conforms() {
+    let directories = Mutex::new(Vec::new());
+    store_conforms(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let store = RocksStore::open(directory.path()).unwrap();
+        directories.lock().unwrap().push(directory);
+        Arc::new(store)
     });
 }
 

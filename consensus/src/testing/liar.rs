@@ -1,22 +1,18 @@
 //! See [`Liar`].
 
 use ed25519_dalek::SigningKey;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
+use super::heard::Heard;
 use crate::codec;
 use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireVote};
 use crate::proof::certificate::{Certificate, MemberSignature, Statement};
-use crate::proof::membership::Membership;
+use crate::proof::membership::{Genesis, Membership, MembershipCertificate};
 use crate::proof::shares::Share;
-use crate::replica::wire::propose::{Payload, ProposeFrame};
 use crate::replica::wire::share::{ShareFrame, ShareReply};
-use crate::state::block::{Activation, Admission, Block, Control};
-use crate::state::change::Change;
+use crate::state::block::Block;
 use crate::transport::Channel;
-use quorate_ids::{Hash, HostId, VatId};
-
-/// Frames of others that are kept to be sent again.
-const KEPT_FRAMES: usize = 64;
+use quorate_ids::{Hash, HostId};
 
 /// A way to lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,16 +23,24 @@ pub enum Lie {
     SignAnything,
     /// Keeps its shares to itself.
     Withhold,
+    /// Sends what it would sign anyway, with signatures that do not verify.
+    BadSignatures,
     /// Sends shares, certificates and signatures that others never gave.
     Forge,
     /// Sends again, in its own name, what it got from others, also of past epochs.
     Replay,
     /// Answers questions for shares, certificates and memberships with what is false.
     FalseSource,
+    /// Introduces itself with memberships that nobody certified.
+    FalseChain,
+    /// Offers checkpoints that nobody certified.
+    FalseCheckpoint,
     /// Acknowledges entries that it has not got.
     FalseAcks,
     /// Votes for every candidate.
     FalseVotes,
+    /// Names terms that no election began: in its own elections, and in answers to leaders and candidates.
+    FalseTerms,
     /// Orders changes of the membership that nobody approved of.
     Order,
     /// As leader, sends the members other entries under the same name. With any other lie it never leads.
@@ -45,15 +49,19 @@ pub enum Lie {
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Lie; 10] = [
+    pub const ALL: [Lie; 14] = [
         Lie::Equivocate,
         Lie::SignAnything,
         Lie::Withhold,
+        Lie::BadSignatures,
         Lie::Forge,
         Lie::Replay,
         Lie::FalseSource,
+        Lie::FalseChain,
+        Lie::FalseCheckpoint,
         Lie::FalseAcks,
         Lie::FalseVotes,
+        Lie::FalseTerms,
         Lie::Order,
         Lie::TwoFaced,
     ];
@@ -67,33 +75,57 @@ pub type Fabrication = (Channel, Vec<u8>);
 
 /// One lying member. It lies in one way after the other, or in several at once.
 pub struct Liar {
-    key: SigningKey,
-    vat: VatId,
+    pub(super) key: SigningKey,
+    pub(super) genesis: Genesis,
     /// Its lies at present.
     pub lies: BTreeSet<Lie>,
-    heard: VecDeque<Fabrication>,
+    pub(super) heard: Heard,
     /// A statement of the present, to make false ones from.
-    latest: Option<Statement>,
-    latest_membership: Option<Membership>,
+    pub(super) latest: Option<Statement>,
+    pub(super) latest_membership: Membership,
 }
 
 impl Liar {
-    /// A member of `vat` with this key, which does not lie yet. `genesis`: the first membership.
-    pub fn new(key: SigningKey, vat: VatId, genesis: Membership) -> Liar {
-        let (lies, heard) = (BTreeSet::new(), VecDeque::new());
-        Liar { key, vat, lies, heard, latest: None, latest_membership: Some(genesis) }
+    /// A member of the vat of this genesis with this key, which does not lie yet.
+    pub fn new(key: SigningKey, genesis: &Genesis) -> Liar {
+        Liar {
+            key,
+            genesis: genesis.clone(),
+            lies: BTreeSet::new(),
+            heard: Heard::default(),
+            latest: None,
+            latest_membership: genesis.membership(),
+        }
     }
 
-    fn tells(&self, lie: Lie) -> bool {
+    pub(super) fn tells(&self, lie: Lie) -> bool {
         self.lies.contains(&lie)
     }
 
-    fn key(&self) -> HostId {
+    pub(super) fn key(&self) -> HostId {
         HostId(self.key.verifying_key().to_bytes())
     }
 
-    fn sign(&self, payload: &[u8]) -> MemberSignature {
+    pub(super) fn sign(&self, payload: &[u8]) -> MemberSignature {
         MemberSignature::sign(&self.key, payload)
+    }
+
+    /// Its own signature, and others' that they never gave: of as many members as sign.
+    pub(super) fn forged_signatures(&self, payload: &[u8]) -> Vec<MemberSignature> {
+        let others = self.latest_membership.members.iter().map(|member| member.key).filter(|key| *key != self.key());
+        let others = others.map(unsigned).take(usize::from(self.latest_membership.threshold).saturating_sub(1));
+        std::iter::once(self.sign(payload)).chain(others).collect()
+    }
+
+    /// The membership that it would like to follow: itself.
+    pub(super) fn wanted_membership(&self) -> Membership {
+        let mut next = self.latest_membership.clone();
+        next.previous = next.hash();
+        next.epoch += 1;
+        let own = self.key();
+        next.members.retain(|member| member.key == own);
+        next.threshold = 1;
+        next
     }
 
     /// A request that its replica sends to a member. `None`: it does not leave.
@@ -119,6 +151,7 @@ impl Liar {
             return None;
         }
         let other = self.tells(Lie::Equivocate) && to.0[0] & 1 == 0;
+        let bad = self.tells(Lie::BadSignatures);
         let mut sent = Vec::new();
         for share in shares {
             match share {
@@ -129,12 +162,12 @@ impl Liar {
                         let signature = self.sign(&false_one.payload());
                         sent.push(Share::Statement(false_one, signature));
                     } else {
-                        sent.push(Share::Statement(statement, signature));
+                        sent.push(Share::Statement(statement, if bad { unsigned(signature.key) } else { signature }));
                     }
                 }
                 Share::Membership(membership, signature) => {
-                    self.latest_membership = Some(membership.clone());
-                    sent.push(Share::Membership(membership, signature));
+                    self.latest_membership = membership.clone();
+                    sent.push(Share::Membership(membership, if bad { unsigned(signature.key) } else { signature }));
                 }
             }
         }
@@ -142,35 +175,59 @@ impl Liar {
     }
 
     /// Its replica's answer to a request of another member.
-    pub fn answer(&mut self, from: &HostId, channel: Channel, request: &[u8], answer: Vec<u8>) -> Vec<u8> {
-        if self.tells(Lie::Replay) {
-            self.heard.push_back((channel, request.to_vec()));
-            if self.heard.len() > KEPT_FRAMES {
-                self.heard.pop_front();
-            }
-        }
+    pub fn answer(
+        &mut self,
+        from: &HostId,
+        channel: Channel,
+        request: &[u8],
+        answer: Vec<u8>,
+        throw: Throw<'_>,
+    ) -> Vec<u8> {
+        self.heard.note(channel, request);
         match channel {
-            Channel::Vote | Channel::Append => {
-                let asked: Option<RaftFrame> = codec::decode(request).ok();
-                match asked.map(|frame| frame.message) {
-                    Some(RaftMessage::Append { .. }) if self.tells(Lie::FalseAcks) => {
-                        codec::encode(&RaftReply::AppendSuccess)
-                    }
-                    Some(RaftMessage::Vote { vote, last, .. }) if self.tells(Lie::FalseVotes) => {
-                        codec::encode(&RaftReply::Vote { vote, granted: true, last })
-                    }
-                    _ => answer,
-                }
-            }
-            Channel::Share if self.tells(Lie::FalseSource) => match codec::decode(&answer) {
-                Ok(reply) => codec::encode(&self.false_reply(from, reply)),
+            Channel::Vote | Channel::Append => match codec::decode::<RaftFrame>(request) {
+                Ok(asked) => self.raft_answer(&asked.message, throw).unwrap_or(answer),
                 Err(_) => answer,
+            },
+            Channel::Share => match codec::decode(&answer) {
+                Ok(reply) if self.tells(Lie::FalseSource) => {
+                    let asked = codec::decode(request).ok();
+                    codec::encode(&self.false_reply(from, asked, reply))
+                }
+                Ok(reply) if self.tells(Lie::BadSignatures) => codec::encode(&unsigned_reply(reply)),
+                _ => answer,
             },
             _ => answer,
         }
     }
 
-    fn false_reply(&self, asker: &HostId, mut reply: ShareReply) -> ShareReply {
+    /// What it says to Raft instead of its replica's answer.
+    fn raft_answer(&self, asked: &RaftMessage, throw: Throw<'_>) -> Option<Vec<u8>> {
+        let (vote, is_append) = match asked {
+            RaftMessage::Append { vote, .. } => (vote, true),
+            RaftMessage::Vote { vote, .. } => (vote, false),
+            RaftMessage::Transfer { .. } => return None,
+        };
+        let reply = match asked {
+            _ if self.tells(Lie::FalseTerms) && throw(3) == 0 => {
+                // A later election that it took part in, or says that it did.
+                let vote = WireVote { term: vote.term + 1 + throw(50), node: self.heard.own_raft_id, committed: false };
+                if is_append {
+                    RaftReply::HigherVote(vote)
+                } else {
+                    RaftReply::Vote { vote, granted: false, last: None }
+                }
+            }
+            RaftMessage::Append { .. } if self.tells(Lie::FalseAcks) => RaftReply::AppendSuccess,
+            RaftMessage::Vote { vote, last, .. } if self.tells(Lie::FalseVotes) => {
+                RaftReply::Vote { vote: *vote, granted: true, last: *last }
+            }
+            _ => return None,
+        };
+        Some(codec::encode(&reply))
+    }
+
+    fn false_reply(&self, asker: &HostId, asked: Option<ShareFrame>, mut reply: ShareReply) -> ShareReply {
         for certificate in &mut reply.certificates {
             certificate.statement.outbox_root = Hash([8; 32]);
         }
@@ -184,82 +241,41 @@ impl Liar {
             }
         }
         if let Some(statement) = &self.latest {
-            let statement = Statement { block: statement.block + 1_000, ..statement.clone() };
-            let signature = MemberSignature { key: *asker, ..self.sign(&statement.payload()) };
-            reply.signed = Some(Share::Statement(statement, signature));
+            let ahead = Statement { block: statement.block + 1_000, ..statement.clone() };
+            let signature = MemberSignature { key: *asker, ..self.sign(&ahead.payload()) };
+            reply.signed = Some(Share::Statement(ahead, signature));
+            if let Some(ShareFrame::Ask { blocks, .. }) = asked {
+                let of = |block| self.forged_certificate(Statement { block, ..statement.clone() });
+                reply.certificates.extend(blocks.into_iter().map(of));
+                let membership = self.wanted_membership();
+                let signatures = self.forged_signatures(&membership.payload());
+                reply.memberships.push(MembershipCertificate { membership, signatures });
+            }
         }
         reply.retired = true;
         reply
     }
 
-    /// A frame that its replica never sent, to a member whose raft id is about `raft_id`.
-    pub fn fabricate(&mut self, to: &HostId, raft_id: u64, throw: Throw<'_>) -> Option<Fabrication> {
-        let lies: Vec<Lie> = self.lies.iter().copied().collect();
-        let lie = *lies.get(usize::try_from(throw(lies.len() as u64)).ok()?)?;
-        match lie {
-            Lie::SignAnything => self.sign_anything(throw),
-            Lie::Forge => self.forge(to),
-            Lie::Replay => {
-                let place = usize::try_from(throw(self.heard.len() as u64)).ok()?;
-                self.heard.get(place).cloned()
-            }
-            Lie::Order => {
-                let control = self.order(throw)?;
-                Some((Channel::Propose, codec::encode(&ProposeFrame(vec![Payload::Control(control)]))))
-            }
-            Lie::FalseVotes => {
-                // A vote of the past, in its own name.
-                let vote = WireVote { term: throw(3), node: throw(5), committed: throw(2) == 0 };
-                let message = RaftMessage::Vote { vote, last: None, transfer: false, pre: throw(2) == 0 };
-                Some((Channel::Vote, codec::encode(&RaftFrame { target: raft_id, message })))
-            }
-            _ => None,
+    /// A certificate of something that nobody computed.
+    pub(super) fn forged_certificate(&self, statement: Statement) -> Certificate {
+        let statement = Statement { outbox_root: Hash([3; 32]), ..statement };
+        let signatures = self.forged_signatures(&statement.payload());
+        Certificate { statement, signatures }
+    }
+}
+
+/// A signature that a member never gave.
+pub(super) fn unsigned(key: HostId) -> MemberSignature {
+    MemberSignature { key, signature: [1; 64] }
+}
+
+fn unsigned_reply(mut reply: ShareReply) -> ShareReply {
+    for share in &mut reply.shares {
+        match share {
+            Share::Statement(_, signature) | Share::Membership(_, signature) => *signature = unsigned(signature.key),
         }
     }
-
-    /// A change of the membership that no owner approved of, or the beginning of an epoch without its evidence.
-    fn order(&self, throw: Throw<'_>) -> Option<Control> {
-        let (statement, membership) = (self.latest.clone()?, self.latest_membership.as_ref()?);
-        let own = self.sign(&statement.payload());
-        if throw(2) == 0 {
-            let change = Change::Threshold(1);
-            return Some(Control::Admit(Admission { change, threshold: 1, approvals: vec![own], newcomer: None }));
-        }
-        let (epoch, admitted) = (membership.epoch + 1, statement.block);
-        let certificate = Certificate { statement, signatures: vec![own] };
-        Some(Control::Activate(Activation { epoch, admitted, certificate, present: vec![own] }))
-    }
-
-    fn sign_anything(&mut self, throw: Throw<'_>) -> Option<Fabrication> {
-        let latest = self.latest.clone()?;
-        let block = (latest.block + throw(8)).saturating_sub(throw(8));
-        let epoch = (latest.epoch + throw(3)).saturating_sub(throw(3));
-        let state_root = (throw(3) == 0).then_some(Hash([5; 32]));
-        let statement = Statement { block, epoch, state_root, outbox_root: Hash([6; 32]), ..latest };
-        let signature = self.sign(&statement.payload());
-        let mut shares = vec![Share::Statement(statement, signature)];
-        if let Some(membership) = &self.latest_membership {
-            let mut next = membership.clone();
-            next.previous = membership.hash();
-            next.epoch += 1;
-            next.members.truncate(1);
-            next.threshold = 1;
-            let signature = self.sign(&next.payload());
-            shares.push(Share::Membership(next, signature));
-        }
-        Some((Channel::Share, codec::encode(&ShareFrame::Push(shares))))
-    }
-
-    fn forge(&self, to: &HostId) -> Option<Fabrication> {
-        let latest = self.latest.clone()?;
-        let statement = Statement { vat: self.vat, outbox_root: Hash([4; 32]), ..latest };
-        let own = self.sign(&statement.payload());
-        let others = MemberSignature { key: *to, ..own };
-        let certificate = Certificate { statement: statement.clone(), signatures: vec![own, others] };
-        let in_its_name = Share::Statement(certificate.statement, others);
-        let own = Share::Statement(statement, MemberSignature { key: self.key(), signature: [1; 64] });
-        Some((Channel::Share, codec::encode(&ShareFrame::Push(vec![own, in_its_name]))))
-    }
+    reply
 }
 
 /// The entries for some members are other ones, under the same names.

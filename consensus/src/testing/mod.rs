@@ -1,14 +1,20 @@
-//! For tests and simulations: a member that lies, and what is seen of an honest one. Nothing here is in a production build.
+//! For tests and simulations: a member that lies, what is seen of an honest one, and what every store must do. Nothing here is in a
+//! production build.
 //!
 //! The liar is a wrapper around the frames of a member whose replica is the production code and knows nothing of it: it changes
 //! what that replica sends and answers, and makes up frames of its own. It has the member's key and no other.
 
+mod fabricated;
 mod false_signer;
+mod heard;
 mod liar;
+pub(crate) mod stores;
 
+pub use crate::raft::suite::log_conforms;
 pub use crate::storage::records::{Records, apply, range};
 pub use false_signer::{Alter, FalseSigner};
 pub use liar::{Fabrication, Liar, Lie, Throw};
+pub use stores::store_conforms;
 
 use crate::codec;
 use crate::proof::certificate::Statement;
