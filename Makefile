@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim handoff test262 fmt image
+.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-plants handoff test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -39,6 +39,7 @@ help: ## list the targets
 	@echo 'make bench    measure the figures that docs and design promise'
 	@echo 'make differential SEEDS=n SEED=first  run random programs in Node and in a vat, and compare'
 	@echo 'make sim SEEDS=n SEED=first WORLD=3@2 run simulated worlds; each seed is one schedule of faults, met again at will'
+	@echo 'make sim-plants SEEDS=n               plant bugs in simulated replicas, and see which seed finds each'
 	@echo 'make handoff PROGRAMS=n               run small programs over several vats in all interleavings, and n by chance'
 	@echo 'make test262 TEST262=folder           run the parts of a checkout of tc39/test262 that concern vats'
 	@echo 'make build    build the `vat` command, and say where it is'
@@ -116,6 +117,9 @@ WORLD ?= 3@2
 sim: setup
 	@$(CARGO) build $(LOCKED) --workspace --bin quorate-sim
 	@'$(CARGO_TARGET_DIR)/debug/quorate-sim' many '$(SEED)' '$(SEEDS)' '$(WORLD)'
+
+sim-plants: setup
+	@testnet/sim/plants/run '$(SEEDS)'
 
 test262: setup
 	@test -n '$(TEST262)' || { echo 'make test262: name a checkout of the suite: git clone https://github.com/tc39/test262, then make test262 TEST262=test262' >&2; exit 1; }

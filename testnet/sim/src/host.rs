@@ -57,6 +57,8 @@ pub struct Host {
     /// It is not in the genesis.
     pub learner: bool,
     pub running: Option<(Process, ReplicaHandle)>,
+    /// Its power is cut when its next share has left.
+    pub trap: Arc<AtomicBool>,
     fate: Arc<Mutex<Fate>>,
     lives: u64,
     seed: u64,
@@ -75,6 +77,7 @@ impl Host {
             mask: None,
             learner,
             running: None,
+            trap: Arc::default(),
             fate: Arc::default(),
             lives: 0,
             seed,
@@ -86,11 +89,22 @@ impl Host {
         self.mask.is_none()
     }
 
-    fn interceptor(&self, record: &Record) -> Arc<dyn Interceptor> {
+    fn interceptor(&self, record: &Record, process: &Process) -> Arc<dyn Interceptor> {
         match &self.mask {
             Some(mask) => Arc::clone(mask) as Arc<dyn Interceptor>,
-            None => Arc::new(Witness { record: record.clone(), key: self.id() }),
+            None => Arc::new(Witness {
+                record: record.clone(),
+                key: self.id(),
+                process: process.clone(),
+                disk: Arc::clone(&self.disk),
+                trap: Arc::clone(&self.trap),
+            }),
         }
+    }
+
+    /// Whether a process runs.
+    pub fn is_running(&self) -> bool {
+        self.running.as_ref().is_some_and(|(process, _)| process.is_alive())
     }
 
     /// Its name among members.
@@ -110,7 +124,7 @@ impl Host {
 
     /// Its replica, if it runs.
     pub fn handle(&self) -> Option<&ReplicaHandle> {
-        let running = self.running.as_ref().map(|(_, handle)| handle);
+        let running = self.running.as_ref().filter(|(process, _)| process.is_alive()).map(|(_, handle)| handle);
         running.filter(|handle| !matches!(handle.status().role, Role::Stopped | Role::Faulted))
     }
 
@@ -140,7 +154,7 @@ impl Host {
             disk: Arc::clone(&self.disk),
         };
         tokio::spawn(pump.run(receiver));
-        let interceptor = self.interceptor(record);
+        let interceptor = self.interceptor(record, &process);
         let options = ReplicaOptions {
             genesis: genesis.clone(),
             chain: if self.learner { chain.to_vec() } else { Vec::new() },

@@ -1,13 +1,16 @@
-//! What stands between a host and the network: a witness of what an honest host signs, or the mask of a liar.
+//! What stands between a host and the network: a witness of what an honest host signs, who may cut its power at that moment, or the
+//! mask of a liar.
 
 use quorate_consensus::testing::{Liar, Lie, signed_statements};
 use quorate_consensus::{Channel, HostId, Member, Membership, Transport};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::dice::Dice;
-use crate::net::{Interceptor, Wire};
+use crate::disk::{Disk, End};
+use crate::net::{Interceptor, Process, Wire};
 use crate::oracles::certified;
 use crate::record::Record;
 
@@ -18,19 +21,32 @@ const PATIENCE: Duration = Duration::from_millis(300);
 pub struct Witness {
     pub record: Record,
     pub key: HostId,
+    pub process: Process,
+    pub disk: Arc<Disk>,
+    /// The power is cut when the next share has left.
+    pub trap: Arc<AtomicBool>,
 }
 
 impl Witness {
-    fn note(&self, channel: Channel, frame: &[u8], is_answer: bool) {
-        for statement in signed_statements(channel, frame, is_answer) {
+    /// Returns whether there was anything to note.
+    fn note(&self, channel: Channel, frame: &[u8], is_answer: bool) -> bool {
+        let statements = signed_statements(channel, frame, is_answer);
+        let any = !statements.is_empty();
+        for statement in statements {
             certified::signed(&self.record, self.key, statement);
         }
+        any
     }
 }
 
 impl Interceptor for Witness {
     fn request(&self, _to: &HostId, channel: Channel, frame: Vec<u8>) -> Option<Vec<u8>> {
-        self.note(channel, &frame, false);
+        if self.note(channel, &frame, false) && self.process.is_alive() && self.trap.swap(false, Ordering::SeqCst) {
+            self.record.trace().line(format_args!("host {} loses power as a share leaves", self.process.place));
+            self.record.count("cuts after a share", 1);
+            self.process.alive.store(false, Ordering::SeqCst);
+            self.disk.end(End::PowerCut);
+        }
         Some(frame)
     }
 
@@ -86,7 +102,8 @@ impl Interceptor for Mask {
     }
 
     fn answer(&self, to: &HostId, channel: Channel, request: &[u8], answer: Vec<u8>) -> Vec<u8> {
-        lock(&self.liar).answer(to, channel, request, answer)
+        let mut dice = lock(&self.dice);
+        lock(&self.liar).answer(to, channel, request, answer, &mut |bound| dice.below(bound))
     }
 }
 

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 quorate-sim one SEED WORLD [--trace FILE] [--plan]   run one world; exit code 1: a promise was broken
 quorate-sim many FIRST COUNT WORLD [JOBS]            run COUNT seeds from FIRST on, each in a process of its own
+quorate-sim hunt FIRST COUNT WORLD [JOBS]            the same, up to the first that breaks a promise: exit code 0 if there is one
 WORLD is MEMBERS@THRESHOLD, such as 3@2";
 
 /// Longest that one seed may compute, in seconds: a hundred times what it takes.
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let code = match arguments.as_slice() {
         ["one", seed, world, rest @ ..] => one(seed, world, rest),
         ["many", first, count, world, rest @ ..] => many::run(first, count, world, rest.first().copied()),
+        ["hunt", first, count, world, rest @ ..] => many::hunt(first, count, world, rest.first().copied()),
         _ => Err(USAGE.to_owned()),
     };
     code.unwrap_or_else(|error| {

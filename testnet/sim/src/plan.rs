@@ -45,6 +45,8 @@ pub enum Action {
     Kill(usize),
     /// The power of a host is cut.
     PowerCut(usize),
+    /// The power of a host is cut as soon as a share of it has left.
+    PowerCutAfterShare(usize),
     /// The power of all hosts is cut.
     PowerCutAll,
     /// A host starts again; its clock runs at this rate, in percent.
@@ -115,6 +117,7 @@ struct Mix(Vec<(u64, Kind)>);
 enum Kind {
     Kill,
     PowerCut,
+    PowerCutAfterShare,
     PowerCutAll,
     Split,
     OneWay,
@@ -130,6 +133,7 @@ impl Mix {
         let kinds = [
             (10, Kind::Kill),
             (10, Kind::PowerCut),
+            (4, Kind::PowerCutAfterShare),
             (3, Kind::PowerCutAll),
             (8, Kind::Split),
             (6, Kind::OneWay),
@@ -180,6 +184,10 @@ fn steps(dice: &mut Dice, setup: &Setup) -> Vec<Step> {
             }
             Kind::PowerCut => {
                 step(at_ms, Action::PowerCut(host));
+                step(until_ms, Action::Start(host, rate(dice)));
+            }
+            Kind::PowerCutAfterShare => {
+                step(at_ms, Action::PowerCutAfterShare(host));
                 step(until_ms, Action::Start(host, rate(dice)));
             }
             Kind::PowerCutAll => {

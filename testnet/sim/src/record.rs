@@ -1,6 +1,6 @@
 //! What was seen of a world, for the oracles to judge. It judges nothing itself, except where a violation must be noticed at once.
 
-use quorate_consensus::{Certificate, Hash, HostId, MembershipCertificate, Statement};
+use quorate_consensus::{Certificate, Change, Hash, HostId, MembershipCertificate, Statement};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,6 +49,8 @@ pub struct Seen {
     pub memberships: BTreeMap<u64, (usize, MembershipCertificate)>,
     /// What each honest host has signed and sent, by block, in all its lives.
     pub signed: BTreeMap<(HostId, u64), Statement>,
+    /// The changes of members that owners asked for.
+    pub asked: Vec<Change>,
     /// Keys of the hosts that lie.
     pub liars: BTreeSet<HostId>,
     /// Figures of the run.

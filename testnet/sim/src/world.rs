@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::lies::Mask;
 use crate::machine::Registers;
 use crate::net::{Net, Weather};
-use crate::oracles::{certified, durable, equal_state, exactly_once, linearizable, progress};
+use crate::oracles::{authorised, certified, durable, equal_state, exactly_once, linearizable, progress};
 use crate::plan::{Action, Plan, Reform, Setup};
 use crate::record::{Record, Violation};
 use crate::trace::Trace;
@@ -93,7 +93,7 @@ impl World {
         };
         if let Some(host) = setup.liar.and_then(|place| hosts.get_mut(place)) {
             record.seen().liars.insert(host.id());
-            let liar = Liar::new(host.key.clone(), genesis.vat_id(), genesis.membership());
+            let liar = Liar::new(host.key.clone(), &genesis);
             host.mask = Some(Mask::new(liar, Dice::new(seed, "liar")));
         }
         let net = Net::new(Dice::new(seed, "network"), trace);
@@ -163,6 +163,11 @@ impl World {
         match action {
             Action::Kill(place) => self.end(*place, End::Killed),
             Action::PowerCut(place) => self.end(*place, End::PowerCut),
+            Action::PowerCutAfterShare(place) => {
+                if let Some(host) = self.hosts.get(*place).filter(|host| host.is_running()) {
+                    host.trap.store(true, Ordering::SeqCst);
+                }
+            }
             Action::PowerCutAll => (0..self.hosts.len()).for_each(|place| self.end(place, End::PowerCut)),
             Action::Start(place, rate) => self.start(*place, *rate).await,
             Action::Split(side) => {
@@ -184,7 +189,7 @@ impl World {
                 }
             }
             Action::FailSync(place) => {
-                if let Some(host) = self.hosts.get(*place).filter(|host| host.running.is_some()) {
+                if let Some(host) = self.hosts.get(*place).filter(|host| host.is_running()) {
                     host.disk.fail_next_sync();
                 }
             }
@@ -207,12 +212,15 @@ impl World {
         let chain = self.chain();
         let Some(host) = self.hosts.get_mut(place) else { return };
         let fate = host.fate();
-        if fate.removed || (host.running.is_some() && fate.fault.is_none()) {
+        if fate.removed || (host.is_running() && fate.fault.is_none()) {
             return;
         }
         host.end(End::Killed, &self.net, &self.record);
         let started = host.start(&self.genesis, &chain, &self.net, &self.record, rate).await;
-        if let Err(error) = started {
+        // What a liar has signed may come back to it, and then it does not start.
+        if let Err(error) = started
+            && self.hosts[place].is_honest()
+        {
             progress::fault(&self.record, place, &error.to_string());
         }
     }
@@ -244,6 +252,7 @@ impl World {
             self.start(self.hosts.len() - 1, 100).await;
         }
         let Some(handle) = self.foremost().cloned() else { return };
+        self.record.seen().asked.push(change.clone());
         let record = self.record.clone();
         tokio::spawn(async move {
             let recorded = handle.reconfigure(change, None, CHANGE_DEADLINE).await;
@@ -261,6 +270,7 @@ impl World {
         masks.for_each(|mask| mask.tell(&BTreeSet::new()));
         for place in 0..self.hosts.len() {
             self.hosts[place].disk.set_sync_ms(0, 2);
+            self.hosts[place].trap.store(false, Ordering::SeqCst);
             self.start(place, 100).await;
         }
         self.open_doors();
@@ -335,8 +345,8 @@ impl World {
                     status.pending.map(|pending| pending.block),
                 )
             }
-            (Some(_), None) => format!("host {}: stopped, {:?}", host.place, host.fate()),
-            (None, None) => format!("host {}: down, {:?}", host.place, host.fate()),
+            (Some(_), None) if host.is_running() => format!("host {}: stopped, {:?}", host.place, host.fate()),
+            (_, None) => format!("host {}: down, {:?}", host.place, host.fate()),
         };
         self.hosts.iter().map(line).collect::<Vec<_>>().join("\n")
     }
@@ -360,6 +370,7 @@ impl World {
         durable::check(&self.record, &finals);
         linearizable::check(&self.record);
         let genesis: Membership = self.genesis.membership();
+        authorised::check(&self.record, &genesis);
         certified::check(&self.record, genesis);
     }
 
