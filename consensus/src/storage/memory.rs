@@ -69,6 +69,12 @@ impl MemoryStore {
         Self(Mutex::new(Inner { synced: current.clone(), current, ..Inner::default() }))
     }
 
+    /// What the disk would have if the power were cut now: only what was synced.
+    pub fn synced(&self) -> Self {
+        let synced = self.lock().synced.clone();
+        Self(Mutex::new(Inner { current: synced.clone(), synced, ..Inner::default() }))
+    }
+
     /// A crash that loses everything that was not synced.
     pub fn crash(&self) {
         self.crash_keeping(0);

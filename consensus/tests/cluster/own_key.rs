@@ -37,8 +37,9 @@ async fn a_member_whose_log_was_rolled_back_stops_and_comes_back_as_a_learner() 
     cluster.start(victim).await;
     let text = wait("the fault", || fault(&cluster, victim)).await;
     assert!(text.starts_with("Q-C045 ") && text.contains("rolled back"), "{text}");
-    // Its word is not needed meanwhile, and it does not vote while it lacks what it signed, however often it starts.
-    cluster.stop(victim).await;
+    // Its word is not needed meanwhile, and it does not vote while it lacks what it signed, however often it starts, and even if the
+    // power is cut as soon as it has said so.
+    cluster.crash(victim).await;
     cluster.hub.isolate(&cluster.nodes[victim].member());
     cluster.start(victim).await;
     let status = cluster.nodes[victim].up().status();

@@ -100,6 +100,10 @@ export default [
   ["property added to a prototype later", () => { class A {} const a = new A(); const r = []; for (let i = 0; i < 4; i += 1) { r.push(a.x); if (i === 1) A.prototype.x = 'p'; if (i === 2) a.x = 'own'; } return r; }, [undefined, undefined, 'p', 'own']],
   ["arguments object", () => { function f(a) { arguments[0] = 9; return [a, arguments.length, [...arguments], typeof arguments.callee]; } return err(() => f(1)); }, 'TypeError'],
   ["sort and comparators", () => [[3, 1, 2].sort((a, b) => (a = a - b)), [5, 1, 10].sort()], [[1, 2, 3], [1, 10, 5]]],
+  // As under SES elsewhere: its `Function` compiles in the vat's own globals, and what it makes is never an instance of a class.
+  ["a class that extends Function makes plain functions", () => { class F extends Function { constructor() { super('a', 'return a + 1'); } m() {} } const f = new F(); return [f(1), f instanceof F, typeof f.m, err(() => f.m())]; }, [2, false, 'undefined', 'TypeError']],
+  ["Function makes functions, however it is called", () => [Function('a', 'return a + 1')(1), new Function('return 2')(), Reflect.construct(Function, ['return 3'], class {})()], [2, 2, 3]],
+  ["constructor of functions makes none", () => { const bad = f => err(() => f.constructor('return 1')); return [bad(() => {}), bad(function* () {}), bad(async () => {}), bad(async function* () {}), err(() => { class G extends (() => {}).constructor {} return new G('return 1'); })]; }, ['TypeError', 'TypeError', 'TypeError', 'TypeError', 'TypeError']],
   ["many arguments", () => { const f = (...a) => a.length; return f(...new Array(500).fill(0)); }, 500],
   ["deep nesting", () => { let s = 0; for (let a = 0; a < 2; a += 1) for (const b of [1, 2]) for (const c in { x: 1, y: 2 }) { switch (c) { case 'x': try { if (b === 2) continue; s += 1; } finally { s += 10; } break; default: s += 100; } } return s; }, 442],
 ];
