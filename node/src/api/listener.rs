@@ -110,6 +110,9 @@ mod tests {
     use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    /// Longer than any of the limits here, and than a slow machine takes. No limit of a test is to be met by another one.
+    const LONG: Duration = Duration::from_secs(120);
+    const NEVER: Duration = Duration::from_secs(86_400);
     /// An answer that no socket's buffers take whole.
     const LARGE: usize = 64 << 20;
 
@@ -134,8 +137,9 @@ mod tests {
     /// All that comes until the other end closes.
     async fn rest(mut stream: TcpStream) -> String {
         let mut bytes = Vec::new();
+        let read = tokio::time::timeout(LONG, stream.read_to_end(&mut bytes)).await;
         // A reset is an end as well.
-        let _ = stream.read_to_end(&mut bytes).await;
+        let _ = read.expect("the other end closes");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -151,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn slow_clients_take_no_place_from_others_and_are_ended() {
-        let (address, _server) = start(Limits { head: Duration::from_secs(3600), ..Limits::default() }).await;
+        let (address, _server) = start(Limits { head: NEVER, ..Limits::default() }).await;
         let mut slow = Vec::new();
         for _ in 0..4 * Limits::default().connections {
             slow.push(send(address, "GET /fine HTTP/1.1\r\nhost: he").await);
@@ -159,14 +163,14 @@ mod tests {
         assert!(rest(send(address, &get_once("/fine")).await).await.ends_with("fine"));
         // The first ones have made room; no deadline did it.
         assert_eq!(rest(slow.swap_remove(0)).await, "");
-        let (address, _server) = start(short()).await;
+        let (address, _server) = start(Limits { connection: NEVER, ..short() }).await;
         assert!(!rest(send(address, "GET /fine HTTP/1.1\r\nhost: he").await).await.contains("fine"));
         assert!(rest(send(address, &get_once("/fine")).await).await.ends_with("fine"));
     }
 
     #[tokio::test]
     async fn a_head_without_end_is_refused() {
-        let (address, _server) = start(Limits { head: Duration::from_secs(3600), ..Limits::default() }).await;
+        let (address, _server) = start(Limits { head: NEVER, ..Limits::default() }).await;
         let head = format!("GET /fine HTTP/1.1\r\nhost: here\r\nlong: {}", "x".repeat(1 << 20));
         let answer = rest(send(address, &head).await).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
@@ -184,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_outlives_the_server() {
-        let (address, server) = start(Limits::default()).await;
+        let (address, server) = start(Limits { head: NEVER, connection: NEVER, ..Limits::default() }).await;
         let open = send(address, "GET /ne").await;
         server.abort();
         assert_eq!(rest(open).await, "");
