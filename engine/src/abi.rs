@@ -17,10 +17,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// First byte of every encoding, and what the image's `quorate_abi` export returns.
-pub const ABI_VERSION: u8 = 1;
+pub const ABI_VERSION: u8 = 2;
 
 /// Nesting of a passable deeper than this is refused on both sides: decoders recurse.
 pub const MAX_VALUE_DEPTH: usize = 128;
+
+/// Longest interface name that travels with a reference, in bytes.
+pub const MAX_INTERFACE_BYTES: usize = 128;
+
+/// Most references that one [`Output::Drop`] names; the next collection names the rest.
+pub const MAX_DROPS: usize = 16_384;
+
+/// Most timers of one vat that have not fired.
+pub const MAX_TIMERS: usize = 65_536;
 
 /// The `level` argument of the image's `quorate.log` import.
 pub mod log_level {
@@ -45,7 +54,7 @@ pub enum Slot {
     HostPromise(u64),
 }
 
-/// Marshalled data and the capabilities in it: `body` is an encoded [`Value`] whose [`Value::Slot`] indexes `slots`.
+/// Marshalled data and the capabilities in it: `body` is an encoded [`Value`] in which [`Value::Slot`] and [`Value::Named`] index `slots`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapData<S> {
     pub body: Vec<u8>,
@@ -75,6 +84,9 @@ pub enum Value {
     },
     /// Index into the slots beside the body.
     Slot(u32),
+    /// The same, and the interface name of the object there, without `Alleged: `. It is what the object's home, or a vat that passed the
+    /// reference on, says of it. See [`value::is_interface_name`] for what may stand there.
+    Named(u32, String),
     Bytes(Vec<u8>),
     Tagged(String, Box<Value>),
 }
@@ -118,21 +130,40 @@ pub enum Delivery {
     /// A promise that others decide will settle to an object of this vat, once what was sent to it has come back here: from now
     /// on the guest keeps what is sent to it, and its settlement follows.
     Hold(Slot),
-    /// Collect garbage now. Deterministic: comes from the log.
+    /// The caller of the call with this result, which is open, wants no answer any more.
+    Cancel(Slot),
+    /// Collect garbage, and say which objects of other vats the program holds no longer ([`Output::Drop`]). Deterministic: the
+    /// machine decides when, as a function of the log.
     Collect,
+    /// Collect garbage and say nothing: a delivery found no room and is tried once more.
+    MakeRoom,
+    /// The timer with this number is due. With `failure`, what it set off was rolled back for that reason, and must not be tried again.
+    Wake { timer: u64, failure: Option<String> },
 }
 
-/// What a guest is handed: a delivery, and the promises that nobody will name again, which it may forget when the delivery is done.
+/// What the host has learned since the last turn, beside the delivery itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News {
+    /// Time of the log in ms since the Unix epoch; 0 before the first tick.
+    pub now_ms: u64,
+    /// Promises that nobody will name again. The guest forgets them when the delivery is done.
+    pub retired: Vec<Slot>,
+    /// Own objects that no other vat holds any more. The guest forgets their numbers before the delivery begins, and gives an object
+    /// that it exports again a new one. The root, 0, is never among them.
+    pub freed: Vec<u64>,
+}
+
+/// What a guest is handed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
     pub delivery: Delivery,
-    pub retired: Vec<Slot>,
+    pub news: News,
 }
 
 impl Turn {
     /// The bytes of a turn that is not made.
-    pub fn encode_parts(delivery: &Delivery, retired: &[Slot]) -> Vec<u8> {
-        encode(&(delivery, retired))
+    pub fn encode_parts(delivery: &Delivery, news: &News) -> Vec<u8> {
+        encode(&(delivery, news))
     }
 }
 
@@ -148,6 +179,15 @@ pub enum Output {
     /// The setup function's result has settled: the root is there, or (text for people) will never be. Said once; a setup that
     /// fails within the `Start` is an [`Outcome::StartFailed`] instead.
     Setup { failure: Option<String> },
+    /// The answer to a call of this guest, which is open, is not wanted any more: `result` is that of an [`Output::Send`].
+    Cancel { result: Slot },
+    /// In a [`Delivery::Collect`] only: the guest holds these objects of other vats no longer, and has forgotten them. Sorted; at most
+    /// [`MAX_DROPS`].
+    Drop { slots: Vec<Slot> },
+    /// Wake the guest when the log's time is `at_ms` or later. `timer` is a number of the guest's that no waiting timer has.
+    SetTimer { timer: u64, at_ms: u64 },
+    /// Do not wake the guest for this timer any more.
+    CancelTimer { timer: u64 },
 }
 
 /// What came of one delivery. It was rolled back (by the host) unless it is `Done`.

@@ -7,7 +7,7 @@
 //! Invariants: what an outcome, a fuel figure or a checkpoint's root is depends on the image, the limits and the deliveries
 //! alone, never on when the shadow was refreshed, whether instances were made anew, or which host it is; a fault of the host
 //! is an [`EngineError`] and leaves nothing that could be taken for the guest's doing. There are no threads in here, and
-//! nothing that knows what a delivery means.
+//! nothing that knows what a delivery means, but that collections have a budget of their own.
 
 mod imports;
 mod instance;
@@ -25,7 +25,7 @@ pub use mapping::PAGE_BYTES;
 pub(crate) use mapping::{BaseFile, VatMemories};
 pub use stack::{ENGINE_STACK_BYTES, MAX_WASM_STACK_BYTES, with_engine_stack};
 
-use crate::abi::{self, Delivery, Outcome, Output, Slot, Turn};
+use crate::abi::{self, Delivery, News, Outcome, Output, Turn};
 use crate::error::EngineError;
 use crate::image::Image;
 use instance::Call;
@@ -47,7 +47,8 @@ const REBASE_JOURNAL_BYTES: usize = 4 << 20;
 /// What one delivery may use. Part of a vat's genesis: they must be equal on all replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// wasmtime's fuel, about one for each wasm instruction and each byte copied.
+    /// wasmtime's fuel, about one for each wasm instruction and each byte copied. Collections have a budget of their own:
+    /// [`Limits::collection_fuel`].
     pub fuel_per_delivery: u64,
     /// Size of the vat's whole memory, its base heap included.
     pub memory_bytes: u64,
@@ -57,6 +58,23 @@ impl Default for Limits {
     /// About five seconds of plain loops on the machines that this was measured on, and 128 MiB.
     fn default() -> Limits {
         Limits { fuel_per_delivery: 25_000_000_000, memory_bytes: 128 << 20 }
+    }
+}
+
+/// Fuel of a collection for each byte of memory that a vat may have: some twenty times what looking once at every object of a full heap takes.
+const COLLECTION_FUEL_PER_BYTE: u64 = 128;
+
+impl Limits {
+    /// What a collection may burn, whatever a delivery may: its cost depends on the heap, not on who sent something.
+    pub fn collection_fuel(&self) -> u64 {
+        self.memory_bytes.saturating_mul(COLLECTION_FUEL_PER_BYTE)
+    }
+
+    fn fuel_for(&self, delivery: &Delivery) -> u64 {
+        match delivery {
+            Delivery::Collect | Delivery::MakeRoom => self.collection_fuel(),
+            _ => self.fuel_per_delivery,
+        }
     }
 }
 
@@ -127,6 +145,7 @@ pub struct HeapCheckpoint {
 
 struct JournalEntry {
     delivery: Vec<u8>,
+    budget: u64,
     answer: Hash,
     fuel: u64,
 }
@@ -238,14 +257,14 @@ impl Heap {
 
     /// Runs one delivery to its end. An error is a fault of the host only; the heap is then of no more use.
     pub fn deliver(&mut self, delivery: &Delivery) -> Result<Crank, EngineError> {
-        self.deliver_and_forget(delivery, &[])
+        self.deliver_with(delivery, &News::default())
     }
 
-    /// The same; if the delivery is done, the guest forgets the promises in `retired`, which nobody will name again.
-    pub fn deliver_and_forget(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError> {
+    /// The same; `news` is what the guest learns beside it. If the delivery is not done, the guest has learned nothing.
+    pub fn deliver_with(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError> {
         stack::check()?;
-        let encoded = Turn::encode_parts(delivery, retired);
-        let budget = self.limits.fuel_per_delivery;
+        let encoded = Turn::encode_parts(delivery, news);
+        let budget = self.limits.fuel_for(delivery);
         let mut live = self.live.take().ok_or(EngineError::Failed)?;
         let call = live.deliver(&encoded, budget)?;
         let mut logs = live.take_logs();
@@ -254,7 +273,8 @@ impl Heap {
             Call::Answered { answer, fuel } => match abi::decode(&answer) {
                 Ok(Outcome::Done { outputs }) => {
                     self.live = Some(live);
-                    self.record(JournalEntry { delivery: encoded, answer: Hash::of_parts(&[&answer]), fuel });
+                    let answer = Hash::of_parts(&[&answer]);
+                    self.record(JournalEntry { delivery: encoded, budget, answer, fuel });
                     return Ok(Crank { outcome: CrankOutcome::Done { outputs }, fuel, logs });
                 }
                 Ok(Outcome::StartFailed { message }) => (CrankOutcome::StartFailed { message }, fuel),
@@ -304,7 +324,7 @@ impl Heap {
     fn roll_back(&mut self) -> Result<(), EngineError> {
         let mut live = self.instance_of_shadow()?;
         for (index, entry) in self.journal.iter().enumerate() {
-            let call = live.deliver(&entry.delivery, self.limits.fuel_per_delivery)?;
+            let call = live.deliver(&entry.delivery, entry.budget)?;
             let same = matches!(&call, Call::Answered { answer, fuel }
                 if *fuel == entry.fuel && Hash::of_parts(&[answer]) == entry.answer);
             if !same {

@@ -12,7 +12,9 @@ mod vat;
 
 use comms_support::golden;
 use quorate_engine::Hash;
-use quorate_engine::abi::{self, Bundle, CapData, Delivery, Method, Outcome, Output, Resolution, Slot, Turn, Value};
+use quorate_engine::abi::{
+    self, Bundle, CapData, Delivery, Method, News, Outcome, Output, Resolution, Slot, Turn, Value,
+};
 use quorate_engine::heap::{GlobalValue, Heap, HeapManifest, with_engine_stack};
 use quorate_engine::image::image_hash;
 use quorate_engine::wire::codec;
@@ -99,6 +101,7 @@ fn data() -> CapData<Slot> {
         Value::Record(vec![("k".into(), Value::Bytes(vec![1, 2]))]),
         Value::error("RangeError", "no"),
         Value::Tagged("t".into(), Box::new(Value::Slot(3))),
+        Value::Named(1, "Purse".into()),
     ];
     let slots = vec![Slot::VatObject(1), Slot::HostObject(200), Slot::VatPromise(70_000), Slot::HostPromise(4)];
     CapData::new(&Value::Array(items), slots)
@@ -121,6 +124,10 @@ fn deliveries() -> Vec<(&'static str, Delivery)> {
         ("abi-settle", Delivery::Settle(settle)),
         ("abi-hold", Delivery::Hold(Slot::VatPromise(9))),
         ("abi-collect", Delivery::Collect),
+        ("abi-cancel", Delivery::Cancel(Slot::HostPromise(9))),
+        ("abi-make-room", Delivery::MakeRoom),
+        ("abi-wake", Delivery::Wake { timer: 300, failure: None }),
+        ("abi-wake-failed", Delivery::Wake { timer: 1, failure: Some("no".into()) }),
     ]
 }
 
@@ -133,6 +140,10 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
         Output::Exit { value: data() },
         Output::Setup { failure: None },
         Output::Setup { failure: Some("no".into()) },
+        Output::Cancel { result: Slot::VatPromise(2) },
+        Output::Drop { slots: vec![Slot::HostObject(1), Slot::HostObject(300)] },
+        Output::SetTimer { timer: 1, at_ms: 1_764_000_000_000 },
+        Output::CancelTimer { timer: 300 },
     ];
     vec![
         ("abi-done", Outcome::Done { outputs }),
@@ -145,9 +156,10 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
 fn what_host_and_guest_say_to_each_other_is_that_of_the_golden_files() {
     for (name, delivery) in deliveries() {
         let retired = vec![Slot::HostPromise(1), Slot::VatPromise(256)];
-        let bytes = Turn::encode_parts(&delivery, &retired);
+        let news = News { now_ms: 1_764_000_000_000, retired, freed: vec![1, 300] };
+        let bytes = Turn::encode_parts(&delivery, &news);
         golden(name, &bytes);
-        let turn = Turn { delivery, retired };
+        let turn = Turn { delivery, news };
         assert_eq!(abi::encode(&turn), bytes, "{name}: the parts are encoded like the whole");
         assert_eq!(abi::decode::<Turn>(&bytes), Ok(turn), "{name}");
     }

@@ -87,6 +87,21 @@ fn starting() {
 }
 
 #[test]
+fn presences() {
+    check("presences.txt");
+}
+
+#[test]
+fn timers() {
+    check("timers.txt");
+}
+
+#[test]
+fn cancelling() {
+    check("cancelling.txt");
+}
+
+#[test]
 fn environment() {
     check("environment.txt");
 }

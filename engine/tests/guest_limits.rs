@@ -3,9 +3,10 @@
 mod guest_support;
 
 use guest_support::{LIMITS, Vat, describe};
-use quorate_engine::abi::{CapData, Delivery, Method, Slot, Value};
-use quorate_engine::heap::{CrankOutcome, with_engine_stack};
+use quorate_engine::abi::{CapData, Delivery, MAX_TIMERS, Method, News, Slot, Value};
+use quorate_engine::heap::{self, CrankOutcome, with_engine_stack};
 use quorate_engine::machine::Guest;
+use std::collections::BTreeMap;
 
 const VAT: &str =
     "let n = 0; export default () => ({ run(text) { return `${(0, eval)(text)}`; }, next() { n += 1; return n; } });";
@@ -100,7 +101,7 @@ fn memory_that_is_full_of_garbage_is_no_limit() {
                 let (target, method) = (Slot::VatObject(0), Method::Call(method.into()));
                 let delivery =
                     Delivery::Call { target, method, args: args.clone(), result: Some(Slot::HostPromise(call)) };
-                let crank = Guest::deliver(&mut vat.heap, &delivery, &[]).expect("no fault of the host");
+                let crank = Guest::deliver(&mut vat.heap, &delivery, &News::default()).expect("no fault of the host");
                 assert!(matches!(crank.outcome, CrankOutcome::Done { .. }), "call {call}: {:?}", crank.outcome);
             }
         }
@@ -138,5 +139,32 @@ fn symbols_that_messages_bring_are_bounded() {
         }
         assert!(take(4 * 1_024).contains("more symbols than messages may bring"));
         assert!(take(1_024).contains("ok 5120"), "those that are here still come");
+    });
+}
+
+#[test]
+fn timers_are_bounded() {
+    with_engine_stack(|| {
+        let source = "export default ({ timer }) => ({
+            async many(count) {
+                let refused;
+                for (let i = 0; i < count; i += 1) timer.delay(1).catch(error => { refused = error; });
+                await null;
+                await null;
+                return refused;
+            },
+        });";
+        let mut vat = Vat::with_limits(heap::Limits { fuel_per_delivery: 10_000_000_000, memory_bytes: 256 << 20 });
+        vat.start(BTreeMap::from([("main.js".to_owned(), source.to_owned())]));
+        let many = |vat: &mut Vat, count: usize| {
+            let crank = vat.call("many", &Value::Array(vec![Value::Number(count as f64)]));
+            describe(&crank).pop().unwrap_or_default()
+        };
+        assert!(many(&mut vat, MAX_TIMERS).ends_with(" ok null"));
+        let refused = many(&mut vat, 1);
+        assert!(refused.contains("65536 timers are waiting, and no more are kept"), "{refused}");
+        let woken = vat.deliver(&Delivery::Wake { timer: 9, failure: None });
+        assert!(matches!(woken.outcome, CrankOutcome::Done { .. }), "{woken:?}");
+        assert!(many(&mut vat, 1).ends_with(" ok null"), "one has fired, so another one fits");
     });
 }

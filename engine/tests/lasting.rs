@@ -3,7 +3,7 @@
 
 mod vat;
 
-use quorate_engine::abi::{Delivery, Value};
+use quorate_engine::abi::{Delivery, News, Value};
 use quorate_engine::heap::{Crank, CrankOutcome, Heap, Limits, with_engine_stack};
 use quorate_engine::machine::Guest;
 use quorate_ids::Hash;
@@ -37,7 +37,7 @@ fn done(crank: &Crank, what: &str) {
 /// A delivery as on a host: if it finds no room, it is tried again after a collection.
 fn deliver(vat: &mut Vat, method: &str, arguments: Vec<Value>) -> Crank {
     let delivery = vat.call(method, arguments);
-    Guest::deliver(&mut vat.heap, &delivery, &[]).expect("no fault of the host")
+    Guest::deliver(&mut vat.heap, &delivery, &News::default()).expect("no fault of the host")
 }
 
 /// Does what a vat must still be able to do, and gives the root of its heap.

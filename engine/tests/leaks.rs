@@ -2,7 +2,7 @@
 
 mod vat;
 
-use quorate_engine::abi::Value;
+use quorate_engine::abi::{News, Value};
 use quorate_engine::heap::{Limits, with_engine_stack};
 use quorate_engine::machine::Guest;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn stays_flat(name: &str) {
         let mut work = |deliveries: u64| {
             for _ in 0..deliveries {
                 let delivery = vat.call("work", vec![Value::Number(count)]);
-                let crank = Guest::deliver(&mut vat.heap, &delivery, &[]).expect("no fault of the host");
+                let crank = Guest::deliver(&mut vat.heap, &delivery, &News::default()).expect("no fault of the host");
                 assert!(matches!(settled(&crank), Ok(Value::Number(_))), "{name}: {crank:?}");
             }
             vat.heap.memory_bytes()

@@ -6,7 +6,7 @@
 use crate::jobs::Queue;
 use crate::modules::Bundled;
 use crate::runtime::{self, DEBUG, ERROR, INFO, WARN};
-use crate::{eventual, harden, inspect, marshal, promises, vow};
+use crate::{eventual, harden, inspect, marshal, promises, tables, timers, vow, weak};
 use boa_engine::builtins::promise::{OperationType, Promise};
 use boa_engine::context::HostHooks;
 use boa_engine::context::time::{Clock, JsInstant};
@@ -22,6 +22,7 @@ const SES: &str = include_str!("../js/node_modules/ses/dist/ses.umd.js");
 const BEFORE_LOCKDOWN: &str = include_str!("js/before-lockdown.js");
 const LOCKDOWN: &str = include_str!("js/lockdown.js");
 const RUNTIME: &str = include_str!("js/runtime.js");
+const TIMER: &str = include_str!("js/timer.js");
 
 /// Calls of JavaScript functions within one another. The interpreter's frames are on the wasm stack only for native calls.
 const MAX_RECURSION: usize = 512;
@@ -58,6 +59,7 @@ fn fault(what: &str, error: &boa_engine::JsError) -> ! {
 
 fn install(loader: &Bundled, context: &mut Context) -> JsResult<()> {
     install_console(context)?;
+    weak::install(context)?;
     evaluate("before-lockdown.js", BEFORE_LOCKDOWN, context)?;
     evaluate("ses.umd.js", SES, context)?;
     evaluate("lockdown.js", LOCKDOWN, context)?;
@@ -76,11 +78,19 @@ fn install(loader: &Bundled, context: &mut Context) -> JsResult<()> {
     }
     let runtime = evaluate("runtime.js", RUNTIME, context)?;
     let runtime = runtime.as_callable().expect("runtime.js is one function expression");
-    let builtins = runtime.call(&JsValue::undefined(), &[powers.into()], context)?;
+    let builtins = runtime.call(&JsValue::undefined(), &[powers.clone().into()], context)?;
     context.run_jobs()?;
     let builtins = builtins.as_object().expect("runtime.js returns a record of modules");
     loader.set_builtins(read_builtins(&builtins, context)?);
-    Ok(())
+    install_timer(&powers, context)
+}
+
+fn install_timer(powers: &JsObject, context: &mut Context) -> JsResult<()> {
+    timers::powers(powers, context)?;
+    let make = evaluate("timer.js", TIMER, context)?;
+    let make = make.as_callable().expect("timer.js is one function expression");
+    let made = make.call(&JsValue::undefined(), &[powers.clone().into()], context)?;
+    timers::install(&made.as_object().expect("timer.js returns a record"), context)
 }
 
 fn read_builtins(builtins: &JsObject, context: &mut Context) -> JsResult<BTreeMap<String, JsObject>> {
@@ -144,6 +154,14 @@ struct Hooks;
 impl HostHooks for Hooks {
     fn promise_rejection_tracker(&self, promise: &JsObject<Promise>, operation: OperationType, _: &mut Context) {
         promises::track_rejection(&promise.clone().upcast(), operation);
+    }
+
+    /// A presence with a private name would be recognised by it, so it must not be collected and made anew.
+    fn ensure_can_add_private_element(&self, object: &JsObject, _: &mut Context) -> JsResult<()> {
+        if let Some(presence) = object.downcast_ref::<harden::Presence>() {
+            tables::mark_presence(presence.id, object);
+        }
+        Ok(())
     }
 
     fn local_timezone_offset_seconds(&self, _: i64) -> i32 {

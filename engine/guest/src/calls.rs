@@ -3,7 +3,7 @@
 use crate::abi::{CapData, Method, Slot};
 use crate::harden::Interface;
 use crate::runtime::type_error;
-use crate::{eventual, inspect, promises, tables, unmarshal};
+use crate::{cancel, eventual, inspect, promises, tables, unmarshal};
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::property::PropertyKey;
 use boa_engine::{Context, Finalize, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, Trace, js_string};
@@ -37,7 +37,7 @@ pub fn call(
     result: Option<Slot>,
     context: &mut Context,
 ) -> JsResult<()> {
-    let outcome = inbound(target, method.into(), args, context);
+    let outcome = cancel::during(result, || inbound(target, method.into(), args, context));
     let outcome = match outcome {
         Err(error) if error.as_engine().is_some() => return Err(error),
         other => other,
@@ -54,7 +54,7 @@ fn inbound(target: Slot, verb: Verb, args: &CapData<Slot>, context: &mut Context
     if !known {
         return Err(type_error(format!("this vat does not know {target:?}, or it was settled long ago")));
     }
-    let target = unmarshal::slot(target, context)?;
+    let target = unmarshal::slot(target, None, context)?;
     let args = unmarshal::args(args, context)?;
     if promises::as_promise(&target).is_some() || eventual::remote_target(&target).is_some() {
         return eventual::send(&target, verb, &args, context);

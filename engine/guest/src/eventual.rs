@@ -7,7 +7,7 @@ use crate::abi::{Method, Output, Slot};
 use crate::calls::{self, Verb, invoke};
 use crate::harden::Presence;
 use crate::runtime::{self, native, type_error};
-use crate::{inspect, marshal, promises, tables};
+use crate::{cancel, inspect, marshal, promises, tables};
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::job::PromiseJob;
 use boa_engine::object::FunctionObjectBuilder;
@@ -194,6 +194,7 @@ pub fn make_e(context: &mut Context) -> JsResult<JsFunction> {
         let member = function(name, kind, context);
         e.create_data_property(JsString::from(name), member, context)?;
     }
+    cancel::install(&e, context)?;
     Ok(e)
 }
 

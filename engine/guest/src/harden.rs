@@ -3,6 +3,8 @@
 //! `harden` freezes what is reachable from a value through own properties and prototypes. What it has finished is remembered
 //! in a `WeakSet`, so that hardening something that contains much that is hard already is cheap.
 
+use crate::abi::MAX_INTERFACE_BYTES;
+use crate::abi::value::is_interface_name;
 use crate::runtime::type_error;
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::object::IntegrityLevel;
@@ -33,9 +35,10 @@ thread_local! {
     static PRESENCE_PROTOTYPE: RefCell<Option<JsObject>> = const { RefCell::new(None) };
 }
 
-/// Most interface prototypes that are shared between objects, and the longest name of one, in bytes.
+/// Most interface prototypes that are shared between objects.
 const MAX_INTERFACES: usize = 1024;
-const MAX_INTERFACE_BYTES: usize = 128;
+/// What the tag of a reference begins with: its name is what somebody says of it.
+const ALLEGED: &str = "Alleged: ";
 
 /// Makes the set of hardened objects and the prototype of presences. Called once, after lockdown.
 pub fn install(context: &mut Context) -> JsResult<()> {
@@ -206,7 +209,7 @@ fn far(name: &str, object: &JsObject, context: &mut Context) -> JsResult<()> {
     }
     let inherited = object.prototype();
     let prototype = match inherited {
-        Some(inherited) => interface(&format!("Alleged: {name}"), inherited, context)?,
+        Some(inherited) => interface(&format!("{ALLEGED}{name}"), inherited, context)?,
         None => return Err(type_error(format!("Far({name:?}, …): the object has no prototype"))),
     };
     if !object.is_extensible(context)? {
@@ -241,7 +244,7 @@ fn interface(tag: &str, inherited: JsObject, context: &mut Context) -> JsResult<
         PropertyDescriptor::builder().value(JsString::from(tag)).writable(false).enumerable(false).configurable(false);
     prototype.define_property_or_throw(PropertyKey::from(JsSymbol::to_string_tag()), descriptor, context)?;
     harden(&prototype, context)?;
-    if plain && tag.len() <= MAX_INTERFACE_BYTES {
+    if plain && tag.len() <= ALLEGED.len() + MAX_INTERFACE_BYTES {
         INTERFACES.with(|known| {
             let mut known = known.borrow_mut();
             if known.len() < MAX_INTERFACES {
@@ -252,12 +255,30 @@ fn interface(tag: &str, inherited: JsObject, context: &mut Context) -> JsResult<
     Ok(prototype)
 }
 
-/// A new presence for an object of another vat; the table keeps it, so that the slot always gives the same one.
-pub fn new_presence(id: u64, context: &mut Context) -> JsObject {
+/// A new presence for an object of another vat, with the interface name that came with it. The table knows it as long as the program
+/// holds it, so that the slot always gives the same one.
+///
+/// The name is an own property: prototypes that came and went with names would show when presences are collected.
+pub fn new_presence(id: u64, name: Option<&str>, context: &mut Context) -> JsResult<JsObject> {
     let prototype = PRESENCE_PROTOTYPE.with(|slot| slot.borrow().clone());
-    let presence = JsObject::from_proto_and_data(prototype, Presence { id });
-    // Without own properties this cannot fail; it makes the object non-extensible.
-    let _ = presence.set_integrity_level(IntegrityLevel::Frozen, context);
-    crate::tables::add_presence(id, presence.clone());
-    presence
+    let presence = JsObject::new(context.root_shape(), prototype, Presence { id }).upcast();
+    if let Some(name) = name {
+        let tag = PropertyDescriptor::builder().value(JsString::from(format!("{ALLEGED}{name}"))).enumerable(false);
+        presence.define_property_or_throw(PropertyKey::from(JsSymbol::to_string_tag()), tag, context)?;
+    }
+    presence.set_integrity_level(IntegrityLevel::Frozen, context)?;
+    crate::tables::add_presence(id, &presence);
+    Ok(presence)
+}
+
+/// The interface name of a presence, or of an object of this vat that `Far` was called with; `None` if it has none that can travel.
+pub fn interface_name(object: &JsObject) -> Option<String> {
+    let tagged = if object.is::<Presence>() {
+        object.clone()
+    } else {
+        object.prototype().filter(|prototype| prototype.is::<Interface>())?
+    };
+    let tag = tagged.borrow().properties().get(&PropertyKey::from(JsSymbol::to_string_tag()))?;
+    let tag = tag.value()?.as_string()?.to_std_string_lossy();
+    tag.strip_prefix(ALLEGED).filter(|name| is_interface_name(name)).map(str::to_owned)
 }

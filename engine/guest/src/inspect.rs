@@ -52,7 +52,10 @@ fn write(value: &JsValue, depth: usize, out: &mut String, context: &Context) {
 
 fn write_object(object: &JsObject, depth: usize, out: &mut String, context: &Context) {
     if let Some(presence) = object.downcast_ref::<Presence>() {
-        out.push_str(&format!("[Presence {}]", presence.id));
+        match crate::harden::interface_name(object) {
+            Some(name) => out.push_str(&format!("[Alleged: {name}]")),
+            None => out.push_str(&format!("[Presence {}]", presence.id)),
+        }
     } else if object.is::<Proxy>() {
         out.push_str("[Proxy]");
     } else if object.is::<JsErrorData>() {

@@ -1,4 +1,4 @@
-//! The job queue: promise jobs first in, first out, until none is left. There are no timers.
+//! The job queue: promise jobs first in, first out, until none is left. Timers are the host's: see `timers`.
 
 use boa_engine::error::{EngineError, RuntimeLimitError};
 use boa_engine::job::{GenericJob, Job, JobExecutor, NativeAsyncJob, PromiseJob};

@@ -12,6 +12,7 @@
 mod abi;
 mod boot;
 mod calls;
+mod cancel;
 mod eventual;
 mod harden;
 mod inspect;
@@ -23,10 +24,12 @@ mod promises;
 mod runtime;
 mod start;
 mod tables;
+mod timers;
 mod unmarshal;
 mod vow;
+mod weak;
 
-use abi::{Delivery, Outcome, Turn};
+use abi::{Delivery, MAX_DROPS, Outcome, Output, Slot, Turn};
 use boa_engine::Context;
 use std::cell::RefCell;
 
@@ -90,7 +93,10 @@ pub fn deliver_encoded(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn deliver(turn: Turn, context: &mut Context) -> Outcome {
-    let Turn { delivery, retired } = turn;
+    let Turn { delivery, news } = turn;
+    timers::set_now(news.now_ms);
+    // Before anything runs: what is exported from now on must not be said under a number that the host has given up.
+    tables::free(&news.freed);
     let mut started = None;
     let result = match delivery {
         Delivery::Start { bundle, argv, endowments } => {
@@ -105,16 +111,22 @@ fn deliver(turn: Turn, context: &mut Context) -> Outcome {
             tables::hold_remote(slot);
             Ok(())
         }
+        Delivery::Cancel(result) => cancel::cancelled(result, context).map_err(start::Failure::Engine),
         Delivery::Collect => {
+            collect();
+            Ok(())
+        }
+        Delivery::MakeRoom => {
             boa_engine::gc::force_collect();
             Ok(())
         }
+        Delivery::Wake { timer, failure } => timers::wake(timer, failure, context).map_err(start::Failure::Engine),
     };
     let result = result.and_then(|()| context.run_jobs().map_err(start::Failure::Engine));
     let result = result.and_then(|()| started.map_or(Ok(()), |entry| start::finish(&entry, context)));
     match result {
         Ok(()) => {
-            tables::forget(&retired);
+            tables::forget(&news.retired);
             promises::report_unhandled(context);
             assert!(jobs::none_left(context), "a job that is left would run at the cost of the next delivery's sender");
             let mut state = context.interpreter_state();
@@ -129,5 +141,14 @@ fn deliver(turn: Turn, context: &mut Context) -> Outcome {
         }
         Err(start::Failure::Refused(message)) => Outcome::StartFailed { message },
         Err(start::Failure::Engine(error)) => Outcome::Limit { name: jobs::limit_name(&error).to_owned() },
+    }
+}
+
+/// Collects, and tells which presences are gone.
+fn collect() {
+    boa_engine::gc::force_collect();
+    let slots: Vec<Slot> = tables::take_gone(MAX_DROPS).into_iter().map(Slot::HostObject).collect();
+    if !slots.is_empty() {
+        tables::output(Output::Drop { slots });
     }
 }

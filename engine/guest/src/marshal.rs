@@ -142,7 +142,7 @@ impl Marshaller<'_> {
 
     fn object(&mut self, object: &JsObject) -> JsResult<Value> {
         match self.style(object)? {
-            Style::Reference(slot) => Ok(self.slot(slot)),
+            Style::Reference(slot) => Ok(self.reference(slot, object)),
             Style::Promise(promise) => self.promise(&promise),
             Style::Array => self.array(object),
             Style::Error => {
@@ -269,7 +269,7 @@ impl Marshaller<'_> {
             return Err(self.refuse(&format!("{what} must be hardened: wrap it in Far(...)")));
         }
         let slot = tables::export(object);
-        Ok(self.slot(slot))
+        Ok(self.reference(slot, object))
     }
 
     fn promise(&mut self, promise: &JsPromise) -> JsResult<Value> {
@@ -333,12 +333,26 @@ impl Marshaller<'_> {
         text.to_std_string().map_err(|_| self.refuse(&format!("{what} with a lone surrogate cannot be passed")))
     }
 
+    /// A capability without a name.
     fn slot(&mut self, slot: Slot) -> Value {
+        Value::Slot(self.place(slot))
+    }
+
+    /// An object, with its interface name if it has one that can travel.
+    fn reference(&mut self, slot: Slot, object: &JsObject) -> Value {
+        let index = self.place(slot);
+        match harden::interface_name(object) {
+            Some(name) => Value::Named(index, name),
+            None => Value::Slot(index),
+        }
+    }
+
+    fn place(&mut self, slot: Slot) -> u32 {
         let index = *self.places.entry(slot).or_insert(self.slots.len() as u32);
         if index as usize == self.slots.len() {
             self.slots.push(slot);
         }
-        Value::Slot(index)
+        index
     }
 
     fn refuse(&self, complaint: &str) -> JsError {

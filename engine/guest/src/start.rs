@@ -3,7 +3,7 @@
 use crate::abi::{Bundle, CapData, Output, Slot};
 use crate::modules::Bundled;
 use crate::runtime::{self, type_error};
-use crate::{harden, inspect, marshal, promises, tables, unmarshal};
+use crate::{harden, inspect, marshal, promises, tables, timers, unmarshal};
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::object::FunctionObjectBuilder;
 use boa_engine::object::builtins::JsPromise;
@@ -126,10 +126,11 @@ fn make_argv(argv: &CapData<Slot>, endowments: &[String], context: &mut Context)
         let endowment = match name.as_str() {
             "exit" => {
                 let exit = NativeFunction::from_fn_ptr(exit);
-                FunctionObjectBuilder::new(context.realm(), exit).name(js_string!("exit")).length(1).build()
+                FunctionObjectBuilder::new(context.realm(), exit).name(js_string!("exit")).length(1).build().into()
             }
+            "timer" => timers::endowment()?,
             "console" => continue,
-            _ => return Err(type_error(format!("there is no endowment {name:?}; known ones are: exit"))),
+            _ => return Err(type_error(format!("there is no endowment {name:?}; known ones are: exit, timer"))),
         };
         object.create_data_property(JsString::from(name.as_str()), endowment, context)?;
     }

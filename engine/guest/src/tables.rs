@@ -1,10 +1,12 @@
 //! What this vat has exported, imported and promised: the map between JavaScript identities and slots.
 //!
-//! Invariants: an object or pending promise has one slot; ids come from counters and are not reused; tables hold their
-//! objects strongly (nothing tells yet when the host has dropped one), but a settled promise leaves them when it is retired. No JavaScript runs
-//! while a table is borrowed.
+//! Invariants: an object or pending promise has one slot; ids come from counters and are not reused. Own objects are held until the host
+//! says that no other vat does, promises until they have settled and are retired. Presences are held weakly, and which ones are
+//! gone is looked at in a `Collect` only; see `weak` for why no program can notice. No JavaScript runs while a table is borrowed.
 
 use crate::abi::{Output, Resolution, Slot};
+use crate::cancel::Listener;
+use boa_engine::object::WeakJsObject;
 use boa_engine::object::builtins::JsFunction;
 use boa_engine::{JsObject, JsValue};
 use std::cell::RefCell;
@@ -83,11 +85,15 @@ struct Tables {
     next_promise: u64,
     exports: BTreeMap<u64, JsObject>,
     export_ids: ByIdentity<u64>,
-    presences: BTreeMap<u64, JsObject>,
+    presences: BTreeMap<u64, WeakJsObject>,
+    /// Presences that a class has put a private name on: nothing tells when nobody can ask for it any more.
+    marked: BTreeMap<u64, JsObject>,
     remote: BTreeMap<Slot, RemotePromise>,
     remote_slots: ByIdentity<Slot>,
     own: BTreeMap<Slot, JsObject>,
     own_slots: ByIdentity<Slot>,
+    /// Who hears if the call with this result is cancelled; until it settles.
+    listeners: BTreeMap<Slot, Listener>,
     settled: BTreeMap<Slot, Kept>,
     settled_order: BTreeMap<u64, Slot>,
     settled_large: BTreeMap<u64, Slot>,
@@ -153,7 +159,11 @@ fn rename_object(output: &mut Output, from: u64, to: u64) {
         Output::Send { args, .. } => args,
         Output::Settle { resolution: Resolution::Fulfilled(data) | Resolution::Rejected(data), .. } => data,
         Output::Exit { value } => value,
-        Output::Setup { .. } => return,
+        Output::Cancel { .. }
+        | Output::Setup { .. }
+        | Output::Drop { .. }
+        | Output::SetTimer { .. }
+        | Output::CancelTimer { .. } => return,
     };
     for slot in data.slots.iter_mut().filter(|slot| **slot == Slot::VatObject(from)) {
         *slot = Slot::VatObject(to);
@@ -182,12 +192,47 @@ pub fn exported(id: u64) -> Option<JsObject> {
     with(|tables| tables.exports.get(&id).cloned())
 }
 
-pub fn presence(id: u64) -> Option<JsObject> {
-    with(|tables| tables.presences.get(&id).cloned())
+/// Forgets the numbers of own objects that no other vat holds any more.
+pub fn free(ids: &[u64]) {
+    with(|tables| {
+        for id in ids.iter().filter(|id| **id != 0) {
+            let Some(object) = tables.exports.remove(id) else { continue };
+            if tables.export_ids.get(&object) != Some(id) {
+                continue;
+            }
+            tables.export_ids.remove(&object);
+            // A root that was given away before it was the root has two numbers.
+            if tables.exports.get(&0).is_some_and(|root| JsObject::equals(root, &object)) {
+                tables.export_ids.insert(object, 0);
+            }
+        }
+    });
 }
 
-pub fn add_presence(id: u64, presence: JsObject) {
-    with(|tables| tables.presences.insert(id, presence));
+/// The presence of an object of another vat, if the program still holds it.
+pub fn presence(id: u64) -> Option<JsObject> {
+    with(|tables| tables.presences.get(&id).and_then(WeakJsObject::upgrade))
+}
+
+pub fn add_presence(id: u64, presence: &JsObject) {
+    with(|tables| tables.presences.insert(id, presence.downgrade()));
+}
+
+/// Keeps a presence for good: see `Tables::marked`.
+pub fn mark_presence(id: u64, presence: &JsObject) {
+    with(|tables| tables.marked.insert(id, presence.clone()));
+}
+
+/// Forgets the presences that are gone, and gives their numbers in ascending order: at most `limit`, the next call the rest.
+pub fn take_gone(limit: usize) -> Vec<u64> {
+    with(|tables| {
+        let gone = tables.presences.iter().filter(|(_, presence)| presence.upgrade().is_none());
+        let gone: Vec<u64> = gone.map(|(id, _)| *id).take(limit).collect();
+        for id in &gone {
+            tables.presences.remove(id);
+        }
+        gone
+    })
 }
 
 /// Whether a message may bring the registered symbol with this key here.
@@ -280,6 +325,7 @@ pub fn own_promise(slot: Slot) -> Option<JsObject> {
 /// Moves a promise that this guest decides to the settled ones. `weight` is the size of its encoded value.
 pub fn settle_own(slot: Slot, how: Settled, weight: usize) {
     with(|tables| {
+        tables.listeners.remove(&slot);
         if let Some(promise) = tables.own.remove(&slot)
             && tables.own_slots.get(&promise) == Some(&slot)
         {
@@ -287,6 +333,15 @@ pub fn settle_own(slot: Slot, how: Settled, weight: usize) {
         }
     });
     remember(slot, how, weight);
+}
+
+/// Looks at who hears if the call with this result is cancelled.
+pub fn listener<T>(result: Slot, look: impl FnOnce(&Listener) -> T) -> Option<T> {
+    with(|tables| tables.listeners.get(&result).map(look))
+}
+
+pub fn add_listener(result: Slot, listener: Listener) {
+    with(|tables| tables.listeners.insert(result, listener));
 }
 
 /// Keeps how a promise came out, for messages that were sent to it before their sender knew.

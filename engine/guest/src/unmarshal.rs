@@ -49,7 +49,8 @@ fn build(value: Value, slots: &[Slot], context: &mut Context) -> JsResult<JsValu
             object.into()
         }
         Value::Error { name, message } => error(&name, message, context)?,
-        Value::Slot(index) => slot(slots[index as usize], context)?,
+        Value::Slot(index) => slot(slots[index as usize], None, context)?,
+        Value::Named(index, name) => slot(slots[index as usize], Some(&name), context)?,
         Value::Bytes(bytes) => JsUint8Array::from_iter(bytes, context)?.into(),
         Value::Tagged(tag, _) => return Err(type_error(format!("tagged data ({tag}) is not known here"))),
     })
@@ -93,15 +94,18 @@ fn error(name: &str, message: String, context: &mut Context) -> JsResult<JsValue
     Ok(error)
 }
 
-/// The object that `slot` has always been.
-pub fn slot(slot: Slot, context: &mut Context) -> JsResult<JsValue> {
+/// The object that `slot` has always been. If it is new here, `name` is what is said of it.
+pub fn slot(slot: Slot, name: Option<&str>, context: &mut Context) -> JsResult<JsValue> {
     match slot {
         Slot::VatObject(0) => Ok(tables::root().unwrap_or_default()),
         Slot::VatObject(id) => match tables::exported(id) {
             Some(object) => Ok(object.into()),
             None => Err(type_error(format!("this vat has no object {id}"))),
         },
-        Slot::HostObject(id) => Ok(tables::presence(id).unwrap_or_else(|| harden::new_presence(id, context)).into()),
+        Slot::HostObject(id) => match tables::presence(id) {
+            Some(presence) => Ok(presence.into()),
+            None => Ok(harden::new_presence(id, name, context)?.into()),
+        },
         Slot::VatPromise(_) | Slot::HostPromise(_) => promise(slot, context),
     }
 }

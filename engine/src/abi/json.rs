@@ -1,11 +1,11 @@
 //! [`Value`] as JSON, for people: the command line and the HTTP interface.
 //!
 //! What JSON has stands for itself; the rest is an object with one key that begins with `@`:
-//! `{"@bigint":"123"}`, `{"@number":"NaN"}`, `{"@slot":0}`, `{"@error":{"name":…,"message":…}}`, `{"@symbol":"key"}`,
+//! `{"@bigint":"123"}`, `{"@number":"NaN"}`, `{"@slot":0}`, `{"@slot":[0,"interface name"]}`, `{"@error":{"name":…,"message":…}}`, `{"@symbol":"key"}`,
 //! `{"@bytes":"00ff"}`, `{"@undefined":true}`, `{"@tagged":["tag",…]}`. A record with a single key that begins with `@` is
 //! written as `{"@record":[[key,value]]}`, so that every value comes back as it was. Not a wire format.
 
-use super::value::is_decimal;
+use super::value::{is_decimal, is_interface_name};
 use super::{MAX_VALUE_DEPTH, Value};
 use serde_json::{Map, Number, Value as Json, json};
 use thiserror::Error;
@@ -50,6 +50,7 @@ fn to_json(value: &Value) -> Json {
         }
         Value::Error { name, message } => json!({ "@error": { "name": name, "message": message } }),
         Value::Slot(index) => json!({ "@slot": index }),
+        Value::Named(index, name) => json!({ "@slot": [index, name] }),
         Value::Bytes(bytes) => json!({ "@bytes": hex::encode(bytes) }),
         Value::Tagged(tag, value) => json!({ "@tagged": [tag, to_json(value)] }),
     }
@@ -122,10 +123,7 @@ fn escaped(key: &str, content: &Json, depth: usize) -> Result<Value, JsonError> 
             _ => Err(wrong("one of \"NaN\", \"Infinity\", \"-Infinity\", \"-0\" is needed")),
         },
         "@symbol" => text().map(Value::Symbol).ok_or_else(|| wrong("a string is needed")),
-        "@slot" => {
-            let index = content.as_u64().and_then(|index| u32::try_from(index).ok());
-            index.map(Value::Slot).ok_or_else(|| wrong("a small number is needed"))
-        }
+        "@slot" => slot(content).ok_or_else(|| wrong("a small number, or one with an interface name, is needed")),
         "@bytes" => {
             let bytes = content.as_str().and_then(|digits| hex::decode(digits).ok());
             bytes.map(Value::Bytes).ok_or_else(|| wrong("a string of hexadecimal digits is needed"))
@@ -153,6 +151,18 @@ fn escaped(key: &str, content: &Json, depth: usize) -> Result<Value, JsonError> 
     }
 }
 
+/// `0`, or `[0, "interface name"]`.
+fn slot(content: &Json) -> Option<Value> {
+    let index = |json: &Json| json.as_u64().and_then(|index| u32::try_from(index).ok());
+    match content.as_array().map(Vec::as_slice) {
+        None => index(content).map(Value::Slot),
+        Some([number, Json::String(name)]) if is_interface_name(name) => {
+            Some(Value::Named(index(number)?, name.clone()))
+        }
+        Some(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +184,7 @@ mod tests {
             Value::Record(vec![("@slot".into(), Value::Number(1.0))]),
             Value::error("RangeError", "too far"),
             Value::Slot(3),
+            Value::Named(2, "Purse é".into()),
             Value::Bytes(vec![0, 255]),
             Value::Tagged("t".into(), Box::new(Value::Null)),
         ])
@@ -212,9 +223,28 @@ mod tests {
     }
 
     #[test]
+    fn interface_names_are_bounded_and_printable() {
+        for name in ["", "a\nb", "\u{1b}[2J", &"x".repeat(129)] {
+            let bytes = Value::Named(0, name.to_owned()).encode();
+            assert_eq!(Value::decode(&bytes), Err(super::super::DecodeError::Malformed), "{name:?}");
+        }
+        let longest = Value::Named(0, "x".repeat(128));
+        assert_eq!(Value::decode(&longest.encode()), Ok(longest.clone()));
+        assert_eq!((longest.as_slot(), longest.slot_bound()), (Some(0), 1));
+    }
+
+    #[test]
     fn json_escapes_are_checked() {
-        for bad in [r#"{"@bigint":"01"}"#, r#"{"@slot":-1}"#, r#"{"@what":1}"#, r#"{"@error":{}}"#, r#"{"@bytes":"0"}"#]
-        {
+        let bad = [
+            r#"{"@bigint":"01"}"#,
+            r#"{"@slot":-1}"#,
+            r#"{"@slot":[0]}"#,
+            r#"{"@slot":[0,""]}"#,
+            r#"{"@what":1}"#,
+            r#"{"@error":{}}"#,
+            r#"{"@bytes":"0"}"#,
+        ];
+        for bad in bad {
             let json: Json = serde_json::from_str(bad).unwrap();
             assert!(matches!(Value::from_json(&json), Err(JsonError::Escape { .. })), "{bad}");
         }

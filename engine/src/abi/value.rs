@@ -6,7 +6,7 @@
 //!
 //! It knows nothing of what a slot stands for: [`Value::Slot`] is an index and its bound is checked by whoever has the slots.
 
-use super::{CapData, DecodeError, MAX_VALUE_DEPTH, Value};
+use super::{CapData, DecodeError, MAX_INTERFACE_BYTES, MAX_VALUE_DEPTH, Value};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -28,6 +28,7 @@ const ERROR: u8 = 10;
 const SLOT: u8 = 11;
 const BYTES: u8 = 12;
 const TAGGED: u8 = 13;
+const NAMED: u8 = 14;
 
 impl Value {
     /// The canonical bytes. A value deeper than [`MAX_VALUE_DEPTH`] encodes, but no decoder will take it.
@@ -49,10 +50,18 @@ impl Value {
         if reader.rest.is_empty() { Ok(value) } else { Err(DecodeError::Malformed) }
     }
 
-    /// One more than the greatest [`Value::Slot`] in the tree: how many slots must be beside it.
+    /// The index of the capability that this value is as a whole; `None` for data.
+    pub fn as_slot(&self) -> Option<u32> {
+        match self {
+            Value::Slot(index) | Value::Named(index, _) => Some(*index),
+            _ => None,
+        }
+    }
+
+    /// One more than the greatest index of a slot in the tree: how many slots must be beside it.
     pub fn slot_bound(&self) -> u64 {
         match self {
-            Value::Slot(index) => u64::from(*index) + 1,
+            Value::Slot(index) | Value::Named(index, _) => u64::from(*index) + 1,
             Value::Array(items) => items.iter().map(Value::slot_bound).max().unwrap_or(0),
             Value::Record(fields) => fields.iter().map(|(_, value)| value.slot_bound()).max().unwrap_or(0),
             Value::Tagged(_, value) => value.slot_bound(),
@@ -72,7 +81,7 @@ impl<S> CapData<S> {
         CapData { body: value.encode(), slots: Vec::new() }
     }
 
-    /// Marshalled `value` whose [`Value::Slot`]s index `slots`.
+    /// Marshalled `value` in which [`Value::Slot`] and [`Value::Named`] index `slots`.
     pub fn new(value: &Value, slots: Vec<S>) -> Self {
         CapData { body: value.encode(), slots }
     }
@@ -124,6 +133,12 @@ fn write(value: &Value, out: &mut Vec<u8>) {
         Value::Slot(index) => {
             out.push(SLOT);
             write_count(u64::from(*index), out);
+        }
+        Value::Named(index, name) => {
+            out.push(NAMED);
+            write_count(u64::from(*index), out);
+            write_count(name.len() as u64, out);
+            out.extend_from_slice(name.as_bytes());
         }
         Value::Bytes(bytes) => {
             out.push(BYTES);
@@ -221,7 +236,14 @@ impl<'a> Reader<'a> {
                 Value::Record((0..length).map(field).collect::<Result<_, _>>()?)
             }
             ERROR => Value::Error { name: self.text()?, message: self.text()? },
-            SLOT => Value::Slot(u32::try_from(self.count()?).map_err(|_| DecodeError::Malformed)?),
+            SLOT => Value::Slot(self.index()?),
+            NAMED => {
+                let (index, name) = (self.index()?, self.text()?);
+                if !is_interface_name(&name) {
+                    return Err(DecodeError::Malformed);
+                }
+                Value::Named(index, name)
+            }
             BYTES => {
                 let length = self.length()?;
                 Value::Bytes(self.take(length)?.to_vec())
@@ -229,6 +251,10 @@ impl<'a> Reader<'a> {
             TAGGED => Value::Tagged(self.text()?, Box::new(self.value(depth + 1)?)),
             _ => return Err(DecodeError::Malformed),
         })
+    }
+
+    fn index(&mut self) -> Result<u32, DecodeError> {
+        u32::try_from(self.count()?).map_err(|_| DecodeError::Malformed)
     }
 
     fn number(&mut self) -> Result<f64, DecodeError> {
@@ -251,6 +277,12 @@ impl<'a> Reader<'a> {
 pub fn is_decimal(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && (!digits.starts_with('0') || text == "0")
+}
+
+/// Whether `text` can travel as the interface name of a reference: it is not empty, takes at most [`MAX_INTERFACE_BYTES`], and has no
+/// control characters, since people read it in logs and on terminals.
+pub fn is_interface_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_INTERFACE_BYTES && !text.chars().any(char::is_control)
 }
 
 /// Inside other encodings a value is its own bytes: the bounds of [`Value::decode`] hold wherever one is read.

@@ -128,6 +128,16 @@ impl Comms {
         self.promises.len()
     }
 
+    /// How many objects of other vats this one has ever been given a name for.
+    pub fn host_objects_made(&self) -> u64 {
+        self.next_host_object - 1
+    }
+
+    /// How many objects of other vats this one holds.
+    pub fn host_object_count(&self) -> usize {
+        self.host_objects.len()
+    }
+
     /// How many rejections the guest has yet to hear of.
     pub fn pending_count(&self) -> usize {
         self.pending.len()

@@ -5,7 +5,7 @@ use super::outbound::Passed;
 use super::peer::{PairId, Stage, Then};
 #[cfg(test)]
 use super::plants::Plant;
-use crate::abi::{CapData, Resolution, Slot, Value};
+use crate::abi::{CapData, Resolution, Slot};
 use crate::wire::{self, Op, WireResolution, WireSlot};
 use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
@@ -409,10 +409,7 @@ impl Comms {
 
 /// Where among its slots what a promise is fulfilled with is, if it is one capability and nothing else.
 pub(super) fn bare_slot<S>(data: &CapData<S>) -> Option<usize> {
-    match data.value() {
-        Ok(Value::Slot(index)) => Some(index as usize),
-        _ => None,
-    }
+    data.value().ok()?.as_slot().map(|index| index as usize)
 }
 
 /// What callers of a vat that has exited are told.

@@ -3,7 +3,7 @@
 //! `root = H("quorate/machine/1" || root of the guest || H(tables))`, where the tables are everything beside the guest. The
 //! manifest holds the tables and names the guest's chunks; the root is recomputed from it, never read out of it.
 
-use super::{Guest, GuestCheckpoint, GuestManifest, Machine, Status};
+use super::{Collector, Guest, GuestCheckpoint, GuestManifest, Machine, Status, Timers};
 use crate::comms::Comms;
 use crate::error::EngineError;
 use crate::wire::codec;
@@ -44,6 +44,8 @@ struct Tables {
     vat: VatId,
     comms: Comms,
     status: Status,
+    timers: Timers,
+    collector: Collector,
 }
 
 #[derive(Serialize)]
@@ -51,6 +53,8 @@ struct TablesRef<'a> {
     vat: &'a VatId,
     comms: &'a Comms,
     status: &'a Status,
+    timers: &'a Timers,
+    collector: &'a Collector,
 }
 
 impl<M: GuestManifest> Manifest<M> {
@@ -70,7 +74,13 @@ impl<G: Guest> Machine<G> {
     pub fn checkpoint(&mut self) -> Result<MachineCheckpoint, EngineError> {
         assert!(self.comms.is_settled(), "a checkpoint is taken after end_block");
         let GuestCheckpoint { manifest, new_chunks } = self.guest.checkpoint()?;
-        let tables = TablesRef { vat: &self.vat, comms: &self.comms, status: &self.status };
+        let tables = TablesRef {
+            vat: &self.vat,
+            comms: &self.comms,
+            status: &self.status,
+            timers: &self.timers,
+            collector: &self.collector,
+        };
         let manifest = Manifest { guest: manifest, tables: codec::encode(TABLES_VERSION, &tables) };
         let (root, manifest) = (manifest.root(), codec::encode(MANIFEST_VERSION, &manifest));
         Ok(MachineCheckpoint { root, manifest, new_chunks })
@@ -97,6 +107,8 @@ impl<G: Guest> Machine<G> {
         let mut machine = Machine::new(vat, make(&manifest.guest)?);
         machine.comms = tables.comms;
         machine.status = tables.status;
+        machine.timers = tables.timers;
+        machine.collector = tables.collector;
         Ok(machine)
     }
 }

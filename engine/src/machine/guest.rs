@@ -1,6 +1,6 @@
 //! What the machine asks of the thing that runs a vat's code.
 
-use crate::abi::{Delivery, Slot};
+use crate::abi::{Delivery, News};
 use crate::error::EngineError;
 use crate::heap::Crank;
 use quorate_ids::Hash;
@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 pub trait Guest: Send {
     type Manifest: GuestManifest;
 
-    /// Runs one delivery. An error is a fault of the host. If the delivery is done, the promises in `retired` may be forgotten.
-    fn deliver(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError>;
+    /// Runs one delivery. `news` is what the guest learns beside it, if the delivery is done. An error is a fault of the host.
+    fn deliver(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError>;
 
     /// The state as of now, for a restore elsewhere.
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<Self::Manifest>, EngineError>;

@@ -1,7 +1,7 @@
 //! The guest that production uses: a heap of the image.
 
 use super::{Guest, GuestCheckpoint, GuestManifest, Machine};
-use crate::abi::{Delivery, Slot};
+use crate::abi::{Delivery, News};
 use crate::error::EngineError;
 use crate::heap::{Crank, CrankOutcome, Heap, HeapManifest, LimitKind, Limits};
 use crate::image::Image;
@@ -25,13 +25,13 @@ impl Guest for Heap {
 
     /// A delivery that finds no room is tried once more after a collection: what fills the memory may be garbage. The interpreter
     /// collects by how many objects there are, whatever texts and bytes they hold.
-    fn deliver(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError> {
-        let first = self.deliver_and_forget(delivery, retired)?;
+    fn deliver(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError> {
+        let first = self.deliver_with(delivery, news)?;
         if first.outcome != (CrankOutcome::RolledBack { limit: LimitKind::Memory }) {
             return Ok(first);
         }
-        let collection = Heap::deliver(self, &Delivery::Collect)?;
-        let mut second = self.deliver_and_forget(delivery, retired)?;
+        let collection = Heap::deliver(self, &Delivery::MakeRoom)?;
+        let mut second = self.deliver_with(delivery, news)?;
         second.fuel = second.fuel.saturating_add(first.fuel).saturating_add(collection.fuel);
         Ok(second)
     }

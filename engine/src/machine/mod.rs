@@ -4,12 +4,14 @@
 //!
 //! Invariants: a message is taken in once and in order; what a crank said takes effect only if the crank is done; what a
 //! message brought into the tables stays there even if its crank was rolled back, since the stream has moved on; the work that
-//! one command can cause beyond its own deliveries, of which a settlement may take two, is bounded by [`MAX_FOLLOW_UPS`]. A
+//! one command can cause beyond its own deliveries, of which a settlement may take two, is bounded by [`MAX_FOLLOW_UPS`],
+//! [`MAX_WAKES`] and one collection of garbage. A
 //! guest or peer cannot make [`Machine::apply`] fail: an error there is a fault of this host, and the replica must stop.
 //!
 //! It does not check evidence (its caller has), and it sends nothing: [`BlockOutput`] says what is to be sent.
 
 mod checkpoint;
+mod collector;
 pub mod command;
 pub mod guest;
 #[cfg(test)]
@@ -17,19 +19,23 @@ mod handoff_check;
 mod heap_guest;
 mod install;
 mod run;
+mod timers;
 
 pub use crate::heap::{Crank, CrankOutcome, LimitKind, LogLevel, LogLine};
 pub use checkpoint::{MachineCheckpoint, ManifestInfo};
 pub use command::{ArgValue, Command, CommandResult, Deliver, Install};
 pub use guest::{Guest, GuestCheckpoint, GuestManifest};
 pub use run::NOBODY;
+pub use timers::MAX_WAKES;
 
 use crate::abi::{CapData, Slot};
 use crate::comms::{Comms, StreamHead};
 use crate::error::EngineError;
+use collector::Collector;
 use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use timers::Timers;
 
 /// Most cranks per command that tell the guest of refused sends. A guest that answers each with another refused send goes on
 /// with the next command.
@@ -51,6 +57,10 @@ pub enum CrankKind {
     Settle,
     /// The machine's own rejections, of sends that it refused.
     Refusals,
+    /// A timer was due.
+    Timer,
+    /// Garbage was collected.
+    Collect,
 }
 
 impl CrankKind {
@@ -60,6 +70,8 @@ impl CrankKind {
             CrankKind::Call => "call",
             CrankKind::Settle => "settle",
             CrankKind::Refusals => "refusals",
+            CrankKind::Timer => "timer",
+            CrankKind::Collect => "collect",
         }
     }
 }
@@ -153,6 +165,8 @@ pub struct Summary {
     pub promises: u64,
     /// Refused sends that the guest has yet to hear of.
     pub pending_refusals: u64,
+    /// Timers that have not fired.
+    pub timers: u64,
     pub peers: Vec<PeerSummary>,
 }
 
@@ -174,10 +188,14 @@ pub struct Machine<G> {
     guest: G,
     comms: Comms,
     status: Status,
+    timers: Timers,
+    collector: Collector,
     /// What this block has done so far.
     block: BlockOutput,
     /// How many follow-up cranks the current command has left.
     follow_ups_left: usize,
+    /// How many timers it may still fire.
+    wakes_left: usize,
 }
 
 impl<G: Guest> Machine<G> {
@@ -188,8 +206,11 @@ impl<G: Guest> Machine<G> {
             guest,
             comms: Comms::new(vat),
             status: Status::default(),
+            timers: Timers::default(),
+            collector: Collector::default(),
             block: BlockOutput::default(),
             follow_ups_left: 0,
+            wakes_left: 0,
         }
     }
 
@@ -200,7 +221,9 @@ impl<G: Guest> Machine<G> {
     /// Applies one command. An error is a fault of this host: the replica must stop.
     pub fn apply(&mut self, command: Command) -> Result<CommandResult, EngineError> {
         self.follow_ups_left = MAX_FOLLOW_UPS;
+        self.wakes_left = MAX_WAKES;
         self.run_follow_ups()?;
+        self.run_timers()?;
         let result = match command {
             Command::Install(install) => self.install(install)?,
             Command::Deliver(deliver) => self.deliver(deliver)?,
@@ -214,10 +237,12 @@ impl<G: Guest> Machine<G> {
             }
             Command::Tick { now_ms } => {
                 self.status.now_ms = self.status.now_ms.max(now_ms);
+                self.run_timers()?;
                 CommandResult::Ticked
             }
         };
         self.run_follow_ups()?;
+        self.collect_if_due()?;
         Ok(result)
     }
 
@@ -293,6 +318,7 @@ impl<G: Guest> Machine<G> {
             heap_bytes: self.guest.memory_bytes(),
             promises: self.comms.promise_count() as u64,
             pending_refusals: self.comms.pending_count() as u64,
+            timers: self.timers.len() as u64,
             peers: peers.collect(),
         }
     }

@@ -160,27 +160,32 @@ impl<G: Guest> Machine<G> {
         from: Option<VatId>,
         delivery: &Delivery,
     ) -> Result<Ended, EngineError> {
-        let retired = self.comms.retired().to_vec();
-        let crank = self.guest.deliver(delivery, &retired)?;
+        let news = self.news();
+        let crank = self.guest.deliver(delivery, &news)?;
         self.status.deliveries += 1;
+        self.collector.count(crank.fuel);
         self.block.logs.extend(crank.logs);
-        let mut report = CrankReport { what, from, fuel: crank.fuel, rolled_back: None };
+        let mut rolled_back = None;
         let ended = match crank.outcome {
             CrankOutcome::Done { outputs } => {
-                self.comms.forget_retired(retired.len());
+                self.learned(&news);
                 self.mark_known(delivery);
                 self.take_outputs(outputs);
                 Ended::Done
             }
             CrankOutcome::StartFailed { message } => Ended::StartFailed(shortened(message)),
             CrankOutcome::RolledBack { limit } => {
-                report.rolled_back = Some(limit);
+                rolled_back = Some(limit);
                 self.status.rolled_back += 1;
                 Ended::RolledBack(limit)
             }
         };
-        self.block.cranks.push(report);
+        self.report(what, from, crank.fuel, rolled_back);
         Ok(ended)
+    }
+
+    pub(super) fn report(&mut self, what: CrankKind, from: Option<VatId>, fuel: u64, rolled_back: Option<LimitKind>) {
+        self.block.cranks.push(CrankReport { what, from, fuel, rolled_back });
     }
 
     fn mark_known(&mut self, delivery: &Delivery) {
@@ -192,7 +197,11 @@ impl<G: Guest> Machine<G> {
                 }
             }
             Delivery::Start { argv, .. } => self.comms.mark_known(&argv.slots),
-            Delivery::Hold(_) | Delivery::Collect => {}
+            Delivery::Hold(_)
+            | Delivery::Cancel(_)
+            | Delivery::Collect
+            | Delivery::MakeRoom
+            | Delivery::Wake { .. } => {}
         }
     }
 
@@ -216,6 +225,11 @@ impl<G: Guest> Machine<G> {
                 }
                 Output::Exit { value } => exit = exit.or(Some(Exit { value })),
                 Output::Setup { failure } => self.end_setup(failure),
+                // There is no message for it yet: the callee does not hear of it.
+                Output::Cancel { .. } => {}
+                Output::Drop { slots } => self.comms.drop_by_guest(&slots),
+                Output::SetTimer { timer, at_ms } => self.timers.set(timer, at_ms),
+                Output::CancelTimer { timer } => self.timers.cancel(timer),
             }
         }
         self.block.logs.extend(unsent.line());
@@ -223,6 +237,7 @@ impl<G: Guest> Machine<G> {
             && self.status.exit.is_none()
         {
             self.comms.exit();
+            self.timers.clear();
             self.block.exit = Some(exit.clone());
             self.status.exit = Some(exit);
         }

@@ -1,7 +1,7 @@
 //! A guest that calls, answers, forwards and passes on at random, and that checks what every guest relies on.
 
 use super::{Dice, done, out_of_fuel};
-use quorate_engine::abi::{CapData, Delivery, Method, Output, Resolution, Slot, Value};
+use quorate_engine::abi::{CapData, Delivery, Method, News, Output, Resolution, Slot, Value};
 use quorate_engine::machine::{Crank, Guest, GuestCheckpoint, GuestManifest, NOBODY};
 use quorate_engine::{EngineError, Hash};
 use serde::{Deserialize, Serialize};
@@ -99,16 +99,16 @@ impl Agent {
 impl Guest for Agent {
     type Manifest = AgentState;
 
-    fn deliver(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError> {
+    fn deliver(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError> {
         let before = self.state.clone();
         let mut crank = Run { state: &mut self.state, outputs: Vec::new(), heard: Vec::new() };
         let kept = crank.deliver(delivery);
-        crank.forget(retired);
+        crank.forget(&news.retired);
         let (outputs, heard) = (crank.outputs, crank.heard);
         let mut record = self.record.lock().unwrap();
         let outcome = if kept {
             record.held += usize::from(matches!(delivery, Delivery::Hold(_)));
-            record.retired += retired.len();
+            record.retired += news.retired.len();
             if let Delivery::Call { args, .. } = delivery {
                 record.run.push(tag_of(args));
             }
@@ -206,7 +206,7 @@ impl Run<'_> {
                 assert!(self.state.awaited.remove(slot), "{slot:?} is held, but nobody should settle it");
                 self.state.held.insert(*slot);
             }
-            Delivery::Collect => {}
+            Delivery::Cancel(_) | Delivery::Collect | Delivery::MakeRoom | Delivery::Wake { .. } => {}
         }
         true
     }

@@ -4,7 +4,7 @@
 pub mod agent;
 pub mod bench;
 
-use quorate_engine::abi::{Bundle, CapData, Delivery, Method, Output, Resolution, Slot, Turn, Value};
+use quorate_engine::abi::{Bundle, CapData, Delivery, Method, News, Output, Resolution, Slot, Turn, Value};
 use quorate_engine::comms::client::{ClientSession, Completion};
 use quorate_engine::comms::{Slice, StreamHead};
 use quorate_engine::machine::{
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-pub fn vat(name: u8) -> VatId {
+pub const fn vat(name: u8) -> VatId {
     VatId([name; 32])
 }
 
@@ -68,12 +68,12 @@ impl Scripted {
 impl Guest for Scripted {
     type Manifest = Transcript;
 
-    fn deliver(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError> {
+    fn deliver(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError> {
         let outcome = (self.script)(delivery);
         self.seen.lock().unwrap().push(delivery.clone());
         if matches!(outcome, CrankOutcome::Done { .. }) {
-            self.retired.lock().unwrap().extend(retired);
-            self.transcript = Hash::of_parts(&[&self.transcript.0, &Turn::encode_parts(delivery, retired)]);
+            self.retired.lock().unwrap().extend(&news.retired);
+            self.transcript = Hash::of_parts(&[&self.transcript.0, &Turn::encode_parts(delivery, news)]);
         }
         Ok(Crank { outcome, fuel: 1, logs: Vec::new() })
     }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
-use quorate_engine::abi::{Bundle, CapData, Delivery, Method, Output, Resolution, Slot, Value};
+use quorate_engine::abi::{Bundle, CapData, Delivery, Method, News, Output, Resolution, Slot, Value};
 use quorate_engine::heap::{Crank, CrankOutcome, Heap, Limits};
 use quorate_engine::image::Image;
 use std::collections::BTreeMap;
@@ -21,6 +21,8 @@ pub const LIMITS: Limits = Limits { fuel_per_delivery: 400_000_000, memory_bytes
 pub struct Vat {
     pub heap: Heap,
     next_result: u64,
+    /// Time of the log for all further deliveries.
+    now_ms: u64,
 }
 
 impl Vat {
@@ -29,20 +31,25 @@ impl Vat {
     }
 
     pub fn with_limits(limits: Limits) -> Vat {
-        Vat { heap: Heap::new(image(), limits).expect("a heap"), next_result: 1 }
+        Vat { heap: Heap::new(image(), limits).expect("a heap"), next_result: 1, now_ms: 0 }
     }
 
     pub fn deliver(&mut self, delivery: &Delivery) -> Crank {
-        self.heap.deliver(delivery).expect("the host is well")
+        self.deliver_with(delivery, News::default())
     }
 
-    /// Starts a bundle whose entry is `main.js`, with `argv.target` an object of another vat (`h1`) and `argv.exit`.
+    fn deliver_with(&mut self, delivery: &Delivery, news: News) -> Crank {
+        let news = News { now_ms: self.now_ms, ..news };
+        self.heap.deliver_with(delivery, &news).expect("the host is well")
+    }
+
+    /// Starts a bundle whose entry is `main.js`, with `argv.target` an object of another vat (`h1`), `argv.exit` and `argv.timer`.
     pub fn start(&mut self, modules: BTreeMap<String, String>) -> Crank {
         let argv = Value::Record(vec![("name".into(), Value::String("bob".into())), ("target".into(), Value::Slot(0))]);
         self.deliver(&Delivery::Start {
             bundle: Bundle { entry: "main.js".into(), modules },
             argv: CapData::new(&argv, vec![Slot::HostObject(1)]),
-            endowments: vec!["exit".into()],
+            endowments: vec!["exit".into(), "timer".into()],
         })
     }
 
@@ -87,8 +94,22 @@ impl Vat {
             }
             ["hold", promise] => self.deliver(&Delivery::Hold(slot(promise))),
             ["forget", promise] => {
-                let heap = self.heap.deliver_and_forget(&Delivery::Collect, &[slot(promise)]);
-                heap.expect("the host is well")
+                let news = News { retired: vec![slot(promise)], ..News::default() };
+                self.deliver_with(&Delivery::Collect, news)
+            }
+            ["free", object] => {
+                let Slot::VatObject(object) = slot(object) else { panic!("not an own object: {object}") };
+                self.deliver_with(&Delivery::MakeRoom, News { freed: vec![object], ..News::default() })
+            }
+            ["now", ms] => {
+                self.now_ms = ms.parse().expect("a number");
+                self.deliver(&Delivery::MakeRoom)
+            }
+            ["cancel", promise] => self.deliver(&Delivery::Cancel(slot(promise))),
+            ["wake", timer] => self.deliver(&Delivery::Wake { timer: timer.parse().expect("a number"), failure: None }),
+            ["fail", timer] => {
+                let (timer, failure) = (timer.parse().expect("a number"), Some("it was too much".to_owned()));
+                self.deliver(&Delivery::Wake { timer, failure })
             }
             ["collect"] => self.deliver(&Delivery::Collect),
             _ => panic!("not a command: {line}"),
@@ -144,6 +165,10 @@ fn output(output: &Output) -> String {
         Output::Exit { value } => format!("exit {}", data(value)),
         Output::Setup { failure: None } => "ready".to_owned(),
         Output::Setup { failure: Some(reason) } => format!("setup failed: {reason}"),
+        Output::Drop { slots } => format!("drop {}", slots.iter().map(name).collect::<Vec<_>>().join(" ")),
+        Output::SetTimer { timer, at_ms } => format!("timer {timer} at {at_ms}"),
+        Output::Cancel { result } => format!("cancel {}", name(result)),
+        Output::CancelTimer { timer } => format!("cancel timer {timer}"),
     }
 }
 

@@ -11,12 +11,12 @@
   (global $stack_pointer (mut i32) (i32.const 4096))
   (global $ticks (export "ticks") (mut i64) (i64.const 0))
   ;; 16: Done with one Send to HostObject(counter); 40: StartFailed; 48: garbage; 64: text; 128: the counter; 160: Limits
-  (data (i32.const 16) "\01\00\01\00\01\00\01\00\00\00")
-  (data (i32.const 40) "\01\01\00")
+  (data (i32.const 16) "\02\00\01\00\01\00\01\00\00\00")
+  (data (i32.const 40) "\02\01\00")
   (data (i32.const 48) "\01\09\09")
   (data (i32.const 64) "hello from the stub\0a")
-  (data (i32.const 160) "\01\02\09recursion\00\00\00\00\01\02\05stack\00\00\00\00\00\00\00\00\01\02\04else")
-  (func (export "quorate_abi") (result i32) (i32.const 1))
+  (data (i32.const 160) "\02\02\09recursion\00\00\00\00\02\02\05stack\00\00\00\00\00\00\00\00\02\02\04else")
+  (func (export "quorate_abi") (result i32) (i32.const 2))
   (func (export "quorate_boot") (i32.store (i32.const 128) (i32.const 100)))
   (func (export "quorate_alloc") (param $length i32) (result i32)
     ;; one buffer, at 8192; the stack pointer moves and comes back

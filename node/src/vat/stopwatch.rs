@@ -4,7 +4,7 @@
 
 use quorate_engine::{
     EngineError,
-    abi::{Delivery, Slot},
+    abi::{Delivery, News},
     heap::{Crank, Heap},
     machine::{Guest, GuestCheckpoint},
 };
@@ -41,9 +41,9 @@ pub type TimedHeap = Timed<Heap>;
 impl<G: Guest> Guest for Timed<G> {
     type Manifest = G::Manifest;
 
-    fn deliver(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError> {
+    fn deliver(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError> {
         let began = Instant::now();
-        let crank = self.guest.deliver(delivery, retired);
+        let crank = self.guest.deliver(delivery, news);
         self.times.note(began.elapsed());
         crank
     }
@@ -77,7 +77,7 @@ mod tests {
     impl Guest for Third {
         type Manifest = HeapManifest;
 
-        fn deliver(&mut self, _: &Delivery, _: &[Slot]) -> Result<Crank, EngineError> {
+        fn deliver(&mut self, _: &Delivery, _: &News) -> Result<Crank, EngineError> {
             self.0 += 1;
             let began = Instant::now();
             while self.0 == 3 && began.elapsed() < HEAVY {}

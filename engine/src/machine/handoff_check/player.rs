@@ -4,7 +4,7 @@
 //! what waits at a promise goes on as soon as that is resolved to another promise, else once that has settled.
 
 use super::super::{Crank, CrankOutcome, Guest, GuestCheckpoint, GuestManifest, LimitKind, NOBODY};
-use crate::abi::{CapData, Delivery, Method, Output, Resolution, Slot, Value};
+use crate::abi::{CapData, Delivery, Method, News, Output, Resolution, Slot, Value};
 use crate::error::EngineError;
 use quorate_ids::Hash;
 use serde::{Deserialize, Serialize};
@@ -55,12 +55,12 @@ impl GuestManifest for Player {
 impl Guest for Player {
     type Manifest = Player;
 
-    fn deliver(&mut self, delivery: &Delivery, retired: &[Slot]) -> Result<Crank, EngineError> {
+    fn deliver(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError> {
         let outcome = if self.refusing && brings(delivery) {
             CrankOutcome::RolledBack { limit: LimitKind::Fuel }
         } else {
             self.run(delivery);
-            retired.iter().for_each(|slot| self.forget(*slot));
+            news.retired.iter().for_each(|slot| self.forget(*slot));
             CrankOutcome::Done { outputs: std::mem::take(&mut self.outputs) }
         };
         Ok(Crank { outcome, fuel: 1, logs: Vec::new() })
