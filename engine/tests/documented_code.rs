@@ -2,19 +2,31 @@
 //!
 //! A block stands between two comments that readers do not see. What follows `before:` is put before it, and what follows `after:`
 //! behind it; that must return `true`. A block with a default export is a module, which the code behind it knows as `make`. `peer` is
-//! an object of another vat. A block after `from: FILE` is an excerpt of that file, which other tests run.
+//! an object of another vat, and `timer` the timer. A block after `from: FILE` is an excerpt of that file, which other tests run.
 
-mod guest_support;
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use guest_support::{Vat, describe};
-use quorate_engine::abi::Value;
-use quorate_engine::heap::with_engine_stack;
+mod comms_support;
+mod vat;
+
+use comms_support::{root_of, vat as name};
+use quorate_engine::abi::{Bundle, Value};
+use quorate_engine::heap::{Limits, with_engine_stack};
+use quorate_engine::image::Image;
+use quorate_engine::machine::{Command, Install, Machine};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vat::image;
+
+const LIMITS: Limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 64 << 20 };
+/// How often the time goes on, and by how much: a block that waits longer is wrong.
+const TICKS: u64 = 20;
+const TICK_MS: u64 = 60_000;
 
 /// Pages with JavaScript, and the least number of blocks that each has: a page whose blocks are not found is not tested.
 const PAGES: [(&str, usize); 4] =
-    [("README.md", 1), ("docs/objcap.md", 4), ("docs/contract-guide.md", 18), ("docs/from-the-playground-vat.md", 5)];
+    [("README.md", 1), ("docs/objcap.md", 4), ("docs/contract-guide.md", 19), ("docs/from-the-playground-vat.md", 5)];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -68,7 +80,7 @@ fn blocks(page: &str) -> Vec<Block> {
     found
 }
 
-/// The modules of a vat whose root's method `test` does what a block says.
+/// The modules of a vat that does what a block says when it starts, and exits with what it returns.
 fn modules(block: &Block) -> BTreeMap<String, String> {
     let is_module = block.code.contains("export default");
     let code = if is_module { "" } else { block.code.as_str() };
@@ -86,15 +98,15 @@ fn modules(block: &Block) -> BTreeMap<String, String> {
         modules.insert("block.js".to_owned(), block.code.clone());
         main += "import make from './block.js';\n";
     }
-    main += "\nexport default ({ target: peer }) => Far('root', { async test() {\n";
+    main += "\nconst run = async ({ peer, timer }) => {\n";
     main += &lines.join("\n");
-    main += "\n} });\n";
+    main += "\n};\nexport default argv => { run(argv).then(argv.exit, reason => argv.exit(`${reason}`)); return Far('root', {}); };\n";
     modules.insert("main.js".to_owned(), main);
     modules
 }
 
 /// What does not hold of a block.
-fn complaint(block: &Block) -> Option<String> {
+fn complaint(block: &Block, image: &Arc<Image>) -> Option<String> {
     let place = &block.place;
     if let Some(file) = &block.from {
         return (!read(file).contains(&block.code)).then(|| format!("{place}: this is not in {file}"));
@@ -102,20 +114,33 @@ fn complaint(block: &Block) -> Option<String> {
     if !block.after.contains("return ") {
         return Some(format!("{place}: nothing says what holds afterwards"));
     }
-    let mut vat = Vat::new();
-    let started = describe(&vat.start(modules(block)));
-    let ended = describe(&vat.call("test", &Value::Array(vec![])));
-    let holds = ended.iter().any(|line| line.starts_with("settle ") && line.ends_with(" ok true"));
-    (!holds).then(|| format!("{place}: {started:?}, then {ended:?}"))
+    let install = Install {
+        bundle: Bundle { entry: "main.js".into(), modules: modules(block) },
+        argv: vec![("peer".into(), root_of(name(2)))],
+        endowments: vec!["exit".into(), "timer".into()],
+        grants: vec![],
+        bearers: vec![],
+    };
+    let mut machine = Machine::for_image(name(1), image.clone(), LIMITS).unwrap();
+    let installed = machine.apply(Command::Install(install)).unwrap();
+    for tick in 1..=TICKS {
+        if machine.summary().exit.is_none() {
+            machine.apply(Command::Tick { now_ms: tick * TICK_MS }).unwrap();
+        }
+    }
+    let logs = machine.end_block(false).logs;
+    let ended = machine.summary().exit.map(|exit| exit.value.value().unwrap());
+    (ended != Some(Value::Bool(true))).then(|| format!("{place}: {installed:?}, ended with {ended:?}, logs {logs:?}"))
 }
 
 #[test]
 fn the_javascript_of_the_documentation_runs() {
+    let image = image();
     with_engine_stack(|| {
         for (page, least) in PAGES {
             let blocks = blocks(page);
             assert!(blocks.len() >= least, "{page} has {} blocks only", blocks.len());
-            let complaints: Vec<String> = blocks.iter().filter_map(complaint).collect();
+            let complaints: Vec<String> = blocks.iter().filter_map(|block| complaint(block, &image)).collect();
             assert!(complaints.is_empty(), "{}", complaints.join("\n"));
         }
     });

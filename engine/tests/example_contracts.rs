@@ -6,7 +6,7 @@ mod comms_support;
 mod vat;
 
 use comms_support::{World, root_of, vat as name};
-use quorate_engine::abi::{Bundle, CapData, Delivery, Method, Slot, Value};
+use quorate_engine::abi::{Bundle, CapData, Delivery, Method, News, Slot, Value};
 use quorate_engine::heap::{Heap, Limits, with_engine_stack};
 use quorate_engine::machine::{ArgValue, Command, CommandResult, Guest, Install, Machine};
 use quorate_engine::{Hash, VatId};
@@ -66,7 +66,7 @@ fn the_contracts_keep_their_promises_in_one_vat() {
                 args: CapData::data(&args),
                 result: Some(Slot::HostPromise(number)),
             };
-            let crank = Guest::deliver(&mut heap, &call, &[]).unwrap();
+            let crank = Guest::deliver(&mut heap, &call, &News::default()).unwrap();
             assert_eq!(settled(&crank), Ok(Value::Array(vec![])), "{part}: {:?}", crank.logs);
         }
     });
