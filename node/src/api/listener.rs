@@ -189,7 +189,12 @@ mod tests {
     #[tokio::test]
     async fn nothing_outlives_the_server() {
         let (address, server) = start(Limits { head: NEVER, connection: NEVER, ..Limits::default() }).await;
-        let open = send(address, "GET /ne").await;
+        let mut open = send(address, "GET /fine HTTP/1.1\r\nhost: here\r\n\r\n").await;
+        // The connection was accepted, and stays: it has an answer.
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"fine") {
+            assert_ne!(open.read_buf(&mut answer).await.expect("an answer"), 0, "it was ended");
+        }
         server.abort();
         assert_eq!(rest(open).await, "");
     }
