@@ -93,8 +93,8 @@ fn false_records(good: &CheckpointRecord, liar: u8) -> Vec<(&'static str, Checkp
     in_anothers_name.certificate.as_mut().unwrap().signatures[1].key = super::host(other);
     let mut manifest = good.manifest.0.to_vec();
     manifest[0] ^= 1;
-    let mut of_another_block = good.clone();
-    of_another_block.statement.block += 1;
+    let mut not_certified = good.clone();
+    not_certified.statement.previous = Hash([9; 32]);
     vec![
         ("no certificate", CheckpointRecord { certificate: None, ..good.clone() }),
         ("the liar's signature alone", of(&richer, good.machine_root, &[liar])),
@@ -104,7 +104,7 @@ fn false_records(good: &CheckpointRecord, liar: u8) -> Vec<(&'static str, Checkp
         ("another state under the true certificate", CheckpointRecord { state: richer.into(), ..good.clone() }),
         ("another machine", CheckpointRecord { machine_root: Hash([9; 32]), ..good.clone() }),
         ("another manifest", CheckpointRecord { manifest: manifest.into(), ..good.clone() }),
-        ("a statement that is not the certified one", of_another_block),
+        ("a statement that is not the certified one", not_certified),
     ]
 }
 

@@ -59,7 +59,7 @@ pub fn hunt(first: &str, count: &str, world: &str, jobs: Option<&str>) -> Result
     // The line before the last says what was broken; a world that died says so in its first.
     let lines: Vec<&str> = report.lines().collect();
     let broken = lines.iter().rev().find(|line| line.contains(" ms: ")).or(lines.first()).copied().unwrap_or_default();
-    println!("found by seed {seed} of {world}, the {}th: {broken}", seed - run.first + 1);
+    println!("found by seed {seed} of {world}, number {}: {broken}", seed - run.first + 1);
     Ok(ExitCode::SUCCESS)
 }
 
