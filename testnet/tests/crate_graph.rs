@@ -14,7 +14,8 @@ fn manifest(path: &Path) -> Table {
     text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Names of all dependencies of a crate: also of its tests, of its build script, and of single targets.
+/// Names of all dependencies of a crate: also of its tests, of its build script, and of single targets. Its tests may name the crate
+/// itself once more, for its features.
 fn dependencies(manifest: &Table) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut tables = vec![manifest];
@@ -28,6 +29,7 @@ fn dependencies(manifest: &Table) -> BTreeSet<String> {
             );
         }
     }
+    found.remove(manifest["package"]["name"].as_str().expect("a name"));
     found
 }
 
