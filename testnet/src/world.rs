@@ -14,7 +14,12 @@ use quorate_consensus::{
     Approve, Change, Genesis, HostId, Introduction, Member, MemoryStore, Parameters, Timing,
     testing::{Alter, FalseSigner},
 };
-use quorate_engine::{Hash, abi::Bundle, image::Image, machine::Install};
+use quorate_engine::{
+    Hash,
+    abi::{Bundle, Value},
+    image::Image,
+    machine::{ArgValue, Install},
+};
 use quorate_net::{BoxFuture, MemoryNetwork, NetError, Network, NetworkLayer, Purpose};
 use quorate_node::{
     authority::SignedInstall,
@@ -50,6 +55,8 @@ pub struct VatPlan<'a> {
     pub source: &'a str,
     /// Vats whose roots it gets, as arguments of their names.
     pub references: &'a [&'a str],
+    /// Texts that it gets, with the names of the arguments.
+    pub texts: &'a [(&'a str, &'a str)],
     /// Functions of the host that it gets.
     pub endowments: &'a [&'a str],
     /// A checkpoint is made after so many commands.
@@ -59,7 +66,7 @@ pub struct VatPlan<'a> {
 impl<'a> VatPlan<'a> {
     /// A vat without arguments that makes checkpoints often.
     pub fn new(name: &'a str, hosts: &'a [&'a str], threshold: u16, source: &'a str) -> VatPlan<'a> {
-        VatPlan { name, hosts, threshold, source, references: &[], endowments: &[], checkpoint_every: 10 }
+        VatPlan { name, hosts, threshold, source, references: &[], texts: &[], endowments: &[], checkpoint_every: 10 }
     }
 }
 
@@ -254,12 +261,14 @@ impl World {
         let own = genesis.vat_id();
         self.vats.insert(plan.name.to_owned(), genesis.clone());
         let argument = |name: &&str| ((*name).to_owned(), reference(&self.sturdyref(name), &own));
+        let text =
+            |(name, text): &(&str, &str)| ((*name).to_owned(), ArgValue::Data(Value::String((*text).to_owned())));
         let install = Install {
             bundle: Bundle {
                 entry: "main.js".to_owned(),
                 modules: BTreeMap::from([("main.js".to_owned(), plan.source.to_owned())]),
             },
-            argv: plan.references.iter().map(argument).collect(),
+            argv: plan.references.iter().map(argument).chain(plan.texts.iter().map(text)).collect(),
             endowments: plan.endowments.iter().map(|&name| name.to_owned()).collect(),
             grants: Vec::new(),
             bearers: self.sturdyref(plan.name).bearer_key().into_iter().collect(),

@@ -1,6 +1,7 @@
 //! Production hosts in one process, over a network that loses and parts and disks that forget what was not synced.
 
 mod evidence;
+mod exchange;
 mod members;
 
 use quorate_net::LinkOptions;
