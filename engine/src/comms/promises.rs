@@ -320,7 +320,7 @@ impl Comms {
             Resolution::Fulfilled(data) => bare_slot(data),
             Resolution::Rejected(_) => None,
         };
-        if !self.peers.get(vat).is_some_and(|peer| !peer.is_broken()) {
+        if self.peers.get(vat).is_none_or(|peer| peer.is_broken()) {
             // It will not be said, so nothing may be given for it.
             return (WireResolution::vat_error(""), Then::Nothing);
         }
