@@ -32,6 +32,9 @@ pub(crate) struct Outcome {
     pub(crate) view: Option<Arc<ReplicatedState>>,
 }
 
+/// What became of an entry, and what its block brought about, if it was one.
+type Applied<M> = (Outcome, Option<Executed<<M as Machine>::Effects>>);
+
 /// What the executor reports, in order.
 pub(crate) enum Executed<E> {
     /// A block was executed.
@@ -180,7 +183,7 @@ impl<M: Machine> Executor<M> {
         Ok(outcomes)
     }
 
-    fn apply_one(&mut self, item: LogItem) -> Result<(Outcome, Option<Executed<M::Effects>>), MachineFault> {
+    fn apply_one(&mut self, item: LogItem) -> Result<Applied<M>, MachineFault> {
         let position = LogPosition { term: item.term, index: item.index };
         let mut outcome = Outcome {
             index: item.index,

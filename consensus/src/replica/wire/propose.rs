@@ -12,6 +12,7 @@ use crate::state::block::Control;
 /// Bytes of the largest control, about: a newcomer with its addresses, and two signatures of each member.
 const MAX_CONTROL_BYTES: usize = 16 << 10;
 
+#[allow(clippy::large_enum_variant, reason = "few wait at a time, and a frame's size is bounded by bytes")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Payload {
     Command(Blob),

@@ -87,7 +87,7 @@ pub fn program(seed: u64) -> Scenario {
         let knower = maker.vat_but(decider);
         let promise = name("p", number);
         maker.given.push(Given::Promise { name: promise, decider, knower });
-        let known = later.iter().copied().filter(|reference| reference.vat == decider).last();
+        let known = later.iter().copied().rfind(|reference| reference.vat == decider);
         let target = match known {
             Some(target) if maker.dice.roll(5) > 0 => target,
             _ => maker.object(decider),

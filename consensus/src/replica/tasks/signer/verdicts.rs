@@ -65,8 +65,8 @@ impl Signer {
     fn compare(&self, theirs: Signed<Statement>) {
         let Some(membership) = self.shares.membership(theirs.content.epoch) else { return };
         let apart = [self.parts.identity.key, theirs.signer()];
-        for member in membership.members.iter().filter(|member| !apart.contains(&member.key)).cloned() {
-            let (share, theirs) = (self.parts.share.clone(), theirs.clone());
+        for member in membership.members.iter().filter(|member| !apart.contains(&member.key)) {
+            let (share, theirs, member) = (self.parts.share.clone(), theirs.clone(), member.clone());
             tokio::spawn(async move { share.compare(&member, theirs).await });
         }
     }
