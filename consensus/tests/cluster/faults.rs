@@ -31,8 +31,7 @@ async fn faults(cluster: &Cluster, place: usize, is_done: impl Fn(&ReplicaStatus
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_whose_disk_fails_says_so() {
-    let mut faulted = 0;
-    for writes in counts() {
+    for (faulted, writes) in counts().enumerate() {
         let mut cluster = Cluster::started(1, 1, often()).await;
         for _ in 0..12 {
             cluster.propose(0, b"before").await;
@@ -53,14 +52,12 @@ async fn a_newcomer_whose_disk_fails_says_so() {
             assert!(faulted > 8, "it joined after {writes} writes");
             return;
         }
-        faulted += 1;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_whose_disk_fails_says_so() {
-    let mut faulted = 0;
-    for writes in counts() {
+    for (faulted, writes) in counts().enumerate() {
         let cluster = Cluster::started(3, 2, often()).await;
         let first = cluster.propose(0, b"before").await.block;
         cluster.wait_certified(first).await;
@@ -77,6 +74,5 @@ async fn a_member_whose_disk_fails_says_so() {
             assert!(faulted > 8, "it had done all after {writes} writes");
             return;
         }
-        faulted += 1;
     }
 }

@@ -59,7 +59,7 @@ async fn progress(world: &World, vat: &str, hosts: &[&str]) -> u64 {
 
 /// The vat whose deliveries a run counts, and its members.
 fn counted(run: u64) -> (&'static str, &'static [&'static str]) {
-    if run % 2 == 0 { ("host", &CONTRACTS) } else { ("mint", &MINT) }
+    if run.is_multiple_of(2) { ("host", &CONTRACTS) } else { ("mint", &MINT) }
 }
 
 /// Cuts the power of one member of each vat, when the counted one has had so many deliveries, and gives it back.

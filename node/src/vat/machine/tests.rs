@@ -284,7 +284,7 @@ fn other_code() {
     let context = BlockContext { block: 1, epoch: 0, membership: &members };
     let machine =
         |given| VatMachine::new(&target(), given, image.clone(), limits, SharedView::default()).expect("it starts");
-    let fault = machine(given.clone()).apply(&context, &[command.clone()], false).expect_err("other code");
+    let fault = machine(given.clone()).apply(&context, std::slice::from_ref(&command), false).expect_err("other code");
     assert!(fault.0.contains("Q-N009") && fault.0.contains("file main.js differs"), "{fault:?}");
     // Also where the state comes by a checkpoint.
     let mut good = machine(Some(CodeDigest::of(&adder(&bearer))));
