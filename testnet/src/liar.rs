@@ -93,6 +93,18 @@ impl Handler for Answers {
     }
 }
 
+/// What becomes of a request that is kept back: it times out.
+pub(crate) fn unanswered(
+    host: HostId,
+    purpose: Purpose,
+    deadline: Duration,
+) -> BoxFuture<'static, Result<Bytes, NetError>> {
+    Box::pin(async move {
+        tokio::time::sleep(deadline).await;
+        Err(NetError::Timeout { host, purpose, deadline })
+    })
+}
+
 struct Requests {
     story: Arc<Story>,
     network: Arc<dyn Network>,
@@ -111,10 +123,7 @@ impl NetworkLayer for Requests {
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, NetError>> {
         if purpose == Purpose::Slice && !self.story.is_two_faced {
-            return Box::pin(async move {
-                tokio::time::sleep(deadline).await;
-                Err(NetError::Timeout { host: to, purpose, deadline })
-            });
+            return unanswered(to, purpose, deadline);
         }
         self.network.request(to, purpose, self.story.request(to, purpose, frame), deadline)
     }

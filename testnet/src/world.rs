@@ -7,7 +7,10 @@
 //! Keys, ids and the dice of the network follow from one seed. Time is real: the parts of a host are threads, and two runs of a
 //! seed meet the same losses, but not at the same instants.
 
-use crate::{disk::Disk, liar::Liar};
+use crate::{
+    disk::Disk,
+    liar::{Liar, unanswered},
+};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
@@ -436,10 +439,7 @@ impl NetworkLayer for Muzzle {
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, NetError>> {
         if purpose == Purpose::Slice && self.muzzled.load(Ordering::Relaxed) {
-            return Box::pin(async move {
-                tokio::time::sleep(deadline).await;
-                Err(NetError::Timeout { host: to, purpose, deadline })
-            });
+            return unanswered(to, purpose, deadline);
         }
         self.network.request(to, purpose, frame, deadline)
     }
