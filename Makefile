@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-plants handoff test262 fmt image
+.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-plants handoff references test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -41,6 +41,7 @@ help: ## list the targets
 	@echo 'make sim SEEDS=n SEED=first WORLD=3@2 run simulated worlds; each seed is one schedule of faults, met again at will'
 	@echo 'make sim-plants SEEDS=n               plant bugs in simulated replicas, and see which seed finds each'
 	@echo 'make handoff PROGRAMS=n               run small programs over several vats in all interleavings, and n by chance'
+	@echo 'make references                       exchange a million references between two and among three vats, and print the figures'
 	@echo 'make test262 TEST262=folder           run the parts of a checkout of tc39/test262 that concern vats'
 	@echo 'make build    build the `vat` command, and say where it is'
 	@echo 'make fmt      format the sources'
@@ -111,6 +112,9 @@ PROGRAMS ?= 20000
 
 handoff: setup
 	@QUORATE_PROGRAMS='$(PROGRAMS)' $(CARGO) test $(LOCKED) --workspace --lib handoff_check -- --nocapture
+
+references: setup
+	@QUORATE_REFERENCES=1000000 $(CARGO) test $(LOCKED) --workspace --test references -- --nocapture --test-threads 1
 
 WORLD ?= 3@2
 

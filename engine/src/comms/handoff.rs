@@ -11,22 +11,22 @@
 //!
 //! Promises are not given. Whoever passes one on tells how it settles, when it is an object or data, never another promise: redirecting
 //! to promises lets messages overtake one another with four vats. A withdrawn gift settles to an object of its home or a rejection
-//! and to nothing else, so relaying has an end.
+//! and to nothing else, so relaying has an end. What the home does is in [`super::deposits`].
 
 use super::inbound::{Broken, Inbound, broken};
 use super::peer::{Gifts, PairId, Party, Stage, Then};
 #[cfg(test)]
 use super::promises::Speaker;
-use super::promises::{EXITED, Gift, Promise, State};
-use super::{Comms, MAX_DEPOSITS, MAX_INTRODUCED, MAX_PROMISES, MAX_QUEUED_BYTES, MAX_QUEUED_CALLS, MAX_WITHDRAWALS};
+use super::promises::{Gift, Promise, State};
+use super::{Comms, MAX_INTRODUCED, MAX_PROMISES, MAX_WITHDRAWALS};
 use crate::abi::{CapData, Resolution, Slot, Value};
 use crate::wire::{Op, WireRef};
 use quorate_ids::VatId;
 
 /// A promise, and why it is rejected.
-const NOT_HELD: &str = "the vat that gave this object does not hold it";
+pub(super) const NOT_HELD: &str = "the vat that gave this object does not hold it";
 const NO_ROOM: &str = "the vat that this object lives in has no room for the one that it was given to";
-const TOO_MANY: &str = "more gifts of one vat than can be withdrawn at a time";
+pub(super) const TOO_MANY: &str = "more gifts of one vat than can be withdrawn at a time";
 
 /// The resolution to one capability.
 pub(super) fn resolution_to(slot: Slot) -> Resolution {
@@ -62,7 +62,7 @@ impl Comms {
         self.peer_mut(to).gifts.homes.insert(*home);
     }
 
-    fn say_undo(&mut self, to: &VatId, home: VatId, number: u64) {
+    pub(super) fn say_undo(&mut self, to: &VatId, home: VatId, number: u64) {
         if self.peers.get(to).is_some_and(|peer| !peer.is_broken()) {
             self.push(to, &Op::Undo { home, number });
         }
@@ -205,7 +205,7 @@ impl Comms {
     }
 
     /// Whether `vat` is a peer, or can become one on `introducer`'s account.
-    fn may_introduce(&self, introducer: &VatId, vat: &VatId) -> Result<(), &'static str> {
+    pub(super) fn may_introduce(&self, introducer: &VatId, vat: &VatId) -> Result<(), &'static str> {
         if self.peers.contains_key(vat) {
             return Ok(());
         }
@@ -218,7 +218,7 @@ impl Comms {
         }
     }
 
-    fn introduce(&mut self, introducer: &VatId, vat: &VatId) {
+    pub(super) fn introduce(&mut self, introducer: &VatId, vat: &VatId) {
         if !self.peers.contains_key(vat) {
             self.peer_mut(introducer).gifts.introduced += 1;
             self.peer_mut(vat).introduced_by = Some(*introducer);
@@ -293,215 +293,5 @@ impl Comms {
         let inbound = self.settled(slot, resolution_to(Slot::VatObject(object)));
         self.release_object(object);
         Ok(inbound)
-    }
-}
-
-// As the home.
-impl Comms {
-    pub(super) fn receive_deposit(
-        &mut self,
-        from: &VatId,
-        to: VatId,
-        number: u64,
-        object: u64,
-    ) -> Result<Inbound, Broken> {
-        if to == self.vat || to == *from {
-            return broken("a deposit for its giver or its home");
-        }
-        let Some(giver) = self.peers.get(from) else { return broken("a message of an unknown vat") };
-        let object = match giver.exported(object) {
-            // A grant can be taken back while the deposit is under way.
-            None if object == 0 => None,
-            None => return broken(format!("a deposit of object {object}, which the giver does not hold")),
-            held => held,
-        };
-        let full = giver.gifts.deposits_open >= MAX_DEPOSITS;
-        let receiver = self.peers.get(&to);
-        if receiver.is_some_and(|peer| peer.gifts.deposited.contains_key(&(*from, number))) {
-            return broken("a gift that was deposited before");
-        }
-        if full || receiver.is_some_and(super::Peer::is_broken) || self.may_introduce(from, &to).is_err() {
-            let home = self.vat;
-            self.push(from, &Op::Declined { home, number });
-            return Ok(Inbound::Done);
-        }
-        self.introduce(from, &to);
-        // The receiver may have been turned away before this vat knew it: a head for it says that it is known now.
-        self.changes.touched.insert(to);
-        if let Some(slot) = self.peer_mut(&to).gifts.withdraws.remove(&(*from, number)) {
-            return Ok(self.match_gift(slot, object));
-        }
-        if let Some(object) = object {
-            self.hold_object(object);
-        }
-        self.peer_mut(&to).gifts.deposited.insert((*from, number), object);
-        self.peer_mut(from).gifts.deposits_open += 1;
-        Ok(Inbound::Done)
-    }
-
-    pub(super) fn receive_withdraw(
-        &mut self,
-        from: &VatId,
-        giver: VatId,
-        number: u64,
-        result: u64,
-    ) -> Result<(), Broken> {
-        if giver == self.vat || giver == *from {
-            return broken("a withdrawal of a gift of its receiver or its home");
-        }
-        if self.peers.get(from).is_some_and(|peer| peer.gifts.withdraws.contains_key(&(giver, number))) {
-            return broken("a gift that is being withdrawn already");
-        }
-        let slot = self.import_promise(from, result, State::Waiting { receiver: *from, giver, number }, Party::Us)?;
-        if let Some(object) = self.take_deposit(from, &giver, number) {
-            // The guest has not heard of the promise: nothing was sent to it yet.
-            if self.exited {
-                self.reject(slot, EXITED);
-            } else {
-                self.match_gift(slot, object);
-            }
-            if let Some(object) = object {
-                self.release_object(object);
-            }
-            return Ok(());
-        }
-        let waiting = self.peers.get(from).map_or(0, |peer| peer.gifts.withdraws.len());
-        if self.exited {
-            self.reject(slot, EXITED);
-        } else if self.peers.get(&giver).is_none_or(super::Peer::is_broken) {
-            self.reject(slot, NOT_HELD);
-        } else if waiting >= MAX_WITHDRAWALS {
-            self.reject(slot, TOO_MANY);
-        } else {
-            self.peer_mut(from).gifts.withdraws.insert((giver, number), slot);
-        }
-        Ok(())
-    }
-
-    /// Removes a deposit, which goes on holding its object until the caller lets that go.
-    fn take_deposit(&mut self, to: &VatId, giver: &VatId, number: u64) -> Option<Option<u64>> {
-        let object = self.peers.get_mut(to)?.gifts.deposited.remove(&(*giver, number))?;
-        if let Some(giver) = self.peers.get_mut(giver) {
-            giver.gifts.deposits_open = giver.gifts.deposits_open.saturating_sub(1);
-        }
-        Some(object)
-    }
-
-    /// Settles what a peer withdraws to the object that was deposited for it. If the guest keeps calls to it, it does them first, in
-    /// the delivery of the settlement: the peer can only name the object itself once it has heard of it.
-    fn match_gift(&mut self, slot: Slot, object: Option<u64>) -> Inbound {
-        let Some(object) = object else {
-            self.reject(slot, NOT_HELD);
-            return Inbound::Done;
-        };
-        let Some(promise) = self.promises.get_mut(&slot) else { return Inbound::Done };
-        let State::Waiting { receiver, .. } = promise.state else { return Inbound::Done };
-        promise.stands_for = Some(object);
-        self.end_queue(slot, &receiver);
-        #[cfg(test)]
-        if super::plants::is(super::plants::Plant::SettledToData) {
-            return self.settled(slot, Resolution::Fulfilled(CapData::data(&Value::Undefined)));
-        }
-        self.settled(slot, resolution_to(Slot::VatObject(object)))
-    }
-
-    /// Counts a call to a gift that is not deposited yet: the guest keeps it, on its sender's account.
-    pub(super) fn queue_call(&mut self, from: &VatId, target: Slot, bytes: u64) -> Result<(), String> {
-        let Some(promise) = self.promises.get_mut(&target) else { return Ok(()) };
-        let (State::Waiting { .. }, Some(peer)) = (&promise.state, self.peers.get_mut(from)) else { return Ok(()) };
-        if peer.gifts.queued_calls >= MAX_QUEUED_CALLS || peer.gifts.queued_bytes + bytes > MAX_QUEUED_BYTES {
-            let gifts = &peer.gifts;
-            let (calls, kept) = (gifts.queued_calls, gifts.queued_bytes);
-            return Err(format!(
-                "{calls} calls of {kept} bytes wait for objects that others have yet to deposit, and no more are kept: send again when the reference has settled"
-            ));
-        }
-        peer.gifts.queued_calls += 1;
-        peer.gifts.queued_bytes += bytes;
-        promise.queued.0 += 1;
-        promise.queued.1 += bytes;
-        Ok(())
-    }
-
-    /// The guest keeps what is sent to the promise until it settles.
-    pub fn mark_kept(&mut self, slot: Slot) {
-        if let Some(promise) = self.promises.get_mut(&slot) {
-            promise.kept = true;
-        }
-    }
-
-    pub(super) fn end_queue(&mut self, slot: Slot, receiver: &VatId) {
-        let Some(promise) = self.promises.get_mut(&slot) else { return };
-        let (calls, bytes) = std::mem::take(&mut promise.queued);
-        if let Some(peer) = self.peers.get_mut(receiver) {
-            peer.gifts.queued_calls = peer.gifts.queued_calls.saturating_sub(calls);
-            peer.gifts.queued_bytes = peer.gifts.queued_bytes.saturating_sub(bytes);
-        }
-    }
-
-    /// What `from` has deposited for `to` will not be withdrawn.
-    pub(super) fn receive_cancel(&mut self, from: &VatId, to: VatId, number: Option<u64>) {
-        let Some(peer) = self.peers.get(&to) else { return };
-        let range = (*from, number.unwrap_or(0))..=(*from, number.unwrap_or(u64::MAX));
-        let numbers: Vec<u64> = peer.gifts.deposited.range(range).map(|((_, number), _)| *number).collect();
-        for number in numbers {
-            if let Some(Some(object)) = self.take_deposit(&to, from, number) {
-                self.release_object(object);
-            }
-        }
-        self.forget_blank(&to);
-    }
-
-    /// Forgets a vat that is known only because something was deposited for it, and that never came: many are clients, which decline.
-    fn forget_blank(&mut self, vat: &VatId) {
-        let Some(peer) = self.peers.get(vat).filter(|peer| peer.is_blank(&self.vat, vat)) else { return };
-        let Some(introducer) = peer.introduced_by else { return };
-        self.peers.remove(vat);
-        self.changes.touched.remove(vat);
-        if let Some(introducer) = self.peers.get_mut(&introducer) {
-            introducer.gifts.introduced = introducer.gifts.introduced.saturating_sub(1);
-        }
-    }
-
-    /// Nothing more comes of `vat`, and nothing goes there. What it has deposited for others stays; what others withdraw and it has not
-    /// deposited is rejected, and so is what it withdraws itself. All that it holds is let go.
-    pub(super) fn lose_peer(&mut self, vat: &VatId, message: &str) {
-        let all = (*vat, 0)..=(*vat, u64::MAX);
-        let mut waiting = Vec::new();
-        for (other, peer) in &self.peers {
-            if other == vat {
-                waiting.extend(peer.gifts.withdraws.values().copied());
-            } else {
-                waiting.extend(peer.gifts.withdraws.range(all.clone()).map(|(_, slot)| *slot));
-            }
-        }
-        for slot in waiting {
-            self.reject(slot, message);
-        }
-        let Some(peer) = self.peers.get_mut(vat) else { return };
-        let deposited = std::mem::take(&mut peer.gifts.deposited);
-        let exports = std::mem::take(&mut peer.exports);
-        peer.export_ids.clear();
-        peer.granted = false;
-        let mut unsaid = Vec::new();
-        for (_, then) in peer.settlements.values_mut() {
-            if let Then::Deposit { home, object, .. } = std::mem::replace(then, Then::Nothing) {
-                unsaid.push((home, object));
-            }
-        }
-        for ((giver, _), object) in deposited {
-            if let Some(giver) = self.peers.get_mut(&giver) {
-                giver.gifts.deposits_open = giver.gifts.deposits_open.saturating_sub(1);
-            }
-            if let Some(object) = object {
-                self.release_object(object);
-            }
-        }
-        for export in exports.into_values() {
-            self.release_object(export.object);
-        }
-        for (home, object) in unsaid {
-            self.unpin_import(&home, object);
-        }
     }
 }

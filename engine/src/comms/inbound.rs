@@ -198,6 +198,8 @@ impl Comms {
         };
         match stage {
             Stage::Open => {}
+            #[cfg(test)]
+            Stage::Withdrawn if super::plants::is(super::plants::Plant::PromiseGiven) => {}
             Stage::Withdrawn | Stage::Abandoned => check_withdrawal(&resolution, bare)?,
             Stage::Held | Stage::Unreleased => return broken("a settlement of a promise that is settled"),
         }
@@ -215,13 +217,15 @@ impl Comms {
         }
         // The promise may be named in its own settlement.
         let into = bare.map(|bare| (bare, slot));
+        #[cfg(test)]
+        let into = into.filter(|_| !super::plants::is(super::plants::Plant::HeardBeforeItsGift));
         let slots = self.import(from, &resolution.data().slots, into)?;
         if !comes_home {
             self.peer_mut(from).remove_pair(id);
         } else if let Some(pair) = self.peer_mut(from).pair_mut(id) {
             pair.stage = Stage::Unreleased;
         }
-        if matches!((&slots, named), (Ok(_), Some(WireSlot::Gift { .. }))) {
+        if matches!((&slots, named), (Ok(_), Some(WireSlot::Gift { .. }))) && into.is_some() {
             // It goes on as the promise that the home settles: what is sent to it from now on goes there.
             return Ok(Inbound::Done);
         }

@@ -9,9 +9,10 @@
 //! this vat keep is bounded. A peer that breaks the protocol loses its own stream and nothing else.
 //!
 //! Nothing here runs a guest: [`inbound`] turns messages into deliveries, [`outbound`] turns a guest's outputs into messages,
-//! [`handoff`] passes objects on to third vats, [`garbage`] counts who holds what, and `machine` stands between.
+//! [`handoff`] and [`deposits`] pass objects on to third vats, [`garbage`] counts who holds what, and `machine` stands between.
 
 pub mod client;
+mod deposits;
 mod garbage;
 mod handoff;
 mod inbound;
@@ -49,6 +50,8 @@ pub const MAX_PEERS: usize = 65_536;
 pub const MAX_BEARERS: usize = 1_024;
 /// Most objects that one vat has given of this one's and that their receivers have yet to withdraw. Further deposits are declined.
 pub const MAX_DEPOSITS: u64 = 65_536;
+/// Most deposits of vats that were forgotten since; the oldest goes first. Those who made them cannot take them back.
+pub const MAX_ORPHANS: usize = 65_536;
 /// Most gifts that one peer withdraws here and that are not deposited yet, and most gifts of one giver that this vat withdraws
 /// elsewhere. Further ones are rejected.
 pub const MAX_WITHDRAWALS: usize = 4_096;
@@ -88,9 +91,14 @@ pub struct Comms {
     retired: Vec<Slot>,
     /// Own objects → by how many table entries they are held: exports, deposits, promises that come home. Never the root.
     holders: BTreeMap<u64, u64>,
+    /// Deposits of vats that were forgotten, the oldest first: receiver, giver and number. Some may have been withdrawn since.
+    orphans: VecDeque<(VatId, VatId, u64)>,
     /// Own objects that were held and are no more, of which the guest has yet to hear.
     freed: BTreeSet<u64>,
     exited: bool,
+    /// Settlements that are kept back because that is planted.
+    #[cfg(test)]
+    kept_back: Vec<(Slot, crate::abi::Resolution)>,
     #[serde(skip)]
     changes: Changes,
 }
@@ -109,8 +117,11 @@ impl Comms {
             told_singly: 0,
             retired: Vec::new(),
             holders: BTreeMap::new(),
+            orphans: VecDeque::new(),
             freed: BTreeSet::new(),
             exited: false,
+            #[cfg(test)]
+            kept_back: Vec::new(),
             changes: Changes::default(),
         }
     }
@@ -199,6 +210,7 @@ impl Comms {
         }
         self.lose_peer(vat, "the vat that gave this has gone");
         let Some(peer) = self.peers.remove(vat) else { return };
+        self.keep_orphans(vat);
         for home in &peer.gifts.homes {
             self.cancel_all(home, vat);
         }
@@ -261,6 +273,25 @@ impl Comms {
             peer.inbound.forget_hash();
         }
         comms
+    }
+
+    /// Promises that have not settled, each with what the tables have of it, and who decides it under which name if another vat does.
+    #[cfg(test)]
+    pub(crate) fn unsettled(&self) -> Vec<(Slot, String, Option<(VatId, peer::PairId)>)> {
+        let left = self.promises.iter().filter(|(_, promise)| {
+            // Settled ones are retired once all is acknowledged.
+            !matches!(promise.state, promises::State::Unheard(_))
+        });
+        left.map(|(slot, promise)| (*slot, format!("{promise:?}"), promise.source)).collect()
+    }
+
+    /// Whether this vat is to settle the promise that the peer knows by this name.
+    #[cfg(test)]
+    pub(crate) fn owes(&self, peer: &VatId, id: peer::PairId) -> bool {
+        let mirrored =
+            peer::PairId { by: if id.by == peer::Party::Us { peer::Party::Them } else { peer::Party::Us }, id: id.id };
+        let pair = self.peers.get(peer).and_then(|peer| peer.pair(mirrored));
+        pair.is_some_and(|pair| pair.decider == peer::Party::Us && pair.settled.is_none())
     }
 
     /// A promise that is left, for a complaint.

@@ -9,6 +9,9 @@
 //! A client, which can't be dialled, may be connected to one member alone: the member that it spoke to answers it at once, whoever
 //! leads. Once it is gone it is left alone, until it is connected or heard again.
 //!
+//! A vat that another one has introduced here may have come before it was: it was turned away, and pauses. The leader greets it, by
+//! a slice that says nothing; upon a greeting the pause ends.
+//!
 //! It decides nothing that is replicated: losing all of its state loses no message, since the vat's tables keep everything
 //! that is not acknowledged.
 
@@ -27,6 +30,7 @@ use crate::{
 pub use interfaces::{CourierMetrics, Notice, Whereabouts};
 
 use handover::{Handed, Handover};
+pub(super) use peer::is_greeting;
 use peer::{Peer, Ready, backoff};
 use pending::Pending;
 use quorate_consensus::{Certificate, HostId, Introduction};
@@ -160,6 +164,7 @@ impl Courier {
             Notice::Applied { block, outbox, queued, pruned } => self.applied(block, outbox, queued, pruned),
             Notice::Certified(certificate) => self.certified(certificate),
             Notice::Heard { peer, again, near } => self.heard(peer, again, near),
+            Notice::Greeted(peer) => self.greeted(peer),
             Notice::Forgotten(vats) => vats.iter().for_each(|vat| self.forget(vat)),
             Notice::Introduction(introduction) => self.introduction = *introduction,
             Notice::Rank(rank) if rank == self.rank => {}
@@ -242,6 +247,14 @@ impl Courier {
         }
         if again && let Some(peer) = self.peers.get_mut(&vat) {
             peer.repeat_acknowledgement(Instant::now());
+        }
+        self.consider(vat);
+    }
+
+    fn greeted(&mut self, vat: VatId) {
+        self.wake(vat);
+        if let Some(peer) = self.peers.get_mut(&vat) {
+            peer.hear_greeting(Instant::now());
         }
         self.consider(vat);
     }

@@ -8,7 +8,7 @@
 
 use super::{
     command::{VatCommand, VatResult},
-    courier::Notice,
+    courier::{Notice, is_greeting},
     incomplete::{Incomplete, WAITING_SENDERS},
     machine::STRANGER,
     peer_evidence::PeerEvidence,
@@ -103,6 +103,11 @@ impl Inbox {
         }
         if slice.certificate.signatures.len() < usize::from(signers.threshold) {
             return self.reply(&sender, AtOnce::NotYet);
+        }
+        if is_greeting(&slice.head) && !is_farewell(&slice.certificate.statement) {
+            // There is nothing to order: it only tells this vat's courier that it need not wait any more.
+            self.tell_courier(Notice::Greeted(sender));
+            return self.reply(&sender, AtOnce::Taken);
         }
         let gate = self.gate(sender);
         let _turn = gate.lock().await;
@@ -328,8 +333,8 @@ fn of_a_peer(slice: &Slice, peer: &PeerView) -> Option<AtOnce> {
     match (new_messages, new_acknowledgement) {
         (true, _) if peer.broken => Some(AtOnce::Broken),
         // Of a peer that broke its stream, too: what it acknowledges need not be kept for it.
-        (false, false) if !is_farewell(&slice.certificate.statement) => Some(AtOnce::Taken),
-        (false, false) => None,
+        (false, false) if is_greeting(&slice.head) || is_farewell(&slice.certificate.statement) => None,
+        (false, false) => Some(AtOnce::Taken),
         (true, _) | (false, true) => None,
     }
 }
@@ -397,6 +402,8 @@ mod tests {
             (9, 1, 4, None, Some(AtOnce::Broken)),
             (5, 0, 3, Some(AtOnce::Taken), Some(AtOnce::Taken)),
             (5, 0, 4, None, None),
+            // A greeting is looked at: only what is proven ends a pause.
+            (1, 0, 0, None, None),
         ];
         for (begin, messages, ack, good, broken) in cases {
             let slice = slice(begin, messages, ack);

@@ -5,6 +5,7 @@
 
 use super::super::{Crank, CrankOutcome, Guest, GuestCheckpoint, GuestManifest, LimitKind, NOBODY};
 use crate::abi::{CapData, Delivery, Method, News, Output, Resolution, Slot, Value};
+use crate::comms::plants::{self, Plant};
 use crate::error::EngineError;
 use quorate_ids::Hash;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ pub struct Player {
     pub eager: bool,
     /// The next deliveries that bring a reference are undone.
     pub refusing: bool,
+    /// Vats may end: promises may be rejected.
+    pub lossy: bool,
+    rejected: BTreeSet<Slot>,
     pub vars: BTreeMap<String, Slot>,
     own: BTreeMap<Slot, Own>,
     awaited: BTreeSet<Slot>,
@@ -139,6 +143,7 @@ impl Player {
                 let target = self.vars[&root_name(to)];
                 let method = Method::Call(format!("give:{name}"));
                 self.outputs.push(Output::Send { target, method, args, result: None });
+                self.announce();
             }
             Do::Resolve(promise, var) => {
                 let (promise, to) = (self.vars[promise], self.vars[var]);
@@ -212,6 +217,12 @@ impl Player {
     fn hear(&mut self, slot: Slot, resolution: &Resolution) {
         let data = match resolution {
             Resolution::Fulfilled(data) => data,
+            Resolution::Rejected(_) if self.lossy => {
+                self.awaited.remove(&slot);
+                self.held.remove(&slot);
+                self.rejected.insert(slot);
+                return;
+            }
             Resolution::Rejected(data) => {
                 self.wrong.push(format!("REJECTED: {slot:?} {:?}", data.value()));
                 return;
@@ -244,6 +255,11 @@ impl Player {
         }
     }
 
+    /// Whether it has promises of its own that it has not told of.
+    pub fn owes(&self, promise: &Slot) -> bool {
+        self.own.get(promise).is_some_and(|own| !own.told)
+    }
+
     /// What a reference is by now, as far as this guest knows.
     pub fn follow(&self, mut slot: Slot) -> Slot {
         loop {
@@ -266,7 +282,7 @@ impl Player {
                 _ => break,
             };
         }
-        if !self.held.contains_key(&end) {
+        if !self.held.contains_key(&end) && !self.rejected.contains(&end) {
             return end;
         }
         let alias = Slot::VatPromise(self.next_promise);
@@ -280,6 +296,7 @@ impl Player {
             slot = match slot {
                 Slot::VatObject(_) => return self.done.push(label),
                 Slot::HostObject(_) => return self.send_out(slot, label),
+                promise if self.rejected.contains(&promise) => return,
                 promise => {
                     if let Some(value) = self.settled.get(&promise) {
                         *value
@@ -306,13 +323,29 @@ impl Player {
         self.outputs.push(Output::Send { target, method: Method::Call(label), args, result: None });
     }
 
+    /// Whether a promise of its own is settled with another one: if that is planted. The machine says what comes of it.
+    fn gives(&self, promise: Slot, end: Slot) -> bool {
+        (plants::is(Plant::PromiseGiven) || plants::is(Plant::SettledBeforeItsGift))
+            && self.own[&promise].resolved == Some(end)
+            && self.awaited.contains(&end)
+    }
+
     /// Tells of its own promises that have come to an object.
     fn announce(&mut self) {
         let open: Vec<Slot> =
             self.own.iter().filter(|(_, own)| own.resolved.is_some() && !own.told).map(|(slot, _)| *slot).collect();
         for promise in open {
             let end = self.follow(promise);
-            if is_promise(end) {
+            if self.rejected.contains(&end) {
+                let own = self.own.get_mut(&promise).expect("it was there");
+                own.told = true;
+                own.queue.clear();
+                self.rejected.insert(promise);
+                let resolution = Resolution::Rejected(CapData::data(&Value::error("Error", "it was rejected")));
+                self.outputs.push(Output::Settle { promise, resolution });
+                continue;
+            }
+            if is_promise(end) && !self.gives(promise, end) {
                 continue;
             }
             let own = self.own.get_mut(&promise).expect("it was there");

@@ -2,7 +2,7 @@
 
 use super::Dice;
 use super::player::Do;
-use super::scenarios::{Given, Scenario};
+use super::scenarios::{End, Given, Scenario};
 
 /// A reference that a vat has in a variable.
 #[derive(Clone, Copy)]
@@ -104,5 +104,17 @@ pub fn program(seed: u64) -> Scenario {
     }
     references.into_iter().for_each(|reference| maker.script(reference));
     let Maker { given, scripts, .. } = maker;
-    Scenario { name: "by chance", given, scripts, refusing: None }
+    Scenario { name: "by chance", given, scripts, refusing: None, ends: Vec::new() }
+}
+
+/// The same, and one or two of the vats end.
+pub fn program_with_ends(seed: u64) -> Scenario {
+    let mut scenario = program(seed);
+    let mut dice = Dice(seed ^ 0x5bd1_e995);
+    let mut vats = scenario.vats();
+    for _ in 0..1 + dice.roll(2) {
+        let vat = vats.remove(dice.roll(vats.len() as u64) as usize);
+        scenario.ends.push((vat, if dice.roll(2) == 0 { End::Exit } else { End::Gone }));
+    }
+    scenario
 }

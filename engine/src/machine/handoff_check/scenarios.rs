@@ -20,6 +20,17 @@ pub struct Scenario {
     pub scripts: Vec<(u8, Vec<Do>)>,
     /// A vat that undoes every delivery which brings it a reference.
     pub refusing: Option<u8>,
+    /// Vats that end at any time, and how.
+    pub ends: Vec<(u8, End)>,
+}
+
+/// How a vat ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its guest exits; its machine goes on.
+    Exit,
+    /// It says and hears nothing any more, and the others forget it.
+    Gone,
 }
 
 const A: u8 = b'A';
@@ -33,6 +44,9 @@ impl fmt::Display for Scenario {
         writeln!(formatter, "{}", self.name)?;
         for given in &self.given {
             writeln!(formatter, "  {given:?}")?;
+        }
+        for (vat, end) in &self.ends {
+            writeln!(formatter, "  {}: {end:?} at some time", char::from(*vat))?;
         }
         for (vat, steps) in &self.scripts {
             writeln!(formatter, "  {}: {steps:?}", char::from(*vat))?;
@@ -51,7 +65,7 @@ fn object(name: &'static str, holder: u8, home: u8, object: u64) -> Given {
 
 impl Scenario {
     fn new(name: &'static str, given: Vec<Given>, scripts: Vec<(u8, Vec<Do>)>) -> Scenario {
-        Scenario { name, given, scripts, refusing: None }
+        Scenario { name, given, scripts, refusing: None, ends: Vec::new() }
     }
 
     /// The vats of the program.
@@ -167,6 +181,17 @@ fn introductions() -> Vec<Scenario> {
                 (A, vec![Send("p", "a1"), Give("p", E, "e"), Send("p", "a2")]),
                 (B, vec![Resolve("p", "carol")]),
                 (E, vec![Send("e", "e1")]),
+            ],
+        ),
+        // The same, and E hands it on, so that what p settles to is told twice.
+        Scenario::new(
+            "fork, handed on",
+            vec![promise("p", B, A), object("carol", B, C, 1)],
+            vec![
+                (A, vec![Give("p", E, "e")]),
+                (B, vec![Resolve("p", "carol")]),
+                (E, vec![Give("e", D, "d")]),
+                (D, vec![Send("d", "d1")]),
             ],
         ),
         // A gives carol to B, and B what it got, settled or not, to E.

@@ -1,10 +1,10 @@
 //! Machines, what is under way between them, and what may happen next.
 
 use super::player::{Do, Player, root_name};
-use super::scenarios::{Given, Scenario};
-use crate::abi::{CapData, Method, Output, Slot, Value};
+use super::scenarios::{End, Given, Scenario};
+use crate::abi::{CapData, Delivery, Method, Output, Slot, Value};
 use crate::comms::plants::{self, Plant};
-use crate::machine::{Command, Deliver, Machine};
+use crate::machine::{Command, CrankKind, Deliver, Machine};
 use quorate_ids::{Hash, VatId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -42,6 +42,12 @@ pub enum Action {
     Lose(u8, u8),
     /// The next step of a script.
     Step(usize),
+    /// A vat's guest hears what was kept back from it, because that is planted.
+    Hear(u8),
+    /// A vat of the program's `ends` does, which is at this place there.
+    End(usize),
+    /// The first vat forgets the second, which is gone.
+    Forget(u8, u8),
 }
 
 /// What is sent where, as the scripts mean it: independent of how it travels.
@@ -105,6 +111,11 @@ pub struct World {
     /// What the first said last for the second, and the second has not taken in: end and ack.
     heads: BTreeMap<(u8, u8), (u64, u64)>,
     counters: Vec<usize>,
+    /// Which of the program's `ends` have come.
+    ended: Vec<bool>,
+    gone: BTreeSet<u8>,
+    /// Nothing of the second is taken in by the first any more.
+    forgotten: BTreeSet<(u8, u8)>,
     done: Vec<String>,
     oracle: Oracle,
 }
@@ -121,6 +132,9 @@ impl World {
             machines: BTreeMap::new(),
             heads: BTreeMap::new(),
             counters: vec![0; scenario.scripts.len()],
+            ended: vec![false; scenario.ends.len()],
+            gone: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
             done: Vec::new(),
             oracle: Oracle::default(),
         };
@@ -139,6 +153,9 @@ impl World {
             world.give(index as u64, *given);
         }
         world.flush();
+        for machine in world.machines.values_mut() {
+            machine.guest.lossy = !scenario.ends.is_empty();
+        }
         if let Some(vat) = scenario.refusing {
             world.machines.get_mut(&vat).expect("it is there").guest.refusing = true;
         }
@@ -178,8 +195,10 @@ impl World {
                 while self.next_message(from, to).is_some() {
                     self.take(from, to);
                 }
-                self.cut(from, to);
-                self.ack(from, to);
+                if !self.gone.contains(&from) {
+                    self.cut(from, to);
+                    self.ack(from, to);
+                }
             }
             if self.standing() == before {
                 return;
@@ -200,7 +219,9 @@ impl World {
     pub fn routes(&self) -> Vec<(u8, u8)> {
         let vats = self.machines.keys().copied().collect::<Vec<_>>();
         let pairs = vats.iter().flat_map(|from| vats.iter().map(|to| (*from, *to)));
-        pairs.filter(|(from, to)| from != to).collect()
+        pairs
+            .filter(|(from, to)| from != to && !self.gone.contains(to) && !self.forgotten.contains(&(*to, *from)))
+            .collect()
     }
 
     fn received(&self, at: u8, from: u8) -> u64 {
@@ -225,18 +246,59 @@ impl World {
                 Some((end, _)) if self.received(to, from) >= *end || plants::is(Plant::AckWithoutEnd) => {
                     actions.push(Action::Ack(from, to));
                 }
-                None if self.is_awaited(from, to) && !self.is_lost(from, to) => actions.push(Action::Cut(from, to)),
+                None if !self.gone.contains(&from) && self.is_awaited(from, to) && !self.is_lost(from, to) => {
+                    actions.push(Action::Cut(from, to))
+                }
                 _ => {}
             }
         }
+        let late = self.machines.iter().filter(|(_, machine)| machine.comms.keeps_back());
+        actions.extend(late.map(|(vat, _)| Action::Hear(*vat)));
         for (index, (vat, steps)) in scenario.scripts.iter().enumerate() {
             if let Some(step) = steps.get(self.counters[index])
+                && self.lives(*vat)
                 && self.machines[vat].guest.can(step)
             {
                 actions.push(Action::Step(index));
             }
         }
+        let to_come = self.ended.iter().enumerate().filter(|(_, ended)| !**ended);
+        actions.extend(to_come.map(|(index, _)| Action::End(index)));
+        actions.extend(self.to_forget().into_iter().map(|(at, gone)| Action::Forget(at, gone)));
         actions
+    }
+
+    /// Whether a vat's guest goes on.
+    fn lives(&self, vat: u8) -> bool {
+        !self.gone.contains(&vat) && self.machines[&vat].status.exit.is_none()
+    }
+
+    /// Vats that know one which is gone.
+    fn to_forget(&self) -> Vec<(u8, u8)> {
+        let there = self.machines.iter().filter(|(vat, _)| !self.gone.contains(vat));
+        let pairs = there.flat_map(|(at, machine)| {
+            let known = self.gone.iter().filter(|gone| machine.comms.peer(&id(**gone)).is_some());
+            known.map(|gone| (*at, *gone))
+        });
+        pairs.collect()
+    }
+
+    fn end(&mut self, vat: u8, how: End) {
+        match how {
+            End::Gone => drop(self.gone.insert(vat)),
+            End::Exit => {
+                let machine = self.machines.get_mut(&vat).expect("it is there");
+                machine.take_outputs(vec![Output::Exit { value: CapData::data(&Value::Undefined) }]);
+            }
+        }
+    }
+
+    fn forget(&mut self, at: u8, gone: u8) {
+        self.forgotten.insert((at, gone));
+        let machine = self.machines.get_mut(&at).expect("it is there");
+        machine.forget(&id(gone));
+        // What it waited for is rejected, which its guest hears.
+        machine.apply(Command::Tick { now_ms: 0 }).expect("no fault of the host");
     }
 
     /// Whether `to` waits for an acknowledgement of `from` that `from` can give.
@@ -256,6 +318,17 @@ impl World {
             Action::Take(from, to) => self.take(from, to),
             Action::Cut(from, to) => self.cut(from, to),
             Action::Ack(from, to) => self.ack(from, to),
+            Action::Hear(vat) => {
+                let machine = self.machines.get_mut(&vat).expect("it is there");
+                let settlements = machine.comms.take_kept_back();
+                machine.crank(CrankKind::Settle, None, &Delivery::Settle(settlements)).expect("no fault of the host");
+            }
+            Action::End(index) => {
+                self.ended[index] = true;
+                let (vat, how) = scenario.ends[index];
+                self.end(vat, how);
+            }
+            Action::Forget(at, gone) => self.forget(at, gone),
             Action::Lose(from, to) => drop(self.heads.remove(&(from, to))),
             Action::Step(index) => {
                 let (vat, steps) = &scenario.scripts[index];
@@ -271,7 +344,7 @@ impl World {
                 machine.apply(Command::Tick { now_ms: 0 }).expect("no fault of the host");
             }
         }
-        self.check()
+        self.check(scenario)
     }
 
     pub fn take(&mut self, from: u8, to: u8) {
@@ -303,16 +376,22 @@ impl World {
     }
 
     /// What was done, and whether all of it was right.
-    fn check(&mut self) -> Result<(), Violation> {
+    fn check(&mut self, scenario: &Scenario) -> Result<(), Violation> {
+        let lossy = !scenario.ends.is_empty();
         for (name, machine) in &mut self.machines {
             if let Some(wrong) = machine.guest.wrong.first() {
                 return Err(Violation::Wrong(format!("at {}: {wrong}", char::from(*name))));
             }
             for label in std::mem::take(&mut machine.guest.done) {
+                // Where a vat has ended, messages are lost. They must not be done later, after what was sent behind them.
+                let after = self.done.iter().find(|done| lossy && self.oracle.before(done).contains(label.as_str()));
+                if let Some(after) = after {
+                    return Err(Violation::Order { done: after.clone(), before: vec![label] });
+                }
                 let before = self.oracle.before(&label);
                 let late: Vec<String> = before
                     .into_iter()
-                    .filter(|before| !self.done.iter().any(|done| done == before))
+                    .filter(|before| !lossy && !self.done.iter().any(|done| done == before))
                     .map(str::to_owned)
                     .collect();
                 self.done.push(label.clone());
@@ -321,7 +400,7 @@ impl World {
                 }
             }
             let unsent = machine.end_block(false).logs;
-            if let Some(line) = unsent.first() {
+            if let Some(line) = unsent.first().filter(|_| !lossy) {
                 return Err(Violation::Wrong(format!("at {}: {}", char::from(*name), line.text)));
             }
         }
@@ -336,23 +415,30 @@ impl World {
             .filter(|label| !self.done.iter().any(|done| done == label))
             .map(str::to_owned)
             .collect();
-        if !missing.is_empty() {
+        let lossy = !scenario.ends.is_empty();
+        if !missing.is_empty() && !lossy {
             return Err(Violation::Hang(missing));
         }
         let mut world = self.clone();
         world.flush();
-        world.check()?;
-        world.check_rest()
+        while let Some((at, gone)) = world.to_forget().first().copied() {
+            world.forget(at, gone);
+            world.flush();
+        }
+        world.check(scenario)?;
+        world.check_rest(lossy)
     }
 
     /// Nothing is under way: no promise is open that has come to its end, no gift waits, and each counts as the other does.
-    pub fn check_rest(&self) -> Result<(), Violation> {
-        for (name, machine) in &self.machines {
+    pub fn check_rest(&self, lossy: bool) -> Result<(), Violation> {
+        for (name, machine) in self.machines.iter().filter(|(name, _)| !self.gone.contains(name)) {
             let wrong =
                 |what: &str| Err(Violation::Wrong(format!("at {} {what} is left at the end", char::from(*name))));
             for (other, peer) in machine.comms.peers() {
                 let gifts = &peer.gifts;
-                if !gifts.deposited.is_empty() || gifts.deposits_open > 0 {
+                // What a vat deposited that is gone stays, since its receiver may have the gift.
+                let left = gifts.deposited.keys().filter(|(giver, _)| !self.gone.contains(&giver.0[0]));
+                if left.count() > 0 || gifts.deposits_open > 0 {
                     return wrong("a deposit");
                 }
                 if !gifts.withdraws.is_empty() || !gifts.taken.is_empty() {
@@ -383,8 +469,28 @@ impl World {
                     return wrong("an export that nobody holds");
                 }
             }
-            if machine.comms.promise_count() > 0 {
+            if lossy {
+                self.check_waiting(*name)?;
+            } else if machine.comms.promise_count() > 0 {
                 return wrong(&machine.comms.some_promise());
+            }
+        }
+        Ok(())
+    }
+
+    /// What is not settled at the end is owed by a guest that goes on, or by a vat that owes it as well.
+    fn check_waiting(&self, name: u8) -> Result<(), Violation> {
+        let machine = &self.machines[&name];
+        for (slot, what, decider) in machine.comms.unsettled() {
+            let is_owed = match decider {
+                Some((vat, pair)) => {
+                    let decider = self.machines.get(&vat.0[0]).filter(|_| !self.gone.contains(&vat.0[0]));
+                    decider.is_some_and(|decider| decider.comms.owes(&id(name), pair))
+                }
+                None => machine.guest.owes(&slot) && self.lives(name),
+            };
+            if !is_owed {
+                return Err(Violation::Wrong(format!("at {} nobody settles {slot:?}: {what}", char::from(name))));
             }
         }
         Ok(())
@@ -398,7 +504,8 @@ impl World {
         }
         let mut done = self.done.clone();
         done.sort_unstable();
-        parts.push(crate::abi::encode(&(self.heads.iter().collect::<Vec<_>>(), &self.counters, done)));
+        let ends = (&self.ended, &self.gone, &self.forgotten);
+        parts.push(crate::abi::encode(&(self.heads.iter().collect::<Vec<_>>(), &self.counters, ends, done)));
         // What later messages are judged by.
         parts.push(crate::abi::encode(&self.oracle.resolved.iter().collect::<Vec<_>>()));
         parts.push(crate::abi::encode(&self.oracle.before.iter().collect::<Vec<_>>()));

@@ -17,6 +17,8 @@ pub enum Notice {
     /// A peer shipped something; `again` if it was messages that the state had already, `near` if it is a client, which may be connected
     /// to this member alone.
     Heard { peer: VatId, again: bool, near: bool },
+    /// A peer that had turned this vat away, or may have, says that it knows it now. It has proven so.
+    Greeted(VatId),
     /// The vat has forgotten these: nothing more goes to them.
     Forgotten(Vec<VatId>),
     /// This member's place: 0 is the leader, the others count from it.

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 /// Pauses between rounds of attempts double from the first to the last of these.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(30);
+/// A greeting is not tried more often: whoever waits for it knocks again by itself.
+const GREETING_ATTEMPTS: u32 = 10;
 /// For so long a member of which nothing was heard is tried after the others.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
@@ -73,6 +75,10 @@ pub(super) struct Peer {
     farewell: bool,
     /// Whether the last one was in what is on its way.
     farewell_shipped: bool,
+    /// Nothing was ever said or heard, and the newest head says that the peer is known here; no member has taken that yet.
+    greeting: bool,
+    /// When a greeting of the peer last ended a pause.
+    greeted: Option<Instant>,
     /// Failures since something was last taken: for the pause before the next attempt.
     pub(super) attempts: u32,
     /// How often what was taken was not acknowledged in time, since it last was.
@@ -107,6 +113,11 @@ impl Peer {
             return false;
         }
         self.farewell = is_farewell(&ready.certificate.statement);
+        if self.greeting && !is_greeting(ready.head()) {
+            // What failed so far was of no weight.
+            self.attempts = 0;
+        }
+        self.greeting = is_greeting(ready.head());
         let news = ready.head().end > end || ready.head().ack > ack;
         self.ready = Some(ready);
         news
@@ -139,6 +150,7 @@ impl Peer {
         self.told = Some(now);
         self.attempts = 0;
         self.farewell &= !self.farewell_shipped;
+        self.greeting = false;
         if self.taken > self.acknowledged {
             // Later ones don't put it off: else a member that takes all and passes on nothing is believed for as long as we talk.
             self.confirm.get_or_insert(now + CONFIRM_AFTER.max(backoff(self.doubts)));
@@ -173,6 +185,17 @@ impl Peer {
             self.told = None;
             self.asked = true;
             self.try_another();
+        }
+    }
+
+    /// The peer says that it knows this vat, and that it has taken in nothing of it: what it refused of a stranger goes out again without a
+    /// pause. Not more often than now and then, since a greeting can be repeated by whoever got it.
+    pub(super) fn hear_greeting(&mut self, now: Instant) {
+        let lately = self.greeted.is_some_and(|greeted| greeted + CONFIRM_AFTER > now);
+        if self.acknowledged == 0 && self.attempts > 0 && !lately {
+            self.greeted = Some(now);
+            self.attempts = 0;
+            self.due = None;
         }
     }
 
@@ -239,7 +262,7 @@ impl Peer {
         let ships_bare = rank == 0 || self.asked;
         self.first_to_ship(head) <= head.end
             || (ships_bare && head.ack > self.taken_ack)
-            || (rank == 0 && self.farewell)
+            || (rank == 0 && (self.farewell || self.greeting && self.attempts < GREETING_ATTEMPTS))
     }
 
     /// The first message that is worth shipping with a head; the one after its end if there is none. What was acknowledged is not
@@ -276,6 +299,11 @@ impl Peer {
             tail,
         }
     }
+}
+
+/// Whether a head says nothing but that its peer is known: it was introduced here, and may have come too early.
+pub(in crate::vat) fn is_greeting(head: &StreamHead) -> bool {
+    head.end == 0 && head.ack == 0
 }
 
 /// The pause before an attempt: doubling, capped, with a jitter of a quarter.

@@ -356,6 +356,80 @@ async fn a_checkpoint_that_only_acknowledges_is_shipped_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_vat_that_was_introduced_here_is_greeted_once_and_by_the_leader() {
+    let world = MemoryNetwork::new(7);
+    let honest = Receiver::new(Manner::Honest);
+    let _other = world.join(HONEST, honest.clone());
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: true });
+    sender.tell(Notice::Rank(2));
+    sender.say(0, 0);
+    seconds(600).await;
+    assert_eq!(honest.asked(), 0, "each member would greet it");
+    sender.tell(Notice::Rank(0));
+    seconds(600).await;
+    let slices = honest.slices();
+    assert_eq!(slices.len(), 1);
+    assert_eq!((slices[0].begin, slices[0].messages.len(), slices[0].head.end), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greeting_is_given_up_and_holds_nothing_up_that_is_said_later() {
+    let world = MemoryNetwork::new(7);
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: true });
+    sender.say(0, 0);
+    seconds(3_600).await;
+    let tried = sender.attempts();
+    assert!((2..20).contains(&tried), "{tried} attempts");
+    let honest = Receiver::new(Manner::Honest);
+    let _other = world.join(HONEST, honest.clone());
+    seconds(600).await;
+    assert_eq!(honest.asked(), 0, "whoever waits for it knocks again by itself");
+    sender.say(1, 0);
+    at_once().await;
+    assert_eq!(honest.asked(), 1, "it waits for no pause that greetings had come to");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_came_too_early_comes_again_upon_a_greeting_and_not_else() {
+    let world = MemoryNetwork::new(7);
+    let refusal = codec::encode(&SliceReply::Refused { message: "nobody knows this vat".into() });
+    let early = Receiver::new(Manner::Always(refusal));
+    let _other = world.join(HONEST, early.clone());
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: true });
+    sender.say(1, 0);
+    seconds(300).await;
+    // It pauses for half a minute by now. What is heard without proof changes nothing.
+    let mut pauses = 0;
+    for _ in 0..30 {
+        let before = early.asked();
+        sender.tell(Notice::Heard { peer: TARGET, again: false, near: false });
+        seconds(1).await;
+        pauses += usize::from(early.asked() == before);
+    }
+    assert!(pauses >= 28, "it was asked in {} of 30 seconds", 30 - pauses);
+    let before = early.asked();
+    sender.tell(Notice::Greeted(TARGET));
+    at_once().await;
+    assert_eq!(early.asked(), before + 1);
+    // Repeated without end, it makes nobody send without end.
+    let before = early.asked();
+    for _ in 0..1_000 {
+        sender.tell(Notice::Greeted(TARGET));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(early.asked() < before + 50, "{} attempts in ten seconds", early.asked() - before);
+    // Once the peer has taken something in, a greeting is an old one.
+    sender.tell(Notice::Applied { block: 99, outbox: Arc::default(), queued: vec![], pruned: vec![(TARGET, 1)] });
+    sender.block = 99;
+    sender.say(1, 0);
+    seconds(300).await;
+    let before = early.asked();
+    sender.tell(Notice::Greeted(TARGET));
+    at_once().await;
+    assert_eq!(early.asked(), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_acknowledgement_goes_at_once_when_the_last_one_was_taken() {
     let world = MemoryNetwork::new(7);
     let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: true });
