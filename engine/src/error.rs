@@ -11,6 +11,17 @@ pub enum EngineError {
     /// The image is not one that this engine can run.
     #[error("the engine image is unusable: {0}")]
     Image(String),
+    /// A vat is of an image that is not here.
+    #[error("engine image {hash} is not here")]
+    NoImage { hash: Hash },
+    /// Reading or writing a file of an image failed.
+    #[error("cannot {action} {path}: {source}; check its permissions, and the free space")]
+    ImageFile { action: &'static str, path: String, source: std::io::Error },
+    /// A file of an image is not what its name says.
+    #[error(
+        "{path} is damaged: its content is not what its name says; remove it, and start the host again: it fetches the image from members of the vat"
+    )]
+    DamagedImage { path: String },
     /// Reading or writing the cache folder failed.
     #[error(
         "cannot {action} {path}: {source}; check the folder's permissions and free space, or name another folder in QUORATE_CACHE"

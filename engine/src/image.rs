@@ -8,6 +8,9 @@ mod cache;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod native_stack;
 mod prepare;
+mod store;
+
+pub use store::{Images, MAX_IMAGE_BYTES};
 
 use crate::abi;
 use crate::error::EngineError;

@@ -9,6 +9,7 @@
 //! carried/       a mark for each vat whose replica was created here
 //! data/          RocksDB
 //! creators/      keys of creators of vats that have no code yet
+//! images/        engine images that vats here run in, by their hash
 //! logs/          console lines of vats, one file each
 //! EXPORTED       instead of all the others: the home was moved, and runs elsewhere ([`export`])
 //! ```
@@ -205,6 +206,11 @@ impl Home {
     /// Where vats to carry are laid down.
     pub fn provision(&self) -> PathBuf {
         self.path.join("provision")
+    }
+
+    /// Where engine images lie.
+    pub fn images(&self) -> PathBuf {
+        self.path.join("images")
     }
 
     /// The mark that a replica of this vat was created here.

@@ -10,6 +10,7 @@ use crate::{
     co_members::CoMembers,
     codec,
     directory::{Directory, newest_membership},
+    images::{HostImages, fetch},
     local::WithSelf,
     lookup::look_up,
     proof::file::{Item, ProofFile, VatProof},
@@ -22,7 +23,10 @@ use crate::{
 use frames::Frames;
 use futures::future::join_all;
 use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Store, Timing, evidence_of};
-use quorate_engine::{VatId, image::Image};
+use quorate_engine::{
+    EngineError, Hash, VatId,
+    image::{Image, Images, image_hash},
+};
 use quorate_net::{Handler, NetError, Network};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,7 +55,8 @@ pub type ConsolePath = dyn Fn(&str) -> PathBuf + Send + Sync;
 pub struct HostOptions {
     pub name: String,
     pub key: ed25519_dalek::SigningKey,
-    pub image: Arc<Image>,
+    /// The engine images that are here; those that vats need beside them are fetched from members and kept there.
+    pub images: Arc<Images>,
     pub store: Arc<dyn Store>,
     pub timing: Timing,
     /// How the host answers to changes of members that others propose.
@@ -68,9 +73,11 @@ pub enum HostError {
     #[error("Q-N002 {0}")]
     Store(#[from] quorate_consensus::StoreError),
     #[error(
-        "Q-N003 vat {name} was made for engine image {wanted}, this build has {have}; run this host with the version that has the vat's image, or replace this member of the vat"
+        "Q-N003 vat {name} runs in engine image {wanted}, which is not here: {why}; this version's own is {own}. Bring the file of the image (`vat image add --home HOME FILE`), or replace this member of the vat"
     )]
-    Image { name: String, wanted: String, have: String },
+    NoImage { name: String, wanted: Hash, own: Hash, why: String },
+    #[error("Q-N010 the engine image of vat {name} can't be used: {source}")]
+    Image { name: String, source: EngineError },
     #[error("Q-N004 the vat could not be started: {0}")]
     Vat(String),
     #[error("Q-N005 there is no vat {0} on this host")]
@@ -92,7 +99,7 @@ pub struct Host(Arc<Inner>);
 struct Inner {
     name: String,
     key: ed25519_dalek::SigningKey,
-    image: Arc<Image>,
+    images: HostImages,
     store: Arc<dyn Store>,
     timing: Timing,
     approve: Approve,
@@ -124,7 +131,7 @@ impl Host {
         let inner = Arc::new(Inner {
             name: options.name,
             key: options.key,
-            image: options.image,
+            images: HostImages::new(options.images),
             store: options.store,
             timing: options.timing,
             approve: options.approve,
@@ -146,7 +153,6 @@ impl Host {
         for (key, value) in records {
             let provision: Provision = codec::decode(&value)
                 .map_err(|error| HostError::Vat(format!("the record {key} does not decode: {error}")))?;
-            host.check_image(&provision)?;
             provisions.push(provision);
         }
         let _starting = Starting::begin(&host.0);
@@ -177,8 +183,9 @@ impl Host {
             .genesis
             .validate()
             .map_err(|error| HostError::Genesis { name: provision.name.clone(), why: error.to_string() })?;
-        self.check_image(&provision)?;
         let _starting = Starting::begin(&self.0);
+        // Before anything is noted, and while other vats can be carried.
+        self.image_of(&provision).await?;
         let _one_at_a_time = self.0.carrying.lock().await;
         if let Ok(service) = self.find(&vat.to_string()) {
             if provision.joining && service.is_removed() {
@@ -195,19 +202,37 @@ impl Host {
         Ok(vat)
     }
 
-    fn check_image(&self, provision: &Provision) -> Result<(), HostError> {
-        let have = self.0.image.hash();
-        if provision.genesis.image.0 == have.0 {
-            return Ok(());
+    /// The image that a vat runs in: one that is here, or else fetched from the vat's members. This host's owner had it carry the
+    /// vat, whose id commits to the image.
+    async fn image_of(&self, provision: &Provision) -> Result<Arc<Image>, HostError> {
+        let (name, wanted) = (&provision.name, Hash(provision.genesis.image.0));
+        let images = self.0.images.images().clone();
+        let unusable = |source| HostError::Image { name: name.clone(), source };
+        if !images.has(&wanted) {
+            let known = self.0.directory.members(&provision.genesis.vat_id()).into_iter();
+            let members: Vec<Member> = known.chain(provision.genesis.members.iter().cloned()).collect();
+            tracing::info!(vat = %name, image = %wanted, "fetching the vat's engine image from its members");
+            let wasm = fetch(self.network(), &members, &wanted).await.map_err(|error| HostError::NoImage {
+                name: name.clone(),
+                wanted,
+                own: image_hash(),
+                why: error.to_string(),
+            })?;
+            let images = images.clone();
+            blocking(move || images.add(&wasm)).await.map_err(unusable)?;
         }
-        Err(HostError::Image {
-            name: provision.name.clone(),
-            wanted: provision.genesis.image.to_string(),
-            have: have.to_string(),
+        blocking(move || {
+            if wanted == image_hash() {
+                images.keep_own()?;
+            }
+            images.get(&wanted)
         })
+        .await
+        .map_err(unusable)
     }
 
     async fn run_vat(&self, provision: Provision) -> Result<(), HostError> {
+        let image = self.image_of(&provision).await?;
         let vat = provision.genesis.vat_id();
         let co_members = self.0.co_members().clone();
         let introduction = Introduction { genesis: provision.genesis.clone(), chain: Vec::new() };
@@ -222,7 +247,7 @@ impl Host {
             install: provision.install,
             approve: self.0.approve,
             key: self.0.key.clone(),
-            image: self.0.image.clone(),
+            image,
             store: self.0.store.clone(),
             transport: co_members.transport(vat),
             co_members,
@@ -302,7 +327,7 @@ impl Host {
             host: self.0.name.clone(),
             key: HostId(self.0.key.verifying_key().to_bytes()).to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            image: self.0.image.hash().to_string(),
+            image: image_hash().to_string(),
             process: std::process::id(),
             uptime_s: self.0.started.elapsed().as_secs(),
             listen: network.listen_addresses(),
@@ -357,7 +382,7 @@ impl Host {
     pub async fn metrics(&self) -> String {
         let mut page = page::Page::default();
         let vats = self.vats();
-        mirror::process(&mut page, env!("CARGO_PKG_VERSION"), &self.0.image.hash().to_string(), vats.len());
+        mirror::process(&mut page, env!("CARGO_PKG_VERSION"), &image_hash().to_string(), vats.len());
         mirror::network(&mut page, &self.network().stats());
         mirror::store(&mut page, self.0.store.as_ref());
         room_of(self.0.store.as_ref()).iter().for_each(|room| mirror::disk(&mut page, room));
@@ -470,6 +495,14 @@ impl Drop for Starting {
 }
 
 /// Looks up vats whose couriers did not know where to go, as long as the host lives.
+/// Runs what takes seconds, such as compiling an image, beside everything else.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| EngineError::Image(format!("compiling it was cut off: {error}")))?
+}
+
 async fn look_up_wanted(host: Weak<Inner>) {
     loop {
         tokio::time::sleep(LOOKUP_EVERY).await;

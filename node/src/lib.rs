@@ -15,6 +15,7 @@ pub mod directory;
 pub mod evidence;
 pub mod home;
 pub mod host;
+mod images;
 mod local;
 mod log_limiter;
 pub mod logging;

@@ -10,7 +10,10 @@ use crate::{
     provision, system,
 };
 use quorate_consensus::{RocksStore, Store, StoreError, Timing};
-use quorate_engine::{EngineError, image::Image};
+use quorate_engine::{
+    EngineError,
+    image::{Images, image_hash},
+};
 use quorate_net::{Handler, Libp2pNetwork, NetLimits, NetOptions, Network};
 use std::{
     ffi::OsString,
@@ -113,7 +116,10 @@ impl RunError {
             RunError::Io { source, .. } => of_io(source),
             RunError::Store(error) | RunError::Host(HostError::Store(error)) => of_store(error),
             RunError::DataLost { .. } => Remedy::NewHome,
-            RunError::Host(HostError::Image { .. } | HostError::Genesis { .. }) => Remedy::Mend,
+            RunError::Host(HostError::NoImage { .. } | HostError::Genesis { .. }) => Remedy::Mend,
+            RunError::Engine(EngineError::ImageFile { source, .. })
+            | RunError::Host(HostError::Image { source: EngineError::ImageFile { source, .. }, .. }) => of_io(source),
+            RunError::Host(HostError::Image { .. }) => Remedy::Mend,
             RunError::Engine(_) | RunError::Host(_) | RunError::Listen { .. } => Remedy::Unknown,
         }
     }
@@ -151,7 +157,9 @@ impl Running {
         }
         let cache = engine_cache()?;
         tracing::info!(host = %home.config.name, cache = %cache.display(), "loading the engine image");
-        let image = tokio::task::spawn_blocking(move || Image::load(&cache))
+        let images = Arc::new(Images::open(cache, home.images()));
+        let own = images.clone();
+        tokio::task::spawn_blocking(move || own.get(&image_hash()))
             .await
             .map_err(|error| RunError::Io { what: "loading the engine".into(), source: io::Error::other(error) })??;
         let store: Arc<dyn Store> = Arc::new(RocksStore::open(home.data())?);
@@ -164,7 +172,7 @@ impl Running {
             HostOptions {
                 name: home.config.name.clone(),
                 key: home.key.clone(),
-                image,
+                images,
                 store: store.clone(),
                 timing: Timing::default(),
                 approve: home.config.approve,

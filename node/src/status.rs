@@ -58,6 +58,9 @@ pub struct PeerStatus {
 pub struct VatStatus {
     pub name: String,
     pub vat: String,
+    /// SHA-256 of the engine image that it runs in, in hex.
+    #[serde(default)]
+    pub image: String,
     /// `starting`, `learner`, `follower`, `candidate`, `leader`, `stopped`, `faulted`, `leaving` or `removed`.
     pub role: String,
     /// The leader's name, where one is known.

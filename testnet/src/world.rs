@@ -154,7 +154,7 @@ impl World {
         let options = HostOptions {
             name: name.to_owned(),
             key: place.key.clone(),
-            image: self.image.clone(),
+            images: Arc::new(self.image.clone().into()),
             store: disk.clone(),
             timing: Timing::quick(),
             approve: Approve::Auto,

@@ -66,9 +66,11 @@ impl From<HostError> for ApiError {
         let code = text.split(' ').next().unwrap_or("Q-N000").to_owned();
         let status = match error {
             HostError::NoSuchVat(_) => StatusCode::NOT_FOUND,
-            HostError::NameTaken(_) | HostError::WasMember(_) | HostError::Image { .. } | HostError::Genesis { .. } => {
-                StatusCode::CONFLICT
-            }
+            HostError::NameTaken(_)
+            | HostError::WasMember(_)
+            | HostError::Image { .. }
+            | HostError::NoImage { .. }
+            | HostError::Genesis { .. } => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         ApiError(status, Failed { code, message: text })

@@ -29,7 +29,7 @@ use creator::keep_creator;
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{Genesis, Introduction, Member, Parameters, Survival};
 use quorate_engine::{
-    VatId,
+    Hash, VatId,
     abi::Bundle,
     image::image_hash,
     machine::{ArgValue, Install},
@@ -61,6 +61,9 @@ pub struct CreateArgs {
     /// Its code; without it, `vat install` comes later
     #[arg(long)]
     source: Option<PathBuf>,
+    /// The engine image that it runs in, by its hash; a member must have it (default: this version's own)
+    #[arg(long, value_name = "HASH")]
+    image: Option<Hash>,
     #[command(flatten)]
     code: CodeArgs,
     #[command(flatten)]
@@ -257,7 +260,7 @@ impl CreateArgs {
         let genesis = Genesis {
             members,
             threshold: self.threshold.unwrap_or(count / 2 + 1),
-            image: image_hash(),
+            image: self.image.unwrap_or_else(image_hash),
             creator: creator.verifying_key().to_bytes(),
             bundle: code.map(bundle_hash),
             nonce: random_bytes()?,

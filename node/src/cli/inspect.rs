@@ -187,7 +187,11 @@ impl VatFile {
         }
         lines.push(format!("signatures  {}", survival(count, threshold)));
         let same_image = genesis.image.0 == image_hash().0;
-        let image = if same_image { "this build's" } else { "another build's: this one can't run it" };
+        let image = if same_image {
+            "this build's"
+        } else {
+            "not this version's own: members need its file, or get it from one that has it"
+        };
         lines.push(format!("image       {} ({image})", genesis.image));
         lines.push(format!("limits      {}", parameters(&genesis.parameters)));
         match &self.provision.install {

@@ -10,6 +10,7 @@ mod create;
 mod evidence;
 mod explain;
 mod hosts;
+mod image;
 mod inspect;
 mod join;
 mod json;
@@ -208,6 +209,9 @@ enum Command {
     Prove(prove::Args),
     /// Check a file of proofs, offline
     Verify(verify::Args),
+    /// The engine images that a host can run vats with
+    #[command(subcommand, after_help = "Examples:\n  vat image list --home HOME\n  vat image add old.wasm --home HOME")]
+    Image(image::Command),
     /// Change a vat's members
     #[command(
         subcommand,
@@ -324,6 +328,7 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Evidence(args) => evidence::run(args, json).await,
         Command::Prove(args) => prove::run(args, json).await,
         Command::Verify(args) => verify::run(&args, json),
+        Command::Image(command) => image::run(command, json).await,
         Command::Member(command) => member::run(command, json).await,
         Command::Approvals(args) => approvals::list(args, json).await,
         Command::Approve(args) => approvals::approve(args, json).await,

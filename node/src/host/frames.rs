@@ -40,7 +40,7 @@ impl Handler for Frames {
             let host = host.ok_or("this host is stopping")?;
             match (channel_of(purpose), purpose) {
                 (Some(channel), _) => host.agree(from, channel, purpose, &frame).await,
-                (None, Purpose::Directory) => host.answer(&frame),
+                (None, Purpose::Directory) => host.answer(&frame).await,
                 (None, _) => host.take_slice(&frame).await,
             }
         })
@@ -61,10 +61,13 @@ impl Inner {
         answer.map(Bytes::from).map_err(|error| error.to_string())
     }
 
-    fn answer(&self, frame: &[u8]) -> Result<Bytes, String> {
+    async fn answer(&self, frame: &[u8]) -> Result<Bytes, String> {
         let vat = match self.decode(frame, Purpose::Directory)? {
             DirectoryRequest::WhoIs(vat) => vat,
             DirectoryRequest::Alive => return Ok(codec::encode(&DirectoryReply::Alive).into()),
+            DirectoryRequest::Image { hash, offset } => {
+                return Ok(codec::encode(&self.images.give(hash, offset).await?).into());
+            }
         };
         let own = self.vat(&vat);
         // A member that is out has heard of nothing after that.

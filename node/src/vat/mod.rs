@@ -44,7 +44,7 @@ use quorate_consensus::{
     Transport,
 };
 use quorate_engine::{
-    VatId, abi,
+    Hash, VatId, abi,
     heap::Limits,
     image::Image,
     machine::{Exit, Setup, Summary},
@@ -104,6 +104,7 @@ pub struct VatService {
     pub name: String,
     pub replica: ReplicaHandle,
     pub inbox: Arc<Inbox>,
+    image: Hash,
     heap_limit_bytes: u64,
     view: SharedView,
     directory: Directory,
@@ -195,6 +196,7 @@ impl VatService {
         Ok(VatService {
             vat,
             name: options.name,
+            image: options.image.hash(),
             heap_limit_bytes: limits.memory_bytes,
             inbox,
             replica,
@@ -314,6 +316,7 @@ impl VatService {
         VatStatus {
             name: self.name.clone(),
             vat: self.vat.to_string(),
+            image: self.image.to_string(),
             role: self.role(&status).to_owned(),
             leader: status.leader.as_ref().map(name_of),
             term: status.term,

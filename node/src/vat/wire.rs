@@ -2,7 +2,7 @@
 
 use crate::evidence::Slice;
 use quorate_consensus::{HostId, Introduction};
-use quorate_engine::VatId;
+use quorate_engine::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 
 /// A slice on its way: purpose `Slice`, answered by [`SliceReply`].
@@ -38,6 +38,8 @@ pub enum DirectoryRequest {
     WhoIs(VatId),
     /// Is anybody there? A host that is slow to take a slice answers it at once; one that hangs does not.
     Alive,
+    /// The part of an engine image from this byte on. Images are public, and known by their hash.
+    Image { hash: Hash, offset: u64 },
 }
 
 /// The answer.
@@ -51,4 +53,11 @@ pub enum DirectoryReply {
     },
     Unknown,
     Alive,
+    /// Some bytes of an image, and how many it has as a whole.
+    ImagePart {
+        whole: u64,
+        bytes: Vec<u8>,
+    },
+    /// The host has given away as much as it will just now; ask again later, or another one.
+    Busy,
 }

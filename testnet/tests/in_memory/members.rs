@@ -41,7 +41,7 @@ async fn members_of_vats_that_start_are_put_off_and_not_turned_away() {
     let options = HostOptions {
         name: "starting".to_owned(),
         key: ed25519_dalek::SigningKey::from_bytes(&[1; 32]),
-        image: image.expect("the image loads"),
+        images: Arc::new(image.expect("the image loads").into()),
         store: Arc::new(MemoryStore::new()),
         timing: Timing::quick(),
         approve: Approve::Auto,
