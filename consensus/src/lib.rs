@@ -51,10 +51,11 @@ pub use error::{
     CertificateError, CodecError, ConsensusError, EvidenceError, MachineFault, ProposeError, ReconfigureError,
     StoreError, TransportError,
 };
-pub use execution::machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Machine};
+pub use execution::machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, LogTime, Machine, TimeWanted};
 pub use execution::place::{Execution, Threads, Work};
 pub use proof::address::check_address;
 pub use proof::certificate::{Certificate, MemberSignature, Statement, verify_certificate};
+pub use proof::clock::MAX_TIME_MS;
 pub use proof::equivocation::{
     Contradiction, Disagreement, Divergence, Equivocation, EvidenceRecord, Exclusive, Place, Signed,
 };
@@ -68,8 +69,8 @@ pub use proof::tally::Tally;
 pub use quorate_ids::{Canonical, Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
 pub use replica::{
-    Approve, CheckpointSummary, Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, WaitingChange,
-    evidence_of, remove_vat,
+    Approve, CheckpointSummary, Clock, Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus,
+    SystemClock, WaitingChange, evidence_of, remove_vat,
 };
 pub use state::change::{Change, PendingChange};
 pub use state::state_root as checkpoint_root;

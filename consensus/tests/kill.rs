@@ -41,6 +41,7 @@ async fn child() {
         execution: Arc::new(Threads),
         events,
         timing: Timing::quick(),
+        clock: Arc::new(SystemClock),
         learner: false,
         approve: Approve::Auto,
     })

@@ -202,6 +202,9 @@ fn argument_hash(value: &ArgValue) -> Hash {
     writer.hash()
 }
 
+/// The name of the endowment that gives code the log's time.
+const TIMER: &str = "timer";
+
 /// What a vat's code and arguments are, by their hashes: small enough to be kept for ever, and to say what differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeDigest {
@@ -226,6 +229,11 @@ impl CodeDigest {
             grants: install.grants.clone(),
             bearers: install.bearers.clone(),
         }
+    }
+
+    /// Whether the code is given the timer.
+    pub fn has_timer(&self) -> bool {
+        self.endowments.iter().any(|name| name == TIMER)
     }
 
     /// What differs in `given`, the code that this host's owner was given, each with its name. Nothing: they are the same.

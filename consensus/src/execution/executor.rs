@@ -7,10 +7,10 @@ use futures::future::BoxFuture;
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::MachineFault;
-use crate::execution::machine::{BlockContext, Machine};
+use crate::execution::machine::{BlockContext, LogTime, Machine};
 use crate::execution::place::Execution;
 use crate::proof::certificate::Statement;
 use crate::proof::membership::{Membership, Parameters};
@@ -115,11 +115,24 @@ pub(crate) struct Executor<M: Machine> {
     pub(crate) state: ReplicatedState,
     pub(crate) report: Report<M::Effects>,
     pub(crate) stats: Arc<StatsCell>,
+    /// Told when the log's time, or what the machine wants of it, has changed.
+    pub(crate) time: watch::Sender<LogTime>,
+}
+
+/// What a block's control has brought about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Nothing,
+    /// A change of the members was recorded, or given up.
+    Recorded,
+    Activated,
+    Ticked,
 }
 
 impl<M: Machine> Executor<M> {
     /// Starts the executor. It ends when the last handle is gone.
     pub(crate) fn start(self, execution: &dyn Execution) -> std::io::Result<ExecutorHandle> {
+        self.tell_time();
         let (sender, receiver) = mpsc::unbounded_channel();
         let name = format!("vat-{}", &self.vat.to_string()[..8]);
         execution.execute(name, Box::pin(self.run(receiver)))?;
@@ -164,7 +177,13 @@ impl<M: Machine> Executor<M> {
     ) -> Result<Arc<ReplicatedState>, MachineFault> {
         self.machine.restore(manifest, &mut |hash| fetch(hash))?;
         self.state = state;
+        self.tell_time();
         Ok(Arc::new(self.state.clone()))
+    }
+
+    fn tell_time(&self) {
+        let time = LogTime { now_ms: self.state.now_ms, wanted: self.machine.time_wanted() };
+        self.time.send_if_modified(|told| std::mem::replace(told, time) != time);
     }
 
     async fn apply(
@@ -219,20 +238,18 @@ impl<M: Machine> Executor<M> {
     ) -> Result<Option<Executed<M::Effects>>, MachineFault> {
         let started = Instant::now();
         let number = outcome.index;
-        if let Some(control) = block.control {
-            self.apply_control(control, number, outcome);
-        }
-        let activated = outcome.activated.is_some();
+        let done = block.control.map_or(Done::Nothing, |control| self.apply_control(control, number, outcome));
         // A change was recorded: the block is signed, so that its certificate shows a threshold of the members at work.
-        let recorded = outcome.view.is_some() && !activated;
+        let recorded = done == Done::Recorded;
         // At the beginning of an epoch, too: then no newcomer needs a checkpoint that those signed who left long ago.
-        let due = activated || self.state.since_checkpoint.is_due(&self.parameters);
-        if block.commands.is_empty() && !recorded && !due {
+        let due = done == Done::Activated || self.state.since_checkpoint.is_due(&self.parameters);
+        if block.commands.is_empty() && !recorded && !due && done != Done::Ticked {
             return Ok(None);
         }
         let commands: Vec<Vec<u8>> = block.commands.iter().map(|command| command.0.to_vec()).collect();
         let membership = &self.state.membership;
-        let context = BlockContext { block: number, epoch: membership.epoch, membership };
+        let now_ms = self.state.now_ms;
+        let context = BlockContext { block: number, epoch: membership.epoch, membership, now_ms };
         let applied = self.machine.apply(&context, &commands, due)?;
         if applied.results.len() != commands.len() {
             let found = applied.results.len();
@@ -255,6 +272,7 @@ impl<M: Machine> Executor<M> {
             // With the hash of the block's own statement.
             outcome.view = Some(Arc::new(self.state.clone()));
         }
+        self.tell_time();
         self.stats.update(|stats| stats.apply.record(started.elapsed()));
         let (statement, effects) = (outcome.statement.clone(), applied.effects);
         Ok(Some(Executed::Applied { block: number, statement, effects }))
@@ -265,16 +283,26 @@ impl<M: Machine> Executor<M> {
         chunks
     }
 
-    fn apply_control(&mut self, control: Control, block: u64, outcome: &mut Outcome) {
+    fn apply_control(&mut self, control: Control, block: u64, outcome: &mut Outcome) -> Done {
         let result = match control {
-            Control::Admit(admission) => self.state.admit(&admission, block),
+            Control::Admit(admission) => self.state.admit(&admission, block).map(|()| Done::Recorded),
             Control::Activate(activation) => self.state.activate(&activation).map(|ended| {
                 outcome.activated = Some((ended, self.state.membership.clone()));
+                Done::Activated
             }),
+            Control::Tick(tick) => self.state.tick(&tick).map(|()| Done::Ticked),
         };
         match result {
-            Ok(()) => outcome.view = Some(Arc::new(self.state.clone())),
-            Err(refused) => outcome.reply.refused = Some(refused),
+            Ok(done) => {
+                if done != Done::Ticked {
+                    outcome.view = Some(Arc::new(self.state.clone()));
+                }
+                done
+            }
+            Err(refused) => {
+                outcome.reply.refused = Some(refused);
+                Done::Nothing
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Invariants asked of an implementation: `apply` is a function of the state and its arguments, bit for bit the same on every
 //! host; it does no input or output; a bad command is a result, never a fault. A fault means that *this host* cannot go on.
 
+use serde::{Deserialize, Serialize};
 use std::any::Any;
 
 use crate::proof::membership::Membership;
@@ -20,6 +21,27 @@ pub struct BlockContext<'a> {
     pub epoch: u64,
     /// Membership of that epoch.
     pub membership: &'a Membership,
+    /// The log's time at this block, in ms since the Unix epoch; 0 before the first tick. It never goes back, and is never ahead of the
+    /// clock of some honest member.
+    pub now_ms: u64,
+}
+
+/// What a machine wants of the log's time. Where nothing is wanted, time costs nothing, and stands still.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeWanted {
+    /// Commands are to find the time of the present, within about a second.
+    pub with_commands: bool,
+    /// When the machine wants to be told the time, if no command comes before: in ms since the Unix epoch.
+    pub at_ms: Option<u64>,
+}
+
+/// The log's time, as this replica has executed it, and what the machine wants of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogTime {
+    /// In ms since the Unix epoch; 0 before the first tick.
+    pub now_ms: u64,
+    /// See [`TimeWanted`].
+    pub wanted: TimeWanted,
 }
 
 /// What applying one block brought about.
@@ -73,6 +95,11 @@ pub trait Machine: Any + Send + 'static {
     fn describe(manifest: &[u8]) -> Result<ManifestInfo, MachineFault>
     where
         Self: Sized;
+
+    /// What it wants of the log's time in its present state: a function of the state alone.
+    fn time_wanted(&self) -> TimeWanted {
+        TimeWanted::default()
+    }
 
     /// Whether every host has this chunk by itself, so that it is neither stored nor sent.
     fn has_chunk(&self, _hash: &Hash) -> bool {

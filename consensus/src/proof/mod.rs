@@ -6,6 +6,7 @@
 pub(crate) mod address;
 pub(crate) mod approval;
 pub(crate) mod certificate;
+pub(crate) mod clock;
 pub(crate) mod equivocation;
 pub(crate) mod membership;
 pub(crate) mod shares;

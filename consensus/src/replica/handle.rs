@@ -130,6 +130,8 @@ impl ReplicaHandle {
     pub fn status(&self) -> ReplicaStatus {
         let mut status = self.service.status.read().clone();
         status.stats = self.service.stats.get();
+        status.log_time = self.service.clocks.log_time();
+        status.time_overdue_ms = self.service.clocks.overdue_ms();
         status
     }
 

@@ -1,9 +1,11 @@
 //! Who this replica is. Nothing here changes while it runs.
 
 use ed25519_dalek::SigningKey;
+use std::sync::Arc;
 
 use crate::proof::certificate::MemberSignature;
 use crate::proof::membership::Genesis;
+use crate::replica::clock::Clock;
 use crate::timing::Timing;
 use quorate_ids::{HostId, VatId};
 
@@ -15,6 +17,7 @@ pub(crate) struct Identity {
     pub(crate) key: HostId,
     pub(crate) signing: SigningKey,
     pub(crate) timing: Timing,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Identity {

@@ -30,13 +30,15 @@
 //!  node's events <┘  │ └───────────────────────────────────────────────┘
 //!                    │ ~> flushed (the log is on disk through here)
 //!       each share => outbox, one task for each member: 4,096 ->
-//!  own_key asks each member in turn; nobody sends to it. approvals asks all of them about the change that this member proposes.
+//!  own_key asks each member in turn; nobody sends to it. approvals asks all of them about the change that this member proposes,
+//!  and clock what time it is, when the machine waits for one (~> from the executor); the proposer does so before commands that want to know.
 //! ```
 //!
 //! The log's flush, not its append, lets the signer sign: it then writes its watermark, and signs when that is on disk.
 
 mod applier;
 pub(crate) mod approval;
+pub(crate) mod clock;
 pub(crate) mod event;
 pub(crate) mod handle;
 mod identity;
@@ -53,6 +55,7 @@ pub(crate) mod wire;
 type RaftCell = tokio::sync::OnceCell<crate::raft::RaftNode>;
 
 pub use approval::{Approve, WaitingChange};
+pub use clock::{Clock, SystemClock};
 pub use event::Event;
 pub use handle::{CheckpointSummary, Proposed, Replica, ReplicaHandle, evidence_of, remove_vat};
 pub use options::ReplicaOptions;

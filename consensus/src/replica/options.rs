@@ -8,6 +8,7 @@ use crate::execution::machine::Machine;
 use crate::execution::place::Execution;
 use crate::proof::membership::{Genesis, MembershipCertificate};
 use crate::replica::approval::Approve;
+use crate::replica::clock::Clock;
 use crate::replica::event::Event;
 use crate::storage::Store;
 use crate::timing::Timing;
@@ -34,6 +35,8 @@ pub struct ReplicaOptions<M: Machine> {
     pub events: mpsc::Sender<Event<M::Effects>>,
     /// See [`Timing`].
     pub timing: Timing,
+    /// What this host states as its time: [`SystemClock`](crate::SystemClock) in production.
+    pub clock: Arc<dyn Clock>,
     /// This host is not a member yet: it waits until a leader admits it.
     pub learner: bool,
     /// How this host answers to changes of members that others propose.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::RaftCell;
 use super::applier::Applier;
 use super::approval::{ApprovalParts, Approvals};
+use super::clock::Clocks;
 use super::event::{Event, EventSink, Events};
 use super::identity::Identity;
 use super::leader::LeaderSeen;
@@ -17,6 +18,7 @@ use super::options::ReplicaOptions;
 use super::status::{ReplicaStatus, StatusCell};
 use super::tasks::approvals;
 use super::tasks::checkpointer::Checkpointer;
+use super::tasks::clock::ClockTask;
 use super::tasks::election::{self, Election};
 use super::tasks::membership::MembershipTask;
 use super::tasks::own_key::{self, KeyWatch, OwnKey};
@@ -27,7 +29,7 @@ use super::wire::share::{ShareClient, ShareServer};
 use super::wire::snapshot::{SnapshotReceiver, SnapshotSender};
 use crate::error::ConsensusError;
 use crate::execution::executor::{Executor, ExecutorHandle};
-use crate::execution::machine::Machine;
+use crate::execution::machine::{LogTime, Machine};
 use crate::proof::membership::{Introduction, Membership, MembershipCertificate};
 use crate::raft::log::LogStore;
 use crate::raft::{RaftNode, RaftSetup};
@@ -58,6 +60,7 @@ pub(crate) struct Service {
     pub(crate) share: ShareServer,
     pub(crate) frames: RaftServer,
     pub(crate) approvals: Arc<Approvals>,
+    pub(crate) clocks: Arc<Clocks>,
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) raft: Arc<RaftCell>,
     pub(crate) raft_starter: RaftStarter,
@@ -91,6 +94,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let own_key = Arc::new(own_key);
     let state = ReplicatedState::of_genesis(&options.genesis);
     let reported = options.events.clone();
+    let (time_told, time) = watch::channel(LogTime::default());
     let executor = Executor {
         vat,
         parameters: options.genesis.parameters,
@@ -104,6 +108,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
             })
         }),
         stats: Arc::clone(&stats),
+        time: time_told,
     };
     let executor =
         executor.start(options.execution.as_ref()).map_err(|error| ConsensusError::Thread(error.to_string()))?;
@@ -127,7 +132,8 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let members = Members::new(view, store.clone(), Arc::clone(&status), Arc::clone(&lifecycle));
     let members = Arc::new(members);
     let timing = options.timing;
-    let identity = Arc::new(Identity { vat, genesis: options.genesis, key, signing: options.key, timing });
+    let (genesis, signing, clock) = (options.genesis, options.key, options.clock);
+    let identity = Arc::new(Identity { vat, genesis, key, signing, timing, clock });
     let transport = options.transport;
     let share = ShareClient {
         timing,
@@ -135,6 +141,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         members: Arc::clone(&members),
         signer: signer.clone(),
     };
+    let clocks = Arc::new(Clocks::new(Arc::clone(&identity), Arc::clone(&members), share.clone(), time));
     let applier = Applier {
         vat,
         execution: Arc::clone(&options.execution),
@@ -185,6 +192,13 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         raft: Arc::clone(&raft),
         stats: Arc::clone(&stats),
         transport: Arc::clone(&transport),
+        clocks: Arc::clone(&clocks),
+    };
+    let clock_task = ClockTask {
+        clocks: Arc::clone(&clocks),
+        lifecycle: Arc::clone(&lifecycle),
+        raft: Arc::clone(&raft),
+        proposer: proposer.clone(),
     };
     let unreached = watermark.filter(|watermark| newest.as_ref().is_none_or(|record| record.block() < watermark.block));
     // A replica that has diverged starts nothing that could sign.
@@ -192,6 +206,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         tokio::spawn(Signer::new(signer_parts, unreached).run(signer_inputs));
         tokio::spawn(checkpointer.run(checkpointer_inputs));
         tokio::spawn(proposer::run(proposer_parts, proposals));
+        tokio::spawn(clock_task.run());
     }
     let leader = Arc::new(LeaderSeen::default());
     let approvals = Approvals::load(ApprovalParts {
@@ -214,6 +229,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         signer,
         presences: Mutex::default(),
         approvals: Arc::clone(&approvals),
+        clocks: Arc::clone(&clocks),
     };
     let frames = RaftServer { timing, members: Arc::clone(&members), status: Arc::clone(&status) };
     let service = Service {
@@ -242,6 +258,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         share: share_server,
         frames,
         approvals,
+        clocks,
         raft,
     };
     let restored = restore(&service.raft_starter.applier, newest).await;

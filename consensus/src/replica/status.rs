@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::watch;
 
+use crate::execution::machine::LogTime;
 use crate::proof::membership::Membership;
 use crate::raft::role::Role;
 use crate::state::change::PendingChange;
@@ -65,6 +66,10 @@ pub struct ReplicaStatus {
     pub equivocations: u64,
     /// Statements of members that differ from this replica's own, counted since the vat is here. They accuse nobody.
     pub disagreements: u64,
+    /// The log's time as executed here, and what the machine wants of it.
+    pub log_time: LogTime,
+    /// Since how many milliseconds the machine has waited for a time that has come, by this host's clock; 0 if it waits for none.
+    pub time_overdue_ms: u64,
     /// Why the replica stopped.
     pub fault: Option<String>,
     /// Counters and times.
@@ -100,6 +105,8 @@ impl ReplicaStatus {
             local_checkpoint_block: 0,
             equivocations: 0,
             disagreements: 0,
+            log_time: LogTime::default(),
+            time_overdue_ms: 0,
             fault: None,
             stats: ConsensusStats::default(),
         }

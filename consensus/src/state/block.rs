@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Blob};
 use crate::proof::certificate::{Certificate, MemberSignature};
+use crate::proof::clock::ClockStatement;
 use crate::state::change::Change;
 use quorate_ids::Hash;
 
@@ -21,6 +22,15 @@ pub(crate) enum Control {
     Admit(Admission),
     /// The recorded change takes effect: its epoch begins, upon proof that the present members are at work.
     Activate(Activation),
+    /// Time has passed, as members state. The only control that commands may follow in its block.
+    Tick(Tick),
+}
+
+/// The passing of time, with the statements that bound it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tick {
+    /// Of as many present members as are [needed](crate::proof::clock::needed). The log's time becomes the earliest.
+    pub(crate) clocks: Vec<ClockStatement>,
 }
 
 /// A change of membership with the evidence that authorises it.

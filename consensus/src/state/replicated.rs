@@ -12,9 +12,10 @@ use crate::codec;
 use crate::error::{CertificateError, CodecError};
 use crate::proof::approval::{Subject, canceled};
 use crate::proof::certificate::verify_certificate;
+use crate::proof::clock::time_of;
 use crate::proof::membership::{Genesis, Member, Membership, Parameters};
 use crate::proof::signers::Signers;
-use crate::state::block::{Activation, Admission, Block, Control, LogContent};
+use crate::state::block::{Activation, Admission, Block, Control, LogContent, Tick};
 use crate::state::change::{Change, PendingChange};
 use quorate_ids::{Canonical, Hash, HostId};
 
@@ -71,6 +72,8 @@ pub(crate) struct ReplicatedState {
     pub(crate) admitted_statement: Hash,
     /// Newcomers of the latest changes that were given up, by raft id.
     pub(crate) given_up: BTreeMap<u64, Member>,
+    /// The log's time, in ms since the Unix epoch; 0 before the first tick.
+    pub(crate) now_ms: u64,
     /// Hash of the last statement.
     pub(crate) last_statement: Hash,
     /// For the checkpoint rule.
@@ -96,6 +99,7 @@ impl ReplicatedState {
             pending: None,
             admitted_statement: Hash::ZERO,
             given_up: BTreeMap::new(),
+            now_ms: 0,
             last_statement: Hash::ZERO,
             since_checkpoint: SinceCheckpoint::default(),
             last_log: None,
@@ -219,6 +223,17 @@ impl ReplicatedState {
         Ok(ended)
     }
 
+    /// Lets time pass, as far as enough of the present members state that it has. It never goes back. The error is the same on every
+    /// replica.
+    pub(crate) fn tick(&mut self, tick: &Tick) -> Result<(), String> {
+        let now_ms = time_of(&self.membership, &tick.clocks).map_err(|error| error.to_string())?;
+        if now_ms <= self.now_ms {
+            return Err(format!("the log's time is {} already", self.now_ms));
+        }
+        self.now_ms = now_ms;
+        Ok(())
+    }
+
     /// Takes into account what a log entry after the applied ones will do to the members, if it is committed: its control, or Raft's
     /// membership. Nothing is executed. So of a change that was recorded after the applied entries, the hash of the recording
     /// block's statement is not known; that a threshold of the members has signed one for this block has to do.
@@ -236,6 +251,8 @@ impl ReplicatedState {
                         self.begin_epoch(&activation).map(|_| ())
                     }
                     Some(Control::Activate(activation)) => self.activate(&activation).map(|_| ()),
+                    // Time changes no members.
+                    Some(Control::Tick(_)) => Ok(()),
                 };
             }
         }

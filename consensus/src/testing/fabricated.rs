@@ -3,18 +3,22 @@
 use super::liar::{Fabrication, Liar, Lie, Throw, unsigned};
 use crate::codec;
 use crate::order::frames::{RaftFrame, RaftMessage, WireVote};
-use crate::proof::certificate::{Certificate, Statement};
+use crate::proof::certificate::{Certificate, MemberSignature, Statement};
+use crate::proof::clock::ClockStatement;
 use crate::proof::membership::MembershipCertificate;
 use crate::proof::shares::Share;
 use crate::replica::wire::propose::{Payload, ProposeFrame};
 use crate::replica::wire::share::ShareFrame;
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotStep};
-use crate::state::block::{Activation, Admission, Control};
+use crate::state::block::{Activation, Admission, Control, Tick};
 use crate::state::change::Change;
 use crate::state::{LogPosition, RaftMembership, ReplicatedState, state_root};
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::transport::Channel;
 use quorate_ids::{Hash, HostId};
+
+/// What a liar says that time it is: far ahead of what any clock shows.
+pub(super) const FAR_AHEAD_MS: u64 = 4_000_000_000_000;
 
 impl Liar {
     /// A frame that its replica never sent, to a member whose raft id is about `raft_id`.
@@ -30,6 +34,10 @@ impl Liar {
             Lie::Order => {
                 let control = self.order(throw)?;
                 Some((Channel::Propose, codec::encode(&ProposeFrame(vec![Payload::Control(control)]))))
+            }
+            Lie::FalseTime => {
+                let tick = Control::Tick(self.false_tick(throw));
+                Some((Channel::Propose, codec::encode(&ProposeFrame(vec![Payload::Control(tick)]))))
             }
             Lie::FalseVotes => {
                 // A vote of the past, in its own name.
@@ -71,6 +79,19 @@ impl Liar {
             }
             _ => self.heard.control(throw),
         }
+    }
+
+    /// A tick to a time that is far ahead: its own word, alone, twice, or in others' names; or what others said, with another time.
+    fn false_tick(&mut self, throw: Throw<'_>) -> Tick {
+        let own = ClockStatement::sign(&self.key, &self.latest_membership, FAR_AHEAD_MS + throw(1_000));
+        let other = match throw(3) {
+            0 => self.latest_membership.members.iter().map(|member| member.key).find(|key| *key != self.key()),
+            1 => Some(self.key()),
+            _ => None,
+        };
+        let named = |key| ClockStatement { signature: MemberSignature { key, ..own.signature }, ..own };
+        let heard = self.heard.clock(throw).map(|clock| ClockStatement { ms: own.ms, ..clock });
+        Tick { clocks: [Some(own), other.map(named), heard].into_iter().flatten().collect() }
     }
 
     fn sign_anything(&mut self, throw: Throw<'_>) -> Option<Fabrication> {

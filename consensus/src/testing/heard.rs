@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::liar::Fabrication;
 use crate::codec;
 use crate::order::frames::{RaftFrame, RaftMessage, WireContent};
+use crate::proof::clock::ClockStatement;
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotStep};
 use crate::state::LogPosition;
 use crate::state::block::{Block, Control};
@@ -49,6 +50,8 @@ impl<T: Clone> Ends<T> {
 pub(super) struct Heard {
     frames: Ends<Fabrication>,
     controls: Ends<Control>,
+    /// The statements of the last tick.
+    clocks: Vec<ClockStatement>,
     /// The id of its replica in Raft, once a leader has called it.
     pub(super) own_raft_id: u64,
     /// The last leader's term, and its last entry.
@@ -67,6 +70,7 @@ impl Default for Heard {
         Heard {
             frames: Ends::new(KEPT),
             controls: Ends::new(KEPT_CONTROLS),
+            clocks: Vec::new(),
             own_raft_id: 0,
             term: 0,
             last: None,
@@ -107,8 +111,17 @@ impl Heard {
             if matches!(control, Control::Admit(_)) {
                 self.admitted = Some(entry.log.index);
             }
-            self.controls.push(control);
+            match control {
+                Control::Tick(tick) => self.clocks = tick.clocks,
+                control => self.controls.push(control),
+            }
         }
+    }
+
+    /// What another member said of the time.
+    pub(super) fn clock(&self, throw: &mut dyn FnMut(u64) -> u64) -> Option<ClockStatement> {
+        let place = usize::try_from(throw(self.clocks.len() as u64)).ok()?;
+        self.clocks.get(place).copied()
     }
 
     /// One of the frames.

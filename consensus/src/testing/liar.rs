@@ -3,10 +3,12 @@
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeSet;
 
+use super::fabricated::FAR_AHEAD_MS;
 use super::heard::Heard;
 use crate::codec;
 use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireVote};
 use crate::proof::certificate::{Certificate, MemberSignature, Statement};
+use crate::proof::clock::ClockStatement;
 use crate::proof::membership::{Genesis, Membership, MembershipCertificate};
 use crate::proof::shares::Share;
 use crate::replica::wire::share::{ShareFrame, ShareReply};
@@ -43,13 +45,15 @@ pub enum Lie {
     FalseTerms,
     /// Orders changes of the membership that nobody approved of.
     Order,
+    /// States times that are far ahead, and has ticks ordered with them.
+    FalseTime,
     /// As leader, sends the members other entries under the same name. With any other lie it never leads.
     TwoFaced,
 }
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Lie; 14] = [
+    pub const ALL: [Lie; 15] = [
         Lie::Equivocate,
         Lie::SignAnything,
         Lie::Withhold,
@@ -63,6 +67,7 @@ impl Lie {
         Lie::FalseVotes,
         Lie::FalseTerms,
         Lie::Order,
+        Lie::FalseTime,
         Lie::TwoFaced,
     ];
 }
@@ -195,6 +200,10 @@ impl Liar {
                     codec::encode(&self.false_reply(from, asked, reply))
                 }
                 Ok(reply) if self.tells(Lie::BadSignatures) => codec::encode(&unsigned_reply(reply)),
+                Ok(ShareReply { clock: Some(_), .. }) if self.tells(Lie::FalseTime) => {
+                    let far = ClockStatement::sign(&self.key, &self.latest_membership, FAR_AHEAD_MS + throw(1_000));
+                    codec::encode(&ShareReply { clock: Some(far), ..ShareReply::default() })
+                }
                 _ => answer,
             },
             _ => answer,

@@ -296,14 +296,15 @@ fn kind(control: &Control) -> &'static str {
         Control::Admit(Admission { change: Change::Threshold(_), .. }) => "threshold",
         Control::Admit(Admission { change: Change::Cancel, .. }) => "cancel",
         Control::Activate(_) => "activate",
+        Control::Tick(_) => "tick",
     }
 }
 
 /// Of the replicated state all that a control can change.
 fn of_controls(state: &ReplicatedState) -> impl PartialEq + std::fmt::Debug + use<> {
-    let ReplicatedState { membership, previous_membership, raft_ids, next_raft_id, pending, given_up, .. } =
+    let ReplicatedState { membership, previous_membership, raft_ids, next_raft_id, pending, given_up, now_ms, .. } =
         state.clone();
-    (membership, previous_membership, raft_ids, next_raft_id, pending, given_up)
+    (membership, previous_membership, raft_ids, next_raft_id, pending, given_up, now_ms)
 }
 
 /// The state that the members have certified, after more commands. At least each second block is a checkpoint.
@@ -340,6 +341,9 @@ async fn nothing_that_a_lying_follower_proposes_changes_the_state() {
             refused(what, Control::Admit(forged)).await;
         }
     }
+    for (what, forged) in super::clocks::forged_ticks(&state, 1_000_000) {
+        refused(what, Control::Tick(forged)).await;
+    }
     assert_eq!(of_controls(&certified_state(&cluster, honest).await), of_controls(&state));
     // A change that owners want; its newcomer is away, so that it stays under way.
     let add = admission(&state, Change::Add(member(9)), None, &[1, 2, 3]);
@@ -357,7 +361,7 @@ async fn nothing_that_a_lying_follower_proposes_changes_the_state() {
         refused(what, Control::Admit(forged)).await;
     }
     assert_eq!(of_controls(&certified_state(&cluster, honest).await), of_controls(&state));
-    assert_eq!(tried, ["activate", "add", "cancel", "remove", "replace", "threshold"].into_iter().collect());
+    assert_eq!(tried, ["activate", "add", "cancel", "remove", "replace", "threshold", "tick"].into_iter().collect());
     let cancel = admission(&state, Change::Cancel, None, &[2, 3, 4]);
     propose(&cluster, liar, Control::Admit(cancel.clone())).await;
     state.admit(&cancel, block + 1).unwrap();

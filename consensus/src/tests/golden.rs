@@ -9,6 +9,7 @@ use super::*;
 use crate::codec::{self, Blob};
 use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
 use crate::proof::approval::{Subject, canceled};
+use crate::proof::clock::ClockStatement;
 use crate::proof::equivocation::{Contradiction, Disagreement, Divergence, Equivocation, EvidenceRecord, Signed};
 use crate::proof::membership::Introduction;
 use crate::proof::shares::{Latest, Share};
@@ -16,7 +17,7 @@ use crate::replica::tasks::own_key::Presence;
 use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
 use crate::replica::wire::share::{ShareFrame, ShareReply};
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
-use crate::state::block::{Block, Control};
+use crate::state::block::{Block, Control, Tick};
 use crate::state::drafts::{Answer, Drafts};
 use crate::state::{LogPosition, RaftMembership, ReplicatedState};
 use crate::storage::SignedWatermark;
@@ -54,6 +55,7 @@ fn what_is_signed_and_hashed() {
     check_bytes("admission-payload", &subject.admission_payload());
     check_bytes("canceled-change", &canceled(300, &Hash([9; 32])).0);
     check_bytes("presence-payload", &Presence::payload(&genesis.vat_id(), &[6; 16], Some(&[7; 16])));
+    check_bytes("clock-payload", &ClockStatement::payload(&genesis.vat_id(), 3, 1_764_000_000_000));
     check_bytes("state-root", &crate::state::state_root(b"state", &Hash([1; 32])).0);
 }
 
@@ -79,6 +81,7 @@ fn what_is_passed_on_and_stored() {
     let admitted = admission(&state, Change::Replace { out: host(1), in_: member(7) }, Some(3), &[2, 3]);
     state.admit(&admitted, 44).unwrap();
     state.note_statement(44, Hash([10; 32]));
+    state.now_ms = 1_764_000_000_000;
     state.given_up.insert(3, member(9));
     state.last_log = Some(LogPosition { term: 2, index: 44 });
     check("replicated-state", &state);
@@ -130,6 +133,11 @@ fn what_is_in_the_log() {
     let admitted = admission(&state, Change::Add(member(4)), Some(3), &[1, 2]);
     check("block-admit", &Block::of_control(Control::Admit(admitted)));
     check("block-activate", &Block::of_control(Control::Activate(example_activation())));
+    let clocks = [1, 2].map(|seed| ClockStatement::sign(&key(seed), &state.membership, 1_764_000_000_000));
+    check(
+        "block-tick",
+        &Block { commands: vec![vec![1].into()], control: Some(Control::Tick(Tick { clocks: clocks.into() })) },
+    );
     let log = LogPosition { term: 2, index: 300 };
     check("purged", &crate::raft::log::Link { log, chain: Hash([8; 32]) });
     check("vote", &WireVote { term: 5, node: 2, committed: true });
@@ -180,6 +188,7 @@ fn what_replicas_say_to_each_other() {
         ShareFrame::Draft(draft),
         ShareFrame::Withdraw,
         ShareFrame::Compare(Signed { signature: sign(2, &one.payload()), content: one.clone() }),
+        ShareFrame::Clock,
     ];
     check("share-frames", &frames);
     let certificates = vec![certificate(one, &[1, 2])];
@@ -189,7 +198,8 @@ fn what_replicas_say_to_each_other() {
     let answer = Some(Answer::Enters(sign(4, b"enters")));
     let content = statement(&membership, 300);
     let other = Some(Signed { signature: sign(2, &content.payload()), content });
-    let reply = ShareReply { shares, certificates, memberships, retired: true, signed, presence, answer, other };
+    let clock = Some(ClockStatement::sign(&key(2), &membership, 1_764_000_000_000));
+    let reply = ShareReply { shares, certificates, memberships, retired: true, signed, presence, answer, other, clock };
     check("share-reply", &reply);
     let answers = vec![
         Answer::Approves(sign(1, b"approves")),

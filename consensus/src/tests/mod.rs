@@ -4,6 +4,7 @@
 mod admissible;
 mod authority;
 mod certificates;
+mod clocks;
 #[path = "../../tests/cluster/common.rs"]
 #[allow(dead_code)]
 mod cluster;

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use quorate_consensus::testing::FalseSigner;
 use quorate_consensus::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -14,10 +14,18 @@ use tokio::sync::mpsc;
 pub const PAGES: usize = 24;
 pub const PAGE_BYTES: usize = 512;
 
-/// A counter, a hash chain over all commands, and pages that commands write to.
+/// A counter, a hash chain over all commands, pages that commands write to, and alarms.
 pub struct Toy {
     pub counter: u64,
     pub chain: Hash,
+    /// The log's time.
+    pub now_ms: u64,
+    /// Commands are to find the time of the present: the command `timed` was given.
+    pub timed: bool,
+    /// When alarms are to ring: set by commands `alarm MS`, from now.
+    pub alarms: Vec<u64>,
+    /// When those that have rung were to do so, and when they did.
+    pub rung: Vec<(u64, u64)>,
     pub pages: Vec<Vec<u8>>,
     known: BTreeSet<Hash>,
     /// Blocks applied by this instance: a restart from a checkpoint must not begin at the beginning.
@@ -27,7 +35,17 @@ pub struct Toy {
 impl Default for Toy {
     fn default() -> Self {
         let pages = vec![vec![0; PAGE_BYTES]; PAGES];
-        Self { counter: 0, chain: Hash::ZERO, pages, known: BTreeSet::new(), applied: 0 }
+        Self {
+            counter: 0,
+            chain: Hash::ZERO,
+            now_ms: 0,
+            timed: false,
+            alarms: Vec::new(),
+            rung: Vec::new(),
+            pages,
+            known: BTreeSet::new(),
+            applied: 0,
+        }
     }
 }
 
@@ -38,9 +56,36 @@ impl Toy {
         for page in &self.pages {
             bytes.extend_from_slice(&Hash::of(page).0);
         }
+        let rung = self.rung.iter().flat_map(|(at_ms, rung_ms)| [*at_ms, *rung_ms]);
+        let times = [self.now_ms, self.timed.into(), self.alarms.len() as u64];
+        for word in times.into_iter().chain(self.alarms.iter().copied()).chain(rung) {
+            bytes.extend_from_slice(&word.to_be_bytes());
+        }
         bytes
     }
+
+    /// Takes over what a manifest says of times.
+    fn restore_times(&mut self, words: &[u8]) {
+        let words = words.chunks_exact(8).map(|word| u64::from_be_bytes(word.try_into().unwrap()));
+        let words: Vec<u64> = words.collect();
+        (self.now_ms, self.timed) = (words[0], words[1] > 0);
+        let (alarms, rung) = words[3..].split_at(words[2] as usize);
+        self.alarms = alarms.to_vec();
+        self.rung = rung.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    }
+
+    /// Rings what is due. Returns whether anything was.
+    fn ring(&mut self, now_ms: u64) -> bool {
+        self.now_ms = now_ms;
+        let (due, later): (Vec<u64>, _) = self.alarms.iter().partition(|at_ms| **at_ms <= now_ms);
+        self.alarms = later;
+        self.rung.extend(due.iter().map(|at_ms| (*at_ms, now_ms)));
+        !due.is_empty()
+    }
 }
+
+/// Bytes of a manifest before the times.
+const FIXED_BYTES: usize = 40 + 32 * PAGES;
 
 fn fault(text: &str) -> MachineFault {
     MachineFault(text.into())
@@ -56,8 +101,12 @@ impl Machine for Toy {
         rehead: bool,
     ) -> Result<AppliedBlock<u64>, MachineFault> {
         self.applied += 1;
+        let rang = self.ring(context.now_ms);
         let mut results = Vec::new();
         for command in commands {
+            self.timed |= command == b"timed";
+            let alarm = command.strip_prefix(b"alarm ").and_then(|ms| std::str::from_utf8(ms).ok());
+            self.alarms.extend(alarm.and_then(|ms| ms.parse::<u64>().ok()).map(|ms| self.now_ms + ms));
             if command == b"fault" {
                 return Err(fault("asked to fault"));
             }
@@ -78,7 +127,7 @@ impl Machine for Toy {
             self.pages[page][..32].copy_from_slice(&self.chain.0);
             results.push(self.counter.to_be_bytes().to_vec());
         }
-        let said = !commands.is_empty() || rehead;
+        let said = !commands.is_empty() || rehead || rang;
         let outbox_root = said.then(|| Hash::of(&[&self.chain.0[..], &context.epoch.to_be_bytes()].concat()));
         Ok(AppliedBlock { results, outbox_root, work: commands.len() as u64, effects: self.counter })
     }
@@ -98,6 +147,7 @@ impl Machine for Toy {
         let info = Self::describe(manifest)?;
         self.counter = u64::from_be_bytes(manifest[..8].try_into().unwrap());
         self.chain = Hash(manifest[8..40].try_into().unwrap());
+        self.restore_times(&manifest[FIXED_BYTES..]);
         self.pages = info.chunks.iter().map(&mut *fetch).collect::<Result<_, _>>()?;
         self.known = info.chunks.into_iter().collect();
         self.applied = 0;
@@ -105,11 +155,27 @@ impl Machine for Toy {
     }
 
     fn describe(manifest: &[u8]) -> Result<ManifestInfo, MachineFault> {
-        if manifest.len() != 40 + 32 * PAGES {
+        if manifest.len() < FIXED_BYTES + 24 {
             return Err(fault("not a manifest"));
         }
-        let chunks = manifest[40..].chunks_exact(32).map(|hash| Hash(hash.try_into().unwrap())).collect();
+        let chunks = manifest[40..FIXED_BYTES].chunks_exact(32).map(|hash| Hash(hash.try_into().unwrap())).collect();
         Ok(ManifestInfo { root: Hash::of(manifest), chunks })
+    }
+
+    fn time_wanted(&self) -> TimeWanted {
+        TimeWanted { with_commands: self.timed, at_ms: self.alarms.iter().min().copied() }
+    }
+}
+
+/// The system's clock, set ahead or back.
+#[derive(Default)]
+pub struct SetClock {
+    pub ahead_ms: AtomicI64,
+}
+
+impl Clock for SetClock {
+    fn now_ms(&self) -> u64 {
+        SystemClock.now_ms().saturating_add_signed(self.ahead_ms.load(Ordering::SeqCst))
     }
 }
 
@@ -292,6 +358,7 @@ pub struct Node {
     pub log: Arc<Mutex<Log>>,
     pub lying: bool,
     pub approve: Approve,
+    pub clock: Arc<SetClock>,
     /// Memberships that it was introduced with.
     pub chain: Vec<MembershipCertificate>,
 }
@@ -330,7 +397,8 @@ pub fn parameters() -> Parameters {
 
 fn new_node(seed: u8) -> Node {
     let (store, log) = (Arc::new(MemoryStore::new()), Arc::new(Mutex::new(Log::default())));
-    Node { key: key(seed), store, handle: None, log, lying: false, approve: Approve::Auto, chain: Vec::new() }
+    let (clock, approve) = (Arc::default(), Approve::Auto);
+    Node { key: key(seed), store, handle: None, log, lying: false, approve, clock, chain: Vec::new() }
 }
 
 impl Cluster {
@@ -420,6 +488,7 @@ impl Cluster {
             execution: Arc::new(Threads),
             events,
             timing: self.timing,
+            clock: Arc::clone(&node.clock) as Arc<dyn Clock>,
             learner,
             approve: node.approve,
         })

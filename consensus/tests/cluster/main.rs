@@ -10,3 +10,4 @@ mod membership;
 mod ordering;
 mod own_key;
 mod recovery;
+mod time;

@@ -218,6 +218,21 @@ impl<G: Guest> Machine<G> {
         self.vat
     }
 
+    /// Time of the log in ms since the Unix epoch; 0 before the first tick.
+    pub fn now_ms(&self) -> u64 {
+        self.status.now_ms
+    }
+
+    /// When the first timer is due that has not fired.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.timers.next_deadline()
+    }
+
+    /// Whether the guest has exited.
+    pub fn has_exited(&self) -> bool {
+        self.status.exit.is_some()
+    }
+
     /// Applies one command. An error is a fault of this host: the replica must stop.
     pub fn apply(&mut self, command: Command) -> Result<CommandResult, EngineError> {
         self.follow_ups_left = MAX_FOLLOW_UPS;

@@ -44,6 +44,11 @@ impl Timers {
         self.deadlines.len()
     }
 
+    /// The earliest deadline.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.order.first().map(|(at_ms, _)| *at_ms)
+    }
+
     pub fn clear(&mut self) {
         *self = Timers::default();
     }

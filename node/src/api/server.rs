@@ -162,6 +162,12 @@ async fn install(
             let message = format!("the code of {name} did not start: {message}");
             Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Q-A004", message))
         }
+        VatResult::NotYet { .. } => {
+            let message = format!(
+                "{name} has no time yet, which code with the timer needs: too few members say what time it is; see that they are up (`vat status {name}`), then try again"
+            );
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "Q-A013", message))
+        }
         VatResult::Refused { message } => Err(ApiError::new(StatusCode::CONFLICT, "Q-A005", message)),
         other => Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "Q-A006", format!("{other:?}"))),
     }

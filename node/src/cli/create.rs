@@ -88,8 +88,8 @@ pub struct CodeArgs {
     /// An argument: JSON, a bare string, or a sturdyref (may be repeated)
     #[arg(long = "arg", value_name = "NAME=VALUE")]
     arguments: Vec<String>,
-    /// A host function for the code; `exit`, on solo vats
-    #[arg(long = "endowment", value_name = "NAME", value_parser = ["exit"])]
+    /// What the host gives the code: `timer`, the vat's time; `exit`, on solo vats (may be repeated)
+    #[arg(long = "endowment", value_name = "NAME", value_parser = ["exit", "timer"])]
     endowments: Vec<String>,
 }
 
@@ -407,7 +407,7 @@ impl CodeArgs {
         bearer: Sturdyref,
         members: usize,
     ) -> Result<(Install, Sturdyref), Failure> {
-        if members > 1 && !self.endowments.is_empty() {
+        if members > 1 && self.endowments.iter().any(|name| name == "exit") {
             return Err(usage(format!("--endowment exit is for solo vats; {members} members can't exit as one")));
         }
         let mut argv = Vec::new();
@@ -434,7 +434,7 @@ pub fn named_arguments<'t>(arguments: &'t [String], endowments: &[String]) -> Re
         check_argument_name(name).map_err(|(problem, fix)| usage(format!("--arg {argument}: {problem}; {fix}")))?;
         if endowments.iter().any(|endowment| endowment == name) {
             return Err(usage(format!(
-                "--arg {argument}: {name} is the host function of that name; choose another name"
+                "--arg {argument}: {name} is what the host gives under that name; choose another name"
             )));
         }
         if found.iter().any(|(other, _)| other == name) {

@@ -59,6 +59,10 @@ impl FirstInstall {
             // Another member was faster.
             Ok(Ok(VatResult::Refused { .. })) if self.view.lock().installed => {}
             Ok(Ok(VatResult::InstallFailed { message } | VatResult::Refused { message })) => self.give_up(message),
+            Ok(Ok(VatResult::NotYet { .. })) => {
+                tracing::debug!(vat = %self.name, "the code waits until enough members say what time it is");
+                return false;
+            }
             Ok(Ok(result)) => tracing::info!(vat = %self.name, ?result, "the vat has its code"),
             // Neither does it get smaller.
             Err(error @ ProposeError::TooLarge { .. }) => self.give_up(error.to_string()),

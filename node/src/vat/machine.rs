@@ -20,7 +20,7 @@ use crate::{
 };
 use quorate_consensus::{
     AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Genesis, Hash, Machine, MachineFault, ManifestInfo,
-    Member, Membership, MembershipCertificate, Signers,
+    Member, Membership, MembershipCertificate, Signers, TimeWanted,
 };
 use quorate_engine::{
     EngineError, VatId,
@@ -160,6 +160,14 @@ impl VatMachine {
         }
     }
 
+    /// Tells the engine that time has passed, which fires the timers that are due.
+    fn tell_time(&mut self, now_ms: u64) -> Result<(), EngineError> {
+        if now_ms > self.engine.now_ms() {
+            self.engine.apply(Command::Tick { now_ms })?;
+        }
+        Ok(())
+    }
+
     /// Lets another vat use the root or no longer, if those want it who may.
     fn change_grant(
         &mut self,
@@ -205,6 +213,10 @@ impl VatMachine {
             return Ok(VatResult::Refused { message: error.to_string() });
         }
         let code = CodeDigest::of(&signed.install);
+        if code.has_timer() && self.engine.now_ms() == 0 {
+            // Too few members have said what time it is. What the code waits for would come at once.
+            return Ok(VatResult::NotYet { next: 1 });
+        }
         Ok(match self.engine.apply(Command::Install(signed.install))? {
             CommandResult::Installed => {
                 self.code = Some(code);
@@ -385,6 +397,7 @@ impl Machine for VatMachine {
         let mut side = SideEffects::default();
         let (mut results, mut refused) = (Vec::with_capacity(commands.len()), Vec::new());
         self.forget_due(context.block, &mut side);
+        self.tell_time(context.now_ms).map_err(fault)?;
         for command in commands {
             let result = self.apply_one(context, command, &mut side).map_err(fault)?;
             if let VatResult::Refused { message } = &result {
@@ -466,6 +479,13 @@ impl Machine for VatMachine {
         }
         self.publish_all(0);
         Ok(())
+    }
+
+    fn time_wanted(&self) -> TimeWanted {
+        // Before there is code it is not known whether it gets a timer, which must not begin at the beginning of all time.
+        let has_timer = self.code.as_ref().is_none_or(CodeDigest::has_timer);
+        let goes_on = !self.engine.has_exited();
+        TimeWanted { with_commands: goes_on && has_timer, at_ms: self.engine.next_deadline() }
     }
 
     fn describe(manifest: &[u8]) -> Result<ManifestInfo, MachineFault> {

@@ -40,8 +40,8 @@ use peer_evidence::PeerEvidence;
 use progress::SharedProgress;
 use quorate_consensus::{
     Approve, Change, CheckpointSummary, Genesis, HostId, Introduction, Member, Membership, MembershipCertificate,
-    ProposeError, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store, StoreError, Threads, Timing,
-    Transport,
+    ProposeError, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store, StoreError, SystemClock, Threads,
+    Timing, Transport,
 };
 use quorate_engine::{
     Hash, VatId, abi,
@@ -145,6 +145,7 @@ impl VatService {
             execution: Arc::new(Threads),
             events: events_tx,
             timing: options.timing,
+            clock: Arc::new(SystemClock),
             learner: options.joining,
             approve: options.approve,
         })

@@ -2,8 +2,8 @@
 
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
-    Approve, ConsensusError, Event, Genesis, Hash, HostId, Member, MembershipCertificate, Replica, ReplicaHandle,
-    ReplicaOptions, Role, Timing,
+    Approve, Clock, ConsensusError, Event, Genesis, Hash, HostId, Member, MembershipCertificate, Replica,
+    ReplicaHandle, ReplicaOptions, Role, Timing,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,11 +16,16 @@ use crate::execution::Inline;
 use crate::lies::{Mask, Witness};
 use crate::machine::{RegisterMachine, Registers, Watcher};
 use crate::net::{Interceptor, Net, Process, Wire};
-use crate::oracles::{accused, certified, equal_state, progress};
+use crate::oracles::{accused, certified, equal_state, progress, time};
 use crate::record::Record;
+use crate::trace::Trace;
 
 /// Events that wait for the host at most.
 const EVENTS: usize = 16;
+/// What right clocks show when a world begins.
+pub const EPOCH_MS: u64 = 1_000_000_000_000;
+/// How far the clock of an honest host is wrong at most.
+pub const MOST_AHEAD_MS: u64 = 2_000;
 /// Longest pause of work for the disk.
 const WORK_MS: u64 = 3;
 
@@ -170,6 +175,7 @@ impl Host {
             execution: Inline::new(Dice::new(self.seed, &format!("work of {label}")), WORK_MS),
             events,
             timing: timing(rate_percent),
+            clock: Arc::new(HostClock::new(self.seed, &label, record.trace().clone())),
             learner: self.learner,
             approve: Approve::Auto,
         };
@@ -206,6 +212,27 @@ impl Host {
     }
 }
 
+/// The clock of one life of a host: that of the world, set wrong.
+struct HostClock {
+    trace: Trace,
+    ahead_ms: i64,
+}
+
+impl HostClock {
+    fn new(seed: u64, life: &str, trace: Trace) -> HostClock {
+        let mut dice = Dice::new(seed, &format!("clock of {life}"));
+        let most = *dice.pick(&[0, 100, MOST_AHEAD_MS]);
+        let ahead_ms = dice.below(2 * most + 1) as i64 - most as i64;
+        HostClock { trace, ahead_ms }
+    }
+}
+
+impl Clock for HostClock {
+    fn now_ms(&self) -> u64 {
+        (EPOCH_MS + self.trace.now_ms()).saturating_add_signed(self.ahead_ms)
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -223,12 +250,15 @@ impl Watcher for Watch {
         if !self.process.is_alive() {
             return;
         }
-        let hash = state.hash();
-        let shown = &hash.to_string()[..8];
+        let shown = &state.hash().to_string()[..8];
         let (place, count) = (self.process.place, commands.len());
-        self.record.trace().line(format_args!("host {place} executed block {block}: {count} commands, state {shown}"));
+        let time = state.now_ms.saturating_sub(EPOCH_MS);
+        self.record
+            .trace()
+            .line(format_args!("host {place} executed block {block}: {count} commands, time {time}, state {shown}"));
         if self.honest {
-            equal_state::executed(&self.record, place, block, commands, answers, hash);
+            equal_state::executed(&self.record, place, block, commands, answers, state);
+            time::executed(&self.record, place, state);
         }
     }
 

@@ -4,7 +4,7 @@
 //! execute in another order without any difference in what they sign, as with vats.
 
 use quorate_consensus::{
-    AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Hash, Machine, MachineFault, ManifestInfo,
+    AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Hash, Machine, MachineFault, ManifestInfo, TimeWanted,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -110,15 +110,36 @@ impl Answer {
 /// The state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registers {
-    /// Last block with commands.
+    /// Last block with commands, or at which time passed.
     pub block: u64,
     pub registers: BTreeMap<u8, u64>,
     /// By client: the number of its last command, and what that one found.
     pub sessions: BTreeMap<u8, (u64, u64)>,
+    /// The log's time.
+    pub now_ms: u64,
+    /// When the bell is to ring: a write sets it, if it is not set.
+    pub bell_ms: Option<u64>,
+    /// How often it has rung.
+    pub bells: u64,
+    /// When the last one was to ring, and when it did.
+    pub last_bell: Option<(u64, u64)>,
     said: Hash,
 }
 
 impl Registers {
+    /// Tells the time of the log at a block. Pure.
+    pub fn tell(&mut self, block: u64, now_ms: u64) {
+        if now_ms == self.now_ms {
+            return;
+        }
+        (self.block, self.now_ms) = (block, now_ms);
+        if let Some(due) = self.bell_ms.filter(|due| *due <= now_ms) {
+            (self.bell_ms, self.last_bell) = (None, Some((due, now_ms)));
+            self.bells += 1;
+            self.said = Hash::of(&[&self.said.0[..], &now_ms.to_be_bytes()].concat());
+        }
+    }
+
     /// Executes one command. Pure.
     pub fn execute(&mut self, command: &[u8]) -> Answer {
         let Some(command) = Command::decode(command) else { return Answer::Malformed };
@@ -140,6 +161,7 @@ impl Registers {
             *register = value;
             let said = [&self.said.0[..], &[command.register], &value.to_be_bytes()].concat();
             self.said = Hash::of(&said);
+            self.bell_ms = self.bell_ms.or(Some(self.now_ms + 100 + value % 900));
         }
         self.sessions.insert(command.client, (command.number, before));
         Answer::Done(before)
@@ -148,6 +170,10 @@ impl Registers {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = self.block.to_be_bytes().to_vec();
         bytes.extend_from_slice(&self.said.0);
+        let (due, rung) = self.last_bell.unwrap_or_default();
+        for word in [self.now_ms, self.bell_ms.unwrap_or(0), self.bells, due, rung] {
+            bytes.extend_from_slice(&word.to_be_bytes());
+        }
         bytes.extend([self.registers.len() as u8, self.sessions.len() as u8]);
         for (register, value) in &self.registers {
             bytes.push(*register);
@@ -165,8 +191,11 @@ impl Registers {
         let word = |from: usize| Some(u64::from_be_bytes(bytes.get(from..from + 8)?.try_into().ok()?));
         let mut state = Registers { block: word(0)?, ..Registers::default() };
         state.said = Hash(bytes.get(8..40)?.try_into().ok()?);
-        let (registers, sessions) = (*bytes.get(40)?, *bytes.get(41)?);
-        let mut place = 42;
+        (state.now_ms, state.bells) = (word(40)?, word(56)?);
+        state.bell_ms = Some(word(48)?).filter(|due| *due > 0);
+        state.last_bell = Some((word(64)?, word(72)?)).filter(|_| state.bells > 0);
+        let (registers, sessions) = (*bytes.get(80)?, *bytes.get(81)?);
+        let mut place = 82;
         for _ in 0..registers {
             state.registers.insert(*bytes.get(place)?, word(place + 1)?);
             place += 9;
@@ -221,6 +250,7 @@ impl Machine for RegisterMachine {
         rehead: bool,
     ) -> Result<AppliedBlock<()>, MachineFault> {
         let said = self.state.said;
+        self.state.tell(context.block, context.now_ms);
         if !commands.is_empty() {
             self.state.block = context.block;
         }
@@ -251,6 +281,10 @@ impl Machine for RegisterMachine {
         self.known = info.chunks.into_iter().collect();
         self.watcher.restored(&self.state);
         Ok(())
+    }
+
+    fn time_wanted(&self) -> TimeWanted {
+        TimeWanted { with_commands: true, at_ms: self.state.bell_ms }
     }
 
     fn describe(manifest: &[u8]) -> Result<ManifestInfo, MachineFault> {

@@ -20,6 +20,8 @@ pub struct Violation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Executed {
     pub host: usize,
+    /// The log's time.
+    pub now_ms: u64,
     pub commands: Vec<Vec<u8>>,
     pub answers: Vec<Vec<u8>>,
     pub state: Hash,
@@ -107,6 +109,7 @@ impl Record {
         let mut state = Registers::default();
         let seen = self.seen();
         for (block, executed) in &seen.blocks {
+            state.tell(*block, executed.now_ms);
             for command in &executed.commands {
                 state.execute(command);
                 state.block = *block;

@@ -2,6 +2,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod checkpointer;
+pub(crate) mod clock;
 pub(crate) mod election;
 pub(crate) mod membership;
 pub(crate) mod own_key;

@@ -16,10 +16,11 @@ use crate::proof::membership::Member;
 use crate::raft::role::Role;
 use crate::raft::{RaftNode, WriteError};
 use crate::replica::RaftCell;
+use crate::replica::clock::Clocks;
 use crate::replica::handle::Proposed;
 use crate::replica::lifecycle::Lifecycle;
 use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
-use crate::state::block::{Block, BlockReply};
+use crate::state::block::{Block, BlockReply, Control};
 use crate::stats::StatsCell;
 use crate::transport::{Channel, Transport, TransportError};
 use quorate_ids::HostId;
@@ -98,6 +99,7 @@ pub(crate) struct Proposer {
     pub(crate) raft: Arc<RaftCell>,
     pub(crate) stats: Arc<StatsCell>,
     pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) clocks: Arc<Clocks>,
 }
 
 pub(crate) async fn run(proposer: Proposer, mut proposals: mpsc::Receiver<Proposal>) {
@@ -158,7 +160,7 @@ async fn begin(proposer: &Proposer, batch: Vec<Proposal>) -> Done {
     let Some(raft) = proposer.raft.get() else { return answer_all(batch, ProposeError::NoLeader) };
     let view = raft.view();
     if view.role == Role::Leader {
-        return begin_block(&proposer.stats, raft, batch).await;
+        return begin_block(proposer, raft, batch).await;
     }
     match view.leader_member() {
         Some(leader) if leader.key != proposer.key => {
@@ -179,7 +181,7 @@ fn answer_all(batch: Vec<Proposal>, error: ProposeError) -> Done {
     Box::pin(std::future::ready(()))
 }
 
-async fn begin_block(stats: &StatsCell, raft: &RaftNode, batch: Vec<Proposal>) -> Done {
+async fn begin_block(proposer: &Proposer, raft: &RaftNode, batch: Vec<Proposal>) -> Done {
     let mut block = Block::default();
     for proposal in &batch {
         match &proposal.payload {
@@ -187,7 +189,10 @@ async fn begin_block(stats: &StatsCell, raft: &RaftNode, batch: Vec<Proposal>) -
             Payload::Control(control) => block.control = Some(control.clone()),
         }
     }
-    stats.update(|stats| stats.blocks_proposed += 1);
+    if block.control.is_none() {
+        block.control = proposer.clocks.for_commands().await.map(Control::Tick);
+    }
+    proposer.stats.update(|stats| stats.blocks_proposed += 1);
     match raft.submit(&block).await {
         Err(error) => answer_all(batch, propose_error(error)),
         Ok(written) => Box::pin(async move {

@@ -7,11 +7,13 @@ use tokio::sync::mpsc;
 
 use crate::codec;
 use crate::proof::certificate::{Certificate, Statement};
+use crate::proof::clock::ClockStatement;
 use crate::proof::equivocation::Signed;
 use crate::proof::membership::{MAX_CHAIN, Member, MembershipCertificate};
 use crate::proof::shares::Share;
 use crate::raft::ports::Peers;
 use crate::replica::approval::Approvals;
+use crate::replica::clock::Clocks;
 use crate::replica::membership_view::Members;
 use crate::replica::tasks::own_key::{Presence, Presences};
 use crate::replica::tasks::signer::SignerInput;
@@ -51,6 +53,8 @@ pub(crate) enum ShareFrame {
     /// What another member signed towards the sender. Wanted: what it signed of the same block towards the receiver, if that is
     /// something else.
     Compare(Signed<Statement>),
+    /// Wanted: what the receiver's clock shows.
+    Clock,
 }
 
 /// An answer on the share channel.
@@ -68,6 +72,8 @@ pub(crate) struct ShareReply {
     pub(crate) answer: Option<Answer>,
     /// What a member signed of a block, other than what was shown.
     pub(crate) other: Option<Signed<Statement>>,
+    /// What the host's clock shows.
+    pub(crate) clock: Option<ClockStatement>,
 }
 
 /// Cuts a chain into runs that fit a frame each.
@@ -152,6 +158,7 @@ pub(crate) struct ShareServer {
     /// What other members' lives have shown.
     pub(crate) presences: Mutex<Presences>,
     pub(crate) approvals: Arc<Approvals>,
+    pub(crate) clocks: Arc<Clocks>,
 }
 
 impl ShareServer {
@@ -227,6 +234,7 @@ impl ShareServer {
                 let other = answer.await.map_err(|_| TransportError::Refused("stopping".into()))?;
                 Ok(ShareReply { other, ..ShareReply::default() })
             }
+            ShareFrame::Clock => Ok(ShareReply { clock: self.clocks.state(), ..ShareReply::default() }),
             ShareFrame::Introduce(_) => Ok(ShareReply::default()),
         }
     }

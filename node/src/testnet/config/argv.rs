@@ -16,7 +16,9 @@ const SPECIAL: [Key; 4] = [
     Key::new("sturdyref", "{ sturdyref = \"vat://…\" }", &[]),
     Key::new("endowment", "{ endowment = \"exit\" }", &[]),
 ];
-const ENDOWMENTS: [&str; 1] = ["exit"];
+const ENDOWMENTS: [&str; 2] = [EXIT, "timer"];
+/// The one that only a vat on one host can have.
+const EXIT: &str = "exit";
 
 /// What the arguments of one vat are checked against.
 pub(super) struct Scope<'a> {
@@ -92,15 +94,15 @@ fn endowment(key: &str, entry: &Entry, scope: &Scope<'_>, checker: &mut Checker)
     let name = checker.string(entry, special_key("endowment"))?;
     let place = entry.node.place;
     if !ENDOWMENTS.contains(&name) {
-        let fix = format!("there is only {{ endowment = \"{}\" }}", ENDOWMENTS.join("\", \""));
-        checker.mistake(place, format!("there is no endowment `{name}`"), fix);
+        let fix = ENDOWMENTS.map(|name| format!("{{ endowment = \"{name}\" }}")).join(" or ");
+        checker.mistake(place, format!("there is no endowment `{name}`"), format!("write {fix}"));
         return None;
     }
     if key != name {
         let problem = format!("the endowment `{name}` is called `{name}` in argv, not `{key}`");
         checker.mistake(place, problem, format!("write {name} = {{ endowment = \"{name}\" }}"));
     }
-    if let Some(members) = scope.members.filter(|&members| members > 1) {
+    if let Some(members) = scope.members.filter(|&members| name == EXIT && members > 1) {
         let problem = format!(
             "a vat on {members} hosts cannot have the endowment `{name}`: its members exit as one or not at all"
         );

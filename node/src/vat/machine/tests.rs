@@ -119,7 +119,7 @@ fn signed(install: Install) -> SignedInstall {
 
 fn apply(machine: &mut VatMachine, block: u64, command: &VatCommand) -> (VatResult, BlockEffects) {
     let members = target().membership();
-    let context = BlockContext { block, epoch: 0, membership: &members };
+    let context = BlockContext { block, epoch: 0, membership: &members, now_ms: 0 };
     let applied = machine.apply(&context, &[codec::encode(command)], false).expect("no fault");
     (codec::decode(&applied.results[0]).expect("a result"), applied.effects)
 }
@@ -281,7 +281,7 @@ fn other_code() {
     let given = Some(CodeDigest::of(&other));
     let command = codec::encode(&VatCommand::Install(Box::new(signed(adder(&bearer)))));
     let members = target().membership();
-    let context = BlockContext { block: 1, epoch: 0, membership: &members };
+    let context = BlockContext { block: 1, epoch: 0, membership: &members, now_ms: 0 };
     let machine =
         |given| VatMachine::new(&target(), given, image.clone(), limits, SharedView::default()).expect("it starts");
     let fault = machine(given.clone()).apply(&context, std::slice::from_ref(&command), false).expect_err("other code");

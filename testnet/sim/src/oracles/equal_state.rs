@@ -1,8 +1,6 @@
 //! Honest hosts that have executed a block have executed the same commands in it, with the same answers, and are in the same
 //! state after it: in all their lives. With that they have one order.
 
-use quorate_consensus::Hash;
-
 use crate::machine::Registers;
 use crate::record::{Executed, Record};
 
@@ -10,9 +8,16 @@ use crate::record::{Executed, Record};
 pub const NAME: &str = "equal state";
 
 /// Judges one execution of a block.
-pub fn executed(record: &Record, host: usize, block: u64, commands: &[Vec<u8>], answers: &[Vec<u8>], state: Hash) {
+pub fn executed(
+    record: &Record,
+    host: usize,
+    block: u64,
+    commands: &[Vec<u8>],
+    answers: &[Vec<u8>],
+    state: &Registers,
+) {
     let (commands, answers) = (commands.to_vec(), answers.to_vec());
-    let executed = Executed { host, commands, answers, state };
+    let executed = Executed { host, now_ms: state.now_ms, commands, answers, state: state.hash() };
     let mut seen = record.seen();
     let Some(first) = seen.blocks.get(&block).cloned() else {
         seen.blocks.insert(block, executed);

@@ -8,3 +8,4 @@ pub mod equal_state;
 pub mod exactly_once;
 pub mod linearizable;
 pub mod progress;
+pub mod time;

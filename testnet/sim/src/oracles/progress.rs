@@ -46,6 +46,9 @@ pub fn missing(members: &[(HostId, Option<ReplicaStatus>)], executed: u64) -> Op
         if let Some(pending) = &status.pending {
             return Some(format!("{at}: {:?} is under way since block {}", pending.change, pending.block));
         }
+        if let Some(missing) = super::time::missing(status) {
+            return Some(format!("{at}: {missing}"));
+        }
         if status.recovering.is_some() {
             return Some(format!("{at} recovers"));
         }

@@ -1,0 +1,76 @@
+//! What members say of the time, and the time that follows from it for the vat's log. Pure.
+//!
+//! A member signs what its clock shows, for a vat and an epoch. The log's time is the earliest of the statements that come with a
+//! tick, and these are of so many members ([`needed`]) that one of them is honest. So the log's time is never ahead of the clock of
+//! some honest member. A statement that is old can only hold time back.
+//!
+//! Invariant: statements count only if all of them are good, of different members of the present epoch, and enough.
+
+use ed25519_dalek::SigningKey;
+use serde::{Deserialize, Serialize};
+
+use crate::error::CertificateError;
+use crate::proof::certificate::MemberSignature;
+use crate::proof::membership::Membership;
+use crate::proof::tally::Tally;
+use quorate_ids::{Canonical, VatId};
+
+/// The latest time there is, in ms since the Unix epoch: the last that a `Date` of JavaScript can hold.
+pub const MAX_TIME_MS: u64 = 8_640_000_000_000_000;
+
+/// What a member's clock showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClockStatement {
+    /// In ms since the Unix epoch.
+    pub(crate) ms: u64,
+    pub(crate) signature: MemberSignature,
+}
+
+impl ClockStatement {
+    /// The bytes that a member signs.
+    pub(crate) fn payload(vat: &VatId, epoch: u64, ms: u64) -> Vec<u8> {
+        let mut writer = Canonical::new("quorate/clock/1");
+        writer.fixed(&vat.0).number(epoch).number(ms);
+        writer.finish()
+    }
+
+    /// Signs what a clock shows, as a member of `present`.
+    pub(crate) fn sign(key: &SigningKey, present: &Membership, ms: u64) -> Self {
+        Self { ms, signature: MemberSignature::sign(key, &Self::payload(&present.vat, present.epoch, ms)) }
+    }
+
+    /// Checks that a member of `present` says this.
+    pub(crate) fn verify(&self, present: &Membership) -> Result<(), CertificateError> {
+        if !present.contains(&self.signature.key) {
+            return Err(CertificateError::NotAMember(self.signature.key));
+        }
+        if self.ms > MAX_TIME_MS {
+            return Err(CertificateError::Invalid(format!("{} is no time", self.ms)));
+        }
+        self.signature.verify(&Self::payload(&present.vat, present.epoch, self.ms))
+    }
+}
+
+/// How many members must state a time before the log has it: one more than may lie, and one more than may be away. So many liars
+/// that the vat is safe against cannot hasten time, nor can as many as it may lack; and whoever is left can let time pass.
+pub(crate) fn needed(present: &Membership) -> usize {
+    let (members, threshold) = (present.members.len(), usize::from(present.threshold));
+    (2 * threshold).saturating_sub(members).max((members + 1).saturating_sub(threshold))
+}
+
+/// The time that follows from statements.
+pub(crate) fn time_of(present: &Membership, clocks: &[ClockStatement]) -> Result<u64, CertificateError> {
+    let (found, needed) = (clocks.len(), needed(present));
+    if found < needed {
+        return Err(CertificateError::BelowThreshold { found, needed });
+    }
+    let mut tally = Tally::default();
+    for clock in clocks {
+        // Before signatures are checked: a list that is too long has a member twice, or a stranger.
+        if !tally.add(clock.signature) {
+            return Err(CertificateError::Duplicate(clock.signature.key));
+        }
+        clock.verify(present)?;
+    }
+    Ok(clocks.iter().map(|clock| clock.ms).min().unwrap_or(0))
+}
