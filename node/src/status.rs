@@ -176,6 +176,9 @@ pub struct StreamStatus {
     pub named: bool,
     /// Our messages that it has not acknowledged.
     pub unacknowledged: u64,
+    /// What it makes the vat keep, in bytes at fixed prices.
+    #[serde(default)]
+    pub kept_bytes: u64,
     /// Messages received from it.
     pub received: u64,
     /// Whether it broke the protocol.

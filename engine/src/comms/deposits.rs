@@ -101,11 +101,12 @@ impl Comms {
     }
 
     /// Removes a deposit, which goes on holding its object until the caller lets that go.
-    fn take_deposit(&mut self, to: &VatId, giver: &VatId, number: u64) -> Option<Option<u64>> {
-        let object = self.peers.get_mut(to)?.gifts.deposited.remove(&(*giver, number))?;
-        if let Some(giver) = self.peers.get_mut(giver) {
+    fn take_deposit(&mut self, to: &VatId, giver_name: &VatId, number: u64) -> Option<Option<u64>> {
+        let object = self.peers.get_mut(to)?.gifts.deposited.remove(&(*giver_name, number))?;
+        if let Some(giver) = self.peers.get_mut(giver_name) {
             giver.gifts.deposits_open = giver.gifts.deposits_open.saturating_sub(1);
         }
+        self.count(giver_name);
         Some(object)
     }
 
@@ -213,7 +214,9 @@ impl Comms {
         let Some(peer) = self.peers.get(vat).filter(|peer| peer.is_blank(&self.vat, vat)) else { return };
         let Some(introducer) = peer.introduced_by else { return };
         self.reject_withdrawals(vat, NOT_HELD);
-        self.peers.remove(vat);
+        if let Some(peer) = self.peers.remove(vat) {
+            self.uncount(&peer);
+        }
         self.changes.touched.remove(vat);
         if let Some(introducer) = self.peers.get_mut(&introducer) {
             introducer.gifts.introduced = introducer.gifts.introduced.saturating_sub(1);
@@ -250,6 +253,7 @@ impl Comms {
         for (home, object) in unsaid {
             self.unpin_import(&home, object);
         }
+        self.count(vat);
         // Nobody will ever say whether these were taken in.
         for (to, number) in unsure.into_values() {
             self.say_undo(&to, *vat, number);

@@ -103,6 +103,7 @@ impl Comms {
         self.next_host_object += 1;
         self.peer_mut(home).imports.insert(id, Import { slot, received: 0, pins: 0, known: false });
         self.host_objects.insert(slot, (*home, id));
+        self.count(home);
         Slot::HostObject(slot)
     }
 
@@ -189,7 +190,9 @@ impl Comms {
                 counts.push((*id, import.received));
             }
         }
-        if peer.is_broken() {
+        let broken = peer.is_broken();
+        self.count(&home);
+        if broken {
             return;
         }
         for chunk in counts.chunks(MAX_SLOTS) {

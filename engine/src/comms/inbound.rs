@@ -10,6 +10,7 @@ use crate::abi::{CapData, Delivery, Method, Resolution, Slot};
 use crate::wire::{self, Op, RefKind, Side, WireRef, WireResolution, WireSlot, redeem_payload};
 use ed25519_dalek::{Signature, VerifyingKey};
 use quorate_ids::VatId;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use thiserror::Error;
 
@@ -88,6 +89,7 @@ impl Comms {
             self.sweep();
         }
         self.peer_mut(from).inbound.advance(message);
+        self.count(from);
         self.changes.touched.insert(*from);
         Ok(inbound)
     }
@@ -108,6 +110,7 @@ impl Comms {
         args: CapData<WireSlot>,
         result: Option<u64>,
     ) -> Result<Inbound, Broken> {
+        let brought = self.peers.get(from).map_or(0, Peer::brought);
         let slots = self.import(from, &args.slots, None)?;
         let result = match result {
             Some(id) => Some(self.import_promise(from, id, State::Guest, Party::Us)?),
@@ -122,7 +125,10 @@ impl Comms {
         }
         let (refusal, slots) = match (target, slots) {
             (_, slots) if self.exited => (EXITED.to_owned(), slots),
-            (Ok(target), Ok(slots)) => match self.queue_call(from, target, bytes) {
+            (Ok(target), Ok(slots)) => match self
+                .check_inbound(from, brought, result.is_some())
+                .and_then(|()| self.queue_call(from, target, bytes))
+            {
                 Ok(()) => {
                     let args = CapData { body: args.body, slots };
                     let first = self.introduction(target);
@@ -219,7 +225,9 @@ impl Comms {
         let into = bare.map(|bare| (bare, slot));
         #[cfg(test)]
         let into = into.filter(|_| !super::plants::is(super::plants::Plant::HeardBeforeItsGift));
+        let brought = self.peers.get(from).map_or(0, Peer::brought);
         let slots = self.import(from, &resolution.data().slots, into)?;
+        let over = self.check_inbound(from, brought, false).err();
         if !comes_home {
             self.peer_mut(from).remove_pair(id);
         } else if let Some(pair) = self.peer_mut(from).pair_mut(id) {
@@ -229,10 +237,17 @@ impl Comms {
             // It goes on as the promise that the home settles: what is sent to it from now on goes there.
             return Ok(Inbound::Done);
         }
+        let slots = match over {
+            Some(refusal) => {
+                self.forget_unheard(slots.iter().flatten());
+                Err(Cow::Owned(refusal))
+            }
+            None => slots.map_err(Cow::Borrowed),
+        };
         let resolution = match (resolution, slots) {
             (WireResolution::Fulfilled(data), Ok(slots)) => Resolution::Fulfilled(CapData { body: data.body, slots }),
             (WireResolution::Rejected(data), Ok(slots)) => Resolution::Rejected(CapData { body: data.body, slots }),
-            (_, Err(refusal)) => Resolution::Rejected(wire::vat_error(refusal)),
+            (_, Err(refusal)) => Resolution::Rejected(wire::vat_error(&refusal)),
         };
         match own_object(&resolution).filter(|_| comes_home) {
             Some(object) if self.hold(from, id, slot, object) => Ok(Inbound::Hold { promise: slot }),
@@ -360,6 +375,7 @@ impl Comms {
             self.drop_if_done(slot);
             self.say_then(from, id, then);
         }
+        self.count(from);
         Ok(())
     }
 

@@ -8,9 +8,10 @@
 //! before then may name it; every message in a stream decodes, and names only what its receiver holds. What a peer may make
 //! this vat keep is bounded. A peer that breaks the protocol loses its own stream and nothing else.
 //!
-//! Nothing here runs a guest: [`inbound`] turns messages into deliveries, [`outbound`] turns a guest's outputs into messages,
+//! [`account`] prices what is kept for each peer. Nothing here runs a guest: [`inbound`] turns messages into deliveries, [`outbound`] turns a guest's outputs into messages,
 //! [`handoff`] and [`deposits`] pass objects on to third vats, [`garbage`] counts who holds what, and `machine` stands between.
 
+mod account;
 pub mod client;
 mod deposits;
 mod garbage;
@@ -96,6 +97,11 @@ pub struct Comms {
     /// Own objects that were held and are no more, of which the guest has yet to hear.
     freed: BTreeSet<u64>,
     exited: bool,
+    /// What all peers make this vat keep, in bytes.
+    kept: u64,
+    /// What they may.
+    #[serde(skip)]
+    pool: u64,
     /// Settlements that are kept back because that is planted.
     #[cfg(test)]
     kept_back: Vec<(Slot, crate::abi::Resolution)>,
@@ -120,6 +126,8 @@ impl Comms {
             orphans: VecDeque::new(),
             freed: BTreeSet::new(),
             exited: false,
+            kept: 0,
+            pool: u64::MAX,
             #[cfg(test)]
             kept_back: Vec::new(),
             changes: Changes::default(),
@@ -210,6 +218,7 @@ impl Comms {
         }
         self.lose_peer(vat, "the vat that gave this has gone");
         let Some(peer) = self.peers.remove(vat) else { return };
+        self.uncount(&peer);
         self.keep_orphans(vat);
         for home in &peer.gifts.homes {
             self.cancel_all(home, vat);
@@ -244,6 +253,7 @@ impl Comms {
     /// What has changed since this was last asked. With `rehead`, every stream that waits for an acknowledgement counts.
     pub fn take_changes(&mut self, rehead: bool) -> (Vec<StreamHead>, Changes) {
         let mut changes = std::mem::take(&mut self.changes);
+        changes.touched.iter().for_each(|vat| self.count(vat));
         if rehead {
             let waiting = self.peers.iter().filter(|(_, peer)| peer.out.unacked().0 > 0);
             changes.touched.extend(waiting.map(|(vat, _)| *vat));
@@ -292,6 +302,13 @@ impl Comms {
             peer::PairId { by: if id.by == peer::Party::Us { peer::Party::Them } else { peer::Party::Us }, id: id.id };
         let pair = self.peers.get(peer).and_then(|peer| peer.pair(mirrored));
         pair.is_some_and(|pair| pair.decider == peer::Party::Us && pair.settled.is_none())
+    }
+
+    /// Whether the account of a peer, or their sum, is not what the tables have.
+    #[cfg(test)]
+    pub(crate) fn is_miscounted(&self) -> bool {
+        self.peers.values().any(|peer| peer.counted != peer.kept_bytes())
+            || self.peers.values().map(|peer| peer.counted).sum::<u64>() != self.kept
     }
 
     /// A promise that is left, for a complaint.

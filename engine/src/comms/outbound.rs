@@ -125,7 +125,7 @@ impl Comms {
 
     /// Whether a resolution can go to a peer as it is. `bare` is the place of what it is fulfilled with, if that is one capability.
     pub(super) fn plan_settlement(
-        &self,
+        &mut self,
         vat: &VatId,
         data: &CapData<Slot>,
         bare: Option<usize>,
@@ -142,9 +142,9 @@ impl Comms {
     }
 
     /// Whether all these can be given to `vat`, beside `results` further promises. Changes nothing, so that a refusal does not
-    /// leave half of them given.
+    /// leave half of them given; only the peer's account is brought up to date.
     fn plan_export(
-        &self,
+        &mut self,
         vat: &VatId,
         slots: &[Slot],
         bare: Option<usize>,
@@ -152,7 +152,8 @@ impl Comms {
         speaker: Speaker,
     ) -> Result<(), String> {
         let Some(peer) = self.peers.get(vat) else { return Err("no stream to that vat".to_owned()) };
-        let (mut objects, mut promises) = (peer.exports.len(), peer.ours.len() + results);
+        let (held_objects, held_promises) = (peer.exports.len(), peer.ours.len());
+        let (mut objects, mut promises) = (held_objects, held_promises + results);
         for (index, slot) in slots.iter().enumerate() {
             match slot {
                 Slot::VatObject(object) => objects += usize::from(peer.is_new_export(*object)),
@@ -184,7 +185,7 @@ impl Comms {
         if promises > MAX_PROMISES {
             return Err(format!("{MAX_PROMISES} promises towards that vat are open, and no more are kept"));
         }
-        Ok(())
+        self.check_outbound(vat, objects - held_objects, promises - held_promises)
     }
 
     /// Gives `slot` to `vat`; [`Comms::plan_export`] has agreed. An object of a third vat becomes a gift, whose deposit is said at once: it

@@ -125,6 +125,8 @@ pub struct Peer {
     pub(crate) gifts: Gifts,
     /// The peer on whose account this one is known.
     pub(super) introduced_by: Option<VatId>,
+    /// [`Peer::kept_bytes`] as it was when it was last entered in the sum for all peers.
+    pub(super) counted: u64,
 }
 
 /// Gifts that the peer has a part in: as their home, their receiver or their giver.
@@ -176,6 +178,7 @@ impl Peer {
             settlements: BTreeMap::new(),
             gifts: Gifts::default(),
             introduced_by: None,
+            counted: 0,
         }
     }
 

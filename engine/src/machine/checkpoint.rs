@@ -11,7 +11,7 @@ use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 
 const MANIFEST_VERSION: u8 = 1;
-const TABLES_VERSION: u8 = 3;
+const TABLES_VERSION: u8 = 4;
 /// Longest manifest, in bytes. It holds unacknowledged messages.
 const MAX_MANIFEST_BYTES: usize = 1 << 30;
 
@@ -106,6 +106,7 @@ impl<G: Guest> Machine<G> {
         }
         let mut machine = Machine::new(vat, make(&manifest.guest)?);
         machine.comms = tables.comms;
+        machine.comms.set_memory(machine.guest.memory_limit());
         machine.status = tables.status;
         machine.timers = tables.timers;
         machine.collector = tables.collector;

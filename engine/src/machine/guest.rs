@@ -24,6 +24,11 @@ pub trait Guest: Send {
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<Self::Manifest>, EngineError>;
 
     fn memory_bytes(&self) -> u64;
+
+    /// How many bytes of memory it may have: a parameter of the vat. What peers make the vat keep is bounded by a share of it.
+    fn memory_limit(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 /// What stands for a guest's state in a manifest.

@@ -44,6 +44,10 @@ impl Guest for Heap {
     fn memory_bytes(&self) -> u64 {
         Heap::memory_bytes(self)
     }
+
+    fn memory_limit(&self) -> u64 {
+        self.limits().memory_bytes
+    }
 }
 
 impl Machine<Heap> {

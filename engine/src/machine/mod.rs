@@ -116,6 +116,8 @@ pub struct PeerSummary {
     pub unacked: u64,
     pub unacked_bytes: u64,
     pub received: u64,
+    /// What it makes the vat keep, in bytes: see [`crate::comms::peer::Peer::kept_bytes`].
+    pub kept_bytes: u64,
     pub granted: bool,
     /// Why nothing more is taken from this peer.
     pub broken: Option<String>,
@@ -201,10 +203,12 @@ pub struct Machine<G> {
 impl<G: Guest> Machine<G> {
     /// A vat without code, over a guest that nothing was delivered to.
     pub fn new(vat: VatId, guest: G) -> Machine<G> {
+        let mut comms = Comms::new(vat);
+        comms.set_memory(guest.memory_limit());
         Machine {
             vat,
             guest,
-            comms: Comms::new(vat),
+            comms,
             status: Status::default(),
             timers: Timers::default(),
             collector: Collector::default(),
@@ -319,6 +323,7 @@ impl<G: Guest> Machine<G> {
                 unacked,
                 unacked_bytes,
                 received: peer.incoming().received(),
+                kept_bytes: peer.kept_bytes(),
                 granted: peer.is_granted(),
                 broken: peer.incoming().broken().map(str::to_owned),
             }

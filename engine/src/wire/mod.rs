@@ -1,12 +1,15 @@
 //! What vats say to each other in a stream: one [`Op`] a message.
 //!
-//! Invariants: what [`Op::decode`] accepts is within the limits below, its bodies are well-formed values whose slots exist,
-//! and a call's arguments are an array; hence neither the machine nor a guest ever sees worse from a peer. The bytes of a
+//! Invariants: what [`Op::decode`] accepts is within the limits below, its bodies are well-formed values whose slots exist and of which no
+//! more than [`MAX_BUILT_BYTES`] are built, and a call's arguments are an array; hence neither the machine nor a guest ever sees worse from a peer. The bytes of a
 //! message are what is hashed and kept; they are never made again from a decoded [`Op`].
 //!
 //! Nothing here knows which ids a peer may use: that is `comms`.
 
 pub mod codec;
+mod price;
+
+pub use price::MAX_BUILT_BYTES;
 
 use crate::abi::{CapData, Method, Value};
 use quorate_ids::VatId;
@@ -137,6 +140,10 @@ pub enum WireError {
     LongMethod { length: usize },
     #[error("a body that is not a well-formed value")]
     Body,
+    #[error(
+        "data that takes about {bytes} bytes of memory where it arrives; at most {MAX_BUILT_BYTES} are allowed: send it in parts, or as text or bytes"
+    )]
+    TooMuch { bytes: u64 },
     #[error("arguments that are not an array")]
     Arguments,
     #[error("a signature of {length} bytes instead of 64")]
@@ -199,7 +206,11 @@ pub fn check_data<S>(data: &CapData<S>) -> Result<Value, WireError> {
     if data.slots.len() > MAX_SLOTS {
         return Err(WireError::TooManySlots { count: data.slots.len() });
     }
-    data.value().map_err(|_| WireError::Body)
+    let value = data.value().map_err(|_| WireError::Body)?;
+    match price::built_bytes(&value) {
+        bytes if bytes > MAX_BUILT_BYTES => Err(WireError::TooMuch { bytes }),
+        _ => Ok(value),
+    }
 }
 
 /// An upper bound of the bytes that a message with this data and method takes.

@@ -22,18 +22,26 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(script: impl FnMut(&Delivery) -> CrankOutcome + Send + 'static) -> Bench {
-        let guest = Scripted::new(script);
+        Bench::over(Scripted::new(script))
+    }
+
+    pub fn over(guest: Scripted) -> Bench {
         let (seen, retired) = (guest.seen(), guest.retired());
         Bench { machine: Machine::new(vat(ME), guest), seen, retired, sent: [0; 5] }
     }
 
     /// Installed, with references to both peers, which may use the root.
     pub fn installed(script: impl FnMut(&Delivery) -> CrankOutcome + Send + 'static) -> Bench {
-        let mut bench = Bench::new(script);
+        Bench::new(script).install()
+    }
+
+    /// The same of one that is there.
+    pub fn install(mut self) -> Bench {
+        let bench = &mut self;
         let argv = vec![("peer", root_of(vat(PEER))), ("other", root_of(vat(OTHER)))];
         let result = bench.apply(install(argv, vec![vat(PEER), vat(OTHER)]));
         assert_eq!(result, CommandResult::Installed);
-        bench
+        self
     }
 
     pub fn apply(&mut self, command: Command) -> CommandResult {

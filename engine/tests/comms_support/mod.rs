@@ -27,6 +27,7 @@ pub struct Scripted {
     seen: Arc<Mutex<Vec<Delivery>>>,
     retired: Arc<Mutex<Vec<Slot>>>,
     transcript: Hash,
+    memory: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +45,13 @@ impl GuestManifest for Transcript {
 
 impl Scripted {
     pub fn new(script: impl FnMut(&Delivery) -> CrankOutcome + Send + 'static) -> Scripted {
-        Scripted { script: Box::new(script), seen: Arc::default(), retired: Arc::default(), transcript: Hash([0; 32]) }
+        let (seen, retired) = Default::default();
+        Scripted { script: Box::new(script), seen, retired, transcript: Hash([0; 32]), memory: u64::MAX }
+    }
+
+    /// A vat that may have so much memory.
+    pub fn with_memory(self, memory: u64) -> Scripted {
+        Scripted { memory, ..self }
     }
 
     /// Goes on from a checkpoint, with the given script.
@@ -85,6 +92,10 @@ impl Guest for Scripted {
 
     fn memory_bytes(&self) -> u64 {
         0
+    }
+
+    fn memory_limit(&self) -> u64 {
+        self.memory
     }
 }
 

@@ -418,6 +418,7 @@ mod tests {
             peer: peer.to_owned(),
             named,
             unacknowledged,
+            kept_bytes: 0,
             received: 0,
             broken: false,
         };

@@ -355,6 +355,7 @@ impl VatService {
                     named: name.is_some(),
                     peer: name.unwrap_or_else(|| peer.vat.to_string()),
                     unacknowledged: peer.unacked,
+                    kept_bytes: peer.kept_bytes,
                     received: peer.received,
                     broken: peer.broken.is_some(),
                 })

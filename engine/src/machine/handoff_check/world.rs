@@ -434,6 +434,9 @@ impl World {
         for (name, machine) in self.machines.iter().filter(|(name, _)| !self.gone.contains(name)) {
             let wrong =
                 |what: &str| Err(Violation::Wrong(format!("at {} {what} is left at the end", char::from(*name))));
+            if machine.comms.is_miscounted() {
+                return wrong("an account that is wrong");
+            }
             for (other, peer) in machine.comms.peers() {
                 let gifts = &peer.gifts;
                 // What a vat deposited that is gone stays, since its receiver may have the gift.

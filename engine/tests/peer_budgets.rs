@@ -1,0 +1,157 @@
+//! What one peer makes a vat of the real image keep leaves room for all others: by messages as a hostile vat sends them.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod comms_support;
+mod vat;
+
+use comms_support::{install, vat as name};
+use quorate_engine::Hash;
+use quorate_engine::abi::{CapData, Method, Value};
+use quorate_engine::heap::{Heap, with_engine_stack};
+use quorate_engine::machine::{Command, CommandResult, Deliver, Machine};
+use quorate_engine::wire::{Op, Side, WireRef, WireResolution, WireSlot};
+use std::collections::BTreeMap;
+use vat::{LIMITS, image};
+
+const HOSTILE: u8 = 2;
+const HONEST: u8 = 3;
+const ROOT: WireRef = WireRef::object(Side::Receiver, 0);
+
+/// Answers some calls later, or never, as any notifier does.
+const NOTIFIER: &str = "
+    import { Far } from '@endo/far';
+    export default () => {
+        const waiting = [];
+        const seen = [];
+        return Far('root', {
+            next() { return new Promise(resolve => { waiting.push(resolve); }); },
+            keep(list) { seen.push(list); },
+            ping() { return 'pong'; },
+        });
+    };
+";
+
+struct Victim {
+    machine: Machine<Heap>,
+    said: [u64; 4],
+    pages: BTreeMap<Hash, Vec<u8>>,
+}
+
+impl Victim {
+    fn new() -> Victim {
+        let mut machine = Machine::new(name(1), Heap::new(image(), LIMITS).unwrap());
+        let Command::Install(mut command) = install(vec![], vec![name(HOSTILE), name(HONEST)]) else { unreachable!() };
+        command.bundle.modules.insert("main.js".to_owned(), NOTIFIER.to_owned());
+        assert_eq!(machine.apply(Command::Install(command)).unwrap(), CommandResult::Installed);
+        Victim { machine, said: [0; 4], pages: BTreeMap::new() }
+    }
+
+    fn say(
+        &mut self,
+        from: u8,
+        method: &str,
+        value: Value,
+        slots: Vec<WireSlot>,
+        result: Option<u64>,
+    ) -> CommandResult {
+        self.said[from as usize] += 1;
+        let number = self.said[from as usize];
+        let args = CapData::new(&Value::Array(vec![value]), slots);
+        let op = Op::Send { target: ROOT, method: Method::Call(method.to_owned()), args, result };
+        // It acknowledges what it was told before.
+        let ack = self.machine.comms().peer(&name(from)).unwrap().outgoing().end();
+        let deliver = Deliver { from: name(from), begin: number, messages: vec![op.encode()], end: number, ack };
+        let result = self.machine.apply(Command::Deliver(deliver)).unwrap();
+        self.machine.end_block(false);
+        result
+    }
+
+    /// An ordinary caller is answered a hundred times, also by a vat that is restored from a checkpoint.
+    fn serves_others(mut self) {
+        for round in 0..2 {
+            for call in 0..100 {
+                let id = round * 100 + call + 1;
+                self.say(HONEST, "ping", Value::Null, vec![], Some(id));
+                assert_eq!(self.answer(), Ok(Value::String("pong".to_owned())), "call {id}");
+            }
+            let summary = self.machine.summary();
+            assert!(summary.heap_bytes < LIMITS.memory_bytes * 3 / 4, "{} bytes of heap", summary.heap_bytes);
+            assert_eq!(summary.rolled_back, 0);
+            let checkpoint = self.machine.checkpoint().unwrap();
+            self.pages.extend(checkpoint.new_chunks);
+            let pages = &self.pages;
+            let mut fetch = |hash: &Hash| Ok(pages[hash].clone());
+            self.machine = Machine::restore(name(1), image(), LIMITS, &checkpoint.manifest, &mut fetch).unwrap();
+        }
+    }
+
+    /// What the honest caller was told last.
+    fn answer(&self) -> Result<Value, Value> {
+        let peer = self.machine.comms().peer(&name(HONEST)).unwrap();
+        let (_, message) = peer.outgoing().messages().last().unwrap();
+        match Op::decode(message).unwrap() {
+            Op::Settle { resolution: WireResolution::Fulfilled(data), .. } => Ok(data.value().unwrap()),
+            Op::Settle { resolution: WireResolution::Rejected(data), .. } => Err(data.value().unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn fresh(promises: bool, first: u64) -> (Value, Vec<WireSlot>) {
+    let slot = |id| if promises { WireRef::promise(Side::Sender, id) } else { WireRef::object(Side::Sender, id) };
+    let slots = (first..first + 1_000).map(|id| slot(id).into()).collect();
+    (Value::Array((0..1_000).map(Value::Slot).collect()), slots)
+}
+
+#[test]
+fn answers_that_never_come() {
+    with_engine_stack(|| {
+        let mut victim = Victim::new();
+        for id in 1..=60_000 {
+            victim.say(HOSTILE, "next", Value::Null, vec![], Some(id));
+        }
+        victim.serves_others();
+    });
+}
+
+#[test]
+fn promises_that_never_settle() {
+    with_engine_stack(|| {
+        for method in ["nothing", "keep"] {
+            let mut victim = Victim::new();
+            for round in 0..100 {
+                let (list, slots) = fresh(true, 1 + 1_000 * round);
+                victim.say(HOSTILE, method, list, slots, None);
+            }
+            victim.serves_others();
+        }
+    });
+}
+
+#[test]
+fn fresh_references_without_end() {
+    with_engine_stack(|| {
+        for method in ["nothing", "keep"] {
+            let mut victim = Victim::new();
+            for round in 0..400 {
+                let (list, slots) = fresh(false, 1 + 1_000 * round);
+                victim.say(HOSTILE, method, list, slots, None);
+            }
+            victim.serves_others();
+        }
+    });
+}
+
+#[test]
+fn messages_that_would_build_very_much() {
+    with_engine_stack(|| {
+        let mut victim = Victim::new();
+        let before = victim.machine.summary().heap_bytes;
+        let bomb = Value::Array(vec![Value::Array(vec![]); 250_000]);
+        let result = victim.say(HOSTILE, "nothing", bomb, vec![], None);
+        assert!(matches!(result, CommandResult::Refused { .. }), "{result:?}");
+        assert_eq!(victim.machine.summary().heap_bytes, before);
+        victim.serves_others();
+    });
+}
