@@ -1,12 +1,12 @@
 //! What a message of Raft must be before openraft sees it.
 //!
 //! Openraft trusts whoever speaks to it: an entry out of place leaves a hole in the log, a term without a successor ends all
-//! elections for ever, and a vote in this replica's own name makes it lead though nobody voted for it. None of that comes from
-//! a replica that keeps the rules.
+//! elections for ever, a vote in this replica's own name makes it lead though nobody voted for it, and a log that begins with
+//! anything but the membership of the genesis has no voters. None of that comes from a replica that keeps the rules.
 //!
 //! Absent: a message that passes may still be a lie. Raft tolerates crashes, not lies; what others believe is what is signed.
 
-use super::frames::{RaftMessage, RaftReply, WireEntry, WireVote};
+use super::frames::{RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
 use crate::state::LogPosition;
 
 /// How many terms a message may be ahead of the own one: more elections than a replica could sleep through, and so few that the
@@ -98,9 +98,13 @@ impl FrameCheck {
     }
 }
 
-/// A log has no place of a later term than that of whoever leads or wants to.
+/// A log has no place of a later term than that of whoever leads or wants to, and its first place is the same in all logs: that of
+/// the entry which follows from the genesis. Without it a replica would not know who the voters are, and have no voice.
 fn not_after(term: u64, position: Option<LogPosition>) -> Result<(), String> {
     match position {
+        Some(LogPosition { term: first, index: 0 }) if first > 0 => {
+            Err(format!("a first place of term {first} in the log, which nobody was elected for"))
+        }
         Some(position) if position.term > term => {
             Err(format!("a place of term {} in the log of one of term {term}", position.term))
         }
@@ -116,6 +120,12 @@ fn in_order(term: u64, prev: Option<LogPosition>, entries: &[WireEntry]) -> Resu
         let next = before.map_or(Some(0), |before| before.index.checked_add(1));
         if next != Some(position.index) || before.is_some_and(|before| position.term < before.term) {
             return Err(format!("entry {position:?} after {before:?}"));
+        }
+        if position.index == 0 {
+            not_after(term, Some(position))?;
+            if !matches!(entry.content, WireContent::Membership(_)) {
+                return Err("a log that does not begin with a membership".into());
+            }
         }
         before = Some(position);
     }

@@ -29,6 +29,11 @@ pub(crate) struct WireEntry {
 }
 
 impl WireEntry {
+    /// The first entry of a log. Nobody was elected to write it: it follows from the genesis, and is the same on every replica.
+    pub(crate) fn first(membership: RaftMembership) -> Self {
+        Self { log: LogPosition { term: 0, index: 0 }, content: WireContent::Membership(membership) }
+    }
+
     /// Its place in the log.
     pub(crate) fn position(&self) -> LogPosition {
         self.log

@@ -4,14 +4,15 @@
 use openraft::EntryPayload;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use quorate_ids::{Hash, VatId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use super::log::LogStore;
-use super::types::{BlockData, Entry, log_id};
+use super::types::{BlockData, Entry, log_id, vote};
 use crate::error::StoreError;
 use crate::order::chain;
 use crate::order::frames::WireEntry;
-use crate::state::LogPosition;
+use crate::state::{LogPosition, RaftMembership};
 use crate::stats::StatsCell;
 use crate::storage::{Family, Flushed, MemoryStore, Record, Store, VatStore, Write};
 
@@ -34,6 +35,29 @@ async fn append(log: &mut LogStore, entries: &[Entry]) {
 /// The chain after these entries, as anybody would compute it.
 fn chain_of(entries: &[Entry]) -> Hash {
     entries.iter().fold(chain::root(&VAT), |before, entry| chain::next(&before, &WireEntry::from(entry)))
+}
+
+#[tokio::test]
+async fn a_log_begins_on_disk_whatever_vote_was_cast_before() {
+    let store = Arc::new(MemoryStore::new());
+    let first = WireEntry::first(RaftMembership { configs: vec![BTreeSet::new()], nodes: BTreeMap::new() });
+    let mut log = open(&store);
+    log.save_vote(&vote(30, 1, false)).await.unwrap();
+    assert!(log.begin(&first).unwrap());
+    assert!(!log.begin(&first).unwrap(), "it has begun");
+    store.crash();
+    let mut log = open(&store);
+    assert!(!log.begin(&first).unwrap(), "it is on disk");
+    let state = log.get_log_state().await.unwrap();
+    assert_eq!(state.last_log_id, Some(log_id(LogPosition { term: 0, index: 0 })));
+    let own = log.chain(0).unwrap();
+    // What follows is chained to it.
+    append(&mut log, &[entry(31, 1, 1)]).await;
+    assert_eq!(own, chain::next(&chain::root(&VAT), &first));
+    assert_eq!(log.chain(1).unwrap(), chain::next(&own, &WireEntry::from(&entry(31, 1, 1))));
+    // A log that was cut is not empty, though nothing is in it.
+    log.purge(log_id(LogPosition { term: 31, index: 1 })).await.unwrap();
+    assert!(!open(&store).begin(&first).unwrap());
 }
 
 #[tokio::test]

@@ -196,10 +196,21 @@ impl LogStore {
         (inner.last.map_or(0, |last| last.index), inner.purged.map_or(0, |purged| purged.log.index))
     }
 
-    /// Whether nothing was ever written.
-    pub(crate) fn is_pristine(&self) -> bool {
-        let inner = self.lock();
-        inner.last.is_none() && inner.vote.is_none()
+    /// Begins an empty log with this entry, on disk when it returns. Returns whether it was empty; if not, nothing is done.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) fn begin(&self, first: &WireEntry) -> Result<bool, StoreError> {
+        if self.lock().last.is_some() {
+            return Ok(false);
+        }
+        let (at, store) = (first.position(), &self.0.store);
+        let chain = chain::next(&self.chain_before(at.index)?, first);
+        store.write_synced(vec![Write::Put(Family::Log, store.numbered(at.index), codec::encode(&(chain, first)))])?;
+        let mut inner = self.lock();
+        inner.last = Some(at);
+        inner.note_chain(at.index, chain);
+        Ok(true)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -166,13 +166,6 @@ impl RaftNode {
         self.links.longest(view.nodes.values().map(|member| &member.key))
     }
 
-    /// Forms the cluster. Safe on several members as all give the same nodes; does nothing on one that has a log.
-    pub(crate) async fn initialize(&self, nodes: BTreeMap<u64, Member>) {
-        if let Err(error) = self.raft.initialize(nodes).await {
-            tracing::debug!(%error, "not initialised: the log is there already");
-        }
-    }
-
     /// Asks the others whether they would vote for this replica, and stands for election if so. See `tasks::election` for why that
     /// harms no leader.
     pub(crate) async fn ask_to_lead(&self) {

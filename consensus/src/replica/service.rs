@@ -31,9 +31,10 @@ use crate::error::ConsensusError;
 use crate::execution::executor::{Executor, ExecutorHandle};
 use crate::execution::machine::{LogTime, Machine};
 use crate::proof::membership::{Introduction, Membership, MembershipCertificate};
+use crate::order::frames::WireEntry;
 use crate::raft::log::LogStore;
 use crate::raft::{RaftNode, RaftSetup};
-use crate::state::{ReplicatedState, genesis_raft_ids};
+use crate::state::{RaftMembership, ReplicatedState, genesis_raft_ids};
 use crate::stats::StatsCell;
 use crate::storage::checkpoints::{CheckpointRecord, Checkpoints, fetcher};
 use crate::storage::{SignedWatermark, VatStore};
@@ -390,7 +391,7 @@ impl RaftStarter {
     pub(crate) async fn start(&self, id: u64, restored: &ReplicatedState) -> Result<(), String> {
         let (identity, lifecycle) = (&self.key_watch.identity, &self.applier.lifecycle);
         let own_key = &self.key_watch.own_key;
-        let pristine = self.log.is_pristine();
+        let begins = self.begin_log(id, restored)?;
         let started = self.raft.get_or_try_init(|| RaftNode::start(self.setup(), id, restored)).await;
         let raft = started.map_err(|error| format!("Q-C015 raft could not be started: {error}"))?.clone();
         if lifecycle.is_stopped() {
@@ -415,12 +416,11 @@ impl RaftStarter {
         };
         membership.publish(&raft.view());
         tokio::spawn(membership.run());
-        let ids = genesis_raft_ids(&identity.genesis);
-        if pristine && ids.get(&identity.key) == Some(&id) {
-            self.initialize(&raft, id).await;
+        // The first member of a new vat asks for its votes at once; the others leave it to that one for a while.
+        let patience = if begins && id > 1 { identity.timing.election_min } else { Duration::ZERO };
+        if begins && id == 1 && !own_key.is_recovering() {
+            raft.ask_to_lead().await;
         }
-        // Whoever forms the cluster is a candidate already.
-        let patience = if pristine { identity.timing.election_min } else { Duration::ZERO };
         let election = Election {
             timing: identity.timing,
             lifecycle: Arc::clone(lifecycle),
@@ -452,32 +452,18 @@ impl RaftStarter {
         }
     }
 
-    /// Forms the cluster. The first member of the genesis does so at once; the others only if it stays away, which spares the
-    /// usual start a split vote. All give the same membership, which makes that safe.
-    async fn initialize(&self, raft: &RaftNode, id: u64) {
-        let Identity { genesis, timing, .. } = &*self.key_watch.identity;
-        let ids = genesis_raft_ids(genesis);
-        let members = genesis.members.iter();
-        let nodes: BTreeMap<u64, _> = members.map(|member| (ids[&member.key], member.clone())).collect();
-        if id > 1 {
-            let patience = timing.election_max + timing.heartbeat * 4 * u32::try_from(id).unwrap_or(1);
-            let mut stopping = self.applier.lifecycle.stopping();
-            tokio::select! {
-                () = stopping.wait() => return,
-                () = wait_for_log(&self.log, patience) => {}
-            }
+    /// Begins the log of a member of the genesis that has none and no checkpoint: with the membership of the genesis. Returns whether
+    /// it did.
+    ///
+    /// This is the first thing that such a replica does, at every start, and before it hears anybody: whatever vote it has
+    /// cast, and wherever its power was cut before, it knows who the voters are. Openraft's own way is for one replica to form
+    /// the cluster, once; it refuses when a vote was cast, which a liar or an early candidate could bring about.
+    fn begin_log(&self, id: u64, restored: &ReplicatedState) -> Result<bool, String> {
+        let Identity { genesis, key, .. } = &*self.key_watch.identity;
+        if restored.last_log.is_some() || genesis_raft_ids(genesis).get(key) != Some(&id) {
+            return Ok(false);
         }
-        if self.log.is_pristine() {
-            raft.initialize(nodes).await;
-        }
-    }
-}
-
-/// Returns when something is in the log, or after a while.
-async fn wait_for_log(log: &LogStore, patience: Duration) {
-    let pause = Duration::from_millis(20);
-    let began = tokio::time::Instant::now();
-    while log.is_pristine() && began.elapsed() < patience {
-        tokio::time::sleep(pause).await;
+        let first = WireEntry::first(RaftMembership::of_genesis(genesis));
+        self.log.begin(&first).map_err(|error| error.to_string())
     }
 }

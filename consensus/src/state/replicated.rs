@@ -31,6 +31,15 @@ pub(crate) struct RaftMembership {
     pub(crate) nodes: BTreeMap<u64, Member>,
 }
 
+impl RaftMembership {
+    /// That with which every log of a vat begins: all members of the genesis are voters.
+    pub(crate) fn of_genesis(genesis: &Genesis) -> Self {
+        let ids = genesis_raft_ids(genesis);
+        let nodes = genesis.members.iter().map(|member| (ids[&member.key], member.clone()));
+        Self { configs: vec![ids.values().copied().collect()], nodes: nodes.collect() }
+    }
+}
+
 /// A place in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct LogPosition {

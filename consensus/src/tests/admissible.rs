@@ -19,10 +19,14 @@ fn stand() -> FrameCheck {
     FrameCheck { id: 1, term: 7, committed: at(7, 40) }
 }
 
-/// An append of entries at these places.
+/// An append of entries at these places: a membership at the first there is, and nothing at the others.
 fn append(vote: WireVote, prev: Option<LogPosition>, places: &[(u64, u64)]) -> RaftMessage {
-    let [blank, ..] = WireEntry::examples(RaftMembership::default());
-    let entries = places.iter().map(|(term, index)| blank.at(LogPosition { term: *term, index: *index })).collect();
+    let [blank, _, membership] = WireEntry::examples(RaftMembership::default());
+    let entry = |(term, index): &(u64, u64)| {
+        let kind = if *index == 0 { &membership } else { &blank };
+        kind.at(LogPosition { term: *term, index: *index })
+    };
+    let entries = places.iter().map(entry).collect();
     RaftMessage::Append { vote, prev, entries, commit: at(7, 40) }
 }
 
@@ -62,10 +66,17 @@ fn what_no_rule_allows_does_not_pass() {
         ("the last term there is", vote(candidate(u64::MAX), at(7, 40))),
         ("the same, of a leader", append(leader(u64::MAX), at(7, 40), &[])),
         ("a log of the future", vote(candidate(8), at(9, 40))),
+        ("another first entry", append(leader(7), None, &[(7, 0), (7, 1)])),
+        ("what comes after another first entry", append(leader(7), at(1, 0), &[(7, 1)])),
+        ("a log of another first entry", vote(candidate(8), at(1, 0))),
     ];
     for (what, message) in bad {
         assert!(stand().message(&message).is_err(), "{what}");
     }
+    let [blank, ..] = WireEntry::examples(RaftMembership::default());
+    let entries = vec![blank.at(LogPosition { term: 0, index: 0 })];
+    let without_voters = RaftMessage::Append { vote: leader(7), prev: None, entries, commit: None };
+    assert!(stand().message(&without_voters).is_err(), "a log without voters");
     assert!(stand().install(&leader(7), at(8, 50)).is_err());
     assert!(stand().install(&candidate(8), at(7, 50)).is_err());
     assert!(stand().install(&leader(9), at(8, 40)).is_err(), "another history than the one that was executed");

@@ -10,6 +10,7 @@ mod clocks;
 mod cluster;
 mod codecs;
 mod equivocations;
+mod first_start;
 mod foreseen;
 mod golden;
 mod links;

@@ -1,5 +1,6 @@
-//! A disk that fails, at whatever write: the replica stops, and says why.
+//! A disk that fails, at whatever write: the replica stops, and says why. And with what the disk has then it goes on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::*;
@@ -29,29 +30,32 @@ async fn faults(cluster: &Cluster, place: usize, is_done: impl Fn(&ReplicaStatus
     fault.is_some()
 }
 
+fn has_joined(status: &ReplicaStatus) -> bool {
+    status.epoch == 1 && status.certified_epoch == 1 && status.role == Role::Follower && status.uncertified == 0
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newcomer_whose_disk_fails_says_so() {
+async fn a_newcomer_whose_disk_fails_says_so_and_joins_with_another() {
     for (faulted, writes) in counts().enumerate() {
         let mut cluster = Cluster::started(1, 1, often()).await;
         for _ in 0..12 {
             cluster.propose(0, b"before").await;
         }
-        let place = match cluster.failing_learner(writes).await {
-            Ok(place) => place,
-            Err(error) => {
-                assert!(error.to_string().contains("the disk failed"), "{error}");
-                continue;
-            }
-        };
+        let failed = cluster.failing_learner(writes).await;
+        let place = cluster.nodes.len() - 1;
+        if let Err(error) = &failed {
+            assert!(error.to_string().contains("the disk failed"), "{error}");
+        }
         let (leader, change) = (cluster.nodes[0].up().clone(), Change::Add(cluster.nodes[place].member()));
         tokio::spawn(async move { leader.reconfigure(change, None, Duration::from_secs(20)).await });
-        let joined = |status: &ReplicaStatus| {
-            status.epoch == 1 && status.certified_epoch == 1 && status.role == Role::Follower && status.uncertified == 0
-        };
-        if !faults(&cluster, place, joined).await {
+        if failed.is_ok() && !faults(&cluster, place, has_joined).await {
             assert!(faulted > 8, "it joined after {writes} writes");
             return;
         }
+        cluster.stop(place).await;
+        cluster.nodes[place].store = Arc::new(cluster.nodes[place].store.synced());
+        cluster.start(place).await;
+        wait("the newcomer", || has_joined(&cluster.nodes[place].up().status()).then_some(())).await;
     }
 }
 
