@@ -9,6 +9,7 @@ use quorate_consensus::testing::{Records, apply, range};
 use quorate_consensus::{Family, Flushed, Record, Store, StoreError, Write};
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -28,9 +29,17 @@ struct Inner {
     life: u64,
     failed: bool,
     fail_next_sync: bool,
+    /// The power is cut at a write or sync to come.
+    cut: Option<Cut>,
     /// How long a sync takes, in milliseconds.
     sync_ms: (u64, u64),
     dice: Dice,
+}
+
+/// After how many more writes and syncs the power is cut, and whose life that ends.
+struct Cut {
+    left: u64,
+    alive: Arc<AtomicBool>,
 }
 
 /// What outlives the processes of a host.
@@ -63,6 +72,7 @@ impl Disk {
             life: 0,
             failed: false,
             fail_next_sync: false,
+            cut: None,
             sync_ms: (0, 2),
             dice,
         };
@@ -94,6 +104,7 @@ impl Disk {
         inner.life += 1;
         inner.waiting.clear();
         inner.fail_next_sync = false;
+        inner.cut = None;
         if how == End::PowerCut {
             let sizes: Vec<u64> = inner.unsynced.iter().map(|batch| bytes(batch)).collect();
             let total: u64 = sizes.iter().sum();
@@ -126,6 +137,31 @@ impl Disk {
     /// The next sync fails.
     pub fn fail_next_sync(&self) {
         self.lock().fail_next_sync = true;
+    }
+
+    /// So many writes and syncs are done from now on; at the next one the power is cut, and the process is not `alive` any more.
+    pub fn cut_after(&self, writes: u64, alive: &Arc<AtomicBool>) {
+        self.lock().cut = Some(Cut { left: writes, alive: Arc::clone(alive) });
+    }
+
+    /// Cuts the power, if it is time.
+    fn work(&self, life: u64) {
+        let alive = {
+            let mut inner = self.lock();
+            match &mut inner.cut {
+                Some(cut) if cut.left > 0 => {
+                    cut.left -= 1;
+                    None
+                }
+                Some(_) => inner.cut.take().map(|cut| cut.alive).filter(|_| inner.life == life),
+                None => None,
+            }
+        };
+        if let Some(alive) = alive {
+            self.trace.line(format_args!("{} loses power at a write", self.name));
+            alive.store(false, Ordering::SeqCst);
+            self.end(End::PowerCut);
+        }
     }
 
     /// Whether a sync has failed since the disk was opened.
@@ -216,6 +252,7 @@ impl OpenDisk {
 
 impl Store for OpenDisk {
     fn write(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+        self.disk.work(self.life);
         let mut inner = self.inner()?;
         apply(&mut inner.current, &batch);
         inner.unsynced.push_back(batch);
@@ -234,6 +271,7 @@ impl Store for OpenDisk {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
+        self.disk.work(self.life);
         let mut inner = self.inner()?;
         let through = inner.written;
         let (callbacks, failed) = self.disk.sync(&mut inner, through);

@@ -17,6 +17,7 @@ use crate::lies::{Mask, Witness};
 use crate::machine::{RegisterMachine, Registers, Watcher};
 use crate::net::{Interceptor, Net, Process, Wire};
 use crate::oracles::{accused, certified, equal_state, progress, time};
+use crate::plan::FirstStart;
 use crate::record::Record;
 use crate::trace::Trace;
 
@@ -64,6 +65,8 @@ pub struct Host {
     pub running: Option<(Process, ReplicaHandle)>,
     /// Its power is cut when its next share has left.
     pub trap: Arc<AtomicBool>,
+    /// What befalls its first start, until it has begun.
+    pub first: FirstStart,
     fate: Arc<Mutex<Fate>>,
     lives: u64,
     seed: u64,
@@ -83,6 +86,7 @@ impl Host {
             learner,
             running: None,
             trap: Arc::default(),
+            first: FirstStart::Well,
             fate: Arc::default(),
             lives: 0,
             seed,
@@ -136,7 +140,7 @@ impl Host {
     /// Starts a process. Whoever waits to be admitted was introduced with `chain`.
     ///
     /// # Errors
-    /// What the replica says.
+    /// What the replica says, unless its disk is at fault.
     pub async fn start(
         &mut self,
         genesis: &Genesis,
@@ -159,13 +163,19 @@ impl Host {
             disk: Arc::clone(&self.disk),
         };
         tokio::spawn(pump.run(receiver));
+        let store = self.disk.open();
+        match std::mem::replace(&mut self.first, FirstStart::Well) {
+            FirstStart::Well => {}
+            FirstStart::PowerCut(writes) => self.disk.cut_after(writes, &process.alive),
+            FirstStart::FailSync => self.disk.fail_next_sync(),
+        }
         let interceptor = self.interceptor(record, &process);
         let options = ReplicaOptions {
             genesis: genesis.clone(),
             chain: if self.learner { chain.to_vec() } else { Vec::new() },
             key: self.key.clone(),
             machine: RegisterMachine::new(Arc::new(watch)),
-            store: self.disk.open(),
+            store,
             transport: Arc::new(Wire {
                 net: net.clone(),
                 process: process.clone(),
@@ -182,8 +192,10 @@ impl Host {
         let handle = match Replica::start(options).await {
             Ok(handle) => handle,
             Err(error) => {
+                let disk_failed = self.disk.has_failed() || !process.is_alive();
                 process.alive.store(false, Ordering::SeqCst);
-                return Err(error);
+                self.disk.end(End::Killed);
+                return if disk_failed { Ok(()) } else { Err(error) };
             }
         };
         net.join(self.id(), process.clone(), handle.clone(), Some(interceptor));

@@ -38,6 +38,16 @@ pub enum Reform {
     Cancel,
 }
 
+/// What befalls a host when it starts for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstStart {
+    Well,
+    /// The power is cut after so many writes and syncs.
+    PowerCut(u64),
+    /// The first sync fails.
+    FailSync,
+}
+
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -62,7 +72,8 @@ pub enum Action {
     SlowDisk(usize, u64),
     /// The next sync of a host fails.
     FailSync(usize),
-    Reform(Reform),
+    /// A newcomer, if there is one, starts like this.
+    Reform(Reform, FirstStart),
     /// The liar tells these lies from now on, and no others.
     Lie(BTreeSet<Lie>),
 }
@@ -84,6 +95,8 @@ impl fmt::Display for Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub setup: Setup,
+    /// How the members of the genesis start.
+    pub starts: Vec<FirstStart>,
     pub steps: Vec<Step>,
 }
 
@@ -105,9 +118,38 @@ impl Plan {
         let tolerates = survival(members, usize::from(threshold)).liars > 0;
         let liar = (tolerates && dice.chance(600)).then(|| dice.place(members));
         let setup = Setup { liar, liar_leads: liar.is_some() && dice.chance(100), ..setup };
-        let steps = steps(&mut Dice::new(seed, "plan"), &setup);
-        Plan { setup, steps }
+        let mut first = Dice::new(seed, "first starts");
+        let mut steps = steps(&mut Dice::new(seed, "plan"), &mut first, &setup);
+        let starts = first_starts(&mut first, &setup, &mut steps);
+        steps.sort_by_key(|step| step.at_ms);
+        Plan { setup, starts, steps }
     }
+}
+
+/// How the members of the genesis start: in most worlds well. In some, several lose power before the vat is formed, and a liar lies
+/// from the first moment on.
+fn first_starts(dice: &mut Dice, setup: &Setup, steps: &mut Vec<Step>) -> Vec<FirstStart> {
+    if setup.liar.is_some() && dice.chance(200) {
+        let mut told = lies(dice, setup);
+        told.insert(*dice.pick(&[Lie::FalseTerms, Lie::FalseVotes, Lie::FalseAcks]));
+        steps.push(Step { at_ms: 0, action: Action::Lie(told) });
+    }
+    let troubled = dice.chance(150);
+    let mut start = |host: usize| {
+        if !troubled || dice.chance(300) {
+            return FirstStart::Well;
+        }
+        steps.push(Step { at_ms: dice.between(20, 1_500), action: Action::Start(host, rate(dice)) });
+        trouble(dice)
+    };
+    (0..setup.members).map(&mut start).collect()
+}
+
+/// More writes than it takes to take part.
+const FIRST_WRITES: u64 = 20;
+
+fn trouble(dice: &mut Dice) -> FirstStart {
+    if dice.chance(300) { FirstStart::FailSync } else { FirstStart::PowerCut(dice.below(FIRST_WRITES)) }
 }
 
 /// How often each kind of fault comes in a world: some worlds have many kinds, others few.
@@ -165,7 +207,7 @@ impl Mix {
     }
 }
 
-fn steps(dice: &mut Dice, setup: &Setup) -> Vec<Step> {
+fn steps(dice: &mut Dice, first: &mut Dice, setup: &Setup) -> Vec<Step> {
     let mix = Mix::new(dice, setup);
     let pause = dice.between(150, 1_200);
     let mut steps = Vec::new();
@@ -226,15 +268,19 @@ fn steps(dice: &mut Dice, setup: &Setup) -> Vec<Step> {
                     7..9 => Reform::Remove(host),
                     _ => Reform::Cancel,
                 };
-                reforms += usize::from(matches!(reform, Reform::Replace(_) | Reform::Add));
-                step(at_ms, Action::Reform(reform));
+                let comes = matches!(reform, Reform::Replace(_) | Reform::Add);
+                let start = if comes && first.chance(250) { trouble(first) } else { FirstStart::Well };
+                step(at_ms, Action::Reform(reform, start));
+                if start != FirstStart::Well {
+                    step(at_ms + first.between(20, 1_500), Action::Start(setup.members + reforms, rate(first)));
+                }
+                reforms += usize::from(comes);
             }
             Kind::Reform => {}
             Kind::Lie => step(at_ms, Action::Lie(lies(dice, setup))),
         }
         at_ms += dice.between(pause / 4, pause * 2);
     }
-    steps.sort_by_key(|step| step.at_ms);
     steps
 }
 

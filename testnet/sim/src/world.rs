@@ -20,7 +20,7 @@ use crate::lies::Mask;
 use crate::machine::Registers;
 use crate::net::{Net, Weather};
 use crate::oracles::{authorised, certified, durable, equal_state, exactly_once, linearizable, progress};
-use crate::plan::{Action, Plan, Reform, Setup};
+use crate::plan::{Action, FirstStart, Plan, Reform, Setup};
 use crate::record::{Record, Violation};
 use crate::trace::Trace;
 
@@ -113,6 +113,7 @@ impl World {
 
     async fn live(&mut self, plan: &Plan) {
         for place in 0..self.hosts.len() {
+            self.hosts[place].first = plan.starts.get(place).copied().unwrap_or(FirstStart::Well);
             self.start(place, 100).await;
         }
         self.begin_clients();
@@ -193,7 +194,7 @@ impl World {
                     host.disk.fail_next_sync();
                 }
             }
-            Action::Reform(reform) => self.reform(*reform).await,
+            Action::Reform(reform, start) => self.reform(*reform, *start).await,
             Action::Lie(lies) => {
                 let masks = self.hosts.iter().filter_map(|host| host.mask.as_ref());
                 masks.for_each(|mask| mask.tell(lies));
@@ -238,9 +239,10 @@ impl World {
         self.foremost().map(|handle| handle.introduction().chain).unwrap_or_default()
     }
 
-    async fn reform(&mut self, reform: Reform) {
+    async fn reform(&mut self, reform: Reform, start: FirstStart) {
         let out = |place: usize| self.hosts.get(place).map_or(HostId([0; 32]), Host::id);
-        let newcomer = Host::new(self.seed, self.hosts.len(), true, &self.record);
+        let mut newcomer = Host::new(self.seed, self.hosts.len(), true, &self.record);
+        newcomer.first = start;
         let change = match reform {
             Reform::Replace(place) => Change::Replace { out: out(place), in_: newcomer.member() },
             Reform::Add => Change::Add(newcomer.member()),
