@@ -173,7 +173,9 @@ fn items() -> Vec<Item> {
     let memberships =
         Equivocation::of(signed(next_membership(&[1, 2, 3, 5]), 4), signed(next_membership(&[1, 2, 3, 6]), 4));
     let contradiction = Contradiction::of(&certificate(one.clone(), &[1, 2, 3]), &certificate(two.clone(), &[2, 3, 4]));
+    let against_signed = Divergence::Signed { certificate: certificate(two.clone(), &[1, 2, 3]), signed: one.hash() };
     vec![
+        record(EvidenceRecord::Divergence(against_signed)),
         record(EvidenceRecord::Equivocation(equivocation())),
         record(EvidenceRecord::MembershipEquivocation(memberships)),
         record(EvidenceRecord::Contradiction(contradiction.expect("they contradict each other"))),

@@ -14,7 +14,7 @@ use super::certificate::{Certificate, MemberSignature, Statement};
 use super::membership::{Membership, MembershipCertificate};
 use super::signers::Signers;
 use crate::error::EvidenceError;
-use quorate_ids::{HostId, VatId};
+use quorate_ids::{Hash, HostId, VatId};
 
 /// Something with one member's signature over its canonical bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,7 +221,7 @@ impl Contradiction {
     }
 }
 
-/// Why a replica stopped: a threshold of its vat's members signed something else than what it computed.
+/// Why a replica stopped: a threshold of its vat's members signed something else than what it computed, or than it had signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant)] // There is at most one for each replica.
 pub enum Divergence {
@@ -239,6 +239,22 @@ pub enum Divergence {
         /// What this replica computed.
         own: Membership,
     },
+    /// What a block says, which came with a checkpoint.
+    Signed {
+        /// What was certified.
+        certificate: Certificate,
+        /// Hash of the statement that this replica had signed for that block. Of what it signed it keeps no more.
+        signed: Hash,
+    },
+}
+
+impl Divergence {
+    /// A certificate against what this replica had signed, if they are of one block and different.
+    pub(crate) fn from_signed(certificate: &Certificate, block: u64, signed: Hash) -> Option<Self> {
+        let statement = &certificate.statement;
+        let contradicts = statement.block == block && statement.hash() != signed;
+        contradicts.then(|| Self::Signed { certificate: certificate.clone(), signed })
+    }
 }
 
 /// What a replica keeps when something is not as it should be.
@@ -253,7 +269,7 @@ pub enum EvidenceRecord {
     Contradiction(Contradiction),
     /// A member signed something else than what this replica computed. It accuses nobody.
     Disagreement(Disagreement),
-    /// A threshold signed something else than what this replica computed, and it stopped. It accuses nobody.
+    /// A threshold signed something else than what this replica computed or had signed, and it stopped. It accuses nobody.
     Divergence(Divergence),
 }
 
@@ -267,6 +283,7 @@ impl EvidenceRecord {
             Self::Disagreement(disagreement) => disagreement.own.vat,
             Self::Divergence(Divergence::Statement { own, .. }) => own.vat,
             Self::Divergence(Divergence::Membership { own, .. }) => own.vat,
+            Self::Divergence(Divergence::Signed { certificate, .. }) => certificate.statement.vat,
         }
     }
 
@@ -289,6 +306,7 @@ impl EvidenceRecord {
             Self::Disagreement(disagreement) => disagreement.own.place(),
             Self::Divergence(Divergence::Statement { own, .. }) => own.place(),
             Self::Divergence(Divergence::Membership { own, .. }) => own.place(),
+            Self::Divergence(Divergence::Signed { certificate, .. }) => certificate.statement.place(),
         }
     }
 

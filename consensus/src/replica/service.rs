@@ -30,8 +30,9 @@ use super::wire::snapshot::{SnapshotReceiver, SnapshotSender};
 use crate::error::ConsensusError;
 use crate::execution::executor::{Executor, ExecutorHandle};
 use crate::execution::machine::{LogTime, Machine};
-use crate::proof::membership::{Introduction, Membership, MembershipCertificate};
 use crate::order::frames::WireEntry;
+use crate::proof::equivocation::Divergence;
+use crate::proof::membership::{Introduction, Membership, MembershipCertificate};
 use crate::raft::log::LogStore;
 use crate::raft::{RaftNode, RaftSetup};
 use crate::state::{RaftMembership, ReplicatedState, genesis_raft_ids};
@@ -85,7 +86,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         log.anchor(record.block(), record.statement.chain);
     }
     if let (Some(watermark), Some(record)) = (watermark, &newest) {
-        check_watermark(&watermark, record)?;
+        check_watermark(&store, &watermark, record)?;
     }
     // The log was rolled back: this host has signed what it lacks now.
     let (log_ends, _) = log.ends();
@@ -334,12 +335,24 @@ fn raft_id<M: Machine>(
     }
 }
 
-fn check_watermark(watermark: &SignedWatermark, record: &CheckpointRecord) -> Result<(), ConsensusError> {
-    let found = record.statement.hash();
-    if watermark.block == record.block() && watermark.statement != found {
-        return Err(ConsensusError::Watermark { block: watermark.block, signed: watermark.statement, found });
+/// Compares the newest checkpoint with what this host signed. If the members have certified something else, that is kept, and is why
+/// the replica has stopped for good.
+///
+/// # Errors
+/// The host itself made another checkpoint than it signed; or the store fails.
+fn check_watermark(
+    store: &VatStore,
+    watermark: &SignedWatermark,
+    record: &CheckpointRecord,
+) -> Result<(), ConsensusError> {
+    let (block, signed, found) = (watermark.block, watermark.statement, record.statement.hash());
+    if block != record.block() || signed == found || store.divergence()?.is_some() {
+        return Ok(());
     }
-    Ok(())
+    match record.certificate.as_ref().and_then(|certificate| Divergence::from_signed(certificate, block, signed)) {
+        Some(divergence) => Ok(store.set_divergence(&divergence)?),
+        None => Err(ConsensusError::Watermark { block, signed, found }),
+    }
 }
 
 /// Restores the newest checkpoint.

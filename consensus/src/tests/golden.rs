@@ -116,9 +116,12 @@ fn check_evidence(membership: &Membership) {
     check("evidence-contradiction", &EvidenceRecord::Contradiction(pair));
     let disagreement = Disagreement { own: one.clone(), theirs: signed(&other) };
     check("evidence-disagreement", &EvidenceRecord::Disagreement(disagreement));
+    let one_again = one.clone();
     let divergence = Divergence::Statement { certificate: certificate(other, &[2, 3]), own: one };
     check("divergence", &divergence);
     check("evidence-divergence", &EvidenceRecord::Divergence(divergence));
+    let signed = Divergence::Signed { certificate: certificate(one_again, &[2, 3]), signed: Hash([8; 32]) };
+    check("divergence-signed", &signed);
     let (certified, own) = (certify(next(&[1, 2, 4]).content, &[1, 2]), next(&[1, 2, 5]).content);
     check("divergence-membership", &Divergence::Membership { certificate: certified, own });
     let count = EvidenceCount { seen: 300, kept: 64, latest: Some((1, 299)) };

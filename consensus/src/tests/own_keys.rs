@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::cluster::{Cluster, parameters};
+use super::cluster::{Cluster, parameters, wait};
 use super::*;
 use crate::codec;
+use crate::proof::equivocation::{Divergence, EvidenceRecord};
 use crate::proof::shares::Share;
 use crate::replica::tasks::own_key::{Life, Presence, Presences};
 use crate::replica::wire::share::ShareFrame;
@@ -104,4 +105,89 @@ async fn what_a_host_has_signed_is_on_its_disk_before_a_share_leaves() {
         assert!(known, "{share:?}");
     }
     cluster.assert_no_trouble();
+}
+
+/// Three members of which the third was away while the others went on, far enough that it needs their checkpoint. Returns that one's
+/// block.
+async fn one_far_behind() -> (Cluster, u64) {
+    let mut cluster = Cluster::started(3, 2, Parameters { checkpoint_commands: 5, ..parameters() }).await;
+    let block = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(block).await;
+    let end = cluster.nodes[2].up().status().last_log;
+    cluster.stop(2).await;
+    for number in 0..40u8 {
+        cluster.propose(0, &[number]).await;
+    }
+    let checkpoint = wait("a cut log, and equal checkpoints", || {
+        let [one, other] = [0, 1].map(|place| cluster.nodes[place].up().status());
+        let is_cut = one.purged.min(other.purged) > end;
+        (is_cut && one.checkpoint_block == other.checkpoint_block).then_some(one.checkpoint_block)
+    })
+    .await;
+    (cluster, checkpoint)
+}
+
+/// The third member has signed something else at the checkpoint's block than the others have certified.
+async fn with_a_checkpoint_against_it() -> (Cluster, u64) {
+    let (mut cluster, block) = one_far_behind().await;
+    let disk = VatStore::new(Arc::clone(&cluster.nodes[2].store) as Arc<dyn crate::Store>, cluster.genesis.vat_id());
+    let signed = SignedWatermark { block, statement: Hash([9; 32]) };
+    disk.write_synced(vec![disk.put_named("guard", &signed)]).unwrap();
+    cluster.start(2).await;
+    (cluster, block)
+}
+
+fn kept(cluster: &Cluster) -> Vec<Divergence> {
+    let shared = Arc::clone(&cluster.nodes[2].store) as Arc<dyn crate::Store>;
+    let records = crate::evidence_of(&shared, cluster.genesis.vat_id()).unwrap();
+    let divergence = |record| match record {
+        EvidenceRecord::Divergence(divergence) => Some(divergence),
+        _ => None,
+    };
+    records.into_iter().filter_map(divergence).collect()
+}
+
+async fn fault(cluster: &Cluster) -> String {
+    wait("a fault", || cluster.nodes[2].log.lock().unwrap().fault.clone()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_that_contradicts_a_signature_is_kept_and_ends_the_replica_for_good() {
+    let (mut cluster, block) = with_a_checkpoint_against_it().await;
+    let text = fault(&cluster).await;
+    assert!(text.contains("Q-C041"), "{text}");
+    cluster.crash(2).await;
+    let divergences = kept(&cluster);
+    let [Divergence::Signed { certificate, signed }] = &divergences[..] else { panic!("{divergences:?}") };
+    assert_eq!((certificate.statement.block, *signed), (block, Hash([9; 32])));
+    crate::Signers::from(&cluster.genesis.membership()).verify_certificate(certificate).unwrap();
+    cluster.start(2).await;
+    assert_eq!(fault(&cluster).await, text, "and so it is after a start");
+    assert!(cluster.nodes[2].log.lock().unwrap().applied.is_empty());
+    assert_eq!(kept(&cluster), divergences);
+}
+
+/// The same, where the power was cut after the checkpoint came and before the contradiction was noted: it is on disk already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_on_disk_that_contradicts_a_signature_is_kept_as_evidence() {
+    let (mut cluster, block) = one_far_behind().await;
+    cluster.start(2).await;
+    wait("the checkpoint", || (cluster.nodes[2].up().status().checkpoint_block >= block).then_some(())).await;
+    cluster.stop(2).await;
+    let block = {
+        let shared = Arc::clone(&cluster.nodes[2].store) as Arc<dyn crate::Store>;
+        let disk = VatStore::new(shared, cluster.genesis.vat_id());
+        let stats = Arc::new(crate::stats::StatsCell::default());
+        let describe = <super::cluster::Toy as crate::Machine>::describe;
+        let checkpoints = crate::storage::checkpoints::Checkpoints::load(disk.clone(), describe, stats).unwrap();
+        let block = checkpoints.newest().filter(|record| record.certificate.is_some()).unwrap().block();
+        disk.write_synced(vec![disk.put_named("guard", &SignedWatermark { block, statement: Hash([9; 32]) })]).unwrap();
+        block
+    };
+    cluster.start(2).await;
+    let text = fault(&cluster).await;
+    assert!(text.contains("Q-C041"), "{text}");
+    let divergences = kept(&cluster);
+    let [Divergence::Signed { certificate, .. }] = &divergences[..] else { panic!("{divergences:?}") };
+    assert_eq!(certificate.statement.block, block);
 }

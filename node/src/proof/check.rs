@@ -139,7 +139,9 @@ impl Item {
                 EvidenceRecord::Equivocation(_) | EvidenceRecord::MembershipEquivocation(_) => 2,
                 EvidenceRecord::Disagreement(_) => 1,
                 EvidenceRecord::Contradiction(pair) => pair.first.signatures.len() + pair.second.signatures.len(),
-                EvidenceRecord::Divergence(Divergence::Statement { certificate, .. }) => certificate.signatures.len(),
+                EvidenceRecord::Divergence(
+                    Divergence::Statement { certificate, .. } | Divergence::Signed { certificate, .. },
+                ) => certificate.signatures.len(),
                 EvidenceRecord::Divergence(Divergence::Membership { certificate, .. }) => certificate.signatures.len(),
             },
             Item::StreamContradiction(pair) => {
@@ -263,6 +265,16 @@ fn check_record(record: &EvidenceRecord, members: &Members) -> Result<Finding, S
             finding.not_proven.push(format!(
                 "what the replica computed that stopped: it says {}, and nobody signed that",
                 own.hash()
+            ));
+            Ok(finding)
+        }
+        EvidenceRecord::Divergence(Divergence::Signed { certificate, signed }) => {
+            let mut finding = check_certificate(certificate, members)?;
+            if certificate.statement.hash() == *signed {
+                return Err("what was certified and what the replica had signed are the same".into());
+            }
+            finding.not_proven.push(format!(
+                "what the replica had signed that stopped: it says {signed}, and its signature is not here"
             ));
             Ok(finding)
         }

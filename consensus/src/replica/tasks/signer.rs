@@ -229,16 +229,15 @@ impl Signer {
         let statement = record.statement.clone();
         self.unsigned.retain(|unsigned| unsigned.block() > statement.block);
         let block = statement.block;
-        match self.unreached {
-            Some(watermark) if watermark.block == block && watermark.statement != statement.hash() => {
-                return self.diverged(&format!(
-                    "Q-C041 this host signed statement {} at block {block}, and the members have certified {} there",
-                    watermark.statement,
-                    statement.hash()
-                ));
-            }
-            Some(watermark) if watermark.block <= block => self.unreached = None,
-            _ => {}
+        let certified = self.unreached.zip(record.certificate.as_ref());
+        let divergence = certified.and_then(|(watermark, certificate)| {
+            Divergence::from_signed(certificate, watermark.block, watermark.statement)
+        });
+        if let Some(divergence) = divergence {
+            return self.conclude(vec![Verdict::Diverged(divergence)]).await;
+        }
+        if self.unreached.is_some_and(|watermark| watermark.block <= block) {
+            self.unreached = None;
         }
         self.shares.raise_floor(block);
         self.shares.know(state.membership.clone());

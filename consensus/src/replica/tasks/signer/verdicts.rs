@@ -112,6 +112,8 @@ impl Signer {
 
 /// What is said of a replica that has diverged.
 pub(crate) fn divergence_text(divergence: &Divergence) -> String {
+    let remedy =
+        "This host cannot carry the vat any more: let a host with a new home take its place (`vat member replace`)";
     let (certified, own, place) = match divergence {
         Divergence::Statement { certificate, own } => {
             let certified = certificate.statement.hash();
@@ -121,10 +123,18 @@ pub(crate) fn divergence_text(divergence: &Divergence) -> String {
             let certified = certificate.membership.hash();
             (certified, own.hash(), format!("as the membership of epoch {}", own.epoch))
         }
+        Divergence::Signed { certificate, signed } => {
+            let statement = &certificate.statement;
+            return format!(
+                "Q-C041 this host signed statement {signed} at block {}, and a threshold of members certified {} there; the \
+                 certificate is kept (`vat evidence`). {remedy}",
+                statement.block,
+                statement.hash()
+            );
+        }
     };
     format!(
         "Q-C042 a threshold of members certified {certified} {place}, this replica computed {own}; both are kept \
-         (`vat evidence`). This host cannot carry the vat any more: let a host with a new home take its place \
-         (`vat member replace`)"
+         (`vat evidence`). {remedy}"
     )
 }
