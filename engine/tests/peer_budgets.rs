@@ -28,6 +28,7 @@ const NOTIFIER: &str = "
             next() { return new Promise(resolve => { waiting.push(resolve); }); },
             keep(list) { seen.push(list); },
             ping() { return 'pong'; },
+            spin() { for (;;); },
         });
     };
 ";
@@ -153,5 +154,25 @@ fn messages_that_would_build_very_much() {
         assert!(matches!(result, CommandResult::Refused { .. }), "{result:?}");
         assert_eq!(victim.machine.summary().heap_bytes, before);
         victim.serves_others();
+    });
+}
+
+/// Each burns all that a delivery may: others get their turn after each.
+#[test]
+fn endless_loops_take_one_turn_each() {
+    with_engine_stack(|| {
+        let mut victim = Victim::new();
+        let spin = |_| {
+            let args = CapData::data(&Value::Array(vec![]));
+            Op::Send { target: ROOT, method: Method::Call("spin".to_owned()), args, result: None }.encode()
+        };
+        let messages: Vec<Vec<u8>> = (0..20).map(spin).collect();
+        for turn in 1..=3 {
+            let deliver = Deliver { from: name(HOSTILE), begin: 1, messages: messages.clone(), end: 20, ack: 0 };
+            let result = victim.machine.apply(Command::Deliver(deliver)).unwrap();
+            assert_eq!(result, CommandResult::Delivered { next: turn + 1 });
+            victim.say(HONEST, "ping", Value::Null, vec![], Some(turn));
+            assert_eq!(victim.answer(), Ok(Value::String("pong".to_owned())), "turn {turn}");
+        }
     });
 }

@@ -98,7 +98,7 @@ export default others => {
 
 const VATS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// Four vats that know one another: three on hosts of their own, `d` on two, both of which sign.
+/// Four vats that know one another: three on hosts of their own, `d` on two, both of which sign. And `e`, which only `b` knows.
 fn net() -> TestNet {
     let net = TestNet::new(stand_in());
     net.file("vat.js", VAT);
@@ -112,22 +112,32 @@ fn net() -> TestNet {
         for other in VATS.into_iter().filter(|other| *other != name) {
             config += &format!("{other} = {{ vat = \"{other}\" }}\n");
         }
+        if name == "b" {
+            config += "e = { vat = \"e\" }\n";
+        }
     }
+    config += "[[vat]]\nname = \"e\"\nhosts = [\"h4\"]\nsource = \"vat.js\"\n[vat.argv]\nb = { vat = \"b\" }\n";
     let config = net.file("testnet.toml", &config);
     net.up(&config, &[]).ok();
     net
 }
 
+/// Waits until a vat's object was told so much.
+#[track_caller]
+fn told(net: &TestNet, vat: &str, count: usize) -> Vec<Value> {
+    let mut words = Vec::new();
+    net.wait(&format!("{count} words at {vat}"), || {
+        words.extend(net.call(vat, "noted", &[]).as_array().cloned().unwrap_or_default());
+        assert!(words.len() <= count, "{words:?}");
+        (words.len() == count).then_some(())
+    });
+    words
+}
+
 /// Waits until a vat's object was told all of this and nothing else.
 #[track_caller]
 fn was_told(net: &TestNet, vat: &str, expected: &[String]) {
-    let mut words = Vec::new();
-    net.wait(&format!("all that {vat} is told, {expected:?}"), || {
-        words.extend(net.call(vat, "noted", &[]).as_array().cloned().unwrap_or_default());
-        assert!(words.len() <= expected.len(), "{words:?}");
-        (words.len() == expected.len()).then_some(())
-    });
-    assert_eq!(json!(words), json!(expected));
+    assert_eq!(json!(told(net, vat, expected.len())), json!(expected));
 }
 
 fn numbered(count: usize) -> impl Iterator<Item = String> {
@@ -140,12 +150,7 @@ fn what_is_handed_on_stays_itself_and_in_order() {
     // A → B → C → home, and longer ways.
     for path in [vec!["b", "c", "a"], vec!["b", "c", "d", "a"], vec!["d", "b", "d", "a"]] {
         assert_eq!(net.call("a", "travel", &[&json!(path).to_string()]), json!(true), "{path:?}");
-        let mut words = net.call("a", "noted", &[]).as_array().cloned().unwrap_or_default();
-        net.wait("a note of each on the way", || {
-            words.extend(net.call("a", "noted", &[]).as_array().cloned().unwrap_or_default());
-            (words.len() == path.len()).then_some(())
-        });
-        assert_eq!(words[0], json!(path[0]), "the one that the giver sent before is the first");
+        assert_eq!(told(&net, "a", path.len())[0], json!(path[0]), "the one that the giver sent before is the first");
     }
     assert_eq!(net.call("a", "travel", &[r#"["b", "c", "d"]"#]), json!(false), "it is nobody else's");
     net.wait("the last notes", || (net.call("a", "noted", &[]).as_array().map(Vec::len) == Some(0)).then_some(()));
@@ -187,20 +192,28 @@ fn an_introducer_that_is_killed_holds_up_only_what_depends_on_it() {
     assert_eq!(net.call("a", "isHome", &["c"]), json!(true));
     host(&net, "restart", "h2");
 
-    // Killed between the gift and the deposit: the home is away while the gift is made, and the giver when the home comes back.
+    // Killed between the gift and the deposit: the home is away while the gift is made, and the giver when the home comes back. One of
+    // the receivers is a stranger to the home, which turns it away until then.
     net.call("a", "forget", &[]);
     host(&net, "kill", "h3");
-    net.call("b", "pass", &["a"]);
-    net.wait("the gift", || (net.call("a", "holds", &[]) == json!(true)).then_some(()));
+    for receiver in ["a", "e"] {
+        net.call("b", "pass", &[receiver]);
+        net.wait("the gift", || (net.call(receiver, "holds", &[]) == json!(true)).then_some(()));
+    }
     host(&net, "kill", "h2");
     host(&net, "restart", "h3");
-    net.call("a", "tell", &["waits for b"]);
+    net.call("a", "tell", &["a waits for b"]);
+    net.call("e", "tell", &["e waits for b"]);
     // What does not depend on it goes on, in the same streams.
     assert_eq!(net.call("a", "ping", &["c"]), json!("pong"));
     assert_eq!(net.call("d", "ping", &["c"]), json!("pong"));
     assert_eq!(net.call("c", "noted", &[]), json!([]), "nobody has said what the gift is");
     host(&net, "restart", "h2");
-    was_told(&net, "c", &["waits for b".to_owned()]);
+    let mut words = told(&net, "c", 2);
+    words.sort_by_key(ToString::to_string);
+    assert_eq!(json!(words), json!(["a waits for b", "e waits for b"]));
+    net.call("e", "tell", &["e again"]);
+    was_told(&net, "c", &["e again".to_owned()]);
     assert_eq!(net.call("a", "isHome", &["c"]), json!(true));
 
     // Killed before it gave anything: what was asked of it waits, and nothing else.

@@ -69,7 +69,7 @@ pub enum CommandResult {
     InstallFailed {
         message: String,
     },
-    /// All messages up to `next` (exclusive) are in.
+    /// All messages up to `next` (exclusive) are in. If there were more, what these burnt was enough for one command: send the rest again.
     Delivered {
         next: u64,
     },

@@ -25,6 +25,11 @@ pub trait Guest: Send {
 
     fn memory_bytes(&self) -> u64;
 
+    /// The fuel after which one command takes in no more messages of its sender: a parameter of the vat.
+    fn command_fuel(&self) -> u64 {
+        u64::MAX
+    }
+
     /// How many bytes of memory it may have: a parameter of the vat. What peers make the vat keep is bounded by a share of it.
     fn memory_limit(&self) -> u64 {
         u64::MAX

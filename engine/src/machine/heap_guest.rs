@@ -45,6 +45,11 @@ impl Guest for Heap {
         Heap::memory_bytes(self)
     }
 
+    /// As much as one delivery may burn: whoever's messages burn all that they may has one of them done in each turn.
+    fn command_fuel(&self) -> u64 {
+        self.limits().fuel_per_delivery
+    }
+
     fn memory_limit(&self) -> u64 {
         self.limits().memory_bytes
     }

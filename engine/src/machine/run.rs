@@ -40,15 +40,21 @@ impl<G: Guest> Machine<G> {
                 // It would not say all of this again if it knew that it has been taken in.
                 self.comms.say_again(&from);
             }
-            // All of them, or an error of this host: an acknowledgement counts only once everything up to its head's end has been taken in
-            // and handed to the guest. Were a command to stop half way, its `ack` would have to be left out.
+            // Of a sender whose messages burn much, only as many as the command's fuel allows, and one at least: others get their turn before the
+            // rest. The `ack` of a command that stops half way does not count, since not everything up to its head's end is in.
+            let (budget, mut burnt, mut counted) = (self.guest.command_fuel(), 0_u64, self.block.cranks.len());
             for message in messages.iter().skip(known) {
+                if burnt >= budget {
+                    break;
+                }
                 if let Some(refusal) = self.broken(&from) {
                     return Ok(refusal);
                 }
                 if let Err(broken) = self.take_message(&from, message)? {
                     return Ok(self.break_stream(&from, &broken));
                 }
+                burnt = self.block.cranks[counted..].iter().fold(burnt, |sum, crank| sum.saturating_add(crank.fuel));
+                counted = self.block.cranks.len();
             }
         }
         if let Err(broken) = self.comms.acknowledge(&from, end, ack) {

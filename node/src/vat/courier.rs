@@ -392,6 +392,13 @@ impl Courier {
                 }
                 "taken"
             }
+            Ok(SliceReply::Taken { next, leader, .. }) if next + report.messages as u64 > report.through + 1 => {
+                peer.take_part(next - 1, now);
+                peer.next_goes_to(leader, to, took, now);
+                self.metrics.answered(to, &silent, leader, took);
+                peer.introduced_epoch = Some(report.epoch);
+                "taken"
+            }
             Ok(SliceReply::NotYet { next, leader }) => {
                 peer.miss(next.saturating_sub(1));
                 peer.fail();

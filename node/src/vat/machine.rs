@@ -287,7 +287,12 @@ impl VatMachine {
             if expires != 0 {
                 self.clients.hear(from, expires, block);
             }
-            if says_farewell && let Some(expires) = self.clients.end(&from) {
+            // Not before all that it said is in: a command takes in no more than its fuel allows.
+            let is_all = self.engine.next_inbound(&from).0 > end;
+            if says_farewell
+                && is_all
+                && let Some(expires) = self.clients.end(&from)
+            {
                 self.forget(from, Some(expires), side);
             }
         }

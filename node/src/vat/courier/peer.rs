@@ -157,6 +157,16 @@ impl Peer {
         }
     }
 
+    /// A member says that its vat took the messages through `last`, and did not get to the rest: what they cost was enough for one turn. Of our
+    /// acknowledgement it has taken nothing.
+    pub(super) fn take_part(&mut self, last: u64, now: Instant) {
+        self.taken = last.max(self.acknowledged);
+        self.attempts = 0;
+        if self.taken > self.acknowledged {
+            self.confirm.get_or_insert(now + CONFIRM_AFTER.max(backoff(self.doubts)));
+        }
+    }
+
     /// A member says that messages after `last` are missing. A claim to have more than we know changes nothing.
     pub(super) fn miss(&mut self, last: u64) {
         self.taken = self.taken.min(last).max(self.acknowledged);

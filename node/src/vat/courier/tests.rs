@@ -22,6 +22,8 @@ const HONEST: HostId = HostId([12; 32]);
 #[derive(Clone)]
 enum Manner {
     Honest,
+    /// Takes one message of each slice.
+    OneByOne,
     /// Says that it took everything, and names itself as the one to ask.
     Swallow,
     Always(Vec<u8>),
@@ -42,11 +44,12 @@ impl Handler for Receiver {
         let Ok(frame) = codec::decode::<VatFrame>(&frame) else {
             return Box::pin(async { Err("no slice".to_owned()) });
         };
-        let next = frame.slice.begin + frame.slice.messages.len() as u64;
+        let (begin, count) = (frame.slice.begin, frame.slice.messages.len() as u64);
+        let next = begin + if matches!(self.manner, Manner::OneByOne) { count.min(1) } else { count };
         self.taken.lock().expect("no panic holds it").push(*frame.slice);
         let taken = |leader: HostId| codec::encode(&SliceReply::Taken { next, leader: Some(leader), farewell: None });
         let reply = match &self.manner {
-            Manner::Honest => taken(HONEST),
+            Manner::Honest | Manner::OneByOne => taken(HONEST),
             Manner::Swallow => taken(LIAR),
             Manner::Always(lie) => lie.clone(),
         };
@@ -353,6 +356,25 @@ async fn a_checkpoint_that_only_acknowledges_is_shipped_once() {
     let slices = honest.slices();
     assert_eq!(slices.len(), 1, "it was shipped again and again");
     assert_eq!((slices[0].begin, slices[0].messages.len(), slices[0].head.ack), (6, 0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vat_that_takes_a_part_gets_the_rest_at_once() {
+    let world = MemoryNetwork::new(7);
+    let busy = Receiver::new(Manner::OneByOne);
+    let _other = world.join(HONEST, busy.clone());
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: true });
+    sender.say(4, 3);
+    at_once().await;
+    let slices = busy.slices();
+    let shipped: Vec<_> = slices.iter().map(|slice| (slice.begin, slice.messages.len(), slice.head.ack)).collect();
+    assert_eq!(
+        shipped,
+        [(1, 4, 3), (2, 3, 3), (3, 2, 3), (4, 1, 3)],
+        "each with the acknowledgement, which only the last one brings"
+    );
+    seconds(1).await;
+    assert_eq!(busy.asked(), 4);
 }
 
 #[tokio::test(start_paused = true)]
