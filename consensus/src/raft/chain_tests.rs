@@ -71,6 +71,7 @@ async fn the_chain_follows_what_is_in_the_log() {
     assert!(log.chain(10).is_err(), "it is not there");
     // What a later leader writes over it.
     log.truncate_after(Some(log_id(LogPosition { term: 1, index: 5 }))).await.unwrap();
+    assert_eq!(open(&store).ends().0, 5, "nothing that was taken away comes back");
     entries.truncate(6);
     entries.extend((6..9).map(|index| entry(2, index, 2)));
     append(&mut log, &entries[6..]).await;
