@@ -114,6 +114,7 @@ fn not_after(term: u64, position: Option<LogPosition>) -> Result<(), String> {
 
 /// Entries follow each other and what comes before them, without gaps and without going back to an earlier term.
 fn in_order(term: u64, prev: Option<LogPosition>, entries: &[WireEntry]) -> Result<(), String> {
+    not_after(term, prev)?;
     let mut before = prev;
     for entry in entries {
         let position = entry.position();
