@@ -22,6 +22,17 @@ pub const ABI_VERSION: u8 = 2;
 /// Nesting of a passable deeper than this is refused on both sides: decoders recurse.
 pub const MAX_VALUE_DEPTH: usize = 128;
 
+/// Most values in one [`CapData`]: each value counts one, and so does each field of a record. Bounds what a short message can make both
+/// sides build.
+pub const MAX_VALUES: usize = 32_768;
+
+/// Most capabilities in one message: each may cost the receiver a table entry.
+pub const MAX_SLOTS: usize = 1_024;
+
+/// Most things that a guest says of its own accord in one delivery: messages, and settlements of promises that it first named in the same
+/// delivery. What others have asked for does not count: settlements of earlier promises, and timers, are bounded apart.
+pub const MAX_OUTPUTS: usize = 4_096;
+
 /// Longest interface name that travels with a reference, in bytes.
 pub const MAX_INTERFACE_BYTES: usize = 128;
 
@@ -201,7 +212,7 @@ pub enum Outcome {
     StartFailed {
         message: String,
     },
-    /// The interpreter's own limit fired (recursion): guest code cannot catch it, the heap has changed.
+    /// A limit of the guest's own fired (recursion, outputs): guest code cannot catch it, the heap has changed.
     Limit {
         name: String,
     },
@@ -216,6 +227,8 @@ pub enum DecodeError {
     Malformed,
     /// Deeper than [`MAX_VALUE_DEPTH`].
     TooDeep,
+    /// More than [`MAX_VALUES`].
+    TooMany,
 }
 
 /// Encodes with the version byte in front.

@@ -89,6 +89,8 @@ pub enum LimitKind {
     Stack,
     /// It nested JavaScript calls too deeply.
     Recursion,
+    /// It said more than [`crate::abi::MAX_OUTPUTS`] things.
+    Outputs,
     /// The interpreter gave up for another reason.
     Abort,
 }
@@ -99,6 +101,7 @@ impl LimitKind {
         match name {
             "stack" => LimitKind::Stack,
             "recursion" => LimitKind::Recursion,
+            "outputs" => LimitKind::Outputs,
             _ => LimitKind::Abort,
         }
     }
@@ -110,6 +113,7 @@ impl LimitKind {
             LimitKind::Memory => "memory",
             LimitKind::Stack => "stack",
             LimitKind::Recursion => "recursion",
+            LimitKind::Outputs => "outputs",
             LimitKind::Abort => "abort",
         }
     }

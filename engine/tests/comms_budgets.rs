@@ -247,8 +247,8 @@ fn what_messages_usually_hold_is_far_below_that() {
         ("open".into(), Value::Bool(true)),
     ]);
     let good = [
-        Value::Array(vec![row; 5_000]),
-        Value::Array((0..50_000).map(|number| Value::Number(f64::from(number))).collect()),
+        Value::Array(vec![row; 4_000]),
+        Value::Array((0..30_000).map(|number| Value::Number(f64::from(number))).collect()),
         Value::String("x".repeat(500_000)),
         Value::Bytes(vec![7; 500_000]),
         Value::Array((0..MAX_SLOTS as u32).map(Value::Slot).collect()),

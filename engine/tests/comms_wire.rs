@@ -12,7 +12,8 @@ use quorate_engine::abi::{CapData, Delivery, Method, Slot, Value};
 use quorate_engine::comms::StreamHead;
 use quorate_engine::machine::{ArgValue, Command, CommandResult, Deliver, Machine};
 use quorate_engine::wire::{
-    MAX_MESSAGE_BYTES, MAX_METHOD_BYTES, MAX_SLOTS, Op, RefKind, Side, WireError, WireRef, WireResolution, WireSlot,
+    MAX_MESSAGE_BYTES, MAX_METHOD_BYTES, MAX_SLOTS, MAX_VALUES, Op, RefKind, Side, WireError, WireRef, WireResolution,
+    WireSlot,
 };
 use quorate_engine::{Hash, VatId};
 use std::fmt::Debug;
@@ -177,6 +178,9 @@ fn messages_beyond_the_limits_are_refused() {
     assert!(matches!(check(call("m", many(MAX_SLOTS + 1))), Err(WireError::TooManySlots { .. })));
     assert_eq!(check(call("m", CapData::data(&Value::Null))), Err(WireError::Arguments));
     assert_eq!(check(call("m", CapData::data(&Value::Array(vec![Value::Slot(0)])))), Err(WireError::Body));
+    let values = |count| CapData::data(&Value::Array(vec![Value::Array(vec![]); count]));
+    assert!(check(call("m", values(MAX_VALUES - 1))).is_ok());
+    assert_eq!(check(call("m", values(MAX_VALUES))), Err(WireError::TooManyValues));
     let deep = (0..400).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
     assert_eq!(check(call("m", CapData::data(&deep))), Err(WireError::Body));
     let long = CapData::data(&Value::Array(vec![Value::Bytes(vec![0; MAX_MESSAGE_BYTES])]));

@@ -12,7 +12,7 @@ const LIMITS: Limits = Limits { fuel_per_delivery: 25_000_000_000, memory_bytes:
 const MAX_RATIO: f64 = 2.7;
 
 /// Functions of `n`, each in a vat of its own; what they return is thrown away.
-const WORK: [(&str, u32, &str); 10] = [
+const WORK: [(&str, u32, &str); 11] = [
     (
         "rejections that are handled later",
         8_000,
@@ -20,8 +20,14 @@ const WORK: [(&str, u32, &str); 10] = [
     ),
     (
         "references in an answer",
-        4_000,
+        500,
         "const list = []; for (let i = 0; i < n; i += 1) list.push(Far('x', { m() {} })); return harden(list);",
+    ),
+    (
+        "references that are far too many",
+        4_000,
+        "const list = []; for (let i = 0; i < n; i += 1) list.push(Far('x', { m() {} }));
+         return E(Far('r', { take() { return harden(list); } })).take().then(all => all.length);",
     ),
     ("a text shortened from the front", 40_000, "let s = 'x'.repeat(n); while (s.length > 0) s = s.slice(1);"),
     ("a text shortened from the end", 40_000, "let s = 'x'.repeat(n); while (s.length > 0) s = s.slice(0, -1);"),
@@ -112,6 +118,43 @@ fn long_modules_cost_as_much_as_they_are_long() {
         ];
         let wrong: Vec<String> =
             kinds.iter().filter_map(|(name, line)| check(name, of(1_000, line), of(2_000, line))).collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+/// Fuel of a call that is rejected, with this argument.
+fn fuel_of_argument(argument: Value) -> u64 {
+    let mut vat = Vat::start(LIMITS, "export default () => ({});");
+    let crank = vat.deliver("nothing", vec![argument]);
+    assert!(settled(&crank).is_err(), "{crank:?}");
+    crank.fuel
+}
+
+#[test]
+fn digits_in_an_argument_cost_less_than_their_square() {
+    with_engine_stack(|| {
+        let digits = |n: usize| fuel_of_argument(Value::BigInt("9".repeat(n)));
+        let (once, twice) = (digits(120_000), digits(240_000));
+        println!("240,000 digits cost {twice} fuel, half of them {once}");
+        // Schoolbook arithmetic takes four times as much.
+        assert!(twice < 3 * once + once / 3, "{once} and {twice}");
+        assert!(twice < 2_000_000_000, "{twice}");
+    });
+}
+
+#[test]
+fn values_in_an_argument_cost_what_they_are_many() {
+    with_engine_stack(|| {
+        let kinds: [(&str, fn(usize) -> Value); 4] = [
+            ("lists", |n| Value::Array(vec![Value::Array(vec![]); n])),
+            ("numbers", |n| Value::Array((0..n).map(|i| Value::Number(i as f64)).collect())),
+            ("fields", |n| Value::Record((0..n).map(|i| (format!("key {i}"), Value::Null)).collect())),
+            ("symbols", |n| Value::Array((0..n).map(|i| Value::Symbol(format!("key {i}"))).collect())),
+        ];
+        let wrong: Vec<String> = kinds
+            .iter()
+            .filter_map(|(name, make)| check(name, fuel_of_argument(make(6_000)), fuel_of_argument(make(12_000))))
+            .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });
 }

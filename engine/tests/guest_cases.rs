@@ -72,6 +72,11 @@ fn sends() {
 }
 
 #[test]
+fn pipelining() {
+    check("pipelining.txt");
+}
+
+#[test]
 fn promises() {
     check("promises.txt");
 }

@@ -32,7 +32,7 @@ const LEFT_OUT_FLAGS: [(&str, &str); 4] = [
 ];
 
 /// Features of tests that are left out, and why.
-const LEFT_OUT_FEATURES: [(&str, &str); 43] = [
+const LEFT_OUT_FEATURES: [(&str, &str); 41] = [
     ("Atomics", "no threads"),
     ("Atomics.pause", "no threads"),
     ("Atomics.waitAsync", "no threads"),
@@ -56,7 +56,6 @@ const LEFT_OUT_FEATURES: [(&str, &str); 43] = [
     ("explicit-resource-management", "absent"),
     ("export-defer", "a proposal"),
     ("host-gc-required", "collections must not show"),
-    ("immutable-arraybuffer", "a proposal"),
     ("import-attributes", "a bundle holds modules only"),
     ("import-bytes", "a proposal"),
     ("import-defer", "a proposal"),
@@ -73,7 +72,6 @@ const LEFT_OUT_FEATURES: [(&str, &str); 43] = [
     ("source-phase-imports-module-source", "a proposal"),
     ("tail-call-optimization", "no engine but one has it"),
     ("uint8array-base64", "absent"),
-    ("arraybuffer-transfer-immutable", "a proposal"),
     ("intl-normative-optional", "vats know no locales"),
     ("Intl.DateTimeFormat-formatRange", "vats know no locales"),
 ];
@@ -171,11 +169,9 @@ export const t262 = new Promise((fulfil, reject) => { t262End = { fulfil, reject
 function $DONE(error) { if (error === undefined || error === null) t262End.fulfil(); else t262End.reject(error); }
 ";
 
-/// A file of the harness, fit for vats: no test can define a global there, and the immutable buffers that the lockdown's shim
-/// offers are none to typed arrays.
+/// A file of the harness, fit for vats: no test can define a global there.
 fn fitted(file: &str) -> String {
     file.replace("!Object.prototype.hasOwnProperty.call(globalThis, \"$DONE\")", "false")
-        .replace("if (ArrayBuffer.prototype.transferToImmutable) {", "if (false) {")
 }
 
 fn left_out(path: &str, text: &str, flags: &[String], features: &[String]) -> Option<String> {

@@ -6,7 +6,7 @@
 use crate::jobs::Queue;
 use crate::modules::Bundled;
 use crate::runtime::{self, DEBUG, ERROR, INFO, WARN};
-use crate::{eventual, harden, inspect, marshal, promises, tables, timers, vow, weak};
+use crate::{base, eventual, harden, inspect, promises, style, tables, tagged, timers, vow, weak};
 use boa_engine::builtins::promise::{OperationType, Promise};
 use boa_engine::context::HostHooks;
 use boa_engine::context::time::{Clock, JsInstant};
@@ -21,6 +21,7 @@ use std::rc::Rc;
 const SES: &str = include_str!("../js/node_modules/ses/dist/ses.umd.js");
 const BEFORE_LOCKDOWN: &str = include_str!("js/before-lockdown.js");
 const LOCKDOWN: &str = include_str!("js/lockdown.js");
+const INTRINSICS: &str = include_str!("js/intrinsics.js");
 const RUNTIME: &str = include_str!("js/runtime.js");
 const TIMER: &str = include_str!("js/timer.js");
 
@@ -65,13 +66,16 @@ fn install(loader: &Bundled, context: &mut Context) -> JsResult<()> {
     evaluate("lockdown.js", LOCKDOWN, context)?;
     context.run_jobs()?;
     harden::install(context)?;
+    tagged::install(context)?;
+    let roots = evaluate("intrinsics.js", INTRINSICS, context)?;
+    base::install(&roots, context)?;
     let powers = vow::powers(context)?;
     let e = eventual::make_e(context)?;
     let native: [(&str, JsValue); 4] = [
         ("E", e.into()),
         ("harden", function("harden", 1, harden::harden_function, context)),
         ("Far", function("Far", 2, harden::far_function, context)),
-        ("passStyle", function("passStyle", 1, marshal::pass_style_function, context)),
+        ("passStyle", function("passStyle", 1, style::pass_style_function, context)),
     ];
     for (name, value) in native {
         powers.create_data_property(JsString::from(name), value, context)?;

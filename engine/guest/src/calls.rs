@@ -3,7 +3,8 @@
 use crate::abi::{CapData, Method, Slot};
 use crate::harden::Interface;
 use crate::runtime::type_error;
-use crate::{cancel, eventual, inspect, promises, tables, unmarshal};
+use crate::style::{self, Style};
+use crate::{base, cancel, eventual, inspect, marshal, promises, tables, unmarshal};
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::property::PropertyKey;
 use boa_engine::{Context, Finalize, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, Trace, js_string};
@@ -26,6 +27,17 @@ impl From<Method> for Verb {
     }
 }
 
+/// Who does something to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Trace, Finalize)]
+#[boa_gc(empty_trace)]
+pub enum Reach {
+    /// The vat itself, which holds the target.
+    Here,
+    /// Another vat, which holds a reference to the target, or the promise under this slot: of all that the promise may be fulfilled with it
+    /// reaches only what the answer gives it.
+    Outside(Slot),
+}
+
 /// How many method names a complaint lists.
 const MAX_NAMES: usize = 32;
 
@@ -45,21 +57,91 @@ pub fn call(
     promises::settle_with(result, outcome, context)
 }
 
-fn inbound(target: Slot, verb: Verb, args: &CapData<Slot>, context: &mut Context) -> JsResult<JsValue> {
-    let known = match target {
-        Slot::VatPromise(_) | Slot::HostPromise(_) => tables::knows(target),
+fn inbound(slot: Slot, verb: Verb, args: &CapData<Slot>, context: &mut Context) -> JsResult<JsValue> {
+    let known = match slot {
+        Slot::VatPromise(_) | Slot::HostPromise(_) => tables::knows(slot),
         Slot::VatObject(_) => true,
         Slot::HostObject(_) => false,
     };
     if !known {
-        return Err(type_error(format!("this vat does not know {target:?}, or it was settled long ago")));
+        return Err(type_error(format!("this vat does not know {slot:?}, or it was settled long ago")));
     }
-    let target = unmarshal::slot(target, None, context)?;
+    let target = unmarshal::slot(slot, None, context)?;
     let args = unmarshal::args(args, context)?;
     if promises::as_promise(&target).is_some() || eventual::remote_target(&target).is_some() {
-        return eventual::send(&target, verb, &args, context);
+        return eventual::send_for(&target, verb, &args, Reach::Outside(slot), context);
     }
-    invoke(&target, &verb, &args, context)
+    invoke(&target, &verb, &args, Reach::Outside(slot), context)
+}
+
+/// Does `verb` to what a promise was fulfilled with. Another vat reaches no more of it than the answer gave: it calls what passed by
+/// reference, and reads what was copied. If the answer was rejected, so is this, with the very reason.
+pub fn invoke_settled(
+    value: &JsValue,
+    verb: &Verb,
+    args: &[JsValue],
+    reach: Reach,
+    context: &mut Context,
+) -> JsResult<JsValue> {
+    let Reach::Outside(slot) = reach else { return invoke(value, verb, args, reach, context) };
+    let kept;
+    let mut value = value;
+    if let Slot::VatPromise(_) | Slot::HostPromise(_) = slot {
+        match tables::settled(slot) {
+            // As it was when the answer was given: a list may have changed since.
+            Some(tables::Settled::Fulfilled(answer)) => {
+                kept = answer;
+                value = &kept;
+            }
+            Some(tables::Settled::Rejected(reason)) => return Err(JsError::from_opaque(reason)),
+            None => return Err(type_error(format!("this vat does not know {slot:?}, or it was settled long ago"))),
+        }
+    }
+    let Some(object) = value.as_object() else { return read_copy(value, verb, context) };
+    match style::of(&object, context).map_err(|refusal| refusal.at(".result"))? {
+        Style::Reference(_) => invoke(value, verb, args, reach, context),
+        Style::Remotable if object.is_hardened() => invoke(value, verb, args, reach, context),
+        Style::Remotable => Err(marshal::not_hardened(&object, ".result")),
+        Style::Error => {
+            let (name, message) = inspect::error_parts(&object, context);
+            match verb {
+                Verb::Get(key) if *key == js_string!("name") => Ok(name.into()),
+                Verb::Get(key) if *key == js_string!("message") => Ok(message.into()),
+                Verb::Get(_) => Ok(JsValue::undefined()),
+                Verb::Call(_) | Verb::Apply => read_copy(value, verb, context),
+            }
+        }
+        Style::Array | Style::Bytes | Style::Record(_) | Style::Tagged(..) | Style::Promise(_) => {
+            read_copy(value, verb, context)
+        }
+    }
+}
+
+/// Does `verb` to something that was passed by copy: its own data can be read, and that is all.
+fn read_copy(target: &JsValue, verb: &Verb, context: &mut Context) -> JsResult<JsValue> {
+    match verb {
+        Verb::Get(name) if !target.is_null_or_undefined() => {
+            let object = target.to_object(context)?;
+            let key = PropertyKey::from(name.clone());
+            if object.has_own_property(key.clone(), context)? {
+                object.get(key, context)
+            } else {
+                Ok(JsValue::undefined())
+            }
+        }
+        Verb::Get(name) => Err(nothing_to_get(target, name, context)),
+        Verb::Call(name) => {
+            let name = name.to_std_string_escaped();
+            let what = inspect::kind(target, context);
+            Err(type_error(format!("target has no method {name:?}, it is {what}")))
+        }
+        Verb::Apply => Err(type_error(format!("target is not a function, it is {}", inspect::kind(target, context)))),
+    }
+}
+
+fn nothing_to_get(target: &JsValue, name: &JsString, context: &Context) -> JsError {
+    let name = name.to_std_string_escaped();
+    type_error(format!("cannot get {name:?} of a target that is {}", inspect::text(target, context)))
 }
 
 /// The method that `Symbol.asyncIterator` names, as it is written in messages.
@@ -76,9 +158,15 @@ fn key_of(name: &JsString) -> PropertyKey {
 }
 
 /// Does `verb` to `target` now.
-pub fn invoke(target: &JsValue, verb: &Verb, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+pub fn invoke(
+    target: &JsValue,
+    verb: &Verb,
+    args: &[JsValue],
+    reach: Reach,
+    context: &mut Context,
+) -> JsResult<JsValue> {
     match verb {
-        Verb::Call(name) => match find_method(target, name, context)? {
+        Verb::Call(name) => match find_method(target, name, reach, context)? {
             Some(function) => function.call(target, args, context),
             None => Err(no_method(target, name, context)),
         },
@@ -86,30 +174,29 @@ pub fn invoke(target: &JsValue, verb: &Verb, args: &[JsValue], context: &mut Con
             Some(function) => function.call(&JsValue::undefined(), args, context),
             None => Err(type_error(format!("target is not a function, it is {}", inspect::text(target, context)))),
         },
-        Verb::Get(name) => get(target, name, context),
+        Verb::Get(name) => get(target, name, reach, context),
     }
 }
 
 /// A property that the target offers.
-fn get(target: &JsValue, name: &JsString, context: &mut Context) -> JsResult<JsValue> {
+fn get(target: &JsValue, name: &JsString, reach: Reach, context: &mut Context) -> JsResult<JsValue> {
     if target.is_null_or_undefined() {
-        let name = name.to_std_string_lossy();
-        return Err(type_error(format!("cannot get {name:?} of a target that is {}", inspect::text(target, context))));
+        return Err(nothing_to_get(target, name, context));
     }
     let object = target.to_object(context)?;
-    if !is_offered(&object, &PropertyKey::from(name.clone()), context)? {
+    if !is_offered(&object, &PropertyKey::from(name.clone()), reach, context)? {
         return Ok(JsValue::undefined());
     }
     object.get(name.clone(), context)
 }
 
-fn find_method(target: &JsValue, name: &JsString, context: &mut Context) -> JsResult<Option<JsObject>> {
+fn find_method(target: &JsValue, name: &JsString, reach: Reach, context: &mut Context) -> JsResult<Option<JsObject>> {
     if target.is_null_or_undefined() {
         return Ok(None);
     }
     let object = target.to_object(context)?;
     let key = key_of(name);
-    if !is_offered(&object, &key, context)? {
+    if !is_offered(&object, &key, reach, context)? {
         return Ok(None);
     }
     Ok(object.get(key, context)?.as_callable())
@@ -117,8 +204,8 @@ fn find_method(target: &JsValue, name: &JsString, context: &mut Context) -> JsRe
 
 /// Whether `key` is something that the target itself offers. Not offered are the members of the language's own prototypes, which
 /// would let a caller change a list or a map that it was only to read, nor an inherited `constructor`: whoever holds an
-/// instance of a class need not be able to make another.
-fn is_offered(object: &JsObject, key: &PropertyKey, context: &mut Context) -> JsResult<bool> {
+/// instance of a class need not be able to make another. To other vats nothing of the language's own objects is offered; within the vat some is.
+fn is_offered(object: &JsObject, key: &PropertyKey, reach: Reach, context: &mut Context) -> JsResult<bool> {
     if *key == PropertyKey::from(js_string!("constructor")) {
         return object.has_own_property(key.clone(), context);
     }
@@ -131,14 +218,14 @@ fn is_offered(object: &JsObject, key: &PropertyKey, context: &mut Context) -> Js
             return Ok(true);
         }
         match holder.prototype() {
-            Some(next) if !is_base(&next, context) => holder = next,
+            Some(next) if !is_base(&next, context) && (reach == Reach::Here || !base::has(&next)) => holder = next,
             _ => return Ok(false),
         }
     }
 }
 
-/// Whether `object` is a prototype of the language, of which nothing is anybody's method. Those of strings and numbers are left
-/// out: what they can do changes nothing.
+/// Whether `object` is a prototype of the language, of which nothing is anybody's method, also within the vat. Those of strings and
+/// numbers are left out: what they can do changes nothing.
 fn is_base(object: &JsObject, context: &Context) -> bool {
     let constructors = context.intrinsics().constructors();
     let bases = [
@@ -161,7 +248,7 @@ fn is_base(object: &JsObject, context: &Context) -> bool {
 }
 
 fn no_method(target: &JsValue, name: &JsString, context: &mut Context) -> JsError {
-    let name = name.to_std_string_lossy();
+    let name = name.to_std_string_escaped();
     let Some(object) = target.as_object() else {
         return type_error(format!("target has no method {name:?}, it is {}", inspect::text(target, context)));
     };
@@ -185,7 +272,7 @@ fn method_names(object: &JsObject, context: &mut Context) -> JsResult<Vec<String
                 let PropertyKey::String(name) = &key else { continue };
                 let method = object.borrow().properties().get(&key);
                 let method = method.as_ref().and_then(|found| found.value()).is_some_and(JsValue::is_callable);
-                let name = name.to_std_string_lossy();
+                let name = name.to_std_string_escaped();
                 if method && name != "constructor" && !names.contains(&name) {
                     names.push(name);
                 }

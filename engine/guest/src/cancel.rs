@@ -48,7 +48,7 @@ pub fn during<T>(result: Option<Slot>, action: impl FnOnce() -> T) -> T {
 fn cancel(_: &JsValue, args: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
     let promise = promises::as_promise(args.get_or_undefined(0)).map(JsObject::from);
     if let Some(result @ Slot::VatPromise(_)) = promise.as_ref().and_then(tables::remote_slot) {
-        tables::output(Output::Cancel { result });
+        tables::output(Output::Cancel { result })?;
     }
     Ok(JsValue::undefined())
 }

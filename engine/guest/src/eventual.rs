@@ -4,7 +4,7 @@
 //! anything of this vat is done in a later turn. Messages to one target are done in the order in which they were sent.
 
 use crate::abi::{Method, Output, Slot};
-use crate::calls::{self, Verb, invoke};
+use crate::calls::{self, Reach, Verb, invoke, invoke_settled};
 use crate::harden::Presence;
 use crate::runtime::{self, native, type_error};
 use crate::{cancel, inspect, marshal, promises, tables};
@@ -41,7 +41,18 @@ thread_local! {
 
 /// Sends and gives the promise of the result.
 pub fn send(target: &JsValue, verb: Verb, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    match deliver(target, verb, args, true, context) {
+    send_for(target, verb, args, Reach::Here, context)
+}
+
+/// Sends for somebody who may not reach everything, and gives the promise of the result.
+pub fn send_for(
+    target: &JsValue,
+    verb: Verb,
+    args: &[JsValue],
+    reach: Reach,
+    context: &mut Context,
+) -> JsResult<JsValue> {
+    match deliver(target, verb, args, true, reach, context) {
         Ok(result) => Ok(result),
         Err(error) if error.as_engine().is_some() => Err(error),
         Err(error) => Ok(JsPromise::reject(error, context)?.into()),
@@ -50,7 +61,7 @@ pub fn send(target: &JsValue, verb: Verb, args: &[JsValue], context: &mut Contex
 
 /// Sends without asking for the result; a failure on this side is logged.
 pub fn send_only(target: &JsValue, verb: Verb, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    match deliver(target, verb, args, false, context) {
+    match deliver(target, verb, args, false, Reach::Here, context) {
         Ok(_) => {}
         Err(error) if error.as_engine().is_some() => return Err(error),
         Err(error) => {
@@ -64,12 +75,19 @@ pub fn send_only(target: &JsValue, verb: Verb, args: &[JsValue], context: &mut C
     Ok(JsValue::undefined())
 }
 
-fn deliver(target: &JsValue, verb: Verb, args: &[JsValue], wanted: bool, context: &mut Context) -> JsResult<JsValue> {
+fn deliver(
+    target: &JsValue,
+    verb: Verb,
+    args: &[JsValue],
+    wanted: bool,
+    reach: Reach,
+    context: &mut Context,
+) -> JsResult<JsValue> {
     if let Some(slot) = remote_target(target) {
         return send_out(slot, &verb, args, wanted, context);
     }
     match promises::as_promise(target) {
-        Some(promise) => send_later(&promise, verb, args, wanted, context),
+        Some(promise) => Ok(send_later(&promise, verb, args, wanted, reach, context)),
         None => send_here(target.clone(), verb, args.to_vec(), wanted, context),
     }
 }
@@ -97,7 +115,7 @@ fn send_out(slot: Slot, verb: &Verb, args: &[JsValue], wanted: bool, context: &m
         Verb::Get(name) => Method::Get(text(name)?),
     };
     let result = wanted.then(tables::new_promise_slot);
-    tables::output(Output::Send { target: slot, method, args, result });
+    tables::output(Output::Send { target: slot, method, args, result })?;
     Ok(match result {
         Some(slot) => promises::new_remote(slot, context).into(),
         None => JsValue::undefined(),
@@ -114,7 +132,7 @@ fn send_here(
 ) -> JsResult<JsValue> {
     if !wanted {
         let job = PromiseJob::new(move |context| {
-            let outcome = invoke(&target, &verb, &args, context);
+            let outcome = invoke(&target, &verb, &args, Reach::Here, context);
             let outcome =
                 outcome.or_else(|error| if error.as_engine().is_some() { Err(error) } else { fail(error, context) });
             outcome.map(|_| JsValue::undefined())
@@ -123,7 +141,7 @@ fn send_here(
         return Ok(JsValue::undefined());
     }
     let (promise, functions) = JsPromise::new_pending(context);
-    let job = PromiseJob::new(move |context| match invoke(&target, &verb, &args, context) {
+    let job = PromiseJob::new(move |context| match invoke(&target, &verb, &args, Reach::Here, context) {
         Ok(value) => functions.resolve.call(&JsValue::undefined(), &[value], context),
         Err(error) => {
             let reason = runtime::thrown(error, context)?;
@@ -146,16 +164,17 @@ fn send_later(
     verb: Verb,
     args: &[JsValue],
     wanted: bool,
+    reach: Reach,
     context: &mut Context,
-) -> JsResult<JsValue> {
-    let captures = (verb, args.to_vec(), wanted);
+) -> JsValue {
+    let captures = (verb, args.to_vec(), wanted, reach);
     let function = NativeFunction::from_copy_closure_with_captures(
-        |_, values, (verb, args, wanted), context| {
+        |_, values, (verb, args, wanted, reach), context| {
             let target = values.get_or_undefined(0);
             if remote_target(target).is_some() {
-                return deliver(target, verb.clone(), args, *wanted, context);
+                return deliver(target, verb.clone(), args, *wanted, *reach, context);
             }
-            match invoke(target, verb, args, context) {
+            match invoke_settled(target, verb, args, *reach, context) {
                 Err(error) if !wanted && error.as_engine().is_none() => fail(error, context),
                 outcome => outcome,
             }
@@ -164,8 +183,8 @@ fn send_later(
     );
     let function = function.to_js_function(context.realm());
     let rejected = (!wanted).then(|| native(context, |_, _, _| Ok(JsValue::undefined())));
-    let result = promise.then(Some(function), rejected, context)?;
-    Ok(if wanted { result.into() } else { JsValue::undefined() })
+    let result = promise.react(Some(function), rejected, context);
+    if wanted { result.into() } else { JsValue::undefined() }
 }
 
 /// Sends to a promise that has settled as if to its value: only for callers who keep the order themselves.
@@ -227,6 +246,9 @@ fn handler(kind: Kind, context: &mut Context) -> JsResult<JsObject> {
         let name = args.get_or_undefined(1);
         let name = name.as_string().or_else(|| name.as_symbol().and_then(|symbol| calls::name_of_symbol(&symbol)));
         let Some(name) = name else { return Ok(JsValue::undefined()) };
+        if name == js_string!("then") {
+            return Ok(no_then(kind, context).into());
+        }
         if kind == Kind::Get {
             return send(&subject, Verb::Get(name), &[], context);
         }
@@ -254,6 +276,19 @@ fn handler(kind: Kind, context: &mut Context) -> JsResult<JsObject> {
     let has = native(context, |_, _, _| Ok(true.into()));
     handler.create_data_property(js_string!("has"), has, context)?;
     Ok(handler)
+}
+
+/// What `await`, and the promise machinery wherever a sender is returned, finds as its `then`: a message of that name is never meant.
+fn no_then(kind: Kind, context: &mut Context) -> JsFunction {
+    native(context, move |_, _, _| {
+        Err(type_error(match kind {
+            Kind::Send => {
+                "E(x) is not a promise: write E(x).method(...) to send a message; to wait for x, await x; to answer with it, return x"
+            }
+            Kind::SendOnly => "E.sendOnly(x) is not a promise: write E.sendOnly(x).method(...) to send a message",
+            Kind::Get => "E.get(x) is not a promise: write E.get(x).name to read a property",
+        }))
+    })
 }
 
 fn list_items(list: &JsObject, context: &mut Context) -> JsResult<Vec<JsValue>> {

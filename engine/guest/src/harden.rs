@@ -1,14 +1,15 @@
 //! `harden`, `Far` and presences: which objects are references, and how they are made tamper-proof.
 //!
-//! `harden` freezes what is reachable from a value through own properties and prototypes. What it has finished is remembered
-//! in a `WeakSet`, so that hardening something that contains much that is hard already is cheap.
+//! `harden` freezes what is reachable from a value through own properties and prototypes. What it has finished is marked, so that hardening
+//! something that contains much that is hard already is cheap.
 
 use crate::abi::MAX_INTERFACE_BYTES;
 use crate::abi::value::is_interface_name;
 use crate::runtime::type_error;
+use crate::style;
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::object::IntegrityLevel;
-use boa_engine::object::builtins::{JsTypedArray, JsWeakSet};
+use boa_engine::object::builtins::JsTypedArray;
 use boa_engine::property::{PropertyDescriptor, PropertyKey};
 use boa_engine::{
     Context, Finalize, JsArgs, JsData, JsObject, JsResult, JsString, JsSymbol, JsValue, Trace, js_string,
@@ -29,7 +30,6 @@ pub struct Presence {
 pub struct Interface;
 
 thread_local! {
-    static HARDENED: RefCell<Option<JsWeakSet>> = const { RefCell::new(None) };
     /// Interface prototypes of plain objects, by name. Bounded: a name made up for each object is not kept.
     static INTERFACES: RefCell<BTreeMap<String, JsObject>> = const { RefCell::new(BTreeMap::new()) };
     static PRESENCE_PROTOTYPE: RefCell<Option<JsObject>> = const { RefCell::new(None) };
@@ -40,10 +40,8 @@ const MAX_INTERFACES: usize = 1024;
 /// What the tag of a reference begins with: its name is what somebody says of it.
 const ALLEGED: &str = "Alleged: ";
 
-/// Makes the set of hardened objects and the prototype of presences. Called once, after lockdown.
+/// Makes the prototype of presences. Called once, after lockdown.
 pub fn install(context: &mut Context) -> JsResult<()> {
-    let set = JsWeakSet::new(context);
-    HARDENED.with(|slot| *slot.borrow_mut() = Some(set));
     let prototype = interface("Alleged: remote", context.intrinsics().constructors().object().prototype(), context)?;
     PRESENCE_PROTOTYPE.with(|slot| *slot.borrow_mut() = Some(prototype));
     Ok(())
@@ -60,9 +58,7 @@ pub fn harden_function(_: &JsValue, args: &[JsValue], context: &mut Context) -> 
 
 /// Freezes `root` and all that is reachable from it.
 pub fn harden(root: &JsObject, context: &mut Context) -> JsResult<()> {
-    let set = HARDENED.with(|slot| slot.borrow().clone());
-    let set = set.ok_or_else(|| type_error("harden is not ready yet"))?;
-    if set.has(root, context)? {
+    if root.is_hardened() {
         return Ok(());
     }
     let mut queue = vec![root.clone()];
@@ -79,7 +75,7 @@ pub fn harden(root: &JsObject, context: &mut Context) -> JsResult<()> {
             collect(&object, &mut found, context)?;
         }
         for next in found {
-            if !seen.contains(&next) && !set.has(&next, context)? {
+            if !next.is_hardened() && !seen.contains(&next) {
                 seen.insert(next.clone());
                 queue.push(next);
             }
@@ -87,9 +83,7 @@ pub fn harden(root: &JsObject, context: &mut Context) -> JsResult<()> {
         done.push(object);
     }
     // Only now: a throw on the way must not leave half-frozen graphs taken for hard.
-    for object in done {
-        set.add(&object, context)?;
-    }
+    done.iter().for_each(JsObject::mark_hardened);
     Ok(())
 }
 
@@ -105,12 +99,10 @@ fn freeze(object: &JsObject, context: &mut Context) -> JsResult<()> {
     }
 }
 
-/// Makes the own properties of a typed array constant, but for its elements, which the language keeps writable.
+/// Makes the own properties of a typed array constant, but for its elements: the language keeps them writable, unless the buffer is immutable.
 fn freeze_properties(object: &JsObject, context: &mut Context) -> JsResult<()> {
-    for key in object.own_property_keys(context)? {
-        if matches!(key, PropertyKey::Index(_)) {
-            continue;
-        }
+    let keys = object.borrow().shape().keys();
+    for key in keys {
         let found = object.borrow().properties().get(&key);
         let Some(found) = found else { continue };
         let mut descriptor = PropertyDescriptor::builder().configurable(false);
@@ -133,9 +125,12 @@ fn prevent_extensions(object: &JsObject, context: &mut Context) -> JsResult<()> 
 }
 
 /// The objects that `object` refers to, read without running guest code.
-fn collect(object: &JsObject, found: &mut Vec<JsObject>, context: &mut Context) -> JsResult<()> {
+pub fn collect(object: &JsObject, found: &mut Vec<JsObject>, context: &mut Context) -> JsResult<()> {
     found.extend(object.prototype());
-    for key in object.own_property_keys(context)? {
+    // The elements of a typed array are no objects, and there may be very many.
+    let elements = JsTypedArray::from_object(object.clone()).is_ok();
+    let keys = if elements { object.borrow().shape().keys() } else { object.own_property_keys(context)? };
+    for key in keys {
         let descriptor = object.borrow().properties().get(&key);
         if let Some(descriptor) = descriptor {
             push_objects(&descriptor, found);
@@ -168,16 +163,24 @@ fn push_objects(descriptor: &PropertyDescriptor, found: &mut Vec<JsObject>) {
     found.extend(parts.into_iter().flatten().filter_map(JsValue::as_object));
 }
 
-/// Whether `object` is frozen; a proxy is not, whatever it says.
-pub fn is_frozen(object: &JsObject, context: &mut Context) -> JsResult<bool> {
-    Ok(!object.is::<Proxy>() && object.test_integrity_level(IntegrityLevel::Frozen, context)?)
+/// Hardens what has just come in: `object` is fresh, and its prototype and all that is in it are hardened.
+pub fn seal(object: &JsObject, context: &mut Context) -> JsResult<()> {
+    freeze(object, context)?;
+    object.mark_hardened();
+    Ok(())
 }
 
 /// The JavaScript function `Far`: `Far(interface, object)` or `Far(object)`.
 pub fn far_function(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     let first = args.get_or_undefined(0);
     let (name, object) = match first.as_string() {
-        Some(name) => (name.to_std_string_lossy(), args.get_or_undefined(1).clone()),
+        Some(name) => match name.to_std_string() {
+            Ok(name) => (name, args.get_or_undefined(1).clone()),
+            Err(_) => {
+                let name = name.to_std_string_escaped();
+                return Err(type_error(format!("Far: the interface name has a lone surrogate: {name}")));
+            }
+        },
         None => ("remotable".to_owned(), first.clone()),
     };
     let object = match object.as_object() {
@@ -204,9 +207,7 @@ fn far(name: &str, object: &JsObject, context: &mut Context) -> JsResult<()> {
     if object.prototype().is_some_and(|prototype| prototype.is::<Interface>()) {
         return Err(type_error(format!("Far({name:?}, …): the object is already Far")));
     }
-    if !object.is_callable() {
-        only_methods(name, object, context)?;
-    }
+    only_methods(name, object, context)?;
     let inherited = object.prototype();
     let prototype = match inherited {
         Some(inherited) => interface(&format!("{ALLEGED}{name}"), inherited, context)?,
@@ -221,6 +222,9 @@ fn far(name: &str, object: &JsObject, context: &mut Context) -> JsResult<()> {
 
 fn only_methods(name: &str, object: &JsObject, context: &mut Context) -> JsResult<()> {
     for key in object.own_property_keys(context)? {
+        if style::of_every_function(object, &key) {
+            continue;
+        }
         let descriptor = object.borrow().properties().get(&key);
         let method = descriptor.as_ref().and_then(|found| found.value()).is_some_and(JsValue::is_callable);
         if !method {
@@ -266,7 +270,7 @@ pub fn new_presence(id: u64, name: Option<&str>, context: &mut Context) -> JsRes
         let tag = PropertyDescriptor::builder().value(JsString::from(format!("{ALLEGED}{name}"))).enumerable(false);
         presence.define_property_or_throw(PropertyKey::from(JsSymbol::to_string_tag()), tag, context)?;
     }
-    presence.set_integrity_level(IntegrityLevel::Frozen, context)?;
+    seal(&presence, context)?;
     crate::tables::add_presence(id, &presence);
     Ok(presence)
 }
@@ -279,6 +283,6 @@ pub fn interface_name(object: &JsObject) -> Option<String> {
         object.prototype().filter(|prototype| prototype.is::<Interface>())?
     };
     let tag = tagged.borrow().properties().get(&PropertyKey::from(JsSymbol::to_string_tag()))?;
-    let tag = tag.value()?.as_string()?.to_std_string_lossy();
+    let tag = tag.value()?.as_string()?.to_std_string().ok()?;
     tag.strip_prefix(ALLEGED).filter(|name| is_interface_name(name)).map(str::to_owned)
 }

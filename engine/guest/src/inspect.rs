@@ -5,7 +5,7 @@ use crate::harden::Presence;
 use boa_engine::builtins::error::Error as JsErrorData;
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::property::PropertyKey;
-use boa_engine::{Context, JsObject, JsValue, JsVariant, js_string};
+use boa_engine::{Context, JsObject, JsString, JsValue, JsVariant, js_string};
 
 /// Objects deeper than this are abbreviated.
 const MAX_DEPTH: usize = 4;
@@ -19,11 +19,19 @@ const MAX_BYTES: usize = 8 * 1024;
 /// One value; a string stands for itself.
 pub fn text(value: &JsValue, context: &Context) -> String {
     if let Some(text) = value.as_string() {
-        return text.to_std_string_lossy();
+        return text.to_std_string_escaped();
     }
     let mut out = String::new();
     write(value, 0, &mut out, context);
     out
+}
+
+/// What a value that was passed by copy is, in a word or as itself.
+pub fn kind(value: &JsValue, context: &Context) -> String {
+    match value.as_object() {
+        Some(_) => "data, which was passed as a copy".to_owned(),
+        None => text(value, context),
+    }
 }
 
 /// The arguments of a `console` function, separated by spaces.
@@ -39,12 +47,16 @@ fn write(value: &JsValue, depth: usize, out: &mut String, context: &Context) {
         JsVariant::Undefined => out.push_str("undefined"),
         JsVariant::Null => out.push_str("null"),
         JsVariant::Boolean(flag) => out.push_str(if flag { "true" } else { "false" }),
-        JsVariant::String(text) => out.push_str(&format!("{:?}", text.to_std_string_lossy())),
+        JsVariant::String(text) => match text.to_std_string() {
+            Ok(text) => out.push_str(&format!("{text:?}")),
+            // A lone surrogate is written as the escape that the language has for it.
+            Err(_) => out.push_str(&format!("\"{}\"", text.to_std_string_escaped())),
+        },
         JsVariant::BigInt(number) => {
             out.push_str(&number.to_string_radix(10));
             out.push('n');
         }
-        JsVariant::Symbol(symbol) => out.push_str(&symbol.descriptive_string().to_std_string_lossy()),
+        JsVariant::Symbol(symbol) => out.push_str(&symbol.descriptive_string().to_std_string_escaped()),
         JsVariant::Integer32(_) | JsVariant::Float64(_) => out.push_str(&value.display().to_string()),
         JsVariant::Object(object) => write_object(&object, depth, out, context),
     }
@@ -60,11 +72,12 @@ fn write_object(object: &JsObject, depth: usize, out: &mut String, context: &Con
         out.push_str("[Proxy]");
     } else if object.is::<JsErrorData>() {
         let (name, message) = error_parts(object, context);
+        let (name, message) = (name.to_std_string_escaped(), message.to_std_string_escaped());
         out.push_str(&if message.is_empty() { name } else { format!("{name}: {message}") });
     } else if object.is_callable() {
         let name = own(object, &js_string!("name").into())
             .and_then(|name| name.as_string())
-            .map(|name| name.to_std_string_lossy())
+            .map(|name| name.to_std_string_escaped())
             .unwrap_or_default();
         out.push_str(&format!("[Function {name}]"));
     } else if boa_engine::object::builtins::JsPromise::from_object(object.clone()).is_ok() {
@@ -75,7 +88,7 @@ fn write_object(object: &JsObject, depth: usize, out: &mut String, context: &Con
         write_entries(object, depth, "[", "]", out, context);
     } else {
         let tag = find(object, &boa_engine::JsSymbol::to_string_tag().into());
-        let tag = tag.and_then(|tag| tag.as_string()).map(|tag| tag.to_std_string_lossy());
+        let tag = tag.and_then(|tag| tag.as_string()).map(|tag| tag.to_std_string_escaped());
         if let Some(tag) = tag {
             out.push_str(&format!("[{tag}]"));
         } else {
@@ -128,13 +141,13 @@ fn own(object: &JsObject, key: &PropertyKey) -> Option<JsValue> {
 
 /// Name and message of an error, own or inherited. Accessors are not run: those that lockdown leaves on the prototypes of the
 /// language's errors stand for what was there before, those of a guest for nothing.
-pub fn error_parts(error: &JsObject, context: &Context) -> (String, String) {
+pub fn error_parts(error: &JsObject, context: &Context) -> (JsString, JsString) {
     let name = error_part(error, &js_string!("name").into(), context);
     let message = error_part(error, &js_string!("message").into(), context);
-    (if name.is_empty() { "Error".to_owned() } else { name }, message)
+    (if name.is_empty() { js_string!("Error") } else { name }, message)
 }
 
-fn error_part(error: &JsObject, key: &PropertyKey, context: &Context) -> String {
+fn error_part(error: &JsObject, key: &PropertyKey, context: &Context) -> JsString {
     let mut holder = Some(error.clone());
     for _ in 0..MAX_PROTOTYPES {
         let Some(object) = holder else { break };
@@ -143,12 +156,12 @@ fn error_part(error: &JsObject, key: &PropertyKey, context: &Context) -> String 
         }
         let found = object.borrow().properties().get(key);
         if let Some(found) = found {
-            let text = found.value().and_then(JsValue::as_string).map(|text| text.to_std_string_lossy());
-            return text.unwrap_or_else(|| original_part(&object, key, context).to_owned());
+            let text = found.value().and_then(JsValue::as_string);
+            return text.unwrap_or_else(|| JsString::from(original_part(&object, key, context)));
         }
         holder = object.prototype();
     }
-    String::new()
+    JsString::default()
 }
 
 /// What the language has under `key` of a prototype of errors; nothing for any other object.

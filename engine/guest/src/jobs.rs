@@ -1,5 +1,6 @@
 //! The job queue: promise jobs first in, first out, until none is left. Timers are the host's: see `timers`.
 
+use crate::tables::TOO_MANY_OUTPUTS;
 use boa_engine::error::{EngineError, RuntimeLimitError};
 use boa_engine::job::{GenericJob, Job, JobExecutor, NativeAsyncJob, PromiseJob};
 use boa_engine::{Context, JsError, JsResult};
@@ -57,14 +58,14 @@ impl JobExecutor for Queue {
     }
 }
 
-/// Polls a native future, of which the module loader's are the only ones: they never wait.
+/// Polls a native future, of which the module loader's are the only ones: they never wait. One that did would be lost with its job.
 fn run_to_end(job: NativeAsyncJob, context: &mut Context) -> JsResult<()> {
     let context = RefCell::new(context);
     let mut future = pin!(job.call(&context));
     let mut task = std::task::Context::from_waker(Waker::noop());
     match future.as_mut().poll(&mut task) {
         Poll::Ready(result) => result.map(drop),
-        Poll::Pending => Ok(()),
+        Poll::Pending => panic!("a native job waits for something outside of the delivery"),
     }
 }
 
@@ -73,10 +74,11 @@ pub fn none_left(context: &Context) -> bool {
     context.downcast_job_executor::<Queue>().is_some_and(|queue| queue.is_empty())
 }
 
-/// The name of the interpreter's own limit that `error` stands for.
+/// The name of the guest's own limit that `error` stands for.
 pub fn limit_name(error: &JsError) -> &'static str {
     match error.as_engine() {
         Some(EngineError::RuntimeLimit(RuntimeLimitError::StackSize)) => "stack",
+        Some(EngineError::RuntimeLimit(limit)) if *limit == TOO_MANY_OUTPUTS => "outputs",
         Some(EngineError::RuntimeLimit(_)) => "recursion",
         _ => "abort",
     }

@@ -10,6 +10,7 @@
 #[path = "../../src/abi.rs"]
 #[allow(dead_code, reason = "the host uses the other half")]
 mod abi;
+mod base;
 mod boot;
 mod calls;
 mod cancel;
@@ -23,14 +24,16 @@ mod modules;
 mod promises;
 mod runtime;
 mod start;
+mod style;
 mod tables;
+mod tagged;
 mod timers;
 mod unmarshal;
 mod vow;
 mod weak;
 
 use abi::{Delivery, MAX_DROPS, Outcome, Output, Slot, Turn};
-use boa_engine::Context;
+use boa_engine::{Context, JsResult};
 use std::cell::RefCell;
 
 thread_local! {
@@ -112,10 +115,7 @@ fn deliver(turn: Turn, context: &mut Context) -> Outcome {
             Ok(())
         }
         Delivery::Cancel(result) => cancel::cancelled(result, context).map_err(start::Failure::Engine),
-        Delivery::Collect => {
-            collect();
-            Ok(())
-        }
+        Delivery::Collect => collect().map_err(start::Failure::Engine),
         Delivery::MakeRoom => {
             boa_engine::gc::force_collect();
             Ok(())
@@ -145,10 +145,11 @@ fn deliver(turn: Turn, context: &mut Context) -> Outcome {
 }
 
 /// Collects, and tells which presences are gone.
-fn collect() {
+fn collect() -> JsResult<()> {
     boa_engine::gc::force_collect();
     let slots: Vec<Slot> = tables::take_gone(MAX_DROPS).into_iter().map(Slot::HostObject).collect();
     if !slots.is_empty() {
-        tables::output(Output::Drop { slots });
+        tables::output(Output::Drop { slots })?;
     }
+    Ok(())
 }

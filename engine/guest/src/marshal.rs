@@ -1,18 +1,17 @@
-//! From JavaScript to [`Value`]: what may cross the border, as what, and a clear word for what may not.
+//! From JavaScript to [`Value`]: what crosses the border, and a clear word for what may not.
 //!
-//! Invariants: own data properties are read without running guest code (accessors and proxies are refused); an object that
-//! goes out twice goes out under one slot; the depth is bounded by [`MAX_VALUE_DEPTH`].
+//! Invariants: no guest code runs; an object that goes out twice goes out under one slot; depth, number of values and number of references are
+//! bounded; nothing gets a number, and no promise is followed, before the message as a whole passes.
 
-use crate::abi::{CapData, MAX_VALUE_DEPTH, Slot, Value};
-use crate::harden::{self, Interface, Presence};
+use crate::abi::{CapData, MAX_SLOTS, MAX_VALUE_DEPTH, MAX_VALUES, Slot, Value};
 use crate::runtime::type_error;
-use crate::{inspect, promises, tables};
-use boa_engine::builtins::error::Error as JsErrorData;
+use crate::style::{self, Style};
+use crate::tables::ByIdentity;
+use crate::{harden, inspect, promises, tables};
 use boa_engine::builtins::promise::PromiseState;
-use boa_engine::builtins::proxy::Proxy;
-use boa_engine::object::builtins::{JsPromise, JsUint8Array};
+use boa_engine::object::builtins::JsPromise;
 use boa_engine::property::PropertyKey;
-use boa_engine::{Context, JsArgs, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, JsVariant, js_string};
+use boa_engine::{Context, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, JsVariant, js_string};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -22,25 +21,25 @@ enum Step {
     Index(usize),
 }
 
-/// As what an object passes.
-enum Style {
-    /// It has a slot already.
-    Reference(Slot),
-    Promise(JsPromise),
-    Array,
-    Error,
-    Bytes(JsUint8Array),
-    /// With its fields.
-    Record(Vec<(JsString, JsValue)>),
-    Remotable,
+/// A reference that the message names.
+enum Named {
+    Known(Slot),
+    /// An object of this vat without a number.
+    Object(JsObject),
+    /// A promise without a number; with its place in the message if it may be part of a circle.
+    Promise(JsPromise, Option<String>),
 }
 
 struct Marshaller<'a> {
     root: &'static str,
     path: Vec<Step>,
-    slots: Vec<Slot>,
-    /// Where each of them is in `slots`.
+    named: Vec<Named>,
+    /// Where those that have a slot are in `named`.
     places: BTreeMap<Slot, u32>,
+    /// Where those that have none are.
+    new_places: ByIdentity<u32>,
+    /// Values and fields so far.
+    values: usize,
     /// The promise whose settlement this is.
     settling: Option<Slot>,
     context: &'a mut Context,
@@ -48,8 +47,53 @@ struct Marshaller<'a> {
 
 impl<'a> Marshaller<'a> {
     fn new(root: &'static str, settling: Option<Slot>, context: &'a mut Context) -> Self {
-        Marshaller { root, path: Vec::new(), slots: Vec::new(), places: BTreeMap::new(), settling, context }
+        Marshaller {
+            root,
+            path: Vec::new(),
+            named: Vec::new(),
+            places: BTreeMap::new(),
+            new_places: ByIdentity::default(),
+            values: 0,
+            settling,
+            context,
+        }
     }
+
+    /// Gives what is new its numbers, now that all of the message passes.
+    fn finish(self, value: &Value) -> JsResult<CapData<Slot>> {
+        let mut slots = Vec::with_capacity(self.named.len());
+        for named in &self.named {
+            slots.push(match named {
+                Named::Known(slot) => Some(*slot),
+                Named::Object(_) => None,
+                Named::Promise(promise, place) => Some(new_promise(promise, place.as_deref(), self.settling)?),
+            });
+        }
+        let named = self.named.into_iter().zip(slots);
+        let slots = named.map(|(named, slot)| match (named, slot) {
+            (Named::Known(slot), _) => slot,
+            (Named::Object(object), _) => tables::export(&object),
+            (Named::Promise(promise, _), slot) => {
+                let slot = slot.expect("the loop before gave each promise a slot");
+                promises::observe(&promise, slot, self.context);
+                slot
+            }
+        });
+        let slots = slots.collect();
+        Ok(CapData { body: value.encode(), slots })
+    }
+}
+
+/// A number for a promise, if it does not close a circle of promises that have settled.
+fn new_promise(promise: &JsPromise, place: Option<&str>, settling: Option<Slot>) -> JsResult<Slot> {
+    let slot = tables::new_promise_slot();
+    if let Some((settling, place)) = settling.zip(place)
+        && !tables::descend(settling, slot, &promise.clone().into())
+    {
+        let text = "promises whose values hold one another in a circle cannot be passed";
+        return Err(type_error(format!("at {place}: {text}")));
+    }
+    Ok(slot)
 }
 
 /// Marshals one value; `root` names it in complaints.
@@ -64,34 +108,16 @@ pub fn result(value: &JsValue, slot: Slot, context: &mut Context) -> JsResult<Ca
 
 fn whole(value: &JsValue, mut marshaller: Marshaller<'_>) -> JsResult<CapData<Slot>> {
     let value = marshaller.value(value)?;
-    Ok(CapData { body: value.encode(), slots: marshaller.slots })
-}
-
-/// The native half of the JavaScript function `passStyleOf`, for objects.
-pub fn pass_style_function(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    let object = args.get_or_undefined(0).as_object().ok_or_else(|| type_error("an object is needed"))?;
-    Ok(JsString::from(pass_style(&object, context)?).into())
-}
-
-/// The name of the way in which `object` passes; what does not pass is an error.
-fn pass_style(object: &JsObject, context: &mut Context) -> JsResult<&'static str> {
-    let mut marshaller = Marshaller::new("value", None, context);
-    Ok(match marshaller.style(object)? {
-        Style::Reference(_) | Style::Remotable => "remotable",
-        Style::Promise(_) => "promise",
-        Style::Array => "copyArray",
-        Style::Error => "error",
-        Style::Bytes(_) => "byteArray",
-        Style::Record(_) => "copyRecord",
-    })
+    marshaller.finish(&value)
 }
 
 /// Marshals the arguments of a message as an array.
 pub fn args(values: &[JsValue], context: &mut Context) -> JsResult<CapData<Slot>> {
     let mut marshaller = Marshaller::new("args", None, context);
+    marshaller.count(1)?;
     let items = values.iter().enumerate().map(|(index, value)| marshaller.item(index, value));
     let items = items.collect::<JsResult<Vec<Value>>>()?;
-    Ok(CapData { body: Value::Array(items).encode(), slots: marshaller.slots })
+    marshaller.finish(&Value::Array(items))
 }
 
 /// Marshals the reason for which the promise `slot` was rejected; one that cannot be passed is replaced by an error that says so.
@@ -110,8 +136,15 @@ fn message_of(error: &JsError) -> String {
     error.as_native().map_or_else(|| "a thrown value".to_owned(), |native| native.message().to_owned())
 }
 
+/// The complaint about a reference at `place` that may still change.
+pub fn not_hardened(object: &JsObject, place: &str) -> JsError {
+    let what = if object.is_callable() { "a function" } else { "an object with methods" };
+    type_error(format!("at {place}: {what} must be hardened: wrap it in Far(...)"))
+}
+
 impl Marshaller<'_> {
     fn value(&mut self, value: &JsValue) -> JsResult<Value> {
+        self.count(1)?;
         Ok(match value.variant() {
             JsVariant::Undefined => Value::Undefined,
             JsVariant::Null => Value::Null,
@@ -123,6 +156,18 @@ impl Marshaller<'_> {
             JsVariant::Symbol(symbol) => self.symbol(&symbol)?,
             JsVariant::Object(object) => self.object(&object)?,
         })
+    }
+
+    /// Notes that many more values or fields.
+    fn count(&mut self, values: usize) -> JsResult<()> {
+        self.values = self.values.saturating_add(values);
+        if self.values > MAX_VALUES {
+            self.path.truncate(4);
+            return Err(self.refuse(&format!(
+                "a message has at most {MAX_VALUES} values and fields: pass fewer in each, or text or bytes"
+            )));
+        }
+        Ok(())
     }
 
     fn item(&mut self, index: usize, value: &JsValue) -> JsResult<Value> {
@@ -141,102 +186,29 @@ impl Marshaller<'_> {
     }
 
     fn object(&mut self, object: &JsObject) -> JsResult<Value> {
-        match self.style(object)? {
-            Style::Reference(slot) => Ok(self.reference(slot, object)),
-            Style::Promise(promise) => self.promise(&promise),
+        match style::of(object, self.context).map_err(|refusal| refusal.at(&self.place()))? {
+            Style::Reference(slot) => self.reference(Named::Known(slot), object),
+            Style::Promise(promise) => self.promise(promise),
             Style::Array => self.array(object),
             Style::Error => {
                 let (name, message) = inspect::error_parts(object, self.context);
-                Ok(Value::Error { name, message })
+                let name = self.text(&name, "the name of an error")?;
+                Ok(Value::Error { name, message: self.text(&message, "the message of an error")? })
             }
-            Style::Bytes(bytes) => Ok(Value::Bytes(bytes.iter(self.context).collect())),
+            Style::Bytes => Ok(Value::Bytes(style::bytes_of(object, self.context)?)),
             Style::Record(fields) => self.record(&fields),
-            Style::Remotable => self.remotable(object),
-        }
-    }
-
-    /// As what `object` passes, or why it does not. Whether what is in it passes is not looked at.
-    fn style(&mut self, object: &JsObject) -> JsResult<Style> {
-        if let Some(slot) = tables::export_slot(object) {
-            return Ok(Style::Reference(slot));
-        }
-        if let Some(presence) = object.downcast_ref::<Presence>() {
-            return Ok(Style::Reference(Slot::HostObject(presence.id)));
-        }
-        if let Some(promise) = promises::as_promise(&object.clone().into()) {
-            return Ok(Style::Promise(promise));
-        }
-        if object.is::<Proxy>() {
-            return Err(self.refuse("a Proxy cannot be passed: pass an object made with Far(...) that uses it"));
-        }
-        if object.is_array() {
-            return Ok(Style::Array);
-        }
-        if object.is::<JsErrorData>() {
-            return Ok(Style::Error);
-        }
-        if let Ok(bytes) = JsUint8Array::from_object(object.clone()) {
-            return Ok(Style::Bytes(bytes));
-        }
-        if object.is_callable() || object.prototype().is_some_and(|prototype| prototype.is::<Interface>()) {
-            return Ok(Style::Remotable);
-        }
-        self.remotable_or_record(object)
-    }
-
-    fn remotable_or_record(&mut self, object: &JsObject) -> JsResult<Style> {
-        let prototype = object.prototype();
-        let plain = match &prototype {
-            None => true,
-            Some(prototype) => {
-                JsObject::equals(prototype, &self.context.intrinsics().constructors().object().prototype())
+            Style::Tagged(tag, payload) => {
+                let tag = self.text(&tag, "a tag")?;
+                let payload = self.inside(Step::Property(js_string!("payload")), &payload)?;
+                Ok(Value::Tagged(tag, Box::new(payload)))
             }
-        };
-        if !plain {
-            return self.instance(object);
+            Style::Remotable if !object.is_hardened() => Err(not_hardened(object, &self.place())),
+            Style::Remotable => self.reference(Named::Object(object.clone()), object),
         }
-        if !object.is_ordinary() {
-            return Err(self.refuse("an object of this kind cannot be passed: copy what is in it into a record"));
-        }
-        let mut fields = Vec::new();
-        let mut methods = 0usize;
-        let mut hidden = None;
-        for key in object.own_property_keys(self.context)? {
-            let Some(descriptor) = object.borrow().properties().get(&key) else { continue };
-            let name = match &key {
-                PropertyKey::Symbol(symbol) => {
-                    let name = symbol.descriptive_string().to_std_string_lossy();
-                    return Err(self.refuse(&format!("a record cannot have the symbol {name} as a key")));
-                }
-                PropertyKey::String(name) => name.clone(),
-                PropertyKey::Index(index) => index.get().to_string().into(),
-            };
-            let Some(value) = descriptor.value() else {
-                self.path.push(Step::Property(name));
-                return Err(self.refuse("a getter or setter cannot be passed: pass its value, or a method"));
-            };
-            if value.is_callable() && !harden::is_far(value) {
-                methods += 1;
-            }
-            if descriptor.enumerable() != Some(true) && hidden.is_none() {
-                hidden = Some(name.clone());
-            }
-            fields.push((name, value.clone()));
-        }
-        if methods == 0 {
-            let Some(name) = hidden else { return Ok(Style::Record(fields)) };
-            self.path.push(Step::Property(name));
-            return Err(self.refuse("a property that is not enumerable cannot be passed: define it as an ordinary one"));
-        }
-        if methods == fields.len() {
-            return Ok(Style::Remotable);
-        }
-        Err(self.refuse(
-            "an object with both methods and data cannot be passed: keep the data in the closure or pass it apart",
-        ))
     }
 
     fn record(&mut self, fields: &[(JsString, JsValue)]) -> JsResult<Value> {
+        self.count(fields.len())?;
         let mut record = Vec::with_capacity(fields.len());
         for (name, value) in fields {
             let key = self.text(name, "a key")?;
@@ -245,47 +217,18 @@ impl Marshaller<'_> {
         Ok(Value::Record(record))
     }
 
-    /// An instance of a class: passes as a reference if it is frozen and shows nothing but methods.
-    fn instance(&mut self, object: &JsObject) -> JsResult<Style> {
-        if !object.is_ordinary() {
-            return Err(
-                self.refuse("an object of this kind cannot be passed: copy what is in it into a record or an array")
-            );
-        }
-        for key in object.own_property_keys(self.context)? {
-            let descriptor = object.borrow().properties().get(&key);
-            let method = descriptor.as_ref().and_then(|found| found.value()).is_some_and(JsValue::is_callable);
-            if !method {
-                let advice = "an instance of a class with data properties cannot be passed: use #private fields";
-                return Err(self.refuse(advice));
-            }
-        }
-        Ok(Style::Remotable)
-    }
-
-    fn remotable(&mut self, object: &JsObject) -> JsResult<Value> {
-        if !harden::is_frozen(object, self.context)? {
-            let what = if object.is_callable() { "a function" } else { "an object with methods" };
-            return Err(self.refuse(&format!("{what} must be hardened: wrap it in Far(...)")));
-        }
-        let slot = tables::export(object);
-        Ok(self.reference(slot, object))
-    }
-
-    fn promise(&mut self, promise: &JsPromise) -> JsResult<Value> {
+    fn promise(&mut self, promise: JsPromise) -> JsResult<Value> {
         let object: JsObject = promise.clone().into();
-        if let Some(slot) = tables::remote_slot(&object).or_else(|| tables::own_slot(&object)) {
-            return Ok(self.slot(slot));
-        }
-        let slot = tables::new_promise_slot();
-        if let Some(settling) = self.settling
-            && !matches!(promise.state(), PromiseState::Pending)
-            && !tables::descend(settling, slot, &object)
-        {
-            return Err(self.refuse("promises whose values hold one another in a circle cannot be passed"));
-        }
-        promises::observe(promise, slot, self.context)?;
-        Ok(self.slot(slot))
+        let known = tables::remote_slot(&object).or_else(|| tables::own_slot(&object));
+        let settled = || !matches!(promise.state(), PromiseState::Pending);
+        let named = match known {
+            Some(slot) => Named::Known(slot),
+            None => {
+                let place = (self.settling.is_some() && settled()).then(|| self.place());
+                Named::Promise(promise, place)
+            }
+        };
+        Ok(Value::Slot(self.name(named, &object)?))
     }
 
     fn array(&mut self, array: &JsObject) -> JsResult<Value> {
@@ -330,40 +273,50 @@ impl Marshaller<'_> {
     }
 
     fn text(&mut self, text: &JsString, what: &str) -> JsResult<String> {
-        text.to_std_string().map_err(|_| self.refuse(&format!("{what} with a lone surrogate cannot be passed")))
-    }
-
-    /// A capability without a name.
-    fn slot(&mut self, slot: Slot) -> Value {
-        Value::Slot(self.place(slot))
+        text.to_std_string().map_err(|_| {
+            let escaped: String = text.to_std_string_escaped().chars().take(64).collect();
+            self.refuse(&format!("{what} with a lone surrogate cannot be passed: {escaped}"))
+        })
     }
 
     /// An object, with its interface name if it has one that can travel.
-    fn reference(&mut self, slot: Slot, object: &JsObject) -> Value {
-        let index = self.place(slot);
-        match harden::interface_name(object) {
+    fn reference(&mut self, named: Named, object: &JsObject) -> JsResult<Value> {
+        let index = self.name(named, object)?;
+        Ok(match harden::interface_name(object) {
             Some(name) => Value::Named(index, name),
             None => Value::Slot(index),
-        }
+        })
     }
 
-    fn place(&mut self, slot: Slot) -> u32 {
-        let index = *self.places.entry(slot).or_insert(self.slots.len() as u32);
-        if index as usize == self.slots.len() {
-            self.slots.push(slot);
+    /// The index of a reference in this message.
+    fn name(&mut self, named: Named, object: &JsObject) -> JsResult<u32> {
+        let next = self.named.len() as u32;
+        let index = match &named {
+            Named::Known(slot) => *self.places.entry(*slot).or_insert(next),
+            Named::Object(_) | Named::Promise(..) => *self.new_places.entry(object.clone()).or_insert(next),
+        };
+        if index == next {
+            if self.named.len() == MAX_SLOTS {
+                return Err(self.refuse(&format!("a message has at most {MAX_SLOTS} references: pass fewer in each")));
+            }
+            self.named.push(named);
         }
-        index
+        Ok(index)
     }
 
     fn refuse(&self, complaint: &str) -> JsError {
+        type_error(format!("at {}: {complaint}", self.place()))
+    }
+
+    fn place(&self) -> String {
         let mut place = format!(".{}", self.root);
         for step in &self.path {
             match step {
                 Step::Index(index) => write!(place, "[{index}]"),
-                Step::Property(name) => write!(place, ".{}", name.to_std_string_lossy()),
+                Step::Property(name) => write!(place, ".{}", name.to_std_string_escaped()),
             }
             .expect("writing to a string does not fail");
         }
-        type_error(format!("at {place}: {complaint}"))
+        place
     }
 }

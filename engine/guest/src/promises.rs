@@ -1,12 +1,15 @@
 //! Promises at the border: those that others decide, those that this guest decides, and which were rejected unheard.
 
-use crate::abi::{Output, Resolution, Slot};
+use crate::abi::{CapData, Output, Resolution, Slot};
 use crate::runtime::{self, native};
 use crate::tables::{self, ByIdentity, RemotePromise, Settled};
-use crate::{inspect, marshal, unmarshal, vow};
+use crate::{harden, inspect, marshal, unmarshal, vow};
 use boa_engine::builtins::promise::OperationType;
+use boa_engine::builtins::proxy::Proxy;
+use boa_engine::job::PromiseJob;
 use boa_engine::object::builtins::JsPromise;
-use boa_engine::{Context, JsArgs, JsError, JsObject, JsResult, JsValue};
+use boa_engine::property::PropertyKey;
+use boa_engine::{Context, JsArgs, JsError, JsObject, JsResult, JsValue, js_string};
 use std::cell::RefCell;
 
 /// Promises that were rejected in this delivery and have no listener, in the order of their rejections.
@@ -19,6 +22,48 @@ struct Unhandled {
 
 thread_local! {
     static UNHANDLED: RefCell<Unhandled> = RefCell::default();
+}
+
+/// Whether `promise` is a promise and nothing else: what it does is what the language says.
+pub fn is_plain(promise: &JsPromise, context: &Context) -> bool {
+    let object: JsObject = promise.clone().into();
+    let prototype = context.intrinsics().constructors().promise().prototype();
+    let own = !object.borrow().shape().keys().is_empty()
+        || object.borrow().properties().index_property_keys().next().is_some();
+    !own && object.prototype().is_some_and(|found| JsObject::equals(&found, &prototype))
+}
+
+/// A promise for `value` that is just a promise. No code of anybody's runs before the next turn, whatever `value` is.
+pub fn plain(value: &JsValue, context: &mut Context) -> JsResult<JsPromise> {
+    if let Some(promise) = as_promise(value) {
+        return Ok(if is_plain(&promise, context) { promise } else { promise.react(None, None, context) });
+    }
+    let Some(object) = value.as_object() else { return Ok(JsPromise::settled(Ok(value.clone()), context)) };
+    let (promise, functions) = JsPromise::new_pending(context);
+    if reads_quietly(&object, &js_string!("then").into()) {
+        functions.resolve.call(&JsValue::undefined(), std::slice::from_ref(value), context)?;
+    } else {
+        let value = value.clone();
+        let job = PromiseJob::new(move |context| functions.resolve.call(&JsValue::undefined(), &[value], context));
+        context.enqueue_job(job.into());
+    }
+    Ok(promise)
+}
+
+/// Whether reading `key` of `object` runs no code.
+fn reads_quietly(object: &JsObject, key: &PropertyKey) -> bool {
+    let mut holder = Some(object.clone());
+    while let Some(object) = holder {
+        if object.is::<Proxy>() {
+            return false;
+        }
+        let found = object.borrow().properties().get(key);
+        if let Some(found) = found {
+            return found.is_data_descriptor();
+        }
+        holder = object.prototype();
+    }
+    true
 }
 
 /// The promise that `value` is, or that the vow that it is stands for.
@@ -34,6 +79,7 @@ pub fn as_promise(value: &JsValue) -> Option<JsPromise> {
 pub fn new_remote(slot: Slot, context: &mut Context) -> JsObject {
     let (promise, functions) = JsPromise::new_pending(context);
     let promise: JsObject = promise.into();
+    harden::seal(&promise, context).expect("a fresh promise can be frozen");
     let entry = RemotePromise { promise: promise.clone(), resolve: functions.resolve, reject: functions.reject };
     tables::add_remote(slot, entry);
     promise
@@ -66,7 +112,7 @@ pub fn settle(settlements: Vec<(Slot, Resolution)>, context: &mut Context) -> Js
 }
 
 /// Tells the host of `promise` under `slot` once it settles.
-pub fn observe(promise: &JsPromise, slot: Slot, context: &mut Context) -> JsResult<()> {
+pub fn observe(promise: &JsPromise, slot: Slot, context: &mut Context) {
     let object: JsObject = promise.clone().into();
     tables::add_own(slot, &object);
     let fulfilled = native(context, move |_, args, context| {
@@ -75,7 +121,7 @@ pub fn observe(promise: &JsPromise, slot: Slot, context: &mut Context) -> JsResu
     let rejected = native(context, move |_, args, context| {
         announce(slot, Settled::Rejected(args.get_or_undefined(0).clone()), context)
     });
-    promise.then(Some(fulfilled), Some(rejected), context).map(drop)
+    promise.react(Some(fulfilled), Some(rejected), context);
 }
 
 fn announce(slot: Slot, how: Settled, context: &mut Context) -> JsResult<JsValue> {
@@ -87,7 +133,10 @@ fn announce(slot: Slot, how: Settled, context: &mut Context) -> JsResult<JsValue
 pub fn settled(slot: Slot, how: Settled, context: &mut Context) -> JsResult<()> {
     let (resolution, how) = match how {
         Settled::Fulfilled(value) => match marshal::result(&value, slot, context) {
-            Ok(data) => (Resolution::Fulfilled(data), Settled::Fulfilled(value)),
+            Ok(data) => {
+                let kept = as_told(value, &data, context)?;
+                (Resolution::Fulfilled(data), Settled::Fulfilled(kept))
+            }
             Err(error) => {
                 let reason = runtime::thrown(error, context)?;
                 (Resolution::Rejected(marshal::reason(&reason, slot, context)?), Settled::Rejected(reason))
@@ -99,8 +148,15 @@ pub fn settled(slot: Slot, how: Settled, context: &mut Context) -> JsResult<()> 
     };
     let (Resolution::Fulfilled(data) | Resolution::Rejected(data)) = &resolution;
     tables::settle_own(slot, how, data.body.len());
-    tables::output(Output::Settle { promise: slot, resolution });
-    Ok(())
+    tables::output(Output::Settle { promise: slot, resolution })
+}
+
+/// The value that others were told: a copy of what may still change here, since it will be read as what it was.
+fn as_told(value: JsValue, data: &CapData<Slot>, context: &mut Context) -> JsResult<JsValue> {
+    match value.as_object() {
+        Some(object) if !object.is_hardened() => unmarshal::value(data, context),
+        _ => Ok(value),
+    }
 }
 
 /// Settles `slot` with what a call gave: now if it is plain, later if it is a promise.
@@ -118,10 +174,14 @@ pub fn settle_with(slot: Option<Slot>, outcome: Result<JsValue, JsError>, contex
     match outcome {
         Err(reason) => settled(slot, Settled::Rejected(reason), context),
         Ok(value) => match as_promise(&value) {
-            Some(promise) => observe(&promise, slot, context),
+            Some(promise) => {
+                observe(&promise, slot, context);
+                Ok(())
+            }
             None if is_thenable(&value, context)? => {
-                let promise = JsPromise::resolve(value, context)?;
-                observe(&promise, slot, context)
+                let promise = plain(&value, context)?;
+                observe(&promise, slot, context);
+                Ok(())
             }
             None => settled(slot, Settled::Fulfilled(value), context),
         },
@@ -130,7 +190,7 @@ pub fn settle_with(slot: Option<Slot>, outcome: Result<JsValue, JsError>, contex
 
 fn is_thenable(value: &JsValue, context: &mut Context) -> JsResult<bool> {
     let Some(object) = value.as_object() else { return Ok(false) };
-    match object.get(boa_engine::js_string!("then"), context) {
+    match object.get(js_string!("then"), context) {
         Ok(then) => Ok(then.is_callable()),
         Err(error) if error.as_engine().is_some() => Err(error),
         // It cannot be followed; whether it passes is for the marshaller to say.

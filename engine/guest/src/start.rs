@@ -68,15 +68,16 @@ fn install_root(root: JsValue, context: &mut Context) -> JsResult<()> {
         fail(args.get_or_undefined(0).clone(), context)?;
         Ok(JsValue::undefined())
     });
-    promise.then(Some(settled), Some(rejected), context).map(drop)
+    promise.react(Some(settled), Some(rejected), context);
+    Ok(())
 }
 
 /// There will be no root: every call to it is rejected with the reason.
 fn fail(reason: JsValue, context: &mut Context) -> JsResult<()> {
-    tables::output(Output::Setup { failure: Some(inspect::text(&reason, context)) });
+    tables::output(Output::Setup { failure: Some(inspect::text(&reason, context)) })?;
     let root = JsPromise::reject(JsError::from_opaque(reason), context)?;
     let heard = runtime::native(context, |_, _, _| Ok(JsValue::undefined()));
-    root.catch(heard, context)?;
+    root.react(None, Some(heard), context);
     tables::set_root(JsObject::from(root).into());
     Ok(())
 }
@@ -89,8 +90,7 @@ fn keep_root(root: JsValue, context: &mut Context) -> JsResult<()> {
         tables::export_root(&object);
     }
     tables::set_root(root);
-    tables::output(Output::Setup { failure: None });
-    Ok(())
+    tables::output(Output::Setup { failure: None })
 }
 
 fn evaluate(module: &Module, entry: &str, context: &mut Context) -> Result<(), Failure> {
@@ -109,7 +109,7 @@ fn settled(promise: &JsPromise, entry: &str, context: &mut Context) -> Result<()
         PromiseState::Rejected(reason) => {
             // Someone listens: it is reported here.
             let ignore = runtime::native(context, |_, _, _| Ok(JsValue::undefined()));
-            promise.catch(ignore, context).map_err(Failure::Engine)?;
+            promise.react(None, Some(ignore), context);
             refuse(Err(JsError::from_opaque(reason)), entry, context)
         }
         PromiseState::Pending => Err(Failure::Refused(format!(
@@ -120,8 +120,7 @@ fn settled(promise: &JsPromise, entry: &str, context: &mut Context) -> Result<()
 }
 
 fn make_argv(argv: &CapData<Slot>, endowments: &[String], context: &mut Context) -> JsResult<JsValue> {
-    let argv = unmarshal::value(argv, context)?;
-    let object = argv.as_object().ok_or_else(|| type_error("argv must be a record"))?;
+    let object = unmarshal::open_record(argv, context)?;
     for name in endowments {
         let endowment = match name.as_str() {
             "exit" => {
@@ -135,7 +134,7 @@ fn make_argv(argv: &CapData<Slot>, endowments: &[String], context: &mut Context)
         object.create_data_property(JsString::from(name.as_str()), endowment, context)?;
     }
     harden::harden(&object, context)?;
-    Ok(argv)
+    Ok(object.into())
 }
 
 /// `exit(value)`; further arguments are logged.
@@ -144,7 +143,7 @@ fn exit(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValu
         runtime::log(runtime::INFO, &format!("exit: {}", inspect::line(&args[1..], context)));
     }
     let value = marshal::value(args.get_or_undefined(0), "value", context)?;
-    tables::output(Output::Exit { value });
+    tables::output(Output::Exit { value })?;
     Ok(JsValue::undefined())
 }
 

@@ -4,13 +4,14 @@
 //! says that no other vat does, promises until they have settled and are retired. Presences are held weakly, and which ones are
 //! gone is looked at in a `Collect` only; see `weak` for why no program can notice. No JavaScript runs while a table is borrowed.
 
-use crate::abi::{Output, Resolution, Slot};
+use crate::abi::{MAX_OUTPUTS, Output, Resolution, Slot};
 use crate::cancel::Listener;
+use boa_engine::error::RuntimeLimitError;
 use boa_engine::object::WeakJsObject;
 use boa_engine::object::builtins::JsFunction;
-use boa_engine::{JsObject, JsValue};
+use boa_engine::{JsObject, JsResult, JsValue};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// How many settled promises are kept at most for messages that were sent to them before the sender knew. The host says when there
@@ -20,10 +21,8 @@ const SETTLED_KEPT: usize = 65_536;
 const SETTLED_KEPT_BYTES: usize = 8 << 20;
 /// What is larger than this is large, in bytes: data, to which nobody can send anything.
 const SETTLED_SMALL_BYTES: usize = 1 << 10;
-/// Longest key of a registered symbol that crosses the border, in bytes, and how many such symbols messages may bring here: the
-/// interpreter keeps them for ever.
+/// Longest key of a registered symbol that crosses the border, in bytes.
 pub const MAX_SYMBOL_BYTES: usize = 256;
-const MAX_SYMBOLS: usize = 4_096;
 
 /// Hashes the address that stands for an object's identity; the tables are never iterated.
 #[derive(Default)]
@@ -79,10 +78,14 @@ struct Descent {
 #[derive(Default)]
 struct Tables {
     outputs: Vec<Output>,
+    /// How many of them count against [`MAX_OUTPUTS`].
+    counted: usize,
     next_object: u64,
     /// Objects from here on got their number in this delivery.
     first_new_object: u64,
     next_promise: u64,
+    /// Promises of this guest's from here on got their number in this delivery.
+    first_new_promise: u64,
     exports: BTreeMap<u64, JsObject>,
     export_ids: ByIdentity<u64>,
     presences: BTreeMap<u64, WeakJsObject>,
@@ -103,26 +106,43 @@ struct Tables {
     /// Promises that had settled when they were named in another one's settlement, in this delivery: the name that each was given, and
     /// in whose settlement.
     descents: BTreeMap<Slot, Descent>,
-    /// Keys of the registered symbols that came in messages.
-    symbols: BTreeSet<String>,
 }
 
 thread_local! {
-    static TABLES: RefCell<Tables> = RefCell::new(Tables { next_object: 1, first_new_object: 1, next_promise: 1, ..Tables::default() });
+    static TABLES: RefCell<Tables> = RefCell::new(Tables { next_object: 1, first_new_object: 1, next_promise: 1, first_new_promise: 1, ..Tables::default() });
 }
 
 fn with<T>(action: impl FnOnce(&mut Tables) -> T) -> T {
     TABLES.with(|tables| action(&mut tables.borrow_mut()))
 }
 
-pub fn output(output: Output) {
-    with(|tables| tables.outputs.push(output));
+/// The error by which a delivery ends that says more than [`MAX_OUTPUTS`] things. Guest code cannot catch it. Of the interpreter's own limits
+/// this one is set nowhere, so that the name is free.
+pub const TOO_MANY_OUTPUTS: RuntimeLimitError = RuntimeLimitError::LoopIteration;
+
+/// Says something at the end of this delivery.
+pub fn output(output: Output) -> JsResult<()> {
+    with(|tables| {
+        let counts = match &output {
+            Output::Settle { promise: Slot::VatPromise(id), .. } => *id >= tables.first_new_promise,
+            Output::Settle { .. } | Output::Setup { .. } | Output::SetTimer { .. } | Output::Drop { .. } => false,
+            Output::Send { .. } | Output::Exit { .. } | Output::Cancel { .. } | Output::CancelTimer { .. } => true,
+        };
+        tables.counted += usize::from(counts);
+        if tables.counted > MAX_OUTPUTS {
+            return Err(TOO_MANY_OUTPUTS.into());
+        }
+        tables.outputs.push(output);
+        Ok(())
+    })
 }
 
 /// What was said in this delivery, which is over.
 pub fn take_outputs() -> Vec<Output> {
     with(|tables| {
         tables.first_new_object = tables.next_object;
+        tables.first_new_promise = tables.next_promise;
+        tables.counted = 0;
         tables.descents.clear();
         std::mem::take(&mut tables.outputs)
     })
@@ -233,15 +253,6 @@ pub fn take_gone(limit: usize) -> Vec<u64> {
         }
         gone
     })
-}
-
-/// Whether a message may bring the registered symbol with this key here.
-pub fn admits_symbol(key: &str) -> bool {
-    key.len() <= MAX_SYMBOL_BYTES
-        && with(|tables| {
-            tables.symbols.contains(key)
-                || (tables.symbols.len() < MAX_SYMBOLS && tables.symbols.insert(key.to_owned()))
-        })
 }
 
 /// A number for a promise that this guest is the first to speak of.

@@ -68,14 +68,14 @@ fn now(_: &JsValue, _: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
 fn set_timer(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     let timer = args.get_or_undefined(0).to_length(context)?;
     let at_ms = args.get_or_undefined(1).to_length(context)?;
-    tables::output(Output::SetTimer { timer, at_ms });
+    tables::output(Output::SetTimer { timer, at_ms })?;
     Ok(JsValue::undefined())
 }
 
 /// `cancelTimer(number)`
 fn cancel_timer(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     let timer = args.get_or_undefined(0).to_length(context)?;
-    tables::output(Output::CancelTimer { timer });
+    tables::output(Output::CancelTimer { timer })?;
     Ok(JsValue::undefined())
 }
 

@@ -1,17 +1,28 @@
 //! From [`Value`] to JavaScript: fresh copies of data, and for each slot the one object that it has always been.
+//!
+//! What comes in is hardened all through: two objects that share an argument cannot change it under each other.
 
 use crate::abi::{CapData, Slot, Value};
 use crate::runtime::type_error;
-use crate::{harden, promises, tables};
-use boa_engine::object::builtins::{JsArray, JsPromise, JsUint8Array};
+use crate::{harden, promises, tables, tagged};
+use boa_engine::object::builtins::{AlignedVec, JsArray, JsArrayBuffer, JsPromise, JsUint8Array};
 use boa_engine::property::PropertyKey;
 use boa_engine::value::JsValue;
 use boa_engine::{Context, JsBigInt, JsError, JsNativeError, JsObject, JsResult, JsString, js_string};
 
-/// Makes the value; a fresh copy, not frozen.
+/// Makes the value.
 pub fn value(data: &CapData<Slot>, context: &mut Context) -> JsResult<JsValue> {
     let tree = data.value().map_err(|error| type_error(format!("malformed data: {error:?}")))?;
     build(tree, &data.slots, context)
+}
+
+/// Makes a record to which further properties can be added; what is in it is hardened.
+pub fn open_record(data: &CapData<Slot>, context: &mut Context) -> JsResult<JsObject> {
+    let tree = data.value().map_err(|error| type_error(format!("malformed data: {error:?}")))?;
+    match tree {
+        Value::Record(fields) => record(fields, &data.slots, context),
+        _ => Err(type_error("a record is needed")),
+    }
 }
 
 /// Makes the arguments of a call.
@@ -38,36 +49,52 @@ fn build(value: Value, slots: &[Slot], context: &mut Context) -> JsResult<JsValu
         Value::Array(items) => {
             let items = items.into_iter().map(|item| build(item, slots, context));
             let items = items.collect::<JsResult<Vec<JsValue>>>()?;
-            JsArray::from_iter(items, context).into()
+            sealed(JsArray::from_iter(items, context).into(), context)?
         }
-        Value::Record(fields) => {
-            let object = JsObject::with_object_proto(context.intrinsics());
-            for (name, field) in fields {
-                let field = build(field, slots, context)?;
-                object.create_data_property(PropertyKey::from(JsString::from(name.as_str())), field, context)?;
-            }
-            object.into()
+        Value::Record(fields) => sealed(record(fields, slots, context)?, context)?,
+        Value::Error { name, message } => hardened(error(&name, message, context)?, context)?,
+        Value::Slot(index) => hardened(slot(slots[index as usize], None, context)?, context)?,
+        Value::Named(index, name) => hardened(slot(slots[index as usize], Some(&name), context)?, context)?,
+        Value::Bytes(bytes) => {
+            let buffer = JsArrayBuffer::from_byte_block(AlignedVec::from_slice(64, &bytes), context)?;
+            buffer.make_immutable();
+            hardened(JsUint8Array::from_array_buffer(buffer, context)?.into(), context)?
         }
-        Value::Error { name, message } => error(&name, message, context)?,
-        Value::Slot(index) => slot(slots[index as usize], None, context)?,
-        Value::Named(index, name) => slot(slots[index as usize], Some(&name), context)?,
-        Value::Bytes(bytes) => JsUint8Array::from_iter(bytes, context)?.into(),
-        Value::Tagged(tag, _) => return Err(type_error(format!("tagged data ({tag}) is not known here"))),
+        Value::Tagged(tag, payload) => {
+            let payload = build(*payload, slots, context)?;
+            sealed(tagged::make(&tag, payload, context)?, context)?
+        }
     })
 }
 
+/// A fresh copy in which everything is hardened already.
+fn sealed(object: JsObject, context: &mut Context) -> JsResult<JsValue> {
+    harden::seal(&object, context)?;
+    Ok(object.into())
+}
+
+/// Something that may have been there before.
+fn hardened(value: JsValue, context: &mut Context) -> JsResult<JsValue> {
+    if let Some(object) = value.as_object() {
+        harden::harden(&object, context)?;
+    }
+    Ok(value)
+}
+
+fn record(fields: Vec<(String, Value)>, slots: &[Slot], context: &mut Context) -> JsResult<JsObject> {
+    let object = JsObject::with_object_proto(context.intrinsics());
+    for (name, field) in fields {
+        let field = build(field, slots, context)?;
+        object.create_data_property(PropertyKey::from(JsString::from(name.as_str())), field, context)?;
+    }
+    Ok(object)
+}
+
 fn symbol(key: &str, context: &mut Context) -> JsResult<JsValue> {
-    if !tables::admits_symbol(key) {
-        return Err(type_error(
-            "a symbol with a key of more than 256 bytes, or more symbols than messages may bring to a vat",
-        ));
+    if key.len() > tables::MAX_SYMBOL_BYTES {
+        return Err(type_error("a symbol with a key of more than 256 bytes cannot be passed"));
     }
-    let constructor = context.intrinsics().constructors().symbol().constructor();
-    let make = constructor.get(js_string!("for"), context)?;
-    match make.as_callable() {
-        Some(make) => make.call(&constructor.into(), &[JsString::from(key).into()], context),
-        None => Err(type_error("Symbol.for is missing")),
-    }
+    Ok(tagged::registered(key, context)?.into())
 }
 
 /// An error of the named kind; a name that is not a built-in one becomes an own property.
@@ -115,8 +142,8 @@ fn promise(slot: Slot, context: &mut Context) -> JsResult<JsValue> {
         return Ok(promise.into());
     }
     match tables::settled(slot) {
-        Some(tables::Settled::Fulfilled(value)) => Ok(JsPromise::resolve(value, context)?.into()),
-        Some(tables::Settled::Rejected(reason)) => Ok(JsPromise::reject(JsError::from_opaque(reason), context)?.into()),
+        Some(tables::Settled::Fulfilled(value)) => Ok(JsPromise::settled(Ok(value), context).into()),
+        Some(tables::Settled::Rejected(reason)) => Ok(JsPromise::settled(Err(reason), context).into()),
         None if matches!(slot, Slot::HostPromise(_)) => Ok(promises::new_remote(slot, context).into()),
         None => {
             let error = JsNativeError::error().with_message("this promise was settled long ago");

@@ -9,6 +9,7 @@ use crate::{eventual, promises};
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::native_function::NativeFunctionPointer;
 use boa_engine::object::IntegrityLevel;
+use boa_engine::object::builtins::JsFunction;
 use boa_engine::{Context, Finalize, JsArgs, JsData, JsObject, JsResult, JsValue, NativeFunction, Trace};
 
 #[derive(Debug, Trace, Finalize, JsData)]
@@ -23,7 +24,9 @@ pub fn inner_promise(object: &JsObject) -> Option<JsObject> {
 }
 
 /// The native functions that `js/runtime.js` is built on, by name.
-const POWERS: [(&str, NativeFunctionPointer); 6] = [
+const POWERS: [(&str, NativeFunctionPointer); 8] = [
+    ("plainPromise", plain_promise),
+    ("react", react),
     ("makeVow", make_vow),
     ("isVow", is_vow),
     ("promiseOf", promise_of),
@@ -51,6 +54,18 @@ fn make_vow(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<Js
     let vow = JsObject::from_proto_and_data(prototype, Vow { promise, flow: args.get_or_undefined(2).clone() });
     vow.set_integrity_level(IntegrityLevel::Frozen, context)?;
     Ok(vow.into())
+}
+
+/// `plainPromise(value)`: see [`promises::plain`].
+fn plain_promise(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    promises::plain(args.get_or_undefined(0), context).map(JsValue::from)
+}
+
+/// `react(promise, onFulfilled, onRejected)`: `then` of a promise that is just a promise.
+fn react(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    let promise = promises::as_promise(args.get_or_undefined(0)).ok_or_else(|| type_error("a promise is needed"))?;
+    let function = |index: usize| args.get_or_undefined(index).as_callable().and_then(JsFunction::from_object);
+    Ok(promise.react(function(1), function(2), context).into())
 }
 
 fn is_vow(_: &JsValue, args: &[JsValue], _: &mut Context) -> JsResult<JsValue> {

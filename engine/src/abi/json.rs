@@ -218,6 +218,16 @@ mod tests {
         }
         let deep: Vec<u8> = [vec![1], [8, 1].repeat(100_000), vec![0]].concat();
         assert_eq!(Value::decode(&deep), Err(super::super::DecodeError::TooDeep));
+        // Counted before anything is made of it: lists of nothing, leaves, and fields with their values.
+        let many = |value: Value, count: usize| Value::decode(&Value::Array(vec![value; count]).encode()).err();
+        let limit = super::super::MAX_VALUES;
+        let fields = |count: usize| Value::Record((0..count).map(|i| (i.to_string(), Value::Null)).collect());
+        for value in [Value::Array(vec![]), Value::Null, Value::Bytes(vec![])] {
+            assert_eq!(many(value.clone(), limit - 1), None);
+            assert_eq!(many(value, limit), Some(super::super::DecodeError::TooMany));
+        }
+        assert_eq!(Value::decode(&fields(limit / 2).encode()), Err(super::super::DecodeError::TooMany));
+        assert!(Value::decode(&fields(limit / 2 - 1).encode()).is_ok());
         let wide = [1, 8, 0xff, 0xff, 0xff, 0xff, 0x7f];
         assert_eq!(Value::decode(&wide), Err(super::super::DecodeError::Malformed));
     }

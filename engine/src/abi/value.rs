@@ -1,12 +1,12 @@
 //! The bytes of a [`Value`]: what `CapData::body` holds.
 //!
 //! A version byte, then one tagged tree. Invariants: what [`Value::decode`] accepts is at most [`MAX_VALUE_DEPTH`] deep and
-//! was made from at most as many nodes as there are bytes, so that neither recursion nor a length prefix can hurt the
+//! has at most [`MAX_VALUES`] nodes, so that neither recursion nor a length prefix nor a short message that stands for much can hurt the
 //! decoder; every NaN is the canonical one; re-encoding an accepted value gives the same bytes.
 //!
 //! It knows nothing of what a slot stands for: [`Value::Slot`] is an index and its bound is checked by whoever has the slots.
 
-use super::{CapData, DecodeError, MAX_INTERFACE_BYTES, MAX_VALUE_DEPTH, Value};
+use super::{CapData, DecodeError, MAX_INTERFACE_BYTES, MAX_VALUE_DEPTH, MAX_VALUES, Value};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -45,7 +45,7 @@ impl Value {
         if version != VALUE_VERSION {
             return Err(DecodeError::Version(version));
         }
-        let mut reader = Reader { rest };
+        let mut reader = Reader { rest, left: MAX_VALUES };
         let value = reader.value(0)?;
         if reader.rest.is_empty() { Ok(value) } else { Err(DecodeError::Malformed) }
     }
@@ -172,6 +172,8 @@ fn write_count(mut count: u64, out: &mut Vec<u8>) {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    /// Values and fields that may still come.
+    left: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -213,10 +215,17 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| DecodeError::Malformed)
     }
 
+    /// Notes `count` more values or fields, before anything is made of them.
+    fn count_values(&mut self, count: usize) -> Result<(), DecodeError> {
+        self.left = self.left.checked_sub(count).ok_or(DecodeError::TooMany)?;
+        Ok(())
+    }
+
     fn value(&mut self, depth: usize) -> Result<Value, DecodeError> {
         if depth > MAX_VALUE_DEPTH {
             return Err(DecodeError::TooDeep);
         }
+        self.count_values(1)?;
         Ok(match self.take(1)?[0] {
             UNDEFINED => Value::Undefined,
             NULL => Value::Null,
@@ -228,10 +237,14 @@ impl<'a> Reader<'a> {
             SYMBOL => Value::Symbol(self.text()?),
             ARRAY => {
                 let length = self.length()?;
+                if length > self.left {
+                    return Err(DecodeError::TooMany);
+                }
                 Value::Array((0..length).map(|_| self.value(depth + 1)).collect::<Result<_, _>>()?)
             }
             RECORD => {
                 let length = self.length()?;
+                self.count_values(length)?;
                 let field = |_| Ok((self.text()?, self.value(depth + 1)?));
                 Value::Record((0..length).map(field).collect::<Result<_, _>>()?)
             }

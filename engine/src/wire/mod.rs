@@ -11,7 +11,7 @@ mod price;
 
 pub use price::MAX_BUILT_BYTES;
 
-use crate::abi::{CapData, Method, Value};
+use crate::abi::{CapData, DecodeError, Method, Value};
 use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -20,8 +20,7 @@ use thiserror::Error;
 pub const WIRE_VERSION: u8 = 2;
 /// Longest message, in bytes: bounds what one send can cost the streams, the log and the receiver.
 pub const MAX_MESSAGE_BYTES: usize = 512 << 10;
-/// Most capabilities in one message: each may cost the receiver a table entry.
-pub const MAX_SLOTS: usize = 1_024;
+pub use crate::abi::{MAX_SLOTS, MAX_VALUES};
 /// Longest method or property name, in bytes.
 pub const MAX_METHOD_BYTES: usize = 4 << 10;
 
@@ -138,6 +137,8 @@ pub enum WireError {
     TooManySlots { count: usize },
     #[error("a method name of {length} bytes; at most {MAX_METHOD_BYTES} are allowed")]
     LongMethod { length: usize },
+    #[error("a message has at most {MAX_VALUES} values and fields: send it in parts, or as text or bytes")]
+    TooManyValues,
     #[error("a body that is not a well-formed value")]
     Body,
     #[error(
@@ -206,7 +207,8 @@ pub fn check_data<S>(data: &CapData<S>) -> Result<Value, WireError> {
     if data.slots.len() > MAX_SLOTS {
         return Err(WireError::TooManySlots { count: data.slots.len() });
     }
-    let value = data.value().map_err(|_| WireError::Body)?;
+    let too_many = |error| if error == DecodeError::TooMany { WireError::TooManyValues } else { WireError::Body };
+    let value = data.value().map_err(too_many)?;
     match price::built_bytes(&value) {
         bytes if bytes > MAX_BUILT_BYTES => Err(WireError::TooMuch { bytes }),
         _ => Ok(value),

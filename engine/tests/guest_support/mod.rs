@@ -9,9 +9,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The program's own image, compiled once for all tests of this build.
+/// The program's own image, compiled once for all tests of this build, or the file that `QUORATE_TEST_IMAGE` names: to see what
+/// an image without some defence makes of the same tests.
 pub fn image() -> Arc<Image> {
-    Image::load(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("images")).expect("the image loads")
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
+    let Some(other) = std::env::var_os("QUORATE_TEST_IMAGE") else {
+        return Image::load(&cache).expect("the image loads");
+    };
+    Image::from_wasm(&std::fs::read(other).expect("the named image"), &cache).expect("the image loads")
 }
 
 /// Enough for any test that is meant to end, little enough that a loop is over soon.
@@ -64,6 +69,23 @@ impl Vat {
     /// Calls a method of the root.
     pub fn call(&mut self, method: &str, args: &Value) -> Crank {
         self.send(Slot::VatObject(0), Method::Call(method.into()), CapData::data(args))
+    }
+
+    /// A call of a method of the root that is not delivered yet.
+    pub fn next_call(&mut self, method: &str, args: &Value) -> Delivery {
+        let result = Some(Slot::HostPromise(self.next_result));
+        self.next_result += 1;
+        Delivery::Call {
+            target: Slot::VatObject(0),
+            method: Method::Call(method.into()),
+            args: CapData::data(args),
+            result,
+        }
+    }
+
+    /// The same vat on another heap.
+    pub fn on(&self, heap: Heap) -> Vat {
+        Vat { heap, next_result: self.next_result, now_ms: self.now_ms }
     }
 
     pub fn send(&mut self, target: Slot, method: Method, args: CapData<Slot>) -> Crank {

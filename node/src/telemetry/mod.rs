@@ -14,8 +14,8 @@ use prometheus::{
 use quorate_engine::heap::{LimitKind, LogLevel};
 use quorate_net::Purpose;
 
-const LIMITS: [LimitKind; 5] =
-    [LimitKind::Fuel, LimitKind::Memory, LimitKind::Stack, LimitKind::Recursion, LimitKind::Abort];
+const LIMITS: [LimitKind; 6] =
+    [LimitKind::Fuel, LimitKind::Memory, LimitKind::Stack, LimitKind::Recursion, LimitKind::Outputs, LimitKind::Abort];
 const LEVELS: [LogLevel; 4] = [LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error];
 /// What comes of a slice at its receiver.
 const OUTCOMES: [&str; 4] = ["taken", "not_yet", "introduce", "refused"];

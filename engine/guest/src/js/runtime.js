@@ -4,17 +4,17 @@
   'use strict';
 
   const { E, Far, harden, passStyle } = powers;
-  const { makeVow, isVow, promiseOf, flowOf, status, send } = powers;
+  const { makeVow, isVow, promiseOf, flowOf, status, send, plainPromise, react } = powers;
   const { freeze, defineProperty, getOwnPropertyNames, getOwnPropertySymbols, getOwnPropertyDescriptor } = Object;
   const hidden = (object, name, value) => defineProperty(object, name, { value, enumerable: false });
 
   // ---- E
 
   hidden(E, 'when', function when(value, onFulfilled, onRejected) {
-    return Promise.resolve(isVow(value) ? promiseOf(value) : value).then(onFulfilled, onRejected);
+    return react(plainPromise(value), onFulfilled, onRejected);
   });
   hidden(E, 'resolve', function resolve(value) {
-    return Promise.resolve(isVow(value) ? promiseOf(value) : value);
+    return plainPromise(value);
   });
 
   // ---- small things
@@ -74,9 +74,30 @@
         const values = await Promise.all(names.map(name => deeplyFulfilled(settled[name])));
         return harden(Object.fromEntries(names.map((name, index) => [name, values[index]])));
       }
+      case 'tagged':
+        return makeTagged(settled[Symbol.toStringTag], await deeplyFulfilled(settled.payload));
       default:
         return settled;
     }
+  };
+
+  // ---- tagged data
+
+  const PASS_STYLE = Symbol.for('passStyle');
+
+  const makeTagged = (tag, payload) => {
+    if (typeof tag !== 'string') throw TypeError(`makeTagged: the tag must be a string, not ${typeof tag}`);
+    passStyleOf(harden(payload));
+    return harden(Object.create(Object.prototype, {
+      [PASS_STYLE]: { value: 'tagged' },
+      [Symbol.toStringTag]: { value: tag },
+      payload: { value: payload, enumerable: true },
+    }));
+  };
+
+  const getTag = tagged => {
+    if (passStyleOf(tagged) !== 'tagged') throw TypeError('getTag: tagged data is needed');
+    return tagged[Symbol.toStringTag];
   };
 
   // ---- Vow and Flow, the ancestor's interface
@@ -98,7 +119,7 @@
       while (head < waiting.length) {
         const next = waiting[head];
         if (!runs(next)) {
-          next.promise.then(advance, advance);
+          react(next.promise, advance, advance);
           return;
         }
         waiting[head] = undefined;
@@ -117,7 +138,7 @@
         }
         waiting.push(operation);
         if (head === waiting.length - 1) {
-          operation.promise.then(advance, advance);
+          react(operation.promise, advance, advance);
         }
       },
     });
@@ -127,11 +148,6 @@
   let vowPrototype;
 
   const newVow = (promise, queue = makeQueue()) => makeVow(vowPrototype, promise, queue);
-
-  const plainPromise = value => {
-    if (isVow(value)) return promiseOf(value);
-    return Promise.resolve(value);
-  };
 
   // Queues `start` in the vow's flow and gives a vow for what it returns. If it runs at once, the new vow stands for the very
   // promise that it returned, so that messages to it can leave at once as well.
@@ -161,9 +177,15 @@
     return enqueue(vow, false, () => send(promise, name, args));
   };
 
+  // What awaits or returns a sender asks it for this.
+  const noThen = () => {
+    throw TypeError('vow.e is not a promise: write vow.e.method(...) to send a message, and await or return the vow itself');
+  };
+
   const eHandler = freeze({
     get(target, name) {
       if (typeof name !== 'string') return undefined;
+      if (name === 'then') return noThen;
       return (...args) => sendVow(target.vow, name, args);
     },
     set: () => false,
@@ -194,14 +216,14 @@
   });
   method(vowPrototype, 'then', function then(onFulfilled, onRejected) {
     const promise = promiseOf(this);
-    return enqueue(this, true, () => promise.then(onFulfilled, onRejected));
+    return enqueue(this, true, () => react(promise, onFulfilled, onRejected));
   });
   method(vowPrototype, 'catch', { catch(onRejected) { return this.then(undefined, onRejected); } }.catch);
   method(vowPrototype, 'finally', {
     finally(onFinally) {
       return this.then(
-        value => Promise.resolve(onFinally()).then(() => value),
-        reason => Promise.resolve(onFinally()).then(() => { throw reason; }),
+        value => react(plainPromise(onFinally()), () => value),
+        reason => react(plainPromise(onFinally()), () => { throw reason; }),
       );
     },
   }.finally);
@@ -222,7 +244,7 @@
   });
   method(Vow, 'join', function join(left, right) {
     return newVow(
-      Promise.all([plainPromise(left), plainPromise(right)]).then(([first, second]) => {
+      react(Promise.all([plainPromise(left), plainPromise(right)]), ([first, second]) => {
         if (Object.is(first, second)) return first;
         throw Error('not the same');
       }),
@@ -296,19 +318,20 @@
 
   const far = { E, Far, getInterfaceOf, passStyleOf };
   const eventualSend = { E };
-  return {
+  // Programs get the functions in it, and the namespaces share them.
+  return harden({
     '@endo/far': far,
     '@endo/eventual-send': eventualSend,
     '@endo/harden': { default: harden, harden },
     '@endo/nat': { Nat: toNat, isNat, default: toNat },
     '@endo/promise-kit': { makePromiseKit },
-    '@endo/marshal': { Far, getInterfaceOf, passStyleOf, deeplyFulfilled },
-    '@endo/pass-style': { Far, getInterfaceOf, passStyleOf, deeplyFulfilled },
+    '@endo/marshal': { Far, getInterfaceOf, passStyleOf, deeplyFulfilled, makeTagged, getTag },
+    '@endo/pass-style': { Far, getInterfaceOf, passStyleOf, deeplyFulfilled, makeTagged, getTag, PASS_STYLE },
     '@endo/init': {},
     '@endo/lockdown': {},
     '@agoric/harden': { default: harden },
     '@agoric/nat': { default: nat, Nat: nat, isNat },
     '@agoric/eventual-send': eventualSend,
     ses: {},
-  };
+  });
 })
