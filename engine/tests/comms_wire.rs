@@ -48,6 +48,7 @@ fn ops() -> Vec<(&'static str, Op)> {
         ("op-cancel", Op::Cancel { to: vat(7), number: Some(300) }),
         ("op-cancel-all", Op::Cancel { to: vat(7), number: None }),
         ("op-drop", Op::Drop(vec![(1, 1), (70_000, 300)])),
+        ("op-abandon", Op::Abandon { result: 300 }),
     ]
 }
 
@@ -233,6 +234,7 @@ fn gift_op() -> impl Strategy<Value = Op> {
         (vats(), any::<u64>()).prop_map(|(home, number)| Op::Undo { home, number }),
         (vats(), any::<Option<u64>>()).prop_map(|(to, number)| Op::Cancel { to, number }),
         proptest::collection::vec((any::<u64>(), any::<u64>()), 0..3).prop_map(Op::Drop),
+        any::<u64>().prop_map(|result| Op::Abandon { result }),
     ]
 }
 
@@ -359,6 +361,7 @@ fn tame(mut op: Op) -> Op {
         }
         Op::Declined { number, .. } | Op::Undo { number, .. } => *number %= 4,
         Op::Cancel { number, .. } => *number = number.map(|number| number % 4),
+        Op::Abandon { result } => *result %= 8,
         Op::Drop(objects) => objects.iter_mut().for_each(|(id, count)| {
             *id %= 3;
             *count %= 3;

@@ -244,6 +244,7 @@ impl ClientSession {
             }
             Op::Release { .. } => broken("it releases a promise that has come home to a client, which has no objects"),
             Op::Declined { .. } => broken("it declines a gift of a client, which makes none"),
+            Op::Abandon { .. } => broken("it wants no answer to a call of a client, which answers none"),
             Op::Drop(_) => broken("it drops objects of a client, which has none"),
         }
     }

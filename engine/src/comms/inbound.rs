@@ -35,6 +35,8 @@ pub enum Inbound {
     Settle { promise: Slot, resolution: Resolution },
     /// The guest hears that a promise is about to settle, and keeps until then what it sends to it.
     Hold { promise: Slot },
+    /// The guest hears that the caller does not want this result any more.
+    Abandoned { result: Slot },
 }
 
 /// A promise that the guest has to be told of.
@@ -80,6 +82,7 @@ impl Comms {
                 self.receive_cancel(from, to, number);
                 Inbound::Done
             }
+            Op::Abandon { result } => self.receive_abandon(from, result)?,
             Op::Drop(dropped) => {
                 self.receive_drop(from, &dropped)?;
                 Inbound::Done

@@ -9,8 +9,9 @@
 //! this vat keep is bounded. A peer that breaks the protocol loses its own stream and nothing else.
 //!
 //! [`account`] prices what is kept for each peer. Nothing here runs a guest: [`inbound`] turns messages into deliveries, [`outbound`] turns a guest's outputs into messages,
-//! [`handoff`] and [`deposits`] pass objects on to third vats, [`garbage`] counts who holds what, and `machine` stands between.
+//! [`handoff`] and [`deposits`] pass objects on to third vats, [`garbage`] counts who holds what, [`abandon`] says which answers are not wanted, and `machine` stands between.
 
+mod abandon;
 mod account;
 pub mod client;
 mod deposits;

@@ -65,6 +65,8 @@ pub struct Pair {
     /// The number of the message in which this vat did.
     pub settled: Option<u64>,
     pub stage: Stage,
+    /// Whoever called has said that it does not want the answer any more.
+    pub unwanted: bool,
 }
 
 /// What this vat says once the peer can no longer name a promise that this vat has settled.
@@ -271,7 +273,7 @@ impl Peer {
     pub(super) fn name_promise(&mut self, slot: Slot, decider: Party, stage: Stage) -> PairId {
         let id = self.next_ours;
         self.next_ours += 1;
-        self.ours.insert(id, Pair { slot, decider, settled: None, stage });
+        self.ours.insert(id, Pair { slot, decider, settled: None, stage, unwanted: false });
         PairId { by: Party::Us, id }
     }
 
@@ -283,7 +285,7 @@ impl Peer {
     /// A new name that the peer gave to a promise; it must be fresh.
     pub(super) fn accept_promise(&mut self, id: u64, slot: Slot, decider: Party) -> PairId {
         self.next_theirs = id + 1;
-        self.theirs.insert(id, Pair { slot, decider, settled: None, stage: Stage::Open });
+        self.theirs.insert(id, Pair { slot, decider, settled: None, stage: Stage::Open, unwanted: false });
         PairId { by: Party::Them, id }
     }
 

@@ -57,6 +57,8 @@ pub enum CrankKind {
     Settle,
     /// The machine's own rejections, of sends that it refused.
     Refusals,
+    /// The caller of a call wants no answer any more.
+    Cancel,
     /// A timer was due.
     Timer,
     /// Garbage was collected.
@@ -70,6 +72,7 @@ impl CrankKind {
             CrankKind::Call => "call",
             CrankKind::Settle => "settle",
             CrankKind::Refusals => "refusals",
+            CrankKind::Cancel => "cancel",
             CrankKind::Timer => "timer",
             CrankKind::Collect => "collect",
         }

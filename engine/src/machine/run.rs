@@ -83,6 +83,10 @@ impl<G: Guest> Machine<G> {
             Ok(Inbound::Hold { promise }) => {
                 self.crank(CrankKind::Settle, Some(*from), &Delivery::Hold(promise))?;
             }
+            Ok(Inbound::Abandoned { result }) => {
+                // If it is undone, the guest has not heard; it was under no obligation.
+                self.crank(CrankKind::Cancel, Some(*from), &Delivery::Cancel(result))?;
+            }
         }
         self.run_follow_ups()?;
         Ok(Ok(()))
@@ -231,8 +235,7 @@ impl<G: Guest> Machine<G> {
                 }
                 Output::Exit { value } => exit = exit.or(Some(Exit { value })),
                 Output::Setup { failure } => self.end_setup(failure),
-                // There is no message for it yet: the callee does not hear of it.
-                Output::Cancel { .. } => {}
+                Output::Cancel { result } => self.comms.abandon(result),
                 Output::Drop { slots } => self.comms.drop_by_guest(&slots),
                 Output::SetTimer { timer, at_ms } => self.timers.set(timer, at_ms),
                 Output::CancelTimer { timer } => self.timers.cancel(timer),

@@ -126,6 +126,9 @@ pub enum Op {
     Cancel { to: VatId, number: Option<u64> },
     /// The sender holds these objects of the receiver no more: their ids, and how often each came to it since it last dropped it.
     Drop(Vec<(u64, u64)>),
+    /// The sender does not want the answer to a call of its own any more: `result` is that of the `Send`. The receiver settles it as
+    /// ever.
+    Abandon { result: u64 },
 }
 
 /// Why a message was not accepted.
@@ -183,6 +186,7 @@ impl Op {
             | Op::Declined { .. }
             | Op::Undo { .. }
             | Op::Cancel { .. }
+            | Op::Abandon { .. }
             | Op::Drop(_) => {}
         }
         Ok(op)

@@ -31,6 +31,7 @@ pub fn describe(message: &[u8]) -> String {
         Ok(Op::Declined { home, .. }) => format!("the refusal of an object of vat {home}"),
         Ok(Op::Undo { home, .. }) => format!("the end of a gift of an object of vat {home}"),
         Ok(Op::Cancel { to, .. }) => format!("the end of a deposit for vat {to}"),
+        Ok(Op::Abandon { result }) => format!("that the result {result} is not wanted any more"),
         Ok(Op::Drop(objects)) => format!("that {} objects are held no more", objects.len()),
         Err(_) => format!("{} bytes that are no message", message.len()),
     }

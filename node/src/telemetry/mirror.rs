@@ -47,6 +47,16 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus, role: &str, l
     // One that is out asks nobody any more: what it lacks then, it lacks for ever, and nothing is wrong.
     let uncertified = if role == REMOVED { 0 } else { status.uncertified };
     gauge("quorate_uncertified_statements", "Statements that wait for signatures.", uncertified);
+    gauge(
+        "quorate_log_time_seconds",
+        "Time of the vat's log, in seconds since 1970; 0 where no time was ever wanted.",
+        status.log_time.now_ms / 1_000,
+    );
+    gauge(
+        "quorate_log_time_overdue_seconds",
+        "Since when a timer of the vat is due, by this host's clock; 0 if none is.",
+        status.time_overdue_ms / 1_000,
+    );
     gauge("quorate_log_blocks", "Log entries on disk.", status.last_log.saturating_sub(status.purged));
     gauge("quorate_epoch", "Number of the vat's membership.", status.epoch);
     gauge("quorate_members", "Members in the vat's membership.", status.membership.members.len() as u64);
