@@ -17,7 +17,8 @@ use quorate_ids::VatId;
 /// The share of the vat's memory for what peers make it keep: one part of so many.
 const POOL_PARTS: u64 = 2;
 /// An object that was given, either way; also one that was deposited for a third vat, on its giver's account.
-const OBJECT: u64 = 128;
+/// With its place in the list that it came in: lists that came in are frozen, and take more for it.
+const OBJECT: u64 = 144;
 /// A promise that is open, whoever decides it.
 const OPEN_PROMISE: u64 = 1_536;
 /// One that this vat has settled and whose settlement the peer has not acknowledged, beside the message.
