@@ -25,8 +25,9 @@ const OPEN_PROMISE: u64 = 1_536;
 const SETTLED_PROMISE: u64 = 256;
 /// A call that waits for a deposit, beside its message.
 const QUEUED_CALL: u64 = 1_024;
-/// A peer may await so many answers whatever else it makes the vat keep.
-const SOME_PROMISES: usize = 256;
+/// So many promises a peer may have open, whatever else it makes the vat keep. As many peers as there are clients at a time have room for
+/// them in the other half of the memory.
+const SOME_PROMISES: usize = 16;
 
 // No peer alone could fill a vat of the default size with one kind before its count is bounded, too.
 const _: () = assert!(MAX_OBJECTS as u64 * OBJECT <= 64 << 20 && MAX_PROMISES as u64 * SETTLED_PROMISE <= 64 << 20);
