@@ -2,6 +2,7 @@
 // call share [1] => ok 1
 // call copies {"list":[{"deep":{"a":1}}]} => ok [true,"TypeError","TypeError","TypeError"]
 // call bytes {"@bytes":"00ff"} => ok [0,2,true,true,0,[]]
+// call read {"@bytes":"020100"} => ok [1,[1,0],[4,2,0],[2,1],[0,1,2],[2,9,0],2,1,{"@bytes":"0100"},{"@bytes":"0100"}]
 // call back {"@bytes":"00ff"} => ok [{"@bytes":"00ff"},{"@bytes":"00ff"},2,{"@bytes":"00ff"}]
 // call refused => no an ArrayBuffer that can change
 // call error {"@error":{"name":"TypeError","message":"m"}} => ok true
@@ -24,6 +25,13 @@ export default function () {
       return [b[0], b.length, Object.isFrozen(b), b.buffer.immutable, b.slice(0)[0], results.filter(r => r !== 'TypeError')];
     },
     back(b) { return [b, b.buffer, b.buffer.slice(0).byteLength, new Uint8Array(b)]; },
+    read(b) {
+      const list = x => [...x];
+      return [
+        b.subarray(1)[0], list(b.subarray(1, 3)), list(b.map(x => x * 2)), list(b.filter(x => x > 0)), list(b.toSorted()), list(b.with(1, 9)), new DataView(b.buffer).getUint8(0), b.indexOf(1),
+        b.subarray(1), new Uint8Array(b.buffer, 1),
+      ];
+    },
     refused() { return new ArrayBuffer(4); },
     async error(e) { try { e.message = 'x'; return 'BAD'; } catch (x) { return Object.isFrozen(e); } },
   });
