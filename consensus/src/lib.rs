@@ -54,6 +54,7 @@ pub use error::{
 pub use execution::machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, LogTime, Machine, TimeWanted};
 pub use execution::place::{Execution, Threads, Work};
 pub use proof::address::check_address;
+pub use proof::approval::{approve_motion, verify_motion};
 pub use proof::certificate::{Certificate, MemberSignature, Statement, verify_certificate};
 pub use proof::clock::MAX_TIME_MS;
 pub use proof::equivocation::{
@@ -69,8 +70,8 @@ pub use proof::tally::Tally;
 pub use quorate_ids::{Canonical, Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
 pub use replica::{
-    Approve, CheckpointSummary, Clock, Event, Proposed, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus,
-    SystemClock, WaitingChange, evidence_of, remove_vat,
+    Approve, CheckpointSummary, Clock, Event, Motions, NoMotions, Proposed, Replica, ReplicaHandle, ReplicaOptions,
+    ReplicaStatus, SystemClock, WaitingChange, WaitingMatter, evidence_of, remove_vat,
 };
 pub use state::change::{Change, PendingChange};
 pub use state::state_root as checkpoint_root;

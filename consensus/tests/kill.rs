@@ -44,6 +44,7 @@ async fn child() {
         clock: Arc::new(SystemClock),
         learner: false,
         approve: Approve::Auto,
+        motions: Arc::new(NoMotions),
     })
     .await
     .unwrap();

@@ -34,7 +34,7 @@ fn ops() -> Vec<(&'static str, Op)> {
     let no_args = CapData::data(&Value::Array(vec![]));
     let pipelined = WireRef::promise(Side::Sender, 5);
     vec![
-        ("op-redeem", Op::Redeem { object: 0, bearer: [3; 32], signature: vec![9; 64] }),
+        ("op-redeem", Op::Redeem { object: 0, bearer: [3; 32], signature: vec![9; 64], result: None }),
         ("op-call", Op::Send { target, method: Method::Call("deposit".into()), args: refs(), result: Some(6) }),
         ("op-apply", Op::Send { target: pipelined, method: Method::Apply, args: no_args.clone(), result: None }),
         ("op-get", Op::Send { target, method: Method::Get("name".into()), args: no_args, result: Some(1) }),
@@ -49,6 +49,9 @@ fn ops() -> Vec<(&'static str, Op)> {
         ("op-cancel-all", Op::Cancel { to: vat(7), number: None }),
         ("op-drop", Op::Drop(vec![(1, 1), (70_000, 300)])),
         ("op-abandon", Op::Abandon { result: 300 }),
+        ("op-redeem-asked", Op::Redeem { object: 300, bearer: [3; 32], signature: vec![9; 64], result: Some(6) }),
+        ("op-keep", Op::Keep { object: 300, key: [4; 32], through: [3; 32], result: 6 }),
+        ("op-discard", Op::Discard { bearer: [4; 32], result: 6 }),
     ]
 }
 
@@ -68,8 +71,19 @@ fn commands() -> Vec<(&'static str, Command)> {
     vec![
         ("command-install", Command::Install(full)),
         ("command-deliver", Command::Deliver(deliver)),
-        ("command-grant", Command::Grant { to: vat(1) }),
+        ("command-grant", Command::Grant { to: vat(1), expires_ms: None }),
         ("command-revoke", Command::Revoke { from: vat(1) }),
+        ("command-grant-until", Command::Grant { to: vat(1), expires_ms: Some(1_700_000_000_000) }),
+        (
+            "command-bearer",
+            Command::AddBearer {
+                key: [4; 32],
+                object: 300,
+                expires_ms: Some(1_700_000_000_000),
+                note: "for Alice".into(),
+            },
+        ),
+        ("command-revoke-bearer", Command::RevokeBearer { key: [4; 32] }),
         ("command-tick", Command::Tick { now_ms: 1_700_000_000_000 }),
     ]
 }
@@ -186,7 +200,7 @@ fn messages_beyond_the_limits_are_refused() {
     assert_eq!(check(call("m", CapData::data(&deep))), Err(WireError::Body));
     let long = CapData::data(&Value::Array(vec![Value::Bytes(vec![0; MAX_MESSAGE_BYTES])]));
     assert!(matches!(check(call("m", long)), Err(WireError::Codec(_))));
-    let redeem = Op::Redeem { object: 0, bearer: [0; 32], signature: vec![0; 63] };
+    let redeem = Op::Redeem { object: 0, bearer: [0; 32], signature: vec![0; 63], result: None };
     assert_eq!(check(redeem), Err(WireError::Signature { length: 63 }));
     let settle = Op::Settle { promise: target, resolution: WireResolution::vat_error("no") };
     assert_eq!(check(settle), Err(WireError::NotAPromise));
@@ -235,6 +249,13 @@ fn gift_op() -> impl Strategy<Value = Op> {
         (vats(), any::<Option<u64>>()).prop_map(|(to, number)| Op::Cancel { to, number }),
         proptest::collection::vec((any::<u64>(), any::<u64>()), 0..3).prop_map(Op::Drop),
         any::<u64>().prop_map(|result| Op::Abandon { result }),
+        (any::<u64>(), any::<[u8; 32]>(), any::<u64>()).prop_map(|(object, key, result)| Op::Keep {
+            object,
+            key,
+            through: [8; 32],
+            result
+        }),
+        any::<u64>().prop_map(|result| Op::Discard { bearer: [8; 32], result }),
     ]
 }
 
@@ -339,7 +360,15 @@ fn tame(mut op: Op) -> Op {
         WireSlot::Gift { number, .. } => *number %= 4,
     };
     match &mut op {
-        Op::Redeem { .. } => {}
+        Op::Redeem { object, result, .. } => {
+            *object %= 3;
+            *result = result.map(|id| id % 8);
+        }
+        Op::Keep { object, result, .. } => {
+            *object %= 3;
+            *result %= 8;
+        }
+        Op::Discard { result, .. } => *result %= 8,
         Op::Send { target, args, result, .. } => {
             small(target);
             target.allocator = Side::Receiver;

@@ -90,7 +90,7 @@ impl Vats {
     /// What the object of a vat was told.
     fn noted(&mut self, vat: u8) -> Value {
         let client = name(100 + vat);
-        self.world.apply(name(vat), Command::Grant { to: client });
+        self.world.apply(name(vat), Command::Grant { to: client, expires_ms: None });
         let mut session = ClientSession::new(client, name(vat));
         session.call(ClientRef::Object(0), Method::Call("noted".to_owned()), &Value::Array(vec![]), &[]).unwrap();
         self.world.clients.insert(client, session);

@@ -64,7 +64,7 @@ fn one_command_fires_a_bounded_number_of_timers_and_the_next_the_rest() {
     let mut bench = setter((0..count).map(|timer| (timer, 5)).collect(), |_| vec![]);
     tick(&mut bench, 5);
     assert_eq!(wakes(&bench.deliveries()).len(), MAX_WAKES);
-    bench.apply(Command::Grant { to: vat(9) });
+    bench.apply(Command::Grant { to: vat(9), expires_ms: None });
     assert_eq!(wakes(&bench.deliveries()).len(), MAX_WAKES + 10);
 }
 

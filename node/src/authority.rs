@@ -1,11 +1,14 @@
 //! What authorises a vat's first code and who may use its root, and the check of it. Pure.
 //!
 //! Invariants: code is authorised by the signature of the vat's creator, whose key is in the genesis, over the vat, the hash of the
-//! bundle and the hash of all that goes with it; where the genesis names a bundle, only that one counts. A grant is authorised by the
-//! creator or by a threshold of the present members, and each order of one counts once: it carries the number of those before it.
+//! bundle and the hash of all that goes with it; where the genesis names a bundle, only that one counts. A change of who may use what is authorised by the
+//! creator or by a threshold of the present members, and counts once: it carries the number of those before it.
 
+use crate::codec;
 use ed25519_dalek::SigningKey;
-use quorate_consensus::{Canonical, CertificateError, Genesis, Hash, MemberSignature, Membership, Signers, VatId};
+use quorate_consensus::{
+    Canonical, CertificateError, Genesis, Hash, MemberSignature, Membership, VatId, verify_motion,
+};
 use quorate_engine::{
     abi::Bundle,
     machine::{ArgValue, Install},
@@ -22,10 +25,14 @@ pub enum AuthorityError {
     OtherCreator { found: String, creator: String },
     #[error("the code is another one than that which the vat's id commits to (its hash is {found}, not {wanted})")]
     OtherCode { found: Hash, wanted: Hash },
-    #[error("the grant is not authorised: {0}")]
-    Grant(CertificateError),
-    #[error("this is order {found} of a grant, and order {next} is the next one")]
+    #[error("the change of who may use the vat is not authorised: {0}")]
+    Access(CertificateError),
+    #[error(
+        "this is change {found} of who may use the vat, and change {next} is the next one: another was carried out meanwhile"
+    )]
     Order { found: u64, next: u64 },
+    #[error("the change of who may use the vat does not decode: {0}")]
+    Motion(String),
 }
 
 /// A vat's first code with its creator's signature.
@@ -52,55 +59,58 @@ pub struct Authority {
     bundle: Option<Hash>,
 }
 
-/// Whether a vat may use the root from now on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum GrantKind {
-    Grant,
-    Revoke,
+/// A change of who may use what of a vat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccessChange {
+    /// Another vat may use the root, until log time reaches `expires_ms` (milliseconds since 1970) if that is given.
+    Grant { to: VatId, expires_ms: Option<u64> },
+    /// It may no longer.
+    Revoke { from: VatId },
+    /// Whoever has the secret half of `key` may use the vat's object `object`, until `expires_ms`. `note` is for people.
+    NewReference { key: [u8; 32], object: u64, expires_ms: Option<u64>, note: String },
+    /// Such a key opens nothing any more, nor does what was kept through it.
+    RevokeReference { key: [u8; 32] },
 }
 
-/// An order that lets another vat use the root, or no longer.
+/// What is signed of an [`AccessChange`], and what the owners of members are asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GrantOrder {
-    pub to: VatId,
-    /// How many such orders the vat has carried out before.
+pub struct AccessMotion {
+    pub change: AccessChange,
+    /// How many such changes the vat has carried out before: each counts once.
     pub number: u64,
-    pub evidence: GrantEvidence,
 }
 
-/// What authorises a [`GrantOrder`].
+/// A change of who may use what of a vat, as it is ordered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum GrantEvidence {
-    /// The creator's signature over [`GrantOrder::creator_payload`].
+pub struct AccessOrder {
+    /// An encoded [`AccessMotion`].
+    pub motion: Vec<u8>,
+    pub evidence: AccessEvidence,
+}
+
+/// What authorises an [`AccessOrder`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccessEvidence {
+    /// The creator's signature over [`AccessOrder::creator_payload`].
     Creator(MemberSignature),
-    /// Signatures of at least a threshold of the present members over [`GrantOrder::members_payload`].
+    /// Approvals of the motion by at least a threshold of the present members: see [`verify_motion`].
     Members(Vec<MemberSignature>),
 }
 
-impl GrantOrder {
-    /// What the creator signs.
-    pub fn creator_payload(vat: &VatId, kind: GrantKind, to: &VatId, number: u64) -> Vec<u8> {
-        let mut writer = grant(vat, kind, to, number);
-        writer.number(0);
-        writer.finish()
-    }
-
-    /// What a member of a membership signs.
-    pub fn members_payload(membership: &Membership, kind: GrantKind, to: &VatId, number: u64) -> Vec<u8> {
-        let mut writer = grant(&membership.vat, kind, to, number);
-        writer.number(1).number(membership.epoch).fixed(&membership.hash().0);
-        writer.finish()
+impl AccessMotion {
+    /// The bytes that are approved of.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
     }
 }
 
-fn grant(vat: &VatId, kind: GrantKind, to: &VatId, number: u64) -> Canonical {
-    let mut writer = Canonical::new("quorate/grant/1");
-    let kind = match kind {
-        GrantKind::Grant => 0,
-        GrantKind::Revoke => 1,
-    };
-    writer.fixed(&vat.0).number(kind).fixed(&to.0).number(number);
-    writer
+impl AccessOrder {
+    /// What the creator signs.
+    pub fn creator_payload(vat: &VatId, motion: &[u8]) -> Vec<u8> {
+        let mut writer = Canonical::new("quorate/access/1");
+        writer.fixed(&vat.0).bytes(motion);
+        writer.finish()
+    }
 }
 
 impl Authority {
@@ -126,29 +136,30 @@ impl Authority {
         signed.creator.verify(&install_payload(&self.vat, &signed.install)).map_err(AuthorityError::Creator)
     }
 
-    /// Checks that a grant is wanted by those who may want it. `next` is the number of the next one.
-    pub fn check_grant(
+    /// Checks that a change of who may use what is wanted by those who may want it, and returns it. `next` is the number of the next one.
+    ///
+    /// # Errors
+    /// The motion does not decode, its turn is not now, or the evidence does not authorise it.
+    pub fn check_access(
         &self,
         members: &Membership,
-        kind: GrantKind,
-        order: &GrantOrder,
+        order: &AccessOrder,
         next: u64,
-    ) -> Result<(), AuthorityError> {
-        let GrantOrder { to, number, evidence } = order;
-        if *number != next {
-            return Err(AuthorityError::Order { found: *number, next });
+    ) -> Result<AccessChange, AuthorityError> {
+        let AccessOrder { motion, evidence } = order;
+        let decoded: AccessMotion = codec::decode(motion).map_err(|error| AuthorityError::Motion(error.to_string()))?;
+        if decoded.number != next {
+            return Err(AuthorityError::Order { found: decoded.number, next });
         }
         match evidence {
-            GrantEvidence::Creator(signature) => {
+            AccessEvidence::Creator(signature) => {
                 self.check_creator(signature)?;
-                signature.verify(&GrantOrder::creator_payload(&self.vat, kind, to, next))
+                signature.verify(&AccessOrder::creator_payload(&self.vat, motion))
             }
-            GrantEvidence::Members(signatures) => {
-                let payload = GrantOrder::members_payload(members, kind, to, next);
-                Signers::from(members).verify_signatures(&payload, signatures)
-            }
+            AccessEvidence::Members(approvals) => verify_motion(members, motion, approvals),
         }
-        .map_err(AuthorityError::Grant)
+        .map_err(AuthorityError::Access)?;
+        Ok(decoded.change)
     }
 }
 
@@ -270,7 +281,7 @@ fn compared(what: &str, installed: &BTreeMap<String, Hash>, given: &BTreeMap<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_consensus::{HostId, Member, Parameters};
+    use quorate_consensus::{HostId, Member, Parameters, approve_motion};
     use quorate_engine::abi::Value;
 
     fn key(seed: u8) -> SigningKey {
@@ -361,44 +372,60 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_counts_once_by_the_creator_or_a_threshold_of_the_present_members() {
+    fn a_change_of_access_counts_once_by_the_creator_or_a_threshold_of_the_present_members() {
         let genesis = genesis(None);
         let (authority, vat, members) = (Authority::of(&genesis), genesis.vat_id(), genesis.membership());
-        let (to, kind) = (VatId([7; 32]), GrantKind::Grant);
-        let check = |kind, order: &GrantOrder, next| authority.check_grant(&members, kind, order, next).is_ok();
-        let by_creator = |seed: u8, payload: Vec<u8>| GrantOrder {
-            to,
-            number: 3,
-            evidence: GrantEvidence::Creator(MemberSignature::sign(&key(seed), &payload)),
+        let change = AccessChange::Grant { to: VatId([7; 32]), expires_ms: Some(9) };
+        let motion = AccessMotion { change: change.clone(), number: 3 }.encode();
+        let check = |order: &AccessOrder, next| authority.check_access(&members, order, next);
+        let by_creator = |seed: u8, payload: Vec<u8>| AccessOrder {
+            motion: motion.clone(),
+            evidence: AccessEvidence::Creator(MemberSignature::sign(&key(seed), &payload)),
         };
-        let by_members = |seeds: &[u8], payload: Vec<u8>| {
-            let signatures = seeds.iter().map(|seed| MemberSignature::sign(&key(*seed), &payload)).collect();
-            GrantOrder { to, number: 3, evidence: GrantEvidence::Members(signatures) }
+        let by_members = |seeds: &[u8], members: &Membership, approved: &[u8]| {
+            let approvals = seeds.iter().map(|seed| approve_motion(members, approved, &key(*seed))).collect();
+            AccessOrder { motion: motion.clone(), evidence: AccessEvidence::Members(approvals) }
         };
-        let creators = GrantOrder::creator_payload(&vat, kind, &to, 3);
-        let ours = GrantOrder::members_payload(&members, kind, &to, 3);
-        let good = [by_creator(9, creators.clone()), by_members(&[1, 3], ours.clone())];
+        let creators = AccessOrder::creator_payload(&vat, &motion);
+        let good = [by_creator(9, creators.clone()), by_members(&[1, 3], &members, &motion)];
         for order in &good {
-            assert!(check(GrantKind::Grant, order, 3));
-            assert!(!check(GrantKind::Revoke, order, 3), "a grant is no revocation");
-            assert!(!check(GrantKind::Grant, order, 4), "an order counts once");
-            assert!(!check(GrantKind::Grant, &GrantOrder { to: VatId([6; 32]), ..order.clone() }, 3));
-            assert!(!check(GrantKind::Grant, &GrantOrder { number: 4, ..order.clone() }, 4));
+            assert_eq!(check(order, 3), Ok(change.clone()));
+            assert_eq!(check(order, 4), Err(AuthorityError::Order { found: 3, next: 4 }), "it counts once");
+            for other in [
+                AccessMotion { change: AccessChange::Revoke { from: VatId([7; 32]) }, number: 3 },
+                AccessMotion { change: AccessChange::Grant { to: VatId([6; 32]), expires_ms: Some(9) }, number: 3 },
+                AccessMotion { change: AccessChange::Grant { to: VatId([7; 32]), expires_ms: None }, number: 3 },
+                AccessMotion { change: change.clone(), number: 4 },
+            ] {
+                let altered = AccessOrder { motion: other.encode(), ..order.clone() };
+                assert!(check(&altered, other.number).is_err(), "{other:?}");
+            }
+            assert!(matches!(
+                check(&AccessOrder { motion: vec![9], ..order.clone() }, 3),
+                Err(AuthorityError::Motion(_))
+            ));
         }
         let later = Membership { epoch: 1, ..members.clone() };
         let elsewhere = Membership { vat: VatId([2; 32]), ..members.clone() };
+        let raw = |seeds: &[u8], payload: &[u8]| AccessOrder {
+            motion: motion.clone(),
+            evidence: AccessEvidence::Members(
+                seeds.iter().map(|seed| MemberSignature::sign(&key(*seed), payload)).collect(),
+            ),
+        };
         for (what, bad) in [
             ("a member's as the creator's", by_creator(1, creators.clone())),
-            ("the creator's for members", by_members(&[9, 1], ours.clone())),
-            ("another vat's", by_creator(9, GrantOrder::creator_payload(&VatId([2; 32]), kind, &to, 3))),
-            ("one member less than is needed", by_members(&[1], ours.clone())),
-            ("one member twice", by_members(&[1, 1], ours.clone())),
-            ("another epoch's members", by_members(&[1, 2], GrantOrder::members_payload(&later, kind, &to, 3))),
-            ("another vat's members", by_members(&[1, 2], GrantOrder::members_payload(&elsewhere, kind, &to, 3))),
-            ("what the creator would sign", by_members(&[1, 2], creators)),
-            ("nobody", by_members(&[], ours)),
+            ("the creator's for members", by_members(&[9, 1], &members, &motion)),
+            ("another vat's", by_creator(9, AccessOrder::creator_payload(&VatId([2; 32]), &motion))),
+            ("one member less than is needed", by_members(&[1], &members, &motion)),
+            ("one member twice", by_members(&[1, 1], &members, &motion)),
+            ("another epoch's members", by_members(&[1, 2], &later, &motion)),
+            ("another vat's members", by_members(&[1, 2], &elsewhere, &motion)),
+            ("what the creator would sign", raw(&[1, 2], &creators)),
+            ("the motion itself", raw(&[1, 2], &motion)),
+            ("nobody", by_members(&[], &members, &motion)),
         ] {
-            assert!(!check(GrantKind::Grant, &bad, 3), "{what}");
+            assert!(check(&bad, 3).is_err(), "{what}");
         }
     }
 

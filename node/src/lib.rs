@@ -20,6 +20,7 @@ mod local;
 mod log_limiter;
 pub mod logging;
 mod lookup;
+pub mod moment;
 pub mod proof;
 pub mod provision;
 pub mod run;

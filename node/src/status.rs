@@ -122,7 +122,7 @@ pub struct MemberStatus {
     pub addresses: Vec<String>,
 }
 
-/// A change of members that waits for the approval of owners.
+/// A change of members, or of who may use the vat, that waits for the approval of owners.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WaitingStatus {
     /// Names it, at all members alike.
@@ -142,7 +142,7 @@ pub struct WaitingStatus {
     pub fingerprint: Option<String>,
     /// How many sign now.
     pub threshold_before: u16,
-    /// How many members there would be, and how many would sign; unset if a recorded change would be given up.
+    /// How many members there would be, and how many would sign; unset if that does not change, or a recorded change would be given up.
     pub after: Option<(usize, u16)>,
     /// What this host has answered: `approved` or `rejected`.
     pub answer: Option<String>,
@@ -165,6 +165,106 @@ pub struct ApprovalAnswer {
     pub id: String,
     /// Whether the owner wants it.
     pub approve: bool,
+}
+
+/// Which part of a vat's tables is wanted (`GET /api/v1/vats/{vat}/objects`).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ObjectsQuery {
+    /// Only this peer, by its VatId or its name on that host.
+    pub peer: Option<String>,
+    /// Objects of each peer at most, for each of exports and imports.
+    pub limit: Option<usize>,
+    /// Of one peer: only objects with a greater number.
+    pub after_object: Option<u64>,
+    /// Peers at most.
+    pub peers: Option<usize>,
+    /// Only peers whose VatIds come after this one.
+    pub after_peer: Option<String>,
+}
+
+/// Who holds what of a vat, and what it holds of others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ObjectsStatus {
+    /// The newest block of this state.
+    pub block: u64,
+    /// Own objects that somebody holds, the root aside.
+    pub held: usize,
+    /// Promises that are open, or settled and not yet acknowledged.
+    pub promises: usize,
+    /// Bearer references.
+    pub references: usize,
+    /// Vats that this one knows.
+    pub peers_in_all: usize,
+    pub peers: Vec<PeerHoldings>,
+    /// Whether there are more peers after these.
+    pub more: bool,
+}
+
+/// What a peer and a vat hold of one another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerHoldings {
+    /// Its name on this host, if it has one.
+    pub name: Option<String>,
+    pub vat: String,
+    /// Whether it may use the root.
+    pub granted: bool,
+    /// When its grant expires, in milliseconds since 1970, if it does.
+    pub grant_expires_ms: Option<u64>,
+    /// Whether it broke the protocol.
+    pub broken: bool,
+    pub exports_in_all: usize,
+    /// Objects of this vat that it holds.
+    pub exports: Vec<HeldStatus>,
+    pub imports_in_all: usize,
+    /// Objects of it that this vat holds.
+    pub imports: Vec<HeldStatus>,
+    /// Open promises that this vat settles, and that the peer does.
+    pub decided_here: usize,
+    pub decided_there: usize,
+    /// Objects that others have deposited for it here and that it has not fetched; and that it fetches and are not deposited yet.
+    pub deposits: usize,
+    pub withdrawals: usize,
+    /// Bearer keys that it has used, and the objects that they open.
+    pub redeemed: std::collections::BTreeMap<String, u64>,
+}
+
+/// An object that is held across a stream.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HeldStatus {
+    /// Its number between the two vats.
+    pub id: u64,
+    /// Of an own object: its number in this vat, which `vat ref new` takes.
+    pub object: Option<u64>,
+    /// Its interface name, as it came or went.
+    pub interface: Option<String>,
+    /// How often it was sent and not dropped; or received, since it was last dropped.
+    pub count: u64,
+    /// Of an own object: whether the peer may use it. Of another: whether the program holds it.
+    pub live: bool,
+    /// Of another: deposits under way that name it.
+    pub pins: u64,
+}
+
+/// The bearer references of a vat (`GET /api/v1/vats/{vat}/references`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReferencesStatus {
+    pub references: Vec<BearerStatus>,
+}
+
+/// A bearer reference, as the vat knows it: without the secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BearerStatus {
+    /// The public half of its key pair, in hex.
+    pub key: String,
+    /// The object that it opens; 0 is the root.
+    pub object: u64,
+    pub interface: Option<String>,
+    /// When it expires, in milliseconds since 1970, if it does.
+    pub expires_ms: Option<u64>,
+    /// What it is for, in the words of whoever made it.
+    pub note: String,
+    /// The reference that it was kept through, if a client keeps it.
+    pub kept_through: Option<String>,
 }
 
 /// The streams between a vat and a peer.

@@ -14,7 +14,10 @@ use quorate_engine::{
     machine::{ArgValue, Install},
 };
 use quorate_node::{
-    authority::{CodeDigest, GrantEvidence, GrantKind, GrantOrder, SignedInstall, bundle_hash, install_payload},
+    authority::{
+        AccessChange, AccessEvidence, AccessMotion, AccessOrder, CodeDigest, SignedInstall, bundle_hash,
+        install_payload,
+    },
     client::Known,
     codec,
     evidence::{EvidenceError, SLICE_CHAIN_SIGNATURES, Slice, outbox_path, outbox_root},
@@ -132,9 +135,19 @@ fn what_a_log_holds() {
     check("command_install", &VatCommand::Install(Box::new(signed_install())));
     check("command_deliver", &VatCommand::Deliver(Box::new(slice())));
     let sign = |seed: u8| MemberSignature::sign(&SigningKey::from_bytes(&[seed; 32]), b"grant");
-    let order = |evidence| GrantOrder { to: VatId([7; 32]), number: 300, evidence };
-    check("command_grant", &VatCommand::Grant(order(GrantEvidence::Creator(sign(5)))));
-    check("command_revoke", &VatCommand::Revoke(order(GrantEvidence::Members(vec![sign(1), sign(3)]))));
+    let order = |change, evidence| {
+        VatCommand::Access(AccessOrder { motion: AccessMotion { change, number: 300 }.encode(), evidence })
+    };
+    let to = VatId([7; 32]);
+    let grant = AccessChange::Grant { to, expires_ms: Some(1_800_000_000_000) };
+    check("command_grant", &order(grant, AccessEvidence::Creator(sign(5))));
+    let revoke = AccessChange::Revoke { from: to };
+    check("command_revoke", &order(revoke, AccessEvidence::Members(vec![sign(1), sign(3)])));
+    let reference =
+        AccessChange::NewReference { key: [6; 32], object: 300, expires_ms: None, note: "for Alice".into() };
+    check("command_reference", &order(reference, AccessEvidence::Creator(sign(5))));
+    let revoke = AccessChange::RevokeReference { key: [6; 32] };
+    check("command_revoke_reference", &order(revoke, AccessEvidence::Creator(sign(5))));
     check("result_granted", &VatResult::Granted);
     check("result_revoked", &VatResult::Revoked);
     check("result_installed", &VatResult::Installed);
@@ -161,9 +174,9 @@ fn what_nobody_may_want_does_not_decode() {
 fn what_is_hashed_and_signed() {
     check("bundle_hash", &bundle_hash(&install().bundle));
     check("install_payload", &Hash::of(&install_payload(&genesis().vat_id(), &install())));
-    let (membership, to) = (genesis().membership(), VatId([7; 32]));
-    let creators = GrantOrder::creator_payload(&membership.vat, GrantKind::Revoke, &to, 300);
-    check("grant_payloads", &(creators, GrantOrder::members_payload(&membership, GrantKind::Grant, &to, 300)));
+    let change = AccessChange::Revoke { from: VatId([7; 32]) };
+    let motion = AccessMotion { change, number: 300 }.encode();
+    check("access_payload", &AccessOrder::creator_payload(&genesis().vat_id(), &motion));
 }
 
 #[test]
@@ -199,7 +212,7 @@ fn what_a_checkpoint_holds() {
         heads: vec![head],
         clients: clients(),
         code,
-        grants: 2,
+        access_orders: 2,
     };
     check("tables", &tables);
     let pieces = tables.pieces();

@@ -134,7 +134,7 @@ fn settle(result: u64, value: f64) -> Vec<u8> {
 
 /// The vat was called `increment(5)` by a client that had used a bearer before, and says 12.
 fn answer() -> AnswerProof {
-    let redeem = Op::Redeem { object: 0, bearer: [1; 32], signature: vec![2; 64] }.encode();
+    let redeem = Op::Redeem { object: 0, bearer: [1; 32], signature: vec![2; 64], result: None }.encode();
     let sent = [redeem, call("increment", 5.0, 1), call("later", 1.0, 2)];
     let (call, ack_hash) = run(&CLIENT, &vat(), &sent, 1);
     let (answer, hash) = run(&vat(), &CLIENT, &[settle(7, 1.0), settle(1, 12.0), settle(2, 3.0)], 1);
@@ -366,7 +366,7 @@ fn an_answer_is_tied_to_its_call_and_to_what_the_vat_took_in() {
     let early = |proof: &mut AnswerProof| proof.head.head.ack = 1;
     assert!(refused(&early).contains("not in the certified outbox"));
     let no_call = |proof: &mut AnswerProof| {
-        let redeem = Op::Redeem { object: 0, bearer: [1; 32], signature: vec![2; 64] }.encode();
+        let redeem = Op::Redeem { object: 0, bearer: [1; 32], signature: vec![2; 64], result: None }.encode();
         let sent = [redeem, call("increment", 5.0, 1), call("later", 1.0, 2)];
         proof.call = run(&CLIENT, &vat(), &sent, 0).0;
     };

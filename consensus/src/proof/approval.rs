@@ -1,4 +1,5 @@
-//! What the owners of a vat's members sign when they agree to a change of its members, and the check of it. Pure.
+//! What the owners of a vat's members sign when they agree to a change of its members, or to a motion that the application put to
+//! them, and the check of it. Pure.
 //!
 //! An approval is over the vat, the present epoch, the hash of the present membership and the hash of what will follow. So an
 //! approval for one vat, epoch or change is worth nothing for another one. A newcomer signs the same facts under a domain of
@@ -87,6 +88,30 @@ impl Subject {
             (None, Some(signature)) => Err(CertificateError::NotAMember(signature.key)),
         }
     }
+}
+
+/// The target of an approval of a motion, which the application means something by.
+pub(crate) fn moved(motion: &[u8]) -> Hash {
+    let mut writer = Canonical::new("quorate/motion/1");
+    writer.bytes(motion);
+    writer.hash()
+}
+
+/// Signs, as a member of `present`, that its owner approves of a motion.
+pub fn approve_motion(present: &Membership, motion: &[u8], key: &SigningKey) -> MemberSignature {
+    Subject::new(present, moved(motion)).approve(key)
+}
+
+/// Checks that at least a threshold of the members of `present` approve of a motion.
+///
+/// # Errors
+/// Too few do, one of them twice, or one of the signatures is not good.
+pub fn verify_motion(
+    present: &Membership,
+    motion: &[u8],
+    approvals: &[MemberSignature],
+) -> Result<(), CertificateError> {
+    Subject::new(present, moved(motion)).verify_approvals(present, approvals)
 }
 
 /// The target of an approval that gives up the change that `block` recorded, whose membership has the hash `target`.

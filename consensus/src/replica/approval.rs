@@ -1,4 +1,5 @@
-//! Approval of changes of members: the policy of a host, what it answers to drafts of other members, and what its owner says.
+//! Approval of changes of members, and of the application's motions: the policy of a host, what it answers to drafts of other members,
+//! and what its owner says. A replica has one [`Approvals`] for changes and one for motions, so that neither waits for the other.
 //!
 //! Invariants: a host signs an approval only of a draft that the log would take now, and only if its policy or its owner says so; an
 //! answer is on disk before it is given. A newcomer signs its own admission and nothing else.
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::handle::Proposed;
 use super::identity::Identity;
 use super::lifecycle::Lifecycle;
 use super::membership_view::Members;
@@ -15,15 +17,40 @@ use super::tasks::proposer::{Proposal, stopped};
 use super::wire::share::{ShareClient, ShareFrame};
 use crate::error::{ReconfigureError, StoreError};
 use crate::proof::approval::Subject;
+use crate::proof::certificate::MemberSignature;
 use crate::proof::membership::Membership;
 use crate::state::ReplicatedState;
 use crate::state::change::Change;
-use crate::state::drafts::{Answer, Draft, Drafts};
+use crate::state::drafts::{Answer, Draft, Drafts, Matter};
 use crate::storage::VatStore;
 use quorate_ids::{Hash, HostId};
 
-/// The record of the drafts.
+/// The record of the drafts of changes of members, and that of the drafts of motions.
 const DRAFTS: &str = "drafts";
+const MOTIONS: &str = "motions";
+
+/// What an application means by motions: bytes that members propose and whose approval by a threshold of owners it has a use for.
+pub trait Motions: Send + Sync {
+    /// Why a motion can't be carried out now, in the state that this replica has executed. `None`: it can.
+    fn refuses(&self, motion: &[u8]) -> Option<String>;
+
+    /// The command that carries out a motion, with what shows that the members approve of it: see [`verify_motion`](crate::verify_motion).
+    fn command(&self, motion: &[u8], approvals: Vec<MemberSignature>) -> Vec<u8>;
+}
+
+/// An application without motions: it refuses them all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoMotions;
+
+impl Motions for NoMotions {
+    fn refuses(&self, _motion: &[u8]) -> Option<String> {
+        Some("this application has no motions".to_owned())
+    }
+
+    fn command(&self, _motion: &[u8], _approvals: Vec<MemberSignature>) -> Vec<u8> {
+        Vec::new()
+    }
+}
 
 /// How a host answers when a member proposes a change of a vat's members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,15 +77,22 @@ impl Approve {
     }
 }
 
-/// A change of members that is not recorded yet, because it waits for approvals.
+/// What waits for approvals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitingMatter {
+    /// A change of members, and the membership that would follow. Without one, a recorded change would be given up.
+    Members { change: Change, target: Option<Membership> },
+    /// A motion of the application.
+    Motion(Vec<u8>),
+}
+
+/// A change of members, or a motion, that is not in the log yet, because it waits for approvals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingChange {
     /// Names it, at all members alike.
     pub id: Hash,
     /// What was asked.
-    pub change: Change,
-    /// The membership that would follow. `None`: a recorded change would be given up.
-    pub target: Option<Membership>,
+    pub matter: WaitingMatter,
     /// The member that proposes it.
     pub proposer: HostId,
     /// Whether that is this host.
@@ -77,9 +111,12 @@ pub struct WaitingChange {
     pub waits_for_newcomer: bool,
 }
 
-/// The changes that wait at this replica, and the answers to them.
+/// The changes that wait at this replica, or the motions, and the answers to them.
 pub(crate) struct Approvals {
     pub(crate) policy: Approve,
+    /// Whether these are motions.
+    for_motions: bool,
+    pub(crate) motions: Arc<dyn Motions>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) status: Arc<StatusCell>,
@@ -91,12 +128,14 @@ pub(crate) struct Approvals {
     /// Something of them has changed here.
     pub(crate) changed: Notify,
     /// What became of this replica's own draft.
-    pub(crate) outcome: watch::Sender<Option<Result<u64, ReconfigureError>>>,
+    pub(crate) outcome: watch::Sender<Option<Result<Proposed, ReconfigureError>>>,
 }
 
 /// What [`Approvals`] are made of.
+#[derive(Clone)]
 pub(crate) struct ApprovalParts {
     pub(crate) policy: Approve,
+    pub(crate) motions: Arc<dyn Motions>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) status: Arc<StatusCell>,
@@ -106,13 +145,45 @@ pub(crate) struct ApprovalParts {
     pub(crate) proposer: mpsc::Sender<Proposal>,
 }
 
+/// The name of the record of drafts.
+const fn record(for_motions: bool) -> &'static str {
+    if for_motions { MOTIONS } else { DRAFTS }
+}
+
 impl Approvals {
-    /// With what waited when the replica last ran.
-    pub(crate) fn load(parts: ApprovalParts) -> Result<Self, StoreError> {
-        let ApprovalParts { policy, identity, lifecycle, status, members, store, share, proposer } = parts;
-        let drafts = Mutex::new(store.named(DRAFTS)?.unwrap_or_default());
+    /// Those of changes of members and those of motions, with what waited when the replica last ran.
+    pub(crate) fn load(parts: ApprovalParts) -> Result<(Arc<Self>, Arc<Self>), StoreError> {
+        let changes = Self::load_one(parts.clone(), false)?;
+        Ok((Arc::new(changes), Arc::new(Self::load_one(parts, true)?)))
+    }
+
+    fn load_one(parts: ApprovalParts, for_motions: bool) -> Result<Self, StoreError> {
+        let ApprovalParts { policy, motions, identity, lifecycle, status, members, store, share, proposer } = parts;
+        let drafts = Mutex::new(store.named(record(for_motions))?.unwrap_or_default());
         let (changed, outcome) = (Notify::new(), watch::channel(None).0);
-        Ok(Self { policy, identity, lifecycle, status, members, store, share, proposer, drafts, changed, outcome })
+        Ok(Self {
+            policy,
+            for_motions,
+            motions,
+            identity,
+            lifecycle,
+            status,
+            members,
+            store,
+            share,
+            proposer,
+            drafts,
+            changed,
+            outcome,
+        })
+    }
+
+    /// Why the application does not want a draft in its log now. Changes of members are not its business.
+    pub(crate) fn refuses(&self, draft: &Draft) -> Option<String> {
+        match &draft.matter {
+            Matter::Motion(motion) => self.motions.refuses(motion),
+            Matter::Members { .. } => None,
+        }
     }
 
     pub(crate) fn drafts(&self) -> MutexGuard<'_, Drafts> {
@@ -125,13 +196,14 @@ impl Approvals {
 
     /// Writes the drafts down. On disk when it returns.
     pub(crate) fn keep_drafts(&self, drafts: &Drafts) -> Option<()> {
-        let written: Result<(), StoreError> = self.store.write_synced(vec![self.store.put_named(DRAFTS, drafts)]);
+        let written: Result<(), StoreError> =
+            self.store.write_synced(vec![self.store.put_named(record(self.for_motions), drafts)]);
         self.lifecycle.check(written)
     }
 
     /// Why a change can't be proposed, whatever owners say: the newcomer was a member before.
-    pub(crate) fn refuses_newcomer(&self, change: &Change) -> Option<ReconfigureError> {
-        let member = change.newcomer()?;
+    pub(crate) fn refuses_newcomer(&self, draft: &Draft) -> Option<ReconfigureError> {
+        let member = draft.newcomer()?;
         let view = self.members.view();
         // Present members are refused by the log, with its own reason.
         let was = view.was_member(&member.key) && !view.applied.membership.contains(&member.key);
@@ -147,14 +219,17 @@ impl Approvals {
     /// Answers a member's draft.
     pub(crate) fn serve_draft(&self, from: HostId, draft: Draft) -> Answer {
         let state = self.applied();
-        if draft.change.newcomer().is_some_and(|member| member.key == self.identity.key) {
+        if draft.newcomer().is_some_and(|member| member.key == self.identity.key) {
             return self.enter(&draft).unwrap_or_else(Answer::Refuses);
         }
         if !state.membership.contains(&from) || !state.membership.contains(&self.identity.key) {
             return Answer::Refuses("only members of the present epoch propose and approve".into());
         }
-        if let Some(error) = self.refuses_newcomer(&draft.change) {
+        if let Some(error) = self.refuses_newcomer(&draft) {
             return Answer::Refuses(error.to_string());
+        }
+        if let Some(text) = self.refuses(&draft) {
+            return Answer::Refuses(text);
         }
         match draft.subject(&state) {
             Ok(subject) => self.consider(from, draft, &subject).unwrap_or(Answer::Waits),
@@ -189,7 +264,8 @@ impl Approvals {
         }
         let present: Option<&Membership> = view.memberships.get(&draft.epoch).filter(|it| it.hash() == draft.present);
         let present = present.ok_or_else(|| format!("the membership of epoch {} is not known here", draft.epoch))?;
-        let target = draft.change.target(present, draft.threshold)?;
+        let Matter::Members { change, threshold } = &draft.matter else { return Err("a motion admits nobody".into()) };
+        let target = change.target(present, *threshold)?;
         Ok(Answer::Enters(Subject::new(present, target.hash()).enter(&self.identity.signing)))
     }
 
@@ -210,15 +286,34 @@ impl Approvals {
         threshold: Option<u16>,
         deadline: Duration,
     ) -> Result<u64, ReconfigureError> {
+        let draft = Draft::new(&self.applied(), change, threshold);
+        Ok(self.propose_draft(draft, deadline).await?.block)
+    }
+
+    /// The same for a motion; see [`ReplicaHandle::put_motion`].
+    ///
+    /// [`ReplicaHandle::put_motion`]: crate::ReplicaHandle::put_motion
+    pub(crate) async fn propose_motion(
+        &self,
+        motion: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<Proposed, ReconfigureError> {
+        let draft = Draft::motion(&self.applied(), motion);
+        self.propose_draft(draft, deadline).await
+    }
+
+    async fn propose_draft(&self, draft: Draft, deadline: Duration) -> Result<Proposed, ReconfigureError> {
         if self.lifecycle.is_stopped() {
             return Err(stopped(&self.lifecycle).into());
         }
-        if let Some(error) = self.refuses_newcomer(&change) {
+        if let Some(error) = self.refuses_newcomer(&draft) {
             return Err(error);
         }
         let state = self.applied();
-        let draft = Draft::new(&state, change, threshold);
         draft.subject(&state).map_err(ReconfigureError::Refused)?;
+        if let Some(text) = self.refuses(&draft) {
+            return Err(ReconfigureError::Refused(text));
+        }
         let needed = usize::from(state.membership.threshold);
         let mut outcome = self.outcome.subscribe();
         self.begin(draft)?;
@@ -239,7 +334,14 @@ impl Approvals {
         let mut drafts = self.drafts();
         match drafts.drafts.get(&self.identity.key) {
             Some(other) if *other != draft => {
-                let text = "another change that this host proposed waits for approvals; `vat approvals` describes it, `vat member cancel` gives it up";
+                let text = match self.for_motions {
+                    false => {
+                        "another change that this host proposed waits for approvals; `vat approvals` describes it, `vat member cancel` gives it up"
+                    }
+                    true => {
+                        "another request of this host waits for approvals; `vat approvals` describes it, `vat reject` at this host gives it up"
+                    }
+                };
                 return Err(ReconfigureError::Refused(text.into()));
             }
             Some(_) => {}
@@ -262,6 +364,11 @@ impl Approvals {
 
     /// Gives this replica's own draft up, if it has one that is not recorded, and tells the other members.
     pub(crate) fn withdraw(&self) -> bool {
+        self.settle_draft(true)
+    }
+
+    /// Removes this replica's own draft, if it has one, and with `tell` tells the other members.
+    pub(crate) fn settle_draft(&self, tell: bool) -> bool {
         {
             let mut drafts = self.drafts();
             if drafts.drafts.remove(&self.identity.key).is_none() {
@@ -270,11 +377,14 @@ impl Approvals {
             drafts.collected = Default::default();
             self.keep_drafts(&drafts);
         }
+        if !tell {
+            return true;
+        }
         for member in self.applied().membership.members.clone() {
             if member.key != self.identity.key {
-                let share = self.share.clone();
-                // Whoever does not hear of it now finds the draft without effect.
-                tokio::spawn(async move { share.exchange(&member, &ShareFrame::Withdraw).await.map(drop) });
+                let (share, motion) = (self.share.clone(), self.for_motions);
+                // A member that does not hear of it now finds the draft without effect.
+                tokio::spawn(async move { share.exchange(&member, &ShareFrame::Withdraw { motion }).await.map(drop) });
             }
         }
         true
@@ -288,11 +398,17 @@ impl Approvals {
             let subject = draft.subject(&state).ok()?;
             let is_own = *proposer == self.identity.key;
             let collected = is_own.then_some(&drafts.collected);
-            let newcomer = draft.change.newcomer().is_some();
+            let newcomer = draft.newcomer().is_some();
+            let matter = match &draft.matter {
+                Matter::Members { change, threshold } => WaitingMatter::Members {
+                    change: change.clone(),
+                    target: change.target(&state.membership, *threshold).ok(),
+                },
+                Matter::Motion(motion) => WaitingMatter::Motion(motion.clone()),
+            };
             Some(WaitingChange {
                 id: subject.target,
-                change: draft.change.clone(),
-                target: draft.change.target(&state.membership, draft.threshold).ok(),
+                matter,
                 proposer: *proposer,
                 is_own,
                 answer: drafts.answers.get(&subject.target).copied(),

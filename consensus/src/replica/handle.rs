@@ -111,19 +111,30 @@ impl ReplicaHandle {
         self.service.approvals.propose(change, threshold, deadline).await
     }
 
+    /// Puts a motion to the owners of the present members, and has the command that carries it out ordered when a threshold of them
+    /// approves: see [`Motions`](crate::Motions).
+    ///
+    /// # Errors
+    /// [`ReconfigureError::Waits`] if the motion goes on waiting for approvals, as for [`ReplicaHandle::reconfigure`].
+    pub async fn put_motion(&self, motion: Vec<u8>, deadline: Duration) -> Result<Proposed, ReconfigureError> {
+        self.service.motions.propose_motion(motion, deadline).await
+    }
+
     /// Gives up the change that this host proposes and that is not recorded yet. `false`: there is none.
     pub fn withdraw(&self) -> bool {
         self.service.approvals.give_up()
     }
 
-    /// The changes that wait for approvals, as far as this host knows.
+    /// The changes and motions that wait for approvals, as far as this host knows.
     pub fn waiting_changes(&self) -> Vec<WaitingChange> {
-        self.service.approvals.waiting_changes()
+        let mut waiting = self.service.approvals.waiting_changes();
+        waiting.extend(self.service.motions.waiting_changes());
+        waiting
     }
 
-    /// Answers a change that waits, for this host's owner. `false`: no such change waits here.
+    /// Answers a change or motion that waits, for this host's owner. `false`: none of that id waits here.
     pub fn answer_change(&self, id: &Hash, approves: bool) -> bool {
-        self.service.approvals.answer_change(id, approves)
+        self.service.approvals.answer_change(id, approves) || self.service.motions.answer_change(id, approves)
     }
 
     /// The present condition.

@@ -30,7 +30,7 @@
 //!  node's events <┘  │ └───────────────────────────────────────────────┘
 //!                    │ ~> flushed (the log is on disk through here)
 //!       each share => outbox, one task for each member: 4,096 ->
-//!  own_key asks each member in turn; nobody sends to it. approvals asks all of them about the change that this member proposes,
+//!  own_key asks each member in turn; nobody sends to it. approvals asks all of them about the change and the motion that this member proposes,
 //!  and clock what time it is, when the machine waits for one (~> from the executor); the proposer does so before commands that want to know.
 //! ```
 //!
@@ -54,7 +54,7 @@ pub(crate) mod wire;
 /// Where the running Raft is: nothing until it has started, and it starts once.
 type RaftCell = tokio::sync::OnceCell<crate::raft::RaftNode>;
 
-pub use approval::{Approve, WaitingChange};
+pub use approval::{Approve, Motions, NoMotions, WaitingChange, WaitingMatter};
 pub use clock::{Clock, SystemClock};
 pub use event::Event;
 pub use handle::{CheckpointSummary, Proposed, Replica, ReplicaHandle, evidence_of, remove_vat};

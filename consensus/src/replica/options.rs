@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use crate::execution::machine::Machine;
 use crate::execution::place::Execution;
 use crate::proof::membership::{Genesis, MembershipCertificate};
-use crate::replica::approval::Approve;
+use crate::replica::approval::{Approve, Motions};
 use crate::replica::clock::Clock;
 use crate::replica::event::Event;
 use crate::storage::Store;
@@ -39,6 +39,8 @@ pub struct ReplicaOptions<M: Machine> {
     pub clock: Arc<dyn Clock>,
     /// This host is not a member yet: it waits until a leader admits it.
     pub learner: bool,
-    /// How this host answers to changes of members that others propose.
+    /// How this host answers to changes of members, and to motions, that others propose.
     pub approve: Approve,
+    /// What the application means by motions: see [`Motions`].
+    pub motions: Arc<dyn Motions>,
 }

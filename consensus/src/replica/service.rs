@@ -63,6 +63,7 @@ pub(crate) struct Service {
     pub(crate) frames: RaftServer,
     pub(crate) approvals: Arc<Approvals>,
     pub(crate) clocks: Arc<Clocks>,
+    pub(crate) motions: Arc<Approvals>,
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) raft: Arc<RaftCell>,
     pub(crate) raft_starter: RaftStarter,
@@ -213,6 +214,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let leader = Arc::new(LeaderSeen::default());
     let approvals = Approvals::load(ApprovalParts {
         policy: options.approve,
+        motions: Arc::clone(&options.motions),
         identity: Arc::clone(&identity),
         lifecycle: Arc::clone(&lifecycle),
         status: Arc::clone(&status),
@@ -224,7 +226,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     if approvals.is_err() {
         lifecycle.stop();
     }
-    let approvals = Arc::new(approvals?);
+    let (approvals, motions) = approvals?;
     let share_server = ShareServer {
         members: Arc::clone(&members),
         stats: Arc::clone(&stats),
@@ -232,6 +234,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         presences: Mutex::default(),
         approvals: Arc::clone(&approvals),
         clocks: Arc::clone(&clocks),
+        motions: Arc::clone(&motions),
     };
     let frames = RaftServer { timing, members: Arc::clone(&members), status: Arc::clone(&status) };
     let service = Service {
@@ -261,6 +264,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         frames,
         approvals,
         clocks,
+        motions,
         raft,
     };
     let restored = restore(&service.raft_starter.applier, newest).await;
@@ -275,6 +279,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let restored = restored?;
     tokio::spawn(key_watch.clone().run());
     tokio::spawn(approvals::run(Arc::clone(&service.approvals)));
+    tokio::spawn(approvals::run(Arc::clone(&service.motions)));
     if let Some(id) = raft_id {
         let (starter, lifecycle) = (service.raft_starter.clone(), Arc::clone(&service.lifecycle));
         tokio::spawn(async move {

@@ -1,6 +1,7 @@
-//! Changes of members that wait for the approval of their owners, as one replica knows of them. Pure.
+//! Changes of members, and motions of the application, that wait for the approval of the members' owners, as one replica knows of
+//! them. Pure.
 //!
-//! A member proposes a change by a draft that it shows to the other members. Each of them answers, by itself or when its owner
+//! A member proposes one by a draft that it shows to the other members. Each of them answers, by itself or when its owner
 //! has said what the answer is. The proposer collects the approvals and has the change ordered with them.
 //!
 //! Invariants: of each member there is one draft at most, and each is one that the log would take now; so all drafts together are
@@ -9,22 +10,32 @@
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::proof::approval::Subject;
+use crate::proof::approval::{Subject, moved};
 use crate::proof::certificate::MemberSignature;
+use crate::proof::membership::Member;
 use crate::state::ReplicatedState;
-use crate::state::block::Admission;
 use crate::state::change::Change;
 use quorate_ids::{Hash, HostId};
 
 /// Answers that are kept.
 const MAX_ANSWERS: usize = 64;
 
-/// A change that a member proposes to the others.
+/// Longest motion, in bytes.
+pub(crate) const MAX_MOTION_BYTES: usize = 4 << 10;
+
+/// What a draft proposes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Matter {
+    /// A change of members. The threshold is that from then on; 0 if a change is given up.
+    Members { change: Change, threshold: u16 },
+    /// Something that the application means by these bytes.
+    Motion(Vec<u8>),
+}
+
+/// A change or a motion that a member proposes to the others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Draft {
-    pub(crate) change: Change,
-    /// The threshold from then on; 0 if a change is given up.
-    pub(crate) threshold: u16,
+    pub(crate) matter: Matter,
     /// The present epoch.
     pub(crate) epoch: u64,
     /// Hash of the present membership.
@@ -88,7 +99,29 @@ impl Draft {
             Change::Cancel => 0,
             change => change.threshold(&state.membership, threshold),
         };
-        Self { change, threshold, epoch: state.membership.epoch, present: state.membership.hash() }
+        Self::of(state, Matter::Members { change, threshold })
+    }
+
+    /// The draft of a motion that is put to the owners of the present members.
+    pub(crate) fn motion(state: &ReplicatedState, motion: Vec<u8>) -> Self {
+        Self::of(state, Matter::Motion(motion))
+    }
+
+    fn of(state: &ReplicatedState, matter: Matter) -> Self {
+        Self { matter, epoch: state.membership.epoch, present: state.membership.hash() }
+    }
+
+    /// The member that comes by it.
+    pub(crate) fn newcomer(&self) -> Option<&Member> {
+        match &self.matter {
+            Matter::Members { change, .. } => change.newcomer(),
+            Matter::Motion(_) => None,
+        }
+    }
+
+    /// Whether it is a motion of the application.
+    pub(crate) fn is_motion(&self) -> bool {
+        matches!(self.matter, Matter::Motion(_))
     }
 
     /// What is to be approved, if the log would take the change now.
@@ -96,7 +129,13 @@ impl Draft {
         if (self.epoch, self.present) != (state.membership.epoch, state.membership.hash()) {
             return Err(format!("it is of epoch {}, and this is epoch {}", self.epoch, state.membership.epoch));
         }
-        state.subject(&self.change, self.threshold)
+        match &self.matter {
+            Matter::Members { change, threshold } => state.subject(change, *threshold),
+            Matter::Motion(motion) if motion.len() > MAX_MOTION_BYTES => {
+                Err(format!("a motion of {} bytes; at most {MAX_MOTION_BYTES} are allowed", motion.len()))
+            }
+            Matter::Motion(motion) => Ok(Subject::new(&state.membership, moved(motion))),
+        }
     }
 }
 
@@ -119,14 +158,9 @@ impl Collected {
         if approved + may_follow < needed { Standing::AsksOwners } else { Standing::Open }
     }
 
-    /// The change as it is ordered: the first approvals that suffice.
-    pub(crate) fn admission(&self, draft: &Draft, needed: usize) -> Admission {
-        Admission {
-            change: draft.change.clone(),
-            threshold: draft.threshold,
-            approvals: self.approvals.values().take(needed).copied().collect(),
-            newcomer: self.newcomer,
-        }
+    /// The first approvals that suffice.
+    pub(crate) fn enough(&self, needed: usize) -> Vec<MemberSignature> {
+        self.approvals.values().take(needed).copied().collect()
     }
 }
 
@@ -148,12 +182,19 @@ impl Drafts {
         self.answers.insert(target, approves);
     }
 
-    /// Drops the drafts that the log would not take any more. Returns whether there were any, and why `own`'s was one of them.
-    pub(crate) fn prune(&mut self, state: &ReplicatedState, own: &HostId) -> (bool, Option<String>) {
+    /// Drops the drafts that the log would not take any more, or of which `refuses` says why the application does not. Returns whether
+    /// there were any, and why `own`'s was one of them.
+    pub(crate) fn prune(
+        &mut self,
+        state: &ReplicatedState,
+        own: &HostId,
+        refuses: impl Fn(&Draft) -> Option<String>,
+    ) -> (bool, Option<String>) {
         let mut why = None;
         let before = self.drafts.len();
         self.drafts.retain(|proposer, draft| {
-            let fits = match draft.subject(state) {
+            let subject = draft.subject(state).and_then(|subject| refuses(draft).map_or(Ok(subject), Err));
+            let fits = match subject {
                 Ok(_) => state.membership.contains(proposer),
                 Err(text) => {
                     if proposer == own {

@@ -189,7 +189,8 @@ fn what_replicas_say_to_each_other() {
         ShareFrame::Retired { raft_id: 4 },
         ShareFrame::Inquire { above: 300, presence },
         ShareFrame::Draft(draft),
-        ShareFrame::Withdraw,
+        ShareFrame::Draft(Draft::motion(&ReplicatedState::of_genesis(&genesis(3, 2)), vec![5, 6])),
+        ShareFrame::Withdraw { motion: true },
         ShareFrame::Compare(Signed { signature: sign(2, &one.payload()), content: one.clone() }),
         ShareFrame::Clock,
     ];

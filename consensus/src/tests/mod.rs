@@ -28,7 +28,7 @@ use crate::proof::certificate::{Certificate, MemberSignature, Statement};
 use crate::proof::membership::{Genesis, Member, Membership, MembershipCertificate, Parameters};
 use crate::state::block::{Activation, Admission};
 use crate::state::change::Change;
-use crate::state::drafts::Draft;
+use crate::state::drafts::{Draft, Matter};
 use crate::state::{RaftMembership, ReplicatedState};
 use quorate_ids::{Hash, HostId};
 
@@ -86,13 +86,14 @@ pub(crate) fn certificate(statement: Statement, seeds: &[u8]) -> Certificate {
 
 /// A change with the approvals of the members `seeds`, and its newcomer's signature if it is one of `member`.
 pub(crate) fn admission(state: &ReplicatedState, change: Change, wanted: Option<u16>, seeds: &[u8]) -> Admission {
-    let draft = Draft::new(state, change, wanted);
+    let draft = Draft::new(state, change.clone(), wanted);
     let newcomer_seed = |key: &HostId| (1..=u8::MAX).find(|seed| host(*seed) == *key);
     let subject = draft.subject(state).ok();
     let approvals = subject.iter().flat_map(|subject| seeds.iter().map(|seed| subject.approve(&key(*seed)))).collect();
-    let seed = draft.change.newcomer().and_then(|member| newcomer_seed(&member.key));
+    let seed = draft.newcomer().and_then(|member| newcomer_seed(&member.key));
     let newcomer = seed.and_then(|seed| subject.map(|subject| subject.enter(&key(seed))));
-    Admission { change: draft.change, threshold: draft.threshold, approvals, newcomer }
+    let Matter::Members { threshold, .. } = draft.matter else { panic!("a draft of a change") };
+    Admission { change, threshold, approvals, newcomer }
 }
 
 /// Brings Raft's membership in line with the vat's, as a leader does, and gives the recorded change its certificate.

@@ -377,7 +377,33 @@ impl Node {
     }
 }
 
+/// Motions of the toy: it wants all of them but one.
+#[derive(Default)]
+pub struct ToyMotions(Mutex<Vec<(Vec<u8>, Vec<MemberSignature>)>>);
+
+/// The motion that the toy does not want.
+pub const UNWANTED: &[u8] = b"unwanted";
+
+impl ToyMotions {
+    /// The motions that commands were made of, with their approvals.
+    pub fn carried_out(&self) -> Vec<(Vec<u8>, Vec<MemberSignature>)> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Motions for ToyMotions {
+    fn refuses(&self, motion: &[u8]) -> Option<String> {
+        (motion == UNWANTED).then(|| "the toy does not want it".to_owned())
+    }
+
+    fn command(&self, motion: &[u8], approvals: Vec<MemberSignature>) -> Vec<u8> {
+        self.0.lock().unwrap().push((motion.to_vec(), approvals));
+        motion.to_vec()
+    }
+}
+
 pub struct Cluster {
+    pub motions: Arc<ToyMotions>,
     pub hub: Arc<Hub>,
     pub genesis: Genesis,
     pub nodes: Vec<Node>,
@@ -415,7 +441,14 @@ impl Cluster {
             expires: 0,
             parameters,
         };
-        Self { hub: Arc::default(), genesis, nodes, timing: Timing::quick(), uncertain: AtomicU64::default() }
+        Self {
+            motions: Arc::default(),
+            hub: Arc::default(),
+            genesis,
+            nodes,
+            timing: Timing::quick(),
+            uncertain: AtomicU64::default(),
+        }
     }
 
     pub async fn started(members: u8, threshold: u16, parameters: Parameters) -> Self {
@@ -491,6 +524,7 @@ impl Cluster {
             clock: Arc::clone(&node.clock) as Arc<dyn Clock>,
             learner,
             approve: node.approve,
+            motions: Arc::clone(&self.motions) as Arc<dyn Motions>,
         })
         .await
     }

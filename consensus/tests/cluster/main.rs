@@ -7,6 +7,7 @@ mod faults;
 mod figures;
 mod liars;
 mod membership;
+mod motions;
 mod ordering;
 mod own_key;
 mod recovery;

@@ -256,7 +256,7 @@ async fn a_change_that_lacks_an_approval_waits_and_survives_restarts() {
     cluster.start(asked).await;
     let waiting = cluster.nodes[asked].up().waiting_changes();
     assert_eq!(waiting.len(), 1, "{waiting:?}");
-    assert!(waiting[0].is_own && waiting[0].change == replace && waiting[0].approved.len() == 2, "{waiting:?}");
+    assert!(waiting[0].is_own && is_change(&waiting[0], &replace) && waiting[0].approved.len() == 2, "{waiting:?}");
     let status = cluster.nodes[asked].up().status();
     assert_eq!((status.epoch, status.pending), (0, None));
     cluster.start(away).await;
@@ -269,6 +269,10 @@ async fn a_change_that_lacks_an_approval_waits_and_survives_restarts() {
         wait("certified", || (cluster.nodes[place].up().status().certified_block >= last).then_some(())).await;
     }
     cluster.assert_no_trouble();
+}
+
+fn is_change(waiting: &WaitingChange, change: &Change) -> bool {
+    matches!(&waiting.matter, WaitingMatter::Members { change: found, .. } if found == change)
 }
 
 /// Three whose owners are asked, of which two must approve.
@@ -297,7 +301,8 @@ async fn a_change_takes_effect_when_the_second_of_three_owners_approves_and_not_
     assert_eq!(waits, Err(ReconfigureError::Waits { approved: 0, needed: 2 }));
     for place in 0..3 {
         let it = waiting(&cluster, place).await;
-        assert_eq!((it.change, it.answer, it.needed), (change.clone(), None, 2));
+        assert!(is_change(&it, &change), "{it:?}");
+        assert_eq!((it.answer, it.needed), (None, 2));
         assert_eq!(it.is_own, place == 0);
     }
     let id = waiting(&cluster, 1).await.id;

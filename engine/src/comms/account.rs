@@ -16,7 +16,7 @@ use quorate_ids::VatId;
 
 /// The share of the vat's memory for what peers make it keep: one part of so many.
 const POOL_PARTS: u64 = 2;
-/// An object that was given, either way; also one that was deposited for a third vat, on its giver's account.
+/// An object that was given, either way, or redeemed; also one that was deposited for a third vat, on its giver's account.
 /// With its place in the list that it came in: lists that came in are frozen, and take more for it.
 const OBJECT: u64 = 144;
 /// A promise that is open, whoever decides it.
@@ -35,7 +35,7 @@ const _: () = assert!(MAX_OBJECTS as u64 * OBJECT <= 64 << 20 && MAX_PROMISES as
 impl Peer {
     /// What the peer makes this vat keep now, in bytes.
     pub fn kept_bytes(&self) -> u64 {
-        let objects = (self.exports.len() + self.imports.len()) as u64 + self.gifts.deposits_open;
+        let objects = (self.exports.len() + self.imports.len() + self.redeemed.len()) as u64 + self.gifts.deposits_open;
         let settled = self.settlements.len() as u64;
         let open = (self.open_pairs() as u64).saturating_sub(settled);
         objects * OBJECT

@@ -116,10 +116,50 @@ impl ClientSession {
         self.target
     }
 
-    /// Uses a bearer reference; `signature` is over [`wire::redeem_payload`]`(target, vat, object)`.
-    pub fn redeem(&mut self, object: u64, bearer: [u8; 32], signature: [u8; 64]) -> Result<u64, ClientError> {
+    /// Uses a bearer reference; `signature` is over [`wire::redeem_payload`]`(target, vat, object)`. Returns what the object can be called
+    /// by at once: the root by its number, which all peers share, another object by a promise.
+    ///
+    /// # Errors
+    /// Too many messages or promises are under way.
+    pub fn redeem(&mut self, object: u64, bearer: [u8; 32], signature: [u8; 64]) -> Result<ClientRef, ClientError> {
+        let signature = signature.to_vec();
+        if object == 0 {
+            self.check_room()?;
+            self.push(&Op::Redeem { object, bearer, signature, result: None })?;
+            return Ok(ClientRef::Object(0));
+        }
+        let result = self.ask(|id| Op::Redeem { object, bearer, signature, result: Some(id) })?;
+        Ok(ClientRef::Result(result))
+    }
+
+    /// Has the vat keep an object of it, by the number that it has here, for the holder of the secret half of `key`. `through` is a bearer
+    /// that this session has redeemed. Gives the number of the result, which is the object's number there.
+    ///
+    /// # Errors
+    /// Too many messages or promises are under way.
+    pub fn keep(&mut self, object: u64, key: [u8; 32], through: [u8; 32]) -> Result<u64, ClientError> {
+        self.ask(|result| Op::Keep { object, key, through, result })
+    }
+
+    /// Has the vat no longer keep what it keeps for a bearer that this session has redeemed. Gives the number of the result.
+    ///
+    /// # Errors
+    /// Too many messages or promises are under way.
+    pub fn discard(&mut self, bearer: [u8; 32]) -> Result<u64, ClientError> {
+        self.ask(|result| Op::Discard { bearer, result })
+    }
+
+    /// Says something that is answered, and gives the number of the result.
+    fn ask(&mut self, op: impl FnOnce(u64) -> Op) -> Result<u64, ClientError> {
+        if self.open.len() >= MAX_PROMISES {
+            return Err(ClientError::TooManyCalls(self.open.len()));
+        }
         self.check_room()?;
-        self.push(&Op::Redeem { object, bearer, signature: signature.to_vec() })
+        let id = self.next_result;
+        self.push(&op(id))?;
+        self.next_result += 1;
+        self.open.insert(PairId { by: Party::Us, id });
+        Ok(id)
     }
 
     /// Calls `target`; `args` is an array whose slots index `slots`. Gives the number of the result.
@@ -245,7 +285,9 @@ impl ClientSession {
             Op::Release { .. } => broken("it releases a promise that has come home to a client, which has no objects"),
             Op::Declined { .. } => broken("it declines a gift of a client, which makes none"),
             Op::Abandon { .. } => broken("it wants no answer to a call of a client, which answers none"),
-            Op::Drop(_) => broken("it drops objects of a client, which has none"),
+            Op::Drop(_) | Op::Keep { .. } | Op::Discard { .. } => {
+                broken("it drops or keeps objects of a client, which has none")
+            }
         }
     }
 

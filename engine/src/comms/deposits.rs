@@ -28,8 +28,8 @@ impl Comms {
         }
         let Some(giver) = self.peers.get(from) else { return broken("a message of an unknown vat") };
         let object = match giver.exported(object) {
-            // A grant can be taken back while the deposit is under way.
-            None if object == 0 => None,
+            // A grant or a bearer can be taken back while the deposit is under way.
+            None if object == 0 || giver.exports.contains_key(&object) => None,
             None => return broken(format!("a deposit of object {object}, which the giver does not hold")),
             held => held,
         };
@@ -233,6 +233,7 @@ impl Comms {
         let exports = std::mem::take(&mut peer.exports);
         peer.export_ids.clear();
         peer.granted = false;
+        peer.redeemed.clear();
         let mut unsaid = Vec::new();
         for (_, then) in peer.settlements.values_mut() {
             if let Then::Deposit { home, object, .. } = std::mem::replace(then, Then::Nothing) {

@@ -4,7 +4,7 @@
 //! says `Drop` with its count, behind all that it ever said of the object; the home subtracts. Zero is the end: nothing is under way.
 //! If the object was sent once more meanwhile, what is left is not zero.
 //!
-//! An own object is held by each peer that it is exported to, by each deposit of it, and by a promise that comes home to it. When none is left,
+//! An own object is held by each peer that it is exported to, by each deposit of it, by each bearer, and by a promise that comes home to it. When none is left,
 //! the guest is told ([`Comms::freed`]). The root is not counted: a grant of it stays until it is revoked.
 //!
 //! Objects that hold each other over two vats are never freed. Whoever looks at who holds what can revoke or end one of them.
@@ -29,15 +29,15 @@ impl Comms {
 
     pub(super) fn hold_object(&mut self, object: u64) {
         if object != 0 {
-            *self.holders.entry(object).or_default() += 1;
+            self.holders.entry(object).or_default().count += 1;
             self.freed.remove(&object);
         }
     }
 
     pub(super) fn release_object(&mut self, object: u64) {
-        let Some(count) = self.holders.get_mut(&object) else { return };
-        *count -= 1;
-        if *count == 0 {
+        let Some(holder) = self.holders.get_mut(&object) else { return };
+        holder.count -= 1;
+        if holder.count == 0 {
             self.holders.remove(&object);
             if !self.exited {
                 self.freed.insert(object);
@@ -101,7 +101,7 @@ impl Comms {
         }
         let slot = self.next_host_object;
         self.next_host_object += 1;
-        self.peer_mut(home).imports.insert(id, Import { slot, received: 0, pins: 0, known: false });
+        self.peer_mut(home).imports.insert(id, Import { slot, received: 0, pins: 0, known: false, interface: 0 });
         self.host_objects.insert(slot, (*home, id));
         self.count(home);
         Slot::HostObject(slot)
@@ -291,7 +291,7 @@ mod tests {
         let mut comms = Comms::new(HOLDER);
         let object = WireSlot::Known(WireRef::object(Side::Sender, 4));
         let args = CapData::new(&Value::Array(vec![Value::Slot(0), Value::Slot(1)]), vec![object, object]);
-        comms.grant(&HOME).expect("room");
+        comms.grant(&HOME, None).expect("room");
         let target = WireRef::object(Side::Receiver, 0);
         let call = Op::Send { target, method: Method::Apply, args, result: None };
         for _ in 0..2 {
@@ -314,7 +314,7 @@ mod tests {
         let mut comms = Comms::new(HOLDER);
         let args = CapData::new(&Value::Array(vec![]), vec![WireRef::object(Side::Sender, 4).into()]);
         let call = Op::Send { target: WireRef::object(Side::Receiver, 0), method: Method::Apply, args, result: None };
-        comms.grant(&HOME).expect("room");
+        comms.grant(&HOME, None).expect("room");
         comms.receive(&HOME, &call.encode()).expect("a good call");
         let slot = Slot::HostObject(comms.peer(&HOME).expect("a peer").imports()[&4].slot);
         comms.mark_known([&slot]);

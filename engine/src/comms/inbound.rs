@@ -7,17 +7,19 @@ use super::peer::{PairId, Party, Peer, Stage};
 use super::promises::{EXITED, Promise, Speaker, State, bare_slot};
 use super::{Comms, MAX_OBJECTS, MAX_PROMISES};
 use crate::abi::{CapData, Delivery, Method, Resolution, Slot};
-use crate::wire::{self, Op, RefKind, Side, WireRef, WireResolution, WireSlot, redeem_payload};
-use ed25519_dalek::{Signature, VerifyingKey};
+use crate::wire::{self, Op, RefKind, Side, WireRef, WireResolution, WireSlot};
 use quorate_ids::VatId;
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// A peer broke the protocol: nothing more is taken from it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Broken(pub String);
+
+/// What a call hears whose target is not there for its caller.
+const NO_SUCH_OBJECT: &str =
+    "no such object, or it is not granted to the caller; a reference that was revoked or has expired gives nothing";
 
 pub(super) fn broken<T>(reason: impl Into<String>) -> Result<T, Broken> {
     Err(Broken(reason.into()))
@@ -56,10 +58,11 @@ impl Comms {
         let op = Op::decode(message).map_err(|error| Broken(error.to_string()))?;
         self.peer_mut(from);
         let inbound = match op {
-            Op::Redeem { object, bearer, signature } => {
-                self.receive_redeem(from, object, bearer, &signature);
-                Inbound::Done
+            Op::Redeem { object, bearer, signature, result } => {
+                self.receive_redeem(from, object, bearer, &signature, result)?
             }
+            Op::Keep { object, key, through, result } => self.receive_keep(from, object, key, through, result)?,
+            Op::Discard { bearer, result } => self.receive_discard(from, bearer, result)?,
             Op::Send { target, method, args, result } => {
                 self.receive_send(from, message.len() as u64, target, method, args, result)?
             }
@@ -97,13 +100,6 @@ impl Comms {
         Ok(inbound)
     }
 
-    /// A bad bearer reference does nothing: whoever holds one finds out when the root does not answer.
-    fn receive_redeem(&mut self, from: &VatId, object: u64, bearer: [u8; 32], signature: &[u8]) {
-        if !self.peer_mut(from).granted && honours(&self.vat, &self.bearers, from, object, &bearer, signature) {
-            self.peer_mut(from).granted = true;
-        }
-    }
-
     fn receive_send(
         &mut self,
         from: &VatId,
@@ -115,6 +111,7 @@ impl Comms {
     ) -> Result<Inbound, Broken> {
         let brought = self.peers.get(from).map_or(0, Peer::brought);
         let slots = self.import(from, &args.slots, None)?;
+        self.note_import_names(from, &args);
         let result = match result {
             Some(id) => Some(self.import_promise(from, id, State::Guest, Party::Us)?),
             None => None,
@@ -155,10 +152,9 @@ impl Comms {
         let Some(peer) = self.peers.get(from) else { return broken("a message of an unknown vat") };
         match (target.kind, target.allocator) {
             (RefKind::Object, Side::Sender) => broken("a call to an object of the caller"),
-            (RefKind::Object, Side::Receiver) => Ok(peer
-                .exported(target.id)
-                .map(Slot::VatObject)
-                .ok_or_else(|| "no such object, or it is not granted to the caller".to_owned())),
+            (RefKind::Object, Side::Receiver) => {
+                Ok(peer.exported(target.id).map(Slot::VatObject).ok_or_else(|| NO_SUCH_OBJECT.to_owned()))
+            }
             (RefKind::Promise, allocator) => {
                 let Some(pair) = peer.pair(PairId::inbound(allocator, target.id)) else {
                     return broken(format!("a call to promise {} that is unknown or retired", target.id));
@@ -169,6 +165,9 @@ impl Comms {
                 let Some(promise) = self.promises.get(&pair.slot) else { return Ok(Ok(pair.slot)) };
                 Ok(match (promise.state.refusal(), promise.stands_for) {
                     (Some(refusal), _) => Err(refusal.to_owned()),
+                    (None, Some(object)) if promise.bearer.is_some() && !peer.may_use(object) => {
+                        Err(NO_SUCH_OBJECT.to_owned())
+                    }
                     (None, Some(object)) => Ok(Slot::VatObject(object)),
                     (None, None) => Ok(pair.slot),
                 })
@@ -230,6 +229,7 @@ impl Comms {
         let into = into.filter(|_| !super::plants::is(super::plants::Plant::HeardBeforeItsGift));
         let brought = self.peers.get(from).map_or(0, Peer::brought);
         let slots = self.import(from, &resolution.data().slots, into)?;
+        self.note_import_names(from, resolution.data());
         let over = self.check_inbound(from, brought, false).err();
         if !comes_home {
             self.peer_mut(from).remove_pair(id);
@@ -301,7 +301,14 @@ impl Comms {
                 (RefKind::Promise, allocator) => {
                     let pair = PairId::inbound(allocator, reference.id);
                     match self.peers.get(from).and_then(|peer| peer.pair(pair)).map(|pair| (pair.slot, pair.stage)) {
-                        Some((slot, Stage::Open)) => slot,
+                        Some((slot, Stage::Open)) => match self.redeemed_by(from, slot) {
+                            None => slot,
+                            Some(Ok(object)) => Slot::VatObject(object),
+                            Some(Err(reason)) => {
+                                refusal = Some(reason);
+                                continue;
+                            }
+                        },
                         Some(_) => return broken(format!("promise {} is settled", reference.id)),
                         None if allocator == Side::Sender => {
                             self.import_promise(from, reference.id, State::Peer(*from), Party::Them)?
@@ -319,6 +326,14 @@ impl Comms {
             }
             None => Ok(slots),
         })
+    }
+
+    /// What a promise stands for that was the answer to the use of a bearer. The inner error is why it stands for nothing.
+    fn redeemed_by(&self, from: &VatId, slot: Slot) -> Option<Result<u64, &'static str>> {
+        let promise = self.promises.get(&slot).filter(|promise| promise.bearer.is_some())?;
+        let object = promise.stands_for?;
+        let may_use = self.peers.get(from).is_some_and(|peer| peer.may_use(object));
+        Some(if may_use { Ok(object) } else { Err("a reference that was revoked or has expired") })
     }
 
     /// Enters a promise that the peer names for the first time.
@@ -406,31 +421,6 @@ fn check_withdrawal(resolution: &WireResolution, bare: Option<usize>) -> Result<
     if good { Ok(()) } else { broken("a gift that settles to something else than an object of its home") }
 }
 
-/// Whether `message`, the first that `from` says to `vat`, uses a bearer reference to the root with one of the keys `bearers`. That
-/// is how a vat that nobody named here comes in.
-pub fn is_redemption(vat: &VatId, bearers: &BTreeSet<[u8; 32]>, from: &VatId, message: &[u8]) -> bool {
-    match Op::decode(message) {
-        Ok(Op::Redeem { object, bearer, signature }) => honours(vat, bearers, from, object, &bearer, &signature),
-        _ => false,
-    }
-}
-
-fn honours(
-    vat: &VatId,
-    bearers: &BTreeSet<[u8; 32]>,
-    from: &VatId,
-    object: u64,
-    bearer: &[u8; 32],
-    signature: &[u8],
-) -> bool {
-    let payload = redeem_payload(vat, from, object);
-    object == 0
-        && bearers.contains(bearer)
-        && VerifyingKey::from_bytes(bearer).is_ok_and(|key| {
-            Signature::from_slice(signature).is_ok_and(|signature| key.verify_strict(&payload, &signature).is_ok())
-        })
-}
-
 /// The object of this vat that a promise is fulfilled with.
 fn own_object(resolution: &Resolution) -> Option<u64> {
     let Resolution::Fulfilled(data) = resolution else { return None };
@@ -452,6 +442,8 @@ fn retire_pair(promise: &mut Promise, vat: &VatId, peer: Option<&Peer>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comms::Bearer;
+    use crate::wire::redeem_payload;
     use ed25519_dalek::{Signer, SigningKey};
 
     const HOME: VatId = VatId([1; 32]);
@@ -459,14 +451,14 @@ mod tests {
 
     fn redeem(key: &SigningKey, target: &VatId, sender: &VatId, object: u64) -> Vec<u8> {
         let signature = key.sign(&redeem_payload(target, sender, object)).to_bytes().to_vec();
-        Op::Redeem { object, bearer: key.verifying_key().to_bytes(), signature }.encode()
+        Op::Redeem { object, bearer: key.verifying_key().to_bytes(), signature, result: None }.encode()
     }
 
     #[test]
     fn only_those_in_the_tables_and_those_with_a_bearer_reference_are_admitted() {
         let (key, other_key) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
         let mut comms = Comms::new(HOME);
-        comms.add_bearer(key.verifying_key().to_bytes());
+        comms.add_bearer(key.verifying_key().to_bytes(), Bearer::to_root()).expect("room");
         let good = redeem(&key, &HOME, &CALLER, 0);
         let settle =
             Op::Settle { promise: WireRef::promise(Side::Sender, 1), resolution: WireResolution::vat_error("") };
@@ -489,7 +481,7 @@ mod tests {
         assert!(comms.peer(&CALLER).is_some_and(Peer::is_granted));
         assert!(comms.admits(&CALLER, None));
         let (granted, referred) = (VatId([3; 32]), VatId([4; 32]));
-        comms.grant(&granted).expect("room");
+        comms.grant(&granted, None).expect("room");
         comms.reference(&referred, 0).expect("room");
         for vat in [granted, referred] {
             assert!(comms.admits(&vat, None), "{vat}");

@@ -9,15 +9,18 @@
 //! this vat keep is bounded. A peer that breaks the protocol loses its own stream and nothing else.
 //!
 //! [`account`] prices what is kept for each peer. Nothing here runs a guest: [`inbound`] turns messages into deliveries, [`outbound`] turns a guest's outputs into messages,
-//! [`handoff`] and [`deposits`] pass objects on to third vats, [`garbage`] counts who holds what, [`abandon`] says which answers are not wanted, and `machine` stands between.
+//! [`handoff`] and [`deposits`] pass objects on to third vats, [`garbage`] counts who holds what, [`abandon`] says which answers are not wanted,
+//! [`bearers`] lets in whoever is in no table, and `machine` stands between.
 
 mod abandon;
 mod account;
+pub mod bearers;
 pub mod client;
 mod deposits;
 mod garbage;
 mod handoff;
 mod inbound;
+mod inventory;
 mod outbound;
 pub mod peer;
 #[cfg(test)]
@@ -25,7 +28,9 @@ pub(crate) mod plants;
 mod promises;
 pub mod stream;
 
-pub use inbound::{Broken, Inbound, Introduction, is_redemption};
+pub use bearers::{Bearer, BearerKeys, is_redemption};
+pub use inbound::{Broken, Inbound, Introduction};
+pub use inventory::{Held, Inventory, PeerInventory};
 pub use stream::{InStream, OutStream, Slice, SliceError, StreamHead};
 
 use crate::abi::Slot;
@@ -48,7 +53,7 @@ pub const MAX_OBJECTS: usize = 262_144;
 /// Most vats that this one knows at a time. Its stream's numbers are what stops a replay, so a vat is forgotten only once nothing
 /// that it ever said could be believed again: see [`Comms::forget`].
 pub const MAX_PEERS: usize = 65_536;
-/// Most bearer keys that may redeem the root.
+/// Most bearer keys that no holder had made.
 pub const MAX_BEARERS: usize = 1_024;
 /// Most objects that one vat has given of this one's and that their receivers have yet to withdraw. Further deposits are declined.
 pub const MAX_DEPOSITS: u64 = 65_536;
@@ -72,6 +77,14 @@ pub struct Changes {
     pub pruned: BTreeMap<VatId, u64>,
 }
 
+/// How an own object is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Holder {
+    count: u64,
+    /// Number of its interface name; 0 is none.
+    interface: u32,
+}
+
 /// The tables. All of it is in the state root, but for `changes`, which is empty between blocks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Comms {
@@ -83,16 +96,18 @@ pub struct Comms {
     host_objects: BTreeMap<u64, (VatId, u64)>,
     next_host_object: u64,
     next_host_promise: u64,
-    /// Public keys that may redeem the root.
-    bearers: BTreeSet<[u8; 32]>,
+    /// Who may come in, and until when.
+    entrances: bearers::Entrances,
     /// Promises that the machine has rejected and the guest has yet to hear of.
     pending: VecDeque<Slot>,
     /// How many of them, from the first, are told one at a time: together they made the guest run into a limit.
     told_singly: u64,
     /// Settled promises that nobody can name any more, which the guest may forget with its next delivery.
     retired: Vec<Slot>,
-    /// Own objects → by how many table entries they are held: exports, deposits, promises that come home. Never the root.
-    holders: BTreeMap<u64, u64>,
+    /// Own objects → by how many table entries they are held: exports, deposits, bearers, promises that come home. Never the root.
+    holders: BTreeMap<u64, Holder>,
+    /// Interface names of own objects.
+    own_names: inventory::Names,
     /// Deposits of vats that were forgotten, the oldest first: receiver, giver and number. Some may have been withdrawn since.
     orphans: VecDeque<(VatId, VatId, u64)>,
     /// Own objects that were held and are no more, of which the guest has yet to hear.
@@ -119,12 +134,13 @@ impl Comms {
             host_objects: BTreeMap::new(),
             next_host_object: 1,
             next_host_promise: 1,
-            bearers: BTreeSet::new(),
+            entrances: bearers::Entrances::default(),
             pending: VecDeque::new(),
             told_singly: 0,
             retired: Vec::new(),
             holders: BTreeMap::new(),
             orphans: VecDeque::new(),
+            own_names: inventory::Names::default(),
             freed: BTreeSet::new(),
             exited: false,
             kept: 0,
@@ -177,37 +193,13 @@ impl Comms {
     /// Whether anything may be taken in of `vat`, whose stream begins with the message `first` if that is at hand: it is in the tables,
     /// or uses a bearer reference there and then. Whoever else comes leaves nothing here.
     pub fn admits(&self, vat: &VatId, first: Option<&[u8]>) -> bool {
-        self.peers.contains_key(vat)
-            || first.is_some_and(|message| is_redemption(&self.vat, &self.bearers, vat, message))
-    }
-
-    /// Public keys that may redeem the root.
-    pub fn bearers(&self) -> &BTreeSet<[u8; 32]> {
-        &self.bearers
+        self.peers.contains_key(vat) || first.is_some_and(|message| self.comes_by_bearer(vat, message))
     }
 
     /// The peer's tables, made if this is the first that is heard of it. [`Comms::refuses_peer`] was asked before.
     fn peer_mut(&mut self, vat: &VatId) -> &mut Peer {
         let own = self.vat;
         self.peers.entry(*vat).or_insert_with(|| Peer::new(&own, vat))
-    }
-
-    /// Lets `to` use the root.
-    pub fn grant(&mut self, to: &VatId) -> Result<(), &'static str> {
-        match self.refuses_peer(to) {
-            Some(refusal) => Err(refusal),
-            None => {
-                self.peer_mut(to).granted = true;
-                Ok(())
-            }
-        }
-    }
-
-    /// Lets `from` no longer use the root by a grant. If it holds a bearer key, it may grant itself the root again.
-    pub fn revoke(&mut self, from: &VatId) {
-        if let Some(peer) = self.peers.get_mut(from) {
-            peer.granted = false;
-        }
     }
 
     /// Forgets a vat: its streams, what it was given and what was held of it. What it should have decided is rejected. The caller
@@ -218,6 +210,7 @@ impl Comms {
             self.reject(slot, "the vat that decides this promise has gone");
         }
         self.lose_peer(vat, "the vat that gave this has gone");
+        self.forget_grant_expiry(vat);
         let Some(peer) = self.peers.remove(vat) else { return };
         self.uncount(&peer);
         self.keep_orphans(vat);
@@ -236,11 +229,6 @@ impl Comms {
         self.changes.touched.remove(vat);
         self.changes.queued.retain(|(to, ..)| to != vat);
         self.changes.pruned.remove(vat);
-    }
-
-    /// Lets whoever holds the private half of `key` grant itself the root.
-    pub fn add_bearer(&mut self, key: [u8; 32]) {
-        self.bearers.insert(key);
     }
 
     /// A slot for an object of another vat by the name that vat gave it.

@@ -61,6 +61,7 @@ impl Comms {
         }
         let mut passed = Passed::default();
         let slots = args.slots.iter().map(|slot| self.export(&vat, *slot, &mut passed)).collect();
+        self.note_own_names(args);
         let result = result.map(|slot| {
             let id = self.peer_mut(&vat).name_promise(slot, Party::Them, Stage::Open);
             self.promises.insert(slot, Promise::of_peer(vat, id, true));
@@ -248,7 +249,7 @@ impl Comms {
 
     /// Queues the use of a bearer reference.
     pub fn redeem(&mut self, vat: &VatId, object: u64, bearer: [u8; 32], signature: Vec<u8>) {
-        self.push(vat, &Op::Redeem { object, bearer, signature });
+        self.push(vat, &Op::Redeem { object, bearer, signature, result: None });
     }
 }
 

@@ -1,5 +1,6 @@
 //! What one peer and this vat know of one another.
 
+use super::inventory::Names;
 use super::stream::{InStream, OutStream};
 use crate::abi::Slot;
 use crate::wire::{Side, WireRef};
@@ -90,6 +91,8 @@ pub struct Export {
     pub object: u64,
     /// How often it was sent to the peer, less what the peer has dropped.
     pub sent: u64,
+    /// Whether it was given in a message. One that was not was redeemed: the peer may use it as long as the bearer is there.
+    pub given: bool,
 }
 
 /// An object of the peer that this vat holds.
@@ -103,6 +106,8 @@ pub struct Import {
     pub pins: u64,
     /// Whether the guest holds it: not if it came in a delivery that the guest did not take in, nor once the guest has dropped it.
     pub known: bool,
+    /// Number of its interface name among the peer's; 0 is none.
+    pub interface: u32,
 }
 
 /// The tables towards one peer.
@@ -110,14 +115,18 @@ pub struct Import {
 pub struct Peer {
     pub(crate) out: OutStream,
     pub(crate) inbound: InStream,
-    /// Whether it may use the root, which is object 0.
+    /// Whether it may use the root, which is object 0, by a grant or because the root was given to it.
     pub(super) granted: bool,
+    /// Bearers that it has redeemed and that are in the table yet, and the own objects that they open.
+    pub(crate) redeemed: BTreeMap<[u8; 32], u64>,
     /// By wire id. The root is not among them.
     pub(crate) exports: BTreeMap<u64, Export>,
     pub(super) export_ids: BTreeMap<u64, u64>,
     next_export: u64,
     /// By wire id.
     pub(crate) imports: BTreeMap<u64, Import>,
+    /// Interface names of the peer's objects.
+    pub(super) names: Names,
     pub(super) ours: BTreeMap<u64, Pair>,
     pub(super) theirs: BTreeMap<u64, Pair>,
     next_ours: u64,
@@ -169,10 +178,12 @@ impl Peer {
             out: OutStream::new(own, peer),
             inbound: InStream::new(peer, own),
             granted: false,
+            redeemed: BTreeMap::new(),
             exports: BTreeMap::new(),
             export_ids: BTreeMap::new(),
             next_export: 1,
             imports: BTreeMap::new(),
+            names: Names::default(),
             ours: BTreeMap::new(),
             theirs: BTreeMap::new(),
             next_ours: 1,
@@ -192,8 +203,42 @@ impl Peer {
         &self.inbound
     }
 
+    /// Whether it may use the root now.
     pub fn is_granted(&self) -> bool {
-        self.granted
+        self.granted || self.redeems(0)
+    }
+
+    fn redeems(&self, object: u64) -> bool {
+        self.redeemed.values().any(|redeemed| *redeemed == object)
+    }
+
+    /// Bearers that it has redeemed, and the own objects that they open.
+    pub fn redeemed(&self) -> &BTreeMap<[u8; 32], u64> {
+        &self.redeemed
+    }
+
+    /// Whether an own object was given to it otherwise than by a bearer.
+    pub(super) fn was_given(&self, object: u64) -> bool {
+        match self.export_ids.get(&object) {
+            _ if object == 0 => self.granted,
+            Some(id) => self.exports.get(id).is_some_and(|export| export.given),
+            None => false,
+        }
+    }
+
+    pub(super) fn set_given(&mut self, object: u64, given: bool) {
+        if object == 0 {
+            self.granted = given;
+        } else if let Some(id) = self.export_ids.get(&object)
+            && let Some(export) = self.exports.get_mut(id)
+        {
+            export.given = given;
+        }
+    }
+
+    /// Whether the peer may use an own object that it has a name for.
+    pub(super) fn may_use(&self, object: u64) -> bool {
+        self.was_given(object) || self.redeems(object)
     }
 
     /// The own objects that the peer holds, by wire id. The root is not counted: see [`Peer::is_granted`].
@@ -240,9 +285,10 @@ impl Peer {
     /// The own object behind a wire id, if this peer may use it.
     pub(super) fn exported(&self, id: u64) -> Option<u64> {
         if id == 0 {
-            return self.granted.then_some(0);
+            return self.is_granted().then_some(0);
         }
-        self.exports.get(&id).map(|export| export.object)
+        let export = self.exports.get(&id).filter(|export| export.given || self.redeems(export.object));
+        export.map(|export| export.object)
     }
 
     /// Whether giving this own object to the peer takes a new entry.
@@ -259,12 +305,13 @@ impl Peer {
         if let Some(id) = self.export_ids.get(&object) {
             if let Some(export) = self.exports.get_mut(id) {
                 export.sent += 1;
+                export.given = true;
             }
             return *id;
         }
         let id = self.next_export;
         self.next_export += 1;
-        self.exports.insert(id, Export { object, sent: 1 });
+        self.exports.insert(id, Export { object, sent: 1, given: true });
         self.export_ids.insert(object, id);
         id
     }

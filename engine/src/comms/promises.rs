@@ -71,8 +71,10 @@ pub(super) struct Promise {
     /// The pair with the vat that settles it.
     pub source: Option<(VatId, PairId)>,
     pub gift: Option<Gift>,
-    /// The own object that was deposited for it: what is still sent to it goes there.
+    /// The own object that was deposited for it, or that a bearer opened: what is still sent to it goes there.
     pub stands_for: Option<u64>,
+    /// The bearer that opened it.
+    pub bearer: Option<[u8; 32]>,
     /// Calls to it that wait for a deposit, and their bytes.
     pub queued: (u64, u64),
     /// Whether the guest keeps what is sent to it, instead of sending it out.
@@ -95,6 +97,7 @@ impl Promise {
             source: None,
             gift: None,
             stands_for: None,
+            bearer: None,
             queued: (0, 0),
             kept: false,
             #[cfg(test)]
@@ -336,6 +339,7 @@ impl Comms {
                 self.export(vat, *slot, passed)
             });
         }
+        self.note_own_names(data);
         let data = CapData { body: data.body.clone(), slots };
         let resolution = match resolution {
             Resolution::Fulfilled(_) => WireResolution::Fulfilled(data),

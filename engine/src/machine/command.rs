@@ -18,12 +18,16 @@ pub enum Command {
     Install(Install),
     /// Messages of another vat, with the evidence already checked.
     Deliver(Deliver),
-    /// Lets another vat use the root.
-    Grant { to: VatId },
+    /// Lets another vat use the root, until log time reaches `expires_ms` if that is given.
+    Grant { to: VatId, expires_ms: Option<u64> },
     /// Time passes.
     Tick { now_ms: u64 },
     /// Lets another vat no longer use the root.
     Revoke { from: VatId },
+    /// Enters a bearer key, which opens the vat's own object `object`: see [`Bearer`](crate::comms::Bearer).
+    AddBearer { key: [u8; 32], object: u64, expires_ms: Option<u64>, note: String },
+    /// Removes one, and what was kept through it.
+    RevokeBearer { key: [u8; 32] },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

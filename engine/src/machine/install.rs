@@ -1,9 +1,9 @@
 //! Giving a vat its code.
 
 use super::run::Ended;
-use super::{ArgValue, CommandResult, CrankKind, Guest, Install, Machine};
+use super::{ArgValue, CommandResult, CrankKind, Guest, Install, Machine, refused};
 use crate::abi::{CapData, Delivery, Slot, Value};
-use crate::comms::MAX_BEARERS;
+use crate::comms::{Bearer, MAX_BEARERS};
 use crate::error::EngineError;
 use crate::wire::MAX_SLOTS;
 use std::collections::BTreeSet;
@@ -50,13 +50,13 @@ impl<G: Guest> Machine<G> {
         bearers: Vec<[u8; 32]>,
     ) -> Result<CapData<Slot>, String> {
         for vat in &grants {
-            self.comms.grant(vat)?;
+            self.comms.grant(vat, None)?;
         }
         if bearers.len() > MAX_BEARERS {
             return Err(format!("{} bearer keys; at most {MAX_BEARERS} are allowed", bearers.len()));
         }
         for key in bearers {
-            self.comms.add_bearer(key);
+            self.comms.add_bearer(key, Bearer::to_root())?;
         }
         let mut names = BTreeSet::new();
         let mut fields = Vec::with_capacity(argv.len());
@@ -93,8 +93,4 @@ impl<G: Guest> Machine<G> {
             Err(error) => Err(format!("the arguments are not data that a vat can take: {error:?}")),
         }
     }
-}
-
-fn refused(message: &str) -> CommandResult {
-    CommandResult::Refused { message: message.to_owned() }
 }

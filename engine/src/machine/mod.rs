@@ -29,7 +29,7 @@ pub use run::NOBODY;
 pub use timers::MAX_WAKES;
 
 use crate::abi::{CapData, Slot};
-use crate::comms::{Comms, StreamHead};
+use crate::comms::{Bearer, Comms, StreamHead};
 use crate::error::EngineError;
 use collector::Collector;
 use quorate_ids::{Hash, VatId};
@@ -186,6 +186,14 @@ struct Status {
     now_ms: u64,
 }
 
+fn granted(entered: Result<(), &'static str>) -> CommandResult {
+    entered.map_or_else(refused, |()| CommandResult::Granted)
+}
+
+fn refused(message: &str) -> CommandResult {
+    CommandResult::Refused { message: message.to_owned() }
+}
+
 /// One replica's copy of a vat.
 #[derive(Clone, Debug)]
 pub struct Machine<G> {
@@ -249,9 +257,13 @@ impl<G: Guest> Machine<G> {
         let result = match command {
             Command::Install(install) => self.install(install)?,
             Command::Deliver(deliver) => self.deliver(deliver)?,
-            Command::Grant { to } => match self.comms.grant(&to) {
-                Ok(()) => CommandResult::Granted,
-                Err(refusal) => CommandResult::Refused { message: refusal.to_owned() },
+            Command::Grant { to, expires_ms } => granted(self.comms.grant(&to, expires_ms)),
+            Command::AddBearer { key, object, expires_ms, note } => {
+                granted(self.comms.add_bearer(key, Bearer { object, expires_ms, note, kept: None }))
+            }
+            Command::RevokeBearer { key } => match self.comms.revoke_bearer(&key) {
+                0 => refused("no such bearer key is in the table: it was revoked or has expired"),
+                _ => CommandResult::Revoked,
             },
             Command::Revoke { from } => {
                 self.comms.revoke(&from);
@@ -259,6 +271,7 @@ impl<G: Guest> Machine<G> {
             }
             Command::Tick { now_ms } => {
                 self.status.now_ms = self.status.now_ms.max(now_ms);
+                self.comms.pass_time(self.status.now_ms);
                 self.run_timers()?;
                 CommandResult::Ticked
             }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// First byte of every message.
-pub const WIRE_VERSION: u8 = 2;
+pub const WIRE_VERSION: u8 = 3;
 /// Longest message, in bytes: bounds what one send can cost the streams, the log and the receiver.
 pub const MAX_MESSAGE_BYTES: usize = 512 << 10;
 pub use crate::abi::{MAX_SLOTS, MAX_VALUES};
@@ -97,12 +97,14 @@ impl WireResolution {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// The sender holds a bearer reference to `object`: the signature is ed25519 by the bearer key over [`redeem_payload`].
-    /// A good one grants the object to the sender; a bad one does nothing.
+    /// A good one lets the sender use the object as long as the bearer is in the receiver's table; a bad one does nothing. `result`, if there is one,
+    /// is a fresh promise id of the sender; the receiver settles it to the object, or rejects it.
     Redeem {
         object: u64,
         bearer: [u8; 32],
         #[serde(with = "codec::bytes")]
         signature: Vec<u8>,
+        result: Option<u64>,
     },
     /// Does something to an object of the receiver or to a promise that the receiver decides. `result` is a fresh promise id
     /// of the sender; the receiver settles it. Fresh promise ids appear in ascending order: those in `args.slots`, then `result`.
@@ -129,6 +131,11 @@ pub enum Op {
     /// The sender does not want the answer to a call of its own any more: `result` is that of the `Send`. The receiver settles it as
     /// ever.
     Abandon { result: u64 },
+    /// The receiver shall keep its object `object`, which the sender holds, for whoever has the secret half of `key`. `through` is a bearer
+    /// that the sender has redeemed. `result` is a fresh promise id of the sender; the receiver settles it to its own number of the object.
+    Keep { object: u64, key: [u8; 32], through: [u8; 32], result: u64 },
+    /// The receiver shall no longer keep what it keeps for this bearer, which the sender has redeemed. `result` is as in `Keep`.
+    Discard { bearer: [u8; 32], result: u64 },
 }
 
 /// Why a message was not accepted.
@@ -187,7 +194,9 @@ impl Op {
             | Op::Undo { .. }
             | Op::Cancel { .. }
             | Op::Abandon { .. }
-            | Op::Drop(_) => {}
+            | Op::Drop(_)
+            | Op::Keep { .. }
+            | Op::Discard { .. } => {}
         }
         Ok(op)
     }

@@ -29,6 +29,13 @@ pub struct InstallRequest {
     pub contacts: String,
 }
 
+/// Changes who may use what of a vat (`POST /api/v1/vats/{vat}/access`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccessRequest {
+    /// An [`AccessChange`](crate::authority::AccessChange), encoded and in hex.
+    pub change: String,
+}
+
 /// A vat's introduction (`GET /api/v1/vats/{vat}/introduction`), encoded and in hex.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct IntroductionReply {

@@ -1,17 +1,18 @@
 //! The serving side of the HTTP interface.
 
-use super::{CarryRequest, EvidenceReply, InstallRequest, IntroductionReply, ProofQuery, ProofReply};
+use super::{AccessRequest, CarryRequest, EvidenceReply, InstallRequest, IntroductionReply, ProofQuery, ProofReply};
 use crate::{
-    authority::SignedInstall,
+    authority::{AccessChange, SignedInstall},
     codec,
     home::SocketAddress,
     host::{Host, HostError},
     proof::file::VatProof,
     provision::{Contacts, Provision},
-    status::{ApprovalAnswer, Done, Failed, MemberChange},
+    status::{ApprovalAnswer, Done, Failed, MemberChange, ObjectsQuery, ObjectsStatus, ReferencesStatus},
     testnet::config::check_name,
     vat::{
         VatService,
+        access::{self, AccessOutcome},
         command::{VatCommand, VatResult},
     },
 };
@@ -95,6 +96,9 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/vats/{vat}/install", post(install))
         .route("/api/v1/vats/{vat}/members", post(change_members))
         .route("/api/v1/vats/{vat}/approvals", post(answer_change))
+        .route("/api/v1/vats/{vat}/access", post(change_access))
+        .route("/api/v1/vats/{vat}/objects", get(objects))
+        .route("/api/v1/vats/{vat}/references", get(references))
         .route("/api/v1/vats/{vat}/introduction", get(introduction))
         .route("/api/v1/vats/{vat}/proof", get(proof))
         .route("/api/v1/contacts", post(contacts))
@@ -240,6 +244,62 @@ async fn change_members(
             Err(ApiError::new(status, "Q-A007", error))
         }
     }
+}
+
+/// Changes who may use what of a vat.
+async fn change_access(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Json(request): Json<AccessRequest>,
+) -> Answer<Done> {
+    let vat = api.host.find(&name)?;
+    let change: AccessChange = unhex("the change", &request.change)?;
+    let refused = |status, why: String| Err(ApiError::new(status, "Q-A014", why));
+    match vat.change_access(change.clone(), CHANGE_DEADLINE).await {
+        Ok(AccessOutcome::Done(block)) => {
+            let what = access::describe_change(&change, |vat| api.host.directory().name(vat));
+            Ok(Json(Done {
+                message: format!("done in block {block} of {}: {what}", vat.name),
+                block: Some(block),
+                waits: false,
+            }))
+        }
+        Ok(AccessOutcome::Waits(message)) => Ok(Json(Done { message, block: None, waits: true })),
+        Ok(AccessOutcome::Refused(why)) => refused(StatusCode::CONFLICT, why),
+        Err(ReconfigureError::Propose(error)) => refused(status_of(&error), error.to_string()),
+        Err(error @ ReconfigureError::Rejected(_)) => refused(StatusCode::GONE, error.to_string()),
+        Err(error) => refused(StatusCode::CONFLICT, error.to_string()),
+    }
+}
+
+/// Who holds what of a vat.
+async fn objects(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(query): Query<ObjectsQuery>,
+) -> Answer<ObjectsStatus> {
+    let vat = api.host.find(&name)?;
+    let named = |peer: &String| {
+        let found = peer.parse().ok().or_else(|| api.host.directory().by_name(peer));
+        let message =
+            format!("this host knows no vat {peer}; name it by its VatId, or as `vat objects {}` does", vat.name);
+        found.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "Q-A016", message))
+    };
+    let peer = query.peer.as_ref().map(named).transpose()?;
+    vat.objects(query, peer).await.map(Json).ok_or_else(|| no_look(&vat.name))
+}
+
+/// The bearer references of a vat.
+async fn references(State(api): State<Api>, Path(name): Path<String>) -> Answer<ReferencesStatus> {
+    let vat = api.host.find(&name)?;
+    vat.references().await.map(Json).ok_or_else(|| no_look(&vat.name))
+}
+
+fn no_look(vat: &str) -> ApiError {
+    let message = format!(
+        "the replica of {vat} on this host has stopped, or is too busy to be looked at; `vat status {vat}` says which"
+    );
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "Q-A015", message)
 }
 
 /// The answer of this host's owner to a change that waits.

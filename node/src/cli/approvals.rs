@@ -1,4 +1,5 @@
-//! `vat approvals`, `vat approve` and `vat reject`: what owners are asked about a vat's members, and what they answer.
+//! `vat approvals`, `vat approve` and `vat reject`: what owners are asked about a vat's members and about who may use it, and what they
+//! answer.
 //!
 //! Invariant: an approval is one host's; nobody approves for all hosts here by one command, since each is one of the approvals that a
 //! change needs. Rejecting is safe: it is done for all hosts here that were asked.

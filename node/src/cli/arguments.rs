@@ -20,11 +20,15 @@ fn usage(message: impl fmt::Display) -> Failure {
 }
 
 /// Reads an argument of `vat call`: `@FILE` is what the file holds, `@-` what standard input does, `@@…` a text that begins with `@`.
-pub fn read_argument(text: &str) -> Result<Value, Failure> {
+/// `references` finds what a reference is that is written `ref:NAME`, or `{"@ref":"NAME"}` in JSON.
+pub fn read_argument(text: &str, references: &mut dyn References) -> Result<Value, Failure> {
+    if let Some(name) = text.strip_prefix("ref:") {
+        return Ok(Value::Slot(references.slot(name)?));
+    }
     match text.strip_prefix('@') {
-        None => parse_value(text),
-        Some(rest) if rest.starts_with('@') => parse_value(rest),
-        Some("-") => parse_file("standard input", io::stdin().lock()),
+        None => parse_named(&shortened(text), text, references),
+        Some(rest) if rest.starts_with('@') => parse_named(&shortened(rest), rest, references),
+        Some("-") => parse_file("standard input", io::stdin().lock(), references),
         Some("") => {
             Err(usage("@: the name of a file is missing; write @FILE, @- for standard input, or @@ for the text @"))
         }
@@ -32,12 +36,12 @@ pub fn read_argument(text: &str) -> Result<Value, Failure> {
             let opened = fs::File::open(file).map_err(|error| {
                 usage(format!("{text}: {error}; a text that begins with @ is written with two: @{text}"))
             })?;
-            parse_file(file, opened)
+            parse_file(file, opened, references)
         }
     }
 }
 
-fn parse_file(name: &str, file: impl Read) -> Result<Value, Failure> {
+fn parse_file(name: &str, file: impl Read, references: &mut dyn References) -> Result<Value, Failure> {
     let mut bytes = Vec::new();
     let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|error| usage(format!("{name}: {error}")))?;
@@ -48,19 +52,59 @@ fn parse_file(name: &str, file: impl Read) -> Result<Value, Failure> {
         .map_err(|_| usage(format!("{name}: not text in UTF-8; bytes are written as JSON: {{\"@bytes\":\"00ff\"}}")))?;
     // The last line's end belongs to the file, not to the text.
     let text = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text);
-    parse_named(name, text)
+    parse_named(name, text, references)
+}
+
+/// References that arguments may name.
+pub trait References {
+    /// The number of a reference among those of the call.
+    ///
+    /// # Errors
+    /// There is none of this name, or it can't be an argument here.
+    fn slot(&mut self, name: &str) -> Result<u32, Failure>;
+}
+
+/// For arguments that name no references.
+pub struct NoReferences;
+
+impl References for NoReferences {
+    fn slot(&mut self, name: &str) -> Result<u32, Failure> {
+        Err(usage(format!("ref:{name}: a kept reference can be an argument of `vat call` only")))
+    }
 }
 
 /// An argument's text: JSON, or else a bare string.
 pub fn parse_value(text: &str) -> Result<Value, Failure> {
-    parse_named(&shortened(text), text)
+    parse_named(&shortened(text), text, &mut NoReferences)
 }
 
-fn parse_named(name: &str, text: &str) -> Result<Value, Failure> {
+/// Puts the numbers of references in the place of their names. A number that stands there already means nothing from outside.
+fn number_references(json: &mut Json, references: &mut dyn References) -> Result<(), Failure> {
+    match json {
+        Json::Array(items) => items.iter_mut().try_for_each(|item| number_references(item, references)),
+        Json::Object(fields) if fields.len() == 1 && fields.contains_key("@slot") => Err(usage(
+            "{\"@slot\": …}: a reference in a result has a number only there; `vat call` prints a name for it, and {\"@ref\":\"NAME\"} or ref:NAME passes it on",
+        )),
+        Json::Object(fields) if fields.len() == 1 && fields.contains_key("@ref") => {
+            let Some(name) = fields["@ref"].as_str() else {
+                return Err(usage(
+                    "{\"@ref\": …}: the name of a kept reference is needed, a string; `vat ref kept` lists them",
+                ));
+            };
+            let name = name.strip_prefix("ref:").unwrap_or(name);
+            *json = serde_json::json!({ "@slot": references.slot(name)? });
+            Ok(())
+        }
+        Json::Object(fields) => fields.values_mut().try_for_each(|value| number_references(value, references)),
+        _ => Ok(()),
+    }
+}
+
+fn parse_named(name: &str, text: &str, references: &mut dyn References) -> Result<Value, Failure> {
     if let Some(number) = inexact_number(text) {
         return Err(usage(format!("{name}: {number}")));
     }
-    let json = match serde_json::from_str::<Strict>(text) {
+    let mut json = match serde_json::from_str::<Strict>(text) {
         Ok(Strict(json)) => json,
         Err(error) if error.to_string().contains(DUPLICATE) => return Err(usage(format!("{name}: {error}"))),
         Err(error) => {
@@ -72,6 +116,7 @@ fn parse_named(name: &str, text: &str) -> Result<Value, Failure> {
             Json::String(text.to_owned())
         }
     };
+    number_references(&mut json, references)?;
     Value::from_json(&json).map_err(|error| usage(format!("{name}: {error}")))
 }
 
@@ -399,7 +444,7 @@ mod tests {
             ("@@".to_owned(), Value::String("@".into())),
         ];
         for (text, value) in cases {
-            assert!(read_argument(&text).is_ok_and(|read| read == value), "{text}");
+            assert!(read_argument(&text, &mut NoReferences).is_ok_and(|read| read == value), "{text}");
         }
         for (text, wanted) in [
             (write("bytes", &[0xff, 0xfe]), "UTF-8"),
@@ -408,7 +453,7 @@ mod tests {
             (format!("@{}", folder.path().display()), "directory"),
             ("@".to_owned(), "missing"),
         ] {
-            let failure = read_argument(&text).expect_err(&text);
+            let failure = read_argument(&text, &mut NoReferences).expect_err(&text);
             assert_eq!(failure.exit, Exit::Usage);
             assert!(failure.error.to_string().contains(wanted), "{text}: {}", failure.error);
         }

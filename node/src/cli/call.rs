@@ -1,21 +1,32 @@
 //! `vat call`.
 
 use super::{
-    DirOption, Exit, Failure, Outcome, arguments::read_argument, create::pending, evidence::write_new, join::read_card,
-    json, output, report::Rejection,
+    DirOption, Exit, Failure, Outcome,
+    arguments::{References, read_argument},
+    create::pending,
+    evidence::write_new,
+    join::read_card,
+    json, output,
+    reference::shelf::Shelf,
+    report::Rejection,
 };
 use crate::{
     card::dialable,
-    client::{ClientError, Known, LIFETIME_BLOCKS, OneCall, call_once},
+    client::{ClientError, Known, LIFETIME_BLOCKS, OneCall, Request, call_once},
     evidence::MAX_LIFETIME_BLOCKS,
     proof::{ProofFile, file::VatProof},
     sturdyref::Sturdyref,
     testnet::layout::{Layout, TestnetDir},
 };
 use quorate_consensus::{HostId, Member};
-use quorate_engine::abi::{Method, Value};
+use quorate_engine::{
+    VatId,
+    abi::{Method, Value},
+};
 use quorate_net::PeerName as _;
+use serde_json::Value as Json;
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -23,14 +34,14 @@ use std::{
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat call counter increment 5\n  vat call purse deposit '{\"amount\": 10}' \"a bare string\"\n  vat call 'vat://9f…/root#77…' read --at alpha.card\n  vat call notes add @letter.txt             the argument is what the file holds; @- is standard input, @@ a text that begins with @\n\nThe result is JSON on standard output. A rejection goes to standard error, with exit code 1."
+    after_help = "Examples:\n  vat call counter increment 5\n  vat call purse deposit '{\"amount\": 10}' \"a bare string\"\n  vat call 'vat://9f…/root#77…' read --at alpha.card\n  vat call notes add @letter.txt             the argument is what the file holds; @- is standard input, @@ a text that begins with @\n  vat call mint makePurse 100                prints {\"@ref\":\"purse-1\"}: a reference that is kept under that name\n  vat call ref:purse-1 deposit 10 ref:purse-2\n\nThe result is JSON on standard output. A rejection goes to standard error, with exit code 1."
 )]
 pub struct Args {
-    /// A vat of the testnet, or a sturdyref
+    /// A vat of the testnet, a sturdyref, or a reference that an earlier call kept: ref:NAME
     target: String,
     /// The method
     method: String,
-    /// Its arguments: JSON, bare strings, or @FILE (@- is standard input, @@TEXT is a text that begins with @)
+    /// Its arguments: JSON, bare strings, @FILE (@- is standard input, @@TEXT is a text that begins with @), or ref:NAME
     #[arg(allow_negative_numbers = true)]
     arguments: Vec<String>,
     /// Seconds to wait, all in all
@@ -42,6 +53,9 @@ pub struct Args {
     /// Write what proves the answer to this file, which must not be there: anybody checks it with `vat verify FILE`
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
+    /// Do not keep the references of the answer: they print as numbers, and cannot be used later
+    #[arg(long)]
+    no_keep: bool,
     #[command(flatten)]
     dir: DirOption,
 }
@@ -49,28 +63,19 @@ pub struct Args {
 pub async fn run(args: Args, _json: bool) -> Outcome {
     let dir = TestnetDir::new(args.dir.dir.clone());
     let layout = dir.read().map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
-    let sturdyref = find(&args.target, &dir, layout.as_ref())?;
-    let mut hosts = layout.as_ref().map(Layout::members).transpose()?.unwrap_or_default();
-    for address in &args.at {
-        hosts.push(match read_card(Path::new(address))? {
-            Some(member) => member,
-            None => member_at(address)?,
-        });
-    }
-    if hosts.is_empty() {
-        return Err(Failure::new(
-            Exit::Usage,
-            "whom to ask? name a testnet's directory with --dir, or a host with --at",
-        ));
-    }
+    let shelf = Shelf::of(&dir, layout.is_some());
+    let sturdyref = find(&args.target, &dir, layout.as_ref(), &shelf)?;
+    let memory = memory(&sturdyref, &dir, layout.is_some());
+    let known = memory.as_deref().and_then(|file| Known::read(file, &sturdyref.vat));
+    let hosts = hosts_to_ask(layout.as_ref(), &args.at, known.is_some())?;
     if args.arguments.iter().filter(|text| *text == "@-").count() > 1 {
         return Err(Failure::new(Exit::Usage, "@- is there twice: standard input is one argument"));
     }
-    let values = args.arguments.iter().map(|text| argument(text)).collect::<Result<Vec<Value>, _>>()?;
+    let mut given = Given { shelf: &shelf, home: sturdyref.vat, slots: Vec::new() };
+    let read = args.arguments.iter().map(|text| read_argument(text, &mut given));
+    let values = read.collect::<Result<Vec<Value>, _>>()?;
     // The longer it waits, the longer the vat has to know it.
     let lifetime = LIFETIME_BLOCKS.saturating_mul(1 + args.timeout / 30).min(MAX_LIFETIME_BLOCKS / 2);
-    let memory = memory(&sturdyref, &dir, layout.is_some());
-    let known = memory.as_deref().and_then(|file| Known::read(file, &sturdyref.vat));
     if let Some(file) = args.proof.as_ref().filter(|file| file.exists()) {
         let message =
             format!("--proof {}: the file is there already; name another one (nothing was sent)", file.display());
@@ -80,8 +85,8 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
         sturdyref: &sturdyref,
         hosts: &hosts,
         known,
-        method: Method::Call(args.method.clone()),
-        args: values,
+        request: Request::Call { method: Method::Call(args.method.clone()), args: values, slots: given.slots },
+        keep: !args.no_keep && sturdyref.is_bearer(),
         lifetime_blocks: lifetime,
         deadline: Duration::from_secs(args.timeout),
         prove: args.proof.is_some(),
@@ -96,7 +101,8 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
         write_proof(file, called.proof)?;
     }
     if answer.fulfilled {
-        output::json_line(&answer.value.to_json());
+        let names = shelf.keep(&answer, called.kept);
+        output::json_line(&with_names(answer.value.to_json(), &names));
         return Ok(Exit::Success);
     }
     let reason = match &answer.value {
@@ -106,6 +112,24 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
     };
     let rejection = Rejection { shown: reason, reason: answer.value.to_json() };
     Err(Failure { exit: Exit::Rejected, error: rejection.into() })
+}
+
+/// Hosts that may know a vat. Where its members are remembered, nobody else need be asked.
+pub fn hosts_to_ask(layout: Option<&Layout>, at: &[String], is_known: bool) -> Result<Vec<Member>, Failure> {
+    let mut hosts = layout.map(Layout::members).transpose()?.unwrap_or_default();
+    for address in at {
+        hosts.push(match read_card(Path::new(address))? {
+            Some(member) => member,
+            None => member_at(address)?,
+        });
+    }
+    if hosts.is_empty() && !is_known {
+        return Err(Failure::new(
+            Exit::Usage,
+            "whom to ask? name a testnet's directory with --dir, or a host with --at",
+        ));
+    }
+    Ok(hosts)
 }
 
 /// Writes the proof of an answer. That there is none is no reason to hide the answer.
@@ -123,7 +147,7 @@ fn write_proof(file: &Path, proof: Option<VatProof>) -> Result<(), Failure> {
 }
 
 /// Where it is remembered who a vat's members are: in the testnet's directory, else in the user's cache, if there is one.
-fn memory(sturdyref: &Sturdyref, dir: &TestnetDir, is_testnet: bool) -> Option<PathBuf> {
+pub fn memory(sturdyref: &Sturdyref, dir: &TestnetDir, is_testnet: bool) -> Option<PathBuf> {
     let folder = if is_testnet {
         dir.path().join("known")
     } else {
@@ -136,19 +160,49 @@ fn memory(sturdyref: &Sturdyref, dir: &TestnetDir, is_testnet: bool) -> Option<P
     Some(folder.join(sturdyref.vat.to_string()))
 }
 
-/// An argument's value. A reference in a result has a number only there.
-fn argument(text: &str) -> Result<Value, Failure> {
-    let value = read_argument(text)?;
-    if value.slot_bound() > 0 {
-        let shown: String = text.chars().take(80).collect();
-        let message =
-            format!("{shown}: a reference can't be passed from outside; let a vat pass it, or name it in its argv");
-        return Err(Failure::new(Exit::Usage, message));
-    }
-    Ok(value)
+/// The kept references that the arguments of a call name.
+struct Given<'a> {
+    shelf: &'a Shelf,
+    home: VatId,
+    slots: Vec<Sturdyref>,
 }
 
-fn unanswered(error: ClientError) -> Failure {
+impl References for Given<'_> {
+    fn slot(&mut self, name: &str) -> Result<u32, Failure> {
+        let sturdyref = self.shelf.find(name)?;
+        if sturdyref.vat != self.home {
+            let message = format!(
+                "ref:{name} is an object of vat {}, and the call goes to vat {}: from outside, an object is passed to its own vat only; to pass it to another, have a vat that holds both do it",
+                sturdyref.vat, self.home
+            );
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        let place = self.slots.iter().position(|other| *other == sturdyref).unwrap_or_else(|| {
+            self.slots.push(sturdyref);
+            self.slots.len() - 1
+        });
+        u32::try_from(place).map_err(|_| Failure::new(Exit::Usage, "too many references in one call"))
+    }
+}
+
+/// Shows references by the names under which they are kept, in the place of their numbers.
+fn with_names(json: Json, names: &BTreeMap<u64, String>) -> Json {
+    match json {
+        Json::Array(items) => items.into_iter().map(|item| with_names(item, names)).collect(),
+        Json::Object(fields) if fields.len() == 1 && fields.contains_key("@slot") => {
+            let content = &fields["@slot"];
+            let number = content.get(0).unwrap_or(content).as_u64();
+            match number.and_then(|number| names.get(&number)) {
+                Some(name) => serde_json::json!({ "@ref": name }),
+                None => Json::Object(fields),
+            }
+        }
+        Json::Object(fields) => fields.into_iter().map(|(key, value)| (key, with_names(value, names))).collect(),
+        other => other,
+    }
+}
+
+pub fn unanswered(error: ClientError) -> Failure {
     let exit = match error {
         ClientError::Call(_) => Exit::Usage,
         ClientError::Refused(_) | ClientError::NoCode(_) => Exit::Rejected,
@@ -159,8 +213,11 @@ fn unanswered(error: ClientError) -> Failure {
     Failure { exit, error: error.into() }
 }
 
-fn find(target: &str, dir: &TestnetDir, layout: Option<&Layout>) -> Result<Sturdyref, Failure> {
+fn find(target: &str, dir: &TestnetDir, layout: Option<&Layout>, shelf: &Shelf) -> Result<Sturdyref, Failure> {
     let usage = |error: anyhow::Error| Failure { exit: Exit::Usage, error };
+    if let Some(name) = target.strip_prefix("ref:") {
+        return shelf.find(name);
+    }
     if target.starts_with("vat://") {
         return target.parse::<Sturdyref>().map_err(|error| usage(error.into()));
     }

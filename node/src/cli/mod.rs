@@ -3,6 +3,7 @@
 //! What was asked for goes to standard output, everything else to standard error. `--json` prints JSON on standard output, also
 //! where a command fails: see [`report`]. Exit codes: [`Exit`].
 
+mod access;
 mod approvals;
 mod arguments;
 mod call;
@@ -17,8 +18,10 @@ mod json;
 mod logs;
 mod member;
 mod node;
+mod objects;
 mod output;
 mod prove;
+mod reference;
 mod report;
 mod run;
 mod signals;
@@ -183,6 +186,18 @@ enum Command {
     Testnet(testnet::Command),
     /// Call a method of a vat's object, from outside
     Call(call::Args),
+    /// Let another vat use a vat's root
+    Grant(access::GrantArgs),
+    /// Let another vat use a vat's root no longer
+    Revoke(access::RevokeArgs),
+    /// Make, show and revoke references to a vat's objects, and those that calls have kept
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  vat ref new bank --note \"for Alice\" --expires 30d\n  vat ref list bank\n  vat ref revoke bank 3f9c02d14a7b\n  vat ref kept\n  vat ref forget purse-1"
+    )]
+    Ref(reference::Command),
+    /// Show who holds which objects of a vat, and what it holds of others
+    Objects(objects::Args),
     /// Make and run single hosts
     #[command(
         subcommand,
@@ -218,14 +233,14 @@ enum Command {
         after_help = "Examples:\n  vat member replace --vat two --out c --in e\n  vat member add --vat two --in f\n  vat member remove --vat two --out f\n  vat member cancel --vat two"
     )]
     Member(member::Command),
-    /// Show the changes of members that wait for the approval of owners
+    /// Show the changes of members, and of who may use a vat, that wait for the approval of owners
     Approvals(approvals::ListArgs),
-    /// Approve a change of a vat's members, for one host
+    /// Approve such a change, for one host
     #[command(
         after_help = "Example:\n  vat approvals two\n  vat approve two --home /srv/quorate\n\nWhere several hosts here were asked and --host names none, the first that has not answered approves: one approval a command."
     )]
     Approve(approvals::AnswerArgs),
-    /// Reject a change of a vat's members, for the hosts here
+    /// Reject such a change, for the hosts here
     #[command(
         after_help = "Example:\n  vat reject two --home /srv/quorate\n\nA change ends when so many members have rejected it that too few are left to approve, or when its proposer's owner does."
     )]
@@ -317,6 +332,10 @@ async fn perform(command: Command, json: bool) -> Outcome {
     match command {
         Command::Testnet(command) => testnet::run(command, json).await,
         Command::Call(args) => call::run(args, json).await,
+        Command::Grant(args) => access::grant(args, json).await,
+        Command::Revoke(args) => access::revoke(args, json).await,
+        Command::Ref(command) => reference::run(command, json).await,
+        Command::Objects(args) => objects::run(args, json).await,
         Command::Node(command) => node::run(command, json).await,
         Command::Create(args) => create::create(args, json).await,
         Command::Install(args) => create::install(args, json).await,

@@ -8,14 +8,16 @@
 //! says its farewell in the very reply to the answer: on a line of long round trips nothing waits for anything else.
 
 mod error;
+mod keeping;
 mod known;
 mod once;
 mod proving;
 mod wiring;
 
 pub use error::ClientError;
+pub use keeping::Kept;
 pub use known::Known;
-pub use once::{Called, OneCall, call_once};
+pub use once::{Called, OneCall, Request, call_once};
 
 use crate::{
     evidence::{Outbox, Slice, farewell_mark, outbox_path},
@@ -30,6 +32,7 @@ use crate::{
 };
 use ed25519_dalek::SigningKey;
 use error::Denial;
+use keeping::Keeper;
 use proving::Prover;
 use quorate_consensus::{
     Certificate, Genesis, Hash, HostId, Introduction, Member, MemberSignature, Membership, Parameters, Signers,
@@ -91,6 +94,11 @@ struct Session {
     ended: bool,
     /// Keeps what proves the answer to the first call, if that is wanted.
     prover: Option<Prover>,
+    /// Has the references of the answer to the first call kept, if that is wanted.
+    keeper: Option<Keeper>,
+    /// What the sturdyref names that the client was made with, and those that it was given beside it.
+    target: ClientRef,
+    given: Vec<ClientRef>,
 }
 
 struct Inner {
@@ -137,15 +145,17 @@ impl Client {
         };
         let known = Known::found(found.introduction, block, found.by, &found.silent);
         let expires = block.saturating_add(lifetime_blocks);
-        let client = Client::start(secret, sturdyref, known, expires, network, false)?;
+        let client = Client::start(secret, sturdyref, &[], known, expires, network, false)?;
         frames.serve(&client.inner);
         Ok(client)
     }
 
-    /// A client of a vat that is known. What the network brings has to be given to it.
+    /// A client of a vat that is known. What the network brings has to be given to it. `given` are further references to objects of the same
+    /// vat.
     fn start(
         secret: [u8; 32],
         sturdyref: &Sturdyref,
+        given: &[Sturdyref],
         known: Known,
         expires: u64,
         network: Arc<dyn Network>,
@@ -156,18 +166,14 @@ impl Client {
         let (vat, target) = (genesis.vat_id(), sturdyref.vat);
         let membership = known.introduction.verify().map_err(|error| ClientError::Call(error.to_string()))?;
         let mut session = ClientSession::new(vat, target);
-        if let Some(redemption) = sturdyref.redeem_for(&vat) {
-            let signature = redemption.signature.try_into().expect("Ed25519 signatures have 64 bytes");
-            session
-                .redeem(sturdyref.object, redemption.bearer, signature)
-                .map_err(|error| ClientError::Call(error.to_string()))?;
-        }
+        let object = redeem(&mut session, sturdyref)?;
+        let given = given.iter().map(|sturdyref| redeem(&mut session, sturdyref)).collect::<Result<_, _>>()?;
         let (notices, notices_rx) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             vat,
             target,
             key,
-            session: Mutex::new(Session::new(session, known, membership)),
+            session: Mutex::new(Session { target: object, given, ..Session::new(session, known, membership) }),
             once,
             notices,
             shipped: Notify::new(),
@@ -230,13 +236,38 @@ impl Client {
         method: Method,
         args: Vec<Value>,
     ) -> Result<oneshot::Receiver<Answer>, ClientError> {
+        self.begin_with(target, method, args, &[])
+    }
+
+    /// As [`Client::begin`], with references that slots in the arguments index.
+    pub fn begin_with(
+        &self,
+        target: ClientRef,
+        method: Method,
+        args: Vec<Value>,
+        slots: &[ClientRef],
+    ) -> Result<oneshot::Receiver<Answer>, ClientError> {
+        self.ask(|session| session.call(target, method, &Value::Array(args), slots))
+    }
+
+    /// Has the vat let go of what it keeps for a bearer that this client was made with. The answer comes later.
+    fn begin_discard(&self, bearer: [u8; 32]) -> Result<oneshot::Receiver<Answer>, ClientError> {
+        self.ask(|session| session.discard(bearer))
+    }
+
+    /// Says something that is answered by the result of the number that `say` gives.
+    fn ask(
+        &self,
+        say: impl FnOnce(&mut ClientSession) -> Result<u64, quorate_engine::comms::client::ClientError>,
+    ) -> Result<oneshot::Receiver<Answer>, ClientError> {
         let (sender, receiver) = oneshot::channel();
         let mut session = self.inner.lock();
-        let result = session
-            .session
-            .call(target, method, &Value::Array(args), &[])
-            .map_err(|error| ClientError::Call(error.to_string()))?;
-        session.waiting.insert(ClientRef::Result(result), sender);
+        let result = say(&mut session.session).map_err(|error| ClientError::Call(error.to_string()))?;
+        let result = ClientRef::Result(result);
+        if let Some(keeper) = session.keeper.as_mut() {
+            keeper.call.get_or_insert(result);
+        }
+        session.waiting.insert(result, sender);
         self.inner.speak(&mut session);
         Ok(receiver)
     }
@@ -257,6 +288,17 @@ impl Client {
     /// Our messages that the vat has not acknowledged.
     pub fn unacknowledged(&self) -> usize {
         self.inner.lock().session.unacked().count()
+    }
+
+    /// Has the references of the answer to the first call, which is not made yet, kept through a bearer that this client was made with.
+    fn keep(&self, through: [u8; 32]) {
+        self.inner.lock().keeper = Some(Keeper::new(through));
+    }
+
+    /// What came of that, when the answer is there.
+    async fn kept(&self, until: Instant) -> Vec<Kept> {
+        let later = self.inner.lock().take_kept();
+        later.wait(self.inner.target, until).await
     }
 
     /// Has the answer to the first call proven, which is not made yet.
@@ -322,8 +364,20 @@ impl Session {
             perhaps_sent: false,
             ended: false,
             prover: None,
+            keeper: None,
+            target: ClientRef::Object(0),
+            given: Vec::new(),
         }
     }
+}
+
+/// Uses a sturdyref: what it names, for calls.
+fn redeem(session: &mut ClientSession, sturdyref: &Sturdyref) -> Result<ClientRef, ClientError> {
+    let Some(redemption) = sturdyref.redeem_for(&session.vat()) else {
+        return Ok(ClientRef::Object(sturdyref.object));
+    };
+    let signature = redemption.signature.try_into().expect("Ed25519 signatures have 64 bytes");
+    session.redeem(sturdyref.object, redemption.bearer, signature).map_err(|error| ClientError::Call(error.to_string()))
 }
 
 /// A genesis with one member that has no addresses: others answer over the connection that it makes.
@@ -456,6 +510,7 @@ impl Inner {
             Err(error) => return SliceReply::Refused { message: error.to_string() },
         };
         for completion in completions {
+            session.keep(&completion);
             if let Some(waiting) = session.waiting.remove(&completion.promise) {
                 // Whoever waited may have given up.
                 let _ = waiting.send(completion);

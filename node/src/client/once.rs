@@ -1,6 +1,6 @@
 //! One call by a client of its own, as `vat call` makes it.
 
-use super::{Answer, Client, ClientError, Known, start_network};
+use super::{Answer, Client, ClientError, Kept, Known, start_network};
 use crate::{
     evidence::{LIFETIME_IS_OVER, MAX_LIFETIME_BLOCKS},
     lookup::{NotFound, members_and_block},
@@ -8,10 +8,7 @@ use crate::{
     sturdyref::Sturdyref,
 };
 use quorate_consensus::Member;
-use quorate_engine::{
-    abi::{Method, Value},
-    comms::client::ClientRef,
-};
+use quorate_engine::abi::{Method, Value};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -26,9 +23,10 @@ pub struct OneCall<'a> {
     pub hosts: &'a [Member],
     /// What was remembered of the vat.
     pub known: Option<Known>,
-    /// The method, and its arguments.
-    pub method: Method,
-    pub args: Vec<Value>,
+    /// What is asked of the object.
+    pub request: Request,
+    /// Whether the references of the answer are to be kept, so that later calls can use them. Only through a bearer.
+    pub keep: bool,
     /// For how many of the vat's blocks the client is to be heard at most.
     pub lifetime_blocks: u64,
     /// How long everything may take.
@@ -37,10 +35,34 @@ pub struct OneCall<'a> {
     pub prove: bool,
 }
 
+/// What is asked of an object.
+pub enum Request {
+    /// A call of a method.
+    Call {
+        method: Method,
+        args: Vec<Value>,
+        /// Further objects of the same vat: slots in the arguments index them.
+        slots: Vec<Sturdyref>,
+    },
+    /// To let go of what the vat keeps for the sturdyref.
+    Discard,
+}
+
+impl Request {
+    fn slots(&self) -> &[Sturdyref] {
+        match self {
+            Request::Call { slots, .. } => slots,
+            Request::Discard => &[],
+        }
+    }
+}
+
 /// What came of a call.
 pub struct Called {
     /// The answer, or why there is none.
     pub answer: Result<Answer, ClientError>,
+    /// What came of keeping the references of the answer, if that was wanted.
+    pub kept: Vec<Kept>,
     /// What is worth remembering of the vat.
     pub known: Option<Known>,
     /// What proves the answer, if that was wanted.
@@ -49,7 +71,7 @@ pub struct Called {
 
 impl Called {
     fn failed(error: ClientError) -> Called {
-        Called { answer: Err(error), known: None, proof: None }
+        Called { answer: Err(error), kept: Vec::new(), known: None, proof: None }
     }
 }
 
@@ -83,13 +105,14 @@ async fn call_known(call: &OneCall<'_>, known: Known, until: Instant) -> Called 
             hosts.push(host.clone());
         }
     }
-    let client = match Client::start(secret, call.sturdyref, known, expires, network.clone(), true) {
-        Ok(client) => client,
-        Err(error) => {
-            network.shutdown().await;
-            return Called::failed(error);
-        }
-    };
+    let client =
+        match Client::start(secret, call.sturdyref, call.request.slots(), known, expires, network.clone(), true) {
+            Ok(client) => client,
+            Err(error) => {
+                network.shutdown().await;
+                return Called::failed(error);
+            }
+        };
     frames.serve(&client.inner);
     let asking = async {
         match members_and_block(&network, &hosts, &vat, until).await {
@@ -105,9 +128,7 @@ async fn call_known(call: &OneCall<'_>, known: Known, until: Instant) -> Called 
         outcome = answer(&client, call, until) => outcome,
         why = asking => Err(ClientError::not_found(why, vat)),
     };
-    let (known, proof) = (Some(client.known()), client.proof());
-    client.close().await;
-    Called { answer: outcome, known, proof }
+    ended(client, outcome, until).await
 }
 
 /// Calls a vat of which nothing is known: its hosts are asked first.
@@ -121,7 +142,7 @@ async fn call_unknown(call: &OneCall<'_>, until: Instant) -> Called {
         Ok((found, block)) => {
             let known = Known::found(found.introduction, block, found.by, &found.silent);
             let expires = block.saturating_add(call.lifetime_blocks);
-            Client::start(secret, call.sturdyref, known, expires, network.clone(), true)
+            Client::start(secret, call.sturdyref, call.request.slots(), known, expires, network.clone(), true)
         }
         Err(why) => Err(ClientError::not_found(why, vat)),
     };
@@ -134,17 +155,33 @@ async fn call_unknown(call: &OneCall<'_>, until: Instant) -> Called {
     };
     frames.serve(&client.inner);
     let outcome = answer(&client, call, until).await;
+    ended(client, outcome, until).await
+}
+
+/// Ends a client when what its answer has is kept.
+async fn ended(client: Client, answer: Result<Answer, ClientError>, until: Instant) -> Called {
+    let kept = client.kept(until).await;
     let (known, proof) = (Some(client.known()), client.proof());
     client.close().await;
-    Called { answer: outcome, known, proof }
+    Called { answer, kept, known, proof }
 }
 
 async fn answer(client: &Client, call: &OneCall<'_>, until: Instant) -> Result<Answer, ClientError> {
     if call.prove {
         client.prove();
     }
-    let target = ClientRef::Object(call.sturdyref.object);
-    let answer = client.begin(target, call.method.clone(), call.args.clone())?;
+    let bearer = call.sturdyref.bearer_key();
+    if let Some(through) = bearer.filter(|_| call.keep) {
+        client.keep(through);
+    }
+    let (target, given) = {
+        let session = client.inner.lock();
+        (session.target, session.given.clone())
+    };
+    let answer = match &call.request {
+        Request::Call { method, args, .. } => client.begin_with(target, method.clone(), args.clone(), &given)?,
+        Request::Discard => client.begin_discard(bearer.unwrap_or_default())?,
+    };
     match tokio::time::timeout_at(until, answer).await {
         Ok(Ok(answer)) => Ok(answer),
         _ => Err(client.without_answer(call.deadline)),

@@ -33,6 +33,8 @@ pub fn describe(message: &[u8]) -> String {
         Ok(Op::Cancel { to, .. }) => format!("the end of a deposit for vat {to}"),
         Ok(Op::Abandon { result }) => format!("that the result {result} is not wanted any more"),
         Ok(Op::Drop(objects)) => format!("that {} objects are held no more", objects.len()),
+        Ok(Op::Keep { object, .. }) => format!("that object {object} shall be kept for a bearer"),
+        Ok(Op::Discard { .. }) => "that what is kept for a bearer shall be let go".into(),
         Err(_) => format!("{} bytes that are no message", message.len()),
     }
 }

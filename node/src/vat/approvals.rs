@@ -1,18 +1,27 @@
-//! Changes of members that wait for approvals, as people are told of them.
+//! Changes of members, and of who may use the vat, that wait for approvals, as people are told of them.
 
-use super::describe_change;
+use super::{access, describe_change};
 use crate::{
     card::fingerprint,
     status::{MemberStatus, WaitingStatus},
 };
-use quorate_consensus::{Change, HostId, Member, ReplicaStatus, WaitingChange};
+use quorate_consensus::{Change, HostId, Member, Membership, ReplicaStatus, WaitingChange, WaitingMatter};
+use quorate_engine::VatId;
 
-/// Describes what waits at a replica.
-pub fn waiting(status: &ReplicaStatus, changes: Vec<WaitingChange>) -> Vec<WaitingStatus> {
-    changes.into_iter().map(|change| describe(status, change)).collect()
+/// Describes what waits at a replica. `vat_name` gives the name of a vat here.
+pub fn waiting(
+    status: &ReplicaStatus,
+    changes: Vec<WaitingChange>,
+    vat_name: impl Fn(&VatId) -> Option<String>,
+) -> Vec<WaitingStatus> {
+    changes.into_iter().map(|change| describe(status, change, &vat_name)).collect()
 }
 
-fn describe(status: &ReplicaStatus, change: WaitingChange) -> WaitingStatus {
+fn describe(
+    status: &ReplicaStatus,
+    change: WaitingChange,
+    vat_name: impl Fn(&VatId) -> Option<String>,
+) -> WaitingStatus {
     let membership = &status.membership;
     let name = |key: &HostId| membership.member(key).map_or_else(|| key.to_string(), |member| member.name.clone());
     let names = |keys: Vec<HostId>| keys.iter().map(name).collect();
@@ -21,22 +30,28 @@ fn describe(status: &ReplicaStatus, change: WaitingChange) -> WaitingStatus {
         key: member.key.to_string(),
         addresses: member.addresses.clone(),
     };
-    let (out, joining) = match &change.change {
-        Change::Add(member) => (None, Some(member)),
-        Change::Remove(key) => (Some(key), None),
-        Change::Replace { out, in_ } => (Some(out), Some(in_)),
-        Change::Threshold(_) | Change::Cancel => (None, None),
+    let (words, target): (String, Option<&Membership>) = match &change.matter {
+        WaitingMatter::Members { change, target } => (describe_change(change, membership), target.as_ref()),
+        WaitingMatter::Motion(motion) => (access::describe(motion, vat_name), None),
+    };
+    let (out, joining) = match &change.matter {
+        WaitingMatter::Members { change: Change::Add(member), .. } => (None, Some(member)),
+        WaitingMatter::Members { change: Change::Remove(key), .. } => (Some(key), None),
+        WaitingMatter::Members { change: Change::Replace { out, in_ }, .. } => (Some(out), Some(in_)),
+        WaitingMatter::Members { change: Change::Threshold(_) | Change::Cancel, .. } | WaitingMatter::Motion(_) => {
+            (None, None)
+        }
     };
     WaitingStatus {
         id: change.id.to_string(),
-        change: describe_change(&change.change, membership),
+        change: words,
         proposer: name(&change.proposer),
         is_own: change.is_own,
         out: out.and_then(|key| membership.member(key)).map(shown),
         joining: joining.map(shown),
         fingerprint: joining.map(|member| fingerprint(&member.key)),
         threshold_before: membership.threshold,
-        after: change.target.as_ref().map(|target| (target.members.len(), target.threshold)),
+        after: target.map(|target| (target.members.len(), target.threshold)),
         answer: change.answer.map(|approves| if approves { "approved" } else { "rejected" }.to_owned()),
         approved: names(change.approved),
         rejected: names(change.rejected),

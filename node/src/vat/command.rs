@@ -1,7 +1,7 @@
 //! What a quorum orders: the commands in a vat's log, as `node` encodes them, and what applying each came to.
 
 use crate::{
-    authority::{GrantOrder, SignedInstall},
+    authority::{AccessOrder, SignedInstall},
     evidence::Slice,
 };
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,8 @@ pub enum VatCommand {
     Install(Box<SignedInstall>),
     /// Messages from another vat, with the evidence that it sent them.
     Deliver(Box<Slice>),
-    /// Lets another vat use the root, as the creator or a threshold of the members want.
-    Grant(GrantOrder),
-    /// Lets it no longer, likewise.
-    Revoke(GrantOrder),
+    /// Changes who may use what, as the creator or a threshold of the members want.
+    Access(AccessOrder),
 }
 
 /// What came of a command, for whoever proposed it.
@@ -34,8 +32,8 @@ pub enum VatResult {
     NotYet { next: u64 },
     /// Refused, for a reason that repeating does not mend.
     Refused { message: String },
-    /// The other vat may use the root.
+    /// The grant or reference is there.
     Granted,
-    /// It may no longer.
+    /// It is gone.
     Revoked,
 }

@@ -13,7 +13,7 @@ use super::{
     view::{PeerView, RestoredOutbox, SharedView},
 };
 use crate::{
-    authority::{Authority, CodeDigest, GrantKind, GrantOrder, SignedInstall},
+    authority::{AccessChange, AccessOrder, Authority, CodeDigest, SignedInstall},
     codec,
     evidence::{Outbox, Proven, Slice, is_farewell, refuses_lifetime},
     proof::file::ProvenSlice,
@@ -24,7 +24,10 @@ use quorate_consensus::{
 };
 use quorate_engine::{
     EngineError, VatId,
-    comms::stream::{self, SliceError, StreamHead},
+    comms::{
+        Comms,
+        stream::{self, SliceError, StreamHead},
+    },
     heap::{Heap, Limits},
     image::Image,
     machine::{BlockOutput, Command, CommandResult, Deliver, Summary},
@@ -39,7 +42,7 @@ use std::{
 type EngineMachine = quorate_engine::machine::Machine<TimedHeap>;
 
 /// Why nothing of a vat is taken that nobody here has named.
-pub const STRANGER: &str = "this vat gave the sender no reference, and its stream does not begin with the use of one";
+pub const STRANGER: &str = "this vat gave the sender no reference, and its stream does not begin with the use of one that counts; one that was revoked or has expired does not: ask for another";
 
 /// What a block brought about, for the parts of the node that act on it.
 #[derive(Debug)]
@@ -86,8 +89,8 @@ pub struct VatMachine {
     given: Option<CodeDigest>,
     /// What the vat's code is.
     code: Option<CodeDigest>,
-    /// How many grants and revocations were carried out.
-    grants: u64,
+    /// How many changes of who may use what were carried out.
+    access_orders: u64,
     image: Arc<Image>,
     limits: Limits,
     engine: EngineMachine,
@@ -125,7 +128,7 @@ impl VatMachine {
             authority: Authority::of(genesis),
             given,
             code: None,
-            grants: 0,
+            access_orders: 0,
             image,
             limits,
             engine,
@@ -154,8 +157,7 @@ impl VatMachine {
                 side.touched.insert(slice.sender());
                 self.deliver(context.block, *slice, side)
             }
-            Ok(VatCommand::Grant(order)) => self.change_grant(context.membership, GrantKind::Grant, &order, side),
-            Ok(VatCommand::Revoke(order)) => self.change_grant(context.membership, GrantKind::Revoke, &order, side),
+            Ok(VatCommand::Access(order)) => self.change_access(context.membership, &order, side),
             Err(error) => Ok(VatResult::Refused { message: format!("the command does not decode: {error}") }),
         }
     }
@@ -168,29 +170,37 @@ impl VatMachine {
         Ok(())
     }
 
-    /// Lets another vat use the root or no longer, if those want it who may.
-    fn change_grant(
+    /// Changes who may use what, if those want it who may.
+    fn change_access(
         &mut self,
         members: &Membership,
-        kind: GrantKind,
-        order: &GrantOrder,
+        order: &AccessOrder,
         side: &mut SideEffects,
     ) -> Result<VatResult, EngineError> {
-        if let Err(error) = self.authority.check_grant(members, kind, order, self.grants) {
-            return Ok(VatResult::Refused { message: error.to_string() });
-        }
-        let command = match kind {
-            GrantKind::Grant => Command::Grant { to: order.to },
-            GrantKind::Revoke => Command::Revoke { from: order.to },
+        let change = match self.authority.check_access(members, order, self.access_orders) {
+            Ok(change) => change,
+            Err(error) => return Ok(VatResult::Refused { message: error.to_string() }),
+        };
+        let peer = match &change {
+            AccessChange::Grant { to: peer, .. } | AccessChange::Revoke { from: peer } => Some(*peer),
+            AccessChange::NewReference { .. } | AccessChange::RevokeReference { .. } => None,
+        };
+        let command = match change {
+            AccessChange::Grant { to, expires_ms } => Command::Grant { to, expires_ms },
+            AccessChange::Revoke { from } => Command::Revoke { from },
+            AccessChange::NewReference { key, object, expires_ms, note } => {
+                Command::AddBearer { key, object, expires_ms, note }
+            }
+            AccessChange::RevokeReference { key } => Command::RevokeBearer { key },
         };
         let result = match self.engine.apply(command)? {
             CommandResult::Granted => VatResult::Granted,
             CommandResult::Revoked => VatResult::Revoked,
             CommandResult::Refused { message } => return Ok(VatResult::Refused { message }),
-            other => return Ok(VatResult::Refused { message: format!("unexpected result of a grant: {other:?}") }),
+            other => return Ok(VatResult::Refused { message: format!("unexpected result of a change: {other:?}") }),
         };
-        self.grants = self.grants.saturating_add(1);
-        side.touched.insert(order.to);
+        self.access_orders = self.access_orders.saturating_add(1);
+        side.touched.extend(peer);
         Ok(result)
     }
 
@@ -335,6 +345,11 @@ impl VatMachine {
         engine.comms().peer(vat).map_or(0, |peer| peer.outgoing().unacked().1)
     }
 
+    /// The engine's tables, to look at.
+    pub fn comms(&self) -> &Comms {
+        self.engine.comms()
+    }
+
     /// Counts for people and metrics.
     pub fn summary(&self) -> Summary {
         self.engine.summary()
@@ -351,8 +366,10 @@ impl VatMachine {
         view.epoch = self.epoch;
         let said_now: BTreeSet<VatId> = self.outbox.heads().iter().map(|head| head.peer).collect();
         let comms = self.engine.comms();
-        if *view.bearers != *comms.bearers() {
-            view.bearers = Arc::new(comms.bearers().clone());
+        view.access_orders = self.access_orders;
+        if view.bearers_version != Some(comms.bearers_version()) {
+            view.bearers = Arc::new(comms.bearer_keys());
+            view.bearers_version = Some(comms.bearers_version());
         }
         for vat in touched {
             let Some(peer) = comms.peer(vat) else {
@@ -439,8 +456,8 @@ impl Machine for VatMachine {
         let pages = EngineMachine::describe(&engine.manifest).map_err(fault)?.chunks;
         let heads = self.outbox.heads().to_vec();
         let (known, clients) = (self.known.clone(), self.clients.clone());
-        let (code, grants) = (self.code.clone(), self.grants);
-        let pieces = Tables { engine: engine.manifest, known, heads, clients, code, grants }.pieces();
+        let (code, access_orders) = (self.code.clone(), self.access_orders);
+        let pieces = Tables { engine: engine.manifest, known, heads, clients, code, access_orders }.pieces();
         let manifest = Manifest { tables: pieces.iter().map(|(hash, _)| *hash).collect(), pages };
         let chunks = engine.new_chunks.into_iter().chain(pieces);
         let new_chunks = chunks.collect();
@@ -468,7 +485,7 @@ impl Machine for VatMachine {
         .map_err(fault)?;
         self.known = tables.known;
         self.clients = tables.clients;
-        (self.code, self.grants) = (tables.code, tables.grants);
+        (self.code, self.access_orders) = (tables.code, tables.access_orders);
         self.check_given()?;
         let engine = &self.engine;
         self.clients.rebuild(|vat| Self::bytes_waiting_for(engine, vat));
@@ -479,6 +496,7 @@ impl Machine for VatMachine {
             let restored = self.restored_outbox();
             let mut view = self.view.lock();
             view.peers.clear();
+            view.bearers_version = None;
             view.ended = self.clients.ended().clone();
             view.restored.push_back(restored);
         }

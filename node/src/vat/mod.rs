@@ -1,5 +1,6 @@
 //! One vat on this host: its replica, what turns the replica's events into shipments, console lines and metrics, and the inbox.
 
+pub mod access;
 pub mod approvals;
 pub mod clients;
 pub mod command;
@@ -29,6 +30,7 @@ use crate::{
     status::{MemberStatus, StreamStatus, VatStatus},
     telemetry::{Telemetry, mirror, page::Page},
 };
+use access::AccessMotions;
 use command::VatCommand;
 use console::Console;
 use courier::{Courier, CourierMetrics};
@@ -148,6 +150,7 @@ impl VatService {
             clock: Arc::new(SystemClock),
             learner: options.joining,
             approve: options.approve,
+            motions: Arc::new(AccessMotions { view: view.clone() }),
         })
         .await
         .map_err(|error| format!("vat {}: {error}", options.name))?;
@@ -332,7 +335,7 @@ impl VatService {
             approvals: if self.is_removed() {
                 Vec::new()
             } else {
-                approvals::waiting(&status, self.replica.waiting_changes())
+                approvals::waiting(&status, self.replica.waiting_changes(), |vat| self.directory.name(vat))
             },
             installed,
             install_error: self.install_error().filter(|_| !installed),

@@ -47,8 +47,8 @@ pub struct Tables {
     pub clients: Clients,
     /// What the vat's code is.
     pub code: Option<CodeDigest>,
-    /// How many grants and revocations were carried out.
-    pub grants: u64,
+    /// How many changes of who may use what were carried out.
+    pub access_orders: u64,
 }
 
 impl Tables {

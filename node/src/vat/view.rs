@@ -4,9 +4,9 @@
 use super::clients::Ended;
 use crate::{evidence::Outbox, proof::file::ProvenSlice};
 use quorate_consensus::Signers;
-use quorate_engine::VatId;
+use quorate_engine::{VatId, comms::BearerKeys};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -39,8 +39,12 @@ pub struct View {
     pub epoch: Option<u64>,
     /// Every vat in the tables.
     pub peers: BTreeMap<VatId, PeerView>,
-    /// Public keys that may redeem the root: whoever is in no table comes in by one of them.
-    pub bearers: Arc<BTreeSet<[u8; 32]>>,
+    /// Bearer keys and what they open: whoever is in no table comes in by one of them.
+    pub bearers: Arc<BearerKeys>,
+    /// Which version of the bearers that is.
+    pub bearers_version: Option<u64>,
+    /// How many changes of who may use what were carried out.
+    pub access_orders: u64,
     /// Whether the vat has its code.
     pub installed: bool,
     /// Why its code did not start when that was last tried, as far as this replica's memory goes.

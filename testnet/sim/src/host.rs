@@ -2,7 +2,7 @@
 
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
-    Approve, Clock, ConsensusError, Event, Genesis, Hash, HostId, Member, MembershipCertificate, Replica,
+    Approve, Clock, ConsensusError, Event, Genesis, Hash, HostId, Member, MembershipCertificate, NoMotions, Replica,
     ReplicaHandle, ReplicaOptions, Role, Timing,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -188,6 +188,7 @@ impl Host {
             clock: Arc::new(HostClock::new(self.seed, &label, record.trace().clone())),
             learner: self.learner,
             approve: Approve::Auto,
+            motions: Arc::new(NoMotions),
         };
         let handle = match Replica::start(options).await {
             Ok(handle) => handle,

@@ -288,7 +288,8 @@ fn strangers_have_no_authority_and_break_only_their_own_streams() {
 
     // Well certified nonsense breaks its own stream only.
     let mut babbler = stranger();
-    let nonsense = [vec![], vec![0xff; 100], Op::Redeem { object: 0, bearer: [0; 32], signature: vec![1] }.encode()];
+    let nonsense =
+        [vec![], vec![0xff; 100], Op::Redeem { object: 0, bearer: [0; 32], signature: vec![1], result: None }.encode()];
     for message in nonsense {
         let vat = babbler.vat();
         babbler.redeem(&bearer, &vat);

@@ -1,4 +1,4 @@
-//! The task that collects approvals for this replica's own draft, and has the change ordered when they suffice.
+//! The task that collects approvals for this replica's own draft, and has the change or the motion ordered when they suffice.
 //!
 //! Invariants: one draft at a time; all members are asked at once and each request has its deadline, so that one that hangs delays
 //! no other; only answers that verify are kept; what was collected survives restarts.
@@ -14,8 +14,8 @@ use crate::replica::approval::Approvals;
 use crate::replica::tasks::proposer;
 use crate::replica::wire::propose::Payload;
 use crate::replica::wire::share::ShareFrame;
-use crate::state::block::Control;
-use crate::state::drafts::{Answer, Draft, Standing};
+use crate::state::block::{Admission, Control};
+use crate::state::drafts::{Answer, Collected, Draft, Matter, Standing};
 
 /// Times `reconcile`: the pause between two rounds of questions.
 const ROUND: u32 = 2;
@@ -48,7 +48,7 @@ fn prune(approvals: &Approvals) {
     let applied = Arc::clone(&approvals.members.view().applied);
     let why = {
         let mut drafts = approvals.drafts();
-        let (pruned, why) = drafts.prune(&applied, &approvals.identity.key);
+        let (pruned, why) = drafts.prune(&applied, &approvals.identity.key, |draft| approvals.refuses(draft));
         if pruned {
             approvals.keep_drafts(&drafts);
         }
@@ -69,12 +69,12 @@ async fn pursue(approvals: &Approvals, draft: Draft) {
         // An owner that has rejected it may think better of it.
         let has_approved = |member: &&Member| drafts.collected.approvals.contains_key(&member.key);
         let entered = drafts.collected.newcomer.is_some();
-        let newcomer = draft.change.newcomer().filter(|_| !entered);
+        let newcomer = draft.newcomer().filter(|_| !entered);
         members.iter().filter(|member| !has_approved(member)).chain(newcomer).collect()
     };
     let answers = join_all(asked.iter().map(|member| ask(approvals, member, &draft))).await;
-    let (needed, newcomer) = (usize::from(state.membership.threshold), draft.change.newcomer().is_some());
-    let (standing, admission, rejected) = {
+    let (needed, newcomer) = (usize::from(state.membership.threshold), draft.newcomer().is_some());
+    let (standing, collected) = {
         let mut drafts = approvals.drafts();
         if drafts.drafts.get(&approvals.identity.key) != Some(&draft) {
             return;
@@ -86,14 +86,12 @@ async fn pursue(approvals: &Approvals, draft: Draft) {
         if drafts.collected != before {
             approvals.keep_drafts(&drafts);
         }
-        let collected = &drafts.collected;
-        let standing = collected.standing(members.len(), needed, newcomer);
-        (standing, collected.admission(&draft, needed), collected.rejected.clone())
+        (drafts.collected.standing(members.len(), needed, newcomer), drafts.collected.clone())
     };
     match standing {
-        Standing::Approved => order(approvals, Control::Admit(admission)).await,
+        Standing::Approved => order(approvals, payload(approvals, draft, &collected, needed)).await,
         Standing::Rejected => {
-            let names: Vec<String> = rejected.iter().map(|key| approvals.name_of(key)).collect();
+            let names: Vec<String> = collected.rejected.iter().map(|key| approvals.name_of(key)).collect();
             approvals.end_draft(ReconfigureError::Rejected(names.join(", ")));
         }
         Standing::AsksOwners => {
@@ -103,12 +101,24 @@ async fn pursue(approvals: &Approvals, draft: Draft) {
     }
 }
 
+/// What is ordered, with the approvals that suffice for it.
+fn payload(approvals: &Approvals, draft: Draft, collected: &Collected, needed: usize) -> Payload {
+    let enough = collected.enough(needed);
+    match draft.matter {
+        Matter::Members { change, threshold } => {
+            let newcomer = collected.newcomer;
+            Payload::Control(Control::Admit(Admission { change, threshold, approvals: enough, newcomer }))
+        }
+        Matter::Motion(motion) => Payload::Command(approvals.motions.command(&motion, enough).into()),
+    }
+}
+
 /// One answer. This replica's own is given as any other's. `None`: there was none.
 async fn ask(approvals: &Approvals, member: &Member, draft: &Draft) -> Option<Answer> {
     if member.key == approvals.identity.key {
         return Some(approvals.serve_draft(approvals.identity.key, draft.clone()));
     }
-    let is_newcomer = draft.change.newcomer().is_some_and(|newcomer| newcomer.key == member.key);
+    let is_newcomer = draft.newcomer().is_some_and(|newcomer| newcomer.key == member.key);
     if is_newcomer {
         approvals.share.introduce_to(member).await.ok()?;
     }
@@ -119,13 +129,13 @@ async fn ask(approvals: &Approvals, member: &Member, draft: &Draft) -> Option<An
 /// Keeps an answer that is what it says.
 fn note(
     approvals: &Approvals,
-    collected: &mut crate::state::drafts::Collected,
+    collected: &mut Collected,
     subject: &Subject,
     member: &Member,
     draft: &Draft,
     answer: Option<Answer>,
 ) {
-    let newcomer = draft.change.newcomer().map(|newcomer| &newcomer.key);
+    let newcomer = draft.newcomer().map(|newcomer| &newcomer.key);
     match answer {
         Some(Answer::Approves(signature)) if signature.key == member.key && newcomer != Some(&member.key) => {
             if subject.verify_approval(&signature).is_ok() {
@@ -151,19 +161,21 @@ fn note(
     }
 }
 
-/// Has an approved change ordered. It stays a draft until it is seen to be recorded here.
-async fn order(approvals: &Approvals, control: Control) {
+/// Has an approved change or motion ordered. It stays a draft until it is seen to be in the log here.
+async fn order(approvals: &Approvals, payload: Payload) {
     let Approvals { proposer, lifecycle, .. } = approvals;
-    let ordered = proposer::order(proposer, lifecycle, Payload::Control(control), ORDER_PATIENCE).await;
+    let is_command = matches!(payload, Payload::Command(_));
+    let ordered = proposer::order(proposer, lifecycle, payload, ORDER_PATIENCE).await;
     let outcome = match ordered {
-        Ok(proposed) if proposed.result.is_empty() => {
+        // A command's result is for the application to read; that of a control is why it was refused.
+        Ok(proposed) if is_command || proposed.result.is_empty() => {
             let mut status = approvals.status.subscribe();
             let seen = status.wait_for(|status| status.applied >= proposed.block);
             // If it is not seen in time, the next round finds how things stand.
             if tokio::time::timeout(ORDER_PATIENCE, seen).await.is_err() {
                 return;
             }
-            Ok(proposed.block)
+            Ok(proposed)
         }
         Ok(proposed) => Err(ReconfigureError::Refused(String::from_utf8_lossy(&proposed.result).into_owned())),
         // It may be recorded: the next round finds out.
@@ -172,11 +184,8 @@ async fn order(approvals: &Approvals, control: Control) {
             return;
         }
     };
-    let mut drafts = approvals.drafts();
-    drafts.drafts.remove(&approvals.identity.key);
-    drafts.collected = Default::default();
-    approvals.keep_drafts(&drafts);
-    drop(drafts);
+    // The others see by the state that a change of members was recorded; of a motion only its proposer knows that it is carried out.
+    approvals.settle_draft(is_command);
     approvals.outcome.send_replace(Some(outcome));
 }
 

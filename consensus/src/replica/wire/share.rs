@@ -46,10 +46,10 @@ pub(crate) enum ShareFrame {
     Retired { raft_id: u64 },
     /// Wanted: a statement that the sender signed, of a block after this one; and what another life of it has shown.
     Inquire { above: u64, presence: Presence },
-    /// Wanted: the receiver's approval of a change that the sender proposes; or that it comes, of the newcomer.
+    /// Wanted: the receiver's approval of a change or motion that the sender proposes; or that it comes, of the newcomer.
     Draft(Draft),
-    /// The sender has given its draft up.
-    Withdraw,
+    /// The sender has given up its draft of a change of members, or of a motion.
+    Withdraw { motion: bool },
     /// What another member signed towards the sender. Wanted: what it signed of the same block towards the receiver, if that is
     /// something else.
     Compare(Signed<Statement>),
@@ -157,11 +157,18 @@ pub(crate) struct ShareServer {
     pub(crate) signer: mpsc::Sender<SignerInput>,
     /// What other members' lives have shown.
     pub(crate) presences: Mutex<Presences>,
+    /// Of changes of members.
     pub(crate) approvals: Arc<Approvals>,
     pub(crate) clocks: Arc<Clocks>,
+    /// Of motions.
+    pub(crate) motions: Arc<Approvals>,
 }
 
 impl ShareServer {
+    fn approvals_of(&self, motion: bool) -> &Approvals {
+        if motion { &self.motions } else { &self.approvals }
+    }
+
     /// Serves a request on the share channel.
     pub(crate) async fn serve(&self, from: HostId, frame: ShareFrame) -> Result<ShareReply, TransportError> {
         let refused = |text: &str| Err(TransportError::Refused(text.into()));
@@ -216,11 +223,11 @@ impl ShareServer {
                 Ok(ShareReply { signed, presence, ..ShareReply::default() })
             }
             ShareFrame::Draft(draft) => {
-                let answer = self.approvals.serve_draft(from, draft);
+                let answer = self.approvals_of(draft.is_motion()).serve_draft(from, draft);
                 Ok(ShareReply { answer: Some(answer), ..ShareReply::default() })
             }
-            ShareFrame::Withdraw => {
-                self.approvals.serve_withdrawal(from);
+            ShareFrame::Withdraw { motion } => {
+                self.approvals_of(motion).serve_withdrawal(from);
                 Ok(ShareReply::default())
             }
             ShareFrame::Compare(theirs) => {

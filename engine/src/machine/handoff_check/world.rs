@@ -142,7 +142,7 @@ impl World {
             let mut machine = Machine::new(id(*vat), Player::new(eager));
             machine.status.installed = true;
             for other in vats.iter().filter(|other| *other != vat) {
-                machine.comms.grant(&id(*other)).expect("room");
+                machine.comms.grant(&id(*other), None).expect("room");
                 let root = machine.comms.reference(&id(*other), 0).expect("room");
                 machine.comms.mark_known([&root]);
                 machine.guest.vars.insert(root_name(*other), root);

@@ -1,9 +1,14 @@
 //! What one vat's machine takes and refuses, without a replica around it.
 
 use super::*;
-use crate::{authority::GrantEvidence, evidence::farewell_mark, run::engine_cache, sturdyref::Sturdyref};
+use crate::{
+    authority::{AccessEvidence, AccessMotion},
+    evidence::farewell_mark,
+    run::engine_cache,
+    sturdyref::Sturdyref,
+};
 use ed25519_dalek::SigningKey;
-use quorate_consensus::{Certificate, HostId, MemberSignature, Parameters, Statement};
+use quorate_consensus::{Certificate, HostId, MemberSignature, Parameters, Statement, approve_motion};
 use quorate_engine::{
     abi::{Bundle, Method, Value},
     comms::client::{ClientRef, ClientSession},
@@ -233,29 +238,46 @@ fn forged_commands() {
     assert_eq!(apply(&mut machine, 2, &install(good)).0, VatResult::Installed);
 
     let to = VatId([7; 32]);
-    let by = |kind, seeds: &[u8], number| {
-        let payload = GrantOrder::members_payload(&members, kind, &to, number);
-        let signatures = seeds.iter().map(|seed| MemberSignature::sign(&key(*seed), &payload)).collect();
-        GrantOrder { to, number, evidence: GrantEvidence::Members(signatures) }
+    let by = |change: AccessChange, seeds: &[u8], number| {
+        let motion = AccessMotion { change, number }.encode();
+        let approvals = seeds.iter().map(|seed| approve_motion(&members, &motion, &key(*seed))).collect();
+        VatCommand::Access(AccessOrder { motion, evidence: AccessEvidence::Members(approvals) })
     };
-    let (grant, revoke) = (GrantKind::Grant, GrantKind::Revoke);
+    let grant = || AccessChange::Grant { to, expires_ms: None };
+    let revoke = || AccessChange::Revoke { from: to };
+    let reference = || AccessChange::NewReference { key: [6; 32], object: 0, expires_ms: None, note: String::new() };
+    let other = |command: VatCommand, change: AccessChange| {
+        let VatCommand::Access(order) = command else { unreachable!("an order") };
+        VatCommand::Access(AccessOrder { motion: AccessMotion { change, number: 0 }.encode(), ..order })
+    };
     for (what, forged) in [
-        ("a grant by nobody", VatCommand::Grant(by(grant, &[], 0))),
-        ("a grant by one member", VatCommand::Grant(by(grant, &[1], 0))),
-        ("a grant by one member twice", VatCommand::Grant(by(grant, &[1, 1], 0))),
-        ("a grant by a stranger", VatCommand::Grant(by(grant, &[1, 9], 0))),
-        ("a revocation as a grant", VatCommand::Grant(by(revoke, &[1, 2], 0))),
-        ("a grant as a revocation", VatCommand::Revoke(by(grant, &[1, 2], 0))),
-        ("a grant out of order", VatCommand::Grant(by(grant, &[1, 2], 1))),
-        ("a revocation by one member", VatCommand::Revoke(by(revoke, &[1], 0))),
+        ("a grant by nobody", by(grant(), &[], 0)),
+        ("a grant by one member", by(grant(), &[1], 0)),
+        ("a grant by one member twice", by(grant(), &[1, 1], 0)),
+        ("a grant by a stranger", by(grant(), &[1, 9], 0)),
+        ("a revocation as a grant", other(by(revoke(), &[1, 2], 0), grant())),
+        ("a grant as a revocation", other(by(grant(), &[1, 2], 0), revoke())),
+        ("a grant as a reference", other(by(grant(), &[1, 2], 0), reference())),
+        ("a grant out of order", by(grant(), &[1, 2], 1)),
+        ("a revocation by one member", by(revoke(), &[1], 0)),
+        ("a reference by one member", by(reference(), &[2], 0)),
+        (
+            "a reference to what nobody holds",
+            by(
+                AccessChange::NewReference { key: [6; 32], object: 5, expires_ms: None, note: String::new() },
+                &[1, 2],
+                0,
+            ),
+        ),
+        ("the end of a reference that is not there", by(AccessChange::RevokeReference { key: [6; 32] }, &[1, 2], 0)),
     ] {
         refused(&mut machine, what, &forged);
     }
     let granted = |machine: &VatMachine| machine.engine.comms().peer(&to).is_some_and(|peer| peer.is_granted());
-    let first = VatCommand::Grant(by(grant, &[1, 3], 0));
+    let first = by(grant(), &[1, 3], 0);
     assert_eq!(apply(&mut machine, 3, &first).0, VatResult::Granted);
     assert!(granted(&machine));
-    assert_eq!(apply(&mut machine, 4, &VatCommand::Revoke(by(revoke, &[2, 3], 1))).0, VatResult::Revoked);
+    assert_eq!(apply(&mut machine, 4, &by(revoke(), &[2, 3], 1)).0, VatResult::Revoked);
     assert!(!granted(&machine));
     refused(&mut machine, "a grant that was revoked since", &first);
 
