@@ -241,7 +241,7 @@ fn grants_and_references_wait_for_owners_who_are_asked() {
     let reference = ran.stdout.trim().to_owned();
     fails(&net, &["call", &reference, "makePurse", "1"], 1, "revoked");
     let listed = net.vat(&["approvals", "mint"]).ok().stdout;
-    for part in ["a new reference", "for \"Bob\" to the root, until", "0 of 2", "vat approve mint"] {
+    for part in ["a new reference", "(\"for Bob\") to the root, until", "0 of 2", "vat approve mint"] {
         assert!(listed.contains(part), "no {part:?} in {listed}");
     }
     assert!(!listed.contains("survives"), "no members change: {listed}");

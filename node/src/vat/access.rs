@@ -76,7 +76,7 @@ pub fn describe_change(change: &AccessChange, name: impl Fn(&VatId) -> Option<St
         AccessChange::Revoke { from } => format!("let {} use the root no longer", vat(from)),
         AccessChange::NewReference { key, object, expires_ms, note } => {
             let object = object_name(*object);
-            let note = if note.is_empty() { String::new() } else { format!(" for {note:?}") };
+            let note = if note.is_empty() { String::new() } else { format!(" ({note:?})") };
             format!("a new reference {}{note} to {object}, {}", short_key(key), until(expires_ms))
         }
         AccessChange::RevokeReference { key } => {
