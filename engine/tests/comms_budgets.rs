@@ -66,7 +66,7 @@ fn open_answers_take_half_of_what_there_is_and_leave_room_for_others() {
     // The next one gets half of the rest, and a third one some of that.
     let second = ask(&mut bench, OTHER, 1);
     assert!(second > first / 3, "{second} after {first}");
-    bench.apply(Command::Grant { to: vat(4) });
+    bench.apply(Command::Grant { to: vat(4), expires_ms: None });
     assert!(ask(&mut bench, 4, 1) > first / 8);
     // Whoever is above its share is heard all the same, if it brings nothing.
     let before = bench.deliveries().len();
