@@ -104,11 +104,11 @@ impl Record {
         self.seen().blocks.last_key_value().map_or(0, |(block, _)| *block)
     }
 
-    /// The state after all blocks that were seen.
-    pub fn replayed(&self) -> Registers {
+    /// The state after all blocks that were seen up to `last`.
+    pub fn replayed(&self, last: u64) -> Registers {
         let mut state = Registers::default();
         let seen = self.seen();
-        for (block, executed) in &seen.blocks {
+        for (block, executed) in seen.blocks.range(..=last) {
             state.tell(*block, executed.now_ms);
             for command in &executed.commands {
                 state.execute(command);
