@@ -228,6 +228,25 @@ fn a_grant_lets_a_vat_in_until_it_is_revoked() {
     assert!(objects.contains("shop: it may not use the root"), "{objects}");
 }
 
+/// The mint has no timer: its time passes all the same when something is to end.
+#[test]
+fn grants_and_references_end_at_their_moment() {
+    let net = mint("");
+    let root = net.vat(&["ref", "root", "mint"]).ok().stdout;
+    let argument = format!("mint={}", root.trim());
+    net.vat(&["create", "shop", "--on", "delta", "--source", "shop.js", "--arg", &argument]).ok();
+    let short = net.vat(&["ref", "new", "mint", "--expires", "4s"]).ok().stdout;
+    let long = net.vat(&["ref", "new", "mint", "--expires", "4w"]).ok().stdout;
+    net.vat(&["grant", "mint", "shop", "--expires", "4s"]).ok();
+    net.wait("the end of the reference", || (references(&net).len() == 2).then_some(()));
+    fails(&net, &["call", short.trim(), "makePurse", "1"], 1, "expired");
+    net.wait("the end of the grant", || {
+        let objects = shown(&net, &["objects", "mint", "--peer", "shop"]);
+        (objects["peers"][0]["granted"] == json!(false)).then_some(())
+    });
+    net.vat(&["call", long.trim(), "makePurse", "1"]).ok();
+}
+
 #[test]
 fn grants_and_references_wait_for_owners_who_are_asked() {
     let net = mint("approve = \"ask\"");

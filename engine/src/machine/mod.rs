@@ -238,9 +238,10 @@ impl<G: Guest> Machine<G> {
         self.status.now_ms
     }
 
-    /// When the first timer is due that has not fired.
+    /// When the first timer is due that has not fired, or the first grant or bearer expires.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.timers.next_deadline()
+        let moments = [self.timers.next_deadline(), self.comms.next_expiry_ms()];
+        moments.into_iter().flatten().min()
     }
 
     /// Whether the guest has exited.
