@@ -58,7 +58,7 @@ fn an_acknowledgement_counts_only_with_the_last_part() {
     let mut bench = bench();
     bench.say(PEER, &call(ROOT, "give back", vec![WireRef::object(MINE, 5)], Some(1)));
     let answer = settle_to(WireRef::promise(YOURS, 1), WireRef::object(YOURS, 5));
-    assert_eq!(bench.outbox(PEER), [answer.clone()]);
+    assert_eq!(bench.outbox(PEER), std::slice::from_ref(&answer));
     // These were sent to the promise before its answer was there, and are passed on to the object.
     let promise = WireRef::promise(MINE, 1);
     let ops: Vec<Op> = (0..5).map(|_| call(promise, "early", vec![], None)).collect();

@@ -145,7 +145,8 @@ fn digits_in_an_argument_cost_less_than_their_square() {
 #[test]
 fn values_in_an_argument_cost_what_they_are_many() {
     with_engine_stack(|| {
-        let kinds: [(&str, fn(usize) -> Value); 4] = [
+        type Many = fn(usize) -> Value;
+        let kinds: [(&str, Many); 4] = [
             ("lists", |n| Value::Array(vec![Value::Array(vec![]); n])),
             ("numbers", |n| Value::Array((0..n).map(|i| Value::Number(i as f64)).collect())),
             ("fields", |n| Value::Record((0..n).map(|i| (format!("key {i}"), Value::Null)).collect())),

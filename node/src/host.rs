@@ -73,9 +73,10 @@ pub enum HostError {
     #[error("Q-N002 {0}")]
     Store(#[from] quorate_consensus::StoreError),
     #[error(
-        "Q-N003 vat {name} runs in engine image {wanted}, which is not here: {why}; this version's own is {own}. Bring the file of the image (`vat image add --home HOME FILE`), or replace this member of the vat"
+        "Q-N003 vat {name} runs in engine image {wanted}, which is not here: {why}; this version's own is {}. Bring the file of the image (`vat image add --home HOME FILE`), or replace this member of the vat",
+        image_hash()
     )]
-    NoImage { name: String, wanted: Hash, own: Hash, why: String },
+    NoImage { name: String, wanted: String, why: String },
     #[error("Q-N010 the engine image of vat {name} can't be used: {source}")]
     Image { name: String, source: EngineError },
     #[error("Q-N004 the vat could not be started: {0}")]
@@ -214,8 +215,7 @@ impl Host {
             tracing::info!(vat = %name, image = %wanted, "fetching the vat's engine image from its members");
             let wasm = fetch(self.network(), &members, &wanted).await.map_err(|error| HostError::NoImage {
                 name: name.clone(),
-                wanted,
-                own: image_hash(),
+                wanted: wanted.to_string(),
                 why: error.to_string(),
             })?;
             let images = images.clone();

@@ -245,6 +245,9 @@ fn what_hosts_say_to_each_other() {
     check("directory_unknown", &DirectoryReply::Unknown);
     check("directory_alive", &DirectoryRequest::Alive);
     check("directory_is_alive", &DirectoryReply::Alive);
+    check("directory_image", &DirectoryRequest::Image { hash: Hash([9; 32]), offset: 524_288 });
+    check("directory_image_part", &DirectoryReply::ImagePart { whole: 524_290, bytes: vec![1, 2] });
+    check("directory_busy", &DirectoryReply::Busy);
 }
 
 #[test]

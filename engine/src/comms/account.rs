@@ -92,7 +92,8 @@ impl Comms {
     pub(super) fn check_inbound(&mut self, vat: &VatId, brought: usize, asks: bool) -> Result<(), String> {
         let Some(peer) = self.peers.get(vat) else { return Ok(()) };
         let brings = peer.brought() > brought + usize::from(asks);
-        if !brings && !(asks && peer.open_pairs() > SOME_PROMISES) {
+        let counts = brings || asks && peer.open_pairs() > SOME_PROMISES;
+        if !counts {
             return Ok(());
         }
         self.check_share(vat, 0).map_err(|kept| {

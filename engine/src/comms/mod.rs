@@ -68,6 +68,10 @@ pub const MAX_QUEUED_BYTES: u64 = 8 << 20;
 /// Most vats that this one comes to know because one and the same peer gave something to them, or of them.
 pub const MAX_INTRODUCED: u64 = 4_096;
 
+/// A promise that has not settled, what the tables have of it, and who decides it under which name if another vat does.
+#[cfg(test)]
+pub(crate) type Unsettled = (Slot, String, Option<(VatId, peer::PairId)>);
+
 /// What one block changed, for its effects.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
@@ -274,9 +278,9 @@ impl Comms {
         comms
     }
 
-    /// Promises that have not settled, each with what the tables have of it, and who decides it under which name if another vat does.
+    /// Promises that have not settled.
     #[cfg(test)]
-    pub(crate) fn unsettled(&self) -> Vec<(Slot, String, Option<(VatId, peer::PairId)>)> {
+    pub(crate) fn unsettled(&self) -> Vec<Unsettled> {
         let left = self.promises.iter().filter(|(_, promise)| {
             // Settled ones are retired once all is acknowledged.
             !matches!(promise.state, promises::State::Unheard(_))

@@ -440,7 +440,7 @@ mod tests {
             "main.js",
             "lib/a.js",
             "1 references",
-            "another build's",
+            "not this version's own",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

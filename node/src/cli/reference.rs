@@ -38,6 +38,7 @@ pub enum Command {
     )]
     New(NewArgs),
     /// Show the bearer references of a vat, without their secrets
+    #[command(after_help = "Example:\n  vat ref list bank")]
     List(ListArgs),
     /// Have a bearer reference open nothing any more
     #[command(
@@ -45,8 +46,12 @@ pub enum Command {
     )]
     Revoke(RevokeArgs),
     /// Print what names a vat's root for a vat that it is granted to: no secret
+    #[command(
+        after_help = "Example:\n  vat ref root bank        give this to the owner of the vat that `vat grant bank` names"
+    )]
     Root(RootArgs),
     /// Show the references that calls from here have kept
+    #[command(after_help = "Example:\n  vat ref kept\n  vat call ref:purse-1 balance")]
     Kept(KeptArgs),
     /// Print a kept reference as text, to be given to somebody
     #[command(after_help = "Example:\n  vat ref show purse-1 > purse.ref\n\nWhoever has the text can use the object.")]

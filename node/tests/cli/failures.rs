@@ -101,7 +101,7 @@ fn arguments_have_names_that_properties_can_have() {
         (&["--arg", "=1"][..], "is empty"),
         (&["--arg", "__proto__=1"], "__proto__"),
         (&["--arg", "a\tb=1"], "control character"),
-        (&["--arg", "exit=1"], "host function"),
+        (&["--arg", "exit=1"], "what the host gives"),
         (&["--arg", "a=1", "--arg", "a=2"], "given twice"),
     ] {
         let ran = bench.vat(&[&["run", "a.js"], argument].concat());

@@ -14,6 +14,7 @@ use quorate_engine::{
     comms::client::{ClientRef, ClientSession},
     machine::Install,
 };
+use std::{cell::RefCell, collections::BTreeSet};
 
 #[test]
 fn each_restored_state_tells_the_courier_where_to_start() {
@@ -211,7 +212,9 @@ fn forged_commands() {
     let (vat, members) = (target().vat_id(), target().membership());
     let key = |seed: u8| SigningKey::from_bytes(&[seed; 32]);
     let bearer = Sturdyref::bearer(vat, 0, [5; 32]);
+    let tried = RefCell::new(BTreeSet::new());
     let refused = |machine: &mut VatMachine, what: &str, command: &VatCommand| {
+        tried.borrow_mut().insert(kind(command));
         let before = root(machine);
         let (result, effects) = apply(machine, 1, command);
         assert!(matches!(result, VatResult::Refused { .. }), "{what}: {result:?}");
@@ -287,6 +290,22 @@ fn forged_commands() {
     unsigned.certificate.signatures.clear();
     refused(&mut machine, "messages that nobody signed", &VatCommand::Deliver(unsigned));
     assert_eq!(apply(&mut machine, 5, &VatCommand::Deliver(slice)).0, VatResult::Delivered { next: 3 });
+    let all = ["deliver", "grant", "install", "new reference", "revoke", "revoke reference"];
+    assert_eq!(tried.into_inner(), BTreeSet::from(all), "every command was tried without its evidence");
+}
+
+/// What a command wants. A new one does not compile until it is named here, and then the test fails until it was tried.
+fn kind(command: &VatCommand) -> &'static str {
+    match command {
+        VatCommand::Install(_) => "install",
+        VatCommand::Deliver(_) => "deliver",
+        VatCommand::Access(order) => match codec::decode::<AccessMotion>(&order.motion).expect("a motion").change {
+            AccessChange::Grant { .. } => "grant",
+            AccessChange::Revoke { .. } => "revoke",
+            AccessChange::NewReference { .. } => "new reference",
+            AccessChange::RevokeReference { .. } => "revoke reference",
+        },
+    }
 }
 
 #[test]
