@@ -5,7 +5,7 @@
 //! threshold of signatures. Checkpoints are certified the same way, and only certified checkpoints are sent or allow the log
 //! to be cut.
 //!
-//! The modules, from the bottom upwards; each uses only those above it in this list (`tests/layers.rs`):
+//! The modules, from the bottom upwards; each uses only those above it in this list (`testnet/tests/module_graph.rs`):
 //!
 //! | module | holds |
 //! |---|---|

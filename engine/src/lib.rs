@@ -2,6 +2,19 @@
 //!
 //! Pure: no clock, no network, no randomness; the disk only for the cache of the compiled image. [`machine::Machine`] is the
 //! way in. Evidence, agreement and transport are other crates' work, and nothing here knows of them.
+//!
+//! The modules, from the bottom upwards; each uses only those above it in this list (`testnet/tests/module_graph.rs`):
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`error`] | faults of the host |
+//! | [`abi`] | what host and guest say to each other |
+//! | [`wire`] | what vats say to each other |
+//! | [`sandbox`] | WebAssembly instances: imports, memory, stack, whose fault it is when one stops |
+//! | [`image`] | images, compiled, with their base heaps |
+//! | [`heap`] | one vat's heap: deliveries, rollback, checkpoints |
+//! | [`comms`] | the tables of one vat towards all others |
+//! | [`machine`] | commands of the log, carried out on tables and heap |
 
 pub mod abi;
 pub mod comms;
@@ -9,6 +22,7 @@ pub mod error;
 pub mod heap;
 pub mod image;
 pub mod machine;
+pub mod sandbox;
 pub mod wire;
 
 pub use error::EngineError;

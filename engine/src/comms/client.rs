@@ -6,9 +6,8 @@
 //! heads and carrying slices is its owner's work.
 
 use super::peer::{PairId, Party};
-use super::{InStream, MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES, OutStream, StreamHead};
+use super::{Deliver, InStream, MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES, OutStream, StreamHead};
 use crate::abi::{CapData, Method, Value};
-use crate::machine::Deliver;
 use crate::wire::{self, MAX_MESSAGE_BYTES, Op, RefKind, Side, WireError, WireRef, WireResolution, WireSlot};
 use quorate_ids::{Hash, VatId};
 use std::collections::BTreeSet;

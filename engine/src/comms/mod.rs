@@ -31,7 +31,7 @@ pub mod stream;
 pub use bearers::{Bearer, BearerKeys, is_redemption};
 pub use inbound::{Broken, Inbound, Introduction};
 pub use inventory::{Held, Inventory, PeerInventory};
-pub use stream::{InStream, OutStream, Slice, SliceError, StreamHead};
+pub use stream::{Deliver, InStream, OutStream, Slice, SliceError, StreamHead};
 
 use crate::abi::Slot;
 use peer::Peer;

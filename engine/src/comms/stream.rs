@@ -8,7 +8,7 @@
 //!
 //! Nothing here knows what a message means, or what a certificate is: whoever uses [`Slice::verify`] has checked the head.
 
-use crate::wire::codec::SharedBytes;
+use crate::wire::codec::{self, SharedBytes};
 use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -32,6 +32,19 @@ pub fn message_digest(message: &[u8]) -> Hash {
 /// The hash of the stream with one more message.
 pub fn next_hash(previous: &Hash, message_digest: &Hash) -> Hash {
     Hash::of_parts(&[b"quorate/message/1", &previous.0, &message_digest.0])
+}
+
+/// A run of messages and what its sender has of the opposite stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deliver {
+    pub from: VatId,
+    /// Number of the first message; they are numbered from 1.
+    pub begin: u64,
+    #[serde(with = "codec::byte_lists")]
+    pub messages: Vec<Vec<u8>>,
+    /// Number of the last message of the head that `ack` was said in, also if not all up to there are in `messages`.
+    pub end: u64,
+    pub ack: u64,
 }
 
 /// What a vat says about its stream to one peer: a leaf of its outbox.

@@ -6,10 +6,8 @@
 //! Invariants: between a refresh and the next change of the live memory both are equal, bytes and globals; every page that
 //! differs from the base is in `own`; every page refreshed since the last [`Shadow::take_changed`] is in `changed`.
 
-use super::instance::Instance;
-use super::manifest::GlobalValue;
-use super::mapping::{BaseFile, PAGE_BYTES, Reservation};
 use crate::error::EngineError;
+use crate::sandbox::{BaseFile, GlobalValue, Instance, PAGE_BYTES, Reservation};
 
 /// A set of page numbers.
 #[derive(Clone, Debug, Default)]

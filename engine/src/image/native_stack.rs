@@ -6,8 +6,8 @@
 //! native bytes to cost over all functions of the real image, times the limit, must be well below what there is. Frames are
 //! read from the machine code, for x86-64 only.
 
-use super::{Cache, IMAGE_WASM, STACK_GLOBAL, config, image_hash, load_module};
-use crate::heap::MAX_WASM_STACK_BYTES;
+use super::{Cache, IMAGE_WASM, config, image_hash, load_module};
+use crate::sandbox::{MAX_WASM_STACK_BYTES, STACK_GLOBAL};
 use std::path::Path;
 use wasmparser::{ConstExpr, ExternalKind, FunctionBody, Operator, Parser, Payload};
 use wasmtime::Engine;

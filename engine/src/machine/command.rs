@@ -3,6 +3,7 @@
 //! The encodings go into logs: they are versioned, bounded, and have golden files.
 
 use crate::abi::{Bundle, Value};
+use crate::comms::Deliver;
 use crate::wire::codec::{self, CodecError};
 use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
@@ -50,19 +51,6 @@ pub enum ArgValue {
     /// An object of another vat by the name that vat gave it; 0 is the root. `redeem` is a bearer key and its signature over
     /// [`crate::wire::redeem_payload`], which is said to that vat first.
     Reference { vat: VatId, object: u64, redeem: Option<([u8; 32], Vec<u8>)> },
-}
-
-/// A run of messages and what its sender has of the opposite stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deliver {
-    pub from: VatId,
-    /// Number of the first message; they are numbered from 1.
-    pub begin: u64,
-    #[serde(with = "codec::byte_lists")]
-    pub messages: Vec<Vec<u8>>,
-    /// Number of the last message of the head that `ack` was said in, also if not all up to there are in `messages`.
-    pub end: u64,
-    pub ack: u64,
 }
 
 /// What a command came to.

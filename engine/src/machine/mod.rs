@@ -21,9 +21,10 @@ mod install;
 mod run;
 mod timers;
 
+pub use crate::comms::Deliver;
 pub use crate::heap::{Crank, CrankOutcome, LimitKind, LogLevel, LogLine};
 pub use checkpoint::{MachineCheckpoint, ManifestInfo};
-pub use command::{ArgValue, Command, CommandResult, Deliver, Install};
+pub use command::{ArgValue, Command, CommandResult, Install};
 pub use guest::{Guest, GuestCheckpoint, GuestManifest};
 pub use run::NOBODY;
 pub use timers::MAX_WAKES;

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::abi::{Delivery, Method};
+use crate::comms::Deliver;
 use crate::comms::Held;
 use crate::comms::client::{ClientRef, ClientSession, Completion};
-use crate::machine::Deliver;
 use crate::wire::{Op, RefKind, Side, WireRef, WireSlot};
 use ed25519_dalek::{Signer, SigningKey};
 

@@ -14,9 +14,8 @@ pub use store::{Images, MAX_IMAGE_BYTES};
 
 use crate::abi;
 use crate::error::EngineError;
-use crate::heap::{
-    BaseFile, GlobalValue, HostState, Instance, MAX_WASM_STACK_BYTES, PAGE_BYTES, VatMemories, WASM_PAGE_BYTES,
-    ZERO_PAGE, link, with_engine_stack,
+use crate::sandbox::{
+    BaseFile, GlobalValue, HostState, Instance, PAGE_BYTES, WASM_PAGE_BYTES, ZERO_PAGE, config, link, with_engine_stack,
 };
 use cache::Cache;
 use prepare::{Prepared, prepare};
@@ -25,7 +24,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash as _, Hasher};
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
-use wasmtime::{Config, Engine, InstancePre, Module, Mutability, OptLevel, ValType};
+use wasmtime::{Engine, InstancePre, Module, Mutability, ValType};
 
 /// The image that this program carries, as `build.rs` made it.
 pub const IMAGE_WASM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/image.wasm"));
@@ -36,8 +35,6 @@ pub fn image_hash() -> Hash {
     *HASH
 }
 
-/// The global with which an image limits its own stack, if it does.
-pub(crate) const STACK_GLOBAL: &str = "quorate_stack";
 /// Fuel for making the base heap: minutes, so that a broken image does not hang.
 const BOOT_FUEL: u64 = 1 << 38;
 /// Memory for making the base heap.
@@ -152,26 +149,6 @@ impl BaseHeap {
         let page = *self.index.get(hash)? as usize;
         Some(&self.file.bytes()[page * PAGE_BYTES..][..PAGE_BYTES])
     }
-}
-
-/// What the guest needs and no more; everything that a replica could see differently is off or fixed.
-fn config() -> Config {
-    let mut config = Config::new();
-    config
-        .consume_fuel(true)
-        .cranelift_nan_canonicalization(true)
-        .cranelift_opt_level(OptLevel::Speed)
-        .max_wasm_stack(MAX_WASM_STACK_BYTES)
-        .async_stack_size(2 * MAX_WASM_STACK_BYTES)
-        .with_host_memory(Arc::new(VatMemories))
-        .memory_init_cow(false)
-        .wasm_backtrace_max_frames(None)
-        .wasm_relaxed_simd(false)
-        .wasm_simd(false)
-        .wasm_tail_call(false)
-        .wasm_multi_memory(false)
-        .wasm_memory64(false);
-    config
 }
 
 fn sandbox(doing: &'static str) -> impl Fn(wasmtime::Error) -> EngineError {

@@ -5,16 +5,21 @@
 //! private mappings of it read the same bytes for ever. Unix only. Nothing here knows what the bytes mean.
 
 use crate::error::EngineError;
+use quorate_ids::Hash;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
+use std::sync::LazyLock;
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 /// The unit of changes, hashes and mappings. Every platform that we run on can map at this granularity or coarser with
 /// lengths that are multiples of a wasm page (64 KiB).
 pub const PAGE_BYTES: usize = 4096;
+
+/// SHA-256 of a page of zeros. Such pages are never stored.
+pub static ZERO_PAGE: LazyLock<Hash> = LazyLock::new(|| Hash::of_parts(&[&[0; PAGE_BYTES]]));
 
 fn system(what: &'static str) -> EngineError {
     EngineError::System { what, source: io::Error::last_os_error() }

@@ -4,16 +4,19 @@
 //! stack pointer and allocator are in the middle of something) and must be dropped; whether a call traps, and after how much
 //! fuel, is the same on every host.
 
+use super::globals::GlobalValue;
 use super::imports::{GuestExit, HostState};
 use super::logs::{LogBuffer, LogLine};
-use super::manifest::GlobalValue;
-use super::mapping::BaseFile;
+use super::memory::BaseFile;
 use super::{LimitKind, stack};
 use crate::error::EngineError;
 use wasmtime::{Engine, Global, InstancePre, Memory, Store, Trap, TypedFunc, Val};
 
 /// Bytes of a wasm page.
 pub(crate) const WASM_PAGE_BYTES: usize = 64 << 10;
+
+/// The global with which an image limits its own stack, if it does.
+pub(crate) const STACK_GLOBAL: &str = "quorate_stack";
 
 /// What came of one call.
 #[derive(Debug)]
@@ -55,7 +58,7 @@ impl Instance {
         for name in global_names {
             globals.push(instance.get_global(&mut store, name).ok_or_else(|| missing(name))?);
         }
-        let limits_own_stack = global_names.iter().any(|name| name == crate::image::STACK_GLOBAL);
+        let limits_own_stack = global_names.iter().any(|name| name == STACK_GLOBAL);
         Ok(Instance { store, memory, globals, alloc, deliver, limits_own_stack, instance })
     }
 

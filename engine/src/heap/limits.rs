@@ -1,0 +1,38 @@
+//! What a delivery may use.
+
+use crate::abi::Delivery;
+use serde::{Deserialize, Serialize};
+
+/// What one delivery may use. Part of a vat's genesis: they must be equal on all replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// wasmtime's fuel, about one for each wasm instruction and each byte copied. Collections have a budget of their own:
+    /// [`Limits::collection_fuel`].
+    pub fuel_per_delivery: u64,
+    /// Size of the vat's whole memory, its base heap included.
+    pub memory_bytes: u64,
+}
+
+impl Default for Limits {
+    /// About five seconds of plain loops on the machines that this was measured on, and 128 MiB.
+    fn default() -> Limits {
+        Limits { fuel_per_delivery: 25_000_000_000, memory_bytes: 128 << 20 }
+    }
+}
+
+/// Fuel of a collection for each byte of memory that a vat may have: some twenty times what looking once at every object of a full heap takes.
+const COLLECTION_FUEL_PER_BYTE: u64 = 128;
+
+impl Limits {
+    /// What a collection may burn, whatever a delivery may: its cost depends on the heap, not on who sent something.
+    pub fn collection_fuel(&self) -> u64 {
+        self.memory_bytes.saturating_mul(COLLECTION_FUEL_PER_BYTE)
+    }
+
+    pub(super) fn fuel_for(&self, delivery: &Delivery) -> u64 {
+        match delivery {
+            Delivery::Collect | Delivery::MakeRoom => self.collection_fuel(),
+            _ => self.fuel_per_delivery,
+        }
+    }
+}
