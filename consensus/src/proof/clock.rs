@@ -1,7 +1,7 @@
 //! What members say of the time, and the time that follows from it for the vat's log. Pure.
 //!
 //! A member signs what its clock shows, for a vat and an epoch. The log's time is the earliest of the statements that come with a
-//! tick, and these are of so many members ([`needed`]) that one of them is honest. So the log's time is never ahead of the clock of
+//! tick, and these are of so many members ([`Membership::one_is_honest`]) that one of them is honest. So the log's time is never ahead of the clock of
 //! some honest member. A statement that is old can only hold time back.
 //!
 //! Invariant: statements count only if all of them are good, of different members of the present epoch, and enough.
@@ -51,16 +51,9 @@ impl ClockStatement {
     }
 }
 
-/// How many members must state a time before the log has it: one more than may lie, and one more than may be away. So many liars
-/// that the vat is safe against cannot hasten time, nor can as many as it may lack; and whoever is left can let time pass.
-pub(crate) fn needed(present: &Membership) -> usize {
-    let (members, threshold) = (present.members.len(), usize::from(present.threshold));
-    (2 * threshold).saturating_sub(members).max((members + 1).saturating_sub(threshold))
-}
-
 /// The time that follows from statements.
 pub(crate) fn time_of(present: &Membership, clocks: &[ClockStatement]) -> Result<u64, CertificateError> {
-    let (found, needed) = (clocks.len(), needed(present));
+    let (found, needed) = (clocks.len(), present.one_is_honest());
     if found < needed {
         return Err(CertificateError::BelowThreshold { found, needed });
     }

@@ -193,6 +193,13 @@ impl Membership {
         self.member(key).is_some()
     }
 
+    /// How many members must say something before it counts: one more than may lie, and one more than may be away. So many liars
+    /// that the vat is safe against can't say it alone, nor can as many as it may lack; and those who are left can.
+    pub(crate) fn one_is_honest(&self) -> usize {
+        let (members, threshold) = (self.members.len(), usize::from(self.threshold));
+        (2 * threshold).saturating_sub(members).max((members + 1).saturating_sub(threshold))
+    }
+
     /// Refuses a membership that breaks the bounds.
     pub fn validate(&self) -> Result<(), CertificateError> {
         validate_members(&self.members, self.threshold)

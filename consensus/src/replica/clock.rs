@@ -13,7 +13,7 @@ use super::identity::Identity;
 use super::membership_view::Members;
 use super::wire::share::{ShareClient, ShareFrame};
 use crate::execution::machine::LogTime;
-use crate::proof::clock::{ClockStatement, needed};
+use crate::proof::clock::ClockStatement;
 use crate::proof::membership::{Member, Membership};
 use crate::state::block::Tick;
 
@@ -106,7 +106,7 @@ impl Clocks {
     pub(crate) async fn ask(&self, at_ms: u64, patience: Duration) -> Option<(Tick, u64)> {
         let until = Instant::now() + patience;
         let present = self.present();
-        let needed = needed(&present);
+        let needed = present.one_is_honest();
         let others = present.members.iter().filter(|member| member.key != self.identity.key);
         let mut answers: FuturesUnordered<_> = others.map(|member| self.ask_one(member, &present)).collect();
         let mut clocks: Vec<ClockStatement> = self.state().into_iter().collect();

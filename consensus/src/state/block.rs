@@ -29,7 +29,7 @@ pub(crate) enum Control {
 /// The passing of time, with the statements that bound it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tick {
-    /// Of as many present members as are [needed](crate::proof::clock::needed). The log's time becomes the earliest.
+    /// Of as many present members as are [needed](crate::proof::membership::Membership::one_is_honest). The log's time becomes the earliest.
     pub(crate) clocks: Vec<ClockStatement>,
 }
 

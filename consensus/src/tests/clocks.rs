@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::CertificateError;
-use crate::proof::clock::{ClockStatement, MAX_TIME_MS, needed, time_of};
+use crate::proof::clock::{ClockStatement, MAX_TIME_MS, time_of};
 use crate::proof::survival::survival;
 use crate::state::block::Tick;
 
@@ -44,12 +44,12 @@ fn as_many_state_the_time_as_makes_one_of_them_honest_and_as_are_there() {
     let cases =
         [((1, 1), 1), ((2, 2), 2), ((3, 2), 2), ((3, 3), 3), ((4, 3), 2), ((5, 3), 3), ((7, 5), 3), ((31, 16), 16)];
     for ((members, threshold), wanted) in cases {
-        assert_eq!(needed(&genesis(members, threshold).membership()), wanted, "{threshold} of {members}");
+        assert_eq!(genesis(members, threshold).membership().one_is_honest(), wanted, "{threshold} of {members}");
     }
     for members in 1..=31_u8 {
         for threshold in members / 2 + 1..=members {
             let figures = survival(members.into(), threshold.into());
-            let needed = needed(&genesis(members, threshold.into()).membership());
+            let needed = genesis(members, threshold.into()).membership().one_is_honest();
             assert!(needed > figures.liars, "{threshold} of {members}: those who may lie could hasten time");
             assert!(needed > figures.crashes, "{threshold} of {members}: those who may be away could hasten time");
             assert!(needed + figures.crashes <= members.into(), "{threshold} of {members}: too few would be left");

@@ -1,12 +1,15 @@
 //! What a member that leads, or says that it does, can't bring about with a single frame.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::cluster::{Cluster, parameters, wait};
 use crate::codec;
-use crate::order::frames::{RaftFrame, RaftMessage, WireVote};
+use crate::order::frames::{RaftFrame, RaftMessage, WireContent, WireEntry, WireVote};
 use crate::proof::certificate::Statement;
 use crate::proof::membership::Parameters;
+use crate::proof::shares::Share;
+use crate::replica::wire::share::ShareFrame;
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
 use crate::state::change::Change;
 use crate::state::{LogPosition, ReplicatedState, state_root};
@@ -211,4 +214,75 @@ async fn frames_that_no_leader_sends_are_refused_and_change_nothing() {
     cluster.wait_certified(last).await;
     assert_eq!(lead_of(&cluster, leader), vote, "the leader was not disturbed");
     cluster.assert_no_trouble();
+}
+
+/// One of five is voted out, and a liar stays.
+struct SentAway {
+    cluster: Cluster,
+    leader: usize,
+    out: usize,
+    /// Whether the new epoch may be certified: until then, whoever is out is needed.
+    open: Arc<AtomicBool>,
+    /// How often the liar was asked whether the other is needed.
+    asked: Arc<AtomicU64>,
+}
+
+impl SentAway {
+    /// From now on the liar alone says that the other is no longer needed, and the other does not read so in the log.
+    async fn new() -> SentAway {
+        let cluster = Cluster::started(5, 3, parameters()).await;
+        let leader = cluster.wait_for_leader().await;
+        let (out, liar) = ((leader + 1) % 5, (leader + 2) % 5);
+        let (open, asked): (Arc<AtomicBool>, Arc<AtomicU64>) = Default::default();
+        let raft_id = |place: usize| cluster.nodes[place].up().status().raft_id;
+        let (out_id, liar_id) = (raft_id(out), raft_id(liar));
+        let (out_key, liar_key) = (cluster.nodes[out].id(), cluster.nodes[liar].id());
+        let (is_open, count) = (Arc::clone(&open), Arc::clone(&asked));
+        let share = move |from: HostId, to: HostId, frame: ShareFrame| match frame {
+            ShareFrame::Retired { .. } if from == out_key => {
+                count.fetch_add(u64::from(to == liar_key), Ordering::SeqCst);
+                // No replica has the id 0, so it is retired for everybody. The liar takes part, so it is not.
+                Some(ShareFrame::Retired { raft_id: if to == liar_key { 0 } else { liar_id } })
+            }
+            ShareFrame::Ask { .. } if !is_open.load(Ordering::SeqCst) => None,
+            ShareFrame::Push(mut shares) if !is_open.load(Ordering::SeqCst) => {
+                shares.retain(|share| matches!(share, Share::Statement(..)));
+                Some(ShareFrame::Push(shares))
+            }
+            other => Some(other),
+        };
+        let tells = move |entry: &WireEntry| matches!(&entry.content, WireContent::Membership(raft) if !raft.nodes.contains_key(&out_id));
+        cluster.hub.lie(Box::new(move |from, to, channel, frame| match channel {
+            Channel::Share => match codec::decode(&frame) {
+                // An empty frame is none.
+                Ok(decoded) => share(from, to, decoded).map_or(Vec::new(), |frame| codec::encode(&frame)),
+                Err(_) => frame,
+            },
+            Channel::Append => match codec::decode(&frame) {
+                Ok(RaftFrame { message: RaftMessage::Append { entries, .. }, .. })
+                    if to == out_key && entries.iter().any(tells) =>
+                {
+                    Vec::new()
+                }
+                _ => frame,
+            },
+            _ => frame,
+        }));
+        SentAway { cluster, leader, out, open, asked }
+    }
+}
+
+/// Raft may still need its vote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_member_alone_sends_nobody_away() {
+    let SentAway { cluster, leader, out, open, asked } = SentAway::new().await;
+    let removed = || cluster.nodes[out].log.lock().unwrap().removed;
+    let remove = Change::Remove(cluster.nodes[out].id());
+    cluster.nodes[leader].up().reconfigure(remove, None, std::time::Duration::from_secs(20)).await.unwrap();
+    wait("the epoch", || (cluster.nodes[out].up().status().epoch == 1).then_some(())).await;
+    open.store(true, Ordering::SeqCst);
+    wait("questions", || (asked.load(Ordering::SeqCst) >= 3 || removed()).then_some(())).await;
+    assert!(!removed(), "by one member's word");
+    cluster.hub.lie(Box::new(|_, _, _, frame| frame));
+    wait("its end", || removed().then_some(())).await;
 }

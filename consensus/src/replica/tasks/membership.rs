@@ -297,11 +297,12 @@ impl MembershipTask {
         Err(format!("the certificate of block {block} is not here yet"))
     }
 
-    /// Whether this replica is out and no longer needed: by its own applied state, or by what a member says, or because the next
-    /// change of members after the one that took it out is certified, or because it was `alone` for long: those whom it knew are
-    /// gone, and cannot tell it any more. The certificate of the epoch without it is here in all these cases.
+    /// Whether this replica is out and no longer needed: by its own applied state, or by what so many members say that one of them
+    /// is honest, or because the next change of members after the one that took it out is certified, or because it was `alone` for
+    /// long: those whom it knew are gone, and can't tell it any more. The certificate of the epoch without it is here in all these
+    /// cases.
     async fn retired(&self, view: &RaftView, alone: bool) -> bool {
-        let (out, superseded, members) = {
+        let (out, superseded, newest) = {
             let known = self.members.view();
             if (known.chain.len() as u64) < known.applied.membership.epoch {
                 // The epoch in which this member is out lacks signatures, and its own may be one of them.
@@ -313,7 +314,7 @@ impl MembershipTask {
             // An epoch begins only when the voters are those of the one before it.
             let before = newest.epoch.checked_sub(1).and_then(|before| known.memberships.get(&before));
             let superseded = before.is_some_and(|before| !before.contains(&self.identity.key));
-            (!newest.contains(&self.identity.key) && !awaited, superseded, newest.members.clone())
+            (!newest.contains(&self.identity.key) && !awaited, superseded, newest.clone())
         };
         // A learner that waits for its admission knows nothing of it and is not out.
         if !out || view.applied == 0 || !self.members.view().was_member(&self.identity.key) {
@@ -322,10 +323,13 @@ impl MembershipTask {
         if self.members.view().is_retired(view.id) || superseded || alone {
             return true;
         }
-        for member in members {
-            if let Ok(reply) = self.share.exchange(&member, &ShareFrame::Retired { raft_id: view.id }).await
-                && reply.retired
-            {
+        // One alone could lie, and Raft would lack a voter that it still needs.
+        let mut said = 0;
+        for member in &newest.members {
+            if let Ok(reply) = self.share.exchange(member, &ShareFrame::Retired { raft_id: view.id }).await {
+                said += usize::from(reply.retired);
+            }
+            if said >= newest.one_is_honest() {
                 return true;
             }
         }
