@@ -23,7 +23,12 @@ use quorate_engine::VatId;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+/// How long a host may take to answer that did not answer before: a command looks at hosts again and again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Which hosts a command is about. What the command line says goes before what the environment does, `--home` before `--dir`, and
 /// `QUORATE_HOME` before `QUORATE_DIR`.
@@ -35,6 +40,9 @@ pub struct HostsOption {
     /// A host's home, instead of a testnet's directory (may be repeated) [default: QUORATE_HOME]
     #[arg(long = "home", value_name = "HOME")]
     homes: Vec<PathBuf>,
+    /// The homes of those that did not answer when this command looked last.
+    #[arg(skip)]
+    hung: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 /// Where the hosts of a command are.
@@ -67,16 +75,28 @@ pub struct LocalHost {
 impl HostsOption {
     /// All hosts meant, with their status.
     pub async fn all(&self) -> Result<Vec<LocalHost>, Failure> {
-        let dir = match self.places() {
+        let hung = std::mem::take(&mut *self.hung());
+        let found: Result<Vec<LocalHost>, Failure> = match self.places() {
             Places::Homes(homes) => {
-                let hosts = homes.iter().map(|path| LocalHost::open(path));
-                return futures::future::join_all(hosts).await.into_iter().collect();
+                let hosts = homes.iter().map(|path| LocalHost::open_again(path, hung.contains(path)));
+                futures::future::join_all(hosts).await.into_iter().collect()
             }
-            Places::Testnet(dir) => dir,
+            Places::Testnet(dir) => {
+                let cluster = open_cluster(&dir)?;
+                let hosts = cluster.layout.hosts.iter().map(|place| {
+                    let home = cluster.dir.home(&place.name);
+                    LocalHost::of_testnet(&cluster, place, hung.contains(&home))
+                });
+                futures::future::join_all(hosts).await.into_iter().collect()
+            }
         };
-        let cluster = open_cluster(&dir)?;
-        let hosts = cluster.layout.hosts.iter().map(|place| LocalHost::of_testnet(&cluster, place));
-        futures::future::join_all(hosts).await.into_iter().collect()
+        let found = found?;
+        self.hung().extend(found.iter().filter(|host| host.hangs).map(|host| host.path.clone()));
+        Ok(found)
+    }
+
+    fn hung(&self) -> std::sync::MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.hung.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The testnet's directory, if the hosts are those of one.
@@ -217,6 +237,11 @@ fn no_such_host(name: &str, hosts: &[LocalHost], unknown: Option<Failure>) -> Fa
 impl LocalHost {
     /// The host of the home at `path`, or of what there is of it here: the stub of an exported home, or only a socket.
     pub async fn open(path: &Path) -> Result<LocalHost, Failure> {
+        Self::open_again(path, false).await
+    }
+
+    /// The same, which is given less time if it `hung` when it was last looked at.
+    async fn open_again(path: &Path, hung: bool) -> Result<LocalHost, Failure> {
         let mut host = match Home::open(path) {
             Ok(home) => LocalHost {
                 key: Some(HostId(home.key.verifying_key().to_bytes())),
@@ -232,6 +257,7 @@ impl LocalHost {
                 _ => return Err(Failure { exit: Exit::Usage, error: error.into() }),
             },
         };
+        host.hangs = hung;
         host.look().await;
         if let Some(status) = &host.status {
             host.name.clone_from(&status.host);
@@ -269,7 +295,8 @@ impl LocalHost {
     /// Asks the host how it stands now.
     pub async fn look(&mut self) {
         let answer = self.endpoint.get::<HostStatus>("/api/v1/status");
-        let answer = tokio::time::timeout(LOOK_DEADLINE, answer).await;
+        let patience = if self.hangs { LOOK_AGAIN } else { LOOK_DEADLINE };
+        let answer = tokio::time::timeout(patience, answer).await;
         self.hangs = answer.is_err();
         self.problem = self.hangs.then(|| {
             let seconds = LOOK_DEADLINE.as_secs();
@@ -281,11 +308,12 @@ impl LocalHost {
     }
 
     /// A host of a testnet. One whose home is gone, damaged or exported is there as well: it does not run, unless its socket answers.
-    async fn of_testnet(cluster: &Cluster, place: &HostPlace) -> Result<LocalHost, Failure> {
+    async fn of_testnet(cluster: &Cluster, place: &HostPlace, hung: bool) -> Result<LocalHost, Failure> {
         let mut host = LocalHost {
             key: Some(place.key.parse()?),
             addresses: vec![place.address.clone()],
             announced: true,
+            hangs: hung,
             ..LocalHost::at(&cluster.dir.home(&place.name), place.name.clone())
         };
         host.look().await;
@@ -369,6 +397,11 @@ mod tests {
         let mut host = LocalHost::at(folder.path(), "h1".into());
         let began = tokio::time::Instant::now();
         host.look().await;
+        assert!(began.elapsed() < 2 * LOOK_DEADLINE, "{:?}", began.elapsed());
+        // What is known to hang is not waited for as long again.
+        for _ in 0..4 {
+            host.look().await;
+        }
         assert!(began.elapsed() < 2 * LOOK_DEADLINE, "{:?}", began.elapsed());
         let failure = host.require_running().expect_err("it hangs");
         assert!(failure.error.to_string().contains("has not answered"), "{}", failure.error);
