@@ -1,63 +1,104 @@
 //! What must never change under vats that exist: what executing costs and leaves behind, and the bytes between host and guest.
 //!
-//! `golden/execution.txt` belongs to one image. If its first line has changed too, the image is a new one, vats that exist stay
-//! on theirs, and the file is written anew (`QUORATE_GOLDEN=write cargo test -p quorate-engine --test golden_execution`). If not, the
-//! same image costs or computes something else than it did, most likely by another wasmtime: replicas with and without the
-//! change would part, so it needs a new image or a parameter of the genesis.
+//! `golden/executions/HASH.txt` is a script of deliveries in the form of `guest_cases/README.md`, with all that each said, cost and left
+//! in the heap of the image with that hash. The images that have such a file are those that the release supports.
+//!
+//! A new image gets a file of its own: `QUORATE_GOLDEN=write cargo test -p quorate-engine --test golden_execution` makes it from
+//! `golden/executions/script.txt`. The files of older images stay as they are, script and all, as long as their vats are supported. The
+//! bytes of older images are not part of the sources: `QUORATE_IMAGES=folder`, with a folder of `HASH.wasm` such as the `images` of a home,
+//! runs them all. For an image that has no file yet, copy the script to one.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod comms_support;
-mod vat;
+mod guest_support;
 
 use comms_support::golden;
+use guest_support::{Vat, describe, replay};
 use quorate_engine::Hash;
 use quorate_engine::abi::{
     self, Bundle, CapData, Delivery, Method, News, Outcome, Output, Resolution, Slot, Turn, Value,
 };
-use quorate_engine::heap::{GlobalValue, Heap, HeapManifest, with_engine_stack};
-use quorate_engine::image::image_hash;
+use quorate_engine::heap::{GlobalValue, Heap, HeapManifest, Limits, with_engine_stack};
+use quorate_engine::image::{Image, image_hash};
 use quorate_engine::wire::codec;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::Path;
-use vat::{EVALUATOR, LIMITS, Vat, image};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// A bit of everything that could cost or come out differently: calls, numbers, text, objects, a limit.
-const SCRIPTS: [&str; 5] = [
-    "const f = n => n < 2 ? n : f(n - 1) + f(n - 2); f(15)",
-    "[Math.sin(1e10), Math.exp(1.5), 0.1 + 0.2, 2 ** 0.5, 1 / 3, (1234.5678).toFixed(2), 3n ** 300n].map(String).join()",
-    "JSON.stringify(JSON.parse('[1,{\"a\":[true,null,\"é\"]}]'.repeat(1))) + /(a+)b\\1/.exec('xaabaay')[0] + 'ß'.normalize('NFD')",
-    "Array.from({ length: 500 }, (_, i) => ({ key: (i * 7919) % 503 })).sort((a, b) => a.key - b.key).map(o => o.key).join()",
-    "const deep = n => deep(n + 1) + 1; deep(0)",
-];
+/// Small, so that the limits in the script are met soon.
+const LIMITS: Limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 64 << 20 };
+
+/// What it means that a line differs.
+const ADVICE: &str = "the same image costs or computes something else than it did, most likely by another wasmtime: replicas with and without \
+    the change would part, so it needs a new image or a parameter of the genesis";
+
+/// The folder of golden executions: `HASH.txt` for each image, and `script.txt`, from which a new one is made.
+fn executions() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/executions")
+}
+
+/// What every delivery of a script said, cost, and left behind in this image.
+fn execution(image: &Arc<Image>, hash: &str, script: &str) -> String {
+    with_engine_stack(|| {
+        let base = Heap::new(image.clone(), LIMITS).unwrap().checkpoint().unwrap().manifest;
+        let head = format!("image {hash}\nbase heap {} in {} pages\n", base.root(), base.pages.len());
+        let fresh = || Vat::in_image(image.clone(), LIMITS);
+        let told = replay(script, fresh, |vat, crank| {
+            let mut said = describe(crank);
+            said.push(format!("fuel {}, heap {}", crank.fuel, vat.heap.checkpoint().unwrap().manifest.root()));
+            said
+        });
+        head + &told
+    })
+}
+
+/// The image with this hash, of which there is a golden execution: the program's own, or one of the folder that `QUORATE_IMAGES` names.
+fn image_of(hash: &str) -> Option<Arc<Image>> {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
+    if hash == image_hash().to_string() {
+        return Some(Image::load(&cache).expect("the image loads"));
+    }
+    let Some(folder) = std::env::var_os("QUORATE_IMAGES") else {
+        println!(
+            "image {hash}: not run, its bytes are not part of the sources; QUORATE_IMAGES names a folder with them"
+        );
+        return None;
+    };
+    let file = Path::new(&folder).join(format!("{hash}.wasm"));
+    let wasm = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    assert_eq!(Hash::of_parts(&[&wasm]).to_string(), hash, "{} is another image", file.display());
+    Some(Image::from_wasm(&wasm, &cache).expect("the image loads"))
+}
 
 #[test]
 fn an_image_costs_and_leaves_what_it_always_did() {
-    let actual = with_engine_stack(|| {
-        let mut text = format!("image {}\n", image_hash());
-        let base = Heap::new(image(), LIMITS).unwrap().checkpoint().unwrap().manifest;
-        writeln!(text, "base heap {} in {} pages", base.root(), base.pages.len()).unwrap();
-        let mut vat = Vat::start(LIMITS, EVALUATOR);
-        for (index, script) in SCRIPTS.iter().enumerate() {
-            writeln!(text, "script {} fuel {}", index + 1, vat.run(script).fuel).unwrap();
-        }
-        writeln!(text, "heap after them {}", vat.heap.checkpoint().unwrap().manifest.root()).unwrap();
-        text
-    });
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/execution.txt");
-    if std::env::var("QUORATE_GOLDEN").is_ok_and(|what| what == "write") {
-        std::fs::write(&path, actual).unwrap();
-        return;
+    let writes = std::env::var("QUORATE_GOLDEN").is_ok_and(|what| what == "write");
+    let own = image_hash().to_string();
+    let own_file = executions().join(format!("{own}.txt"));
+    if writes && !own_file.exists() {
+        std::fs::copy(executions().join("script.txt"), &own_file).unwrap();
     }
-    let expected = std::fs::read_to_string(&path).unwrap();
-    let same_image = actual.lines().next() == expected.lines().next();
-    let advice = if same_image {
-        "the same image costs or computes something else: this needs a new image or a parameter of the genesis"
-    } else {
-        "the image is a new one: write the file anew, as the head of this test says"
-    };
-    assert_eq!(actual, expected, "{advice}");
+    let files = std::fs::read_dir(executions()).unwrap();
+    let names = files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned());
+    let mut images: Vec<String> = names.filter(|name| name != "script").collect();
+    images.sort();
+    assert!(images.contains(&own), "{own} has no golden execution: write one, as the head of this test says");
+    for hash in images {
+        let Some(image) = image_of(&hash) else { continue };
+        let path = executions().join(format!("{hash}.txt"));
+        let expected = std::fs::read_to_string(&path).unwrap();
+        let script = expected.find("@@ ").map_or("", |begin| &expected[begin..]);
+        let actual = execution(&image, &hash, script);
+        if writes && (hash == own || !expected.contains("\n>")) {
+            std::fs::write(&path, actual).unwrap();
+            continue;
+        }
+        for (number, (expected, actual)) in expected.lines().zip(actual.lines()).enumerate() {
+            assert_eq!(actual, expected, "{}, line {}: {ADVICE}", path.display(), number + 1);
+        }
+        assert_eq!(actual.lines().count(), expected.lines().count(), "{}", path.display());
+    }
 }
 
 #[test]

@@ -115,6 +115,11 @@ fn long_chains_of_all_kinds_are_let_go() {
 }
 
 #[test]
+fn further_chains_are_let_go() {
+    survive("more-chains.js");
+}
+
+#[test]
 fn every_vat_is_tried() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lasting");
     let here = include_str!("lasting.rs");

@@ -36,7 +36,12 @@ impl Vat {
     }
 
     pub fn with_limits(limits: Limits) -> Vat {
-        Vat { heap: Heap::new(image(), limits).expect("a heap"), next_result: 1, now_ms: 0 }
+        Vat::in_image(image(), limits)
+    }
+
+    /// A vat of any image.
+    pub fn in_image(image: Arc<Image>, limits: Limits) -> Vat {
+        Vat { heap: Heap::new(image, limits).expect("a heap"), next_result: 1, now_ms: 0 }
     }
 
     pub fn deliver(&mut self, delivery: &Delivery) -> Crank {
@@ -204,4 +209,45 @@ pub fn describe(crank: &Crank) -> Vec<String> {
         CrankOutcome::RolledBack { limit } => lines.push(format!("rolled back: {}", limit.as_str())),
     }
     lines
+}
+
+/// Runs a script and gives it back with what `tell` says of each command, in lines that begin with `>`.
+pub fn replay(script: &str, fresh: impl Fn() -> Vat, tell: impl Fn(&mut Vat, &Crank) -> Vec<String>) -> String {
+    let mut out = String::new();
+    let mut vat = fresh();
+    let mut modules: BTreeMap<String, String> = BTreeMap::new();
+    let mut module = None;
+    let mut running = false;
+    for line in script.lines() {
+        let mut said = Vec::new();
+        if let Some(mark) = line.strip_prefix("@@ ") {
+            module = None;
+            match mark {
+                "go" => {
+                    let crank = vat.start(std::mem::take(&mut modules));
+                    said = tell(&mut vat, &crank);
+                    running = true;
+                }
+                "new" => {
+                    vat = fresh();
+                    running = false;
+                }
+                path => module = Some(modules.entry(path.to_owned()).or_default()),
+            }
+        } else if let Some(text) = module.as_mut() {
+            text.push_str(line);
+            text.push('\n');
+        } else if running && line.starts_with('>') {
+            continue;
+        } else if running && !line.is_empty() && !line.starts_with('#') {
+            let crank = vat.command(line);
+            said = tell(&mut vat, &crank);
+        }
+        out.push_str(line);
+        out.push('\n');
+        for line in said {
+            out.push_str(&format!("> {line}\n"));
+        }
+    }
+    out
 }
