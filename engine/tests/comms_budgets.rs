@@ -18,6 +18,7 @@ const NO_ROOM: &str = "has no room for more";
 fn script(delivery: &Delivery) -> CrankOutcome {
     match called(delivery) {
         Some(("answer", _, _, Some(result))) => done(vec![fulfil(result, &text("here"), vec![])]),
+        Some(("page", _, _, Some(result))) => done(vec![fulfil(result, &text(&"x".repeat(2_000)), vec![])]),
         _ => done(vec![]),
     }
 }
@@ -72,6 +73,59 @@ fn open_answers_take_half_of_what_there_is_and_leave_room_for_others() {
     let before = bench.deliveries().len();
     bench.say(PEER, &call(ROOT, "go on", vec![], None));
     assert_eq!(bench.deliveries().len(), before + 1);
+}
+
+/// The results of calls as the guest names them, in their order.
+fn results(bench: &Bench) -> Vec<Slot> {
+    bench.deliveries().iter().filter_map(|delivery| called(delivery)?.3).collect()
+}
+
+#[test]
+fn the_guest_may_forget_answers_of_a_peer_that_acknowledges_none_and_of_nobody_else() {
+    let mut bench = bench();
+    bench.say(OTHER, &call(ROOT, "page", vec![], Some(1)));
+    for id in 1..=6_000 {
+        bench.say(PEER, &call(ROOT, "page", vec![], Some(id)));
+        bench.machine.end_block(false);
+    }
+    bench.say(OTHER, &call(ROOT, "go on", vec![], None));
+    let (results, retired) = (results(&bench), bench.retired());
+    assert!(retired.len() > 1_000, "{} of {}", retired.len(), results.len());
+    assert!(!retired.contains(&results[0]), "another peer's");
+    // The oldest first, each once.
+    assert_eq!(retired, results[1..=retired.len()]);
+    let kept = kept(&bench, PEER);
+    assert!(kept <= POOL * 11 / 20, "{kept} of {POOL} bytes");
+}
+
+#[test]
+fn small_answers_are_bounded_by_their_number() {
+    let mut bench = Bench::over(Scripted::new(script).with_memory(1 << 30)).install();
+    bench.say(OTHER, &call(ROOT, "answer", vec![], Some(1)));
+    for id in 1..=66_000 {
+        bench.say(PEER, &call(ROOT, "answer", vec![], Some(id)));
+        bench.machine.end_block(false);
+    }
+    bench.say(OTHER, &call(ROOT, "go on", vec![], None));
+    let (results, retired) = (results(&bench), bench.retired());
+    assert_eq!(retired, results[1..=66_000 - 65_536]);
+}
+
+#[test]
+fn what_is_acknowledged_at_once_is_forgotten_bit_by_bit() {
+    let mut bench = bench();
+    let ops: Vec<Op> = (1..=3_000).map(|id| call(ROOT, "answer", vec![], Some(id))).collect();
+    for ops in ops.chunks(1_000) {
+        bench.say_and_ack(PEER, ops, 0);
+    }
+    let end = bench.machine.comms().peer(&vat(PEER)).unwrap().outgoing().end();
+    bench.say_and_ack(PEER, &[call(ROOT, "go on", vec![], None)], end);
+    let mut retired = vec![bench.retired().len()];
+    for _ in 0..4 {
+        bench.say(OTHER, &call(ROOT, "go on", vec![], None));
+        retired.push(bench.retired().len());
+    }
+    assert_eq!(retired, [0, 1_024, 2_048, 3_000, 3_000]);
 }
 
 #[test]

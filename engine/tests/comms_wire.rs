@@ -8,6 +8,7 @@ mod comms_support;
 
 use comms_support::*;
 use proptest::prelude::*;
+use quorate_engine::abi::value::Part;
 use quorate_engine::abi::{CapData, Delivery, Method, Slot, Value};
 use quorate_engine::comms::StreamHead;
 use quorate_engine::machine::{ArgValue, Command, CommandResult, Deliver, Machine};
@@ -218,6 +219,55 @@ fn values() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 24, 4, |inner| proptest::collection::vec(inner, 0..4).prop_map(Value::Array))
 }
 
+/// Values of every kind.
+fn all_values() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        values(),
+        Just(Value::Null),
+        "0|-?[1-9][0-9]{0,6}".prop_map(Value::BigInt),
+        ".{0,4}".prop_map(Value::Symbol),
+        (0..3u32, "[a-z]{1,4}").prop_map(|(index, name)| Value::Named(index, name)),
+        (".{0,4}", ".{0,4}").prop_map(|(name, message)| Value::error(name, message)),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            proptest::collection::vec((".{0,4}", inner.clone()), 0..4).prop_map(Value::Record),
+            (".{0,4}", inner).prop_map(|(tag, payload)| Value::Tagged(tag, Box::new(payload))),
+        ]
+    })
+}
+
+/// What a scan of the value shows.
+fn parts_of(value: &Value, found: &mut Vec<String>) {
+    let mut push = |part: Part<'_>| found.push(format!("{part:?}"));
+    match value {
+        Value::Undefined | Value::Null | Value::Bool(_) | Value::Number(_) => push(Part::Scalar),
+        Value::String(text) => push(Part::String(text)),
+        Value::BigInt(digits) => push(Part::BigInt(digits)),
+        Value::Symbol(key) => push(Part::Symbol(key)),
+        Value::Slot(index) => push(Part::Slot(*index)),
+        Value::Named(index, name) => push(Part::Named(*index, name)),
+        Value::Bytes(bytes) => push(Part::Bytes(bytes)),
+        Value::Error { name, message } => push(Part::Error { name, message }),
+        Value::Array(items) => {
+            push(Part::Array(items.len()));
+            items.iter().for_each(|item| parts_of(item, found));
+        }
+        Value::Record(fields) => {
+            push(Part::Record(fields.len()));
+            for (key, value) in fields {
+                found.push(format!("{:?}", Part::Key(key)));
+                parts_of(value, found);
+            }
+        }
+        Value::Tagged(tag, payload) => {
+            push(Part::Tagged(tag));
+            parts_of(payload, found);
+        }
+    }
+}
+
 fn wire_refs() -> impl Strategy<Value = WireRef> {
     (any::<bool>(), any::<bool>(), any::<u64>()).prop_map(|(object, sender, id)| WireRef {
         kind: if object { RefKind::Object } else { RefKind::Promise },
@@ -292,6 +342,26 @@ proptest! {
     #[test]
     fn every_op_round_trips(op in any_op()) {
         prop_assert_eq!(Op::decode(&op.encode()), Ok(op));
+    }
+
+    #[test]
+    fn what_is_scanned_is_what_is_decoded(value in all_values(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+        let mut bytes = value.encode();
+        for damaged in [false, true] {
+            if damaged {
+                let at = at.index(bytes.len());
+                if cut { bytes.truncate(at) } else { bytes[at] = byte }
+            }
+            let mut parts = Vec::new();
+            let scanned = Value::scan(&bytes, &mut |part| parts.push(format!("{part:?}")));
+            let decoded = Value::decode(&bytes);
+            prop_assert_eq!(scanned.clone(), decoded.clone().map(drop));
+            if let Ok(decoded) = decoded {
+                let mut expected = Vec::new();
+                parts_of(&decoded, &mut expected);
+                prop_assert_eq!(parts, expected);
+            }
+        }
     }
 
     #[test]

@@ -148,3 +148,53 @@ fn a_start_that_fails_says_why_and_leaves_the_heap_as_it_was() {
         assert!(matches!(crank.outcome, CrankOutcome::Done { .. }), "{crank:?}");
     });
 }
+
+/// Fills a map, and tells in which order it has its keys.
+const MAPPER: &str = "
+    import { Far } from '@endo/far';
+    export default function (argv) {
+        const keep = new Map();
+        return Far('root', {
+            fill(count) {
+                const seen = new Set();
+                for (let i = 0; i < count; i += 1) { keep.set(`key ${keep.size}`, i); seen.add(`${i}`); }
+                return [...keep.keys(), ...seen].join();
+            },
+        });
+    }
+";
+
+/// A heap with this seed after a few calls, and what they gave; restored from a checkpoint half-way if asked for.
+fn mapped(seed: u64, restored: bool) -> (Hash, Vec<Value>) {
+    let mut heap = Heap::new(image(), LIMITS).expect("a new heap");
+    heap.set_seed(seed);
+    assert!(matches!(heap.deliver(&Vat::delivery_of(MAPPER)).expect("delivers").outcome, CrankOutcome::Done { .. }));
+    let mut vat = Vat::over(heap);
+    let mut answers = Vec::new();
+    for round in 0..4 {
+        let crank = vat.deliver("fill", vec![Value::Number(50.0)]);
+        answers.push(settled(&crank).expect("it is answered"));
+        if restored && round == 1 {
+            let checkpoint = vat.heap.checkpoint().expect("checkpoints");
+            let pages: BTreeMap<Hash, Vec<u8>> = checkpoint.new_pages.into_iter().collect();
+            let mut fetch = |hash: &Hash| Ok(pages[hash].clone());
+            let mut heap = Heap::restore(image(), LIMITS, &checkpoint.manifest, &mut fetch).expect("restores");
+            heap.set_seed(seed);
+            vat = vat.restored(heap);
+        }
+    }
+    (root(&mut vat), answers)
+}
+
+#[test]
+fn hash_tables_are_seeded_alike_on_replicas_and_differently_in_other_vats() {
+    with_engine_stack(|| {
+        let (one, answers) = mapped(1, false);
+        assert_eq!(mapped(1, false).0, one);
+        assert_eq!(mapped(1, true).0, one);
+        // The order of keys is the language's, whatever the seed; where they are in memory is not.
+        let (other, same) = mapped(2, false);
+        assert_eq!(same, answers);
+        assert_ne!(other, one);
+    });
+}

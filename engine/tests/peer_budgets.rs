@@ -28,6 +28,8 @@ const NOTIFIER: &str = "
             next() { return new Promise(resolve => { waiting.push(resolve); }); },
             keep(list) { seen.push(list); },
             ping() { return 'pong'; },
+            get() { return Far('thing', { ping() { return 'pong'; } }); },
+            page() { return 'x'.repeat(1000); },
             spin() { for (;;); },
         });
     };
@@ -56,12 +58,23 @@ impl Victim {
         slots: Vec<WireSlot>,
         result: Option<u64>,
     ) -> CommandResult {
-        self.said[from as usize] += 1;
-        let number = self.said[from as usize];
         let args = CapData::new(&Value::Array(vec![value]), slots);
         let op = Op::Send { target: ROOT, method: Method::Call(method.to_owned()), args, result };
         // It acknowledges what it was told before.
         let ack = self.machine.comms().peer(&name(from)).unwrap().outgoing().end();
+        self.say_op(from, &op, ack)
+    }
+
+    /// A call of a peer that has not heard of what it was told.
+    fn say_deaf(&mut self, from: u8, target: WireRef, method: &str, result: u64) {
+        let args = CapData::new(&Value::Array(vec![]), vec![]);
+        let op = Op::Send { target, method: Method::Call(method.to_owned()), args, result: Some(result) };
+        assert!(matches!(self.say_op(from, &op, 0), CommandResult::Delivered { .. }));
+    }
+
+    fn say_op(&mut self, from: u8, op: &Op, ack: u64) -> CommandResult {
+        self.said[from as usize] += 1;
+        let number = self.said[from as usize];
         let deliver = Deliver { from: name(from), begin: number, messages: vec![op.encode()], end: number, ack };
         let result = self.machine.apply(Command::Deliver(deliver)).unwrap();
         self.machine.end_block(false);
@@ -69,10 +82,14 @@ impl Victim {
     }
 
     /// An ordinary caller is answered a hundred times, also by a vat that is restored from a checkpoint.
-    fn serves_others(mut self) {
+    fn serves_others(self) {
+        self.serves_others_from(1);
+    }
+
+    fn serves_others_from(mut self, first: u64) {
         for round in 0..2 {
             for call in 0..100 {
-                let id = round * 100 + call + 1;
+                let id = round * 100 + call + first;
                 self.say(HONEST, "ping", Value::Null, vec![], Some(id));
                 assert_eq!(self.answer(), Ok(Value::String("pong".to_owned())), "call {id}");
             }
@@ -89,7 +106,11 @@ impl Victim {
 
     /// What the honest caller was told last.
     fn answer(&self) -> Result<Value, Value> {
-        let peer = self.machine.comms().peer(&name(HONEST)).unwrap();
+        self.answer_to(HONEST)
+    }
+
+    fn answer_to(&self, peer: u8) -> Result<Value, Value> {
+        let peer = self.machine.comms().peer(&name(peer)).unwrap();
         let (_, message) = peer.outgoing().messages().last().unwrap();
         match Op::decode(message).unwrap() {
             Op::Settle { resolution: WireResolution::Fulfilled(data), .. } => Ok(data.value().unwrap()),
@@ -127,6 +148,28 @@ fn promises_that_never_settle() {
             }
             victim.serves_others();
         }
+    });
+}
+
+/// A peer that is cut off has sent to an answer of which it has not heard yet. Whatever others leave unacknowledged meanwhile, its call is
+/// done when it arrives.
+#[test]
+fn answers_that_are_not_acknowledged_push_out_nobody_elses() {
+    with_engine_stack(|| {
+        let mut victim = Victim::new();
+        victim.say_deaf(HONEST, ROOT, "get", 1);
+        for id in 1..=12_000 {
+            victim.say_deaf(HOSTILE, ROOT, "page", id);
+        }
+        let memory = victim.machine.summary().heap_bytes;
+        assert!(memory < LIMITS.memory_bytes * 3 / 4, "{memory} bytes of heap");
+        victim.say_deaf(HONEST, WireRef::promise(Side::Sender, 1), "ping", 2);
+        assert_eq!(victim.answer(), Ok(Value::String("pong".to_owned())));
+        // What was too much is gone for the one whose it was, the oldest first.
+        victim.say_deaf(HOSTILE, WireRef::promise(Side::Sender, 1), "ping", 12_001);
+        let Err(Value::Error { message, .. }) = victim.answer_to(HOSTILE) else { panic!("it was answered") };
+        assert!(message.contains("settled long ago"), "{message}");
+        victim.serves_others_from(3);
     });
 }
 

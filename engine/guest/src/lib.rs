@@ -10,30 +10,20 @@
 #[path = "../../src/abi.rs"]
 #[allow(dead_code, reason = "the host uses the other half")]
 mod abi;
-mod base;
 mod boot;
-mod calls;
-mod cancel;
-mod eventual;
-mod harden;
-mod inspect;
-mod jobs;
-mod marshal;
+mod delivery;
 mod memory;
-mod modules;
-mod promises;
+mod objects;
+mod outputs;
+mod pass;
 mod runtime;
+mod send;
 mod start;
-mod style;
 mod tables;
-mod tagged;
 mod timers;
-mod unmarshal;
-mod vow;
-mod weak;
 
-use abi::{Delivery, MAX_DROPS, Outcome, Output, Slot, Turn};
-use boa_engine::{Context, JsResult};
+use abi::Turn;
+use boa_engine::Context;
 use std::cell::RefCell;
 
 thread_local! {
@@ -90,66 +80,7 @@ pub fn deliver_encoded(bytes: Vec<u8>) -> Vec<u8> {
     let outcome = CONTEXT.with(|slot| {
         let mut slot = slot.borrow_mut();
         let context = slot.as_mut().expect("the host calls quorate_boot before anything else");
-        deliver(turn, context)
+        delivery::deliver(turn, context)
     });
     abi::encode(&outcome)
-}
-
-fn deliver(turn: Turn, context: &mut Context) -> Outcome {
-    let Turn { delivery, news } = turn;
-    timers::set_now(news.now_ms);
-    // Before anything runs: what is exported from now on must not be said under a number that the host has given up.
-    tables::free(&news.freed);
-    let mut started = None;
-    let result = match delivery {
-        Delivery::Start { bundle, argv, endowments } => {
-            started = Some(bundle.entry.clone());
-            start::start(bundle, &argv, &endowments, context)
-        }
-        Delivery::Call { target, method, args, result } => {
-            calls::call(target, method, &args, result, context).map_err(start::Failure::Engine)
-        }
-        Delivery::Settle(settlements) => promises::settle(settlements, context).map_err(start::Failure::Engine),
-        Delivery::Hold(slot) => {
-            tables::hold_remote(slot);
-            Ok(())
-        }
-        Delivery::Cancel(result) => cancel::cancelled(result, context).map_err(start::Failure::Engine),
-        Delivery::Collect => collect().map_err(start::Failure::Engine),
-        Delivery::MakeRoom => {
-            boa_engine::gc::force_collect();
-            Ok(())
-        }
-        Delivery::Wake { timer, failure } => timers::wake(timer, failure, context).map_err(start::Failure::Engine),
-    };
-    let result = result.and_then(|()| context.run_jobs().map_err(start::Failure::Engine));
-    let result = result.and_then(|()| started.map_or(Ok(()), |entry| start::finish(&entry, context)));
-    match result {
-        Ok(()) => {
-            tables::forget(&news.retired);
-            promises::report_unhandled(context);
-            assert!(jobs::none_left(context), "a job that is left would run at the cost of the next delivery's sender");
-            let mut state = context.interpreter_state();
-            // Values that nothing refers to any more: each frame has its own part of the stack.
-            state.stack = 0;
-            if !state.is_at_rest() {
-                // A fault of the interpreter. What it kept would come out in a delivery of somebody else.
-                runtime::log(runtime::ERROR, &format!("the interpreter is not at rest after a delivery: {state:?}"));
-                return Outcome::Limit { name: "abort".to_owned() };
-            }
-            Outcome::Done { outputs: tables::take_outputs() }
-        }
-        Err(start::Failure::Refused(message)) => Outcome::StartFailed { message },
-        Err(start::Failure::Engine(error)) => Outcome::Limit { name: jobs::limit_name(&error).to_owned() },
-    }
-}
-
-/// Collects, and tells which presences are gone.
-fn collect() -> JsResult<()> {
-    boa_engine::gc::force_collect();
-    let slots: Vec<Slot> = tables::take_gone(MAX_DROPS).into_iter().map(Slot::HostObject).collect();
-    if !slots.is_empty() {
-        tables::output(Output::Drop { slots })?;
-    }
-    Ok(())
 }

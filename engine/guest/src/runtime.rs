@@ -25,6 +25,24 @@ pub fn log(level: i32, text: &str) {
     unsafe { host_log(level, text.as_ptr(), end) }
 }
 
+// For a vat it is a constant: see `seed`.
+#[cfg(target_arch = "wasm32")]
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn random_get(pointer: *mut u8, length: usize) -> i32;
+}
+
+/// A number that is the same for each replica of a vat, and another one for each vat. On other targets: 0.
+pub fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    #[cfg(target_arch = "wasm32")]
+    // SAFETY: the host writes these eight bytes and keeps nothing. If it fails they stay as they are.
+    unsafe {
+        random_get(bytes.as_mut_ptr(), bytes.len());
+    }
+    u64::from_le_bytes(bytes)
+}
+
 /// A function object over a closure that captures nothing that the collector must see.
 pub fn native<F>(context: &mut Context, closure: F) -> JsFunction
 where

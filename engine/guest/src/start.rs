@@ -1,9 +1,14 @@
 //! The first delivery: evaluate the bundle, call its default export, keep what it returns as the root.
 
 use crate::abi::{Bundle, CapData, Output, Slot};
-use crate::modules::Bundled;
+use crate::boot::modules::Bundled;
+use crate::objects::presence::Presence;
+use crate::objects::{harden, inspect, promise};
+use crate::pass::{marshal, unmarshal};
 use crate::runtime::{self, type_error};
-use crate::{harden, inspect, marshal, promises, tables, timers, unmarshal};
+use crate::send::answers;
+use crate::{outputs, tables, timers};
+use boa_engine::builtins::map::set_hash_seed;
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::object::FunctionObjectBuilder;
 use boa_engine::object::builtins::JsPromise;
@@ -27,6 +32,8 @@ pub fn start(
     if tables::root().is_some() {
         return Err(Failure::Refused("this vat was already started".to_owned()));
     }
+    // Texts that collide in the hash tables of one vat need not do so in another.
+    set_hash_seed(runtime::seed());
     let loader = context.downcast_module_loader::<Bundled>();
     let loader = loader.expect("boot installs this loader");
     loader.set_sources(bundle.modules);
@@ -49,7 +56,7 @@ pub fn start(
 
 /// Whether the start stands, once all of its jobs have run: a setup that has been rejected by then never began.
 pub fn finish(entry: &str, context: &mut Context) -> Result<(), Failure> {
-    match tables::root().as_ref().and_then(promises::as_promise).map(|root| root.state()) {
+    match tables::root().as_ref().and_then(promise::as_promise).map(|root| root.state()) {
         Some(PromiseState::Rejected(reason)) => refuse(Err(JsError::from_opaque(reason)), entry, context),
         _ => Ok(()),
     }
@@ -57,7 +64,7 @@ pub fn finish(entry: &str, context: &mut Context) -> Result<(), Failure> {
 
 /// Makes what the setup function gave the root: at once if it is there, later if it is a promise.
 fn install_root(root: JsValue, context: &mut Context) -> JsResult<()> {
-    let Some(promise) = promises::as_promise(&root) else { return keep_root(root, context) };
+    let Some(promise) = promise::as_promise(&root) else { return keep_root(root, context) };
     tables::set_root(JsObject::from(promise.clone()).into());
     let settled = runtime::native(context, |_, args, context| {
         let kept = keep_root(args.get_or_undefined(0).clone(), context);
@@ -74,7 +81,7 @@ fn install_root(root: JsValue, context: &mut Context) -> JsResult<()> {
 
 /// There will be no root: every call to it is rejected with the reason.
 fn fail(reason: JsValue, context: &mut Context) -> JsResult<()> {
-    tables::output(Output::Setup { failure: Some(inspect::text(&reason, context)) })?;
+    outputs::say(Output::Setup { failure: Some(inspect::text(&reason, context)) })?;
     let root = JsPromise::reject(JsError::from_opaque(reason), context)?;
     let heard = runtime::native(context, |_, _, _| Ok(JsValue::undefined()));
     root.react(None, Some(heard), context);
@@ -84,13 +91,15 @@ fn fail(reason: JsValue, context: &mut Context) -> JsResult<()> {
 
 fn keep_root(root: JsValue, context: &mut Context) -> JsResult<()> {
     if let Some(object) = root.as_object()
-        && !object.is::<harden::Presence>()
+        && !object.is::<Presence>()
     {
         harden::harden(&object, context)?;
-        tables::export_root(&object);
+        if let Some(earlier) = tables::export_root(&object) {
+            outputs::name_root(earlier);
+        }
     }
     tables::set_root(root);
-    tables::output(Output::Setup { failure: None })
+    outputs::say(Output::Setup { failure: None })
 }
 
 fn evaluate(module: &Module, entry: &str, context: &mut Context) -> Result<(), Failure> {
@@ -143,7 +152,8 @@ fn exit(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValu
         runtime::log(runtime::INFO, &format!("exit: {}", inspect::line(&args[1..], context)));
     }
     let value = marshal::value(args.get_or_undefined(0), "value", context)?;
-    tables::output(Output::Exit { value })?;
+    let value = answers::follow(value, context);
+    outputs::say(Output::Exit { value })?;
     Ok(JsValue::undefined())
 }
 
@@ -160,7 +170,9 @@ fn refuse<T>(result: JsResult<T>, entry: &str, context: &mut Context) -> Result<
     let place = place.or_else(|| place_of(&JsError::from_opaque(thrown), context));
     let place = place.unwrap_or_else(|| entry.to_owned());
     let loader = context.downcast_module_loader::<Bundled>();
+    let exports = loader.as_ref().and_then(|loader| loader.exports_named_in(&text, context));
     let named = loader.is_some_and(|loader| loader.is_named_in(&text));
+    let text = exports.map_or(text.clone(), |exports| format!("{text}: {exports}"));
     Err(Failure::Refused(if named { text } else { format!("{text} (at {place})") }))
 }
 

@@ -1,10 +1,11 @@
-//! Time of the log, and timers: the native half of `js/timer.js`.
+//! Time of the log, and timers: the native half of `boot/js/timer.js`.
 //!
 //! The host keeps the deadlines and says which timer is due; which promise or handler that is, the JavaScript half knows.
 
 use crate::abi::{MAX_TIMERS, Output};
+use crate::objects::inspect;
+use crate::outputs;
 use crate::runtime::{self, type_error};
-use crate::tables;
 use boa_engine::native_function::NativeFunctionPointer;
 use boa_engine::{Context, JsArgs, JsObject, JsResult, JsString, JsValue, NativeFunction, js_string};
 use std::cell::{Cell, RefCell};
@@ -18,7 +19,7 @@ thread_local! {
 const POWERS: [(&str, NativeFunctionPointer); 4] =
     [("now", now), ("setTimer", set_timer), ("cancelTimer", cancel_timer), ("warn", warn)];
 
-/// Adds the native functions that `js/timer.js` is built on.
+/// Adds the native functions that `boot/js/timer.js` is built on.
 pub fn powers(object: &JsObject, context: &mut Context) -> JsResult<()> {
     for (name, function) in POWERS {
         let function = NativeFunction::from_fn_ptr(function).to_js_function(context.realm());
@@ -27,7 +28,7 @@ pub fn powers(object: &JsObject, context: &mut Context) -> JsResult<()> {
     object.create_data_property(js_string!("maxTimers"), MAX_TIMERS as f64, context).map(drop)
 }
 
-/// Keeps what `js/timer.js` made.
+/// Keeps what `boot/js/timer.js` made.
 pub fn install(made: &JsObject, context: &mut Context) -> JsResult<()> {
     let timer = made.get(js_string!("timer"), context)?.as_object();
     let wake = made.get(js_string!("wake"), context)?.as_callable();
@@ -68,18 +69,18 @@ fn now(_: &JsValue, _: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
 fn set_timer(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     let timer = args.get_or_undefined(0).to_length(context)?;
     let at_ms = args.get_or_undefined(1).to_length(context)?;
-    tables::output(Output::SetTimer { timer, at_ms })?;
+    outputs::say(Output::SetTimer { timer, at_ms })?;
     Ok(JsValue::undefined())
 }
 
 /// `cancelTimer(number)`
 fn cancel_timer(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     let timer = args.get_or_undefined(0).to_length(context)?;
-    tables::output(Output::CancelTimer { timer })?;
+    outputs::say(Output::CancelTimer { timer })?;
     Ok(JsValue::undefined())
 }
 
 fn warn(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    runtime::log(runtime::WARN, &crate::inspect::line(args, context));
+    runtime::log(runtime::WARN, &inspect::line(args, context));
     Ok(JsValue::undefined())
 }

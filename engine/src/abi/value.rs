@@ -50,6 +50,18 @@ impl Value {
         if reader.rest.is_empty() { Ok(value) } else { Err(DecodeError::Malformed) }
     }
 
+    /// Reads what [`Value::encode`] made without making a value of it, and shows each part to `see`, the outer before the inner ones and in
+    /// order. Refuses what [`Value::decode`] refuses; what was shown until then counts for nothing.
+    pub fn scan(bytes: &[u8], see: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+        let (&version, rest) = bytes.split_first().ok_or(DecodeError::Malformed)?;
+        if version != VALUE_VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        let mut reader = Reader { rest, left: MAX_VALUES };
+        reader.scan(0, see)?;
+        if reader.rest.is_empty() { Ok(()) } else { Err(DecodeError::Malformed) }
+    }
+
     /// The index of the capability that this value is as a whole; `None` for data.
     pub fn as_slot(&self) -> Option<u32> {
         match self {
@@ -75,7 +87,45 @@ impl Value {
     }
 }
 
+/// What [`Value::scan`] shows of a value: what it is, without what is in it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Part<'a> {
+    /// `undefined`, `null`, a boolean or a number.
+    Scalar,
+    String(&'a str),
+    /// The digits of a bigint.
+    BigInt(&'a str),
+    /// The key of a symbol.
+    Symbol(&'a str),
+    /// So many items follow.
+    Array(usize),
+    /// So many fields follow, the key of each before its value.
+    Record(usize),
+    Key(&'a str),
+    Error {
+        name: &'a str,
+        message: &'a str,
+    },
+    Slot(u32),
+    Named(u32, &'a str),
+    Bytes(&'a [u8]),
+    /// The payload follows.
+    Tagged(&'a str),
+}
+
 impl<S> CapData<S> {
+    /// Shows the parts of the value in the body, as [`Value::scan`]; refuses one that names a slot that is not there.
+    pub fn scan(&self, see: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+        let mut bound = 0;
+        Value::scan(&self.body, &mut |part| {
+            if let Part::Slot(index) | Part::Named(index, _) = part {
+                bound = bound.max(u64::from(index) + 1);
+            }
+            see(part);
+        })?;
+        if bound > self.slots.len() as u64 { Err(DecodeError::Malformed) } else { Ok(()) }
+    }
+
     /// Marshalled `value` without a capability in it.
     pub fn data(value: &Value) -> Self {
         CapData { body: value.encode(), slots: Vec::new() }
@@ -209,10 +259,14 @@ impl<'a> Reader<'a> {
         Ok(count as usize)
     }
 
-    fn text(&mut self) -> Result<String, DecodeError> {
+    fn borrowed_text(&mut self) -> Result<&'a str, DecodeError> {
         let length = self.length()?;
         let bytes = self.take(length)?;
-        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| DecodeError::Malformed)
+        std::str::from_utf8(bytes).map_err(|_| DecodeError::Malformed)
+    }
+
+    fn text(&mut self) -> Result<String, DecodeError> {
+        self.borrowed_text().map(str::to_owned)
     }
 
     /// Notes `count` more values or fields, before anything is made of them.
@@ -233,7 +287,7 @@ impl<'a> Reader<'a> {
             TRUE => Value::Bool(true),
             NUMBER => Value::Number(self.number()?),
             STRING => Value::String(self.text()?),
-            BIGINT => Value::BigInt(self.digits()?),
+            BIGINT => Value::BigInt(self.digits()?.to_owned()),
             SYMBOL => Value::Symbol(self.text()?),
             ARRAY => {
                 let length = self.length()?;
@@ -251,11 +305,8 @@ impl<'a> Reader<'a> {
             ERROR => Value::Error { name: self.text()?, message: self.text()? },
             SLOT => Value::Slot(self.index()?),
             NAMED => {
-                let (index, name) = (self.index()?, self.text()?);
-                if !is_interface_name(&name) {
-                    return Err(DecodeError::Malformed);
-                }
-                Value::Named(index, name)
+                let (index, name) = self.named()?;
+                Value::Named(index, name.to_owned())
             }
             BYTES => {
                 let length = self.length()?;
@@ -264,6 +315,65 @@ impl<'a> Reader<'a> {
             TAGGED => Value::Tagged(self.text()?, Box::new(self.value(depth + 1)?)),
             _ => return Err(DecodeError::Malformed),
         })
+    }
+
+    /// As [`Reader::value`], without making one.
+    fn scan(&mut self, depth: usize, see: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+        if depth > MAX_VALUE_DEPTH {
+            return Err(DecodeError::TooDeep);
+        }
+        self.count_values(1)?;
+        match self.take(1)?[0] {
+            UNDEFINED | NULL | FALSE | TRUE => see(Part::Scalar),
+            NUMBER => {
+                self.number()?;
+                see(Part::Scalar);
+            }
+            STRING => see(Part::String(self.borrowed_text()?)),
+            BIGINT => see(Part::BigInt(self.digits()?)),
+            SYMBOL => see(Part::Symbol(self.borrowed_text()?)),
+            ARRAY => {
+                let length = self.length()?;
+                if length > self.left {
+                    return Err(DecodeError::TooMany);
+                }
+                see(Part::Array(length));
+                for _ in 0..length {
+                    self.scan(depth + 1, see)?;
+                }
+            }
+            RECORD => {
+                let length = self.length()?;
+                self.count_values(length)?;
+                see(Part::Record(length));
+                for _ in 0..length {
+                    see(Part::Key(self.borrowed_text()?));
+                    self.scan(depth + 1, see)?;
+                }
+            }
+            ERROR => see(Part::Error { name: self.borrowed_text()?, message: self.borrowed_text()? }),
+            SLOT => see(Part::Slot(self.index()?)),
+            NAMED => {
+                let (index, name) = self.named()?;
+                see(Part::Named(index, name));
+            }
+            BYTES => {
+                let length = self.length()?;
+                see(Part::Bytes(self.take(length)?));
+            }
+            TAGGED => {
+                see(Part::Tagged(self.borrowed_text()?));
+                self.scan(depth + 1, see)?;
+            }
+            _ => return Err(DecodeError::Malformed),
+        }
+        Ok(())
+    }
+
+    /// An index and an interface name.
+    fn named(&mut self) -> Result<(u32, &'a str), DecodeError> {
+        let (index, name) = (self.index()?, self.borrowed_text()?);
+        if is_interface_name(name) { Ok((index, name)) } else { Err(DecodeError::Malformed) }
     }
 
     fn index(&mut self) -> Result<u32, DecodeError> {
@@ -280,9 +390,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Decimal digits as JavaScript prints a bigint: no leading zero, no `-0`.
-    fn digits(&mut self) -> Result<String, DecodeError> {
-        let text = self.text()?;
-        if is_decimal(&text) { Ok(text) } else { Err(DecodeError::Malformed) }
+    fn digits(&mut self) -> Result<&'a str, DecodeError> {
+        let text = self.borrowed_text()?;
+        if is_decimal(text) { Ok(text) } else { Err(DecodeError::Malformed) }
     }
 }
 

@@ -21,7 +21,8 @@ const POOL_PARTS: u64 = 2;
 const OBJECT: u64 = 144;
 /// A promise that is open, whoever decides it.
 const OPEN_PROMISE: u64 = 1_536;
-/// One that this vat has settled and whose settlement the peer has not acknowledged, beside the message.
+/// One that this vat has settled and whose settlement the peer has not acknowledged, beside the bytes that it was settled with: the guest
+/// keeps how it came out for what the peer may have sent to it.
 const SETTLED_PROMISE: u64 = 256;
 /// A call that waits for a deposit, beside its message.
 const QUEUED_CALL: u64 = 1_024;
@@ -36,11 +37,11 @@ impl Peer {
     /// What the peer makes this vat keep now, in bytes.
     pub fn kept_bytes(&self) -> u64 {
         let objects = (self.exports.len() + self.imports.len() + self.redeemed.len()) as u64 + self.gifts.deposits_open;
-        let settled = self.settlements.len() as u64;
-        let open = (self.open_pairs() as u64).saturating_sub(settled);
+        let open = (self.open_pairs() as u64).saturating_sub(self.settlements.len() as u64);
         objects * OBJECT
             + open * OPEN_PROMISE
-            + settled * SETTLED_PROMISE
+            + self.answers.count() * SETTLED_PROMISE
+            + self.answers.bytes()
             + self.gifts.queued_calls * QUEUED_CALL
             + self.gifts.queued_bytes
     }
@@ -85,6 +86,11 @@ impl Comms {
         let Some(peer) = self.peers.get(vat) else { return Ok(()) };
         let free = self.pool.saturating_sub(self.kept);
         if peer.counted.saturating_add(more) > free.saturating_sub(more) { Err(peer.counted) } else { Ok(()) }
+    }
+
+    /// Whether a peer has more than its share.
+    pub(super) fn is_above_share(&mut self, vat: &VatId) -> bool {
+        self.check_share(vat, 0).is_err()
     }
 
     /// Whether a message that was just entered may be delivered; `brought` is [`Peer::brought`] from before it. The error is for the

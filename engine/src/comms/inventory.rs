@@ -7,7 +7,8 @@
 
 use super::Comms;
 use super::peer::Party;
-use crate::abi::{CapData, Slot, Value};
+use crate::abi::value::Part;
+use crate::abi::{CapData, Slot};
 use crate::wire::{RefKind, Side, WireRef, WireSlot};
 use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
@@ -44,20 +45,17 @@ impl Names {
 
 /// The named capabilities in a body: their places among the slots, and their names.
 fn named<S>(data: &CapData<S>) -> Vec<(usize, String)> {
-    fn walk(value: &Value, found: &mut Vec<(usize, String)>) {
-        match value {
-            Value::Named(index, name) => found.push((*index as usize, name.clone())),
-            Value::Array(items) => items.iter().for_each(|item| walk(item, found)),
-            Value::Record(fields) => fields.iter().for_each(|(_, value)| walk(value, found)),
-            Value::Tagged(_, value) => walk(value, found),
-            _ => {}
-        }
-    }
     let mut found = Vec::new();
-    if !data.slots.is_empty()
-        && let Ok(value) = data.value()
-    {
-        walk(&value, &mut found);
+    let scanned = data.slots.is_empty()
+        || data
+            .scan(&mut |part| {
+                if let Part::Named(index, name) = part {
+                    found.push((index as usize, name.to_owned()));
+                }
+            })
+            .is_ok();
+    if !scanned {
+        found.clear();
     }
     found
 }

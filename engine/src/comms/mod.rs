@@ -14,6 +14,7 @@
 
 mod abandon;
 mod account;
+mod answers;
 pub mod bearers;
 pub mod client;
 mod deposits;

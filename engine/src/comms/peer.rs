@@ -1,5 +1,6 @@
 //! What one peer and this vat know of one another.
 
+use super::answers::Answers;
 use super::inventory::Names;
 use super::stream::{InStream, OutStream};
 use crate::abi::Slot;
@@ -133,6 +134,8 @@ pub struct Peer {
     next_theirs: u64,
     /// Number of a settlement → what it settled and what follows, until it is acknowledged.
     pub(crate) settlements: BTreeMap<u64, (PairId, Then)>,
+    /// The answers in them that the guest keeps for this peer.
+    pub(super) answers: Answers,
     pub(crate) gifts: Gifts,
     /// The peer on whose account this one is known.
     pub(super) introduced_by: Option<VatId>,
@@ -189,6 +192,7 @@ impl Peer {
             next_ours: 1,
             next_theirs: 1,
             settlements: BTreeMap::new(),
+            answers: Answers::default(),
             gifts: Gifts::default(),
             introduced_by: None,
             counted: 0,
@@ -336,11 +340,12 @@ impl Peer {
         PairId { by: Party::Them, id }
     }
 
-    /// Notes that message `number` settled the pair, and what is to be said when it is retired.
-    pub(super) fn mark_settled(&mut self, id: PairId, number: u64, then: Then) {
+    /// Notes that message `number` settled the pair with so many bytes, and what is to be said when it is retired.
+    pub(super) fn mark_settled(&mut self, id: PairId, number: u64, bytes: u64, then: Then) {
         if let Some(pair) = self.pair_mut(id) {
             pair.settled = Some(number);
             self.settlements.insert(number, (id, then));
+            self.answers.add(number, bytes);
         }
     }
 
@@ -352,6 +357,7 @@ impl Peer {
 
     /// Removes the pairs whose settlement the peer has; gives their names, the guest's, and what is to be said now.
     pub(super) fn retire(&mut self, through: u64) -> Vec<(PairId, Slot, Then)> {
+        self.answers.acknowledge(through);
         let kept = self.settlements.split_off(&(through + 1));
         let gone = std::mem::replace(&mut self.settlements, kept);
         gone.into_values().filter_map(|(id, then)| self.remove_pair(id).map(|pair| (id, pair.slot, then))).collect()

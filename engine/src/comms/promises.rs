@@ -5,6 +5,7 @@ use super::outbound::Passed;
 use super::peer::{PairId, Stage, Then};
 #[cfg(test)]
 use super::plants::Plant;
+use crate::abi::value::Part;
 use crate::abi::{CapData, Resolution, Slot};
 use crate::wire::{self, Op, WireResolution, WireSlot};
 use quorate_ids::VatId;
@@ -212,9 +213,11 @@ impl Comms {
             }
             return;
         }
+        let bytes = resolution.data().body.len() as u64;
         let number = self.push(vat, &Op::Settle { promise: id.outbound(), resolution });
-        self.peer_mut(vat).mark_settled(id, number, then);
+        self.peer_mut(vat).mark_settled(id, number, bytes, then);
         self.note_passed(vat, number, passed);
+        self.give_up_answers(vat);
     }
 
     /// Forgets a settled promise that nobody can name any more.
@@ -232,9 +235,10 @@ impl Comms {
         }
     }
 
-    /// The promises that the guest may forget, since nobody can name them any more.
+    /// The promises that the guest may forget, since nobody can name them any more: the first of them. However many a peer acknowledges at
+    /// once, the delivery that happens to be next does not pay for all.
     pub fn retired(&self) -> &[Slot] {
-        &self.retired
+        &self.retired[..self.retired.len().min(MAX_RETIRED)]
     }
 
     /// The guest has forgotten the first `count` of them.
@@ -285,8 +289,11 @@ impl Comms {
     pub fn settle_by_guest(&mut self, slot: Slot, resolution: &Resolution) {
         match self.promises.get(&slot) {
             Some(promise) if promise.state == State::Guest => self.settle(slot, resolution, Speaker::Guest),
-            // Never given to anyone, or rejected by the machine before: nobody waits for it.
-            _ => {}
+            // Rejected by the machine before: it is retired when those who know it have heard.
+            Some(_) => {}
+            // Never given to anyone, or given up: nobody will name it.
+            None if !self.exited => self.retired.push(slot),
+            None => {}
         }
     }
 
@@ -416,8 +423,26 @@ impl Comms {
 
 /// Where among its slots what a promise is fulfilled with is, if it is one capability and nothing else.
 pub(super) fn bare_slot<S>(data: &CapData<S>) -> Option<usize> {
-    data.value().ok()?.as_slot().map(|index| index as usize)
+    if data.slots.is_empty() {
+        return None;
+    }
+    let mut first = None;
+    data.scan(&mut |part| {
+        first.get_or_insert(part_slot(part));
+    })
+    .ok()?;
+    first.flatten()
 }
+
+fn part_slot(part: Part<'_>) -> Option<usize> {
+    match part {
+        Part::Slot(index) | Part::Named(index, _) => Some(index as usize),
+        _ => None,
+    }
+}
+
+/// Most promises that the guest is told to forget with one delivery.
+const MAX_RETIRED: usize = 1_024;
 
 /// What callers of a vat that has exited are told.
 pub const EXITED: &str = "vat has exited";

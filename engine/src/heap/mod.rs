@@ -74,6 +74,8 @@ pub struct Heap {
     limits: Limits,
     /// `None` once something of the host has failed.
     live: Option<Instance>,
+    /// What the guest's source of randomness gives, which is none: see [`Heap::set_seed`].
+    seed: u64,
     shadow: Shadow,
     journal: Vec<JournalEntry>,
     journal_bytes: usize,
@@ -104,6 +106,7 @@ impl Heap {
             image,
             limits,
             live: None,
+            seed: 0,
             shadow,
             journal: Vec::new(),
             journal_bytes: 0,
@@ -117,8 +120,18 @@ impl Heap {
     fn instance_of_shadow(&self) -> Result<Instance, EngineError> {
         let limit = self.limits.memory_bytes.min(MAX_MEMORY_BYTES as u64) as usize;
         let mut instance = self.image.instantiate(limit)?;
+        instance.set_seed(self.seed);
         self.shadow.pour_into(&mut instance, &self.image.base().file)?;
         Ok(instance)
+    }
+
+    /// Sets what hash tables of the guest are seeded with, beside a constant: the guest asks once, when it is started. It must be equal on
+    /// all replicas, and be set before the first delivery.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
+        if let Some(live) = &mut self.live {
+            live.set_seed(seed);
+        }
     }
 
     /// Runs one delivery to its end. An error is a fault of the host only; the heap is then of no more use.

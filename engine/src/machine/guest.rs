@@ -3,7 +3,7 @@
 use crate::abi::{Delivery, News};
 use crate::error::EngineError;
 use crate::heap::Crank;
-use quorate_ids::Hash;
+use quorate_ids::{Hash, VatId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +24,9 @@ pub trait Guest: Send {
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<Self::Manifest>, EngineError>;
 
     fn memory_bytes(&self) -> u64;
+
+    /// Says whose code and data it is, before the first delivery and after a restore.
+    fn set_vat(&mut self, vat: &VatId);
 
     /// The fuel after which one command takes in no more messages of its sender: a parameter of the vat.
     fn command_fuel(&self) -> u64 {

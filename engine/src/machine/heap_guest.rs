@@ -41,6 +41,14 @@ impl Guest for Heap {
         Ok(GuestCheckpoint { manifest: checkpoint.manifest, new_chunks: checkpoint.new_pages })
     }
 
+    /// Hash tables of different vats are seeded differently, and those of replicas alike.
+    fn set_vat(&mut self, vat: &VatId) {
+        let hash = Hash::of_parts(&[b"quorate/hash-seed/1", vat.as_bytes()]);
+        let mut seed = [0; 8];
+        seed.copy_from_slice(&hash.as_bytes()[..8]);
+        self.set_seed(u64::from_le_bytes(seed));
+    }
+
     fn memory_bytes(&self) -> u64 {
         Heap::memory_bytes(self)
     }

@@ -214,7 +214,8 @@ pub struct Machine<G> {
 
 impl<G: Guest> Machine<G> {
     /// A vat without code, over a guest that nothing was delivered to.
-    pub fn new(vat: VatId, guest: G) -> Machine<G> {
+    pub fn new(vat: VatId, mut guest: G) -> Machine<G> {
+        guest.set_vat(&vat);
         let mut comms = Comms::new(vat);
         comms.set_memory(guest.memory_limit());
         Machine {

@@ -27,6 +27,8 @@ pub(crate) struct HostState {
     pub memory_limit: usize,
     /// More memory was refused since this was last reset.
     pub memory_refused: bool,
+    /// The vat's part in [`random_get`].
+    pub seed: u64,
     pub logs: LogBuffer,
 }
 
@@ -129,13 +131,16 @@ fn sizes_get(mut caller: Caller<'_, HostState>, count_at: i32, bytes_at: i32) ->
     if written.is_ok() { ERRNO_SUCCESS } else { ERRNO_FAULT }
 }
 
-/// Not random at all: the same bytes each time, so that hash tables of the guest's runtime are seeded alike everywhere.
+/// Not random at all: the same bytes each time, so that hash tables of the guest's runtime are seeded alike on all replicas. They differ
+/// between vats, but not before a vat's own heap is there.
 fn random_get(mut caller: Caller<'_, HostState>, at: i32, length: i32) -> i32 {
     let Some(memory) = memory_of(&mut caller) else { return ERRNO_FAULT };
+    let seed = caller.data().seed.to_le_bytes();
     let (at, length) = (at as u32 as usize, length as u32 as usize);
     match memory.data_mut(&mut caller).get_mut(at..).and_then(|rest| rest.get_mut(..length)) {
         Some(target) => {
-            target.iter_mut().enumerate().for_each(|(index, byte)| *byte = (index as u8).wrapping_mul(167) ^ 0x5a);
+            let constant = |index: usize| (index as u8).wrapping_mul(167) ^ 0x5a;
+            target.iter_mut().enumerate().for_each(|(index, byte)| *byte = constant(index) ^ seed[index % seed.len()]);
             ERRNO_SUCCESS
         }
         None => ERRNO_FAULT,

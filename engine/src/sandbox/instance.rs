@@ -46,7 +46,7 @@ impl Instance {
         global_names: &[String],
         memory_limit: usize,
     ) -> Result<Instance, EngineError> {
-        let state = HostState { memory_limit, memory_refused: false, logs: LogBuffer::default() };
+        let state = HostState { memory_limit, memory_refused: false, seed: 0, logs: LogBuffer::default() };
         let mut store = Store::try_new(engine, state).map_err(sandbox("making a store"))?;
         store.limiter(|state| state);
         let instance = module.instantiate(&mut store).map_err(sandbox("instantiating the image"))?;
@@ -60,6 +60,11 @@ impl Instance {
         }
         let limits_own_stack = global_names.iter().any(|name| name == STACK_GLOBAL);
         Ok(Instance { store, memory, globals, alloc, deliver, limits_own_stack, instance })
+    }
+
+    /// Sets what the image's source of randomness depends on, beside a constant.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.store.data_mut().seed = seed;
     }
 
     /// Runs an export without arguments and results, if there is one of this name. For making base heaps.

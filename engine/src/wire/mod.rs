@@ -11,6 +11,7 @@ mod price;
 
 pub use price::MAX_BUILT_BYTES;
 
+use crate::abi::value::Part;
 use crate::abi::{CapData, DecodeError, Method, Value};
 use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
@@ -184,7 +185,7 @@ impl Op {
                 return Err(WireError::TooManyDrops { count: objects.len() });
             }
             Op::Send { method, args, .. } => check_send(method, args)?,
-            Op::Settle { resolution, .. } => drop(check_data(resolution.data())?),
+            Op::Settle { resolution, .. } => check_data(resolution.data())?,
             // Ids and vats: tables say what they mean.
             Op::Redeem { .. }
             | Op::Deposit { .. }
@@ -209,22 +210,29 @@ pub fn check_send<S>(method: &Method, args: &CapData<S>) -> Result<(), WireError
     {
         return Err(WireError::LongMethod { length: name.len() });
     }
-    match check_data(args)? {
-        Value::Array(_) => Ok(()),
-        _ => Err(WireError::Arguments),
-    }
+    if scan(args)? { Ok(()) } else { Err(WireError::Arguments) }
 }
 
 /// What must hold of marshalled data on either side of a stream.
-pub fn check_data<S>(data: &CapData<S>) -> Result<Value, WireError> {
+pub fn check_data<S>(data: &CapData<S>) -> Result<(), WireError> {
+    scan(data).map(drop)
+}
+
+/// Checks data without making a value of it, and says whether it is an array.
+fn scan<S>(data: &CapData<S>) -> Result<bool, WireError> {
     if data.slots.len() > MAX_SLOTS {
         return Err(WireError::TooManySlots { count: data.slots.len() });
     }
-    let too_many = |error| if error == DecodeError::TooMany { WireError::TooManyValues } else { WireError::Body };
-    let value = data.value().map_err(too_many)?;
-    match price::built_bytes(&value) {
-        bytes if bytes > MAX_BUILT_BYTES => Err(WireError::TooMuch { bytes }),
-        _ => Ok(value),
+    let (mut first, mut bytes) = (None, 0_u64);
+    let scanned = data.scan(&mut |part| {
+        first.get_or_insert(matches!(part, Part::Array(_)));
+        bytes = bytes.saturating_add(price::built_bytes(part));
+    });
+    match scanned {
+        Err(DecodeError::TooMany) => Err(WireError::TooManyValues),
+        Err(_) => Err(WireError::Body),
+        Ok(()) if bytes > MAX_BUILT_BYTES => Err(WireError::TooMuch { bytes }),
+        Ok(()) => Ok(first == Some(true)),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Half a megabyte of empty arrays makes a quarter of a million objects. So a message is judged by what is built of it, before
 //! anything is. The prices are what the image was measured to take, rounded up; they are part of the protocol, not of the image.
 
-use crate::abi::Value;
+use crate::abi::value::Part;
 
 /// Most that the data of one message may take in a heap.
 pub const MAX_BUILT_BYTES: u64 = 8 << 20;
@@ -26,19 +26,17 @@ fn text(length: usize) -> u64 {
     TEXT + TEXT_BYTE * length as u64
 }
 
-/// The bytes that a value takes at most. It is not deep: see [`crate::abi::MAX_VALUE_DEPTH`].
-pub(super) fn built_bytes(value: &Value) -> u64 {
-    match value {
-        Value::Undefined | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Slot(_) => SCALAR,
-        Value::String(content) | Value::BigInt(content) | Value::Symbol(content) => text(content.len()),
-        Value::Named(_, name) => SCALAR + text(name.len()),
-        Value::Array(items) => ARRAY + items.iter().map(built_bytes).sum::<u64>(),
-        Value::Record(fields) => {
-            let field = |(key, value): &(String, Value)| FIELD + TEXT_BYTE * key.len() as u64 + built_bytes(value);
-            RECORD + fields.iter().map(field).sum::<u64>()
-        }
-        Value::Error { name, message } => ERROR + TEXT_BYTE * (name.len() + message.len()) as u64,
-        Value::Bytes(bytes) => BYTES + bytes.len() as u64,
-        Value::Tagged(tag, value) => TAGGED + text(tag.len()) + built_bytes(value),
+/// The bytes that a part of a value takes at most, beside what is in it.
+pub(super) fn built_bytes(part: Part<'_>) -> u64 {
+    match part {
+        Part::Scalar | Part::Slot(_) => SCALAR,
+        Part::String(content) | Part::BigInt(content) | Part::Symbol(content) => text(content.len()),
+        Part::Named(_, name) => SCALAR + text(name.len()),
+        Part::Array(_) => ARRAY,
+        Part::Record(_) => RECORD,
+        Part::Key(key) => FIELD + TEXT_BYTE * key.len() as u64,
+        Part::Error { name, message } => ERROR + TEXT_BYTE * (name.len() + message.len()) as u64,
+        Part::Bytes(bytes) => BYTES + bytes.len() as u64,
+        Part::Tagged(tag) => TAGGED + text(tag.len()),
     }
 }

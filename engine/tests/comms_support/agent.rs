@@ -3,7 +3,7 @@
 use super::{Dice, done, out_of_fuel};
 use quorate_engine::abi::{CapData, Delivery, Method, News, Output, Resolution, Slot, Value};
 use quorate_engine::machine::{Crank, Guest, GuestCheckpoint, GuestManifest, NOBODY};
-use quorate_engine::{EngineError, Hash};
+use quorate_engine::{EngineError, Hash, VatId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -138,6 +138,8 @@ impl Guest for Agent {
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<AgentState>, EngineError> {
         Ok(GuestCheckpoint { manifest: self.state.clone(), new_chunks: Vec::new() })
     }
+
+    fn set_vat(&mut self, _: &VatId) {}
 
     fn memory_bytes(&self) -> u64 {
         0

@@ -103,6 +103,8 @@ impl Guest for Scripted {
         Ok(GuestCheckpoint { new_chunks: vec![(self.transcript, b"transcript".to_vec())], manifest })
     }
 
+    fn set_vat(&mut self, _: &VatId) {}
+
     fn memory_bytes(&self) -> u64 {
         0
     }

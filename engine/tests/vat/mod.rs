@@ -38,6 +38,11 @@ impl Vat {
         Vat { heap, next_result: 0 }
     }
 
+    /// A vat that was started on this heap.
+    pub fn over(heap: Heap) -> Vat {
+        Vat { heap, next_result: 0 }
+    }
+
     /// The start of a vat with this one module.
     pub fn delivery_of(source: &str) -> Delivery {
         let modules = BTreeMap::from([("main.js".to_owned(), source.to_owned())]);

@@ -3,7 +3,7 @@
 //! Invariant: times leave it for metrics alone. Nothing that the machine decides, says or commits to depends on them.
 
 use quorate_engine::{
-    EngineError,
+    EngineError, VatId,
     abi::{Delivery, News},
     heap::{Crank, Heap},
     machine::{Guest, GuestCheckpoint},
@@ -52,8 +52,20 @@ impl<G: Guest> Guest for Timed<G> {
         self.guest.checkpoint()
     }
 
+    fn set_vat(&mut self, vat: &VatId) {
+        self.guest.set_vat(vat);
+    }
+
     fn memory_bytes(&self) -> u64 {
         self.guest.memory_bytes()
+    }
+
+    fn command_fuel(&self) -> u64 {
+        self.guest.command_fuel()
+    }
+
+    fn memory_limit(&self) -> u64 {
+        self.guest.memory_limit()
     }
 }
 
@@ -61,7 +73,6 @@ impl<G: Guest> Guest for Timed<G> {
 mod tests {
     use super::*;
     use quorate_engine::{
-        VatId,
         abi::{Bundle, Method, Value},
         comms::client::{ClientRef, ClientSession},
         heap::{CrankOutcome, HeapManifest},
@@ -72,7 +83,7 @@ mod tests {
     const HEAVY: Duration = Duration::from_millis(5);
 
     /// Works for [`HEAVY`] on the third delivery, and not at all on the others.
-    struct Third(u64);
+    struct Third(u64, u8);
 
     impl Guest for Third {
         type Manifest = HeapManifest;
@@ -88,16 +99,36 @@ mod tests {
             Err(EngineError::Checkpoint("there is nothing to keep".to_owned()))
         }
 
+        fn set_vat(&mut self, vat: &VatId) {
+            self.1 = vat.0[0];
+        }
+
         fn memory_bytes(&self) -> u64 {
             77
         }
+
+        fn command_fuel(&self) -> u64 {
+            78
+        }
+
+        fn memory_limit(&self) -> u64 {
+            79
+        }
+    }
+
+    #[test]
+    fn the_limits_of_a_vat_hold_for_a_guest_whose_cranks_are_timed() {
+        let mut timed = Timed { guest: Third(0, 0), times: CrankTimes::default() };
+        assert_eq!((timed.memory_bytes(), timed.command_fuel(), timed.memory_limit()), (77, 78, 79));
+        timed.set_vat(&VatId([5; 32]));
+        assert_eq!(timed.guest.1, 5);
     }
 
     #[test]
     fn each_crank_of_a_block_has_its_own_time() {
         let (vat, caller) = (VatId([1; 32]), VatId([2; 32]));
         let times = CrankTimes::default();
-        let mut machine = Machine::new(vat, Timed { guest: Third(0), times: times.clone() });
+        let mut machine = Machine::new(vat, Timed { guest: Third(0, 0), times: times.clone() });
         let bundle = Bundle { entry: "main.js".to_owned(), modules: BTreeMap::new() };
         let (argv, endowments, bearers) = (Vec::new(), Vec::new(), Vec::new());
         let install = Install { bundle, argv, endowments, grants: vec![caller], bearers };

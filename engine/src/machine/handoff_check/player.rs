@@ -7,7 +7,7 @@ use super::super::{Crank, CrankOutcome, Guest, GuestCheckpoint, GuestManifest, L
 use crate::abi::{CapData, Delivery, Method, News, Output, Resolution, Slot, Value};
 use crate::comms::plants::{self, Plant};
 use crate::error::EngineError;
-use quorate_ids::Hash;
+use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,6 +73,8 @@ impl Guest for Player {
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<Player>, EngineError> {
         Ok(GuestCheckpoint { manifest: self.clone(), new_chunks: Vec::new() })
     }
+
+    fn set_vat(&mut self, _: &VatId) {}
 
     fn memory_bytes(&self) -> u64 {
         0

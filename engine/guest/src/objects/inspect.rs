@@ -1,7 +1,8 @@
 //! Values as text, for the log: bounded, deterministic, and without running any JavaScript, so that it may be used when no more
 //! jobs are run.
 
-use crate::harden::Presence;
+use super::presence::{self, Presence};
+use super::sender::{Sender, answers_itself};
 use boa_engine::builtins::error::Error as JsErrorData;
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::property::PropertyKey;
@@ -63,11 +64,13 @@ fn write(value: &JsValue, depth: usize, out: &mut String, context: &Context) {
 }
 
 fn write_object(object: &JsObject, depth: usize, out: &mut String, context: &Context) {
-    if let Some(presence) = object.downcast_ref::<Presence>() {
-        match crate::harden::interface_name(object) {
+    if let Some(remote) = object.downcast_ref::<Presence>() {
+        match presence::interface_name(object) {
             Some(name) => out.push_str(&format!("[Alleged: {name}]")),
-            None => out.push_str(&format!("[Presence {}]", presence.id)),
+            None => out.push_str(&format!("[Presence {}]", remote.id)),
         }
+    } else if object.is::<Sender>() {
+        out.push_str("[E]");
     } else if object.is::<Proxy>() {
         out.push_str("[Proxy]");
     } else if object.is::<JsErrorData>() {
@@ -151,7 +154,7 @@ fn error_part(error: &JsObject, key: &PropertyKey, context: &Context) -> JsStrin
     let mut holder = Some(error.clone());
     for _ in 0..MAX_PROTOTYPES {
         let Some(object) = holder else { break };
-        if object.is::<Proxy>() {
+        if answers_itself(&object) {
             break;
         }
         let found = object.borrow().properties().get(key);
@@ -188,7 +191,7 @@ fn find(object: &JsObject, key: &PropertyKey) -> Option<JsValue> {
     let mut holder = Some(object.clone());
     for _ in 0..MAX_PROTOTYPES {
         let object = holder?;
-        if object.is::<Proxy>() {
+        if answers_itself(&object) {
             return None;
         }
         if let Some(value) = own(&object, key) {

@@ -4,21 +4,17 @@
 //! vat that sent a call can cancel it, and only the method that the call ran hears of that.
 
 use crate::abi::{Output, Slot};
-use crate::{promises, tables};
+use crate::objects::promise;
+use crate::outputs;
+use crate::tables::{self, Listener};
 use boa_engine::object::FunctionObjectBuilder;
-use boa_engine::object::builtins::{JsFunction, JsPromise};
+use boa_engine::object::builtins::JsPromise;
 use boa_engine::{Context, JsArgs, JsObject, JsResult, JsString, JsValue, NativeFunction};
 use std::cell::Cell;
 
 thread_local! {
     /// The result of the call of another vat whose method runs now, up to its first `await`.
     static RUNNING: Cell<Option<Slot>> = const { Cell::new(None) };
-}
-
-/// The promise that a method waits for to hear of a cancellation, and how to fulfil it.
-pub struct Listener {
-    promise: JsObject,
-    heard: JsFunction,
 }
 
 /// Adds `E.cancel` and `E.whenCancelled`.
@@ -46,9 +42,9 @@ pub fn during<T>(result: Option<Slot>, action: impl FnOnce() -> T) -> T {
 /// `E.cancel(promise)`: says to the vat that a call went to that its answer, which is this promise, is not wanted any more. Does nothing if
 /// the promise is not the answer to a call of this vat, or has settled.
 fn cancel(_: &JsValue, args: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
-    let promise = promises::as_promise(args.get_or_undefined(0)).map(JsObject::from);
+    let promise = promise::as_promise(args.get_or_undefined(0)).map(JsObject::from);
     if let Some(result @ Slot::VatPromise(_)) = promise.as_ref().and_then(tables::remote_slot) {
-        tables::output(Output::Cancel { result })?;
+        outputs::say(Output::Cancel { result })?;
     }
     Ok(JsValue::undefined())
 }

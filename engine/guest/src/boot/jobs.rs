@@ -1,6 +1,6 @@
 //! The job queue: promise jobs first in, first out, until none is left. Timers are the host's: see `timers`.
 
-use crate::tables::TOO_MANY_OUTPUTS;
+use crate::outputs::TOO_MANY_OUTPUTS;
 use boa_engine::error::{EngineError, RuntimeLimitError};
 use boa_engine::job::{GenericJob, Job, JobExecutor, NativeAsyncJob, PromiseJob};
 use boa_engine::{Context, JsError, JsResult};

@@ -2,9 +2,11 @@
 //!
 //! What comes in is hardened all through: two objects that share an argument cannot change it under each other.
 
+use super::{symbols, tagged};
 use crate::abi::{CapData, Slot, Value};
+use crate::objects::{harden, presence, promise};
 use crate::runtime::type_error;
-use crate::{harden, promises, tables, tagged};
+use crate::tables;
 use boa_engine::object::builtins::{AlignedVec, JsArray, JsArrayBuffer, JsPromise, JsUint8Array};
 use boa_engine::property::PropertyKey;
 use boa_engine::value::JsValue;
@@ -45,7 +47,7 @@ fn build(value: Value, slots: &[Slot], context: &mut Context) -> JsResult<JsValu
             Some(number) => number.into(),
             None => return Err(type_error("malformed bigint")),
         },
-        Value::Symbol(key) => symbol(&key, context)?,
+        Value::Symbol(key) => symbols::from_key(&key, context)?,
         Value::Array(items) => {
             let items = items.into_iter().map(|item| build(item, slots, context));
             let items = items.collect::<JsResult<Vec<JsValue>>>()?;
@@ -90,13 +92,6 @@ fn record(fields: Vec<(String, Value)>, slots: &[Slot], context: &mut Context) -
     Ok(object)
 }
 
-fn symbol(key: &str, context: &mut Context) -> JsResult<JsValue> {
-    if key.len() > tables::MAX_SYMBOL_BYTES {
-        return Err(type_error("a symbol with a key of more than 256 bytes cannot be passed"));
-    }
-    Ok(tagged::registered(key, context)?.into())
-}
-
 /// An error of the named kind; a name that is not a built-in one becomes an own property.
 fn error(name: &str, message: String, context: &mut Context) -> JsResult<JsValue> {
     let native = match name {
@@ -131,20 +126,20 @@ pub fn slot(slot: Slot, name: Option<&str>, context: &mut Context) -> JsResult<J
         },
         Slot::HostObject(id) => match tables::presence(id) {
             Some(presence) => Ok(presence.into()),
-            None => Ok(harden::new_presence(id, name, context)?.into()),
+            None => Ok(presence::new_presence(id, name, context)?.into()),
         },
-        Slot::VatPromise(_) | Slot::HostPromise(_) => promise(slot, context),
+        Slot::VatPromise(_) | Slot::HostPromise(_) => promised(slot, context),
     }
 }
 
-fn promise(slot: Slot, context: &mut Context) -> JsResult<JsValue> {
-    if let Some(promise) = tables::remote_promise(slot).or_else(|| tables::own_promise(slot)) {
+fn promised(slot: Slot, context: &mut Context) -> JsResult<JsValue> {
+    if let Some(promise) = tables::remote_promise(slot).map(JsObject::from).or_else(|| tables::own_promise(slot)) {
         return Ok(promise.into());
     }
     match tables::settled(slot) {
         Some(tables::Settled::Fulfilled(value)) => Ok(JsPromise::settled(Ok(value), context).into()),
         Some(tables::Settled::Rejected(reason)) => Ok(JsPromise::settled(Err(reason), context).into()),
-        None if matches!(slot, Slot::HostPromise(_)) => Ok(promises::new_remote(slot, context).into()),
+        None if matches!(slot, Slot::HostPromise(_)) => Ok(promise::new_remote(slot, context).into()),
         None => {
             let error = JsNativeError::error().with_message("this promise was settled long ago");
             Ok(JsPromise::reject(JsError::from(error), context)?.into())

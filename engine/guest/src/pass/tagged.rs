@@ -1,7 +1,7 @@
 //! Tagged data, as `makeTagged` of `@endo/pass-style` makes it: a hardened object with the property `payload`, the tag as its
 //! `Symbol.toStringTag`, and `'tagged'` under the registered symbol `passStyle`. What a package of its own made in this form passes as well.
 
-use crate::runtime::type_error;
+use super::symbols;
 use boa_engine::property::{PropertyDescriptor, PropertyKey};
 use boa_engine::{Context, JsObject, JsResult, JsString, JsSymbol, JsValue, js_string};
 use std::cell::RefCell;
@@ -12,18 +12,9 @@ thread_local! {
 
 /// Finds the symbol. Called once, after lockdown.
 pub fn install(context: &mut Context) -> JsResult<()> {
-    let symbol = registered("passStyle", context)?;
+    let symbol = symbols::registered("passStyle", context)?;
     PASS_STYLE.with(|slot| *slot.borrow_mut() = Some(symbol));
     Ok(())
-}
-
-/// `Symbol.for(key)`.
-pub fn registered(key: &str, context: &mut Context) -> JsResult<JsSymbol> {
-    let constructor = context.intrinsics().constructors().symbol().constructor();
-    let make = constructor.get(js_string!("for"), context)?;
-    let make = make.as_callable().ok_or_else(|| type_error("Symbol.for is missing"))?;
-    let symbol = make.call(&constructor.into(), &[JsString::from(key).into()], context)?;
-    symbol.as_symbol().ok_or_else(|| type_error("Symbol.for gives a symbol"))
 }
 
 fn pass_style() -> Option<PropertyKey> {

@@ -3,22 +3,30 @@
 //! Runs once per image on each host; what it leaves behind is the same bits everywhere. After it, `globalThis` is frozen and
 //! holds no clock, no randomness, and nothing that observes the collector.
 
-use crate::jobs::Queue;
-use crate::modules::Bundled;
+pub mod jobs;
+pub mod modules;
+mod powers;
+
+use crate::objects::presence::{self, Presence};
+use crate::objects::{base, far, harden, inspect, weak};
+use crate::pass::{style, tagged};
 use crate::runtime::{self, DEBUG, ERROR, INFO, WARN};
-use crate::{base, eventual, harden, inspect, promises, style, tables, tagged, timers, vow, weak};
+use crate::send::{e, unhandled};
+use crate::{tables, timers};
 use boa_engine::builtins::promise::{OperationType, Promise};
 use boa_engine::context::HostHooks;
 use boa_engine::context::time::{Clock, JsInstant};
 use boa_engine::object::FunctionObjectBuilder;
 use boa_engine::property::{Attribute, PropertyKey};
 use boa_engine::{Context, JsObject, JsResult, JsString, JsValue, NativeFunction, Source, js_string};
+use jobs::Queue;
+use modules::Bundled;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
 /// Embedded at build time from the version that `js/package-lock.json` pins.
-const SES: &str = include_str!("../js/node_modules/ses/dist/ses.umd.js");
+const SES: &str = include_str!("../../js/node_modules/ses/dist/ses.umd.js");
 const BEFORE_LOCKDOWN: &str = include_str!("js/before-lockdown.js");
 const LOCKDOWN: &str = include_str!("js/lockdown.js");
 const INTRINSICS: &str = include_str!("js/intrinsics.js");
@@ -65,16 +73,16 @@ fn install(loader: &Bundled, context: &mut Context) -> JsResult<()> {
     evaluate("ses.umd.js", SES, context)?;
     evaluate("lockdown.js", LOCKDOWN, context)?;
     context.run_jobs()?;
-    harden::install(context)?;
+    presence::install(context)?;
     tagged::install(context)?;
     let roots = evaluate("intrinsics.js", INTRINSICS, context)?;
     base::install(&roots, context)?;
-    let powers = vow::powers(context)?;
-    let e = eventual::make_e(context)?;
+    let powers = powers::powers(context)?;
+    let e = e::make_e(context)?;
     let native: [(&str, JsValue); 4] = [
         ("E", e.into()),
         ("harden", function("harden", 1, harden::harden_function, context)),
-        ("Far", function("Far", 2, harden::far_function, context)),
+        ("Far", function("Far", 2, far::far_function, context)),
         ("passStyle", function("passStyle", 1, style::pass_style_function, context)),
     ];
     for (name, value) in native {
@@ -157,12 +165,12 @@ struct Hooks;
 
 impl HostHooks for Hooks {
     fn promise_rejection_tracker(&self, promise: &JsObject<Promise>, operation: OperationType, _: &mut Context) {
-        promises::track_rejection(&promise.clone().upcast(), operation);
+        unhandled::track(&promise.clone().upcast(), operation);
     }
 
     /// A presence with a private name would be recognised by it, so it must not be collected and made anew.
     fn ensure_can_add_private_element(&self, object: &JsObject, _: &mut Context) -> JsResult<()> {
-        if let Some(presence) = object.downcast_ref::<harden::Presence>() {
+        if let Some(presence) = object.downcast_ref::<Presence>() {
             tables::mark_presence(presence.id, object);
         }
         Ok(())

@@ -38,6 +38,21 @@ impl Bundled {
         self.sources.borrow().keys().any(named)
     }
 
+    /// What the built-in module exports that `text`, an error about an export, names: `` of `@endo/nat` ``.
+    pub fn exports_named_in(&self, text: &str, context: &mut Context) -> Option<String> {
+        if !text.contains("could not find export") {
+            return None;
+        }
+        let builtins = self.builtins.borrow();
+        let (name, exports) = builtins.iter().find(|(name, _)| text.contains(&format!(" of `{name}`")))?;
+        let keys = exports.own_property_keys(context).ok()?;
+        let names: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        Some(format!(
+            "{name} is built into vats, and exports {names}; a package of that name in the bundle is not used"
+        ))
+    }
+
     pub fn set_builtins(&self, builtins: BTreeMap<String, JsObject>) {
         *self.builtins.borrow_mut() = builtins;
     }
@@ -138,6 +153,11 @@ impl ModuleLoader for Bundled {
         context: &RefCell<&mut Context>,
     ) -> JsResult<Module> {
         let specifier = request.specifier().to_std_string_lossy();
+        if !matches!(referrer, Referrer::Module(_)) {
+            return Err(type_error(format!(
+                "only modules of the bundle can import, not an evaluated text ({specifier:?})"
+            )));
+        }
         let referrer = referrer.path().and_then(Path::to_str).unwrap_or_default().to_owned();
         let context = &mut context.borrow_mut();
         if request.get_attribute("type").is_some_and(|kind| *kind != js_string!("js")) {

@@ -6,7 +6,7 @@
 //! (`Hooks` in `boot` sees to those). So a weak collection holds the presences that are its keys, as a `Map` would. They go with
 //! the entry or with the collection.
 
-use crate::harden::Presence;
+use super::presence::Presence;
 use boa_engine::object::FunctionObjectBuilder;
 use boa_engine::object::builtins::{JsSet, JsWeakMap};
 use boa_engine::property::{PropertyDescriptor, PropertyKey};

@@ -1,29 +1,17 @@
-//! Vows as objects that the runtime recognises; what they do is in `js/runtime.js`.
-//!
-//! A vow stands for a promise and belongs to a flow. It is an object of its own kind here so that it can be passed in
-//! messages and sent to like the promise.
+//! The native functions that `js/runtime.js` is built on.
 
-use crate::calls::Verb;
+use crate::objects::promise;
+use crate::objects::vow::{self, Vow};
 use crate::runtime::type_error;
-use crate::{eventual, promises};
+use crate::send::dispatch::Verb;
+use crate::send::route;
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::native_function::NativeFunctionPointer;
 use boa_engine::object::IntegrityLevel;
-use boa_engine::object::builtins::JsFunction;
-use boa_engine::{Context, Finalize, JsArgs, JsData, JsObject, JsResult, JsValue, NativeFunction, Trace};
+use boa_engine::object::builtins::{JsArray, JsFunction};
+use boa_engine::{Context, JsArgs, JsObject, JsResult, JsString, JsValue, NativeFunction};
 
-#[derive(Debug, Trace, Finalize, JsData)]
-struct Vow {
-    promise: JsObject,
-    flow: JsValue,
-}
-
-/// The promise that a vow stands for.
-pub fn inner_promise(object: &JsObject) -> Option<JsObject> {
-    object.downcast_ref::<Vow>().map(|vow| vow.promise.clone())
-}
-
-/// The native functions that `js/runtime.js` is built on, by name.
+/// By name.
 const POWERS: [(&str, NativeFunctionPointer); 8] = [
     ("plainPromise", plain_promise),
     ("react", react),
@@ -40,7 +28,7 @@ pub fn powers(context: &mut Context) -> JsResult<JsObject> {
     let object = JsObject::with_object_proto(context.intrinsics());
     for (name, function) in POWERS {
         let function = NativeFunction::from_fn_ptr(function).to_js_function(context.realm());
-        object.create_data_property(boa_engine::JsString::from(name), function, context)?;
+        object.create_data_property(JsString::from(name), function, context)?;
     }
     Ok(object)
 }
@@ -56,14 +44,14 @@ fn make_vow(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<Js
     Ok(vow.into())
 }
 
-/// `plainPromise(value)`: see [`promises::plain`].
+/// `plainPromise(value)`: see [`promise::plain`].
 fn plain_promise(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    promises::plain(args.get_or_undefined(0), context).map(JsValue::from)
+    promise::plain(args.get_or_undefined(0), context).map(JsValue::from)
 }
 
 /// `react(promise, onFulfilled, onRejected)`: `then` of a promise that is just a promise.
 fn react(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    let promise = promises::as_promise(args.get_or_undefined(0)).ok_or_else(|| type_error("a promise is needed"))?;
+    let promise = promise::as_promise(args.get_or_undefined(0)).ok_or_else(|| type_error("a promise is needed"))?;
     let function = |index: usize| args.get_or_undefined(index).as_callable().and_then(JsFunction::from_object);
     Ok(promise.react(function(1), function(2), context).into())
 }
@@ -73,7 +61,7 @@ fn is_vow(_: &JsValue, args: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
 }
 
 fn promise_of(_: &JsValue, args: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
-    let promise = args.get_or_undefined(0).as_object().and_then(|object| inner_promise(&object));
+    let promise = args.get_or_undefined(0).as_object().and_then(|object| vow::inner_promise(&object));
     promise.map(JsValue::from).ok_or_else(|| type_error("a vow is needed"))
 }
 
@@ -86,9 +74,9 @@ fn flow_of(_: &JsValue, args: &[JsValue], _: &mut Context) -> JsResult<JsValue> 
 /// 0: pending and decided here; 1: pending and decided elsewhere; 2: fulfilled; 3: rejected.
 fn status(_: &JsValue, args: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
     let value = args.get_or_undefined(0);
-    let promise = promises::as_promise(value).ok_or_else(|| type_error("a promise is needed"))?;
+    let promise = promise::as_promise(value).ok_or_else(|| type_error("a promise is needed"))?;
     Ok(JsValue::from(match promise.state() {
-        PromiseState::Pending if eventual::remote_target(value).is_some() => 1,
+        PromiseState::Pending if route::remote_target(value).is_some() => 1,
         PromiseState::Pending => 0,
         PromiseState::Fulfilled(_) => 2,
         PromiseState::Rejected(_) => 3,
@@ -99,8 +87,8 @@ fn status(_: &JsValue, args: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
 fn send(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     let name = args.get_or_undefined(1).as_string().ok_or_else(|| type_error("a method name is needed"))?;
     let list = args.get_or_undefined(2).as_object().ok_or_else(|| type_error("arguments are needed"))?;
-    let list = boa_engine::object::builtins::JsArray::from_object(list)?;
+    let list = JsArray::from_object(list)?;
     let length = list.length(context)?;
     let items = (0..length as i64).map(|index| list.at(index, context)).collect::<JsResult<Vec<_>>>()?;
-    eventual::send_through(args.get_or_undefined(0), Verb::Call(name), &items, context)
+    route::send_through(args.get_or_undefined(0), Verb::Call(name), &items, context)
 }

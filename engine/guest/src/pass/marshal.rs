@@ -1,13 +1,14 @@
 //! From JavaScript to [`Value`]: what crosses the border, and a clear word for what may not.
 //!
 //! Invariants: no guest code runs; an object that goes out twice goes out under one slot; depth, number of values and number of references are
-//! bounded; nothing gets a number, and no promise is followed, before the message as a whole passes.
+//! bounded; nothing gets a number before the message as a whole passes. Promises are named here and followed by the caller.
 
+use super::style::{self, Style};
+use super::symbols;
 use crate::abi::{CapData, MAX_SLOTS, MAX_VALUE_DEPTH, MAX_VALUES, Slot, Value};
+use crate::objects::{inspect, presence};
 use crate::runtime::type_error;
-use crate::style::{self, Style};
-use crate::tables::ByIdentity;
-use crate::{harden, inspect, promises, tables};
+use crate::tables::{self, ByIdentity};
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::object::builtins::JsPromise;
 use boa_engine::property::PropertyKey;
@@ -28,6 +29,14 @@ enum Named {
     Object(JsObject),
     /// A promise without a number; with its place in the message if it may be part of a circle.
     Promise(JsPromise, Option<String>),
+}
+
+/// What a value has become.
+#[must_use = "promises that are not followed never settle for others"]
+pub struct Marshalled {
+    pub data: CapData<Slot>,
+    /// The promises that got a number with it, in the order in which they are named: the host is to be told when they settle.
+    pub promises: Vec<(JsPromise, Slot)>,
 }
 
 struct Marshaller<'a> {
@@ -60,7 +69,7 @@ impl<'a> Marshaller<'a> {
     }
 
     /// Gives what is new its numbers, now that all of the message passes.
-    fn finish(self, value: &Value) -> JsResult<CapData<Slot>> {
+    fn finish(self, value: &Value) -> JsResult<Marshalled> {
         let mut slots = Vec::with_capacity(self.named.len());
         for named in &self.named {
             slots.push(match named {
@@ -69,18 +78,19 @@ impl<'a> Marshaller<'a> {
                 Named::Promise(promise, place) => Some(new_promise(promise, place.as_deref(), self.settling)?),
             });
         }
+        let mut promises = Vec::new();
         let named = self.named.into_iter().zip(slots);
         let slots = named.map(|(named, slot)| match (named, slot) {
             (Named::Known(slot), _) => slot,
             (Named::Object(object), _) => tables::export(&object),
             (Named::Promise(promise, _), slot) => {
                 let slot = slot.expect("the loop before gave each promise a slot");
-                promises::observe(&promise, slot, self.context);
+                promises.push((promise, slot));
                 slot
             }
         });
         let slots = slots.collect();
-        Ok(CapData { body: value.encode(), slots })
+        Ok(Marshalled { data: CapData { body: value.encode(), slots }, promises })
     }
 }
 
@@ -97,22 +107,22 @@ fn new_promise(promise: &JsPromise, place: Option<&str>, settling: Option<Slot>)
 }
 
 /// Marshals one value; `root` names it in complaints.
-pub fn value(value: &JsValue, root: &'static str, context: &mut Context) -> JsResult<CapData<Slot>> {
+pub fn value(value: &JsValue, root: &'static str, context: &mut Context) -> JsResult<Marshalled> {
     whole(value, Marshaller::new(root, None, context))
 }
 
 /// Marshals what the promise `slot` was fulfilled with.
-pub fn result(value: &JsValue, slot: Slot, context: &mut Context) -> JsResult<CapData<Slot>> {
+pub fn result(value: &JsValue, slot: Slot, context: &mut Context) -> JsResult<Marshalled> {
     whole(value, Marshaller::new("result", Some(slot), context))
 }
 
-fn whole(value: &JsValue, mut marshaller: Marshaller<'_>) -> JsResult<CapData<Slot>> {
+fn whole(value: &JsValue, mut marshaller: Marshaller<'_>) -> JsResult<Marshalled> {
     let value = marshaller.value(value)?;
     marshaller.finish(&value)
 }
 
 /// Marshals the arguments of a message as an array.
-pub fn args(values: &[JsValue], context: &mut Context) -> JsResult<CapData<Slot>> {
+pub fn args(values: &[JsValue], context: &mut Context) -> JsResult<Marshalled> {
     let mut marshaller = Marshaller::new("args", None, context);
     marshaller.count(1)?;
     let items = values.iter().enumerate().map(|(index, value)| marshaller.item(index, value));
@@ -121,13 +131,13 @@ pub fn args(values: &[JsValue], context: &mut Context) -> JsResult<CapData<Slot>
 }
 
 /// Marshals the reason for which the promise `slot` was rejected; one that cannot be passed is replaced by an error that says so.
-pub fn reason(reason: &JsValue, slot: Slot, context: &mut Context) -> JsResult<CapData<Slot>> {
+pub fn reason(reason: &JsValue, slot: Slot, context: &mut Context) -> JsResult<Marshalled> {
     match whole(reason, Marshaller::new("reason", Some(slot), context)) {
-        Ok(data) => Ok(data),
+        Ok(marshalled) => Ok(marshalled),
         Err(error) if error.as_engine().is_some() => Err(error),
         Err(error) => {
             let message = format!("rejected with something that cannot be passed: {}", message_of(&error));
-            Ok(CapData::data(&Value::error("TypeError", message)))
+            Ok(Marshalled { data: CapData::data(&Value::error("TypeError", message)), promises: Vec::new() })
         }
     }
 }
@@ -257,15 +267,9 @@ impl Marshaller<'_> {
     }
 
     fn symbol(&mut self, symbol: &JsSymbol) -> JsResult<Value> {
-        let key_for = self.context.intrinsics().constructors().symbol().constructor();
-        let key_for = key_for.get(js_string!("keyFor"), self.context)?;
-        let key = match key_for.as_callable() {
-            Some(function) => function.call(&JsValue::undefined(), &[symbol.clone().into()], self.context)?,
-            None => JsValue::undefined(),
-        };
-        match key.as_string() {
+        match symbols::key(symbol, self.context)? {
             Some(key) => match self.text(&key, "a symbol's key")? {
-                key if key.len() <= tables::MAX_SYMBOL_BYTES => Ok(Value::Symbol(key)),
+                key if key.len() <= symbols::MAX_SYMBOL_BYTES => Ok(Value::Symbol(key)),
                 _ => Err(self.refuse("a symbol with a key of more than 256 bytes cannot be passed")),
             },
             None => Err(self.refuse("a symbol can be passed only if it is registered: use Symbol.for(...)")),
@@ -282,7 +286,7 @@ impl Marshaller<'_> {
     /// An object, with its interface name if it has one that can travel.
     fn reference(&mut self, named: Named, object: &JsObject) -> JsResult<Value> {
         let index = self.name(named, object)?;
-        Ok(match harden::interface_name(object) {
+        Ok(match presence::interface_name(object) {
             Some(name) => Value::Named(index, name),
             None => Value::Slot(index),
         })

@@ -1,11 +1,13 @@
-//! Doing something to a target: inbound calls, and local sends when their turn has come.
+//! Doing something to a target: what inbound calls and local sends come to when it is their turn.
 
-use crate::abi::{CapData, Method, Slot};
-use crate::harden::Interface;
+use crate::abi::{Method, Slot};
+use crate::objects::far::Interface;
+use crate::objects::sender::answers_itself;
+use crate::objects::{base, inspect};
+use crate::pass::marshal;
+use crate::pass::style::{self, Style};
 use crate::runtime::type_error;
-use crate::style::{self, Style};
-use crate::{base, cancel, eventual, inspect, marshal, promises, tables, unmarshal};
-use boa_engine::builtins::proxy::Proxy;
+use crate::tables;
 use boa_engine::property::PropertyKey;
 use boa_engine::{Context, Finalize, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, Trace, js_string};
 
@@ -40,39 +42,6 @@ pub enum Reach {
 
 /// How many method names a complaint lists.
 const MAX_NAMES: usize = 32;
-
-/// An inbound call: done at once on an own object, after its settlement on an own promise.
-pub fn call(
-    target: Slot,
-    method: Method,
-    args: &CapData<Slot>,
-    result: Option<Slot>,
-    context: &mut Context,
-) -> JsResult<()> {
-    let outcome = cancel::during(result, || inbound(target, method.into(), args, context));
-    let outcome = match outcome {
-        Err(error) if error.as_engine().is_some() => return Err(error),
-        other => other,
-    };
-    promises::settle_with(result, outcome, context)
-}
-
-fn inbound(slot: Slot, verb: Verb, args: &CapData<Slot>, context: &mut Context) -> JsResult<JsValue> {
-    let known = match slot {
-        Slot::VatPromise(_) | Slot::HostPromise(_) => tables::knows(slot),
-        Slot::VatObject(_) => true,
-        Slot::HostObject(_) => false,
-    };
-    if !known {
-        return Err(type_error(format!("this vat does not know {slot:?}, or it was settled long ago")));
-    }
-    let target = unmarshal::slot(slot, None, context)?;
-    let args = unmarshal::args(args, context)?;
-    if promises::as_promise(&target).is_some() || eventual::remote_target(&target).is_some() {
-        return eventual::send_for(&target, verb, &args, Reach::Outside(slot), context);
-    }
-    invoke(&target, &verb, &args, Reach::Outside(slot), context)
-}
 
 /// Does `verb` to what a promise was fulfilled with. Another vat reaches no more of it than the answer gave: it calls what passed by
 /// reference, and reads what was copied. If the answer was rejected, so is this, with the very reason.
@@ -211,7 +180,7 @@ fn is_offered(object: &JsObject, key: &PropertyKey, reach: Reach, context: &mut 
     }
     let mut holder = object.clone();
     loop {
-        if holder.is::<Proxy>() {
+        if answers_itself(&holder) {
             return holder.has_property(key.clone(), context);
         }
         if holder.has_own_property(key.clone(), context)? {
@@ -264,7 +233,7 @@ fn method_names(object: &JsObject, context: &mut Context) -> JsResult<Vec<String
     let mut names = Vec::new();
     let mut holder = Some(object.clone());
     while let Some(object) = holder {
-        if object.is::<Proxy>() || is_base(&object, context) || names.len() > MAX_NAMES {
+        if answers_itself(&object) || is_base(&object, context) || names.len() > MAX_NAMES {
             break;
         }
         if !object.is::<Interface>() {

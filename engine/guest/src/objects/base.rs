@@ -2,7 +2,7 @@
 //!
 //! Collected once, after lockdown: from then on they are frozen, and there are no further ones.
 
-use crate::harden;
+use super::harden;
 use crate::runtime::type_error;
 use crate::tables::ByIdentity;
 use boa_engine::{Context, JsObject, JsResult, JsValue};

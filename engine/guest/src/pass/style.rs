@@ -4,10 +4,14 @@
 //! Invariants: an allow-list, what is not named here does not pass; own data properties are read without running guest code (accessors and
 //! proxies are refused). Whether what is *in* a copy passes is for whoever walks it.
 
+use super::tagged;
 use crate::abi::Slot;
-use crate::harden::{self, Interface, Presence};
+use crate::objects::far::{self, Interface, of_every_function};
+use crate::objects::presence::Presence;
+use crate::objects::sender::{Sender, answers_itself};
+use crate::objects::{base, promise};
 use crate::runtime::type_error;
-use crate::{base, promises, tables, tagged};
+use crate::tables;
 use boa_engine::builtins::error::Error as JsErrorData;
 use boa_engine::builtins::proxy::Proxy;
 use boa_engine::object::builtins::{JsArrayBuffer, JsPromise, JsUint8Array};
@@ -85,13 +89,16 @@ pub fn of(object: &JsObject, context: &mut Context) -> Result<Style, Unpassable>
     if let Some(presence) = object.downcast_ref::<Presence>() {
         return Ok(Style::Reference(Slot::HostObject(presence.id)));
     }
-    if let Some(promise) = promises::as_promise(&object.clone().into()) {
-        if promises::is_plain(&promise, context) {
+    if let Some(promise) = promise::as_promise(&object.clone().into()) {
+        if promise::is_plain(&promise, context) {
             return Ok(Style::Promise(promise));
         }
         return because(
             "a promise with properties of its own, or of a class of its own, cannot be passed: pass E.resolve(promise)",
         );
+    }
+    if object.is::<Sender>() {
+        return because("E(x) cannot be passed: in place of E(x), pass x or what E(x).method(...) gives");
     }
     if object.is::<Proxy>() {
         return because(
@@ -153,7 +160,7 @@ fn record_or_methods(object: &JsObject, context: &mut Context) -> Result<Style, 
             let text = "a getter or setter cannot be passed: pass its value, or a method";
             return Err(Unpassable::Because(text.to_owned(), Some(name)));
         };
-        if value.is_callable() && !harden::is_far(value) {
+        if value.is_callable() && !far::is_far(value) {
             methods += 1;
         }
         if descriptor.enumerable() != Some(true) && hidden.is_none() {
@@ -192,8 +199,8 @@ fn remotable(object: &JsObject, what: &str, context: &mut Context) -> Result<Sty
         if base::has(&prototype) {
             break;
         }
-        if prototype.is::<Proxy>() {
-            return because(format!("{what} that inherits from a Proxy cannot be passed"));
+        if answers_itself(&prototype) {
+            return because(format!("{what} that inherits from a Proxy or from E(x) cannot be passed"));
         }
         if !prototype.is::<Interface>() {
             only_methods_to_inherit(&prototype, what, context)?;
@@ -215,12 +222,6 @@ fn only_methods_to_inherit(prototype: &JsObject, what: &str, context: &mut Conte
         }
     }
     Ok(())
-}
-
-/// Whether `key` is one of the properties that the language gives to functions.
-pub fn of_every_function(object: &JsObject, key: &PropertyKey) -> bool {
-    let names = [js_string!("name"), js_string!("length"), js_string!("prototype")];
-    object.is_callable() && names.into_iter().any(|name| *key == PropertyKey::from(name))
 }
 
 /// The bytes of an object whose style is [`Style::Bytes`].
