@@ -1,5 +1,5 @@
 //! Measures the heap: `cargo run -p quorate-engine --example heap_figures`. One table on standard output; times are medians.
-//! With a path, another image is measured: `… --example heap_figures -- before.wasm`.
+//! With a path, another image is measured: `… --example heap_figures -- before.wasm`; with `sends` after it, only what `E` costs.
 //!
 //! For people who change the engine. Differences below 30 % on a shared machine are noise; fuel is exact.
 
@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 const MICRO: &str = include_str!("micro.js");
 const ROOT: &str = "
-import { Far } from '@endo/far';
+import { E, Far } from '@endo/far';
 export default function (argv) {
     let n = 0;
     const keep = new Map();
+    const echo = Far('echo', { ping: value => value });
     return Far('root', {
         ping() { n += 1; return n; },
         micro(name) { return holder.micro[name](); },
@@ -32,6 +33,15 @@ export default function (argv) {
         loop() { for (;;); },
         grow() { const all = []; for (;;) all.push(new Array(1000).fill(1)); },
         evaluate(text) { return (0, eval)(text); },
+        loopOnly(count) { for (let i = 0; i < count; i += 1) n += 1; },
+        eOnly(count, x) { for (let i = 0; i < count; i += 1) E(x); },
+        eMethod(count, x) { for (let i = 0; i < count; i += 1) E(x).ping; },
+        eSend(count, x) { for (let i = 0; i < count; i += 1) E(x).ping(i); },
+        eSendOnly(count, x) { for (let i = 0; i < count; i += 1) E.sendOnly(x).ping(i); },
+        eGet(count, x) { for (let i = 0; i < count; i += 1) E.get(x).name; },
+        eApply(count, x) { for (let i = 0; i < count; i += 1) E(x)(i); },
+        eSendHere(count) { const x = echo; for (let i = 0; i < count; i += 1) E(x).ping(i); },
+        eSendOnlyHere(count) { const x = echo; for (let i = 0; i < count; i += 1) E.sendOnly(x).ping(i); },
     });
 }
 ";
@@ -44,9 +54,13 @@ fn main() {
     });
     row("image: load (compiled if this is the first run)", loading, "");
     println!("{:<58}{:>12.1} MiB", "image: base heap", image.base_heap_bytes() as f64 / MIB);
+    if std::env::args_os().nth(2).is_some_and(|part| part == "sends") {
+        return with_engine_stack(|| sends(&image));
+    }
     with_engine_stack(|| {
         instances(&image);
         deliveries(&image);
+        sends(&image);
         micro(&image);
         fresh_texts(&image);
         for megabytes in [0, 8, 32] {
@@ -77,10 +91,14 @@ impl Vat {
     }
 
     fn call(&mut self, method: &str, arguments: Vec<Value>) -> Crank {
+        self.call_with(method, arguments, vec![])
+    }
+
+    fn call_with(&mut self, method: &str, arguments: Vec<Value>, slots: Vec<Slot>) -> Crank {
         let delivery = Delivery::Call {
             target: Slot::VatObject(0),
             method: Method::Call(method.into()),
-            args: CapData::data(&Value::Array(arguments)),
+            args: CapData::new(&Value::Array(arguments), slots),
             result: Some(Slot::HostPromise(1_000_000)),
         };
         self.0.deliver(&delivery).expect("no fault of the host")
@@ -122,6 +140,45 @@ fn deliveries(image: &Arc<Image>) {
     let text = Value::String("1 + 1".into());
     let (_, time) = timed(|| (0..COUNT / 10).for_each(|_| drop(vat.call("evaluate", vec![text.clone()]))));
     row("delivery: eval of 1 + 1", time / (COUNT / 10), "");
+}
+
+/// What `E` costs: time and fuel of one of many in a delivery, less those of the loop around it.
+fn sends(image: &Arc<Image>) {
+    const COUNT: u32 = 2000;
+    let mut vat = Vat::start(image, 1 << 40);
+    let mut measure = |method: &str| {
+        let count = Value::Number(f64::from(COUNT));
+        let mut fuel = 0;
+        let time = median(9, || {
+            let (arguments, slots) = if method.ends_with("Here") || method == "loopOnly" {
+                (vec![count.clone()], vec![])
+            } else {
+                (vec![count.clone(), Value::Slot(0)], vec![Slot::HostObject(1)])
+            };
+            let crank = vat.call_with(method, arguments, slots);
+            assert!(matches!(crank.outcome, CrankOutcome::Done { .. }), "{crank:?}");
+            fuel = crank.fuel;
+        });
+        // Garbage of one kind of send is not to be collected at the cost of another.
+        vat.0.deliver(&Delivery::MakeRoom).expect("delivers");
+        (time, fuel)
+    };
+    let (loop_time, loop_fuel) = measure("loopOnly");
+    let rows = [
+        ("eOnly", "E(x)"),
+        ("eMethod", "E(x).ping"),
+        ("eSend", "E(x).ping(i), x of another vat"),
+        ("eSendOnly", "E.sendOnly(x).ping(i), x of another vat"),
+        ("eGet", "E.get(x).name, x of another vat"),
+        ("eApply", "E(x)(i), x of another vat"),
+        ("eSendHere", "E(x).ping(i), x of this vat, and the call"),
+        ("eSendOnlyHere", "E.sendOnly(x).ping(i), x of this vat, and the call"),
+    ];
+    for (method, what) in rows {
+        let (time, fuel) = measure(method);
+        let fuel = fuel.saturating_sub(loop_fuel) / u64::from(COUNT);
+        row(&format!("send: {what}"), time.saturating_sub(loop_time) / COUNT, &format!("fuel {fuel}"));
+    }
 }
 
 fn micro(image: &Arc<Image>) {
