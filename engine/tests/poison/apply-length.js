@@ -1,0 +1,1 @@
+(() => 1).apply(null, { length: 2 ** 32 })

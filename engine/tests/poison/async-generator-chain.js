@@ -1,0 +1,1 @@
+let last; for (let i = 0; i < 3000; i += 1) { const before = last; last = (async function* g() { if (before) yield* before; yield 1; })(); } (async () => { let n = 0; for await (const x of last) n += x; return n; })()

@@ -1,0 +1,1 @@
+for (let i = 0; ; i += 1) console.log(i, { i })

@@ -1,0 +1,1 @@
+new Array(2 ** 20).join('x'.repeat(1 << 20)).length

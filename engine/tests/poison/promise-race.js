@@ -1,0 +1,1 @@
+const never = new Promise(() => {}); (async () => { for (;;) await Promise.race([never, null]); })()

@@ -1,0 +1,1 @@
+'x'.repeat(1 << 20).split(/(?:)/u).length
