@@ -61,6 +61,8 @@ macro_rules! vats {
 }
 
 vats! {
+    bytes: "bytes.js",
+    compartments: "compartments.js",
     confined_texts: "confined-texts.js",
     dictionaries: "dictionaries.js",
     evaluated_names: "evaluated-names.js",
@@ -69,10 +71,15 @@ vats! {
     json_large: "json-large.js",
     json_texts: "json-texts.js",
     long_keys: "long-keys.js",
+    names_for_passing: "names-for-passing.js",
     new_keys: "new-keys.js",
     objects: "objects.js",
+    patterns: "patterns.js",
     prototypes: "prototypes.js",
     registered_symbols: "registered-symbols.js",
     short_slices: "short-slices.js",
+    suspended_code: "suspended-code.js",
     tagged_templates: "tagged-templates.js",
+    vows: "vows.js",
+    weak_keys: "weak-keys.js",
 }

@@ -1,0 +1,22 @@
+// work 1000 x 200
+// Entries of weak collections that hold their own keys, in circles, and through proxies that are revoked.
+export default function () {
+  const map = new WeakMap();
+  const set = new WeakSet();
+  return {
+    work(count) {
+      for (let i = 0; i < count; i += 1) {
+        const a = {};
+        const b = { a };
+        map.set(a, { b });
+        map.set(b, { a });
+        set.add(a);
+        const { proxy, revoke } = Proxy.revocable({ a }, { b });
+        map.set(proxy, proxy);
+        map.set(Symbol('k'), b);
+        revoke();
+      }
+      return count;
+    },
+  };
+}
