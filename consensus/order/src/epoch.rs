@@ -1,0 +1,52 @@
+//! The members of one epoch, and how many of them each step takes.
+//!
+//! Invariant: two sets of `threshold` members share an honest one as long as at most [`Epoch::safe_up_to`] lie; nothing here counts a
+//! plain majority.
+
+use crate::chain::Point;
+use quorate_ids::{HostId, VatId};
+use serde::{Deserialize, Serialize};
+
+/// Who signs in one epoch, and where its log begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// The vat.
+    pub vat: VatId,
+    /// Counts memberships from 0.
+    pub number: u64,
+    /// The members, in the order of turns to lead.
+    pub members: Vec<HostId>,
+    /// `t`: how many of them make a proof.
+    pub threshold: usize,
+    /// Where its log begins: the certified last block of the epoch before, or the first entry, which follows from the genesis.
+    pub root: Point,
+}
+
+impl Epoch {
+    /// How many liars can not make two certificates of one block: `2t − n − 1`.
+    pub fn safe_up_to(&self) -> usize {
+        (2 * self.threshold).saturating_sub(self.members.len() + 1)
+    }
+
+    /// How many members may be down or silent while the vat goes on: `n − t`. The rules write it `l`.
+    pub fn live_up_to(&self) -> usize {
+        self.members.len().saturating_sub(self.threshold)
+    }
+
+    /// How many complaints show that an honest member complains: `n − t + 1`.
+    pub fn joining(&self) -> usize {
+        self.live_up_to() + 1
+    }
+
+    /// Whether the key is a member's.
+    pub fn contains(&self, key: &HostId) -> bool {
+        self.members.contains(key)
+    }
+
+    /// How many steps after `leader` it is a member's turn to lead; 0 for the next one.
+    pub fn turn(&self, leader: &HostId, member: &HostId) -> Option<usize> {
+        let place = |key: &HostId| self.members.iter().position(|other| other == key);
+        let count = self.members.len();
+        Some((place(member)? + count - place(leader).unwrap_or(count - 1) + count - 1) % count)
+    }
+}

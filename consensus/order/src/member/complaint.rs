@@ -1,0 +1,122 @@
+//! COMPLAIN: how a leader that starves a command, or is caught, is left.
+//!
+//! Invariants: `n − t + 1` complaints hold an honest one, so a member joins them; `t` leave the term. A leader that was left gets votes
+//! later than others, never none; at most the last `n − t` are so delayed. Patience doubles with each change of leaders in which the
+//! starved command was not ordered; it shrinks only when such a command is.
+
+use super::{Member, Message, Output, Step, To};
+use crate::refusal::Refusal;
+use crate::signed::{Complaint, Reason};
+use crate::signing::Signed;
+use quorate_ids::{Hash, HostId};
+use std::collections::{BTreeSet, VecDeque};
+
+/// Most starved commands that a member keeps in mind.
+const MAX_STARVED: usize = 64;
+/// How often patience doubles: from a quarter of a second to 64 seconds.
+pub const MAX_DOUBLINGS: u32 = 8;
+
+/// What is known of the present leader's faults, and of earlier ones'.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Complaints {
+    /// Of the present term, one from each member.
+    pub(crate) present: Vec<Signed<Complaint>>,
+    /// The term that was left.
+    pub(crate) left: Option<u64>,
+    /// The last leaders that were left.
+    pub(crate) leaders: VecDeque<HostId>,
+    /// Commands that this member wants ordered.
+    pub(crate) starved: BTreeSet<Hash>,
+    /// How often patience has doubled.
+    pub(crate) doublings: u32,
+}
+
+impl Complaints {
+    pub(super) fn new_term(&mut self) {
+        self.present.clear();
+        self.left = None;
+    }
+}
+
+impl Member {
+    /// Complains of the present leader: when a command has waited for as long as [`Member::doublings`] says, or its logs are at fault.
+    ///
+    /// # Errors
+    /// No leader is known.
+    pub fn complain(&mut self, reason: Reason, step: &mut Step<'_>) -> Result<(), Refusal> {
+        self.running()?;
+        if let Reason::Starved(command) = reason
+            && self.complaints.starved.len() < MAX_STARVED
+        {
+            self.complaints.starved.insert(command);
+        }
+        let (term, Some(leader)) = self.term() else { return Err(Refusal::Unknown) };
+        let complaint = Complaint { epoch: self.epoch.number, term, leader, reason };
+        let signed = self.sign(complaint, step);
+        step.send(To::All, Message::Complaint(signed), false);
+        self.complaint(signed, step)
+    }
+
+    /// Takes in a complaint.
+    ///
+    /// # Errors
+    /// It is not of the present leader.
+    pub fn complaint(&mut self, complaint: Signed<Complaint>, step: &mut Step<'_>) -> Result<(), Refusal> {
+        self.authentic(&complaint, complaint.content.epoch, step)?;
+        let (term, leader) = self.term();
+        let Complaint { term: found, leader: accused, reason, .. } = complaint.content;
+        if found != term || leader != Some(accused) {
+            return Err(Refusal::Unknown);
+        }
+        let known = &mut self.complaints.present;
+        if self.complaints.left == Some(term) || known.iter().any(|known| known.by == complaint.by) {
+            return Ok(());
+        }
+        known.push(complaint);
+        let (count, own) = (known.len(), known.iter().any(|known| known.by == self.own));
+        if count >= self.epoch.joining() && !own {
+            return self.complain(reason, step);
+        }
+        if count >= self.epoch.threshold {
+            self.leave(term, accused, step);
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, term: u64, leader: HostId, step: &mut Step<'_>) {
+        let most = self.epoch.live_up_to();
+        let complaints = &mut self.complaints;
+        complaints.left = Some(term);
+        complaints.doublings = (complaints.doublings + 1).min(MAX_DOUBLINGS);
+        complaints.leaders.retain(|known| *known != leader);
+        complaints.leaders.push_back(leader);
+        while complaints.leaders.len() > most {
+            complaints.leaders.pop_front();
+        }
+        step.outputs.push(Output::Left { term, leader });
+    }
+
+    /// Says that a command is in a certified block.
+    pub fn ordered(&mut self, command: &Hash) {
+        if self.complaints.starved.remove(command) || planted!(AnyProgress) {
+            self.complaints.doublings = self.complaints.doublings.saturating_sub(1);
+        }
+    }
+
+    /// How often the time has doubled that this member waits for a command before it complains.
+    pub fn doublings(&self) -> u32 {
+        self.complaints.doublings
+    }
+
+    /// By how many patiences a vote for a candidate is delayed.
+    pub fn delay(&self, candidate: &HostId) -> u32 {
+        u32::from(self.complaints.leaders.contains(candidate))
+    }
+
+    /// By how many patiences this member waits before it stands, after the present term was left: 0 for the next in turn.
+    pub fn turn(&self) -> u32 {
+        let leader = self.complaints.leaders.back().or(self.durable.vote.leader.as_ref());
+        let turn = leader.and_then(|leader| self.epoch.turn(leader, &self.own));
+        turn.and_then(|turn| u32::try_from(turn).ok()).unwrap_or(0)
+    }
+}
