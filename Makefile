@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-plants handoff references test262 fmt image
+.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-plants handoff order-check references test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -41,6 +41,7 @@ help: ## list the targets
 	@echo 'make sim SEEDS=n SEED=first WORLD=3@2 run simulated worlds; each seed is one schedule of faults, met again at will'
 	@echo 'make sim-plants SEEDS=n               plant bugs in simulated replicas, and see which seed finds each'
 	@echo 'make handoff PROGRAMS=n               run small programs over several vats in all interleavings, and n by chance'
+	@echo 'make order-check WALKS=n                look at all states of small worlds of the order protocol, hunt planted errors, and walk n times by chance'
 	@echo 'make references                       exchange a million references between two and among three vats, and print the figures'
 	@echo 'make test262 TEST262=folder           run the parts of a checkout of tc39/test262 that concern vats'
 	@echo 'make build    build the `vat` command, and say where it is'
@@ -112,6 +113,12 @@ PROGRAMS ?= 20000
 
 handoff: setup
 	@QUORATE_PROGRAMS='$(PROGRAMS)' $(CARGO) test $(LOCKED) --workspace --lib handoff_check -- --nocapture
+
+WALKS ?= 20000
+
+# The crate alone: it is small, and optimised for this.
+order-check: setup
+	@QUORATE_ORDER_CHECK=1 QUORATE_WALKS='$(WALKS)' $(CARGO) test $(LOCKED) --release -p quorate-order -- --nocapture --test-threads 1
 
 references: setup
 	@QUORATE_REFERENCES=1000000 $(CARGO) test $(LOCKED) --workspace --test references -- --nocapture --test-threads 1

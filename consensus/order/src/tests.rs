@@ -1,1 +1,230 @@
-//! stub
+//! Encodings with real keys, what each proof refuses, and the numbers of C14.
+
+use crate::chain::{Head, Point};
+use crate::epoch::Epoch;
+use crate::evidence::{Evidence, NoEvidence};
+use crate::member::{Durable, Member, Output, Stand, Step};
+use crate::proofs::{BadProof, Certificate, OrderCertificate, Support, TermProof};
+use crate::refusal::Refusal;
+use crate::signed::{Ack, Complaint, Grant, Handover, Lead, Position, Reason, Share};
+use crate::signing::{Signable, Signature, Signed, Signing};
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use quorate_ids::{Hash, HostId, VatId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const VAT: VatId = VatId([5; 32]);
+
+struct Real(SigningKey);
+
+impl Signing for Real {
+    fn sign(&self, payload: &[u8]) -> Signature {
+        Signature(self.0.sign(payload).to_bytes())
+    }
+
+    fn verify(&self, signer: &HostId, payload: &[u8], signature: &Signature) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+        VerifyingKey::from_bytes(&signer.0).is_ok_and(|key| key.verify_strict(payload, &signature).is_ok())
+    }
+}
+
+fn real(number: u8) -> (Real, HostId) {
+    let key = SigningKey::from_bytes(&[number; 32]);
+    let id = HostId(key.verifying_key().to_bytes());
+    (Real(key), id)
+}
+
+fn signed<T: Signable>(number: u8, content: T) -> Signed<T> {
+    let (key, id) = real(number);
+    Signed::new(content, id, &VAT, &key)
+}
+
+fn epoch(count: u8, threshold: usize) -> Epoch {
+    let members = (1..=count).map(|number| real(number).1).collect();
+    let root = Point { term: 0, index: 0, chain: Hash([7; 32]) };
+    Epoch { vat: VAT, number: 2, members, threshold, root }
+}
+
+fn ack() -> Ack {
+    Ack { epoch: 2, term: 3, index: 4, chain: Hash([8; 32]) }
+}
+
+fn order(signers: &[u8]) -> OrderCertificate {
+    let Ack { epoch, term, index, chain } = ack();
+    let acks = signers.iter().map(|number| signed(*number, ack())).map(|ack| (ack.by, ack.signature)).collect();
+    OrderCertificate { position: Position { epoch, term, index }, chain, support: Support::Acks(acks) }
+}
+
+fn grant(candidate: u8, term: u64, index: u64) -> Grant {
+    let position = Position { epoch: 2, term: 3, index };
+    Grant { epoch: 2, term, candidate: real(candidate).1, position, since: 0 }
+}
+
+#[test]
+fn c14_tools_can_print_both_numbers() {
+    let numbers = |count, threshold| {
+        let epoch = epoch(count, threshold);
+        (epoch.safe_up_to(), epoch.live_up_to())
+    };
+    assert_eq!(numbers(3, 2), (0, 1));
+    assert_eq!(numbers(3, 3), (2, 0));
+    assert_eq!(numbers(4, 3), (1, 1));
+    assert_eq!(numbers(7, 5), (2, 2));
+    assert_eq!(numbers(1, 1), (0, 0));
+    assert_eq!(numbers(2, 1), (0, 1));
+}
+
+#[test]
+fn no_two_things_that_are_signed_have_the_same_bytes() {
+    let chain = Hash([8; 32]);
+    let mut seen = BTreeSet::new();
+    let share = Share { epoch: 2, term: 3, block: 4, chain, statement: Hash([9; 32]) };
+    let complaint = |reason| Complaint { epoch: 2, term: 3, leader: real(1).1, reason };
+    let payloads = [
+        ack().payload(&VAT),
+        Ack { epoch: 3, ..ack() }.payload(&VAT),
+        Ack { term: 4, ..ack() }.payload(&VAT),
+        Ack { index: 5, ..ack() }.payload(&VAT),
+        Ack { chain: Hash([9; 32]), ..ack() }.payload(&VAT),
+        ack().payload(&VatId([6; 32])),
+        Lead { epoch: 2, term: 3, last: 4, chain }.payload(&VAT),
+        share.payload(&VAT),
+        Share { term: 4, ..share }.payload(&VAT),
+        Share { statement: Hash([8; 32]), ..share }.payload(&VAT),
+        grant(1, 4, 1).payload(&VAT),
+        grant(1, 5, 1).payload(&VAT),
+        grant(2, 4, 1).payload(&VAT),
+        grant(1, 4, 2).payload(&VAT),
+        Grant { since: 1, ..grant(1, 4, 1) }.payload(&VAT),
+        complaint(Reason::Starved(chain)).payload(&VAT),
+        complaint(Reason::Equivocated).payload(&VAT),
+        complaint(Reason::NoOrder).payload(&VAT),
+        complaint(Reason::BaseMissing).payload(&VAT),
+        Handover { epoch: 2, last: 4, chain, membership: Hash([9; 32]) }.payload(&VAT),
+    ];
+    assert!(payloads.into_iter().all(|payload| seen.insert(payload)));
+}
+
+#[test]
+fn an_order_certificate_needs_a_threshold_of_good_signatures_of_different_members() {
+    let (epoch, (key, _)) = (epoch(4, 3), real(1));
+    assert_eq!(order(&[1, 2, 3]).verify(&epoch, &key), Ok(()));
+    assert_eq!(order(&[1, 2]).verify(&epoch, &key), Err(BadProof::TooFew { found: 2, needed: 3 }));
+    assert_eq!(order(&[1, 2, 2]).verify(&epoch, &key), Err(BadProof::Twice(real(2).1)));
+    assert_eq!(order(&[1, 2, 9]).verify(&epoch, &key), Err(BadProof::BadSignature(real(9).1)));
+    let mut other = order(&[1, 2, 3]);
+    other.chain = Hash([1; 32]);
+    assert_eq!(other.verify(&epoch, &key), Err(BadProof::BadSignature(real(1).1)));
+    let mut other = order(&[1, 2, 3]);
+    other.position.epoch = 1;
+    assert_eq!(other.verify(&epoch, &key), Err(BadProof::OtherEpoch { found: 1, expected: 2 }));
+    let root = OrderCertificate::root(&epoch);
+    assert_eq!(root.verify(&epoch, &key), Ok(()));
+    assert_eq!(OrderCertificate { chain: Hash([1; 32]), ..root }.verify(&epoch, &key), Err(BadProof::OtherRoot));
+}
+
+#[test]
+fn a_leaders_proof_has_a_base_above_all_votes() {
+    let (epoch, (key, leader)) = (epoch(4, 3), real(1));
+    let grants = |index| [1, 2, 3].map(|voter| signed(voter, grant(1, 5, index))).to_vec();
+    let proof = TermProof { term: 5, leader, grants: grants(4), base: order(&[2, 3, 4]) };
+    assert_eq!(proof.verify(&epoch, &key), Ok(()));
+    let low = TermProof { grants: grants(5), ..proof.clone() };
+    assert_eq!(low.verify(&epoch, &key), Err(BadProof::BaseTooLow(real(1).1)));
+    let other = TermProof { term: 6, ..proof.clone() };
+    assert_eq!(other.verify(&epoch, &key), Err(BadProof::OtherVote(real(1).1)));
+    let few = TermProof { grants: grants(4)[..2].to_vec(), ..proof };
+    assert_eq!(few.verify(&epoch, &key), Err(BadProof::TooFew { found: 2, needed: 3 }));
+}
+
+#[test]
+fn a_certificate_serves_as_a_proof_of_the_order() {
+    let (epoch, (key, _)) = (epoch(4, 3), real(1));
+    let share = Share { epoch: 2, term: 3, block: 4, chain: Hash([8; 32]), statement: Hash([9; 32]) };
+    let signatures = [1, 2, 4].map(|number| signed(number, share)).map(|share| (share.by, share.signature)).to_vec();
+    let certificate = Certificate { share, signatures };
+    assert_eq!(certificate.verify(&epoch, &key), Ok(()));
+    assert_eq!(certificate.order().verify(&epoch, &key), Ok(()));
+    let mixed = Certificate { share: Share { term: 4, ..share }, ..certificate };
+    assert_eq!(mixed.verify(&epoch, &key), Err(BadProof::BadSignature(real(1).1)));
+}
+
+#[test]
+fn evidence_convicts_by_two_signatures_of_one_member_and_one_epoch() {
+    let (epoch, (key, _)) = (epoch(4, 3), real(9));
+    let other = Ack { chain: Hash([1; 32]), ..ack() };
+    let two = |one, other| Evidence::Acks(signed(1, one), signed(1, other)).verify(&epoch, &key);
+    assert_eq!(two(ack(), other), Ok(real(1).1));
+    assert_eq!(two(ack(), ack()), Err(NoEvidence::Compatible));
+    assert_eq!(two(ack(), Ack { term: 4, ..other }), Err(NoEvidence::Compatible));
+    assert_eq!(two(Ack { epoch: 1, ..ack() }, Ack { epoch: 1, ..other }), Err(NoEvidence::Compatible));
+    let two = Evidence::Acks(signed(1, ack()), signed(2, other)).verify(&epoch, &key);
+    assert_eq!(two, Err(NoEvidence::TwoMembers(real(1).1, real(2).1)));
+    let stranger = Evidence::Acks(signed(9, ack()), signed(9, other)).verify(&epoch, &key);
+    assert_eq!(stranger, Err(NoEvidence::BadSignature(real(9).1)));
+
+    let share = Share { epoch: 2, term: 3, block: 4, chain: Hash([8; 32]), statement: Hash([9; 32]) };
+    let forgot = |grant| Evidence::Amnesia(signed(1, share), signed(1, grant)).verify(&epoch, &key);
+    assert_eq!(forgot(grant(2, 4, 3)), Ok(real(1).1));
+    assert_eq!(forgot(grant(2, 4, 4)), Err(NoEvidence::Compatible));
+    assert_eq!(forgot(grant(2, 3, 3)), Err(NoEvidence::Compatible));
+    assert_eq!(forgot(Grant { since: 4, ..grant(2, 5, 3) }), Err(NoEvidence::Compatible), "it was overruled in term 4");
+}
+
+#[test]
+fn two_headers_of_different_length_convict_by_the_entries_between() {
+    let (epoch, (key, _)) = (epoch(4, 3), real(9));
+    let head = |content| Head { term: 3, content: Hash([content; 32]) };
+    let lead = |point: Point| signed(1, Lead { epoch: 2, term: 3, last: point.index, chain: point.chain });
+    let (one, other) = (epoch.root.next(&head(1)), epoch.root.next(&head(2)));
+    let heads = vec![head(3), head(4)];
+    let end = other.after(&heads);
+    let evidence = |first: Point, before: Point| Evidence::Headers {
+        first: lead(first),
+        second: lead(end),
+        before: before.chain,
+        heads: heads.clone(),
+    };
+    assert_eq!(evidence(one, other).verify(&epoch, &key), Ok(real(1).1));
+    assert_eq!(evidence(other, other).verify(&epoch, &key), Err(NoEvidence::Compatible));
+    assert_eq!(evidence(one, one).verify(&epoch, &key), Err(NoEvidence::BrokenLinks));
+}
+
+#[test]
+fn a_candidate_counts_no_vote_that_states_more_than_it_has_shown() {
+    let (epoch, (key, own)) = (Arc::new(epoch(4, 3)), real(1));
+    let mut member = Member::new(own, Arc::clone(&epoch), Durable::new(&epoch, 0));
+    let mut outputs = Vec::new();
+    let mut step = Step { signing: &key, outputs: &mut outputs };
+    member.stand(&mut step).unwrap();
+    assert_eq!(member.granted(signed(2, grant(1, 1, 4)), &mut step), Err(Refusal::Unknown));
+    let honest = |voter| signed(voter, Grant { position: Position { epoch: 2, term: 0, index: 0 }, ..grant(1, 1, 0) });
+    assert_eq!(member.granted(honest(2), &mut step), Ok(()));
+    assert_eq!(member.granted(honest(2), &mut step), Ok(()));
+    assert!(!member.leads(), "one vote counts once");
+    assert_eq!(member.granted(honest(3), &mut step), Ok(()));
+    assert!(member.leads());
+    assert!(
+        outputs.iter().any(|output| matches!(output, Output::Elected(proof) if proof.verify(&epoch, &key).is_ok()))
+    );
+}
+
+#[test]
+fn a_vote_is_given_once_a_term_and_not_while_a_leader_is_alive_nor_for_a_term_far_ahead() {
+    let (epoch, (key, own)) = (Arc::new(epoch(4, 3)), real(1));
+    let mut member = Member::new(own, Arc::clone(&epoch), Durable::new(&epoch, 0));
+    let mut outputs = Vec::new();
+    let mut step = Step { signing: &key, outputs: &mut outputs };
+    let stand = |term| Stand { epoch: 2, term, order: OrderCertificate::root(&epoch), last: (0, 0) };
+    let (two, three) = (real(2).1, real(3).1);
+    let far = member.vote(&two, &stand(1 << 30), false, &mut step);
+    assert_eq!(far, Err(Refusal::TermTooFar { found: 1 << 30, present: 0 }));
+    assert_eq!(member.vote(&two, &stand(4), false, &mut step), Ok(()));
+    assert_eq!(member.vote(&two, &stand(4), false, &mut step), Ok(()), "the answer may have been lost");
+    assert_eq!(member.vote(&three, &stand(4), false, &mut step), Err(Refusal::Voted { term: 4, candidate: two }));
+    assert_eq!(member.vote(&three, &stand(3), false, &mut step), Err(Refusal::OldTerm { found: 3, present: 4 }));
+    assert_eq!(member.vote(&real(9).1, &stand(5), false, &mut step), Err(Refusal::NotTheSender(real(9).1)));
+    member.durable.vote.leader = Some(two);
+    assert_eq!(member.vote(&three, &stand(5), true, &mut step), Err(Refusal::LeaderAlive { term: 4 }));
+    assert_eq!(member.vote(&three, &stand(5), false, &mut step), Ok(()));
+}

@@ -11,7 +11,15 @@ const ELECTIONS: usize = 4;
 
 /// Whether honest members can go on by themselves.
 pub(super) fn check_progress(world: &World) -> Checked {
-    let scope = Scope { liars: 0, crash: false, terms: u64::MAX, entries: usize::MAX, finals: true, ..world.scope };
+    let scope = Scope {
+        liars: 0,
+        crash: false,
+        terms: u64::MAX,
+        entries: usize::MAX,
+        finals: true,
+        forgets: false,
+        ..world.scope
+    };
     let mut world = World { scope, ..world.clone() };
     for number in 0..world.nodes.len() {
         let _ = world.perform(&Action::Sync(number));
@@ -76,7 +84,7 @@ fn catch_up(world: &mut World) {
 
 /// Has a member stand, and the others vote, follow, acknowledge and share. Returns whether all of its log was
 /// certified.
-fn elect(world: &mut World, candidate: usize) -> bool {
+pub(super) fn elect(world: &mut World, candidate: usize) -> bool {
     let highest = world.live_nodes().map(|(_, node)| node.member.term().0).max().unwrap_or(0);
     while (world.terms.len() as u64) < highest {
         let Some(last) = world.terms.last().cloned() else { return false };

@@ -36,12 +36,25 @@ pub(super) struct Scope {
     pub(super) finals: bool,
     /// An honest member joins and another one leaves with the next epoch.
     pub(super) epochs: bool,
+    /// Members forget order certificates of logs that they don't have: all states are looked at, and each certificate may come again.
+    pub(super) forgets: bool,
 }
 
 impl Scope {
     pub(super) const fn small(terms: u64, entries: usize) -> Self {
         let (members, threshold, liars) = (4, 3, 1);
-        Self { members, threshold, liars, terms, entries, forge: false, crash: false, finals: false, epochs: false }
+        Self {
+            members,
+            threshold,
+            liars,
+            terms,
+            entries,
+            forge: false,
+            crash: false,
+            finals: false,
+            epochs: false,
+            forgets: false,
+        }
     }
 
     pub(super) fn honest(&self) -> usize {
@@ -321,6 +334,9 @@ impl World {
             result = self.settle(number, Rc::make_mut(&mut node), &mut outputs);
         }
         let changed = Rc::make_mut(&mut node);
+        if self.scope.forgets {
+            changed.member.heard = None;
+        }
         changed.own_acks();
         result = result.and_then(|()| changed.check());
         self.nodes[number] = Some(node);
@@ -493,10 +509,18 @@ impl World {
         let Some(found) = self.terms.get(at).cloned() else { return Ok(()) };
         let mut new = Vec::new();
         for (_, node) in self.live_nodes() {
-            new.extend(node.grants.iter().filter(|grant| {
+            new.extend(node.grants.iter().copied().filter(|grant| {
                 let same = grant.content.term == found.stand.term && grant.content.candidate == key(found.candidate);
                 same && !found.grants.contains(grant) && node.member.epoch().number == grant.content.epoch
             }));
+        }
+        // Liars vote for whoever is about to win.
+        let honest = found.grants.len() + new.len();
+        if found.candidate < self.nodes.len() && found.proof.is_none() && honest >= self.scope.needed() {
+            let (epoch, term) = (found.epoch.number, found.stand.term);
+            let position = Position { epoch, term: 0, index: 0 };
+            let grant = Grant { epoch, term, candidate: key(found.candidate), position, since: 0 };
+            new.extend(self.liars().map(|liar| sign_as(liar, &grant)).filter(|grant| !found.grants.contains(grant)));
         }
         for grant in new {
             let term = Rc::make_mut(&mut self.terms[at]);

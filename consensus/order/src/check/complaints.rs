@@ -1,0 +1,203 @@
+//! Complaints, in a network that is timely between honest members: how many leaders it takes until a starved command is ordered, and
+//! that no complaint keeps the vat from having a leader (C12).
+
+use super::keys::{Symbolic, key};
+use crate::chain::Point;
+use crate::epoch::Epoch;
+use crate::member::{Durable, Member, Message, Output, Stand, Step};
+use crate::plants::{Plant, plant};
+use crate::signed::Reason;
+use quorate_ids::{Hash, VatId};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+const COMMAND: Hash = Hash([1; 32]);
+
+/// Honest members whose messages all arrive, and liars that lead, vote for whoever asks, and order nothing that is starved.
+struct Timely {
+    members: Vec<Member>,
+    lies: Vec<bool>,
+    down: Vec<bool>,
+}
+
+impl Timely {
+    fn new(count: usize, threshold: usize, liars: &[usize]) -> Self {
+        let root = Point { term: 0, index: 0, chain: Hash([7; 32]) };
+        let members = (0..count).map(key).collect();
+        let epoch = Arc::new(Epoch { vat: VatId([5; 32]), number: 0, members, threshold, root });
+        let member = |number| Member::new(key(number), Arc::clone(&epoch), Durable::new(&epoch, 0));
+        let lies = (0..count).map(|number| liars.contains(&number)).collect();
+        Self { members: (0..count).map(member).collect(), lies, down: vec![false; count] }
+    }
+
+    /// Has a member do something, and delivers all messages that follow.
+    fn act(&mut self, number: usize, act: impl FnOnce(&mut Member, &mut Step<'_>)) -> Vec<Stand> {
+        let mut queue: VecDeque<(usize, Output)> = VecDeque::new();
+        let mut stands = Vec::new();
+        let mut outputs = Vec::new();
+        act(&mut self.members[number], &mut Step { signing: &Symbolic(key(number)), outputs: &mut outputs });
+        queue.extend(outputs.into_iter().map(|output| (number, output)));
+        while let Some((from, output)) = queue.pop_front() {
+            let message = match output {
+                Output::Send { message, .. } => message,
+                Output::Elected(_) => {
+                    let mut outputs = Vec::new();
+                    let mut step = Step { signing: &Symbolic(key(from)), outputs: &mut outputs };
+                    let member = &mut self.members[from];
+                    let _ = member.propose(Hash([b'h'; 32]), &mut step);
+                    let last = member.durable.log.last().index;
+                    member.flushed(last, &mut step);
+                    queue.extend(outputs.into_iter().map(|output| (from, output)));
+                    continue;
+                }
+                _ => continue,
+            };
+            for to in (0..self.members.len()).filter(|to| *to != from && !self.down[*to]) {
+                let mut outputs = Vec::new();
+                let mut step = Step { signing: &Symbolic(key(to)), outputs: &mut outputs };
+                let member = &mut self.members[to];
+                match message.clone() {
+                    Message::Complaint(complaint) if !self.lies[to] => drop(member.complaint(complaint, &mut step)),
+                    Message::Grant(grant) => drop(member.granted(grant, &mut step)),
+                    Message::Refused(refused) => drop(member.refused(refused, &mut step)),
+                    Message::Order(order) => drop(member.learn(order, &mut step)),
+                    Message::Ack(ack) => drop(member.acked(ack, &mut step)),
+                    Message::Stand(stand) => {
+                        drop(member.vote(&key(from), &stand, false, &mut step));
+                        stands.push(stand);
+                    }
+                    _ => {}
+                }
+                queue.extend(outputs.into_iter().map(|output| (to, output)));
+            }
+        }
+        stands
+    }
+
+    /// Has a member stand; if it is elected, the others follow it.
+    fn elect(&mut self, number: usize) -> bool {
+        self.act(number, |member, step| drop(member.stand(step)));
+        if !self.members[number].leads() {
+            return false;
+        }
+        let step = Step { signing: &Symbolic(key(number)), outputs: &mut Vec::new() };
+        let append = self.members[number].append_from(1, usize::MAX, true, &step).unwrap();
+        let up: Vec<usize> = (0..self.members.len()).filter(|to| *to != number && !self.down[*to]).collect();
+        for to in up {
+            let append = append.clone();
+            self.act(to, |member, step| {
+                let _ = member.append(&key(number), append, step);
+                let last = member.durable.log.last().index;
+                member.flushed(last, step);
+            });
+        }
+        true
+    }
+
+    fn honest(&self) -> impl Iterator<Item = usize> + use<> {
+        let (lies, down) = (self.lies.clone(), self.down.clone());
+        (0..self.members.len()).filter(move |number| !lies[*number] && !down[*number])
+    }
+
+    /// All honest members complain of the present leader.
+    fn complain(&mut self) {
+        for number in self.honest() {
+            self.act(number, |member, step| drop(member.complain(Reason::Starved(COMMAND), step)));
+        }
+    }
+
+    /// The next leader: whoever's turn is first, those that were complained of one patience later.
+    fn next(&mut self, leader: usize) -> Option<usize> {
+        let view = self.honest().next()?;
+        let count = self.members.len();
+        let wait = |number: usize| {
+            let turn = (number + count - leader + count - 1) % count;
+            turn + count * self.members[view].delay(&key(number)) as usize
+        };
+        let mut order: Vec<usize> = (0..count).filter(|number| *number != leader && !self.down[*number]).collect();
+        order.push(leader);
+        order.sort_by_key(|number| wait(*number));
+        order.into_iter().find(|number| self.elect(*number))
+    }
+}
+
+#[test]
+fn c12_a_starved_command_is_ordered_within_as_many_leaders_as_may_lie_and_one() {
+    for (count, threshold, liars) in [(4, 3, vec![vec![0], vec![2]]), (7, 5, vec![vec![0, 1], vec![0, 3], vec![5, 6]])]
+    {
+        for lying in liars {
+            for first in 0..count {
+                let mut world = Timely::new(count, threshold, &lying);
+                assert!(world.elect(first));
+                let (mut leader, mut changes) = (first, 0);
+                while world.lies[leader] {
+                    world.complain();
+                    for number in world.honest() {
+                        let term = world.members[number].term().0;
+                        assert_eq!(world.members[number].complaints.left, Some(term), "{number} has not left");
+                    }
+                    leader = world.next(leader).expect("a leader");
+                    changes += 1;
+                }
+                assert!(
+                    changes <= count - threshold + 1,
+                    "{count}@{threshold}, {lying:?} lie, {first} first: {changes}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn c12_one_complaint_joins_nobody_and_no_liar_alone_ends_a_term() {
+    let mut world = Timely::new(4, 3, &[3]);
+    assert!(world.elect(0));
+    world.act(3, |member, step| drop(member.complain(Reason::NoOrder, step)));
+    assert!(world.honest().all(|number| world.members[number].complaints.left.is_none()));
+    // A second one joins the others: then a threshold has complained.
+    world.act(1, |member, step| drop(member.complain(Reason::NoOrder, step)));
+    assert!(world.honest().all(|number| world.members[number].complaints.left.is_some()));
+}
+
+/// 2 alone has an order certificate of the log, so nobody else can lead, and it was complained of.
+fn the_only_one_is_complained_of() -> bool {
+    let mut world = Timely::new(4, 3, &[]);
+    assert!(world.elect(2));
+    world.complain();
+    // Nobody else has the certificate, or the log that it is of.
+    let order = crate::proofs::OrderCertificate::root(world.members[0].epoch());
+    for number in [0, 1, 3] {
+        let durable = &mut world.members[number].durable;
+        durable.order = order.clone();
+        durable.log.replace(1, &[]);
+    }
+    world.down[3] = true;
+    assert!(!world.elect(0), "2 has a higher order, whose log 0 lacks");
+    // The first try tells it the term.
+    world.elect(2) || world.elect(2)
+}
+
+#[test]
+fn c12_a_leader_that_was_complained_of_can_lead_again() {
+    assert!(the_only_one_is_complained_of());
+    let _planted = plant(Plant::BanAsRefusal);
+    assert!(!the_only_one_is_complained_of());
+}
+
+fn patience_after_another_command() -> (u32, u32) {
+    let mut world = Timely::new(4, 3, &[0]);
+    assert!(world.elect(0));
+    world.complain();
+    let member = &mut world.members[1];
+    member.ordered(&Hash([2; 32]));
+    let after_another = member.doublings();
+    member.ordered(&COMMAND);
+    (after_another, member.doublings())
+}
+
+#[test]
+fn c12_progress_is_of_the_starved_command() {
+    assert_eq!(patience_after_another_command(), (1, 0));
+    let _planted = plant(Plant::AnyProgress);
+    assert_eq!(patience_after_another_command(), (0, 0));
+}
