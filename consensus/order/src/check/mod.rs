@@ -1,10 +1,12 @@
 //! The order protocol, checked by machine: random walks first, then small worlds in all their states, and the same with errors planted,
 //! each of which must be found.
 
+mod acting;
 mod complaints;
 mod explore;
 mod keys;
 mod live;
+mod node;
 mod scenarios;
 mod walk;
 mod world;

@@ -64,22 +64,23 @@ fn choose(world: &World, dice: &mut Dice) -> Option<Action> {
     let scope = world.scope;
     let any = dice.roll(count);
     let term = 1 + dice.roll(world.terms.len()) as u64;
-    let kinds = 6 + 2 * usize::from(scope.crash) + 3 * usize::from(scope.finals) + 3 * usize::from(scope.epochs);
+    let kinds = 7 + 2 * usize::from(scope.crash) + 3 * usize::from(scope.finals) + 3 * usize::from(scope.epochs);
     let mut kind = dice.roll(kinds);
-    if kind < 6 {
+    if kind < 7 {
         return match kind {
             0 => Some(Action::Stand(any)),
-            1 => {
+            1 | 6 => {
                 let mut orders = vec![None];
                 orders.extend(world.order_keys().into_iter().map(Some));
-                Some(Action::LiarStands(dice.pick(&orders)?))
+                let order = dice.pick(&orders)?;
+                Some(if kind == 1 { Action::LiarStands(order) } else { Action::Rebase { term, base: order } })
             }
             2 => Some(Action::Hear { term, voter: any }),
             3 | 4 => entries(world, term, any, dice),
             _ => Some(Action::Learn { to: any, order: dice.pick(&world.order_keys())? }),
         };
     }
-    kind -= 6;
+    kind -= 7;
     if scope.crash {
         if kind < 2 {
             return Some(if kind == 0 { Action::Sync(any) } else { Action::PowerCut(any) });

@@ -7,11 +7,12 @@
 //! The members are the production code, [`Member`]. Where power cuts are in the scope, what a member writes waits for an action that syncs.
 
 use super::keys::{Symbolic, conflict, key, register, sign_as};
+use super::node::{Node, insert};
 use crate::chain::{Head, Point};
 use crate::epoch::Epoch;
-use crate::member::{Append, Durable, Ending, Member, Message, Output, Stand, Step, Taken, Write};
+use crate::member::{Durable, Member, Output, Stand, Step, Write};
 use crate::proofs::{Certificate, OrderCertificate, Signatures, Support, TermProof};
-use crate::signed::{Ack, Grant, Handover, Lead, Position, Share};
+use crate::signed::{Ack, Grant, Lead, Position, Share};
 use crate::signing::Signed;
 use quorate_ids::{Hash, HostId, VatId};
 use std::collections::BTreeMap;
@@ -76,6 +77,8 @@ pub(super) enum Action {
     Stand(usize),
     /// The first liar stands, and shows this order (none: the root).
     LiarStands(Option<OrderKey>),
+    /// A liar that was elected shows another base (none: the root). It needs not be the order that it stood with.
+    Rebase { term: u64, base: Option<OrderKey> },
     /// A member hears a candidate; if it votes, the candidate hears that.
     Hear { term: u64, voter: usize },
     /// A member gets entries of the leader of a term: `heads` from the root of its epoch on, of which it is sent those after `prev`.
@@ -106,25 +109,8 @@ pub(super) struct Violation(pub(super) String);
 
 pub(super) type Checked = Result<(), Violation>;
 
-fn violation<T>(text: String) -> Result<T, Violation> {
+pub(super) fn violation<T>(text: String) -> Result<T, Violation> {
     Err(Violation(text))
-}
-
-/// An honest member, and all that it has signed.
-#[derive(Clone)]
-pub(super) struct Node {
-    pub(super) member: Member,
-    pub(super) disk: Durable,
-    /// What waits for the disk.
-    pub(super) queue: Vec<Output>,
-    pub(super) acks: Vec<Signed<Ack>>,
-    pub(super) shares: Vec<Signed<Share>>,
-    pub(super) grants: Vec<Signed<Grant>>,
-    pub(super) leads: Vec<Lead>,
-    pub(super) handover: Option<Signed<Handover>>,
-    pub(super) can_switch: bool,
-    /// The highest certified point there ever was.
-    pub(super) certified: Option<Point>,
 }
 
 /// A term, and whoever stood in it.
@@ -158,19 +144,6 @@ pub(super) fn activate() -> Hash {
 
 pub(super) fn liars_entry(which: u8) -> Hash {
     Hash([b'x' + which; 32])
-}
-
-/// What executing a log gives.
-fn statement(chain: &Hash) -> Hash {
-    let mut statement = *chain;
-    statement.0[31] ^= 0xff;
-    statement
-}
-
-fn insert<T: Ord>(list: &mut Vec<T>, item: T) {
-    if let Err(at) = list.binary_search(&item) {
-        list.insert(at, item);
-    }
 }
 
 impl World {
@@ -211,7 +184,7 @@ impl World {
         self.nodes.len()
     }
 
-    fn liars(&self) -> impl Iterator<Item = HostId> + use<> {
+    pub(super) fn liars(&self) -> impl Iterator<Item = HostId> + use<> {
         (self.nodes.len()..self.nodes.len() + self.scope.liars).map(key)
     }
 
@@ -224,7 +197,7 @@ impl World {
     }
 
     /// The epoch after this one: the first honest member leaves, the newcomer joins.
-    fn next_epoch(&self, epoch: &Epoch, root: Point) -> Arc<Epoch> {
+    pub(super) fn next_epoch(&self, epoch: &Epoch, root: Point) -> Arc<Epoch> {
         let newcomer = key(self.scope.honest());
         let mut members: Vec<HostId> = epoch.members.iter().copied().filter(|member| *member != key(0)).collect();
         members.insert(0, newcomer);
@@ -292,6 +265,7 @@ impl World {
         let touched = match action {
             Action::Stand(number) => self.stand(*number)?,
             Action::LiarStands(order) => return self.liar_stands(order.as_ref()),
+            Action::Rebase { term, base } => return self.rebase(*term, base.as_ref()),
             Action::Hear { term, voter } => self.hear(*term, *voter)?,
             Action::Entries { term, to, prev, heads } => self.entries(*term, *to, *prev, heads)?,
             Action::Learn { to, order } => {
@@ -403,7 +377,7 @@ impl World {
     }
 
     /// Keeps what an honest leader has added, with its header.
-    fn lead(&mut self, number: usize, node: &mut Node, point: Point) -> Checked {
+    pub(super) fn lead(&mut self, number: usize, node: &mut Node, point: Point) -> Checked {
         let log = &node.member.durable().log;
         let (term, _) = node.member.term();
         register(log);
@@ -420,264 +394,6 @@ impl World {
         Ok(())
     }
 
-    fn stand(&mut self, number: usize) -> Option<Checked> {
-        let term = self.terms.len() as u64 + 1;
-        let node = self.node(number)?;
-        let log = &node.member.durable().log;
-        let room = (log.last().index - node.member.epoch().root.index) < self.scope.entries as u64;
-        if term > self.scope.terms || node.member.term().0 >= term || !room || !node.queue.is_empty() {
-            return None;
-        }
-        let (epoch, last) = (Arc::new(node.member.epoch().clone()), log.last());
-        let stand = Stand {
-            epoch: epoch.number,
-            term,
-            order: node.member.durable().order.clone(),
-            last: (last.term, last.index),
-        };
-        let log = Vec::new();
-        self.terms.push(Rc::new(Term { epoch, candidate: number, stand, grants: Vec::new(), proof: None, log }));
-        self.step(number, |member, step| {
-            // Terms have one candidate each in these worlds.
-            member.term_seen = term - 1;
-            member.stand(step).ok()
-        })
-    }
-
-    fn liar_stands(&mut self, order: Option<&OrderKey>) -> Option<Checked> {
-        let term = self.terms.len() as u64 + 1;
-        if self.scope.liars == 0 || term > self.scope.terms {
-            return None;
-        }
-        let epoch = match order {
-            // The newest epoch that some member is in.
-            None => self.live_nodes().map(|(_, node)| node.member.epoch().clone()).max_by_key(|epoch| epoch.number)?,
-            Some((number, ..)) => {
-                self.live_nodes().map(|(_, node)| node.member.epoch()).find(|epoch| epoch.number == *number)?.clone()
-            }
-        };
-        let order = match order {
-            None => OrderCertificate::root(&epoch),
-            Some(order) => self.order(order)?,
-        };
-        let (stand, log) = (Stand { epoch: epoch.number, term, order, last: (u64::MAX, u64::MAX) }, Vec::new());
-        let mut term =
-            Term { epoch: Arc::new(epoch), candidate: self.liar(), stand, grants: Vec::new(), proof: None, log };
-        if planted!(GrantsNotDemanded) {
-            self.prove(&mut term);
-        }
-        self.terms.push(Rc::new(term));
-        Some(Ok(()))
-    }
-
-    /// A liar makes the proof of its election, if enough honest members have voted for it.
-    fn prove(&self, term: &mut Term) {
-        let mut grants = term.grants.clone();
-        let (epoch, leader) = (term.epoch.number, key(self.liar()));
-        let needed = self.scope.needed();
-        let majority = self.scope.members / 2 + 1;
-        let enough = if planted!(MajorityElects) { majority.saturating_sub(self.scope.liars) } else { needed };
-        if grants.len() < enough && !planted!(GrantsNotDemanded) {
-            return;
-        }
-        for liar in self.liars() {
-            let position = Position { epoch, term: 0, index: 0 };
-            let grant = Grant { epoch, term: term.stand.term, candidate: leader, position, since: 0 };
-            grants.push(sign_as(liar, &grant));
-        }
-        let proof = TermProof { term: term.stand.term, leader, grants, base: term.stand.order.clone() };
-        term.proof = Some(proof);
-    }
-
-    fn hear(&mut self, term: u64, voter: usize) -> Option<Checked> {
-        let at = usize::try_from(term).ok()?.checked_sub(1)?;
-        let found = Rc::clone(self.terms.get(at)?);
-        let liar = found.candidate >= self.nodes.len();
-        if found.candidate == voter || (found.proof.is_some() && !liar) || self.node(voter)?.member.term().0 >= term {
-            return None;
-        }
-        let candidate = key(found.candidate);
-        let checked = self.step(voter, |member, step| member.vote(&candidate, &found.stand, false, step).ok())?;
-        if let Err(violation) = checked {
-            return Some(Err(violation));
-        }
-        Some(self.deliver_grants(at))
-    }
-
-    /// The candidate of a term hears of the votes that have left.
-    pub(super) fn deliver_grants(&mut self, at: usize) -> Checked {
-        let Some(found) = self.terms.get(at).cloned() else { return Ok(()) };
-        let mut new = Vec::new();
-        for (_, node) in self.live_nodes() {
-            new.extend(node.grants.iter().copied().filter(|grant| {
-                let same = grant.content.term == found.stand.term && grant.content.candidate == key(found.candidate);
-                same && !found.grants.contains(grant) && node.member.epoch().number == grant.content.epoch
-            }));
-        }
-        // Liars vote for whoever is about to win.
-        let honest = found.grants.len() + new.len();
-        if found.candidate < self.nodes.len() && found.proof.is_none() && honest >= self.scope.needed() {
-            let (epoch, term) = (found.epoch.number, found.stand.term);
-            let position = Position { epoch, term: 0, index: 0 };
-            let grant = Grant { epoch, term, candidate: key(found.candidate), position, since: 0 };
-            new.extend(self.liars().map(|liar| sign_as(liar, &grant)).filter(|grant| !found.grants.contains(grant)));
-        }
-        for grant in new {
-            let term = Rc::make_mut(&mut self.terms[at]);
-            term.grants.push(grant);
-            if found.candidate < self.nodes.len() {
-                if let Some(Err(violation)) =
-                    self.step(found.candidate, |member, step| member.granted(grant, step).ok())
-                {
-                    return Err(violation);
-                }
-            } else {
-                let mut term = Term::clone(&self.terms[at]);
-                self.prove(&mut term);
-                self.terms[at] = Rc::new(term);
-            }
-        }
-        Ok(())
-    }
-
-    /// The entries that a leader sends. A liar's header fits whatever it sends.
-    pub(super) fn append_of(&self, term: &Term, prev: usize, heads: &[Head]) -> Option<Append> {
-        let proof = term.proof.clone()?;
-        let leader = key(term.candidate);
-        let before = term.epoch.root.after(heads.get(..prev)?);
-        let last = before.after(&heads[prev..]);
-        let lead = Lead { epoch: term.epoch.number, term: term.stand.term, last: last.index, chain: last.chain };
-        let lead = sign_as(leader, &lead);
-        Some(Append { lead, prev: before, heads: heads[prev..].to_vec(), mark: None, order: None, proof: Some(proof) })
-    }
-
-    fn entries(&mut self, term: u64, to: usize, prev: usize, heads: &[Head]) -> Option<Checked> {
-        let found = Rc::clone(self.terms.get(usize::try_from(term).ok()?.checked_sub(1)?)?);
-        if found.candidate == to || heads.len() > self.scope.entries || prev > heads.len() {
-            return None;
-        }
-        if found.candidate < self.nodes.len() && !found.log.starts_with(heads) {
-            return None;
-        }
-        let mut found = found;
-        let epoch = self.node(to)?.member.epoch();
-        if planted!(EpochNotSigned) && epoch.number != found.epoch.number {
-            // A vote says nothing of its epoch: the proof serves once more.
-            let term = Rc::make_mut(&mut found);
-            term.epoch = Arc::new(epoch.clone());
-            term.proof = term.proof.take().map(|proof| TermProof { base: OrderCertificate::root(epoch), ..proof });
-        }
-        let append = self.append_of(&found, prev, heads)?;
-        let leader = key(found.candidate);
-        let exhaustive = !self.scope.finals;
-        self.step(to, |member, step| match member.append(&leader, append, step) {
-            // Staging matters only where entries come in several messages.
-            Ok(Taken::Staged { .. }) if exhaustive && prev == 0 => None,
-            Ok(_) => Some(()),
-            Err(crate::refusal::Refusal::Stopped) => Some(()),
-            Err(_) => None,
-        })
-    }
-
-    fn propose(&mut self, leader: usize, content: Hash) -> Option<Checked> {
-        let node = self.node(leader)?;
-        let log = &node.member.durable().log;
-        if log.last().index - node.member.epoch().root.index >= self.scope.entries as u64 {
-            return None;
-        }
-        let checked = self.step(leader, |member, step| member.propose(content, step).ok().map(|_| ()))?;
-        let mut node = self.node(leader)?.clone();
-        let point = node.member.durable().log.last();
-        let result = self.lead(leader, Rc::make_mut(&mut node), point).and_then(|()| Rc::make_mut(&mut node).check());
-        self.nodes[leader] = Some(node);
-        Some(checked.and(result))
-    }
-
-    fn sync(&mut self, number: usize) -> Option<Checked> {
-        let mut node = self.node(number)?.clone();
-        if node.queue.is_empty() && node.member.flushed >= node.member.durable().log.last().index {
-            return None;
-        }
-        let changed = Rc::make_mut(&mut node);
-        let mut result = Ok(());
-        for output in std::mem::take(&mut changed.queue) {
-            match output {
-                Output::Write(write) => changed.disk.apply(&write),
-                Output::Send { message, .. } => result = result.and_then(|()| changed.sent(&message)),
-                _ => {}
-            }
-        }
-        self.nodes[number] = Some(node);
-        let flushed = self.step(number, |member, step| {
-            let last = member.durable().log.last().index;
-            member.flushed(last, step);
-            Some(())
-        })?;
-        let all = result.and(flushed).and_then(|()| (0..self.terms.len()).try_for_each(|at| self.deliver_grants(at)));
-        Some(all)
-    }
-
-    fn power_cut(&mut self, number: usize) -> Option<Checked> {
-        let node = self.node(number)?;
-        if node.queue.is_empty() {
-            return None;
-        }
-        let mut node = Node::clone(node);
-        node.queue.clear();
-        let epoch = Arc::new(node.member.epoch().clone());
-        node.member = Member::new(key(number), epoch, node.disk.clone());
-        node.certified = None;
-        self.nodes[number] = Some(Rc::new(node));
-        // It executes again what it may.
-        self.step(number, |member, step| {
-            member.progress(step);
-            Some(())
-        })
-    }
-
-    fn hand_over(&mut self, from: usize, to: usize) -> Option<Checked> {
-        let signed = if from < self.nodes.len() {
-            self.node(from)?.handover?
-        } else {
-            let node = self.node(to)?;
-            let Ending { last, chain, membership } = node.member.ending.clone()?;
-            let handover = Handover { epoch: node.member.epoch().number, last, chain, membership };
-            sign_as(key(from), &handover)
-        };
-        self.step(to, |member, step| member.handed_over(signed, step).ok())
-    }
-
-    fn switch(&mut self, number: usize) -> Option<Checked> {
-        let node = self.node(number)?;
-        if !node.can_switch || node.member.epoch().number > 0 || number == 0 {
-            return None;
-        }
-        let point = node.member.point_of(node.member.ending.as_ref()?)?;
-        let epoch = self.next_epoch(node.member.epoch(), point);
-        let mut node = Node::clone(node);
-        node.member = node.member.next(epoch);
-        node.disk = node.member.durable().clone();
-        node.certified = None;
-        self.nodes[number] = Some(Rc::new(node));
-        Some(Ok(()))
-    }
-
-    fn join(&mut self, shown_by: usize) -> Option<Checked> {
-        let newcomer = self.scope.honest();
-        let shower = self.node(shown_by)?;
-        if !self.scope.epochs || self.nodes.get(newcomer)?.is_some() || shower.member.epoch().number == 0 {
-            return None;
-        }
-        let mut node = Node::clone(shower);
-        node.member = Member::joining(key(newcomer), Arc::new(shower.member.epoch().clone()));
-        node.disk = node.member.durable().clone();
-        node.certified = None;
-        (node.acks, node.shares, node.grants, node.leads) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        (node.handover, node.can_switch) = (None, false);
-        self.nodes[newcomer] = Some(Rc::new(node));
-        Some(Ok(()))
-    }
-
     /// Agreement: no two certificates of different logs.
     fn check(&self) -> Checked {
         let certified = self.certified();
@@ -687,112 +403,6 @@ impl World {
                 if conflict(a, b) || (a == b && one.statement != other.statement) {
                     return violation(format!("two certificates: {one:?} and {other:?}"));
                 }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Node {
-    fn sent(&mut self, message: &Message) -> Checked {
-        match message {
-            Message::Ack(ack) => insert(&mut self.acks, *ack),
-            Message::Share(share) => insert(&mut self.shares, *share),
-            Message::Grant(grant) => insert(&mut self.grants, *grant),
-            Message::Handover(handover) => {
-                if self.member.durable().certified < handover.content.last {
-                    return violation(format!("a membership is signed before its block is final: {handover:?}"));
-                }
-                self.handover = Some(*handover);
-            }
-            Message::Stand(stand) => {
-                // Its own vote goes with it, to whoever it leads.
-                if let Some(content) = self.member.durable().vote.grant.filter(|grant| grant.term == stand.term) {
-                    let by = content.candidate;
-                    insert(&mut self.grants, sign_as(by, &content));
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// A leader's own acknowledgements are in the order certificates that it makes.
-    fn own_acks(&mut self) {
-        let (term, leader) = self.member.term();
-        let Some(leader) = leader.filter(|_| self.member.leads()) else { return };
-        let log = self.member.durable().log.clone();
-        let own = (log.root().index + 1..=self.member.flushed).filter_map(|index| log.point(index));
-        for point in own.filter(|point| point.term == term) {
-            let ack = Ack { epoch: self.member.epoch().number, term, index: point.index, chain: point.chain };
-            insert(&mut self.acks, sign_as(leader, &ack));
-        }
-    }
-
-    fn execute(&mut self, upto: u64, step: &mut Step<'_>) -> Checked {
-        let proven = self.member.durable().order.position.index.max(self.member.durable().certified);
-        if upto > proven {
-            return violation(format!("block {upto} is executed, and the order is proven to {proven}"));
-        }
-        for index in self.member.executed + 1..=upto {
-            let Some(point) = self.member.durable().log.point(index) else { continue };
-            let head = self.member.durable().log.heads(index, 1);
-            if head.first().is_some_and(|head| head.content == activate()) {
-                let ending = Ending { last: index, chain: point.chain, membership: Hash([9; 32]) };
-                let _ = self.member.ends(ending, step);
-            }
-            let _ = self.member.executed(index, &point.chain, Some(statement(&point.chain)), step);
-        }
-        Ok(())
-    }
-
-    /// What must hold for one member: it has signed nothing that convicts it, and has cut nothing that was final.
-    fn check(&mut self) -> Checked {
-        self.check_evidence()?;
-        let durable = self.member.durable();
-        if let Some(point) = self.certified
-            && point.index >= durable.log.root().index
-            && !durable.log.holds(point.index, &point.chain)
-        {
-            return violation(format!("a certified block was cut: {point:?}"));
-        }
-        self.certified = durable.log.point(durable.certified);
-        register(&durable.log);
-        let order = &durable.order;
-        if order.position.index >= durable.log.root().index && !durable.log.holds(order.position.index, &order.chain) {
-            return violation("the order certificate is not on the own log".into());
-        }
-        Ok(())
-    }
-
-    fn check_evidence(&self) -> Checked {
-        use crate::evidence::{acks_contradict, amnesia, grants_contradict, shares_contradict};
-        for (at, one) in self.acks.iter().enumerate() {
-            if let Some(other) = self.acks[..at].iter().find(|other| acks_contradict(&one.content, &other.content)) {
-                return violation(format!("an honest member acknowledged two logs: {one:?}, {other:?}"));
-            }
-        }
-        for (at, one) in self.shares.iter().enumerate() {
-            if let Some(other) = self.shares[..at].iter().find(|other| shares_contradict(&one.content, &other.content))
-            {
-                return violation(format!("an honest member shared two results: {one:?}, {other:?}"));
-            }
-            if let Some(grant) = self.grants.iter().find(|grant| amnesia(&one.content, &grant.content)) {
-                return violation(format!(
-                    "an honest member seems to have forgotten what it shared: {one:?}, {grant:?}"
-                ));
-            }
-        }
-        for (at, one) in self.grants.iter().enumerate() {
-            if let Some(other) = self.grants[..at].iter().find(|other| grants_contradict(&one.content, &other.content))
-            {
-                return violation(format!("an honest member voted twice: {one:?}, {other:?}"));
-            }
-        }
-        for (at, one) in self.leads.iter().enumerate() {
-            let place = |lead: &Lead| (lead.epoch, lead.term, lead.last);
-            if self.leads[..at].iter().any(|other| place(other) == place(one) && other.chain != one.chain) {
-                return violation(format!("an honest leader showed two logs: {one:?}"));
             }
         }
         Ok(())
