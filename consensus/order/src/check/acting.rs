@@ -1,6 +1,7 @@
 //! What may happen in a world: elections, entries, power cuts, and the end of an epoch.
 
 use super::keys::{key, sign_as};
+use super::node::Node;
 use super::world::{Checked, OrderKey, Term, World};
 use crate::chain::Head;
 use crate::member::{Append, Ending, Member, Output, Stand, Taken};
