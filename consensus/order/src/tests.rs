@@ -196,7 +196,8 @@ fn a_candidate_counts_no_vote_that_states_more_than_it_has_shown() {
     let mut member = Member::new(own, Arc::clone(&epoch), Durable::new(&epoch, 0));
     let mut outputs = Vec::new();
     let mut step = Step { signing: &key, outputs: &mut outputs };
-    member.stand(&mut step).unwrap();
+    assert_eq!(member.stand(0, &mut step), Err(Refusal::OldTerm { found: 0, present: 0 }));
+    member.stand(member.next_term(), &mut step).unwrap();
     assert_eq!(member.granted(signed(2, grant(1, 1, 4)), &mut step), Err(Refusal::Unknown));
     let honest = |voter| signed(voter, Grant { position: Position { epoch: 2, term: 0, index: 0 }, ..grant(1, 1, 0) });
     assert_eq!(member.granted(honest(2), &mut step), Ok(()));
@@ -227,4 +228,21 @@ fn a_vote_is_given_once_a_term_and_not_while_a_leader_is_alive_nor_for_a_term_fa
     member.durable.vote.leader = Some(two);
     assert_eq!(member.vote(&three, &stand(5), true, &mut step), Err(Refusal::LeaderAlive { term: 4 }));
     assert_eq!(member.vote(&three, &stand(5), false, &mut step), Ok(()));
+}
+
+#[test]
+fn a_refused_candidate_stands_after_the_term_that_it_was_told_within_bounds() {
+    use crate::refusal::VoteRefused;
+    let (epoch, (key, own)) = (Arc::new(epoch(4, 3)), real(1));
+    let mut member = Member::new(own, Arc::clone(&epoch), Durable::new(&epoch, 0));
+    let mut step = Step { signing: &key, outputs: &mut Vec::new() };
+    let refused = |term| VoteRefused { term, order: None };
+    assert_eq!(member.refused(refused(9), &mut step), Err(Refusal::Unknown), "it does not stand");
+    assert_eq!(member.next_term(), 1);
+    member.stand(1, &mut step).unwrap();
+    assert_eq!(member.refused(refused(9), &mut step), Ok(()));
+    assert_eq!(member.next_term(), 10);
+    assert_eq!(member.term().0, 1, "a word alone moves no term");
+    assert_eq!(member.refused(refused(u64::MAX), &mut step), Ok(()));
+    assert_eq!(member.next_term(), (1 << 24) + 2);
 }

@@ -29,11 +29,8 @@ impl World {
         };
         let log = Vec::new();
         self.terms.push(Rc::new(Term { epoch, candidate: number, stand, grants: Vec::new(), proof: None, log }));
-        self.step(number, |member, step| {
-            // Terms have one candidate each in these worlds.
-            member.term_seen = term - 1;
-            member.stand(step).ok()
-        })
+        // Terms have one candidate each in these worlds.
+        self.step(number, |member, step| member.stand(term, step).ok())
     }
 
     pub(super) fn liar_stands(&mut self, order: Option<&OrderKey>) -> Option<Checked> {

@@ -76,7 +76,7 @@ impl Timely {
 
     /// Has a member stand; if it is elected, the others follow it.
     fn elect(&mut self, number: usize) -> bool {
-        self.act(number, |member, step| drop(member.stand(step)));
+        self.act(number, |member, step| drop(member.stand(member.next_term(), step)));
         if !self.members[number].leads() {
             return false;
         }

@@ -26,13 +26,21 @@ pub struct Stand {
 }
 
 impl Member {
-    /// Stands for election in the next term, and votes for itself.
+    /// The term to stand in next: after the own one, and after those that voters named when they refused.
+    pub fn next_term(&self) -> u64 {
+        self.durable.vote.term.max(self.term_seen).saturating_add(1)
+    }
+
+    /// Stands for election in a term, [`Member::next_term`] or the later one that openraft has chosen, and votes for itself.
     ///
     /// # Errors
-    /// The member has stopped.
-    pub fn stand(&mut self, step: &mut Step<'_>) -> Result<(), Refusal> {
+    /// The member has voted in that term or a later one, or has stopped.
+    pub fn stand(&mut self, term: u64, step: &mut Step<'_>) -> Result<(), Refusal> {
         self.running()?;
-        let term = self.durable.vote.term.max(self.term_seen) + 1;
+        let present = self.durable.vote.term;
+        if term <= present {
+            return Err(Refusal::OldTerm { found: term, present });
+        }
         let (base, last) = (self.durable.order.clone(), self.durable.log.last());
         let grant = self.own_grant(term, self.own);
         self.enter(Vote { term, grant: Some(grant), leader: None }, step);
