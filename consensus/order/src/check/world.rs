@@ -298,7 +298,11 @@ impl World {
     }
 
     /// Has a member do something, and carries out what follows.
-    fn step(&mut self, number: usize, act: impl FnOnce(&mut Member, &mut Step<'_>) -> Option<()>) -> Option<Checked> {
+    pub(super) fn step(
+        &mut self,
+        number: usize,
+        act: impl FnOnce(&mut Member, &mut Step<'_>) -> Option<()>,
+    ) -> Option<Checked> {
         let mut node = self.node(number)?.clone();
         let mut outputs = Vec::new();
         let signing = Symbolic(key(number));
