@@ -29,6 +29,8 @@ mod tests_only {
         AckOlderEntries,
         /// Within a term a member gives up what it took in that term (C2).
         NoFreeze,
+        /// What was staged stays when the log was replaced by other entries of that term (C2).
+        StageOutlives,
         /// A certificate may have shares of several terms (C3).
         MixedTerms,
         /// A member shares in a term after it has voted for a later one (C4).
@@ -82,10 +84,11 @@ mod tests_only {
     }
 
     impl Plant {
-        pub(crate) const ALL: [Plant; 28] = [
+        pub(crate) const ALL: [Plant; 29] = [
             Plant::AckEntryTerm,
             Plant::AckOlderEntries,
             Plant::NoFreeze,
+            Plant::StageOutlives,
             Plant::MixedTerms,
             Plant::ShareAfterGrant,
             Plant::NoBase,

@@ -82,7 +82,9 @@ fn hunting_ground(broken: Plant) -> Option<(Scope, Properties)> {
         Plant::MajorityElects => Some((SEVEN, SAFETY)),
         Plant::MembershipEarly => Some((EPOCHS, SAFETY)),
         Plant::MixedTerms | Plant::RefusalWithoutOrder | Plant::EpochNotSigned | Plant::SwitchUncertified => None,
-        Plant::BanAsRefusal | Plant::AnyProgress | Plant::LockRefusal | Plant::UnprovenFault => None,
+        Plant::BanAsRefusal | Plant::AnyProgress | Plant::StageOutlives | Plant::LockRefusal | Plant::UnprovenFault => {
+            None
+        }
         _ => Some((FOUR, SAFETY)),
     }
 }

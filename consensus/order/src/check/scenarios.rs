@@ -29,9 +29,14 @@ fn hear(term: u64, voter: usize) -> Line {
 
 /// Entries of the leader of a term, as letters with their terms: `1h2x`.
 fn entries(term: u64, to: usize, text: &str) -> Line {
+    entries_after(term, to, 0, text)
+}
+
+/// The same, of which the first are not sent.
+fn entries_after(term: u64, to: usize, prev: usize, text: &str) -> Line {
     let bytes = text.as_bytes();
     let head = |pair: &[u8]| Head { term: u64::from(pair[0] - b'0'), content: quorate_ids::Hash([pair[1]; 32]) };
-    Do(Action::Entries { term, to, prev: 0, heads: bytes.chunks(2).map(head).collect() })
+    Do(Action::Entries { term, to, prev, heads: bytes.chunks(2).map(head).collect() })
 }
 
 /// The action that a line stands for now, if there is one.
@@ -103,6 +108,26 @@ fn c02_within_a_term_nothing_is_cut() {
             hear(2, 1),
             entries(2, 0, "1x2x"),
             entries(2, 0, "2x2x"),
+        ],
+    );
+}
+
+#[test]
+fn c02_nothing_that_was_staged_cuts_what_came_later_in_the_term() {
+    only_with(
+        Plant::StageOutlives,
+        FINALS,
+        &[
+            Do(Stand(2)),
+            hear(1, 0),
+            entries(1, 1, "1h"),
+            Learn(1, 1, 1),
+            Do(LiarStands(None)),
+            hear(2, 0),
+            hear(2, 2),
+            entries(2, 1, "1y"),
+            entries(2, 1, "2y2x"),
+            entries_after(2, 1, 1, "1y2x2y"),
         ],
     );
 }

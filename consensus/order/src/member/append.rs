@@ -244,6 +244,11 @@ impl Member {
         step: &mut Step<'_>,
     ) -> Result<Taken, Refusal> {
         let conflict = Refusal::Conflict { from: self.durable.certified + 1 };
+        let last = self.durable.log.last();
+        if last.term == lead.content.term && !planted!(StageOutlives) {
+            // Freeze: whatever was staged before those came would cut them.
+            return Err(Refusal::Equivocated { index: last.index });
+        }
         let Some(mut stage) = self.stage.take() else { return Err(conflict) };
         let held = prev.index.checked_sub(stage.prev.index).and_then(|held| usize::try_from(held).ok());
         let held = held.filter(|held| stage.term == lead.content.term && *held <= stage.heads.len());
@@ -312,6 +317,9 @@ impl Member {
         let order = on_it.max_by_key(|order| order.position).unwrap_or_else(|| self.certified_order());
         let given_up = self.durable.order.position > order.position;
         let since = if given_up { term } else { self.durable.since };
+        if !planted!(StageOutlives) {
+            self.stage = None;
+        }
         self.cut(from);
         // Openraft's instance is another one: all after the certified checkpoint is executed again.
         self.executed = self.durable.certified;
