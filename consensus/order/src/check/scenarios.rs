@@ -127,7 +127,7 @@ fn c02_nothing_that_was_staged_cuts_what_came_later_in_the_term() {
             hear(2, 2),
             entries(2, 1, "1y"),
             entries(2, 1, "2y2x"),
-            entries_after(2, 1, 1, "1y2x2y"),
+            entries_after(2, 1, 1, "1y2x"),
         ],
     );
 }
