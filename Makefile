@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-plants handoff order-check references test262 fmt image
+.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-plants handoff order-check references worst million test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -43,6 +43,8 @@ help: ## list the targets
 	@echo 'make handoff PROGRAMS=n               run small programs over several vats in all interleavings, and n by chance'
 	@echo 'make order-check WALKS=n                look at all states of small worlds of the order protocol, hunt planted errors, and walk n times by chance'
 	@echo 'make references                       exchange a million references between two and among three vats, and print the figures'
+	@echo 'make worst MINUTES=n                  have a sender do its worst beside an honest one, n minutes for each of four kinds'
+	@echo 'make million CALLS=n                  make a million (n) ordinary calls, and print heap and tables on the way'
 	@echo 'make test262 TEST262=folder           run the parts of a checkout of tc39/test262 that concern vats'
 	@echo 'make build    build the `vat` command, and say where it is'
 	@echo 'make fmt      format the sources'
@@ -101,6 +103,13 @@ deny: setup
 bench: setup
 	@$(BUILD)
 	@VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/bench'
+
+MINUTES ?= 10
+CALLS ?= 1000000
+
+worst million: setup
+	@.setup/cargo build $(LOCKED) --workspace --bin vat --example worst
+	@VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/worst' $(if $(filter worst,$@),attacks '$(MINUTES)',calls '$(CALLS)')
 
 SEEDS ?= 1000
 SEED ?= 1

@@ -14,6 +14,11 @@ pub enum EngineError {
     /// A vat is of an image that is not here.
     #[error("engine image {hash} is not here")]
     NoImage { hash: Hash },
+    /// A vat counts fuel by another table of prices than this program.
+    #[error(
+        "it counts fuel by the price table {wanted}, and this program has {own}: run it with a version of the program that has that table"
+    )]
+    FuelPrices { wanted: Hash, own: Hash },
     /// Reading or writing a file of an image failed.
     #[error("cannot {action} {path}: {source}; check its permissions, and the free space")]
     ImageFile { action: &'static str, path: String, source: std::io::Error },

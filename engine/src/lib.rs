@@ -28,3 +28,4 @@ pub mod wire;
 pub use error::EngineError;
 pub use machine::Machine;
 pub use quorate_ids::{Hash, VatId};
+pub use sandbox::fuel_prices_hash;

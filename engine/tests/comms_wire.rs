@@ -95,6 +95,7 @@ fn results() -> Vec<(&'static str, CommandResult)> {
         ("result-install-failed", CommandResult::InstallFailed { message: "main.js:1: no".into() }),
         ("result-delivered", CommandResult::Delivered { next: 4 }),
         ("result-gap", CommandResult::Gap { next: 400 }),
+        ("result-later", CommandResult::Later { next: 500 }),
         ("result-not-ready", CommandResult::NotReady),
         ("result-granted", CommandResult::Granted),
         ("result-revoked", CommandResult::Revoked),

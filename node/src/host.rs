@@ -24,7 +24,7 @@ use frames::Frames;
 use futures::future::join_all;
 use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Store, Timing, evidence_of};
 use quorate_engine::{
-    EngineError, Hash, VatId,
+    EngineError, Hash, VatId, fuel_prices_hash,
     image::{Image, Images, image_hash},
 };
 use quorate_net::{Handler, NetError, Network};
@@ -32,7 +32,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
-        Arc, Mutex, OnceLock, RwLock, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, RwLock, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -43,6 +43,8 @@ use tokio::sync::watch;
 pub(crate) const VAT_RECORDS: &str = "vat/";
 /// How often vats that nobody here knows are asked about.
 const LOOKUP_EVERY: Duration = Duration::from_millis(500);
+/// The pause before members are asked again for an image that none of them gave.
+const FETCH_AGAIN: Duration = Duration::from_secs(5);
 /// How often the replicas are asked whether they have heard of another process with this host's key.
 const OWN_KEY_POLL: Duration = Duration::from_secs(1);
 /// What members hear whose frames come before their vat has started here.
@@ -79,6 +81,10 @@ pub enum HostError {
     NoImage { name: String, wanted: String, why: String },
     #[error("Q-N010 the engine image of vat {name} can't be used: {source}")]
     Image { name: String, source: EngineError },
+    #[error(
+        "Q-N012 vat {name} counts fuel by the price table {wanted}, and this version of the program has {own}: run it with a version that has that table, such as the one that made the vat"
+    )]
+    FuelPrices { name: String, wanted: Hash, own: Hash },
     #[error("Q-N004 the vat could not be started: {0}")]
     Vat(String),
     #[error("Q-N005 there is no vat {0} on this host")]
@@ -161,11 +167,18 @@ impl Host {
         let network: Arc<dyn Network> = Arc::new(WithSelf::new(connect(frames.clone()).await?, frames));
         host.0.co_members.set(CoMembers::new(network)).map_err(|_| ()).expect("set here only");
         for provision in provisions {
+            if !host.0.images.images().has(&provision.genesis.image) {
+                // Its members may take long to answer, or not be there yet: the others need not wait for that.
+                let waits = format!("its engine image {} is being fetched from its members", provision.genesis.image);
+                host.0.fail(provision.name.clone(), waits);
+                tokio::spawn(fetch_and_run(Arc::downgrade(&host.0), provision));
+                continue;
+            }
             let name = provision.name.clone();
             // One vat that can't start is no reason to keep the others down; status, readiness and the log show it.
-            if let Err(error) = host.run_vat(provision).await {
+            if let Err(error) = host.start_vat(provision).await {
                 tracing::error!(vat = %name, %error, "a vat could not be started");
-                host.0.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name, error.to_string());
+                host.0.fail(name, error.to_string());
             }
         }
         tokio::spawn(look_up_wanted(Arc::downgrade(&host.0)));
@@ -184,9 +197,10 @@ impl Host {
             .genesis
             .validate()
             .map_err(|error| HostError::Genesis { name: provision.name.clone(), why: error.to_string() })?;
+        check_prices(&provision)?;
         let _starting = Starting::begin(&self.0);
         // Before anything is noted, and while other vats can be carried.
-        self.image_of(&provision).await?;
+        let image = self.image_of(&provision).await?;
         let _one_at_a_time = self.0.carrying.lock().await;
         if let Ok(service) = self.find(&vat.to_string()) {
             if provision.joining && service.is_removed() {
@@ -197,16 +211,30 @@ impl Host {
         if self.vats().iter().any(|other| other.name == provision.name) {
             return Err(HostError::NameTaken(provision.name));
         }
+        let name = provision.name.clone();
         self.0.store.put_meta(&format!("{VAT_RECORDS}{vat}"), &codec::encode(&provision))?;
         self.0.store.sync()?;
-        self.run_vat(provision).await?;
+        self.run_vat(provision, image).await?;
+        self.0.recover(&name);
         Ok(vat)
+    }
+
+    /// Starts a vat that this host has noted before.
+    async fn start_vat(&self, provision: Provision) -> Result<(), HostError> {
+        check_prices(&provision)?;
+        let image = self.image_of(&provision).await?;
+        let _one_at_a_time = self.0.carrying.lock().await;
+        if self.carries(&provision.genesis.vat_id()) {
+            // Its owner had the host carry it again meanwhile.
+            return Ok(());
+        }
+        self.run_vat(provision, image).await
     }
 
     /// The image that a vat runs in: one that is here, or else fetched from the vat's members. This host's owner had it carry the
     /// vat, whose id commits to the image.
     async fn image_of(&self, provision: &Provision) -> Result<Arc<Image>, HostError> {
-        let (name, wanted) = (&provision.name, Hash(provision.genesis.image.0));
+        let (name, wanted) = (&provision.name, provision.genesis.image);
         let images = self.0.images.images().clone();
         let unusable = |source| HostError::Image { name: name.clone(), source };
         if !images.has(&wanted) {
@@ -231,8 +259,7 @@ impl Host {
         .map_err(unusable)
     }
 
-    async fn run_vat(&self, provision: Provision) -> Result<(), HostError> {
-        let image = self.image_of(&provision).await?;
+    async fn run_vat(&self, provision: Provision, image: Arc<Image>) -> Result<(), HostError> {
         let vat = provision.genesis.vat_id();
         let co_members = self.0.co_members().clone();
         let introduction = Introduction { genesis: provision.genesis.clone(), chain: Vec::new() };
@@ -415,7 +442,7 @@ impl Host {
     }
 
     fn failed(&self) -> BTreeMap<String, String> {
-        self.0.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.0.failures().clone()
     }
 
     /// Returns when another process runs with this host's key, and how that was noticed: in a handshake, or by what members of a
@@ -459,6 +486,20 @@ impl Inner {
         self.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(vat).cloned()
     }
 
+    fn failures(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Notes why a vat does not run.
+    fn fail(&self, vat: String, why: String) {
+        self.failures().insert(vat, why);
+    }
+
+    /// A vat runs that did not.
+    fn recover(&self, vat: &str) {
+        self.failures().remove(vat);
+    }
+
     fn co_members(&self) -> &Arc<CoMembers> {
         self.co_members.get().expect("set before anything can ask")
     }
@@ -494,7 +535,34 @@ impl Drop for Starting {
     }
 }
 
-/// Looks up vats whose couriers did not know where to go, as long as the host lives.
+/// Refuses a vat that counts fuel otherwise than this program.
+fn check_prices(provision: &Provision) -> Result<(), HostError> {
+    let (wanted, own) = (provision.genesis.parameters.fuel_prices, fuel_prices_hash());
+    if wanted == own { Ok(()) } else { Err(HostError::FuelPrices { name: provision.name.clone(), wanted, own }) }
+}
+
+/// Starts a vat whose image is not here, beside the other vats: asks its members for the image until one of them gives it, as long as
+/// the host lives. Until then status and readiness say what the vat waits for.
+async fn fetch_and_run(host: Weak<Inner>, provision: Provision) {
+    let name = provision.name.clone();
+    loop {
+        let Some(inner) = host.upgrade() else { return };
+        match Host(inner.clone()).start_vat(provision.clone()).await {
+            Ok(()) => return inner.recover(&name),
+            Err(error) => {
+                let is_final = !matches!(error, HostError::NoImage { .. });
+                tracing::error!(vat = %name, %error, is_final, "a vat could not be started");
+                inner.fail(name.clone(), error.to_string());
+                if is_final {
+                    return;
+                }
+            }
+        }
+        drop(inner);
+        tokio::time::sleep(FETCH_AGAIN).await;
+    }
+}
+
 /// Runs what takes seconds, such as compiling an image, beside everything else.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
@@ -503,6 +571,7 @@ async fn blocking<T: Send + 'static>(
     done.map_err(|error| EngineError::Image(format!("compiling it was cut off: {error}")))?
 }
 
+/// Looks up vats whose couriers did not know where to go, as long as the host lives.
 async fn look_up_wanted(host: Weak<Inner>) {
     loop {
         tokio::time::sleep(LOOKUP_EVERY).await;

@@ -8,7 +8,8 @@
 //! the same, and a leader would give the vat other code than it was made with. Files of earlier versions are the encoding alone.
 
 use crate::{authority::SignedInstall, codec};
-use quorate_consensus::{Genesis, Introduction};
+use quorate_consensus::{Genesis, Introduction, Parameters};
+use quorate_engine::fuel_prices_hash;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::{fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
@@ -36,6 +37,11 @@ pub struct Provision {
 pub struct Contacts {
     /// Name and introduction of each.
     pub vats: Vec<(String, Introduction)>,
+}
+
+/// The parameters of a new vat: the defaults, and the table by which this program counts fuel.
+pub fn default_parameters() -> Parameters {
+    Parameters { fuel_prices: fuel_prices_hash(), ..Parameters::default() }
 }
 
 /// Suffix of a provision's file.

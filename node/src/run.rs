@@ -116,7 +116,9 @@ impl RunError {
             RunError::Io { source, .. } => of_io(source),
             RunError::Store(error) | RunError::Host(HostError::Store(error)) => of_store(error),
             RunError::DataLost { .. } => Remedy::NewHome,
-            RunError::Host(HostError::NoImage { .. } | HostError::Genesis { .. }) => Remedy::Mend,
+            RunError::Host(HostError::NoImage { .. } | HostError::FuelPrices { .. } | HostError::Genesis { .. }) => {
+                Remedy::Mend
+            }
             RunError::Engine(EngineError::ImageFile { source, .. })
             | RunError::Host(HostError::Image { source: EngineError::ImageFile { source, .. }, .. }) => of_io(source),
             RunError::Host(HostError::Image { .. }) => Remedy::Mend,

@@ -279,6 +279,9 @@ pub struct StreamStatus {
     /// What it makes the vat keep, in bytes at fixed prices.
     #[serde(default)]
     pub kept_bytes: u64,
+    /// How much more fuel its messages have burnt than those of the least of the other active peers.
+    #[serde(default)]
+    pub fuel_ahead: u64,
     /// Messages received from it.
     pub received: u64,
     /// Whether it broke the protocol.

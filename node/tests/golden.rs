@@ -61,6 +61,9 @@ fn genesis() -> Genesis {
         expires: 9,
         parameters: Parameters {
             fuel_per_delivery: 1_000,
+            fuel_per_turn: 100,
+            fuel_per_block: 10_000,
+            fuel_prices: Hash([14; 32]),
             memory_bytes: 2_000,
             checkpoint_blocks: 3,
             checkpoint_commands: 4,

@@ -27,7 +27,7 @@ use quorate_net::{BoxFuture, MemoryNetwork, NetError, Network, NetworkLayer, Pur
 use quorate_node::{
     authority::SignedInstall,
     host::{Host, HostOptions},
-    provision::{Contacts, Provision},
+    provision::{Contacts, Provision, default_parameters},
     run::{Between, engine_cache},
     status::VatStatus,
     sturdyref::{ROOT_OBJECT, Sturdyref},
@@ -238,7 +238,7 @@ impl World {
             bundle: None,
             nonce: self.bytes("nonce", name),
             expires: 0,
-            parameters: Parameters { checkpoint_commands: checkpoint_every, ..Parameters::default() },
+            parameters: Parameters { checkpoint_commands: checkpoint_every, ..default_parameters() },
         }
     }
 

@@ -7,7 +7,7 @@ mod support;
 use quorate_engine::{Hash, image::IMAGE_WASM};
 use quorate_testnet::process::TestNet;
 use serde_json::json;
-use std::fs;
+use std::{fs, process::Command};
 use support::{FOUR_HOSTS, counter_net, sturdyref};
 
 /// A custom section of WebAssembly, which no engine looks at: id 0, its size, the size of its name, the name.
@@ -94,8 +94,15 @@ fn a_host_runs_vats_of_two_images_and_a_newcomer_fetches_the_one_that_it_lacks()
     let failure = net.wait("delta says what is wrong", || net.host("delta")?.failed_vats.get("older").cloned());
     assert!(failure.starts_with("Q-N010 ") && failure.contains(kept.to_str().expect("text")), "{failure}");
     assert_eq!(net.call("asker", "both", &["1"]), json!([8, 4]));
+    // While those who have it hang, the host's other vats run.
     fs::remove_file(&kept).expect("it is there");
-    net.vat(&["testnet", "restart", "delta"]).ok();
+    let others: Vec<u32> = ["alpha", "beta", "gamma"].map(|host| net.host(host).expect("it runs").process).into();
+    others.iter().for_each(|process| signal(*process, "-STOP"));
+    net.vat(&["testnet", "restart", "delta"]);
+    assert_eq!(net.call("asker", "here", &[]), json!("here"));
+    let waits = net.wait("delta says what is missing", || net.host("delta")?.failed_vats.get("older").cloned());
+    assert!(waits.contains(&twin), "{waits}");
+    others.iter().for_each(|process| signal(*process, "-CONT"));
     net.wait("delta runs the older vat again", || image_of(&net, "delta", "older").filter(|image| *image == twin));
     assert_eq!(fs::read(&kept).expect("fetched"), good);
     net.wait("delta is where the others are", || {
@@ -106,10 +113,17 @@ fn a_host_runs_vats_of_two_images_and_a_newcomer_fetches_the_one_that_it_lacks()
     });
 }
 
+/// Stops a process as it is, or lets it go on.
+fn signal(process: u32, signal: &str) {
+    let status = Command::new("kill").args([signal, &process.to_string()]).status().expect("kill runs");
+    assert!(status.success());
+}
+
 /// Asks both counters.
 const ASKER: &str = "
 import { E, Far } from '@endo/far';
 export default argv => Far('asker', {
+  here: () => 'here',
   both: by => Promise.all([E(argv.older).increment(by), E(argv.counter).increment(by)]),
 });
 ";

@@ -70,6 +70,12 @@ impl Member {
 pub struct Parameters {
     /// Fuel that one delivery may spend.
     pub fuel_per_delivery: u64,
+    /// Fuel that a sender's messages may burn more than those of any other sender that has work, and still be taken in.
+    pub fuel_per_turn: u64,
+    /// Fuel after which a block takes in no more messages.
+    pub fuel_per_block: u64,
+    /// Hash of the table by which fuel is counted.
+    pub fuel_prices: Hash,
     /// Bytes that the heap may have.
     pub memory_bytes: u64,
     /// A checkpoint is due after this many blocks,
@@ -84,6 +90,9 @@ impl Default for Parameters {
     fn default() -> Self {
         Self {
             fuel_per_delivery: 5_000_000_000,
+            fuel_per_turn: 250_000_000,
+            fuel_per_block: 5_000_000_000,
+            fuel_prices: Hash::ZERO,
             memory_bytes: 128 << 20,
             checkpoint_blocks: 2_000,
             checkpoint_commands: 20_000,
@@ -117,7 +126,7 @@ pub struct Genesis {
 impl Genesis {
     /// The identity of the vat.
     pub fn vat_id(&self) -> VatId {
-        let mut writer = Canonical::new("quorate/genesis/2");
+        let mut writer = Canonical::new("quorate/genesis/3");
         canonical_members(&mut writer, &self.members, self.threshold);
         writer.fixed(&self.image.0).fixed(&self.creator);
         match &self.bundle {
@@ -126,7 +135,8 @@ impl Genesis {
         };
         writer.fixed(&self.nonce);
         let parameters = &self.parameters;
-        writer.number(parameters.fuel_per_delivery).number(parameters.memory_bytes);
+        writer.number(parameters.fuel_per_delivery).number(parameters.fuel_per_turn).number(parameters.fuel_per_block);
+        writer.fixed(&parameters.fuel_prices.0).number(parameters.memory_bytes);
         writer.number(parameters.checkpoint_blocks).number(parameters.checkpoint_commands);
         writer.number(parameters.checkpoint_work).number(self.expires);
         VatId(writer.hash().0)

@@ -55,6 +55,9 @@ pub(crate) fn genesis(members: u8, threshold: u16) -> Genesis {
         expires: 9,
         parameters: Parameters {
             fuel_per_delivery: 1,
+            fuel_per_turn: 6,
+            fuel_per_block: 7,
+            fuel_prices: Hash([9; 32]),
             memory_bytes: 2,
             checkpoint_blocks: 3,
             checkpoint_commands: 4,

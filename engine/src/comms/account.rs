@@ -62,6 +62,11 @@ impl Comms {
         self.pool = bytes / POOL_PARTS;
     }
 
+    /// Says on whose account what the guest says from now on is.
+    pub(crate) fn set_account(&mut self, account: Option<VatId>) {
+        self.account = account;
+    }
+
     /// What all peers together make this vat keep, in bytes.
     pub fn kept_bytes(&self) -> u64 {
         self.kept

@@ -34,7 +34,8 @@ pub enum Inbound {
     /// promise, which the call is made on.
     Call { delivery: Delivery, result: Option<Slot>, first: Option<Introduction> },
     /// The guest hears how a promise settled.
-    Settle { promise: Slot, resolution: Resolution },
+    /// `cause` is the vat on whose account the send was whose result it is, if it is one.
+    Settle { promise: Slot, resolution: Resolution, cause: Option<VatId> },
     /// The guest hears that a promise is about to settle, and keeps until then what it sends to it.
     Hold { promise: Slot },
     /// The guest hears that the caller does not want this result any more.
@@ -261,8 +262,9 @@ impl Comms {
     /// Tells all who wait for a promise; the guest is left to the caller.
     pub(super) fn settled(&mut self, promise: Slot, resolution: Resolution) -> Inbound {
         let known = self.promises.get(&promise).is_some_and(|promise| promise.known && !promise.is_settled());
+        let cause = self.cause(promise);
         self.settle(promise, &resolution, Speaker::Forwarded);
-        if known && !self.exited { Inbound::Settle { promise, resolution } } else { Inbound::Done }
+        if known && !self.exited { Inbound::Settle { promise, resolution, cause } } else { Inbound::Done }
     }
 
     /// The guest's names of what a message names. All promises are entered, and all gifts withdrawn, even if an object is refused: the

@@ -123,6 +123,9 @@ pub struct Comms {
     /// What they may.
     #[serde(skip)]
     pool: u64,
+    /// On whose account what the guest says is now.
+    #[serde(skip)]
+    account: Option<VatId>,
     /// Settlements that are kept back because that is planted.
     #[cfg(test)]
     kept_back: Vec<(Slot, crate::abi::Resolution)>,
@@ -150,6 +153,7 @@ impl Comms {
             exited: false,
             kept: 0,
             pool: u64::MAX,
+            account: None,
             #[cfg(test)]
             kept_back: Vec::new(),
             changes: Changes::default(),

@@ -64,7 +64,8 @@ impl Comms {
         self.note_own_names(args);
         let result = result.map(|slot| {
             let id = self.peer_mut(&vat).name_promise(slot, Party::Them, Stage::Open);
-            self.promises.insert(slot, Promise::of_peer(vat, id, true));
+            let cause = self.account;
+            self.promises.insert(slot, Promise { cause, ..Promise::of_peer(vat, id, true) });
             id.id
         });
         let args = CapData { body: args.body.clone(), slots };

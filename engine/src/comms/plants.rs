@@ -154,13 +154,17 @@ impl Comms {
             }
         }
         self.drop_if_done(slot);
-        Some(if known { Inbound::Settle { promise: slot, resolution: resolution_to(target) } } else { Inbound::Done })
+        Some(if known {
+            Inbound::Settle { promise: slot, resolution: resolution_to(target), cause: None }
+        } else {
+            Inbound::Done
+        })
     }
 
     /// Keeps back what the guest is to hear of a withdrawn promise.
     pub(super) fn keep_back(&mut self, inbound: Inbound) -> Inbound {
         match inbound {
-            Inbound::Settle { promise, resolution } if is(Plant::QueueAfterSettle) => {
+            Inbound::Settle { promise, resolution, .. } if is(Plant::QueueAfterSettle) => {
                 self.kept_back.push((promise, resolution));
                 Inbound::Done
             }

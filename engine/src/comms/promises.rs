@@ -76,6 +76,8 @@ pub(super) struct Promise {
     pub stands_for: Option<u64>,
     /// The bearer that opened it.
     pub bearer: Option<[u8; 32]>,
+    /// The vat on whose account the send was whose result it is.
+    pub cause: Option<VatId>,
     /// Calls to it that wait for a deposit, and their bytes.
     pub queued: (u64, u64),
     /// Whether the guest keeps what is sent to it, instead of sending it out.
@@ -99,6 +101,7 @@ impl Promise {
             gift: None,
             stands_for: None,
             bearer: None,
+            cause: None,
             queued: (0, 0),
             kept: false,
             #[cfg(test)]
@@ -151,7 +154,8 @@ impl Comms {
     /// Rejects a promise on the machine's own account: tells every peer that knows it, and the guest (later) if it does.
     /// A promise that is settled already stays as it is.
     pub fn reject(&mut self, slot: Slot, message: &str) {
-        let fresh = Promise::new(State::Guest, matches!(slot, Slot::VatPromise(_)));
+        let mut fresh = Promise::new(State::Guest, matches!(slot, Slot::VatPromise(_)));
+        fresh.cause = self.account;
         let promise = self.promises.entry(slot).or_insert(fresh);
         if promise.is_settled() {
             return;
@@ -246,13 +250,19 @@ impl Comms {
         self.retired.drain(..count.min(self.retired.len()));
     }
 
-    /// The next rejections for the guest to hear of, in the order in which they came about; at most `limit`. They wait until
-    /// [`Comms::told`].
-    pub fn next_pending(&self, limit: usize) -> Vec<(Slot, Resolution)> {
+    /// The vat on whose account the send was whose result this is, if it is one.
+    pub(super) fn cause(&self, slot: Slot) -> Option<VatId> {
+        self.promises.get(&slot).and_then(|promise| promise.cause)
+    }
+
+    /// The next rejections for the guest to hear of, in the order in which they came about; at most `limit`, all of them on one account,
+    /// which is given with them. They wait until [`Comms::told`].
+    pub fn next_pending(&self, limit: usize) -> (Option<VatId>, Vec<(Slot, Resolution)>) {
         let limit = if self.told_singly > 0 { 1 } else { limit };
+        let account = self.pending.front().and_then(|slot| self.cause(*slot));
         let refusal = |slot| self.promises.get(slot).and_then(|promise| promise.state.refusal()).unwrap_or_default();
-        let next = self.pending.iter().take(limit);
-        next.map(|slot| (*slot, Resolution::Rejected(wire::vat_error(refusal(slot))))).collect()
+        let next = self.pending.iter().take(limit).take_while(|slot| self.cause(**slot) == account);
+        (account, next.map(|slot| (*slot, Resolution::Rejected(wire::vat_error(refusal(slot))))).collect())
     }
 
     /// The guest has heard of the next `count` of them.

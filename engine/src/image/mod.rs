@@ -15,7 +15,8 @@ pub use store::{Images, MAX_IMAGE_BYTES};
 use crate::abi;
 use crate::error::EngineError;
 use crate::sandbox::{
-    BaseFile, GlobalValue, HostState, Instance, PAGE_BYTES, WASM_PAGE_BYTES, ZERO_PAGE, config, link, with_engine_stack,
+    BaseFile, GlobalValue, HostState, Instance, PAGE_BYTES, WASM_PAGE_BYTES, ZERO_PAGE, config, fuel_prices_hash, link,
+    with_engine_stack,
 };
 use cache::Cache;
 use prepare::{Prepared, prepare};
@@ -156,10 +157,11 @@ fn sandbox(doing: &'static str) -> impl Fn(wasmtime::Error) -> EngineError {
 }
 
 fn load_module(engine: &Engine, cache: &Cache<'_>, hash: Hash, wasm: &[u8]) -> Result<Module, EngineError> {
-    // Covers wasmtime's version, its settings and the features of this machine's processor.
+    // Covers wasmtime's version, its settings and the features of this machine's processor. Prices are compiled in, and named apart.
     let mut compatibility = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut compatibility);
-    let name = format!("image-{CACHE_VERSION}-{hash}-{:016x}.module", compatibility.finish());
+    let prices = hex::encode(&fuel_prices_hash().as_bytes()[..8]);
+    let name = format!("image-{CACHE_VERSION}-{hash}-{prices}-{:016x}.module", compatibility.finish());
     let make = || {
         let Prepared { wasm, .. } = prepare(wasm)?;
         engine.precompile_module(&wasm).map_err(|error| EngineError::Image(format!("{error:#}")))

@@ -5,9 +5,11 @@
 //!
 //! Also checked here, because saving and restoring a heap rests on it: all state of an instance is its one memory and its
 //! exported globals. The only other thing that may change is one `i32` global, the linker's stack pointer, which is at its
-//! initial value whenever no call is under way. Tables are never saved: a guest that writes to a table is refused.
+//! initial value whenever no call is under way. Tables are never saved: a guest that writes to a table is refused. So is one with an
+//! instruction that has no price.
 
 use crate::error::EngineError;
+use crate::sandbox::has_price;
 use std::collections::BTreeSet;
 use wasmparser::{ConstExpr, DataKind, ExternalKind, Operator, Parser, Payload, TypeRef, ValType};
 
@@ -73,6 +75,8 @@ struct Survey {
     exported_globals: BTreeSet<u32>,
     imports_state: bool,
     writes_tables: bool,
+    /// The first instruction that has no price.
+    unpriced: Option<String>,
 }
 
 impl Survey {
@@ -102,8 +106,12 @@ impl Survey {
             }
             Payload::CodeSectionEntry(body) => {
                 for operator in body.get_operators_reader()? {
+                    let operator = operator?;
+                    if self.unpriced.is_none() && !has_price(&operator) {
+                        self.unpriced = Some(format!("{operator:?}"));
+                    }
                     self.writes_tables |= matches!(
-                        operator?,
+                        operator,
                         Operator::TableSet { .. }
                             | Operator::TableGrow { .. }
                             | Operator::TableFill { .. }
@@ -120,6 +128,8 @@ impl Survey {
     fn verdict(&self) -> Result<(), EngineError> {
         let hidden: Vec<_> =
             self.mutable_globals.iter().filter(|(index, _)| !self.exported_globals.contains(index)).collect();
+        let unpriced =
+            self.unpriced.as_ref().map(|operator| format!("it has an instruction without a price: {operator}"));
         let why = if self.memories != 1 {
             "it must define exactly one memory"
         } else if self.imports_state {
@@ -128,6 +138,8 @@ impl Survey {
             "it writes to a table"
         } else if hidden.len() > 1 || hidden.iter().any(|(_, ty)| *ty != ValType::I32) {
             "it has mutable globals that are not exported"
+        } else if let Some(unpriced) = &unpriced {
+            unpriced
         } else {
             return Ok(());
         };

@@ -3,7 +3,7 @@
 //! `root = H("quorate/machine/1" || root of the guest || H(tables))`, where the tables are everything beside the guest. The
 //! manifest holds the tables and names the guest's chunks; the root is recomputed from it, never read out of it.
 
-use super::{Collector, Guest, GuestCheckpoint, GuestManifest, Machine, Status, Timers};
+use super::{Collector, Guest, GuestCheckpoint, GuestManifest, Machine, Status, Timers, Turns};
 use crate::comms::Comms;
 use crate::error::EngineError;
 use crate::wire::codec;
@@ -11,7 +11,7 @@ use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 
 const MANIFEST_VERSION: u8 = 1;
-const TABLES_VERSION: u8 = 6;
+const TABLES_VERSION: u8 = 7;
 /// Longest manifest, in bytes. It holds unacknowledged messages.
 const MAX_MANIFEST_BYTES: usize = 1 << 30;
 
@@ -46,6 +46,7 @@ struct Tables {
     status: Status,
     timers: Timers,
     collector: Collector,
+    turns: Turns,
 }
 
 #[derive(Serialize)]
@@ -55,6 +56,7 @@ struct TablesRef<'a> {
     status: &'a Status,
     timers: &'a Timers,
     collector: &'a Collector,
+    turns: &'a Turns,
 }
 
 impl<M: GuestManifest> Manifest<M> {
@@ -80,6 +82,7 @@ impl<G: Guest> Machine<G> {
             status: &self.status,
             timers: &self.timers,
             collector: &self.collector,
+            turns: &self.turns,
         };
         let manifest = Manifest { guest: manifest, tables: codec::encode(TABLES_VERSION, &tables) };
         let (root, manifest) = (manifest.root(), codec::encode(MANIFEST_VERSION, &manifest));
@@ -110,6 +113,7 @@ impl<G: Guest> Machine<G> {
         machine.status = tables.status;
         machine.timers = tables.timers;
         machine.collector = tables.collector;
+        machine.turns = tables.turns;
         Ok(machine)
     }
 }

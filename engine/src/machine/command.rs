@@ -78,6 +78,11 @@ pub enum CommandResult {
         message: String,
     },
     Revoked,
+    /// The messages were not taken in: the block has no fuel left, or the sender's messages have burnt more than those of others that have
+    /// work. Send again later, from `next` on.
+    Later {
+        next: u64,
+    },
 }
 
 impl Command {

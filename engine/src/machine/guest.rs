@@ -28,15 +28,8 @@ pub trait Guest: Send {
     /// Says whose code and data it is, before the first delivery and after a restore.
     fn set_vat(&mut self, vat: &VatId);
 
-    /// The fuel after which one command takes in no more messages of its sender: a parameter of the vat.
-    fn command_fuel(&self) -> u64 {
-        u64::MAX
-    }
-
     /// How many bytes of memory it may have: a parameter of the vat. What peers make the vat keep is bounded by a share of it.
-    fn memory_limit(&self) -> u64 {
-        u64::MAX
-    }
+    fn memory_limit(&self) -> u64;
 }
 
 /// What stands for a guest's state in a manifest.

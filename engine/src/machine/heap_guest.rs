@@ -1,6 +1,6 @@
 //! The guest that production uses: a heap of the image.
 
-use super::{Guest, GuestCheckpoint, GuestManifest, Machine};
+use super::{FuelShares, Guest, GuestCheckpoint, GuestManifest, Machine};
 use crate::abi::{Delivery, News};
 use crate::error::EngineError;
 use crate::heap::{Crank, CrankOutcome, Heap, HeapManifest, LimitKind, Limits};
@@ -53,11 +53,6 @@ impl Guest for Heap {
         Heap::memory_bytes(self)
     }
 
-    /// As much as one delivery may burn: whoever's messages burn all that they may has one of them done in each turn.
-    fn command_fuel(&self) -> u64 {
-        self.limits().fuel_per_delivery
-    }
-
     fn memory_limit(&self) -> u64 {
         self.limits().memory_bytes
     }
@@ -66,7 +61,7 @@ impl Guest for Heap {
 impl Machine<Heap> {
     /// A vat without code, on a new heap of `image`.
     pub fn for_image(vat: VatId, image: Arc<Image>, limits: Limits) -> Result<Machine<Heap>, EngineError> {
-        Ok(Machine::new(vat, Heap::new(image, limits)?))
+        Ok(Machine::new(vat, Heap::new(image, limits)?).with_fuel(FuelShares::of_delivery(limits.fuel_per_delivery)))
     }
 
     /// A vat as it was at a checkpoint whose root the caller has checked. `fetch` is asked for the chunks that the image has not.
@@ -77,6 +72,7 @@ impl Machine<Heap> {
         manifest: &[u8],
         fetch: &mut dyn FnMut(&Hash) -> Result<Vec<u8>, EngineError>,
     ) -> Result<Machine<Heap>, EngineError> {
-        Machine::restore_with(vat, manifest, |heap| Heap::restore(image, limits, heap, fetch))
+        let machine = Machine::restore_with(vat, manifest, |heap| Heap::restore(image, limits, heap, fetch))?;
+        Ok(machine.with_fuel(FuelShares::of_delivery(limits.fuel_per_delivery)))
     }
 }

@@ -5,7 +5,7 @@
 //! Invariants: a message is taken in once and in order; what a crank said takes effect only if the crank is done; what a
 //! message brought into the tables stays there even if its crank was rolled back, since the stream has moved on; the work that
 //! one command can cause beyond its own deliveries, of which a settlement may take two, is bounded by [`MAX_FOLLOW_UPS`],
-//! [`MAX_WAKES`] and one collection of garbage. A
+//! [`MAX_WAKES`] and one collection of garbage; what a block takes in is bounded by its fuel ([`FuelShares`]). A
 //! guest or peer cannot make [`Machine::apply`] fail: an error there is a fault of this host, and the replica must stop.
 //!
 //! It does not check evidence (its caller has), and it sends nothing: [`BlockOutput`] says what is to be sent.
@@ -20,6 +20,7 @@ mod heap_guest;
 mod install;
 mod run;
 mod timers;
+mod turns;
 
 pub use crate::comms::Deliver;
 pub use crate::heap::{Crank, CrankOutcome, LimitKind, LogLevel, LogLine};
@@ -28,6 +29,7 @@ pub use command::{ArgValue, Command, CommandResult, Install};
 pub use guest::{Guest, GuestCheckpoint, GuestManifest};
 pub use run::NOBODY;
 pub use timers::MAX_WAKES;
+pub use turns::{FuelShares, MESSAGE_FUEL, PATIENCE};
 
 use crate::abi::{CapData, Slot};
 use crate::comms::{Bearer, Comms, StreamHead};
@@ -37,6 +39,7 @@ use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use timers::Timers;
+use turns::Turns;
 
 /// Most cranks per command that tell the guest of refused sends. A guest that answers each with another refused send goes on
 /// with the next command.
@@ -86,6 +89,8 @@ pub struct CrankReport {
     pub what: CrankKind,
     /// The vat whose message it was.
     pub from: Option<VatId>,
+    /// The vat that caused it, and on whose account its fuel is.
+    pub account: Option<VatId>,
     pub fuel: u64,
     pub rolled_back: Option<LimitKind>,
 }
@@ -100,6 +105,8 @@ pub struct BlockOutput {
     /// Peers that have acknowledged more, and through which number.
     pub pruned: Vec<(VatId, u64)>,
     pub cranks: Vec<CrankReport>,
+    /// Commands whose messages were not taken in because others were to be served first.
+    pub waited: u64,
     pub logs: Vec<LogLine>,
     /// The guest exited in this block.
     pub exit: Option<Exit>,
@@ -122,6 +129,8 @@ pub struct PeerSummary {
     pub received: u64,
     /// What it makes the vat keep, in bytes: see [`crate::comms::peer::Peer::kept_bytes`].
     pub kept_bytes: u64,
+    /// How much more fuel its messages have burnt than those of the least of the other active peers.
+    pub fuel_ahead: u64,
     pub granted: bool,
     /// Why nothing more is taken from this peer.
     pub broken: Option<String>,
@@ -204,6 +213,15 @@ pub struct Machine<G> {
     status: Status,
     timers: Timers,
     collector: Collector,
+    turns: Turns,
+    fuel: FuelShares,
+    /// On whose account cranks are now.
+    account: Option<VatId>,
+    /// Fuel that this block's cranks have burnt since its commands began, and whether it has taken in a message.
+    burnt: u64,
+    takes_in: bool,
+    /// Whether it brought messages.
+    brought: bool,
     /// What this block has done so far.
     block: BlockOutput,
     /// How many follow-up cranks the current command has left.
@@ -225,14 +243,35 @@ impl<G: Guest> Machine<G> {
             status: Status::default(),
             timers: Timers::default(),
             collector: Collector::default(),
+            turns: Turns::default(),
+            fuel: FuelShares::UNLIMITED,
+            account: None,
+            burnt: 0,
+            takes_in: false,
+            brought: false,
             block: BlockOutput::default(),
             follow_ups_left: 0,
             wakes_left: 0,
         }
     }
 
+    /// The same machine with these shares of fuel: parameters of the vat, not of its state.
+    pub fn with_fuel(self, fuel: FuelShares) -> Machine<G> {
+        Machine { fuel, ..self }
+    }
+
     pub fn vat(&self) -> VatId {
         self.vat
+    }
+
+    /// By what the commands of one block are ordered that bring messages: the least first. See [`Turns::rank`].
+    pub fn rank(&self, sender: &VatId) -> (u64, u64) {
+        self.turns.rank(sender)
+    }
+
+    /// The peers whose messages are not taken in now, since they have burnt more than others that are active.
+    pub fn waiting(&self) -> Vec<VatId> {
+        self.turns.waiting(self.fuel.per_turn)
     }
 
     /// Time of the log in ms since the Unix epoch; 0 before the first tick.
@@ -240,8 +279,12 @@ impl<G: Guest> Machine<G> {
         self.status.now_ms
     }
 
-    /// When the first timer is due that has not fired, or the first grant or bearer expires.
+    /// When the first timer is due that has not fired, or the first grant or bearer expires; now if the guest has yet to hear of
+    /// rejections, which it does with the next command.
     pub fn next_deadline(&self) -> Option<u64> {
+        if self.has_follow_ups() {
+            return Some(self.status.now_ms);
+        }
         let moments = [self.timers.next_deadline(), self.comms.next_expiry_ms()];
         moments.into_iter().flatten().min()
     }
@@ -286,6 +329,7 @@ impl<G: Guest> Machine<G> {
 
     /// Forgets a vat, of which nothing must ever be delivered again: see [`Comms::forget`].
     pub fn forget(&mut self, peer: &VatId) {
+        self.turns.forget(peer);
         self.comms.forget(peer);
     }
 
@@ -293,6 +337,10 @@ impl<G: Guest> Machine<G> {
     pub fn end_block(&mut self, rehead: bool) -> BlockOutput {
         let (heads, changes) = self.comms.take_changes(rehead);
         let mut output = std::mem::take(&mut self.block);
+        if std::mem::take(&mut self.brought) || self.has_follow_ups() {
+            self.turns.end_block();
+        }
+        (self.burnt, self.takes_in) = (0, false);
         output.heads = heads;
         output.queued = changes.queued;
         output.pruned = changes.pruned.into_iter().collect();
@@ -343,6 +391,7 @@ impl<G: Guest> Machine<G> {
                 unacked_bytes,
                 received: peer.incoming().received(),
                 kept_bytes: peer.kept_bytes(),
+                fuel_ahead: self.turns.ahead(vat),
                 granted: peer.is_granted(),
                 broken: peer.incoming().broken().map(str::to_owned),
             }

@@ -40,27 +40,81 @@ impl<G: Guest> Machine<G> {
                 // It would not say all of this again if it knew that it has been taken in.
                 self.comms.say_again(&from);
             }
-            // Of a sender whose messages burn much, only as many as the command's fuel allows, and one at least: others get their turn before the
-            // rest. The `ack` of a command that stops half way does not count, since not everything up to its head's end is in.
-            let (budget, mut burnt, mut counted) = (self.guest.command_fuel(), 0_u64, self.block.cranks.len());
-            for message in messages.iter().skip(known) {
-                if burnt >= budget {
-                    break;
-                }
-                if let Some(refusal) = self.broken(&from) {
-                    return Ok(refusal);
-                }
-                if let Err(broken) = self.take_message(&from, message)? {
-                    return Ok(self.break_stream(&from, &broken));
-                }
-                burnt = self.block.cranks[counted..].iter().fold(burnt, |sum, crank| sum.saturating_add(crank.fuel));
-                counted = self.block.cranks.len();
+            if let Some(ended) = self.take_messages(&from, messages.get(known..).unwrap_or_default())? {
+                return Ok(ended);
             }
         }
         if let Err(broken) = self.comms.acknowledge(&from, end, ack) {
             return Ok(self.break_stream(&from, &broken));
         }
         Ok(self.broken(&from).unwrap_or(CommandResult::Delivered { next: self.next_inbound(&from).0 }))
+    }
+
+    /// Takes in messages of `from` as long as it is its turn and the block has fuel left. Returns what the command comes to if that is
+    /// decided: it is not if some were taken in, or there are none.
+    ///
+    /// The acknowledgement of a command that stops half way does not count, since not everything up to its head's end is in.
+    fn take_messages(&mut self, from: &VatId, messages: &[Vec<u8>]) -> Result<Option<CommandResult>, EngineError> {
+        self.brought |= !messages.is_empty();
+        let least = self.turns.least_of_others(from);
+        for (count, message) in messages.iter().enumerate() {
+            if let Some(refusal) = self.broken(from) {
+                return Ok(Some(refusal));
+            }
+            if !self.may_take(from, least) {
+                if count > 0 {
+                    break;
+                }
+                self.block.waited += 1;
+                return Ok(Some(CommandResult::Later { next: self.next_inbound(from).0 }));
+            }
+            self.takes_in = true;
+            self.set_account(Some(*from));
+            let taken = self.take_message(from, message)?;
+            self.set_account(None);
+            if self.comms.peer(from).is_some() {
+                self.turns.note_active(from);
+                self.turns.charge(from, self.fuel.of_message(message.len()));
+            }
+            if let Err(broken) = taken {
+                return Ok(Some(self.break_stream(from, &broken)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a message of `from` may be taken in now, where the least that another active peer has burnt is `least`.
+    fn may_take(&mut self, from: &VatId, least: Option<u64>) -> bool {
+        let ahead = least.map_or(0, |least| self.turns.burnt(from).saturating_sub(least));
+        if ahead > self.fuel.per_turn {
+            return false;
+        }
+        let has_fuel = !self.takes_in || self.burnt < self.fuel.per_block;
+        if !has_fuel && self.comms.peer(from).is_some() {
+            self.turns.note_turned_away(from);
+        }
+        has_fuel
+    }
+
+    /// Says on whose account the next cranks are, and what they cause.
+    pub(super) fn set_account(&mut self, account: Option<VatId>) {
+        self.account = account;
+        self.comms.set_account(account);
+    }
+
+    /// Runs a crank on another account than the present one.
+    fn crank_for(
+        &mut self,
+        account: Option<VatId>,
+        what: CrankKind,
+        from: Option<VatId>,
+        delivery: &Delivery,
+    ) -> Result<Ended, EngineError> {
+        let present = self.account;
+        self.set_account(account);
+        let ended = self.crank(what, from, delivery);
+        self.set_account(present);
+        ended
     }
 
     fn broken(&self, from: &VatId) -> Option<CommandResult> {
@@ -79,7 +133,9 @@ impl<G: Guest> Machine<G> {
             Err(broken) => return Ok(Err(broken)),
             Ok(Inbound::Done) => {}
             Ok(Inbound::Call { delivery, result, first }) => self.call(from, &delivery, result, first)?,
-            Ok(Inbound::Settle { promise, resolution }) => self.tell_settlement(from, promise, resolution)?,
+            Ok(Inbound::Settle { promise, resolution, cause }) => {
+                self.tell_settlement(from, promise, resolution, cause)?;
+            }
             Ok(Inbound::Hold { promise }) => {
                 self.crank(CrankKind::Settle, Some(*from), &Delivery::Hold(promise))?;
             }
@@ -135,27 +191,43 @@ impl<G: Guest> Machine<G> {
 
     /// Tells the guest how a promise settled. If what that sets off is undone, the promise is rejected instead, so that whoever
     /// waits for it hears of the limit. What cannot even be told that waits for ever.
-    fn tell_settlement(&mut self, from: &VatId, promise: Slot, resolution: Resolution) -> Result<(), EngineError> {
+    fn tell_settlement(
+        &mut self,
+        from: &VatId,
+        promise: Slot,
+        resolution: Resolution,
+        cause: Option<VatId>,
+    ) -> Result<(), EngineError> {
         let delivery = Delivery::Settle(vec![(promise, resolution)]);
-        let Ended::RolledBack(limit) = self.crank(CrankKind::Settle, Some(*from), &delivery)? else { return Ok(()) };
+        // What an answer sets off was caused by whoever had the question asked.
+        let account = cause.or(Some(*from));
+        let Ended::RolledBack(limit) = self.crank_for(account, CrankKind::Settle, Some(*from), &delivery)? else {
+            return Ok(());
+        };
         let message = format!("the answer was rolled back: what it set off exceeded the {} limit", limit.as_str());
         let rejection = Delivery::Settle(vec![(promise, Resolution::Rejected(wire::vat_error(&message)))]);
-        if let Ended::RolledBack(_) = self.crank(CrankKind::Settle, Some(*from), &rejection)? {
+        if let Ended::RolledBack(_) = self.crank_for(account, CrankKind::Settle, Some(*from), &rejection)? {
             self.comms.keep_unheard(promise, &message);
         }
         Ok(())
     }
 
-    /// Tells the guest of sends that were refused, as far as the command's share of cranks goes.
+    /// Whether the guest has yet to hear of sends that were refused.
+    pub(super) fn has_follow_ups(&self) -> bool {
+        self.status.installed && self.status.exit.is_none() && self.comms.pending_count() > 0
+    }
+
+    /// Tells the guest of sends that were refused, as far as the command's share of cranks and the block's fuel go: on the account of who
+    /// caused them.
     pub(super) fn run_follow_ups(&mut self) -> Result<(), EngineError> {
-        while self.follow_ups_left > 0 {
-            let settlements = self.comms.next_pending(FOLLOW_UP_BATCH);
+        while self.follow_ups_left > 0 && self.burnt < self.fuel.per_block {
+            let (account, settlements) = self.comms.next_pending(FOLLOW_UP_BATCH);
             if settlements.is_empty() {
                 break;
             }
             self.follow_ups_left -= 1;
             let count = settlements.len();
-            match self.crank(CrankKind::Refusals, None, &Delivery::Settle(settlements))? {
+            match self.crank_for(account, CrankKind::Refusals, None, &Delivery::Settle(settlements))? {
                 Ended::RolledBack(_) => self.comms.not_told(count),
                 Ended::Done | Ended::StartFailed(_) => self.comms.told(count),
             }
@@ -174,6 +246,10 @@ impl<G: Guest> Machine<G> {
         let crank = self.guest.deliver(delivery, &news)?;
         self.status.deliveries += 1;
         self.collector.count(crank.fuel);
+        self.burnt = self.burnt.saturating_add(crank.fuel);
+        if let Some(account) = self.account.filter(|account| self.comms.peer(account).is_some()) {
+            self.turns.charge(&account, crank.fuel);
+        }
         self.block.logs.extend(crank.logs);
         let mut rolled_back = None;
         let ended = match crank.outcome {
@@ -195,7 +271,7 @@ impl<G: Guest> Machine<G> {
     }
 
     pub(super) fn report(&mut self, what: CrankKind, from: Option<VatId>, fuel: u64, rolled_back: Option<LimitKind>) {
-        self.block.cranks.push(CrankReport { what, from, fuel, rolled_back });
+        self.block.cranks.push(CrankReport { what, from, account: self.account, fuel, rolled_back });
     }
 
     fn mark_known(&mut self, delivery: &Delivery) {
@@ -237,7 +313,7 @@ impl<G: Guest> Machine<G> {
                 Output::Setup { failure } => self.end_setup(failure),
                 Output::Cancel { result } => self.comms.abandon(result),
                 Output::Drop { slots } => self.comms.drop_by_guest(&slots),
-                Output::SetTimer { timer, at_ms } => self.timers.set(timer, at_ms),
+                Output::SetTimer { timer, at_ms } => self.timers.set(timer, at_ms, self.account),
                 Output::CancelTimer { timer } => self.timers.cancel(timer),
             }
         }

@@ -1,6 +1,7 @@
 //! How guests are compiled and run.
 
 use super::memory::VatMemories;
+use super::prices::operator_cost;
 use super::stack::MAX_WASM_STACK_BYTES;
 use std::sync::Arc;
 use wasmtime::{Config, OptLevel};
@@ -10,6 +11,7 @@ pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
         .consume_fuel(true)
+        .operator_cost(operator_cost())
         .cranelift_nan_canonicalization(true)
         .cranelift_opt_level(OptLevel::Speed)
         .max_wasm_stack(MAX_WASM_STACK_BYTES)

@@ -10,6 +10,7 @@ mod imports;
 mod instance;
 mod logs;
 mod memory;
+mod prices;
 mod stack;
 
 pub(crate) use config::config;
@@ -21,6 +22,8 @@ pub(crate) use instance::{Call, Instance, WASM_PAGE_BYTES};
 pub use logs::{LogLevel, LogLine, MAX_LOG_BYTES, MAX_LOG_LINES};
 pub(crate) use memory::{BaseFile, Reservation};
 pub use memory::{PAGE_BYTES, ZERO_PAGE};
+pub use prices::fuel_prices_hash;
+pub(crate) use prices::has_price;
 pub(crate) use stack::check as check_stack;
 pub use stack::{ENGINE_STACK_BYTES, MAX_WASM_STACK_BYTES, with_engine_stack};
 

@@ -144,6 +144,10 @@ impl Guest for Agent {
     fn memory_bytes(&self) -> u64 {
         0
     }
+
+    fn memory_limit(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 /// The first argument of every call.

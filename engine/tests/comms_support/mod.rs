@@ -28,7 +28,6 @@ pub struct Scripted {
     retired: Arc<Mutex<Vec<Slot>>>,
     transcript: Hash,
     memory: u64,
-    command_fuel: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,19 +46,7 @@ impl GuestManifest for Transcript {
 impl Scripted {
     pub fn new(script: impl FnMut(&Delivery) -> CrankOutcome + Send + 'static) -> Scripted {
         let (seen, retired) = Default::default();
-        Scripted {
-            script: Box::new(script),
-            seen,
-            retired,
-            transcript: Hash([0; 32]),
-            memory: u64::MAX,
-            command_fuel: u64::MAX,
-        }
-    }
-
-    /// A vat whose commands may burn so much; each delivery burns 1.
-    pub fn with_command_fuel(self, command_fuel: u64) -> Scripted {
-        Scripted { command_fuel, ..self }
+        Scripted { script: Box::new(script), seen, retired, transcript: Hash([0; 32]), memory: u64::MAX }
     }
 
     /// A vat that may have so much memory.
@@ -111,10 +98,6 @@ impl Guest for Scripted {
 
     fn memory_limit(&self) -> u64 {
         self.memory
-    }
-
-    fn command_fuel(&self) -> u64 {
-        self.command_fuel
     }
 }
 

@@ -71,6 +71,7 @@ impl From<HostError> for ApiError {
             | HostError::WasMember(_)
             | HostError::Image { .. }
             | HostError::NoImage { .. }
+            | HostError::FuelPrices { .. }
             | HostError::Genesis { .. } => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

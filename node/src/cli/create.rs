@@ -16,7 +16,7 @@ use crate::{
     authority::{SignedInstall, bundle_hash},
     bundle, codec,
     home::write_secret,
-    provision::{Contacts, Provision},
+    provision::{Contacts, Provision, default_parameters},
     status::Done,
     sturdyref::{ROOT_OBJECT, Sturdyref},
     testnet::{
@@ -27,7 +27,7 @@ use crate::{
 };
 use creator::keep_creator;
 use ed25519_dalek::SigningKey;
-use quorate_consensus::{Genesis, Introduction, Member, Parameters, Survival};
+use quorate_consensus::{Genesis, Introduction, Member, Survival};
 use quorate_engine::{
     Hash, VatId,
     abi::Bundle,
@@ -265,7 +265,7 @@ impl CreateArgs {
             bundle: code.map(bundle_hash),
             nonce: random_bytes()?,
             expires: 0,
-            parameters: Parameters::default(),
+            parameters: default_parameters(),
         };
         genesis.validate().map_err(usage)?;
         Ok(genesis)

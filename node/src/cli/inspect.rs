@@ -242,6 +242,9 @@ impl VatFile {
             "image_of_this_build": genesis.image.0 == image_hash().0,
             "parameters": {
                 "fuel_per_delivery": parameters.fuel_per_delivery,
+                "fuel_per_turn": parameters.fuel_per_turn,
+                "fuel_per_block": parameters.fuel_per_block,
+                "fuel_prices": parameters.fuel_prices.to_string(),
                 "memory_bytes": parameters.memory_bytes,
                 "checkpoint_blocks": parameters.checkpoint_blocks,
                 "checkpoint_commands": parameters.checkpoint_commands,
@@ -356,8 +359,10 @@ fn argument(value: &ArgValue) -> String {
 
 fn parameters(parameters: &Parameters) -> String {
     format!(
-        "{} fuel a delivery, {} of memory, a checkpoint after {} blocks, {} commands or {} fuel",
+        "{} fuel a delivery, {} a turn and {} a block, {} of memory, a checkpoint after {} blocks, {} commands or {} fuel",
         parameters.fuel_per_delivery,
+        parameters.fuel_per_turn,
+        parameters.fuel_per_block,
         output::bytes(parameters.memory_bytes),
         parameters.checkpoint_blocks,
         parameters.checkpoint_commands,

@@ -13,14 +13,14 @@ use crate::{
     authority::{SignedInstall, bundle_hash},
     bundle,
     home::{Home, HostConfig},
-    provision::Provision,
+    provision::{Provision, default_parameters},
     run::{RunOptions, Running},
     sturdyref::{ROOT_OBJECT, Sturdyref},
     testnet::init::random_bytes,
 };
 use anyhow::Context as _;
 use ed25519_dalek::SigningKey;
-use quorate_consensus::{Approve, Genesis, Member, Parameters};
+use quorate_consensus::{Approve, Genesis, Member};
 use quorate_engine::{
     image::image_hash,
     machine::{ArgValue, Install},
@@ -108,7 +108,7 @@ async fn run_in(folder: &Path, mut install: Install, args: &Args, json: bool, si
         bundle: Some(bundle_hash(&install.bundle)),
         nonce: random_bytes()?,
         expires: 0,
-        parameters: Parameters::default(),
+        parameters: default_parameters(),
     };
     let bearer = Sturdyref::bearer(genesis.vat_id(), ROOT_OBJECT, random_bytes()?);
     install.bearers.extend(bearer.bearer_key());

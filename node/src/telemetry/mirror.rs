@@ -210,11 +210,30 @@ pub fn vat(page: &mut Page, status: &VatStatus) {
     let (mut total, mut broken) = (0, 0);
     // By name, since several may have one: two series with equal labels would make the page invalid.
     let mut waiting = BTreeMap::from([(UNNAMED, 0)]);
+    let mut kept = BTreeMap::from([(UNNAMED, 0)]);
+    let mut ahead = 0;
     for stream in &status.streams {
         total += stream.unacknowledged;
         broken += u64::from(stream.broken);
         // Clients come and go: only peers with a name here get a label of their own.
-        *waiting.entry(if stream.named { &stream.peer } else { UNNAMED }).or_default() += stream.unacknowledged;
+        let peer = if stream.named { &stream.peer } else { UNNAMED };
+        *waiting.entry(peer).or_default() += stream.unacknowledged;
+        *kept.entry(peer).or_default() += stream.kept_bytes;
+        ahead = ahead.max(stream.fuel_ahead);
+    }
+    page.gauge(
+        "quorate_fuel_ahead",
+        "How much more fuel the messages of the peer that has burnt most have burnt than those of another active one.",
+        &label,
+        ahead,
+    );
+    for (peer, bytes) in kept {
+        page.gauge(
+            "quorate_kept_bytes",
+            "What a peer makes the vat keep, at fixed prices; peers without a name here are summed as `unnamed`.",
+            &[("vat", name), ("peer", peer)],
+            bytes,
+        );
     }
     for (peer, messages) in waiting {
         page.gauge(
@@ -428,7 +447,8 @@ mod tests {
             peer: peer.to_owned(),
             named,
             unacknowledged,
-            kept_bytes: 0,
+            kept_bytes: 10 * unacknowledged,
+            fuel_ahead: 100 + unacknowledged,
             received: 0,
             broken: false,
         };
@@ -438,7 +458,9 @@ mod tests {
         let text = page.render();
         let waiting = series(&text, "quorate_unacknowledged_messages");
         assert_eq!(waiting, ["peer=\"bank\"} 3", "peer=\"unnamed\"} 28"]);
+        assert_eq!(series(&text, "quorate_kept_bytes"), ["peer=\"bank\"} 30", "peer=\"unnamed\"} 280"]);
         assert!(text.contains("quorate_outbox_messages{vat=\"counter\"} 31\n"), "{text}");
+        assert!(text.contains("quorate_fuel_ahead{vat=\"counter\"} 116\n"), "{text}");
     }
 
     #[test]

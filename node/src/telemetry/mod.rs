@@ -31,6 +31,7 @@ pub struct Telemetry {
     pub rolled_back: IntCounterVec,
     pub console_lines: IntCounterVec,
     pub refused_commands: IntCounterVec,
+    pub waited_commands: IntCounterVec,
     pub slices_shipped: IntCounterVec,
     pub slices_received: IntCounterVec,
     pub malformed_frames: IntCounterVec,
@@ -77,7 +78,7 @@ impl Telemetry {
 
     /// A vat's series, each at 0: a counter that is first seen at 1 has not risen, as Prometheus counts.
     pub fn begin(&self, vat: &str) {
-        for counter in [&self.deliveries, &self.refused_commands] {
+        for counter in [&self.deliveries, &self.refused_commands, &self.waited_commands] {
             counter.with_label_values(&[vat]);
         }
         for histogram in [&self.crank_seconds, &self.crank_fuel, &self.block_seconds, &self.block_deliveries] {
@@ -117,6 +118,11 @@ impl Telemetry {
                 "WebAssembly fuel of a delivery.",
                 &["vat"],
                 buckets(1000.0, 10.0, 8),
+            ),
+            waited_commands: f.counter(
+                "waited_commands_total",
+                "Commands in the log whose messages had to wait for those of others.",
+                &["vat"],
             ),
             block_seconds: f.histogram(
                 "block_seconds",

@@ -102,6 +102,10 @@ pub enum Argument {
 pub struct VatLimits {
     /// Fuel that one delivery may burn.
     pub fuel_per_delivery: Option<u64>,
+    /// Fuel that a sender's messages may burn more than others' before they wait.
+    pub fuel_per_turn: Option<u64>,
+    /// Fuel after which a block takes in no more messages.
+    pub fuel_per_block: Option<u64>,
     /// Linear memory that the vat may have, in bytes.
     pub memory_bytes: Option<u64>,
     /// Deliveries between two checkpoints.

@@ -3,7 +3,7 @@
 //! Invariant: whatever changes what a host, a vat or its code would be changes the digest; comments, blank lines, the order of the
 //! sections, and where the files lie do not.
 
-use super::config::{Argument, TestnetConfig};
+use super::config::{Argument, TestnetConfig, VatLimits};
 use quorate_engine::abi::{self, Bundle};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -34,7 +34,9 @@ pub fn digest(config: &TestnetConfig, bundles: &BTreeMap<String, Bundle>) -> Str
             fields.argument(value);
         }
         fields.list(&vat.endowments);
-        let limits = [vat.limits.fuel_per_delivery, vat.limits.memory_bytes, vat.limits.checkpoint_deliveries];
+        let VatLimits { fuel_per_delivery, fuel_per_turn, fuel_per_block, memory_bytes, checkpoint_deliveries } =
+            vat.limits;
+        let limits = [fuel_per_delivery, fuel_per_turn, fuel_per_block, memory_bytes, checkpoint_deliveries];
         limits.iter().for_each(|limit| fields.option(limit.map(|limit| limit.to_string()).as_deref()));
         fields.bytes(&bundles.get(&vat.name).map(abi::encode).unwrap_or_default());
     }

@@ -10,7 +10,7 @@ use crate::{
     authority::{SignedInstall, bundle_hash},
     bundle, codec,
     home::{Home, HostConfig, private::make_folder, write_secret},
-    provision::{self, Contacts, Provision},
+    provision::{self, Contacts, Provision, default_parameters},
     sturdyref::{ROOT_OBJECT, Sturdyref},
     vat::command::VatCommand,
 };
@@ -20,7 +20,7 @@ use quorate_consensus::{Genesis, Hash, HostId, Introduction, MAX_COMMAND_BYTES, 
 use quorate_engine::{
     VatId,
     abi::Bundle,
-    machine::{ArgValue, Install},
+    machine::{ArgValue, FuelShares, Install},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -234,10 +234,14 @@ pub fn reference(sturdyref: &Sturdyref, own: &VatId) -> ArgValue {
 }
 
 fn parameters(vat: &VatConfig) -> Parameters {
-    let mut parameters = Parameters::default();
+    let mut parameters = default_parameters();
     if let Some(fuel) = vat.limits.fuel_per_delivery {
-        parameters.fuel_per_delivery = fuel;
+        let FuelShares { per_turn, per_block, .. } = FuelShares::of_delivery(fuel);
+        (parameters.fuel_per_delivery, parameters.fuel_per_turn, parameters.fuel_per_block) =
+            (fuel, per_turn, per_block);
     }
+    parameters.fuel_per_turn = vat.limits.fuel_per_turn.unwrap_or(parameters.fuel_per_turn);
+    parameters.fuel_per_block = vat.limits.fuel_per_block.unwrap_or(parameters.fuel_per_block);
     if let Some(bytes) = vat.limits.memory_bytes {
         parameters.memory_bytes = bytes;
     }

@@ -178,6 +178,7 @@ impl EventLoop {
                 }
             }
         }
+        self.telemetry.waited_commands.with_label_values(&label).inc_by(output.waited);
         for why in &effects.refused {
             self.telemetry.refused_commands.with_label_values(&label).inc();
             if let Some(left_out) = self.memory.refused.admit(Instant::now()) {

@@ -37,6 +37,9 @@ const INTRODUCTIONS: usize = 2;
 /// How long a slice waits at a member that knows no leader, and how often it looks.
 const LEADER_PATIENCE: Duration = Duration::from_millis(500);
 const LEADER_POLL: Duration = Duration::from_millis(20);
+/// How long a slice of a sender that has to wait for others is kept before it is ordered, and how often it looks.
+const TURN_PATIENCE: Duration = Duration::from_millis(250);
+const TURN_POLL: Duration = Duration::from_millis(20);
 
 /// The inbox of one replica.
 pub struct Inbox {
@@ -114,6 +117,7 @@ impl Inbox {
         if let Some(answer) = self.answer_at_once(&slice) {
             return self.reply(&sender, answer);
         }
+        self.wait_for_turn(&slice).await;
         slice.trim(self.view.known(&sender).as_deref());
         self.propose(slice, signers.expires != 0).await
     }
@@ -149,6 +153,16 @@ impl Inbox {
             tokio::time::sleep(LEADER_POLL).await;
         }
         true
+    }
+
+    /// Waits a while if the sender's messages have burnt more fuel than those of others that have work: ordered now, they would not be taken
+    /// in. After that they are ordered all the same, since only the log can tell that the others have gone.
+    async fn wait_for_turn(&self, slice: &Slice) {
+        let (sender, until) = (slice.sender(), tokio::time::Instant::now() + TURN_PATIENCE);
+        let has_to_wait = || !slice.messages.is_empty() && self.view.lock().waiting.contains(&sender);
+        while has_to_wait() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(TURN_POLL).await;
+        }
     }
 
     async fn propose(&self, slice: Slice, is_client: bool) -> SliceReply {

@@ -20,7 +20,7 @@ use crate::{
 };
 use quorate_consensus::{
     AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Genesis, Hash, Machine, MachineFault, ManifestInfo,
-    Member, Membership, MembershipCertificate, Signers, TimeWanted,
+    Member, Membership, MembershipCertificate, Parameters, Signers, TimeWanted,
 };
 use quorate_engine::{
     EngineError, VatId,
@@ -28,9 +28,10 @@ use quorate_engine::{
         Comms,
         stream::{self, SliceError, StreamHead},
     },
+    fuel_prices_hash,
     heap::{Heap, Limits},
     image::Image,
-    machine::{BlockOutput, Command, CommandResult, Deliver, Summary},
+    machine::{BlockOutput, Command, CommandResult, Deliver, FuelShares, MESSAGE_FUEL, Summary},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -39,6 +40,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+type Decoded = Result<VatCommand, codec::CodecError>;
 type EngineMachine = quorate_engine::machine::Machine<TimedHeap>;
 
 /// Why nothing of a vat is taken that nobody here has named.
@@ -93,6 +95,7 @@ pub struct VatMachine {
     access_orders: u64,
     image: Arc<Image>,
     limits: Limits,
+    fuel: FuelShares,
     engine: EngineMachine,
     crank_times: CrankTimes,
     known: BTreeMap<VatId, Signers>,
@@ -120,9 +123,15 @@ impl VatMachine {
         view: SharedView,
     ) -> Result<Self, EngineError> {
         let vat = genesis.vat_id();
+        let Parameters { fuel_per_turn: per_turn, fuel_per_block: per_block, fuel_prices: wanted, .. } =
+            genesis.parameters;
+        if wanted != fuel_prices_hash() {
+            return Err(EngineError::FuelPrices { wanted, own: fuel_prices_hash() });
+        }
+        let fuel = FuelShares { per_turn, per_block, per_message: MESSAGE_FUEL };
         let crank_times = CrankTimes::default();
         let guest = TimedHeap { guest: Heap::new(image.clone(), limits)?, times: crank_times.clone() };
-        let engine = EngineMachine::new(vat, guest);
+        let engine = EngineMachine::new(vat, guest).with_fuel(fuel);
         let machine = VatMachine {
             vat,
             authority: Authority::of(genesis),
@@ -131,6 +140,7 @@ impl VatMachine {
             access_orders: 0,
             image,
             limits,
+            fuel,
             engine,
             crank_times,
             known: BTreeMap::new(),
@@ -148,10 +158,10 @@ impl VatMachine {
     fn apply_one(
         &mut self,
         context: &BlockContext<'_>,
-        bytes: &[u8],
+        command: Decoded,
         side: &mut SideEffects,
     ) -> Result<VatResult, EngineError> {
-        match codec::decode::<VatCommand>(bytes) {
+        match command {
             Ok(VatCommand::Install(signed)) => self.install(*signed, side),
             Ok(VatCommand::Deliver(slice)) => {
                 side.touched.insert(slice.sender());
@@ -160,6 +170,19 @@ impl VatMachine {
             Ok(VatCommand::Access(order)) => self.change_access(context.membership, &order, side),
             Err(error) => Ok(VatResult::Refused { message: format!("the command does not decode: {error}") }),
         }
+    }
+
+    /// The commands of a block, and the order in which they are carried out: first those that bring no messages, and then those that do, of
+    /// senders whose messages have burnt least first. Whoever orders the block has no say in it.
+    fn in_order(&self, commands: &[Vec<u8>]) -> (Vec<usize>, BTreeMap<usize, Decoded>) {
+        let decoded = commands.iter().map(|bytes| codec::decode::<VatCommand>(bytes)).enumerate();
+        let decoded: BTreeMap<usize, Decoded> = decoded.collect();
+        let mut order: Vec<usize> = decoded.keys().copied().collect();
+        order.sort_by_cached_key(|at| match decoded.get(at) {
+            Some(Ok(VatCommand::Deliver(slice))) => Some(self.engine.rank(&slice.sender())),
+            _ => None,
+        });
+        (order, decoded)
     }
 
     /// Tells the engine that time has passed, which fires the timers that are due.
@@ -308,7 +331,7 @@ impl VatMachine {
         }
         Ok(match result {
             CommandResult::Delivered { next } => VatResult::Delivered { next },
-            CommandResult::Gap { next } => VatResult::NotYet { next },
+            CommandResult::Gap { next } | CommandResult::Later { next } => VatResult::NotYet { next },
             CommandResult::NotReady => VatResult::NotYet { next },
             CommandResult::Refused { message } => VatResult::Refused { message },
             other => VatResult::Refused { message: format!("unexpected result of a delivery: {other:?}") },
@@ -365,6 +388,7 @@ impl VatMachine {
         view.ended.drop_before(block);
         view.epoch = self.epoch;
         let said_now: BTreeSet<VatId> = self.outbox.heads().iter().map(|head| head.peer).collect();
+        view.waiting = self.engine.waiting().into_iter().collect();
         let comms = self.engine.comms();
         view.access_orders = self.access_orders;
         if view.bearers_version != Some(comms.bearers_version()) {
@@ -417,16 +441,20 @@ impl Machine for VatMachine {
     ) -> Result<AppliedBlock<BlockEffects>, MachineFault> {
         let started = Instant::now();
         let mut side = SideEffects::default();
-        let (mut results, mut refused) = (Vec::with_capacity(commands.len()), Vec::new());
+        let mut refused = Vec::new();
         self.forget_due(context.block, &mut side);
         self.tell_time(context.now_ms).map_err(fault)?;
-        for command in commands {
+        let (order, mut commands) = self.in_order(commands);
+        let mut applied = BTreeMap::new();
+        for at in order {
+            let Some(command) = commands.remove(&at) else { continue };
             let result = self.apply_one(context, command, &mut side).map_err(fault)?;
             if let VatResult::Refused { message } = &result {
                 refused.push(message.clone());
             }
-            results.push(codec::encode(&result));
+            applied.insert(at, codec::encode(&result));
         }
+        let results = applied.into_values().collect();
         self.check_given()?;
         let mut output = self.engine.end_block(rehead);
         side.touched.extend(output.heads.iter().map(|head| head.peer));
@@ -479,10 +507,11 @@ impl Machine for VatMachine {
         let tables: Tables = codec::decode(&encoded).map_err(fault)?;
         let mut fetch = |hash: &Hash| fetch(hash).map_err(|error| EngineError::Checkpoint(error.to_string()));
         let (image, limits, times) = (self.image.clone(), self.limits, self.crank_times.clone());
-        self.engine = EngineMachine::restore_with(self.vat, &tables.engine, |manifest| {
+        let engine = EngineMachine::restore_with(self.vat, &tables.engine, |manifest| {
             Ok(TimedHeap { guest: Heap::restore(image, limits, manifest, &mut fetch)?, times })
         })
         .map_err(fault)?;
+        self.engine = engine.with_fuel(self.fuel);
         self.known = tables.known;
         self.clients = tables.clients;
         (self.code, self.access_orders) = (tables.code, tables.access_orders);

@@ -359,6 +359,7 @@ impl VatService {
                     peer: name.unwrap_or_else(|| peer.vat.to_string()),
                     unacknowledged: peer.unacked,
                     kept_bytes: peer.kept_bytes,
+                    fuel_ahead: peer.fuel_ahead,
                     received: peer.received,
                     broken: peer.broken.is_some(),
                 })

@@ -60,10 +60,6 @@ impl<G: Guest> Guest for Timed<G> {
         self.guest.memory_bytes()
     }
 
-    fn command_fuel(&self) -> u64 {
-        self.guest.command_fuel()
-    }
-
     fn memory_limit(&self) -> u64 {
         self.guest.memory_limit()
     }
@@ -107,10 +103,6 @@ mod tests {
             77
         }
 
-        fn command_fuel(&self) -> u64 {
-            78
-        }
-
         fn memory_limit(&self) -> u64 {
             79
         }
@@ -119,7 +111,7 @@ mod tests {
     #[test]
     fn the_limits_of_a_vat_hold_for_a_guest_whose_cranks_are_timed() {
         let mut timed = Timed { guest: Third(0, 0), times: CrankTimes::default() };
-        assert_eq!((timed.memory_bytes(), timed.command_fuel(), timed.memory_limit()), (77, 78, 79));
+        assert_eq!((timed.memory_bytes(), timed.memory_limit()), (77, 79));
         timed.set_vat(&VatId([5; 32]));
         assert_eq!(timed.guest.1, 5);
     }

@@ -6,7 +6,7 @@ use crate::{evidence::Outbox, proof::file::ProvenSlice};
 use quorate_consensus::Signers;
 use quorate_engine::{VatId, comms::BearerKeys};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -39,6 +39,8 @@ pub struct View {
     pub epoch: Option<u64>,
     /// Every vat in the tables.
     pub peers: BTreeMap<VatId, PeerView>,
+    /// Vats whose messages are not taken in now: they have burnt more fuel than those of others that have work.
+    pub waiting: BTreeSet<VatId>,
     /// Bearer keys and what they open: whoever is in no table comes in by one of them.
     pub bearers: Arc<BearerKeys>,
     /// Which version of the bearers that is.

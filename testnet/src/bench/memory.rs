@@ -61,7 +61,7 @@ async fn installed(net: &BenchNet, host: &str, vats: u32) -> anyhow::Result<()> 
 }
 
 /// The values of a series, by how its lines begin.
-fn samples<'a>(page: &'a str, series: &'a str) -> impl Iterator<Item = f64> + 'a {
+pub(super) fn samples<'a>(page: &'a str, series: &'a str) -> impl Iterator<Item = f64> + 'a {
     let lines = page.lines().filter(move |line| line.starts_with(series));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok())
 }

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod memory;
 pub mod net;
 pub mod restart;
+pub mod worst;
 
 use serde::Serialize;
 use std::{
@@ -140,17 +141,22 @@ pub struct Report {
 }
 
 impl Report {
-    /// Measures everything, with hosts run by `binary`. Says on standard error what it is at.
-    pub async fn measure(binary: &Path, sizes: Sizes) -> Report {
-        let started = Instant::now();
+    /// A report of figures that were taken otherwise.
+    pub fn of(figures: Vec<Figure>) -> Report {
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let mut report = Report {
+        Report {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             load_average: load.split(' ').next().unwrap_or_default().to_owned(),
             seconds: 0.0,
-            figures: Vec::new(),
+            figures,
             unfinished: None,
-        };
+        }
+    }
+
+    /// Measures everything, with hosts run by `binary`. Says on standard error what it is at.
+    pub async fn measure(binary: &Path, sizes: Sizes) -> Report {
+        let started = Instant::now();
+        let mut report = Report::of(Vec::new());
         let work = measure_all(binary, sizes, &mut report.figures);
         report.unfinished = match tokio::time::timeout(LIMIT, work).await {
             Ok(Ok(())) => None,

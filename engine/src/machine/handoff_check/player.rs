@@ -79,6 +79,10 @@ impl Guest for Player {
     fn memory_bytes(&self) -> u64 {
         0
     }
+
+    fn memory_limit(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 fn brings(delivery: &Delivery) -> bool {

@@ -23,10 +23,12 @@ const VAT_LIMITS: Key = Key::new("limits", "[vat.limits] and its values below", 
 const VAT_KEYS: [Key; 6] = [NAME, HOSTS, THRESHOLD, SOURCE, ARGV, VAT_LIMITS];
 
 const FUEL: Key = Key::new("fuel_per_delivery", "fuel_per_delivery = 1000000000", &["fuel"]);
+const TURN: Key = Key::new("fuel_per_turn", "fuel_per_turn = 50000000", &["turn"]);
+const BLOCK: Key = Key::new("fuel_per_block", "fuel_per_block = 1000000000", &["block"]);
 const MEMORY: Key = Key::new("memory_mb", "memory_mb = 128", &["memory", "memory_bytes", "heap_mb"]);
 const CHECKPOINT: Key =
     Key::new("checkpoint_deliveries", "checkpoint_deliveries = 1000", &["checkpoint", "checkpoint_every"]);
-const LIMIT_KEYS: [Key; 3] = [FUEL, MEMORY, CHECKPOINT];
+const LIMIT_KEYS: [Key; 5] = [FUEL, TURN, BLOCK, MEMORY, CHECKPOINT];
 
 /// Least fuel that lets a delivery do anything at all.
 const MIN_FUEL: u64 = 1_000_000;
@@ -152,6 +154,8 @@ fn vat(table: &Table, known: &Known<'_>, names: &mut Names, checker: &mut Checke
         endowments,
         limits: VatLimits {
             fuel_per_delivery: own.fuel_per_delivery.or(known.limits.fuel_per_delivery),
+            fuel_per_turn: own.fuel_per_turn.or(known.limits.fuel_per_turn),
+            fuel_per_block: own.fuel_per_block.or(known.limits.fuel_per_block),
             memory_bytes: own.memory_bytes.or(known.limits.memory_bytes),
             checkpoint_deliveries: own.checkpoint_deliveries.or(known.limits.checkpoint_deliveries),
         },
@@ -239,6 +243,8 @@ fn limits(section: &str, entry: &Entry, key: &Key, checker: &mut Checker) -> Vat
     let mut number = |key: &Key, bounds| table.get(key.name).and_then(|entry| checker.whole_number(entry, key, bounds));
     VatLimits {
         fuel_per_delivery: number(&FUEL, MIN_FUEL..=i64::MAX as u64),
+        fuel_per_turn: number(&TURN, 1..=i64::MAX as u64),
+        fuel_per_block: number(&BLOCK, 1..=i64::MAX as u64),
         memory_bytes: number(&MEMORY, MEMORY_MB).map(|megabytes| megabytes << 20),
         checkpoint_deliveries: number(&CHECKPOINT, 1..=i64::MAX as u64),
     }

@@ -59,7 +59,7 @@ fn target() -> Genesis {
         bundle: None,
         nonce: [0; 32],
         expires: 0,
-        parameters: Parameters::default(),
+        parameters: crate::provision::default_parameters(),
     }
 }
 
@@ -336,4 +336,69 @@ fn other_code() {
     let fault = machine(given).restore(&manifest, &mut fetch).expect_err("other code");
     assert!(fault.0.contains("Q-N009"), "{fault:?}");
     good.restore(&manifest, &mut fetch).expect("the same code");
+}
+
+#[test]
+fn a_vat_with_other_fuel_prices_is_refused() {
+    let image = Image::load(&engine_cache().expect("a cache")).expect("the image loads");
+    let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
+    let mut other = target();
+    other.parameters.fuel_prices.0[0] ^= 1;
+    let started = VatMachine::new(&other, None, image, limits, SharedView::default());
+    let error = started.map(|_| ()).expect_err("it counts otherwise").to_string();
+    for hash in [other.parameters.fuel_prices, fuel_prices_hash()] {
+        assert!(error.contains(&hash.to_string()), "no {hash} in {error}");
+    }
+}
+
+/// However a leader orders a block: who has burnt least is served first, and who has burnt much waits.
+#[test]
+fn a_block_serves_those_first_who_have_burnt_least() {
+    quorate_engine::heap::with_engine_stack(least_first);
+}
+
+fn least_first() {
+    let image = Image::load(&engine_cache().expect("a cache")).expect("the image loads");
+    let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
+    let view = SharedView::default();
+    let mut machine = VatMachine::new(&target(), None, image, limits, view.clone()).expect("it starts");
+    let bearer = Sturdyref::bearer(target().vat_id(), 0, [5; 32]);
+    let mut install = adder(&bearer);
+    let source =
+        "import { Far } from '@endo/far'; export default () => Far('root', { spin() { for (;;); }, add: () => 1 });";
+    install.bundle.modules.insert("main.js".into(), source.into());
+    let members = target().membership();
+    let mut block = 0;
+    let mut apply = |machine: &mut VatMachine, commands: &[&VatCommand]| -> (Vec<VatResult>, u64) {
+        block += 1;
+        let context = BlockContext { block, epoch: 0, membership: &members, now_ms: 0 };
+        let commands: Vec<Vec<u8>> = commands.iter().map(|command| codec::encode(*command)).collect();
+        let applied = machine.apply(&context, &commands, false).expect("no fault");
+        let results = applied.results.iter().map(|result| codec::decode(result).expect("a result")).collect();
+        (results, applied.effects.output.waited)
+    };
+    apply(&mut machine, &[&VatCommand::Install(Box::new(signed(install)))]);
+    let spin = |caller: &mut Caller| {
+        let args = Value::Array(vec![]);
+        caller.session.send_only(ClientRef::Object(0), Method::Call("spin".into()), &args, &[]).expect("room");
+    };
+    let (mut greedy, mut honest) = (Caller::new(7, 100_000, &bearer), Caller::new(8, 100_000, &bearer));
+    (0..5).for_each(|_| spin(&mut greedy));
+    let (loops, call) = (greedy.slice(None), honest.slice(None));
+    assert_eq!(apply(&mut machine, &[&call]).0, [VatResult::Delivered { next: 3 }]);
+    let mut add = |machine: &mut VatMachine, loops: &VatCommand| {
+        let args = Value::Array(vec![]);
+        honest.session.send_only(ClientRef::Object(0), Method::Call("add".into()), &args, &[]).expect("room");
+        apply(machine, &[loops, &honest.slice(None)])
+    };
+    // None is ahead, so the leader's order is the block's. After one loop it is the other one's turn.
+    let (results, waited) = add(&mut machine, &loops);
+    assert_eq!(results, [VatResult::Delivered { next: 4 }, VatResult::Delivered { next: 4 }]);
+    assert_eq!((machine.summary().rolled_back, waited), (1, 0));
+    assert_eq!(view.lock().waiting, BTreeSet::from([greedy.vat()]));
+    for said in 5..=7 {
+        let (results, waited) = add(&mut machine, &loops);
+        assert_eq!(results, [VatResult::NotYet { next: 4 }, VatResult::Delivered { next: said }]);
+        assert_eq!((machine.summary().rolled_back, waited), (1, 1));
+    }
 }

@@ -1,0 +1,271 @@
+//! Fuel: who has burnt how much of it, and whose turn it is.
+//!
+//! Messages of a peer are taken in while the peer is not ahead of others: while what its messages have burnt is at most one turn's fuel
+//! more than what those of any other active peer have. A peer that is ahead waits, and its command takes in nothing. So two peers that
+//! send as much as they can burn equal parts, and one that sends little is hardly ever held up by one that sends endless loops. These are
+//! the virtual times of fair queueing (A. Demers, S. Keshav and S. Shenker, "Analysis and Simulation of a Fair Queueing Algorithm", 1989).
+//!
+//! A peer is active for [`PATIENCE`] blocks after a command of its own. A peer that is ahead so waits for others only while they have work,
+//! or had some a moment ago: a caller that waits for each answer has nothing under way in between. Blocks that bring only commands of
+//! peers that wait count, so that a peer whose others have gone gets its turn.
+//!
+//! Invariants: all of it is a function of the log, and in the state root, but for what a block has burnt, which ends with the block; a peer
+//! that comes, or comes back, begins where the least of the active ones is, and so neither saves up fuel by keeping away nor owes for what
+//! was before; a debt stays as long as the peer is known.
+
+use quorate_ids::VatId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Blocks after which a peer that has sent nothing is not active any more.
+pub const PATIENCE: u64 = 16;
+
+/// What a message costs its sender beside its cranks, and each byte of it: about what the host works on it, in fuel's time.
+pub const MESSAGE_FUEL: u64 = 20_000;
+const MESSAGE_BYTE_FUEL: u64 = 10;
+
+/// How fuel is shared among senders: parameters of the vat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FuelShares {
+    /// What a peer's messages may have burnt more than those of any other active peer and still be taken in.
+    pub per_turn: u64,
+    /// A block takes in no more messages once its cranks have burnt so much; it takes in one at least.
+    pub per_block: u64,
+    /// What a message costs its sender beside its cranks: also one that is refused gives the host work.
+    pub per_message: u64,
+}
+
+impl FuelShares {
+    /// Everything is taken in as it comes.
+    pub const UNLIMITED: FuelShares = FuelShares { per_turn: u64::MAX, per_block: u64::MAX, per_message: 0 };
+
+    /// The shares of a vat whose deliveries may burn so much, if nothing else is said: a block may burn what one delivery may, and a
+    /// turn is a twentieth of that.
+    pub const fn of_delivery(fuel: u64) -> FuelShares {
+        FuelShares { per_turn: if fuel < 20 { 1 } else { fuel / 20 }, per_block: fuel, per_message: MESSAGE_FUEL }
+    }
+
+    /// What a message of so many bytes costs its sender beside its cranks.
+    pub(super) fn of_message(self, bytes: usize) -> u64 {
+        let each = self.per_message / MESSAGE_FUEL * MESSAGE_BYTE_FUEL;
+        self.per_message.saturating_add(each.saturating_mul(bytes as u64))
+    }
+}
+
+/// One peer's part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    /// Fuel burnt on its account, counted from where it came in.
+    burnt: u64,
+    /// The last block in which it was active.
+    last: u64,
+    /// The block since which messages of it wait that a block had no fuel for; 0: none do.
+    waits_since: u64,
+}
+
+/// What is kept of all peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Turns {
+    /// Where peers begin.
+    clock: u64,
+    /// Counts blocks that brought messages, or left work undone.
+    blocks: u64,
+    entries: BTreeMap<VatId, Entry>,
+}
+
+impl Turns {
+    /// How much a peer's messages have burnt.
+    pub fn burnt(&self, peer: &VatId) -> u64 {
+        self.entries.get(peer).map_or(self.clock, |entry| entry.burnt.max(self.clock))
+    }
+
+    fn is_active(&self, entry: &Entry) -> bool {
+        entry.last.saturating_add(PATIENCE) > self.blocks
+    }
+
+    fn entry(&mut self, peer: &VatId) -> &mut Entry {
+        let fresh = Entry { burnt: self.clock, last: 0, waits_since: 0 };
+        let entry = self.entries.entry(*peer).or_insert(fresh);
+        entry.burnt = entry.burnt.max(self.clock);
+        entry
+    }
+
+    /// The least that an active peer other than this one has burnt.
+    pub fn least_of_others(&self, peer: &VatId) -> Option<u64> {
+        let others = self.entries.iter().filter(|(other, entry)| *other != peer && self.is_active(entry));
+        others.map(|(_, entry)| entry.burnt.max(self.clock)).min()
+    }
+
+    /// How much more a peer has burnt than the least of the other active ones.
+    pub fn ahead(&self, peer: &VatId) -> u64 {
+        self.least_of_others(peer).map_or(0, |least| self.burnt(peer).saturating_sub(least))
+    }
+
+    /// The peers that have to wait for others now.
+    pub fn waiting(&self, per_turn: u64) -> Vec<VatId> {
+        let burnt = |entry: &Entry| entry.burnt.max(self.clock);
+        let active = self.entries.values().filter(|entry| self.is_active(entry));
+        // Whoever has burnt more than the least of all active peers is not that one.
+        let Some(least) = active.map(burnt).min() else { return Vec::new() };
+        let waits = self.entries.iter().filter(|(_, entry)| burnt(entry).saturating_sub(least) > per_turn);
+        waits.map(|(peer, _)| *peer).collect()
+    }
+
+    /// By what commands of one block are ordered: who has burnt least is first, and of equals who has waited longest.
+    pub fn rank(&self, peer: &VatId) -> (u64, u64) {
+        let since = self.entries.get(peer).map_or(0, |entry| entry.waits_since);
+        (self.burnt(peer), if since == 0 { u64::MAX } else { since })
+    }
+
+    /// A peer's messages are taken in by this block.
+    pub fn note_active(&mut self, peer: &VatId) {
+        let block = self.blocks;
+        let entry = self.entry(peer);
+        (entry.last, entry.waits_since) = (block, 0);
+    }
+
+    /// A peer's messages have to wait because this block has no fuel left.
+    pub fn note_turned_away(&mut self, peer: &VatId) {
+        let block = self.blocks;
+        let entry = self.entry(peer);
+        entry.last = block;
+        if entry.waits_since == 0 {
+            entry.waits_since = block.max(1);
+        }
+    }
+
+    /// Fuel was burnt on a peer's account.
+    pub fn charge(&mut self, peer: &VatId, fuel: u64) {
+        let entry = self.entry(peer);
+        entry.burnt = entry.burnt.saturating_add(fuel);
+    }
+
+    /// A block that brought messages, or left work undone, has ended.
+    pub fn end_block(&mut self) {
+        self.blocks = self.blocks.saturating_add(1);
+        let active = self.entries.values().filter(|entry| self.is_active(entry));
+        let least = active.map(|entry| entry.burnt).min().unwrap_or(0);
+        self.clock = self.clock.max(least);
+        let (clock, blocks) = (self.clock, self.blocks);
+        // Of a peer that neither is active nor owes anything there is nothing to remember.
+        self.entries.retain(|_, entry| entry.last.saturating_add(PATIENCE) > blocks || entry.burnt > clock);
+    }
+
+    /// A peer is no more.
+    pub fn forget(&mut self, peer: &VatId) {
+        self.entries.remove(peer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TURN: u64 = 10;
+
+    fn peer(name: u8) -> VatId {
+        VatId([name; 32])
+    }
+
+    /// A block in which these burn so much, if it is their turn; says who had to wait.
+    fn block(turns: &mut Turns, senders: &[(u8, u64)]) -> Vec<u8> {
+        let mut waited = Vec::new();
+        for (name, fuel) in senders {
+            if turns.ahead(&peer(*name)) > TURN {
+                waited.push(*name);
+            } else {
+                turns.note_active(&peer(*name));
+                turns.charge(&peer(*name), *fuel);
+            }
+        }
+        turns.end_block();
+        waited
+    }
+
+    #[test]
+    fn one_alone_never_waits() {
+        let mut turns = Turns::default();
+        assert!((0..100).all(|_| block(&mut turns, &[(1, 1_000)]).is_empty()));
+        assert_eq!(turns.waiting(TURN), []);
+    }
+
+    #[test]
+    fn a_peer_whose_messages_burn_much_gets_as_much_as_one_whose_messages_burn_little() {
+        let mut turns = Turns::default();
+        let (mut small, mut large) = (0, 0);
+        for _ in 0..10_000 {
+            let waited = block(&mut turns, &[(1, 1), (2, 1_000)]);
+            assert!(!waited.contains(&1), "who burns little never waits");
+            small += 1;
+            large += if waited.contains(&2) { 0 } else { 1_000 };
+            assert_eq!(turns.waiting(TURN) == [peer(2)], turns.ahead(&peer(2)) > TURN);
+        }
+        assert!(large >= 9_000 && large <= small + 1_000 + TURN, "{large} against {small}");
+    }
+
+    #[test]
+    fn two_that_burn_much_take_turns() {
+        let mut turns = Turns::default();
+        let mut done = [0_u32; 2];
+        for _ in 0..100 {
+            let waited = block(&mut turns, &[(1, 1_000), (2, 1_000)]);
+            (0..2).filter(|at| !waited.contains(&(*at as u8 + 1))).for_each(|at| done[at] += 1);
+        }
+        assert!(done[0].abs_diff(done[1]) <= 1, "{done:?}");
+        assert!(done[0] + done[1] >= 100, "no block goes by unused: {done:?}");
+    }
+
+    #[test]
+    fn whoever_is_ahead_gets_its_turn_once_the_others_have_gone() {
+        let mut turns = Turns::default();
+        block(&mut turns, &[(1, 1), (2, 1_000)]);
+        let waited = (0..PATIENCE * 2).take_while(|_| !block(&mut turns, &[(2, 1_000)]).is_empty()).count() as u64;
+        assert_eq!(waited, PATIENCE - 1);
+        assert!((0..10).all(|_| block(&mut turns, &[(2, 1_000)]).is_empty()), "and goes on");
+    }
+
+    #[test]
+    fn keeping_away_neither_saves_fuel_nor_pays_debts() {
+        let mut turns = Turns::default();
+        block(&mut turns, &[(1, 1), (2, 1_000)]);
+        for _ in 0..PATIENCE * 4 {
+            block(&mut turns, &[(1, 1)]);
+        }
+        assert_eq!(block(&mut turns, &[(1, 1), (2, 1_000)]), [2], "the debt is there yet");
+        // One alone burns much, without a debt to those who come later; they have no claim to as much.
+        let mut turns = Turns::default();
+        for _ in 0..100 {
+            block(&mut turns, &[(2, 1_000)]);
+        }
+        assert!(block(&mut turns, &[(1, 1), (2, 1_000)]).is_empty());
+        assert_eq!(block(&mut turns, &[(1, 1), (2, 1_000)]), [2]);
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_who_owes_nothing() {
+        let mut turns = Turns::default();
+        for name in 1..=50 {
+            block(&mut turns, &[(name, 5)]);
+        }
+        for _ in 0..PATIENCE {
+            block(&mut turns, &[(60, 5)]);
+        }
+        for _ in 0..PATIENCE {
+            block(&mut turns, &[(60, 500)]);
+        }
+        assert_eq!(turns.entries.len(), 1);
+    }
+
+    #[test]
+    fn who_was_turned_away_first_is_first_among_equals() {
+        let mut turns = Turns::default();
+        block(&mut turns, &[(9, 1)]);
+        turns.note_turned_away(&peer(3));
+        turns.end_block();
+        turns.note_turned_away(&peer(2));
+        turns.note_turned_away(&peer(3));
+        let mut order = [peer(1), peer(2), peer(3)];
+        order.sort_by_key(|vat| turns.rank(vat));
+        assert_eq!(order, [peer(3), peer(2), peer(1)]);
+    }
+}

@@ -1,0 +1,64 @@
+//! `make worst` and `make million`: what a sender that does its worst costs others, and what very many ordinary calls leave behind.
+//!
+//! Other work on the machine shows in every figure: run it on an idle one.
+
+use quorate_testnet::{
+    bench::{Report, worst},
+    process::built,
+};
+use std::{path::PathBuf, process::ExitCode};
+
+const USAGE: &str = "\
+Usage: worst attacks [MINUTES [KIND...]]   each kind of attack for so long (10): spin, outputs, fill, garbage
+       worst calls [COUNT]                 so many ordinary calls (1,000,000)
+
+The `vat` command to measure is named by the environment variable VAT; without it, the one built beside this program is taken.
+Exit codes: 0 all figures were taken (whether or not they keep the promises), 1 some could not be, 2 usage.";
+
+enum Mode {
+    Attacks(u64, Vec<String>),
+    Calls(u32),
+}
+
+fn mode(arguments: &[String]) -> Option<Mode> {
+    let number = |default: u64| arguments.get(1).map_or(Some(default), |text| text.parse().ok());
+    match arguments.first()?.as_str() {
+        "attacks" => Some(Mode::Attacks(number(10)?, arguments.iter().skip(2).cloned().collect())),
+        "calls" => Some(Mode::Calls(u32::try_from(number(1_000_000)?).ok()?)),
+        _ => None,
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some(mode) = mode(&arguments) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let binary = std::env::var_os("VAT").map_or_else(|| built("vat"), PathBuf::from);
+    let runtime = tokio::runtime::Runtime::new().expect("the system gives this process threads");
+    let measured = runtime.block_on(async {
+        let figures = async {
+            match &mode {
+                Mode::Attacks(minutes, kinds) => worst::attacks(&binary, *minutes, kinds).await,
+                Mode::Calls(count) => worst::calls(&binary, *count).await,
+            }
+        };
+        tokio::select! {
+            figures = figures => Some(figures),
+            // What was started is killed as it is dropped.
+            _ = tokio::signal::ctrl_c() => None,
+        }
+    });
+    match measured {
+        Some(Ok(figures)) => {
+            print!("{}", Report::of(figures).table());
+            ExitCode::SUCCESS
+        }
+        Some(Err(error)) => {
+            eprintln!("worst: {error:#}");
+            ExitCode::FAILURE
+        }
+        None => ExitCode::FAILURE,
+    }
+}
