@@ -58,6 +58,11 @@ export default ({ target }) => {
       for (let i = 0; i < n; i += 1) E(target).note(i).then(() => { for (let k = 0; k < 1e6; k += 1); });
       return n;
     },
+    async retry(n) {
+      const large = 'x'.repeat(600000);
+      for (let i = 0; i < n; i += 1) await E(target).note(large).catch(() => {});
+      return n;
+    },
     ping() { return 'pong'; },
   });
 };
@@ -135,6 +140,19 @@ fn symbols_of_one_vat_leave_room_for_those_of_others() {
         attacker.close().await;
     });
     agree(&net, "victim", 3, 0);
+}
+
+/// Each send is refused and tried again: nothing is missing, so nothing need come from outside for it to end.
+#[test]
+fn a_loop_of_refused_sends_comes_to_its_end() {
+    let net = net();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let attacker = client(&net, "attacker").await;
+        let answer = ask(&attacker, "retry", vec![Value::Number(200.0)]).await;
+        assert!(answer.fulfilled && answer.value == Value::Number(200.0), "{answer:?}");
+        attacker.close().await;
+    });
 }
 
 /// A vat that sends very much, and does very much at each answer, is there for other callers.
