@@ -1,4 +1,4 @@
-// work 1000 x 300
+// work 3000 x 100
 // Entries of weak collections that hold their own keys, in circles, and through proxies that are revoked.
 export default function () {
   const map = new WeakMap();
