@@ -274,15 +274,19 @@ impl<G: Guest> Machine<G> {
         self.turns.waiting(self.fuel.per_turn)
     }
 
+    fn has_waiting(&self) -> bool {
+        !self.waiting().is_empty()
+    }
+
     /// Time of the log in ms since the Unix epoch; 0 before the first tick.
     pub fn now_ms(&self) -> u64 {
         self.status.now_ms
     }
 
     /// When the first timer is due that has not fired, or the first grant or bearer expires; now if the guest has yet to hear of
-    /// rejections, which it does with the next command.
+    /// rejections, which it does with the next command, or if a peer has to wait for others, which it does no longer than they have work.
     pub fn next_deadline(&self) -> Option<u64> {
-        if self.has_follow_ups() {
+        if self.has_follow_ups() || self.has_waiting() {
             return Some(self.status.now_ms);
         }
         let moments = [self.timers.next_deadline(), self.comms.next_expiry_ms()];
@@ -316,6 +320,8 @@ impl<G: Guest> Machine<G> {
                 CommandResult::Revoked
             }
             Command::Tick { now_ms } => {
+                let passed_ms = now_ms.saturating_sub(self.status.now_ms);
+                self.turns.ease(self.fuel.eased_in(passed_ms));
                 self.status.now_ms = self.status.now_ms.max(now_ms);
                 self.comms.pass_time(self.status.now_ms);
                 self.run_timers()?;
@@ -337,7 +343,7 @@ impl<G: Guest> Machine<G> {
     pub fn end_block(&mut self, rehead: bool) -> BlockOutput {
         let (heads, changes) = self.comms.take_changes(rehead);
         let mut output = std::mem::take(&mut self.block);
-        if std::mem::take(&mut self.brought) || self.has_follow_ups() {
+        if std::mem::take(&mut self.brought) || self.has_follow_ups() || self.has_waiting() {
             self.turns.end_block();
         }
         (self.burnt, self.takes_in) = (0, false);

@@ -5,6 +5,9 @@
 //! send as much as they can burn equal parts, and one that sends little is hardly ever held up by one that sends endless loops. These are
 //! the virtual times of fair queueing (A. Demers, S. Keshav and S. Shenker, "Analysis and Simulation of a Fair Queueing Algorithm", 1989).
 //!
+//! What a peer is ahead fades as time passes: by a tenth of what a processor burns in that time, about. So a peer whose work is heavy by
+//! nature gets on beside light ones that never rest, and a peer that does its worst gets a tenth of the time.
+//!
 //! A peer is active for [`PATIENCE`] blocks after a command of its own. A peer that is ahead so waits for others only while they have work,
 //! or had some a moment ago: a caller that waits for each answer has nothing under way in between. Blocks that bring only commands of
 //! peers that wait count, so that a peer whose others have gone gets its turn.
@@ -45,6 +48,11 @@ impl FuelShares {
         FuelShares { per_turn: if fuel < 20 { 1 } else { fuel / 20 }, per_block: fuel, per_message: MESSAGE_FUEL }
     }
 
+    /// By how much less a peer is ahead after so many milliseconds. A block's fuel is about what a processor burns in a second.
+    pub(super) fn eased_in(self, ms: u64) -> u64 {
+        (self.per_block / 10_000).max(1).saturating_mul(ms)
+    }
+
     /// What a message of so many bytes costs its sender beside its cranks.
     pub(super) fn of_message(self, bytes: usize) -> u64 {
         let each = self.per_message / MESSAGE_FUEL * MESSAGE_BYTE_FUEL;
@@ -68,7 +76,7 @@ struct Entry {
 pub(super) struct Turns {
     /// Where peers begin.
     clock: u64,
-    /// Counts blocks that brought messages, or left work undone.
+    /// Counts blocks that brought messages, left work undone, or had somebody wait.
     blocks: u64,
     entries: BTreeMap<VatId, Entry>,
 }
@@ -140,7 +148,7 @@ impl Turns {
         entry.burnt = entry.burnt.saturating_add(fuel);
     }
 
-    /// A block that brought messages, or left work undone, has ended.
+    /// A block that brought messages, left work undone, or had somebody wait, has ended.
     pub fn end_block(&mut self) {
         self.blocks = self.blocks.saturating_add(1);
         let active = self.entries.values().filter(|entry| self.is_active(entry));
@@ -149,6 +157,14 @@ impl Turns {
         let (clock, blocks) = (self.clock, self.blocks);
         // Of a peer that neither is active nor owes anything there is nothing to remember.
         self.entries.retain(|_, entry| entry.last.saturating_add(PATIENCE) > blocks || entry.burnt > clock);
+    }
+
+    /// Time has passed: whoever is ahead is less so by `fuel`, since the others count as if they had burnt some.
+    pub fn ease(&mut self, fuel: u64) {
+        let active = self.entries.values().filter(|entry| self.is_active(entry));
+        let least = active.map(|entry| entry.burnt).min().unwrap_or(0).max(self.clock);
+        let most = self.entries.values().map(|entry| entry.burnt).max().unwrap_or(0);
+        self.clock = least.saturating_add(fuel).min(most).max(self.clock);
     }
 
     /// A peer is no more.
@@ -239,6 +255,23 @@ mod tests {
         }
         assert!(block(&mut turns, &[(1, 1), (2, 1_000)]).is_empty());
         assert_eq!(block(&mut turns, &[(1, 1), (2, 1_000)]), [2]);
+    }
+
+    #[test]
+    fn a_lead_fades_as_time_passes_whatever_others_do() {
+        let mut turns = Turns::default();
+        let mut large = 0;
+        for _ in 0..1_000 {
+            let waited = block(&mut turns, &[(1, 1), (2, 1_000)]);
+            assert!(!waited.contains(&1), "who burns little never waits");
+            large += if waited.contains(&2) { 0 } else { 1_000 };
+            turns.ease(100);
+        }
+        assert!((90_000..=110_000).contains(&large), "{large} of what the time was worth, 100,000");
+        // Nobody gets ahead of whoever has burnt the most.
+        turns.ease(u64::MAX);
+        assert!(turns.ahead(&peer(1)) == 0 && turns.ahead(&peer(2)) == 0);
+        assert_eq!(turns.waiting(TURN), []);
     }
 
     #[test]

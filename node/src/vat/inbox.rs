@@ -38,7 +38,7 @@ const INTRODUCTIONS: usize = 2;
 const LEADER_PATIENCE: Duration = Duration::from_millis(500);
 const LEADER_POLL: Duration = Duration::from_millis(20);
 /// How long a slice of a sender that has to wait for others is kept before it is ordered, and how often it looks.
-const TURN_PATIENCE: Duration = Duration::from_millis(250);
+const TURN_PATIENCE: Duration = Duration::from_secs(2);
 const TURN_POLL: Duration = Duration::from_millis(20);
 
 /// The inbox of one replica.
