@@ -100,9 +100,14 @@ deny: setup
 		echo 'verify: cargo-deny is not installed, so dependencies go unchecked; install it by `cargo install --locked cargo-deny`' >&2; \
 	fi
 
+# The interpreter once more, compiled for this machine, from the sources that the engine's build has patched: for comparison.
+NATIVE_MICRO := $(CARGO_TARGET_DIR)/native-micro
+
 bench: setup
 	@$(BUILD)
-	@VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/bench'
+	@cd engine/build/native-micro && CARGO_TARGET_DIR='$(NATIVE_MICRO)' $(CARGO) build $(LOCKED) --release \
+		--config 'source.crates-io.replace-with="patched"' --config "source.patched.directory=\"$$(ls -dt '$(GUEST_TARGET)'/sources-???????????????? | head -n 1)\""
+	@NATIVE_MICRO='$(NATIVE_MICRO)/release/native-micro' VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/bench'
 
 MINUTES ?= 10
 CALLS ?= 1000000

@@ -1,5 +1,6 @@
 //! Measures the heap: `cargo run -p quorate-engine --example heap_figures`. One table on standard output; times are medians.
-//! With a path, another image is measured: `… --example heap_figures -- before.wasm`; with `sends` after it, only what `E` costs.
+//! With a path, another image is measured: `… --example heap_figures -- before.wasm`; with `sends` after it, only what `E` costs,
+//! with `micro`, only the micro table.
 //!
 //! For people who change the engine. Differences below 30 % on a shared machine are noise; fuel is exact.
 
@@ -54,8 +55,10 @@ fn main() {
     });
     row("image: load (compiled if this is the first run)", loading, "");
     println!("{:<58}{:>12.1} MiB", "image: base heap", image.base_heap_bytes() as f64 / MIB);
-    if std::env::args_os().nth(2).is_some_and(|part| part == "sends") {
-        return with_engine_stack(|| sends(&image));
+    match std::env::args().nth(2).as_deref() {
+        Some("sends") => return with_engine_stack(|| sends(&image)),
+        Some("micro") => return with_engine_stack(|| micro(&image)),
+        _ => {}
     }
     with_engine_stack(|| {
         instances(&image);

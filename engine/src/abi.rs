@@ -26,6 +26,9 @@ pub const MAX_VALUE_DEPTH: usize = 128;
 /// sides build.
 pub const MAX_VALUES: usize = 32_768;
 
+/// Most decimal digits of a bigint, with its sign: to make a number of n digits takes more than n steps, and nobody has asked for it yet.
+pub const MAX_BIGINT_DIGITS: usize = 32_768;
+
 /// Most capabilities in one message: each may cost the receiver a table entry.
 pub const MAX_SLOTS: usize = 1_024;
 
@@ -229,6 +232,8 @@ pub enum DecodeError {
     TooDeep,
     /// More than [`MAX_VALUES`].
     TooMany,
+    /// A bigint of more than [`MAX_BIGINT_DIGITS`].
+    LongBigInt,
 }
 
 /// Encodes with the version byte in front.

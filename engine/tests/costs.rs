@@ -12,7 +12,18 @@ const LIMITS: Limits = Limits { fuel_per_delivery: 25_000_000_000, memory_bytes:
 const MAX_RATIO: f64 = 2.7;
 
 /// Functions of `n`, each in a vat of its own; what they return is thrown away.
-const WORK: [(&str, u32, &str); 11] = [
+const WORK: [(&str, u32, &str); 15] = [
+    (
+        "a map that is a queue",
+        4_000,
+        "const m = new Map(); for (let i = 0; i < n; i += 1) m.set(i, i); while (m.size > 0) m.delete(m.keys().next().value);",
+    ),
+    (
+        "a set that is a queue",
+        4_000,
+        "const s = new Set(); for (let i = 0; i < n; i += 1) s.add(i);
+         for (let i = 0; i < n; i += 1) { for (const x of s) { s.delete(x); break; } s.add(n + i); }",
+    ),
     (
         "rejections that are handled later",
         8_000,
@@ -40,6 +51,12 @@ const WORK: [(&str, u32, &str); 11] = [
         "rests that are all kept",
         20_000,
         "let s = 'x'.repeat(n); const all = []; while (s.length > 0) { s = s.slice(1); all.push(s); }",
+    ),
+    ("a text that grows", 40_000, "let s = ''; for (let i = 0; i < n; i += 1) s += 'abc'; return s.length;"),
+    (
+        "a text of wide characters that grows, and is kept in between",
+        20_000,
+        "let s = '\u{1234}'; const all = []; for (let i = 0; i < n; i += 1) { s += i; if (i % 1000 === 0) all.push(s); } return s.length;",
     ),
     ("registered symbols", 20_000, "const all = []; for (let i = 0; i < n; i += 1) all.push(Symbol.for(`key ${i}`));"),
     (
@@ -79,6 +96,23 @@ fn twice_the_work_costs_twice_as_much() {
 }
 
 /// Fuel of a collection after a chain of `n` WeakMap entries was built, the newest first.
+/// Copies are single instructions of the image, and still cost what they are long.
+#[test]
+fn copies_cost_what_they_are_long() {
+    let work = [
+        "let s = 'x'.repeat(n), t; for (let i = 0; i < 100; i += 1) t = 'y' + s; return t.length;",
+        "let s = new Uint8Array(n), t; for (let i = 0; i < 100; i += 1) t = s.slice(1); return t.length;",
+        "let s = new Uint8Array(n); for (let i = 0; i < 100; i += 1) s.copyWithin(1, 0); return s.length;",
+    ];
+    with_engine_stack(|| {
+        for body in work {
+            let (once, twice) = (fuel_of(body, 1_000_000), fuel_of(body, 2_000_000));
+            println!("{body}: {once} and {twice} fuel");
+            assert!(twice as f64 > 1.8 * once as f64, "{body}: {once} fuel, and {twice} for copies twice as long");
+        }
+    });
+}
+
 fn collection_of_chain(n: u32) -> u64 {
     let source = "let newest = {}; const map = new WeakMap();
         export default () => ({ build(n) { for (let i = 0; i < n; i += 1) { const key = {}; map.set(key, newest); newest = key; } } });";

@@ -228,6 +228,10 @@ mod tests {
         }
         assert_eq!(Value::decode(&fields(limit / 2).encode()), Err(super::super::DecodeError::TooMany));
         assert!(Value::decode(&fields(limit / 2 - 1).encode()).is_ok());
+        let limit_digits = super::super::MAX_BIGINT_DIGITS;
+        let digits = |count: usize| Value::BigInt("9".repeat(count)).encode();
+        assert!(Value::decode(&digits(limit_digits)).is_ok());
+        assert_eq!(Value::decode(&digits(limit_digits + 1)), Err(super::super::DecodeError::LongBigInt));
         let wide = [1, 8, 0xff, 0xff, 0xff, 0xff, 0x7f];
         assert_eq!(Value::decode(&wide), Err(super::super::DecodeError::Malformed));
     }

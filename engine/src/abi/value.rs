@@ -6,7 +6,7 @@
 //!
 //! It knows nothing of what a slot stands for: [`Value::Slot`] is an index and its bound is checked by whoever has the slots.
 
-use super::{CapData, DecodeError, MAX_INTERFACE_BYTES, MAX_VALUE_DEPTH, MAX_VALUES, Value};
+use super::{CapData, DecodeError, MAX_BIGINT_DIGITS, MAX_INTERFACE_BYTES, MAX_VALUE_DEPTH, MAX_VALUES, Value};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -392,7 +392,11 @@ impl<'a> Reader<'a> {
     /// Decimal digits as JavaScript prints a bigint: no leading zero, no `-0`.
     fn digits(&mut self) -> Result<&'a str, DecodeError> {
         let text = self.borrowed_text()?;
-        if is_decimal(text) { Ok(text) } else { Err(DecodeError::Malformed) }
+        match text.len() {
+            length if length > MAX_BIGINT_DIGITS => Err(DecodeError::LongBigInt),
+            _ if is_decimal(text) => Ok(text),
+            _ => Err(DecodeError::Malformed),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use thiserror::Error;
 pub const WIRE_VERSION: u8 = 3;
 /// Longest message, in bytes: bounds what one send can cost the streams, the log and the receiver.
 pub const MAX_MESSAGE_BYTES: usize = 512 << 10;
-pub use crate::abi::{MAX_SLOTS, MAX_VALUES};
+pub use crate::abi::{MAX_BIGINT_DIGITS, MAX_SLOTS, MAX_VALUES};
 /// Longest method or property name, in bytes.
 pub const MAX_METHOD_BYTES: usize = 4 << 10;
 
@@ -150,6 +150,8 @@ pub enum WireError {
     LongMethod { length: usize },
     #[error("a message has at most {MAX_VALUES} values and fields: send it in parts, or as text or bytes")]
     TooManyValues,
+    #[error("a bigint in a message has at most {MAX_BIGINT_DIGITS} decimal digits: send it as text or bytes")]
+    LongBigInt,
     #[error("a body that is not a well-formed value")]
     Body,
     #[error(
@@ -230,6 +232,7 @@ fn scan<S>(data: &CapData<S>) -> Result<bool, WireError> {
     });
     match scanned {
         Err(DecodeError::TooMany) => Err(WireError::TooManyValues),
+        Err(DecodeError::LongBigInt) => Err(WireError::LongBigInt),
         Err(_) => Err(WireError::Body),
         Ok(()) if bytes > MAX_BUILT_BYTES => Err(WireError::TooMuch { bytes }),
         Ok(()) => Ok(first == Some(true)),

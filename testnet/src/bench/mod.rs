@@ -8,6 +8,7 @@
 pub mod calls;
 pub mod engine;
 pub mod memory;
+pub mod micro;
 pub mod net;
 pub mod restart;
 pub mod worst;
@@ -195,6 +196,8 @@ impl Report {
 async fn measure_all(binary: &Path, sizes: Sizes, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
     eprintln!("bench: the engine alone");
     figures.extend(tokio::task::spawn_blocking(move || engine::measure(sizes)).await??);
+    eprintln!("bench: the interpreter");
+    figures.extend(tokio::task::spawn_blocking(micro::measure).await??);
     {
         eprintln!("bench: a testnet of five hosts");
         let net = net::BenchNet::up(binary, net::VATS)?;

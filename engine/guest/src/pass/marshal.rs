@@ -5,14 +5,14 @@
 
 use super::style::{self, Style};
 use super::symbols;
-use crate::abi::{CapData, MAX_SLOTS, MAX_VALUE_DEPTH, MAX_VALUES, Slot, Value};
+use crate::abi::{CapData, MAX_BIGINT_DIGITS, MAX_SLOTS, MAX_VALUE_DEPTH, MAX_VALUES, Slot, Value};
 use crate::objects::{inspect, presence};
 use crate::runtime::type_error;
 use crate::tables::{self, ByIdentity};
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::object::builtins::JsPromise;
 use boa_engine::property::PropertyKey;
-use boa_engine::{Context, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, JsVariant, js_string};
+use boa_engine::{Context, JsBigInt, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, JsVariant, js_string};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -162,10 +162,20 @@ impl Marshaller<'_> {
             JsVariant::Integer32(number) => Value::Number(f64::from(number)),
             JsVariant::Float64(number) => Value::Number(number),
             JsVariant::String(text) => Value::String(self.text(&text, "a string")?),
-            JsVariant::BigInt(number) => Value::BigInt(number.to_string_radix(10)),
+            JsVariant::BigInt(number) => self.bigint(&number)?,
             JsVariant::Symbol(symbol) => self.symbol(&symbol)?,
             JsVariant::Object(object) => self.object(&object)?,
         })
+    }
+
+    fn bigint(&mut self, number: &JsBigInt) -> JsResult<Value> {
+        let digits = number.to_string_radix(10);
+        if digits.len() > MAX_BIGINT_DIGITS {
+            return Err(self.refuse(&format!(
+                "a bigint in a message has at most {MAX_BIGINT_DIGITS} decimal digits: pass text or bytes"
+            )));
+        }
+        Ok(Value::BigInt(digits))
     }
 
     /// Notes that many more values or fields.
@@ -199,7 +209,7 @@ impl Marshaller<'_> {
         match style::of(object, self.context).map_err(|refusal| refusal.at(&self.place()))? {
             Style::Reference(slot) => self.reference(Named::Known(slot), object),
             Style::Promise(promise) => self.promise(promise),
-            Style::Array => self.array(object),
+            Style::Array(items) => self.array(&items),
             Style::Error => {
                 let (name, message) = inspect::error_parts(object, self.context);
                 let name = self.text(&name, "the name of an error")?;
@@ -241,29 +251,9 @@ impl Marshaller<'_> {
         Ok(Value::Slot(self.name(named, &object)?))
     }
 
-    fn array(&mut self, array: &JsObject) -> JsResult<Value> {
-        let length = array.borrow().properties().get(&js_string!("length").into());
-        let length = length.and_then(|found| found.value().and_then(JsValue::as_number)).unwrap_or(0.0) as u32;
-        let length_key = PropertyKey::from(js_string!("length"));
-        let further = array.borrow().shape().keys().into_iter().find(|key| *key != length_key);
-        if let Some(key) = further {
-            return Err(self.refuse(&format!(
-                "an array with the further property {key} cannot be passed: pass a record with the array in it"
-            )));
-        }
-        let mut items = Vec::new();
-        for index in 0..length {
-            let descriptor = array.borrow().properties().get(&PropertyKey::from(index));
-            let item = match &descriptor {
-                None => return Err(self.refuse("an array with holes cannot be passed: fill it first")),
-                Some(found) => found.value().cloned(),
-            };
-            let Some(item) = item else {
-                return Err(self.refuse("an array with getters cannot be passed"));
-            };
-            items.push(self.item(index as usize, &item)?);
-        }
-        Ok(Value::Array(items))
+    fn array(&mut self, items: &[JsValue]) -> JsResult<Value> {
+        let items = items.iter().enumerate().map(|(index, item)| self.item(index, item));
+        items.collect::<JsResult<Vec<_>>>().map(Value::Array)
     }
 
     fn symbol(&mut self, symbol: &JsSymbol) -> JsResult<Value> {

@@ -23,7 +23,8 @@ pub enum Style {
     /// It has a slot already.
     Reference(Slot),
     Promise(JsPromise),
-    Array,
+    /// With its elements.
+    Array(Vec<JsValue>),
     Error,
     /// A `Uint8Array`, or an immutable `ArrayBuffer`.
     Bytes,
@@ -72,7 +73,7 @@ pub fn pass_style_function(_: &JsValue, args: &[JsValue], context: &mut Context)
     let name = match style {
         Style::Reference(_) | Style::Remotable => js_string!("remotable"),
         Style::Promise(_) => js_string!("promise"),
-        Style::Array => js_string!("copyArray"),
+        Style::Array(_) => js_string!("copyArray"),
         Style::Error => js_string!("error"),
         Style::Bytes => js_string!("byteArray"),
         Style::Record(_) => js_string!("copyRecord"),
@@ -106,7 +107,7 @@ pub fn of(object: &JsObject, context: &mut Context) -> Result<Style, Unpassable>
         );
     }
     if object.is_array() {
-        return Ok(Style::Array);
+        return list(object, context);
     }
     if object.is::<JsErrorData>() {
         return Ok(Style::Error);
@@ -136,6 +137,32 @@ pub fn of(object: &JsObject, context: &mut Context) -> Result<Style, Unpassable>
         JsObject::equals(&prototype, &context.intrinsics().constructors().object().prototype())
     });
     if plain { record_or_methods(object, context) } else { remotable(object, "an instance of a class", context) }
+}
+
+/// An array has what all arrays have, and its elements. Whoever gets one may call its methods and walk over it, and runs no code of its maker.
+fn list(array: &JsObject, context: &Context) -> Result<Style, Unpassable> {
+    let prototype = context.intrinsics().constructors().array().prototype();
+    if !array.prototype().is_some_and(|own| JsObject::equals(&own, &prototype)) {
+        return because("an array of a class of its own cannot be passed: pass [...array]");
+    }
+    let length_key = PropertyKey::from(js_string!("length"));
+    if let Some(key) = array.borrow().shape().keys().into_iter().find(|key| *key != length_key) {
+        return because(format!(
+            "an array with the further property {key} cannot be passed: pass a record with the array in it"
+        ));
+    }
+    let length = array.borrow().properties().get(&length_key);
+    let length = length.and_then(|found| found.value().and_then(JsValue::as_number)).unwrap_or(0.0) as u32;
+    let mut items = Vec::new();
+    for index in 0..length {
+        let descriptor = array.borrow().properties().get(&PropertyKey::from(index));
+        let Some(descriptor) = descriptor else {
+            return because("an array with holes cannot be passed: fill it first");
+        };
+        let Some(item) = descriptor.value() else { return because("an array with getters cannot be passed") };
+        items.push(item.clone());
+    }
+    Ok(Style::Array(items))
 }
 
 /// A plain object: a record if it has no methods, a reference if it has nothing else.

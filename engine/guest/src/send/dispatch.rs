@@ -80,7 +80,7 @@ pub fn invoke_settled(
                 Verb::Call(_) | Verb::Apply => read_copy(value, verb, context),
             }
         }
-        Style::Array | Style::Bytes | Style::Record(_) | Style::Tagged(..) | Style::Promise(_) => {
+        Style::Array(_) | Style::Bytes | Style::Record(_) | Style::Tagged(..) | Style::Promise(_) => {
             read_copy(value, verb, context)
         }
     }
