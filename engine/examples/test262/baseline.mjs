@@ -56,7 +56,7 @@ const failureOf = async (path, folder) => {
 const runHere = async paths => {
   process.on('unhandledRejection', () => {});
   createRequire(import.meta.url)(join(guest, 'js/node_modules/ses/dist/ses.umd.js'));
-  (0, eval)(readFileSync(join(guest, 'src/js/lockdown.js'), 'utf8'));
+  (0, eval)(readFileSync(join(guest, 'src/boot/js/lockdown.js'), 'utf8'));
   Object.freeze(globalThis);
   const folder = mkdtempSync(join(tmpdir(), 'test262-'));
   // Tests with fixtures import them from their own folder, which is not there: they count as failed.

@@ -50,7 +50,7 @@ impl FuelShares {
 
     /// By how much less a peer is ahead after so many milliseconds. A block's fuel is about what a processor burns in a second.
     pub(super) fn eased_in(self, ms: u64) -> u64 {
-        (self.per_block / 10_000).max(1).saturating_mul(ms)
+        (self.per_block / 10_000).saturating_mul(ms)
     }
 
     /// What a message of so many bytes costs its sender beside its cranks.

@@ -284,7 +284,14 @@ impl<G: Guest> World<G> {
             }
             return;
         }
-        match self.apply(to, Command::Deliver(deliver)) {
+        let mut result = self.apply(to, Command::Deliver(deliver.clone()));
+        while let CommandResult::Later { .. } = result {
+            // Others are before it: time passes.
+            let now_ms = self.machines[&to].now_ms() + 1_000;
+            assert_eq!(self.apply(to, Command::Tick { now_ms }), CommandResult::Ticked);
+            result = self.apply(to, Command::Deliver(deliver.clone()));
+        }
+        match result {
             CommandResult::Delivered { .. } | CommandResult::NotReady => {}
             CommandResult::Gap { next: wanted } => assert!(begin > next && wanted == next),
             other => panic!("{from:?} -> {to:?}: {other:?}"),

@@ -139,7 +139,7 @@ fn the_examples_bundle() {
 
 #[test]
 fn the_engine_has_every_built_in_module() {
-    let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/guest/src/js/runtime.js");
+    let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/guest/src/boot/js/runtime.js");
     let runtime = fs::read_to_string(runtime).expect("the guest's runtime");
     for name in BUILT_INS {
         assert!(runtime.contains(&format!("'{name}':")) || runtime.contains(&format!("\n    {name}:")), "{name}");
