@@ -184,15 +184,14 @@ fn what_follows_is_on_the_account_of_who_caused_it() {
 /// Guests that send what is refused, again and again.
 fn refused(times: u64) -> Bench {
     let mut next = 0;
-    let bench = Bench::installed(move |delivery| match delivery {
+    Bench::installed(move |delivery| match delivery {
         Delivery::Call { .. } | Delivery::Settle(_) if next < times => {
             next += 1;
             let result = Some(1_000 + next);
             done(vec![send(Slot::HostObject(99), "nobody", array(vec![], vec![]), result)])
         }
         _ => done(vec![]),
-    });
-    bench
+    })
 }
 
 #[test]

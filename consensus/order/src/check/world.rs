@@ -233,7 +233,7 @@ impl World {
 
     /// Shares of which a certificate can be made.
     pub(super) fn certified(&self) -> Vec<Share> {
-        let mut counts: BTreeMap<(u64, u64, u64, Hash, Hash), (usize, Share)> = BTreeMap::new();
+        let mut counts = BTreeMap::<_, (usize, Share)>::new();
         for (_, node) in self.live_nodes() {
             let mut seen = Vec::new();
             for share in &node.shares {

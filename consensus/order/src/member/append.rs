@@ -107,10 +107,10 @@ impl Member {
         if end.index != last || end.chain != chain || prev.term > term {
             return Err(Refusal::BadHeader);
         }
-        self.from_the_root(prev, heads)
+        self.above_the_root(prev, heads)
     }
 
-    fn from_the_root(&self, prev: Point, heads: Vec<Head>) -> Result<(Point, Vec<Head>), Refusal> {
+    fn above_the_root(&self, prev: Point, heads: Vec<Head>) -> Result<(Point, Vec<Head>), Refusal> {
         let root = self.durable.log.root();
         let Some(below) = root.index.checked_sub(prev.index) else { return Ok((prev, heads)) };
         let below = usize::try_from(below).ok().filter(|below| *below <= heads.len());

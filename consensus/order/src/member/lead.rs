@@ -85,6 +85,6 @@ impl Member {
     /// Two acknowledgements that convict their signer, if they do: for whoever hears of both.
     pub fn compare_acks(&self, one: &Signed<Ack>, other: &Signed<Ack>) -> Option<Evidence> {
         let both = one.by == other.by && acks_contradict(&one.content, &other.content);
-        both.then(|| Evidence::Acks(*one, *other))
+        both.then_some(Evidence::Acks(*one, *other))
     }
 }

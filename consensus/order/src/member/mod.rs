@@ -75,6 +75,7 @@ pub struct Durable {
 }
 
 /// What has to be written. Each is one atomic write.
+#[allow(clippy::large_enum_variant, reason = "few exist at a time, and not for long")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Write {
     /// Replaces the log from an index on. Openraft's own log does that; the caller says by [`Member::flushed`] when it is on disk.
