@@ -10,13 +10,17 @@ use comms_support::*;
 use quorate_engine::abi::{CapData, Delivery, Output, Resolution, Slot, Value};
 use quorate_engine::comms::{MAX_INTRODUCED, MAX_QUEUED_CALLS, MAX_WITHDRAWALS};
 use quorate_engine::machine::{Command, CommandResult, Deliver, NOBODY};
-use quorate_engine::wire::{Op, WireRef, WireResolution, WireSlot};
+use quorate_engine::wire::{Op, WireRef, WireResolution, WireSlot, lent_number};
 
 /// A vat that nobody has named to this one before.
 const STRANGER: u8 = 4;
 
 fn gift(home: u8, number: u64) -> WireSlot {
     WireSlot::Gift { home: vat(home), number }
+}
+
+fn lent(home: u8, lender: u8, number: u64) -> WireSlot {
+    WireSlot::Lent { home: vat(home), lender: vat(lender), number }
 }
 
 fn deposit(to: u8, number: u64, object: u64) -> Op {
@@ -157,6 +161,36 @@ fn a_gift_is_withdrawn_and_used_at_once() {
     assert_eq!(settlements[0].1, Resolution::Fulfilled(CapData::new(&Value::Slot(0), vec![presence])));
 }
 
+/// A client has another id with each vat that it talks to: one deposits, the other calls.
+#[test]
+fn what_is_lent_is_withdrawn_where_the_lender_deposits_it_and_by_nobody_else() {
+    let mut bench = receiver();
+    bench.say(PEER, &call_with(ROOT, "take", vec![lent(STRANGER, 9, 1)], None));
+    let number = lent_number(&vat(PEER), &vat(9), 1);
+    assert_eq!(bench.outbox(STRANGER)[0], withdraw(9, number, 1));
+    delivered(bench.say(STRANGER, &settle_to(promise(1), WireRef::object(MINE, 7))));
+    assert!(
+        matches!(bench.deliveries().last(), Some(Delivery::Settle(settled)) if matches!(settled[0].1, Resolution::Fulfilled(_)))
+    );
+    // Another vat that says the same names another deposit; so does one that names what vat 9 itself gives.
+    bench.say(OTHER, &call_with(ROOT, "take", vec![lent(STRANGER, 9, 1)], None));
+    let Some(Op::Withdraw { number: others, .. }) = bench.outbox(STRANGER).into_iter().nth(2) else { panic!() };
+    assert_ne!(others, number);
+    for (borrower, lender, loan) in [(2, 9, 2), (2, 8, 1), (3, 9, 1)] {
+        let other = lent_number(&vat(borrower), &vat(lender), loan);
+        assert!(other != number && other >= 1 << 63, "no number that is counted up to");
+    }
+}
+
+#[test]
+fn an_answer_can_not_lend() {
+    let mut bench = Bench::installed(|delivery| match delivery {
+        Delivery::Start { argv, .. } => done(vec![send(argv.slots[0], "ask", array(vec![], vec![]), Some(1))]),
+        _ => done(vec![]),
+    });
+    breaks(&mut bench, PEER, &settle_to(promise(1), lent(STRANGER, 9, 1)), "only calls lend");
+}
+
 #[test]
 fn the_machine_withdraws_what_the_guest_does_not_take_in() {
     let mut bench = receiver();
@@ -217,6 +251,23 @@ fn lies_about_gifts_break_the_stream_of_the_liar_only() {
         ("of the receiver", vec![call_with(ROOT, "m", vec![gift(ME, 1)], None)], strange),
         ("of the giver", vec![call_with(ROOT, "m", vec![gift(PEER, 1)], None)], strange),
         ("twice", vec![call_with(ROOT, "m", vec![gift(STRANGER, 1), gift(STRANGER, 1)], None)], "given before"),
+        ("lent of the receiver", vec![call_with(ROOT, "m", vec![lent(ME, STRANGER, 1)], None)], strange),
+        ("lent of the caller", vec![call_with(ROOT, "m", vec![lent(PEER, STRANGER, 1)], None)], strange),
+        ("lent by the home", vec![call_with(ROOT, "m", vec![lent(STRANGER, STRANGER, 1)], None)], "a loan by"),
+        ("lent by the receiver", vec![call_with(ROOT, "m", vec![lent(STRANGER, ME, 1)], None)], "a loan by"),
+        (
+            "lent twice",
+            vec![
+                call_with(ROOT, "m", vec![lent(STRANGER, 9, 1)], None),
+                call_with(ROOT, "m", vec![lent(STRANGER, 8, 1)], None),
+            ],
+            "given before",
+        ),
+        (
+            "lent and given",
+            vec![call_with(ROOT, "m", vec![gift(STRANGER, 2), lent(STRANGER, 9, 2)], None)],
+            "given before",
+        ),
         ("for itself", vec![deposit(PEER, 1, 0)], "a deposit for its giver"),
         ("for the home", vec![deposit(ME, 1, 0)], "a deposit for its giver"),
         ("not held", vec![deposit(OTHER, 1, 5)], "does not hold"),

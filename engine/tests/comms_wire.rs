@@ -20,12 +20,14 @@ use quorate_engine::{Hash, VatId};
 use std::fmt::Debug;
 
 fn refs() -> CapData<WireSlot> {
-    let value = Value::Array(vec![Value::Slot(0), Value::Slot(1), text("and"), Value::Slot(2), Value::Slot(3)]);
+    let value =
+        Value::Array(vec![Value::Slot(0), Value::Slot(1), text("and"), Value::Slot(2), Value::Slot(3), Value::Slot(4)]);
     let slots = vec![
         WireRef::object(Side::Sender, 7).into(),
         WireRef::promise(Side::Receiver, 300).into(),
         WireSlot::Gift { home: vat(6), number: 258 },
         WireRef::promise(Side::Sender, 70_000).into(),
+        WireSlot::Lent { home: vat(6), lender: vat(7), number: 3 },
     ];
     CapData::new(&value, slots)
 }
@@ -286,6 +288,7 @@ fn wire_slots() -> impl Strategy<Value = WireSlot> {
     prop_oneof![
         4 => wire_refs().prop_map(WireSlot::Known),
         1 => (vats(), any::<u64>()).prop_map(|(home, number)| WireSlot::Gift { home, number }),
+        1 => (vats(), vats(), any::<u64>()).prop_map(|(home, lender, number)| WireSlot::Lent { home, lender, number }),
     ]
 }
 
@@ -428,7 +431,7 @@ fn tame(mut op: Op) -> Op {
     let small = |reference: &mut WireRef| reference.id %= 3;
     let small_slot = |slot: &mut WireSlot| match slot {
         WireSlot::Known(reference) => small(reference),
-        WireSlot::Gift { number, .. } => *number %= 4,
+        WireSlot::Gift { number, .. } | WireSlot::Lent { number, .. } => *number %= 4,
     };
     match &mut op {
         Op::Redeem { object, result, .. } => {

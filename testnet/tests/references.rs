@@ -31,6 +31,26 @@ export default ({ mint }) => Far('Shop', {
 });
 ";
 
+/// Takes purses of whatever vat.
+const TILL: &str = "
+import { E, Far } from '@endo/far';
+export default () => {
+  let held = [];
+  return Far('Till', {
+    makeTag: () => Far('Tag', { number: () => 7 }),
+    async take(tag, purse, { more }) {
+      held = [purse, more[0]];
+      const [number, ...balances] = await Promise.all([E(tag).number(), ...[purse, ...more].map(it => E(it).balance())]);
+      return [number, ...balances];
+    },
+    async balance() {
+      const balances = await Promise.all(held.map(it => E(it).balance()));
+      return balances.reduce((sum, balance) => sum + balance, 0);
+    },
+  });
+};
+";
+
 const HOSTS: &str = r#"
 [[host]]
 name = "alpha"
@@ -138,6 +158,34 @@ fn a_reference_in_an_answer_is_target_and_argument_of_later_calls_over_restarts_
     fails(&net, &["call", text.trim(), "balance"], 1, "revoked");
     assert_eq!(shown(&net, &["ref", "forget", "--all"]), json!({ "forgotten": ["purse-2", "purse-3"] }));
     assert_eq!(references(&net).len(), 1);
+}
+
+/// As a holder of a purse brings it to an escrow: by two commands.
+#[test]
+fn a_kept_reference_is_passed_to_another_vat_and_stays_there() {
+    let net = mint("");
+    net.file("till.js", TILL);
+    net.vat(&["create", "till", "--on", "delta", "--source", "till.js"]).ok();
+    let call = |args: &[&str]| parsed(&net.vat(&[&["call"], args].concat()).ok().stdout);
+    for amount in ["100", "20", "3"] {
+        call(&["mint", "makePurse", amount]);
+    }
+    assert_eq!(call(&["till", "makeTag"]), json!({ "@ref": "tag-1" }));
+    // Of another vat, of the called one, twice, and inside of data; the vats do not know one another.
+    let data = r#"{"more":[{"@ref":"purse-2"},{"@ref":"purse-1"}]}"#;
+    assert_eq!(call(&["till", "take", "ref:tag-1", "ref:purse-1", data]), json!([7, 100, 20, 100]));
+    net.vat(&["ref", "forget", "purse-1", "purse-2"]).ok();
+    assert_eq!(call(&["till", "balance"]), json!(120), "it was given to the till");
+    let purse = net.vat(&["ref", "show", "purse-3"]).ok().stdout;
+    let listed = references(&net);
+    let kept = listed.iter().find(|it| it["interface"] == json!("Purse")).unwrap_or_else(|| panic!("{listed:?}"));
+    net.vat(&["ref", "revoke", "mint", &kept["key"].as_str().expect("a key")[..12]]).ok();
+    fails(&net, &["call", purse.trim(), "balance"], 1, "revoked");
+    fails(&net, &["call", "till", "take", "ref:tag-1", "ref:purse-3", "{}"], 1, "the call was not made");
+    net.vat(&["testnet", "kill", "alpha"]).ok();
+    net.vat(&["testnet", "kill", "delta"]).ok();
+    net.vat(&["testnet", "restart", "delta"]).ok();
+    assert_eq!(call(&["till", "balance"]), json!(120));
 }
 
 #[test]

@@ -2,15 +2,16 @@
 //!
 //! A [`ClientSession`] is one vat's side of one stream pair. It makes messages, keeps them until they are acknowledged, and reads
 //! settlements; any number of calls may be open. It exports nothing, so the other side cannot call it. It has one stream only, so
-//! it declines gifts: an object of a third vat in an answer is [`ClientRef::Elsewhere`], which says where, and cannot be used. Signing
-//! heads and carrying slices is its owner's work.
+//! it declines gifts: an object of a third vat in an answer is [`ClientRef::Elsewhere`], which says where, and cannot be used. To pass an object
+//! of a third vat, its owner has another session with that vat, which deposits the object ([`ClientSession::deposit`]) for what this one
+//! names as lent ([`ClientSession::lend`]). Signing heads and carrying slices is its owner's work.
 
 use super::peer::{PairId, Party};
 use super::{Deliver, InStream, MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES, OutStream, StreamHead};
 use crate::abi::{CapData, Method, Value};
 use crate::wire::{self, MAX_MESSAGE_BYTES, Op, RefKind, Side, WireError, WireRef, WireResolution, WireSlot};
 use quorate_ids::{Hash, VatId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -25,12 +26,14 @@ pub enum ClientRef {
     Promise(u64),
     /// An object of that vat, which is not the one that this client talks to: it can be neither called nor passed.
     Elsewhere(VatId),
+    /// What this session lends, by number: it can be passed in calls, not called. See [`ClientSession::lend`].
+    Lent(u64),
 }
 
 impl ClientRef {
     fn pair(self) -> Option<PairId> {
         match self {
-            ClientRef::Object(_) | ClientRef::Elsewhere(_) => None,
+            ClientRef::Object(_) | ClientRef::Elsewhere(_) | ClientRef::Lent(_) => None,
             ClientRef::Result(id) => Some(PairId { by: Party::Us, id }),
             ClientRef::Promise(id) => Some(PairId { by: Party::Them, id }),
         }
@@ -42,6 +45,7 @@ impl ClientRef {
             ClientRef::Result(id) => WireRef::promise(Side::Sender, id),
             ClientRef::Promise(id) => WireRef::promise(Side::Receiver, id),
             ClientRef::Elsewhere(home) => return Err(ClientError::Elsewhere(home)),
+            ClientRef::Lent(_) => return Err(ClientError::IsLent),
         })
     }
 }
@@ -71,6 +75,10 @@ pub enum ClientError {
         "the object lives in vat {0}, with which this client does not talk: call that vat itself, with a reference to it, or ask a vat that holds the object to pass your message on"
     )]
     Elsewhere(VatId),
+    #[error("what is lent is no target: call it by a client of the vat that it lives in")]
+    IsLent,
+    #[error("what is lent is passed once, and in the order in which it was lent")]
+    LentOrder,
     #[error("the message cannot be sent: {0}")]
     Message(WireError),
     #[error("a message of {0} bytes is longer than the {MAX_MESSAGE_BYTES} that are allowed")]
@@ -91,6 +99,9 @@ pub struct ClientSession {
     next_result: u64,
     next_promise: u64,
     open: BTreeSet<PairId>,
+    /// What was lent and not passed yet, by number, and the last number.
+    lent: BTreeMap<u64, WireSlot>,
+    last_lent: u64,
 }
 
 impl ClientSession {
@@ -104,6 +115,8 @@ impl ClientSession {
             next_result: 1,
             next_promise: 1,
             open: BTreeSet::new(),
+            lent: BTreeMap::new(),
+            last_lent: 0,
         }
     }
 
@@ -146,6 +159,25 @@ impl ClientSession {
     /// Too many messages or promises are under way.
     pub fn discard(&mut self, bearer: [u8; 32]) -> Result<u64, ClientError> {
         self.ask(|result| Op::Discard { bearer, result })
+    }
+
+    /// Names an object of the vat `home` that another client of the same owner, `lender`, deposits there. The next call passes it: the vat
+    /// that is called withdraws it. Gives what arguments name it by, and the number under which it has to be deposited for that vat.
+    pub fn lend(&mut self, home: VatId, lender: VatId) -> (ClientRef, u64) {
+        self.last_lent += 1;
+        let number = self.last_lent;
+        self.lent.insert(number, WireSlot::Lent { home, lender, number });
+        (ClientRef::Lent(number), wire::lent_number(&self.vat, &lender, number))
+    }
+
+    /// Deposits an object, by the number that it has here, for the vat `to`, under a number that a session with that vat gave
+    /// ([`ClientSession::lend`]).
+    ///
+    /// # Errors
+    /// Too many messages are under way.
+    pub fn deposit(&mut self, to: VatId, number: u64, object: u64) -> Result<(), ClientError> {
+        self.check_room()?;
+        self.push(&Op::Deposit { to, number, object }).map(drop)
     }
 
     /// Says something that is answered, and gives the number of the result.
@@ -204,11 +236,25 @@ impl ClientSession {
                 return Err(ClientError::NotOpen(*reference));
             }
         }
-        let slots = slots.iter().map(|slot| slot.outbound().map(WireSlot::from)).collect::<Result<_, _>>()?;
-        let args = CapData::new(args, slots);
+        let lent = |slot: &ClientRef| if let ClientRef::Lent(number) = slot { Some(*number) } else { None };
+        if !slots.iter().filter_map(lent).is_sorted_by(|one, next| one < next) {
+            return Err(ClientError::LentOrder);
+        }
+        let wire_slots = slots.iter().map(|slot| self.outbound_slot(*slot)).collect::<Result<_, _>>()?;
+        let args = CapData::new(args, wire_slots);
         wire::check_send(&method, &args).map_err(ClientError::Message)?;
         self.push(&Op::Send { target: target.outbound()?, method, args, result })?;
+        if let Some(last) = slots.iter().filter_map(lent).next_back() {
+            self.lent = self.lent.split_off(&(last + 1));
+        }
         Ok(())
+    }
+
+    fn outbound_slot(&self, slot: ClientRef) -> Result<WireSlot, ClientError> {
+        match slot {
+            ClientRef::Lent(number) => self.lent.get(&number).copied().ok_or(ClientError::LentOrder),
+            other => other.outbound().map(WireSlot::from),
+        }
     }
 
     fn check_room(&self) -> Result<(), ClientError> {
@@ -282,6 +328,8 @@ impl ClientSession {
                 broken("it deposits or withdraws an object of a client, which has none")
             }
             Op::Release { .. } => broken("it releases a promise that has come home to a client, which has no objects"),
+            // Of a deposit. Whoever withdraws it is told so when this client has gone.
+            Op::Declined { home, .. } if home == self.target => Ok(None),
             Op::Declined { .. } => broken("it declines a gift of a client, which makes none"),
             Op::Abandon { .. } => broken("it wants no answer to a call of a client, which answers none"),
             Op::Drop(_) | Op::Keep { .. } | Op::Discard { .. } => {
@@ -306,6 +354,9 @@ impl ClientSession {
     fn import(&mut self, slot: WireSlot) -> Result<ClientRef, ClientError> {
         let reference = match slot {
             WireSlot::Known(reference) => reference,
+            WireSlot::Lent { .. } => {
+                return Err(ClientError::Broken("it lends something, which only calls do".to_owned()));
+            }
             WireSlot::Gift { home, number } => {
                 self.push(&Op::Declined { home, number })?;
                 return Ok(ClientRef::Elsewhere(home));

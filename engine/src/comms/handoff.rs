@@ -20,7 +20,7 @@ use super::promises::Speaker;
 use super::promises::{Gift, Promise, State};
 use super::{Comms, MAX_INTRODUCED, MAX_PROMISES, MAX_WITHDRAWALS};
 use crate::abi::{CapData, Resolution, Slot, Value};
-use crate::wire::{Op, WireRef};
+use crate::wire::{Op, WireRef, lent_number};
 use quorate_ids::VatId;
 
 /// A promise, and why it is rejected.
@@ -135,16 +135,20 @@ impl Comms {
 impl Comms {
     /// Withdraws a gift from its home. The guest's name for it is `into`, if that is given, or a new promise. The inner error is why
     /// `into` is to be rejected; a new promise is rejected here. The machine withdraws, not the guest: a gift in a delivery that
-    /// the guest does not take in is withdrawn all the same.
+    /// the guest does not take in is withdrawn all the same. What is lent is a gift that `lender` deposits.
     pub(super) fn take_gift(
         &mut self,
         from: &VatId,
         home: VatId,
         number: u64,
+        lender: Option<VatId>,
         into: Option<Slot>,
     ) -> Result<Result<Slot, &'static str>, Broken> {
         if home == self.vat || home == *from {
             return broken("a gift of an object that is no third vat's");
+        }
+        if lender.is_some_and(|lender| lender == self.vat || lender == home) {
+            return broken("a loan by its receiver or by the vat that the object lives in");
         }
         let gifts = &mut self.peer_mut(from).gifts;
         match gifts.last_taken.get(&home) {
@@ -152,7 +156,9 @@ impl Comms {
             _ => {}
         }
         if let Err(refusal) = self.plan_withdrawal(from, &home) {
-            self.push(from, &Op::Declined { home, number });
+            if lender.is_none() {
+                self.push(from, &Op::Declined { home, number });
+            }
             return Ok(match into {
                 Some(_) => Err(refusal),
                 None => Ok(self.new_host_promise(State::Refused(refusal.to_owned()))),
@@ -173,7 +179,8 @@ impl Comms {
         if super::plants::is(super::plants::Plant::WithdrawnByGuest) && into.is_none() {
             return Ok(Ok(slot));
         }
-        self.push(&home, &Op::Withdraw { from: *from, number, result: id.id });
+        let (giver, deposit) = lender.map_or((*from, number), |lender| (lender, lent_number(from, &lender, number)));
+        self.push(&home, &Op::Withdraw { from: giver, number: deposit, result: id.id });
         Ok(Ok(slot))
     }
 

@@ -201,6 +201,9 @@ impl Comms {
             }
             Some(pair) => (pair.slot, pair.stage),
         };
+        if resolution.data().slots.iter().any(|slot| matches!(slot, WireSlot::Lent { .. })) {
+            return broken("a loan in a settlement: only calls lend");
+        }
         let bare = match &resolution {
             WireResolution::Fulfilled(data) => bare_slot(data),
             WireResolution::Rejected(_) => None,
@@ -275,9 +278,10 @@ impl Comms {
         for (index, reference) in refs.iter().enumerate() {
             let reference = match reference {
                 WireSlot::Known(reference) => reference,
-                WireSlot::Gift { home, number } => {
+                WireSlot::Gift { home, number } | WireSlot::Lent { home, number, .. } => {
+                    let lender = if let WireSlot::Lent { lender, .. } = reference { Some(*lender) } else { None };
                     let into = into.filter(|(place, _)| *place == index).map(|(_, slot)| slot);
-                    match self.take_gift(from, *home, *number, into)? {
+                    match self.take_gift(from, *home, *number, lender, into)? {
                         Ok(slot) => slots.push(slot),
                         Err(reason) => refusal = Some(reason),
                     }

@@ -13,7 +13,7 @@ pub use price::MAX_BUILT_BYTES;
 
 use crate::abi::value::Part;
 use crate::abi::{CapData, DecodeError, Method, Value};
-use quorate_ids::VatId;
+use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -66,6 +66,9 @@ pub enum WireSlot {
     /// An object of a third vat. The receiver withdraws it at `home`, where the sender deposits it under this number. The sender
     /// counts them for each home.
     Gift { home: VatId, number: u64 },
+    /// As `Gift`, where another vat of the sender's owner deposits the object, under [`lent_number`]: a client is known to each vat
+    /// that it talks to by another id. Only in calls.
+    Lent { home: VatId, lender: VatId, number: u64 },
 }
 
 impl From<WireRef> for WireSlot {
@@ -243,6 +246,7 @@ fn scan<S>(data: &CapData<S>) -> Result<bool, WireError> {
 pub fn message_bound<S>(data: &CapData<S>, method_bytes: usize) -> usize {
     /// Tags, ids and length prefixes, each at its longest.
     const FRAME: usize = 64;
+    // Loans are named by clients only, whose messages are measured.
     const REF: usize = 1 + 32 + 9;
     FRAME + data.body.len() + data.slots.len() * REF + method_bytes
 }
@@ -250,6 +254,14 @@ pub fn message_bound<S>(data: &CapData<S>, method_bytes: usize) -> usize {
 /// The machine's own rejections: an `Error` whose name is `VatError`.
 pub fn vat_error<S>(message: &str) -> CapData<S> {
     CapData::data(&Value::error("VatError", message))
+}
+
+/// The number under which `lender` deposits what `borrower`, another vat of the same owner, names in a call as its loan `number`. Said by any
+/// other vat, the same number stands for another deposit: whoever reads the home's log, or the call on its way, can't come first with
+/// it. It is above all numbers of gifts, which are counted.
+pub fn lent_number(borrower: &VatId, lender: &VatId, number: u64) -> u64 {
+    let hash = Hash::of_parts(&[b"quorate/lent/1", &borrower.0, &lender.0, &number.to_be_bytes()]);
+    hash.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)) | 1 << 63
 }
 
 /// What a bearer key signs to hand its authority over `target`'s `object` to `sender`.

@@ -19,10 +19,7 @@ use crate::{
     testnet::layout::{Layout, TestnetDir},
 };
 use quorate_consensus::{HostId, Member};
-use quorate_engine::{
-    VatId,
-    abi::{Method, Value},
-};
+use quorate_engine::abi::{Method, Value};
 use quorate_net::PeerName as _;
 use serde_json::Value as Json;
 use std::{
@@ -67,13 +64,14 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
     let sturdyref = find(&args.target, &dir, layout.as_ref(), &shelf)?;
     let memory = memory(&sturdyref, &dir, layout.is_some());
     let known = memory.as_deref().and_then(|file| Known::read(file, &sturdyref.vat));
-    let hosts = hosts_to_ask(layout.as_ref(), &args.at, known.is_some())?;
+    let mut hosts = hosts_to_ask(layout.as_ref(), &args.at, known.is_some())?;
     if args.arguments.iter().filter(|text| *text == "@-").count() > 1 {
         return Err(Failure::new(Exit::Usage, "@- is there twice: standard input is one argument"));
     }
-    let mut given = Given { shelf: &shelf, home: sturdyref.vat, slots: Vec::new() };
+    let mut given = Given { shelf: &shelf, slots: Vec::new() };
     let read = args.arguments.iter().map(|text| read_argument(text, &mut given));
     let values = read.collect::<Result<Vec<Value>, _>>()?;
+    hosts.extend(remembered_homes(&given.slots, &sturdyref, &dir, layout.is_some()));
     // The longer it waits, the longer the vat has to know it.
     let lifetime = LIFETIME_BLOCKS.saturating_mul(1 + args.timeout / 30).min(MAX_LIFETIME_BLOCKS / 2);
     if let Some(file) = args.proof.as_ref().filter(|file| file.exists()) {
@@ -160,23 +158,22 @@ pub fn memory(sturdyref: &Sturdyref, dir: &TestnetDir, is_testnet: bool) -> Opti
     Some(folder.join(sturdyref.vat.to_string()))
 }
 
+/// Members of the vats that passed objects live in, where these are others than the called one and are remembered: they have to be found, too.
+fn remembered_homes(slots: &[Sturdyref], called: &Sturdyref, dir: &TestnetDir, is_testnet: bool) -> Vec<Member> {
+    let others = slots.iter().filter(|slot| slot.vat != called.vat);
+    let known = others.filter_map(|slot| Known::read(&memory(slot, dir, is_testnet)?, &slot.vat));
+    known.flat_map(|known| known.members()).collect()
+}
+
 /// The kept references that the arguments of a call name.
 struct Given<'a> {
     shelf: &'a Shelf,
-    home: VatId,
     slots: Vec<Sturdyref>,
 }
 
 impl References for Given<'_> {
     fn slot(&mut self, name: &str) -> Result<u32, Failure> {
         let sturdyref = self.shelf.find(name)?;
-        if sturdyref.vat != self.home {
-            let message = format!(
-                "ref:{name} is an object of vat {}, and the call goes to vat {}: from outside, an object is passed to its own vat only; to pass it to another, have a vat that holds both do it",
-                sturdyref.vat, self.home
-            );
-            return Err(Failure::new(Exit::Usage, message));
-        }
         let place = self.slots.iter().position(|other| *other == sturdyref).unwrap_or_else(|| {
             self.slots.push(sturdyref);
             self.slots.len() - 1
@@ -205,7 +202,7 @@ fn with_names(json: Json, names: &BTreeMap<u64, String>) -> Json {
 pub fn unanswered(error: ClientError) -> Failure {
     let exit = match error {
         ClientError::Call(_) => Exit::Usage,
-        ClientError::Refused(_) | ClientError::NoCode(_) => Exit::Rejected,
+        ClientError::Refused(_) | ClientError::NoCode(_) | ClientError::NotLent(..) => Exit::Rejected,
         ClientError::Unknown(_) | ClientError::NotSent(_) => Exit::NotSent,
         ClientError::Deadline(_) => Exit::Unreachable,
         ClientError::Network(_) | ClientError::Random(_) => Exit::Failed,

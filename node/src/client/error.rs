@@ -21,6 +21,8 @@ pub enum ClientError {
     Refused(String),
     #[error("{}; the call was not done", no_code(.0.as_deref()))]
     NoCode(Option<String>),
+    #[error("a reference to an object of vat {0} can't be passed: {1}; the call was not made")]
+    NotLent(VatId, String),
     #[error("the system gives no random bytes: {0}")]
     Random(String),
 }

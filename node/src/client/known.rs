@@ -53,6 +53,11 @@ impl Known {
         fs::rename(&staged, file).inspect_err(|_| drop(fs::remove_file(&staged)))
     }
 
+    /// The vat's members, in the order in which they are tried.
+    pub fn members(&self) -> Vec<Member> {
+        self.introduction.verify().map(|membership| self.in_order(membership.members)).unwrap_or_default()
+    }
+
     /// What hosts have just said: `by` answered, nothing was heard of `silent`.
     pub(super) fn found(introduction: Introduction, block: u64, by: HostId, silent: &[HostId]) -> Known {
         let silent = silent.first().copied();

@@ -10,6 +10,7 @@
 mod error;
 mod keeping;
 mod known;
+mod lending;
 mod once;
 mod proving;
 mod wiring;
@@ -110,6 +111,8 @@ struct Inner {
     once: bool,
     notices: mpsc::UnboundedSender<Notice>,
     shipped: Notify,
+    /// Something of the called vat was taken in.
+    heard: Notify,
 }
 
 /// A client of one vat; many calls may be under way at once.
@@ -134,8 +137,19 @@ impl Client {
         hosts: &[Member],
         lifetime_blocks: u64,
     ) -> Result<Client, ClientError> {
-        let (secret, network, frames) = start_network().await?;
         let until = Instant::now() + WHOIS_DEADLINE;
+        Client::connect_with(sturdyref, &[], hosts, lifetime_blocks, until).await
+    }
+
+    /// As [`Client::connect_for`], with further references to objects of the same vat; its members have to be found by `until`.
+    async fn connect_with(
+        sturdyref: &Sturdyref,
+        given: &[Sturdyref],
+        hosts: &[Member],
+        lifetime_blocks: u64,
+        until: Instant,
+    ) -> Result<Client, ClientError> {
+        let (secret, network, frames) = start_network().await?;
         let (found, block) = match members_and_block(&network, hosts, &sturdyref.vat, until).await {
             Ok(found) => found,
             Err(why) => {
@@ -145,7 +159,7 @@ impl Client {
         };
         let known = Known::found(found.introduction, block, found.by, &found.silent);
         let expires = block.saturating_add(lifetime_blocks);
-        let client = Client::start(secret, sturdyref, &[], known, expires, network, false)?;
+        let client = Client::start(secret, sturdyref, given, known, expires, network, false)?;
         frames.serve(&client.inner);
         Ok(client)
     }
@@ -177,6 +191,7 @@ impl Client {
             once,
             notices,
             shipped: Notify::new(),
+            heard: Notify::new(),
         });
         let own = Introduction { genesis, chain: Vec::new() };
         let whereabouts = Arc::new(TargetMembers(Arc::downgrade(&inner)));
@@ -516,6 +531,7 @@ impl Inner {
                 let _ = waiting.send(completion);
             }
         }
+        self.heard.notify_waiters();
         let pruned = vec![(self.target, ack)];
         let block = session.blocks;
         let _ = self.notices.send(Notice::Applied { block, outbox: Arc::default(), queued: Vec::new(), pruned });

@@ -1,6 +1,6 @@
 //! One call by a client of its own, as `vat call` makes it.
 
-use super::{Answer, Client, ClientError, Kept, Known, start_network};
+use super::{Answer, Client, ClientError, Kept, Known, lending::lend, start_network};
 use crate::{
     evidence::{LIFETIME_IS_OVER, MAX_LIFETIME_BLOCKS},
     lookup::{NotFound, members_and_block},
@@ -8,7 +8,10 @@ use crate::{
     sturdyref::Sturdyref,
 };
 use quorate_consensus::Member;
-use quorate_engine::abi::{Method, Value};
+use quorate_engine::{
+    VatId,
+    abi::{Method, Value},
+};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -41,7 +44,7 @@ pub enum Request {
     Call {
         method: Method,
         args: Vec<Value>,
-        /// Further objects of the same vat: slots in the arguments index them.
+        /// Further objects, of that vat and of others: slots in the arguments index them.
         slots: Vec<Sturdyref>,
     },
     /// To let go of what the vat keeps for the sturdyref.
@@ -54,6 +57,11 @@ impl Request {
             Request::Call { slots, .. } => slots,
             Request::Discard => &[],
         }
+    }
+
+    /// Those that live in this vat.
+    fn slots_of(&self, vat: &VatId) -> Vec<Sturdyref> {
+        self.slots().iter().filter(|slot| slot.vat == *vat).cloned().collect()
     }
 }
 
@@ -98,21 +106,27 @@ async fn call_known(call: &OneCall<'_>, known: Known, until: Instant) -> Called 
         Ok(started) => started,
         Err(error) => return Called::failed(error),
     };
-    let mut hosts = known.introduction.verify().map(|membership| membership.members).unwrap_or_default();
-    hosts = known.in_order(hosts);
+    let mut hosts = known.members();
     for host in call.hosts {
         if hosts.iter().all(|other| other.key != host.key) {
             hosts.push(host.clone());
         }
     }
-    let client =
-        match Client::start(secret, call.sturdyref, call.request.slots(), known, expires, network.clone(), true) {
-            Ok(client) => client,
-            Err(error) => {
-                network.shutdown().await;
-                return Called::failed(error);
-            }
-        };
+    let client = match Client::start(
+        secret,
+        call.sturdyref,
+        &call.request.slots_of(&vat),
+        known,
+        expires,
+        network.clone(),
+        true,
+    ) {
+        Ok(client) => client,
+        Err(error) => {
+            network.shutdown().await;
+            return Called::failed(error);
+        }
+    };
     frames.serve(&client.inner);
     let asking = async {
         match members_and_block(&network, &hosts, &vat, until).await {
@@ -142,7 +156,7 @@ async fn call_unknown(call: &OneCall<'_>, until: Instant) -> Called {
         Ok((found, block)) => {
             let known = Known::found(found.introduction, block, found.by, &found.silent);
             let expires = block.saturating_add(call.lifetime_blocks);
-            Client::start(secret, call.sturdyref, call.request.slots(), known, expires, network.clone(), true)
+            Client::start(secret, call.sturdyref, &call.request.slots_of(&vat), known, expires, network.clone(), true)
         }
         Err(why) => Err(ClientError::not_found(why, vat)),
     };
@@ -178,12 +192,18 @@ async fn answer(client: &Client, call: &OneCall<'_>, until: Instant) -> Result<A
         let session = client.inner.lock();
         (session.target, session.given.clone())
     };
-    let answer = match &call.request {
-        Request::Call { method, args, .. } => client.begin_with(target, method.clone(), args.clone(), &given)?,
-        Request::Discard => client.begin_discard(bearer.unwrap_or_default())?,
+    let (slots, lenders) = lend(client, call.request.slots(), &given, call.hosts, call.lifetime_blocks, until).await?;
+    let begun = match &call.request {
+        Request::Call { method, args, .. } => client.begin_with(target, method.clone(), args.clone(), &slots),
+        Request::Discard => client.begin_discard(bearer.unwrap_or_default()),
     };
-    match tokio::time::timeout_at(until, answer).await {
-        Ok(Ok(answer)) => Ok(answer),
-        _ => Err(client.without_answer(call.deadline)),
-    }
+    let answer = match begun {
+        Ok(answer) => match tokio::time::timeout_at(until, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            _ => Err(client.without_answer(call.deadline)),
+        },
+        Err(error) => Err(error),
+    };
+    lenders.close().await;
+    answer
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::abi::{Delivery, Method};
 use crate::comms::Deliver;
 use crate::comms::Held;
-use crate::comms::client::{ClientRef, ClientSession, Completion};
+use crate::comms::client::{ClientError, ClientRef, ClientSession, Completion};
 use crate::wire::{Op, RefKind, Side, WireRef, WireSlot};
 use ed25519_dalek::{Signer, SigningKey};
 
@@ -143,6 +143,51 @@ fn an_object_that_was_kept_is_there_for_the_next_client_as_target_and_as_argumen
     assert!(home.exchange(&mut second).pop().expect("an answer").fulfilled);
     home.comms.forget(&second.vat());
     assert_eq!(home.comms.freed(), [5], "nobody holds it any more");
+}
+
+#[test]
+fn what_a_client_lends_is_for_the_vat_that_it_calls_and_outlives_the_reference() {
+    let mut home = Home::new();
+    keep(&mut home, 2, 20);
+    let mut borrower = ClientSession::new(VatId([7; 32]), OTHER);
+    let (mut lender, _) = holder(4, 20, 5);
+    let (name, number) = borrower.lend(HOME, lender.vat());
+    let opened = home.exchange(&mut lender);
+    let [ClientRef::Object(object)] = opened[0].slots[..] else { panic!("{opened:?}") };
+    lender.deposit(OTHER, number, object).expect("room");
+    home.exchange(&mut lender);
+    assert_eq!(lender.unacked().count(), 0);
+
+    // What is lent is passed once, in order, and is no target.
+    let method = Method::Call("take".into());
+    let args = Value::Array(vec![Value::Slot(0), Value::Slot(1)]);
+    let (second, _) = borrower.lend(HOME, lender.vat());
+    assert_eq!(
+        borrower.send_only(ClientRef::Object(0), method.clone(), &args, &[second, name]),
+        Err(ClientError::LentOrder)
+    );
+    assert_eq!(borrower.send_only(name, method.clone(), &Value::Array(vec![]), &[]), Err(ClientError::IsLent));
+    borrower.send_only(ClientRef::Object(0), method.clone(), &args, &[name, second]).expect("room");
+    assert_eq!(borrower.send_only(ClientRef::Object(0), method, &args, &[name, second]), Err(ClientError::LentOrder));
+    let said: Vec<Op> = borrower.unacked().map(|(_, bytes)| Op::decode(bytes).expect("an operation")).collect();
+    let [Op::Send { args, .. }] = &said[..] else { panic!("{said:?}") };
+    assert_eq!(args.slots[0], WireSlot::Lent { home: HOME, lender: lender.vat(), number: 1 });
+
+    // The lender and the bearer are gone when the called vat comes.
+    home.comms.forget(&lender.vat());
+    home.comms.revoke_bearer(&key(20));
+    let thief = Op::Withdraw { from: lender.vat(), number: 1, result: 1 };
+    home.comms.receive(&OTHER, &thief.encode()).expect("a good message");
+    let good = Op::Withdraw { from: lender.vat(), number, result: 2 };
+    home.comms.receive(&OTHER, &good.encode()).expect("a good message");
+    let call = Op::Send {
+        target: WireRef::promise(Side::Sender, 2),
+        method: Method::Call("balance".into()),
+        args: CapData::data(&Value::Array(vec![])),
+        result: None,
+    };
+    let Ok(Inbound::Call { delivery, .. }) = home.comms.receive(&OTHER, &call.encode()) else { panic!("it may") };
+    assert!(matches!(delivery, Delivery::Call { target: PURSE, .. }));
 }
 
 #[test]
