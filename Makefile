@@ -89,7 +89,7 @@ fmt-check: setup
 clippy: setup
 	@$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	@cd engine/guest && CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/guest-lints' $(CARGO) clippy $(LOCKED) --target wasm32-wasip1 \
-		--config 'source.crates-io.replace-with="patched"' --config "source.patched.directory=\"$$(ls -dt '$(GUEST_TARGET)'/sources-???????????????? | head -n 1)\"" -- -D warnings
+		--config 'source.crates-io.replace-with="patched"' --config "source.patched.directory=\"$$($(CURDIR)/engine/build/patch-series sources '$(GUEST_TARGET)')\"" -- -D warnings
 
 # Licences, advisories, sources and bans of dependencies: deny.toml.
 deny: setup
@@ -106,7 +106,7 @@ NATIVE_MICRO := $(CARGO_TARGET_DIR)/native-micro
 bench: setup
 	@$(BUILD)
 	@cd engine/build/native-micro && CARGO_TARGET_DIR='$(NATIVE_MICRO)' $(CARGO) build $(LOCKED) --release \
-		--config 'source.crates-io.replace-with="patched"' --config "source.patched.directory=\"$$(ls -dt '$(GUEST_TARGET)'/sources-???????????????? | head -n 1)\""
+		--config 'source.crates-io.replace-with="patched"' --config "source.patched.directory=\"$$($(CURDIR)/engine/build/patch-series sources '$(GUEST_TARGET)')\""
 	@NATIVE_MICRO='$(NATIVE_MICRO)/release/native-micro' VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/bench'
 
 MINUTES ?= 10

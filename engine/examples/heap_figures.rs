@@ -1,6 +1,6 @@
 //! Measures the heap: `cargo run -p quorate-engine --example heap_figures`. One table on standard output; times are medians.
-//! With a path, another image is measured: `… --example heap_figures -- before.wasm`; with `sends` after it, only what `E` costs,
-//! with `micro`, only the micro table.
+//! With a path, another image is measured: `… --example heap_figures -- before.wasm`; with `deliveries` after it, only deliveries, with
+//! `sends`, only what `E` costs, with `micro`, only the micro table, or only its lines that are named after that.
 //!
 //! For people who change the engine. Differences below 30 % on a shared machine are noise; fuel is exact.
 
@@ -56,6 +56,7 @@ fn main() {
     row("image: load (compiled if this is the first run)", loading, "");
     println!("{:<58}{:>12.1} MiB", "image: base heap", image.base_heap_bytes() as f64 / MIB);
     match std::env::args().nth(2).as_deref() {
+        Some("deliveries") => return with_engine_stack(|| deliveries(&image)),
         Some("sends") => return with_engine_stack(|| sends(&image)),
         Some("micro") => return with_engine_stack(|| micro(&image)),
         _ => {}
@@ -185,7 +186,11 @@ fn sends(image: &Arc<Image>) {
 }
 
 fn micro(image: &Arc<Image>) {
+    let chosen: Vec<String> = std::env::args().skip(3).collect();
     for name in ["fib25", "loop1e6", "sort1e5", "json1mb", "strcat1e5", "objects1e5", "map1e5"] {
+        if !chosen.is_empty() && !chosen.iter().any(|chosen| chosen == name) {
+            continue;
+        }
         let mut vat = Vat::start(image, 1 << 40);
         vat.call("micro", vec![Value::String(name.into())]);
         let mut fuel = 0;

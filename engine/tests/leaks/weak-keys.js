@@ -1,4 +1,4 @@
-// work 3000 x 100
+// work 3000 x 400
 // Entries of weak collections that hold their own keys, in circles, and through proxies that are revoked.
 export default function () {
   const map = new WeakMap();

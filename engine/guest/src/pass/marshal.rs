@@ -169,13 +169,14 @@ impl Marshaller<'_> {
     }
 
     fn bigint(&mut self, number: &JsBigInt) -> JsResult<Value> {
-        let digits = number.to_string_radix(10);
-        if digits.len() > MAX_BIGINT_DIGITS {
-            return Err(self.refuse(&format!(
+        // A decimal digit takes more than three bits. Writing down one that is far too long would cost the square of its length.
+        let may_fit = number.as_inner().bits() / 4 <= MAX_BIGINT_DIGITS as u64;
+        let digits = may_fit.then(|| number.to_string_radix(10)).filter(|digits| digits.len() <= MAX_BIGINT_DIGITS);
+        digits.map(Value::BigInt).ok_or_else(|| {
+            self.refuse(&format!(
                 "a bigint in a message has at most {MAX_BIGINT_DIGITS} decimal digits: pass text or bytes"
-            )));
-        }
-        Ok(Value::BigInt(digits))
+            ))
+        })
     }
 
     /// Notes that many more values or fields.
