@@ -85,7 +85,7 @@ pub enum StoreError {
     Io(String),
     /// A record, or a file of the database, is damaged or missing.
     #[error(
-        "Q-C002 the store is damaged ({what}): {error}; keep this home as it is, and put a host with a new home in its place: `vat member replace`"
+        "Q-C002 the store is damaged ({what}): {error}; stop the host and have it fetch what is damaged from the other members: `vat member repair`; if that refuses, put a host with a new home in its place: `vat member replace`"
     )]
     Corrupt { what: &'static str, error: String },
     /// Written by another version.
@@ -180,6 +180,9 @@ pub enum ProposeError {
     /// Too many proposals are waiting. It was not proposed.
     #[error("Q-C023 too many proposals are waiting")]
     Overloaded,
+    /// The vat takes no new work just now. It was not proposed.
+    #[error("Q-C025 the vat takes no new work: {0}")]
+    Refused(String),
     /// The replica is stopped or stopping.
     #[error("Q-C024 the replica is stopped: {0}")]
     Stopped(String),

@@ -70,12 +70,15 @@ pub use proof::tally::Tally;
 pub use quorate_ids::{Canonical, Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
 pub use replica::{
-    Approve, CheckpointSummary, Clock, Event, Motions, NoMotions, Proposed, Replica, ReplicaHandle, ReplicaOptions,
-    ReplicaStatus, SystemClock, WaitingChange, WaitingMatter, evidence_of, remove_vat,
+    Approve, CheckpointSummary, Clock, Event, MAX_UNCERTIFIED, Motions, NoMotions, Proposed, Replica, ReplicaHandle,
+    ReplicaOptions, ReplicaStatus, SystemClock, WaitingChange, WaitingMatter, evidence_of, remove_vat,
 };
 pub use state::change::{Change, PendingChange};
 pub use state::state_root as checkpoint_root;
 pub use stats::{BUCKETS_US, CheckpointSize, ConsensusStats, Timings};
-pub use storage::{Family, Flushed, ManifestInfo, MemoryStore, Record, RocksStore, Store, Write};
+pub use storage::{
+    Family, Flushed, ManifestInfo, Marks, MemoryStore, Record, RepairReport, Repaired, RocksStore, Store, Write,
+    repair_store, repair_vat,
+};
 pub use timing::Timing;
 pub use transport::{Channel, Transport};

@@ -44,6 +44,7 @@ async fn child() {
         clock: Arc::new(SystemClock),
         learner: false,
         approve: Approve::Auto,
+        max_uncertified: MAX_UNCERTIFIED,
         motions: Arc::new(NoMotions),
     })
     .await

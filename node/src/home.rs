@@ -6,7 +6,8 @@
 //! host.toml      name, addresses, and how changes of members are approved (for people to edit)
 //! host.key       the host's Ed25519 seed
 //! provision/     vats that this host shall carry, read at every start
-//! carried/       a mark for each vat whose replica was created here
+//! carried/       of each vat whose replica was created here: what was provided for it
+//! MARKS          what this host has signed, voted and acknowledged, outside of the database ([`crate::repair`])
 //! data/          RocksDB
 //! creators/      keys of creators of vats that have no code yet
 //! images/        engine images that vats here run in, by their hash
@@ -103,7 +104,7 @@ fn approve_word<S: serde::Serializer>(approve: &Approve, serializer: S) -> Resul
 }
 
 /// An existing home.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Home {
     path: PathBuf,
     /// What `host.toml` says.
@@ -203,6 +204,16 @@ impl Home {
         self.path.join("data")
     }
 
+    /// The file with what this host has promised.
+    pub fn marks(&self) -> PathBuf {
+        self.path.join("MARKS")
+    }
+
+    /// Where the marks of vats that were carried here lie.
+    pub fn carried(&self) -> PathBuf {
+        self.path.join("carried")
+    }
+
     /// Where vats to carry are laid down.
     pub fn provision(&self) -> PathBuf {
         self.path.join("provision")
@@ -213,9 +224,9 @@ impl Home {
         self.path.join("images")
     }
 
-    /// The mark that a replica of this vat was created here.
+    /// The mark that a replica of this vat was created here: a provision, or nothing where an earlier version made it.
     pub fn carried_mark(&self, vat: &str) -> PathBuf {
-        self.path.join("carried").join(vat)
+        self.carried().join(vat)
     }
 
     /// Where the key of a vat's creator lies, while the vat has no code.

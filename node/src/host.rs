@@ -4,13 +4,18 @@
 //! handed to a vat's replica only from its members (the replica decides who they are); strangers get slices and directory
 //! questions, both of which prove themselves or ask for public facts.
 
+mod error;
 mod frames;
+mod image;
+mod muted;
+mod repair;
+mod room;
 
 use crate::{
     co_members::CoMembers,
     codec,
     directory::{Directory, newest_membership},
-    images::{HostImages, fetch},
+    images::HostImages,
     local::WithSelf,
     lookup::look_up,
     proof::file::{Item, ProofFile, VatProof},
@@ -20,11 +25,14 @@ use crate::{
     telemetry::{Telemetry, mirror, page},
     vat::{VatOptions, VatService, peer_evidence::PeerEvidence},
 };
+pub use error::HostError;
 use frames::Frames;
 use futures::future::join_all;
+use image::fetch_and_run;
+use muted::Muted;
 use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Store, Timing, evidence_of};
 use quorate_engine::{
-    EngineError, Hash, VatId, fuel_prices_hash,
+    VatId, fuel_prices_hash,
     image::{Image, Images, image_hash},
 };
 use quorate_net::{Handler, NetError, Network};
@@ -43,8 +51,6 @@ use tokio::sync::watch;
 pub(crate) const VAT_RECORDS: &str = "vat/";
 /// How often vats that nobody here knows are asked about.
 const LOOKUP_EVERY: Duration = Duration::from_millis(500);
-/// The pause before members are asked again for an image that none of them gave.
-const FETCH_AGAIN: Duration = Duration::from_secs(5);
 /// How often the replicas are asked whether they have heard of another process with this host's key.
 const OWN_KEY_POLL: Duration = Duration::from_secs(1);
 /// What members hear whose frames come before their vat has started here.
@@ -67,38 +73,6 @@ pub struct HostOptions {
     pub console: Option<Arc<ConsolePath>>,
 }
 
-/// Why a host can't do what it was asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum HostError {
-    #[error("Q-N001 the network could not be started: {0}")]
-    Network(#[from] NetError),
-    #[error("Q-N002 {0}")]
-    Store(#[from] quorate_consensus::StoreError),
-    #[error(
-        "Q-N003 vat {name} runs in engine image {wanted}, which is not here: {why}; this version's own is {}. Bring the file of the image (`vat image add --home HOME FILE`), or replace this member of the vat",
-        image_hash()
-    )]
-    NoImage { name: String, wanted: String, why: String },
-    #[error("Q-N010 the engine image of vat {name} can't be used: {source}")]
-    Image { name: String, source: EngineError },
-    #[error(
-        "Q-N012 vat {name} counts fuel by the price table {wanted}, and this version of the program has {own}: run it with a version that has that table, such as the one that made the vat"
-    )]
-    FuelPrices { name: String, wanted: Hash, own: Hash },
-    #[error("Q-N004 the vat could not be started: {0}")]
-    Vat(String),
-    #[error("Q-N005 there is no vat {0} on this host")]
-    NoSuchVat(String),
-    #[error("Q-N006 this host carries a vat named {0} already")]
-    NameTaken(String),
-    #[error(
-        "Q-N008 this host was a member of vat {0} before, and a key that has signed may not join again; make a new home (`vat node init`) and let that one join"
-    )]
-    WasMember(String),
-    #[error("Q-N007 the genesis of vat {name} is not valid: {why}")]
-    Genesis { name: String, why: String },
-}
-
 /// A running host; cheap to clone.
 #[derive(Clone)]
 pub struct Host(Arc<Inner>);
@@ -113,6 +87,7 @@ struct Inner {
     console: Option<Arc<ConsolePath>>,
     directory: Directory,
     peer_evidence: PeerEvidence,
+    muted: Muted,
     telemetry: Arc<Telemetry>,
     co_members: OnceLock<Arc<CoMembers>>,
     /// How many vats, or lists of them, are being started.
@@ -135,6 +110,7 @@ impl Host {
     ) -> Result<Host, HostError> {
         let directory = Directory::load(options.store.clone())?;
         let peer_evidence = PeerEvidence::load(options.store.clone())?;
+        let muted = Muted::load(options.store.clone())?;
         let inner = Arc::new(Inner {
             name: options.name,
             key: options.key,
@@ -145,6 +121,7 @@ impl Host {
             console: options.console,
             directory,
             peer_evidence,
+            muted,
             telemetry: Arc::new(Telemetry::new()),
             co_members: OnceLock::new(),
             starting: AtomicUsize::new(0),
@@ -182,6 +159,7 @@ impl Host {
             }
         }
         tokio::spawn(look_up_wanted(Arc::downgrade(&host.0)));
+        tokio::spawn(room::watch(Arc::downgrade(&host.0)));
         Ok(host)
     }
 
@@ -229,34 +207,6 @@ impl Host {
             return Ok(());
         }
         self.run_vat(provision, image).await
-    }
-
-    /// The image that a vat runs in: one that is here, or else fetched from the vat's members. This host's owner had it carry the
-    /// vat, whose id commits to the image.
-    async fn image_of(&self, provision: &Provision) -> Result<Arc<Image>, HostError> {
-        let (name, wanted) = (&provision.name, provision.genesis.image);
-        let images = self.0.images.images().clone();
-        let unusable = |source| HostError::Image { name: name.clone(), source };
-        if !images.has(&wanted) {
-            let known = self.0.directory.members(&provision.genesis.vat_id()).into_iter();
-            let members: Vec<Member> = known.chain(provision.genesis.members.iter().cloned()).collect();
-            tracing::info!(vat = %name, image = %wanted, "fetching the vat's engine image from its members");
-            let wasm = fetch(self.network(), &members, &wanted).await.map_err(|error| HostError::NoImage {
-                name: name.clone(),
-                wanted: wanted.to_string(),
-                why: error.to_string(),
-            })?;
-            let images = images.clone();
-            blocking(move || images.add(&wasm)).await.map_err(unusable)?;
-        }
-        blocking(move || {
-            if wanted == image_hash() {
-                images.keep_own()?;
-            }
-            images.get(&wanted)
-        })
-        .await
-        .map_err(unusable)
     }
 
     async fn run_vat(&self, provision: Provision, image: Arc<Image>) -> Result<(), HostError> {
@@ -373,7 +323,17 @@ impl Host {
             failed_vats: self.failed(),
             disk: room_of(self.0.store.as_ref()),
             peer_evidence: self.0.peer_evidence.count(),
+            muted: self.0.muted.all().iter().map(ToString::to_string).collect(),
         }
+    }
+
+    /// Does not listen to a host any more, or does again. Returns whether that is a change.
+    ///
+    /// # Errors
+    /// It can't be noted.
+    pub fn mute(&self, host: HostId, muted: bool) -> Result<bool, HostError> {
+        tracing::warn!(%host, muted, "its owner says whom this host listens to");
+        Ok(self.0.muted.set(host, muted)?)
     }
 
     /// All evidence that this host keeps: of members of the vats that it carries or carried, and of other vats that contradict
@@ -539,36 +499,6 @@ impl Drop for Starting {
 fn check_prices(provision: &Provision) -> Result<(), HostError> {
     let (wanted, own) = (provision.genesis.parameters.fuel_prices, fuel_prices_hash());
     if wanted == own { Ok(()) } else { Err(HostError::FuelPrices { name: provision.name.clone(), wanted, own }) }
-}
-
-/// Starts a vat whose image is not here, beside the other vats: asks its members for the image until one of them gives it, as long as
-/// the host lives. Until then status and readiness say what the vat waits for.
-async fn fetch_and_run(host: Weak<Inner>, provision: Provision) {
-    let name = provision.name.clone();
-    loop {
-        let Some(inner) = host.upgrade() else { return };
-        match Host(inner.clone()).start_vat(provision.clone()).await {
-            Ok(()) => return inner.recover(&name),
-            Err(error) => {
-                let is_final = !matches!(error, HostError::NoImage { .. });
-                tracing::error!(vat = %name, %error, is_final, "a vat could not be started");
-                inner.fail(name.clone(), error.to_string());
-                if is_final {
-                    return;
-                }
-            }
-        }
-        drop(inner);
-        tokio::time::sleep(FETCH_AGAIN).await;
-    }
-}
-
-/// Runs what takes seconds, such as compiling an image, beside everything else.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
-) -> Result<T, EngineError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| EngineError::Image(format!("compiling it was cut off: {error}")))?
 }
 
 /// Looks up vats whose couriers did not know where to go, as long as the host lives.

@@ -46,6 +46,8 @@ pub fn default_parameters() -> Parameters {
 
 /// Suffix of a provision's file.
 pub const PROVISION_SUFFIX: &str = "vat";
+/// Suffix of a file that is not whole yet.
+pub const STAGED_SUFFIX: &str = "staged";
 /// The file of contacts.
 pub const CONTACTS_FILE: &str = "contacts";
 
@@ -53,6 +55,25 @@ pub const CONTACTS_FILE: &str = "contacts";
 pub fn write(folder: &Path, provision: &Provision) -> io::Result<()> {
     let id = provision.genesis.vat_id().to_string();
     write_atomically(&folder.join(format!("{id}.{PROVISION_SUFFIX}")), &codec::encode(provision))
+}
+
+/// Writes a provision, by its encoding, to a file of its own, atomically; the file and its name are on disk when it returns.
+///
+/// # Errors
+/// It can't be written.
+pub fn write_encoded(path: &Path, encoding: &[u8]) -> io::Result<()> {
+    write_atomically(path, encoding)?;
+    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+}
+
+/// The provision in such a file. `None`: the file is empty.
+///
+/// # Errors
+/// It can't be read, or is damaged.
+pub fn read_one(path: &Path) -> io::Result<Option<Provision>> {
+    let bytes = fs::read(path)?;
+    let damaged = |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display()));
+    if bytes.is_empty() { Ok(None) } else { decode(&bytes).map(Some).map_err(damaged) }
 }
 
 /// Writes the contacts into a home's folder, atomically.
@@ -103,7 +124,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 }
 
 fn write_atomically(path: &Path, encoding: &[u8]) -> io::Result<()> {
-    let staged = path.with_extension("staged");
+    let staged = path.with_extension(STAGED_SUFFIX);
     let hash = Sha256::digest(encoding);
     let mut file = fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&staged)?;
     [MAGIC, &hash[..], encoding].iter().try_for_each(|part| file.write_all(part))?;

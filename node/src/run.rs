@@ -9,7 +9,7 @@ use crate::{
     host::{Host, HostError, HostOptions, VAT_RECORDS},
     provision, system,
 };
-use quorate_consensus::{RocksStore, Store, StoreError, Timing};
+use quorate_consensus::{Marks, RocksStore, Store, StoreError, Timing};
 use quorate_engine::{
     EngineError,
     image::{Images, image_hash},
@@ -68,7 +68,7 @@ pub enum RunError {
     )]
     SecondProcess { how: String },
     #[error(
-        "Q-R004 this host carried vat {vat} before, but its data is gone from {data}; it must not come back under the same key, or it could sign twice: replace it (`vat member replace`) by a host with a new home"
+        "Q-R004 this host carried vat {vat} before, but its data is gone from {data}; it must not start as if it were new, or it could sign twice: `vat member repair` on this home, which its marks allow, or else replace it (`vat member replace`) by a host with a new home"
     )]
     DataLost { vat: String, data: String },
 }
@@ -134,7 +134,7 @@ pub enum Remedy {
     Room,
     /// Somebody has to change the command, the home or the environment.
     Mend,
-    /// It must not run again: a host with a new home takes its place.
+    /// It must not run as it is: it is repaired, or a host with a new home takes its place.
     NewHome,
     /// Starting it again may help.
     Unknown,
@@ -164,7 +164,7 @@ impl Running {
         tokio::task::spawn_blocking(move || own.get(&image_hash()))
             .await
             .map_err(|error| RunError::Io { what: "loading the engine".into(), source: io::Error::other(error) })??;
-        let store: Arc<dyn Store> = Arc::new(RocksStore::open(home.data())?);
+        let store: Arc<dyn Store> = Arc::new(RocksStore::open_with_marks(home.data(), home.marks())?);
         check_marks(home, store.as_ref())?;
         mark_remembered(home, store.as_ref())?;
         let logs = home.path().join("logs");
@@ -208,6 +208,10 @@ impl Running {
     pub async fn stop(self) {
         self.servers.iter().for_each(tokio::task::JoinHandle::abort);
         self.host.shutdown().await;
+        if let Some(Err(error)) = self.host.store().marks().map(Marks::close) {
+            // A repair then knows less exactly what was promised.
+            tracing::error!(%error, "the host's marks could not be closed");
+        }
         // Whoever looks for the host finds at once that it isn't there.
         let _ = std::fs::remove_file(&self.socket);
     }
@@ -215,15 +219,31 @@ impl Running {
 
 /// A vat whose mark is here must be in the store.
 fn check_marks(home: &Home, store: &dyn Store) -> Result<(), RunError> {
-    let folder = home.path().join("carried");
-    for entry in std::fs::read_dir(&folder).map_err(io_error(folder.display().to_string()))? {
-        let entry = entry.map_err(io_error(folder.display().to_string()))?;
-        let vat = entry.file_name().to_string_lossy().into_owned();
+    for vat in carried(home)? {
         if !remembers(store, &vat)? {
             return Err(RunError::DataLost { vat, data: home.data().display().to_string() });
         }
     }
     Ok(())
+}
+
+/// The ids of the vats whose marks are in a home.
+///
+/// # Errors
+/// The folder can't be read.
+pub(crate) fn carried(home: &Home) -> Result<Vec<String>, RunError> {
+    let folder = home.carried();
+    let failed = || io_error(folder.display().to_string());
+    let mut vats = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(failed())? {
+        let name = entry.map_err(failed())?.file_name();
+        // One that a crash left half written is no mark.
+        if Path::new(&name).extension().is_none_or(|suffix| suffix != provision::STAGED_SUFFIX) {
+            vats.push(name.to_string_lossy().into_owned());
+        }
+    }
+    vats.sort();
+    Ok(vats)
 }
 
 /// Whether the store knows that it carries this vat.
@@ -242,29 +262,28 @@ async fn carry_provisions(home: &Home, host: &Host, store: &dyn Store) -> Result
         let id = provision.genesis.vat_id().to_string();
         if !remembers(store, &id)? {
             host.carry(provision).await?;
-            mark(&home.carried_mark(&id)).map_err(io_error("marking a vat as carried"))?;
+            mark(home, store, &id).map_err(io_error("marking a vat as carried"))?;
         }
     }
     Ok(())
 }
 
-/// Makes the marks of vats that the store has, which a crash may have left out.
+/// Makes the marks of vats that the store has, which a crash may have left out, or an earlier version left empty.
 fn mark_remembered(home: &Home, store: &dyn Store) -> Result<(), RunError> {
     for (key, _) in store.list_meta(VAT_RECORDS)? {
-        let path = home.carried_mark(key.strip_prefix(VAT_RECORDS).unwrap_or(&key));
-        if !path.exists() {
-            mark(&path).map_err(io_error("marking a vat as carried"))?;
+        let vat = key.strip_prefix(VAT_RECORDS).unwrap_or(&key);
+        if std::fs::metadata(home.carried_mark(vat)).map_or(0, |mark| mark.len()) == 0 {
+            mark(home, store, vat).map_err(io_error("marking a vat as carried"))?;
         }
     }
     Ok(())
 }
 
-/// Notes on disk that a vat is carried here. The store has it already: a crash in between only leaves out the mark, until the next
-/// start.
-fn mark(path: &Path) -> io::Result<()> {
-    std::fs::File::create(path)?.sync_all()?;
-    // The name is the mark: it has to be on disk as well.
-    path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
+/// Notes on disk that a vat is carried here, with what the store has of how to carry it: the store may be lost. It has it already, so
+/// a crash in between only leaves out the mark, until the next start.
+fn mark(home: &Home, store: &dyn Store, vat: &str) -> io::Result<()> {
+    let record = store.get_meta(&format!("{VAT_RECORDS}{vat}")).map_err(io::Error::other)?;
+    provision::write_encoded(&home.carried_mark(vat), &record.unwrap_or_default())
 }
 
 async fn serve(home: &Home, host: &Host) -> Result<(Vec<tokio::task::JoinHandle<()>>, PathBuf), RunError> {
@@ -275,8 +294,8 @@ async fn serve(home: &Home, host: &Host) -> Result<(Vec<tokio::task::JoinHandle<
         file.display()
     )))?;
     let http = listener.local_addr().map_err(io_error("the HTTP address"))?.to_string();
-    let marks = home.path().join("carried");
-    let api = Api { host: host.clone(), http, mark: Arc::new(move |vat| mark(&marks.join(vat))) };
+    let (marked, store) = (home.clone(), host.store().clone());
+    let api = Api { host: host.clone(), http, mark: Arc::new(move |vat| mark(&marked, store.as_ref(), vat)) };
     let routes = public_routes(api.clone());
     let public = tokio::spawn(listener::serve(listener, routes, listener::Limits::default()));
     let socket = home.admin_socket();

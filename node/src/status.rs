@@ -33,6 +33,18 @@ pub struct HostStatus {
     /// Proofs kept here that members of other vats contradict themselves.
     #[serde(default)]
     pub peer_evidence: u64,
+    /// Keys of members that its owner has muted.
+    #[serde(default)]
+    pub muted: Vec<String>,
+}
+
+/// Says whether a host listens to a member (`POST /api/v1/muted`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MuteRequest {
+    /// The member's key.
+    pub key: String,
+    /// Whether it is not listened to.
+    pub muted: bool,
 }
 
 /// The room on a host's file system.

@@ -35,6 +35,8 @@ fn a_host_whose_log_was_cut_says_so_and_comes_back_without_a_vote() {
     assert_eq!(net.call("counter", "increment", &[]), json!(1));
     let victim = ["beta", "gamma"].into_iter().find(|host| *host != net.leader("counter")).expect("two are no leader");
     let (log, early) = wal(&net, victim);
+    let marks = net.dir().join("hosts").join(victim).join("MARKS");
+    let early_marks = fs::read(&marks).expect("a host has marks");
     for count in 2..12 {
         assert_eq!(net.call("counter", "increment", &[]), json!(count));
     }
@@ -43,6 +45,8 @@ fn a_host_whose_log_was_cut_says_so_and_comes_back_without_a_vote() {
     let (same, late) = wal(&net, victim);
     assert!(same == log && late > early, "one write-ahead log, which has grown from {early} to {late}");
     fs::File::options().write(true).open(&log).and_then(|file| file.set_len(early)).expect("it can be cut");
+    // All of the home, as an older copy that is put back: the host itself knows nothing better.
+    fs::write(&marks, early_marks).expect("ours");
 
     net.vat(&["testnet", "restart", victim]);
     let fault = net.wait("the fault", || replica(&net, victim)?.fault);

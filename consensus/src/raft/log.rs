@@ -24,7 +24,7 @@ use crate::order::chain;
 use crate::order::frames::{WireEntry, WireVote};
 use crate::state::LogPosition;
 use crate::stats::StatsCell;
-use crate::storage::{Family, VatStore, Write, read};
+use crate::storage::{Family, VOTE, VatStore, Write, read};
 use quorate_ids::Hash;
 
 /// Bytes of recent entries that are kept in memory.
@@ -92,6 +92,16 @@ struct Shared {
     may_have_holes: std::sync::atomic::AtomicBool,
 }
 
+impl Shared {
+    /// The log is on disk through this index, as far as it was not cut since.
+    fn mark_flushed(&self, index: u64) -> Result<(), StoreError> {
+        // Held until it is marked: a cut that comes meanwhile marks less, after this.
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = inner.last.map_or(0, |last| last.index).min(index);
+        self.store.set_mark(|mark| mark.log = mark.log.max(last), false)
+    }
+}
+
 /// See the head of the module. Clones are the same log.
 #[derive(Clone)]
 pub(crate) struct LogStore(Arc<Shared>);
@@ -108,7 +118,11 @@ impl LogStore {
                 Some(entry.position()).max(purged_log)
             }
         };
-        let vote = store.named("vote")?;
+        let stored: Option<WireVote> = store.named(VOTE)?;
+        // The database may have lost what the mark has kept, which is written before it.
+        let marked = store.mark().and_then(|mark| mark.vote);
+        let marked = marked.map(|(term, node, committed)| WireVote { term, node, committed });
+        let vote = stored.into_iter().chain(marked).max_by_key(|vote| (vote.term, vote.node, vote.committed));
         let inner = Inner { purged, last, vote, ..Inner::default() };
         let (flushed, _) = watch::channel(last.map_or(0, |last| last.index));
         Ok(Self(Arc::new(Shared {
@@ -183,6 +197,11 @@ impl LogStore {
             }
             store.write(batch)?;
         }
+    }
+
+    /// Raft's vote.
+    pub(crate) fn vote(&self) -> Option<WireVote> {
+        self.lock().vote
     }
 
     /// Follows the index up to which the log is on disk.
@@ -355,7 +374,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let wire = WireVote::from(vote);
-        self.write_flushed(vec![self.0.store.put_named("vote", &wire)]).await?;
+        // That a quorum agreed to it binds nobody further.
+        let before = self.lock().vote.map(|vote| (vote.term, vote.node));
+        if before != Some((wire.term, wire.node)) {
+            let WireVote { term, node, committed } = wire;
+            self.0.store.set_mark(|mark| mark.note_vote(term, node, committed), true).map_err(io::Error::other)?;
+        }
+        self.write_flushed(vec![self.0.store.put_named(VOTE, &wire)]).await?;
         self.lock().vote = Some(wire);
         Ok(())
     }
@@ -421,6 +446,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let shared = Arc::clone(&self.0);
         let began = Instant::now();
         let flushed = Box::new(move |result: Result<(), io::Error>| {
+            let result = result.and_then(|()| shared.mark_flushed(last.index).map_err(io::Error::other));
             if result.is_ok() {
                 shared.flushed.send_if_modified(|index| std::mem::replace(index, last.index) != last.index);
                 shared.stats.update(|stats| stats.log_flush.record(began.elapsed()));
@@ -440,6 +466,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             inner.chains.split_off(&first);
             inner.rewrites += 1;
             inner.last = last_log_id.as_ref().map(position).min(inner.last).max(inner.purged_log());
+            // Before it is cut, or a start would take what was cut on purpose for lost. Nobody counts on it any more.
+            let last = inner.last.map_or(0, |last| last.index);
+            self.0.store.set_mark(|mark| mark.log = mark.log.min(last), true).map_err(io::Error::other)?;
         }
         let batch = vec![Write::DeleteRange(Family::Log, self.0.store.numbered(first), end)];
         self.write_flushed(batch).await?;
@@ -481,6 +510,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             Write::DeleteRange(Family::Log, from, store.numbered(log.index + 1)),
             store.put_named("purged", &purged),
         ];
-        self.write_flushed(batch).await
+        self.write_flushed(batch).await?;
+        // What a checkpoint covers need not come any more.
+        self.0.flushed.send_if_modified(|index| {
+            let higher = log.index > *index;
+            *index = log.index.max(*index);
+            higher
+        });
+        Ok(())
     }
 }

@@ -222,6 +222,9 @@ impl ReplicaHandle {
                 if let SnapshotStep::Install { vote, .. } = &frame.step {
                     self.speaks_for_itself(&from, vote.node).map_err(refused)?;
                 }
+                if let SnapshotStep::Fetch { .. } = &frame.step {
+                    return Ok(codec::encode(&self.service.snapshots.serve(from, frame.step).await));
+                }
                 let reply = match self.addressed(frame.target).await {
                     Ok(_) => self.service.snapshots.serve(from, frame.step).await,
                     Err(text) => SnapshotReply::Refused(text),
@@ -249,12 +252,12 @@ impl ReplicaHandle {
             return if id == target { Ok(raft.clone()) } else { Err(self.admitted_anew(id, target)) };
         }
         let failed = || "the store failed".to_owned();
-        let recorded: Option<u64> = service.lifecycle.check(service.store.named("raft-id")).ok_or_else(failed)?;
+        let recorded: Option<u64> = service.lifecycle.check(service.store.raft_id()).ok_or_else(failed)?;
         match recorded {
             Some(id) if id != target => Err(format!("this is replica {id}, not {target}")),
             Some(_) => Err("starting".into()),
             None if (1..=service.members.view().applied.next_raft_id + MAX_IDS_AHEAD).contains(&target) => {
-                let written = service.store.write_synced(vec![service.store.put_named("raft-id", &target)]);
+                let written = service.store.set_raft_id(target);
                 service.lifecycle.check(written).ok_or_else(failed)?;
                 service.status.set(|status| status.raft_id = target);
                 let restored = Arc::clone(&service.members.view().applied);
@@ -275,7 +278,7 @@ impl ReplicaHandle {
         let service = &self.service;
         let was_member = service.members.view().was_member(&service.identity.key);
         if !was_member && target > id && target - id <= MAX_IDS_AHEAD {
-            let written = service.store.write_synced(vec![service.store.put_named("raft-id", &target)]);
+            let written = service.store.set_raft_id(target);
             if service.lifecycle.check(written).is_some() {
                 let text = "Q-C044 the change that brought this host to the vat was given up, and it was admitted again since; \
                             start the host again";

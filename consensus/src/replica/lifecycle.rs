@@ -1,6 +1,7 @@
 //! How a replica stops: on request, by a fault, or as it is out of the vat.
 //!
-//! Invariant: a fault is reported once and stops everything.
+//! Invariants: a fault is reported once and stops everything; one that says that this host's own state or log can't be relied on
+//! is kept, so that no restart takes it away: only somebody who repairs or replaces the member does.
 
 use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
@@ -10,7 +11,7 @@ use super::event::{EventSink, PlainEvent};
 use super::status::StatusCell;
 use crate::error::StoreError;
 use crate::raft::role::Role;
-use quorate_ids::VatId;
+use crate::storage::VatStore;
 
 /// Follows the order to stop.
 pub(crate) struct Stopping(watch::Receiver<bool>);
@@ -23,9 +24,12 @@ impl Stopping {
     }
 }
 
+/// Faults that stay: this host contradicts what it signed (`Q-C041`), or what the others certified (`Q-C042`).
+const STICKY: [&str; 2] = ["Q-C041 ", "Q-C042 "];
+
 /// See the head of the module.
 pub(crate) struct Lifecycle {
-    vat: VatId,
+    store: VatStore,
     stop: watch::Sender<bool>,
     fault: OnceLock<String>,
     status: Arc<StatusCell>,
@@ -37,13 +41,13 @@ pub(crate) struct Lifecycle {
 impl Lifecycle {
     /// Of a replica that runs. Must be called in a tokio runtime.
     pub(crate) fn new(
-        vat: VatId,
+        store: VatStore,
         status: Arc<StatusCell>,
         events: Arc<dyn EventSink>,
         raft: Arc<RaftCell>,
     ) -> Lifecycle {
         let (stop, fault) = (watch::channel(false).0, OnceLock::new());
-        Lifecycle { vat, stop, fault, status, events, raft, runtime: tokio::runtime::Handle::current() }
+        Lifecycle { store, stop, fault, status, events, raft, runtime: tokio::runtime::Handle::current() }
     }
 
     /// Follows the order to stop.
@@ -71,7 +75,11 @@ impl Lifecycle {
         if self.fault.set(text.clone()).is_err() {
             return;
         }
-        tracing::error!(vat = %self.vat, fault = %text, "replica stops");
+        tracing::error!(vat = %self.store.vat(), fault = %text, "replica stops");
+        if STICKY.iter().any(|code| text.starts_with(code)) {
+            // Where the store fails the replica can't run either.
+            let _ = self.store.set_fault(&text);
+        }
         self.status.set(|status| {
             status.role = Role::Faulted;
             status.fault = Some(text.clone());

@@ -48,6 +48,7 @@ mod membership_view;
 pub(crate) mod options;
 mod service;
 pub(crate) mod status;
+mod stored;
 pub(crate) mod tasks;
 pub(crate) mod wire;
 
@@ -58,5 +59,5 @@ pub use approval::{Approve, Motions, NoMotions, WaitingChange, WaitingMatter};
 pub use clock::{Clock, SystemClock};
 pub use event::Event;
 pub use handle::{CheckpointSummary, Proposed, Replica, ReplicaHandle, evidence_of, remove_vat};
-pub use options::ReplicaOptions;
+pub use options::{MAX_UNCERTIFIED, ReplicaOptions};
 pub use status::ReplicaStatus;

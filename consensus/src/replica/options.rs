@@ -14,6 +14,9 @@ use crate::storage::Store;
 use crate::timing::Timing;
 use crate::transport::Transport;
 
+/// Statements without a certificate at which a vat takes no more commands, in production.
+pub const MAX_UNCERTIFIED: u64 = 8_192;
+
 /// What a replica needs.
 pub struct ReplicaOptions<M: Machine> {
     /// The beginning of the vat.
@@ -41,6 +44,9 @@ pub struct ReplicaOptions<M: Machine> {
     pub learner: bool,
     /// How this host answers to changes of members, and to motions, that others propose.
     pub approve: Approve,
+    /// At so many statements without a certificate this replica, if it leads, takes no more commands: a vat of which enough members
+    /// order and too few sign would grow without end. [`MAX_UNCERTIFIED`] in production.
+    pub max_uncertified: u64,
     /// What the application means by motions: see [`Motions`].
     pub motions: Arc<dyn Motions>,
 }

@@ -16,6 +16,7 @@ use super::lifecycle::Lifecycle;
 use super::membership_view::{Members, MembershipView};
 use super::options::ReplicaOptions;
 use super::status::{ReplicaStatus, StatusCell};
+use super::stored::{begin_mark, check_watermark, kept_fault, memberships, raft_id, verified_chain};
 use super::tasks::approvals;
 use super::tasks::checkpointer::Checkpointer;
 use super::tasks::clock::ClockTask;
@@ -23,7 +24,7 @@ use super::tasks::election::{self, Election};
 use super::tasks::membership::MembershipTask;
 use super::tasks::own_key::{self, KeyWatch, OwnKey};
 use super::tasks::proposer::{self, MAX_WAITING, Proposal, Proposer};
-use super::tasks::signer::{Signer, SignerInput, SignerParts, divergence_text};
+use super::tasks::signer::{Signer, SignerInput, SignerParts};
 use super::wire::append::RaftServer;
 use super::wire::share::{ShareClient, ShareServer};
 use super::wire::snapshot::{SnapshotReceiver, SnapshotSender};
@@ -31,14 +32,12 @@ use crate::error::ConsensusError;
 use crate::execution::executor::{Executor, ExecutorHandle};
 use crate::execution::machine::{LogTime, Machine};
 use crate::order::frames::WireEntry;
-use crate::proof::equivocation::Divergence;
-use crate::proof::membership::{Introduction, Membership, MembershipCertificate};
 use crate::raft::log::LogStore;
 use crate::raft::{RaftNode, RaftSetup};
 use crate::state::{RaftMembership, ReplicatedState, genesis_raft_ids};
 use crate::stats::StatsCell;
+use crate::storage::VatStore;
 use crate::storage::checkpoints::{CheckpointRecord, Checkpoints, fetcher};
-use crate::storage::{SignedWatermark, VatStore};
 use crate::transport::Transport;
 use quorate_ids::HostId;
 
@@ -78,22 +77,32 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let stats = Arc::new(StatsCell::default());
     let chain = verified_chain(&options, &store)?;
     let memberships = memberships(&options, &chain);
-    let raft_id = raft_id(&options, &store, &key)?;
+    // One that may not run promises nothing: not even an id.
+    let raft_id = if kept_fault(&store)?.is_some() { store.raft_id()? } else { raft_id(&options, &store, &key)? };
     let log = LogStore::open(store.clone(), Arc::clone(&stats))?;
     let checkpoints = Arc::new(Checkpoints::load(store.clone(), M::describe, Arc::clone(&stats))?);
-    let watermark: Option<SignedWatermark> = store.named("guard")?;
+    let watermark = store.watermark()?;
+    let mark = store.mark().unwrap_or_default();
     let newest = checkpoints.newest();
     if let Some(record) = &newest {
         log.anchor(record.block(), record.statement.chain);
     }
-    if let (Some(watermark), Some(record)) = (watermark, &newest) {
+    if let (Some(watermark), Some(record)) = (watermark, &newest)
+        && watermark.block > mark.signs_after
+    {
         check_watermark(&store, &watermark, record)?;
     }
-    // The log was rolled back: this host has signed what it lacks now.
+    // The log was rolled back, or the replica repaired: this host has signed or acknowledged what it lacks now.
     let (log_ends, _) = log.ends();
-    let recovering = watermark.map(|watermark| watermark.block).filter(|block| *block > log_ends);
+    let promised = watermark.map_or(0, |watermark| watermark.block).max(mark.log).max(mark.votes_after);
+    let recovering = Some(promised).filter(|block| *block > log_ends);
+    let fault = kept_fault(&store)?;
+    if fault.is_none() {
+        begin_mark(&store, &log)?;
+    }
     let life = own_key::new_life().map_err(ConsensusError::Random)?;
-    let own_key = OwnKey::new(life, watermark.map_or(0, |watermark| watermark.block), recovering);
+    let signed_through = watermark.map_or(0, |watermark| watermark.block).max(mark.signs_after);
+    let own_key = OwnKey::new(life, signed_through, recovering);
     let own_key = Arc::new(own_key);
     let state = ReplicatedState::of_genesis(&options.genesis);
     let reported = options.events.clone();
@@ -123,13 +132,12 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let totals = store.evidence_totals()?;
     status.equivocations = totals.equivocations;
     status.disagreements = totals.disagreements;
-    let diverged = store.divergence()?;
     status.certified_epoch = chain.len() as u64;
     status.recovering = recovering;
     let status = Arc::new(StatusCell::new(status));
     let events: Arc<dyn EventSink> = Arc::new(Events(options.events));
     let raft = Arc::new(RaftCell::new());
-    let lifecycle = Lifecycle::new(vat, Arc::clone(&status), Arc::clone(&events), Arc::clone(&raft));
+    let lifecycle = Lifecycle::new(store.clone(), Arc::clone(&status), Arc::clone(&events), Arc::clone(&raft));
     let lifecycle = Arc::new(lifecycle);
     let view = MembershipView { chain, memberships, applied: Arc::new(state), raft_nodes: BTreeMap::new() };
     let members = Members::new(view, store.clone(), Arc::clone(&status), Arc::clone(&lifecycle));
@@ -196,6 +204,8 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         stats: Arc::clone(&stats),
         transport: Arc::clone(&transport),
         clocks: Arc::clone(&clocks),
+        status: Arc::clone(&status),
+        max_uncertified: options.max_uncertified,
     };
     let clock_task = ClockTask {
         clocks: Arc::clone(&clocks),
@@ -204,9 +214,10 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         proposer: proposer.clone(),
     };
     let unreached = watermark.filter(|watermark| newest.as_ref().is_none_or(|record| record.block() < watermark.block));
-    // A replica that has diverged starts nothing that could sign.
-    if diverged.is_none() {
-        tokio::spawn(Signer::new(signer_parts, unreached).run(signer_inputs));
+    let unreached = unreached.filter(|watermark| watermark.block > mark.signs_after);
+    // A replica that has stopped for good starts nothing that could sign.
+    if fault.is_none() {
+        tokio::spawn(Signer::new(signer_parts, unreached, mark.signs_after).run(signer_inputs));
         tokio::spawn(checkpointer.run(checkpointer_inputs));
         tokio::spawn(proposer::run(proposer_parts, proposals));
         tokio::spawn(clock_task.run());
@@ -238,7 +249,13 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     };
     let frames = RaftServer { timing, members: Arc::clone(&members), status: Arc::clone(&status) };
     let service = Service {
-        snapshots: SnapshotReceiver::new(&applier, Arc::clone(&stats), Arc::clone(&raft)),
+        snapshots: SnapshotReceiver::new(
+            &applier,
+            timing,
+            Arc::clone(&transport),
+            Arc::clone(&stats),
+            Arc::clone(&raft),
+        ),
         raft_starter: RaftStarter {
             applier,
             transport,
@@ -268,8 +285,8 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         raft,
     };
     let restored = restore(&service.raft_starter.applier, newest).await;
-    if let Some(divergence) = diverged {
-        service.lifecycle.fault(divergence_text(&divergence));
+    if let Some(fault) = fault {
+        service.lifecycle.fault(fault);
         return Ok(service);
     }
     if restored.is_err() {
@@ -298,65 +315,6 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
 impl<M: Machine> ReplicaOptions<M> {
     fn signing_key_bytes(&self) -> [u8; 32] {
         self.key.verifying_key().to_bytes()
-    }
-}
-
-/// The chain of the store, continued by that of the options; the whole of it is verified.
-fn verified_chain<M: Machine>(
-    options: &ReplicaOptions<M>,
-    store: &VatStore,
-) -> Result<Vec<MembershipCertificate>, ConsensusError> {
-    let mut chain = store.chain()?;
-    let known = chain.len();
-    chain.extend(options.chain.iter().skip(known).cloned());
-    let introduction = Introduction { genesis: options.genesis.clone(), chain };
-    introduction.verify().map_err(ConsensusError::Chain)?;
-    let added = introduction.chain[known..].iter().map(|certificate| store.put_membership(certificate)).collect();
-    store.write(added)?;
-    Ok(introduction.chain)
-}
-
-fn memberships<M: Machine>(options: &ReplicaOptions<M>, chain: &[MembershipCertificate]) -> BTreeMap<u64, Membership> {
-    let certified = chain.iter().map(|certificate| certificate.membership.clone());
-    std::iter::once(options.genesis.membership()).chain(certified).map(|m| (m.epoch, m)).collect()
-}
-
-/// Raft's id of this replica: from the store, or from the genesis. A learner gets its own with the first message of a leader.
-fn raft_id<M: Machine>(
-    options: &ReplicaOptions<M>,
-    store: &VatStore,
-    key: &HostId,
-) -> Result<Option<u64>, ConsensusError> {
-    if let Some(id) = store.named("raft-id")? {
-        return Ok(Some(id));
-    }
-    match genesis_raft_ids(&options.genesis).get(key) {
-        Some(id) if !options.learner => {
-            store.write_synced(vec![store.put_named("raft-id", id)])?;
-            Ok(Some(*id))
-        }
-        _ if options.learner => Ok(None),
-        _ => Err(ConsensusError::NotAMember(*key)),
-    }
-}
-
-/// Compares the newest checkpoint with what this host signed. If the members have certified something else, that is kept, and is why
-/// the replica has stopped for good.
-///
-/// # Errors
-/// The host itself made another checkpoint than it signed; or the store fails.
-fn check_watermark(
-    store: &VatStore,
-    watermark: &SignedWatermark,
-    record: &CheckpointRecord,
-) -> Result<(), ConsensusError> {
-    let (block, signed, found) = (watermark.block, watermark.statement, record.statement.hash());
-    if block != record.block() || signed == found || store.divergence()?.is_some() {
-        return Ok(());
-    }
-    match record.certificate.as_ref().and_then(|certificate| Divergence::from_signed(certificate, block, signed)) {
-        Some(divergence) => Ok(store.set_divergence(&divergence)?),
-        None => Err(ConsensusError::Watermark { block, signed, found }),
     }
 }
 

@@ -20,6 +20,8 @@ use quorate_ids::{Hash, VatId};
 
 /// Uncertified checkpoints that are kept. More come together only while too few members are up to certify any.
 const MAX_STAGED: usize = 4;
+/// Checkpoints that are received at once: the newest that were shown.
+const MAX_RECEIVING: usize = 2;
 /// Bytes of chunks that are written in one batch.
 const BATCH_BYTES: usize = 4 << 20;
 /// Bytes of the largest record: it must fit a frame of [`Channel::Snapshot`](crate::Channel), beside the chain of memberships.
@@ -111,7 +113,8 @@ struct Inner {
     staged: BTreeMap<u64, Arc<CheckpointRecord>>,
     certified: Option<Arc<CheckpointRecord>>,
     previous_certified: u64,
-    receiving: BTreeSet<Hash>,
+    /// The chunks of the checkpoints that are being received, by their blocks.
+    receiving: BTreeMap<u64, BTreeSet<Hash>>,
 }
 
 impl Inner {
@@ -285,7 +288,11 @@ impl Checkpoints {
     /// The first `limit` chunks of a checkpoint that are not here. They are safe from collection until it is installed.
     pub(crate) fn missing(&self, record: &CheckpointRecord, limit: usize) -> Vec<Hash> {
         let mut inner = self.lock();
-        inner.receiving = record.chunks.iter().copied().collect();
+        // Another member may show an older one meanwhile: it takes nothing from the newest.
+        inner.receiving.insert(record.block(), record.chunks.iter().copied().collect());
+        while inner.receiving.len() > MAX_RECEIVING {
+            inner.receiving.pop_first();
+        }
         let known = &inner.known;
         record.chunks.iter().filter(|hash| !known.contains_key(hash)).take(limit).copied().collect()
     }
@@ -296,7 +303,7 @@ impl Checkpoints {
         let mut batch = Vec::new();
         for content in chunks {
             let hash = Hash::of(&content.0);
-            if !inner.receiving.contains(&hash) {
+            if !inner.receiving.values().any(|wanted| wanted.contains(&hash)) {
                 return Ok(Err(format!("chunk {hash} was not asked for")));
             }
             if inner.note(hash, &content.0) {
@@ -328,7 +335,7 @@ impl Checkpoints {
     fn collect(&self, inner: &mut Inner) -> Result<(), StoreError> {
         let records = inner.staged.values().chain(&inner.certified);
         let mut named: BTreeSet<&Hash> = records.flat_map(|record| &record.chunks).collect();
-        named.extend(&inner.receiving);
+        named.extend(inner.receiving.values().flatten());
         let doomed: Vec<Hash> = inner.known.keys().filter(|hash| !named.contains(hash)).copied().collect();
         if doomed.is_empty() {
             return Ok(());

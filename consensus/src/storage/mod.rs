@@ -4,8 +4,12 @@ pub(crate) mod checkpoints;
 #[cfg(test)]
 mod damage_tests;
 pub(crate) mod evidence;
+pub(crate) mod marks;
 mod memory;
 pub(crate) mod records;
+mod repair;
+#[cfg(test)]
+mod repair_tests;
 mod rocks;
 mod store;
 #[cfg(test)]
@@ -13,7 +17,9 @@ mod tests;
 mod vat;
 
 pub use checkpoints::ManifestInfo;
+pub use marks::Marks;
 pub use memory::MemoryStore;
+pub use repair::{RepairReport, Repaired, repair_store, repair_vat};
 pub use rocks::RocksStore;
 pub use store::{Family, Flushed, Record, Store, Write};
-pub(crate) use vat::{SignedWatermark, VatStore, read};
+pub(crate) use vat::{SignedWatermark, VOTE, VatStore, read};

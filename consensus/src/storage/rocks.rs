@@ -8,15 +8,18 @@ use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind, IteratorMode,
     Options, ReadOptions, WriteBatch,
 };
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::store::{Family, Flushed, Record, Store, Write};
+use super::marks::Marks;
+use super::store::{Family, Flushed, Record, Store, Write, prefix_end};
 use crate::error::StoreError;
 use crate::stats::Timings;
+use quorate_ids::VatId;
 
 /// What the format record says. Raise the number with every change of keys or values that an older build cannot read.
 const FORMAT: &str = "quorate-store/2";
@@ -34,6 +37,8 @@ struct Shared {
     path: PathBuf,
     failed: OnceLock<StoreError>,
     sync_times: Mutex<Timings>,
+    /// Bytes that were written for each vat since the store was opened.
+    written: Mutex<BTreeMap<VatId, u64>>,
 }
 
 enum Request {
@@ -46,6 +51,7 @@ pub struct RocksStore {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
     flusher: Option<JoinHandle<()>>,
+    marks: Option<Marks>,
 }
 
 impl RocksStore {
@@ -69,15 +75,27 @@ impl RocksStore {
         check_complete(path)?;
         let db = DB::open_cf_descriptors(&options, path, families).map_err(|error| open_error(path, &error))?;
         let (path, failed, sync_times) = (path.to_owned(), OnceLock::new(), Mutex::default());
-        let shared = Arc::new(Shared { db, path, failed, sync_times });
+        let shared = Arc::new(Shared { db, path, failed, sync_times, written: Mutex::default() });
         let (requests, receiver) = mpsc::channel();
         let worker = Arc::clone(&shared);
         let flusher = std::thread::Builder::new()
             .name("store-flusher".into())
             .spawn(move || run_flusher(&worker, &receiver))
             .map_err(|error| StoreError::Io(error.to_string()))?;
-        let store = Self { shared, requests, flusher: Some(flusher) };
+        let store = Self { shared, requests, flusher: Some(flusher), marks: None };
         store.check_format()?;
+        Ok(store)
+    }
+
+    /// The same, with the host's marks, which lie in a file outside of that directory.
+    ///
+    /// # Errors
+    /// The directory or the file can't be used, or the database is damaged.
+    pub fn open_with_marks(path: impl AsRef<Path>, marks: impl AsRef<Path>) -> Result<Self, StoreError> {
+        // Before the database: it may fail, and then somebody will ask whether the last run ended in order.
+        let marks = Marks::open(marks.as_ref())?;
+        let mut store = Self::open(path)?;
+        store.marks = Some(marks);
         Ok(store)
     }
 
@@ -154,6 +172,12 @@ impl Shared {
         let result = self.db.flush_wal(true);
         self.sync_times.lock().unwrap_or_else(PoisonError::into_inner).record(began.elapsed());
         result.map_err(|error| self.poison(&error))
+    }
+
+    fn note_written(&self, family: Family, key: &[u8], bytes: usize) {
+        if let (true, Some(Ok(vat))) = (family != Family::Meta, key.get(..32).map(<[u8; 32]>::try_from)) {
+            *self.written.lock().unwrap_or_else(PoisonError::into_inner).entry(VatId(vat)).or_default() += bytes as u64;
+        }
     }
 
     /// Bytes of the write-ahead log: RocksDB has no property for that, but it names the files of it `NUMBER.log`.
@@ -245,7 +269,10 @@ impl Store for RocksStore {
         let mut rocks = WriteBatch::default();
         for write in &batch {
             match write {
-                Write::Put(family, key, value) => rocks.put_cf(self.shared.family(*family), key, value),
+                Write::Put(family, key, value) => {
+                    self.shared.note_written(*family, key, value.len());
+                    rocks.put_cf(self.shared.family(*family), key, value);
+                }
                 Write::Delete(family, key) => rocks.delete_cf(self.shared.family(*family), key),
                 Write::DeleteRange(family, from, to) if from < to => {
                     rocks.delete_range_cf(self.shared.family(*family), from, to);
@@ -285,12 +312,27 @@ impl Store for RocksStore {
         families.chain([("wal", self.shared.wal_bytes())]).collect()
     }
 
+    fn bytes_of(&self, vat: &VatId) -> u64 {
+        let (from, to) = (vat.0.to_vec(), prefix_end(&vat.0));
+        let range = rocksdb::Range::new(&from, &to);
+        let tables = Family::ALL.into_iter().filter(|family| *family != Family::Meta);
+        let tables = tables.flat_map(|family| {
+            self.shared.db.get_approximate_sizes_cf(self.shared.family(family), std::slice::from_ref(&range))
+        });
+        let written = self.shared.written.lock().unwrap_or_else(PoisonError::into_inner).get(vat).copied();
+        tables.sum::<u64>() + written.unwrap_or(0)
+    }
+
     fn failure(&self) -> Option<StoreError> {
         self.shared.failed.get().cloned()
     }
 
     fn path(&self) -> Option<&Path> {
         Some(&self.shared.path)
+    }
+
+    fn marks(&self) -> Option<&Marks> {
+        self.marks.as_ref()
     }
 
     fn sync_times(&self) -> Timings {

@@ -7,8 +7,10 @@
 use std::io;
 use std::path::Path;
 
+use super::marks::Marks;
 use crate::error::StoreError;
 use crate::stats::Timings;
+use quorate_ids::VatId;
 
 /// Families of records; RocksDB has a column family for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +102,12 @@ pub trait Store: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What a vat has taken of the disk, about, and was written for it since the store was opened: in bytes, to tell which vat
+    /// takes most. Nothing where it is not known.
+    fn bytes_of(&self, _vat: &VatId) -> u64 {
+        0
+    }
+
     /// How long the disk took for each sync since the store was opened, without the wait for it; nothing where there is no disk.
     fn sync_times(&self) -> Timings {
         Timings::default()
@@ -112,6 +120,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Where on disk the store lies; nothing where it lies in memory.
     fn path(&self) -> Option<&Path> {
+        None
+    }
+
+    /// What the host has promised, kept outside of the database; nothing where the store has no such file.
+    fn marks(&self) -> Option<&Marks> {
         None
     }
 

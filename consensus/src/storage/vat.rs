@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
+use super::marks::Mark;
 use super::store::{Family, Flushed, Record, Store, Write, prefix_end};
 use crate::codec;
 use crate::error::StoreError;
@@ -12,11 +13,29 @@ use crate::proof::membership::MembershipCertificate;
 use quorate_ids::{Hash, VatId};
 
 /// The highest statement that this host signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(crate) struct SignedWatermark {
     pub(crate) block: u64,
     pub(crate) statement: Hash,
 }
+
+impl SignedWatermark {
+    /// That of a statement.
+    pub(crate) fn of(statement: &Statement) -> SignedWatermark {
+        SignedWatermark { block: statement.block, statement: statement.hash() }
+    }
+}
+
+/// The record of the highest statement that was signed.
+pub(super) const WATERMARK: &str = "guard";
+/// The record of Raft's id of this replica.
+pub(super) const RAFT_ID: &str = "raft-id";
+/// The record of Raft's vote.
+pub(crate) const VOTE: &str = "vote";
+/// The record of why the replica stopped.
+const FAULT: &str = "fault";
+/// Before the epoch: the record of the membership that was signed for it.
+const MEMBERSHIP_GUARD: &str = "membership-guard-";
 
 /// A vat's part of a store.
 #[derive(Clone)]
@@ -139,6 +158,49 @@ impl VatStore {
         self.write_synced(families.map(|family| Write::DeleteRange(family, from.clone(), to.clone())).to_vec())
     }
 
+    /// What this host has promised for the vat, as it is noted outside of the database.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.store.marks()?.read(&self.vat)
+    }
+
+    /// Changes that. On disk when it returns, if `sync`; else as safe as the kernel.
+    pub(crate) fn set_mark(&self, change: impl FnOnce(&mut Mark), sync: bool) -> Result<(), StoreError> {
+        self.store.marks().map_or(Ok(()), |marks| marks.update(&self.vat, change, sync))
+    }
+
+    /// Notes Raft's id of this replica. On disk when it returns.
+    pub(crate) fn set_raft_id(&self, id: u64) -> Result<(), StoreError> {
+        self.set_mark(|mark| mark.raft_id = Some(id), true)?;
+        self.write_synced(vec![self.put_named(RAFT_ID, &id)])
+    }
+
+    /// Raft's id of this replica.
+    pub(crate) fn raft_id(&self) -> Result<Option<u64>, StoreError> {
+        self.named(RAFT_ID)
+    }
+
+    /// Why the replica stopped, where it may not run again before somebody has acted.
+    pub(crate) fn fault(&self) -> Result<Option<String>, StoreError> {
+        self.named(FAULT)
+    }
+
+    /// Notes that. On disk when it returns.
+    pub(crate) fn set_fault(&self, fault: &str) -> Result<(), StoreError> {
+        self.write_synced(vec![self.put_named(FAULT, &fault)])
+    }
+
+    /// All memberships that this host signed, by their epochs.
+    pub(crate) fn signed_memberships(&self) -> Result<Vec<(u64, Hash)>, StoreError> {
+        let prefix = self.key(MEMBERSHIP_GUARD.as_bytes());
+        let records = self.scan(Family::State, &prefix, &prefix_end(&prefix), usize::MAX)?;
+        let epoch = |key: &[u8]| str::from_utf8(key.get(prefix.len()..)?).ok()?.parse().ok();
+        records
+            .iter()
+            .filter_map(|(key, value)| Some((epoch(key)?, value)))
+            .map(|(epoch, value)| Ok((epoch, read(Family::State, value)?)))
+            .collect()
+    }
+
     /// Hash of the membership that this host signed for an epoch.
     pub(crate) fn signed_membership(&self, epoch: u64) -> Result<Option<Hash>, StoreError> {
         self.named(&signed_membership_name(epoch))
@@ -146,17 +208,30 @@ impl VatStore {
 
     /// Notes it. On disk when it returns.
     pub(crate) fn set_signed_membership(&self, epoch: u64, membership: Hash) -> Result<(), StoreError> {
-        self.write_synced(vec![self.put_named(&signed_membership_name(epoch), &membership)])
+        self.set_mark(|mark| mark.note_membership(epoch, membership), true)?;
+        self.write_synced(vec![self.put_signed_membership(epoch, membership)])
+    }
+
+    /// The write of that note.
+    pub(crate) fn put_signed_membership(&self, epoch: u64, membership: Hash) -> Write {
+        self.put_named(&signed_membership_name(epoch), &membership)
     }
 
     /// The write of the watermark of a statement.
     pub(crate) fn put_watermark(&self, statement: &Statement) -> Write {
-        self.put_named("guard", &SignedWatermark { block: statement.block, statement: statement.hash() })
+        self.put_named(WATERMARK, &SignedWatermark::of(statement))
+    }
+
+    /// The highest statement that this host signed, by what the database and the marks have.
+    pub(crate) fn watermark(&self) -> Result<Option<SignedWatermark>, StoreError> {
+        let stored: Option<SignedWatermark> = self.named(WATERMARK)?;
+        let marked = self.mark().and_then(|mark| mark.signed);
+        Ok(marked.into_iter().chain(stored).max_by_key(|watermark| watermark.block))
     }
 }
 
 fn signed_membership_name(epoch: u64) -> String {
-    format!("membership-guard-{epoch}")
+    format!("{MEMBERSHIP_GUARD}{epoch}")
 }
 
 /// Decodes a stored value.

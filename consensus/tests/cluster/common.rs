@@ -75,6 +75,8 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     /// Of replicas that are started from here on.
     pub timing: Timing,
+    /// Likewise.
+    pub max_uncertified: u64,
     /// Commands that were proposed again although the first proposal may still take effect.
     uncertain: AtomicU64,
 }
@@ -113,6 +115,7 @@ impl Cluster {
             genesis,
             nodes,
             timing: Timing::quick(),
+            max_uncertified: MAX_UNCERTIFIED,
             uncertain: AtomicU64::default(),
         }
     }
@@ -190,6 +193,7 @@ impl Cluster {
             clock: Arc::clone(&node.clock) as Arc<dyn Clock>,
             learner,
             approve: node.approve,
+            max_uncertified: self.max_uncertified,
             motions: Arc::clone(&self.motions) as Arc<dyn Motions>,
         })
         .await

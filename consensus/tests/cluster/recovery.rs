@@ -302,3 +302,62 @@ async fn who_is_left_without_a_majority_names_no_leader() {
         assert_eq!(cluster.nodes[survivor].up().status().leader, None);
     }
 }
+
+/// A majority orders, and too few sign: nobody outside hears of anything, and the log can't be cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vat_that_nobody_can_certify_takes_no_more_work_at_a_bound_and_goes_on_by_itself() {
+    const BOUND: u64 = 8;
+    let mut cluster = Cluster::new(3, 3, parameters());
+    cluster.max_uncertified = BOUND;
+    for place in 0..3 {
+        cluster.start(place).await;
+    }
+    let first = cluster.propose(0, b"first").await;
+    cluster.wait_certified(first.block).await;
+    cluster.stop(2).await;
+    cluster.wait_for_leader().await;
+    let (mut taken, mut refusal) = (1, None);
+    // A block says something new with each command of the toy; an election in between has a command tried again.
+    for _ in 0..40 * BOUND {
+        match cluster.nodes[0].up().propose(b"more".to_vec(), Duration::from_secs(10)).await {
+            Ok(_) => taken += 1,
+            Err(ProposeError::Refused(why)) => {
+                refusal = Some(why);
+                break;
+            }
+            Err(error) => eprintln!("again: {error}"),
+        }
+    }
+    let why = refusal.expect("it does not grow for ever");
+    assert!(why.contains("3 members must sign") && taken > BOUND, "{taken}: {why}");
+    // At the member that does not lead as well.
+    let leader = cluster.wait_for_leader().await;
+    let refused = cluster.nodes[1 - leader].up().propose(b"more".to_vec(), Duration::from_secs(10)).await;
+    assert!(matches!(refused, Err(ProposeError::Refused(_))), "{refused:?}");
+    let status = cluster.nodes[leader].up().status();
+    assert!(status.uncertified < 2 * BOUND + 6, "{}", status.uncertified);
+    cluster.start(2).await;
+    let block = cluster.nodes[leader].up().status().applied;
+    wait("certificates", || (cluster.nodes[leader].up().status().uncertified == 0).then_some(())).await;
+    let after = cluster.propose(0, b"after").await;
+    assert!(after.block > block);
+    cluster.wait_certified(after.block).await;
+}
+
+/// A member that was away fetches a checkpoint from all others, not from the leader alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_of_a_checkpoint_come_from_several_members() {
+    let mut cluster = Cluster::started(4, 3, frequent(10)).await;
+    cluster.stop(3).await;
+    let last = propose_many(&cluster, 0, 60).await;
+    cluster.wait_certified(last).await;
+    wait("the log is cut", || (cluster.nodes[0].up().status().purged > 20).then_some(())).await;
+    let sent = |cluster: &Cluster, place: usize| cluster.nodes[place].up().status().stats.snapshot_bytes_sent;
+    cluster.start(3).await;
+    cluster.wait_applied(last).await;
+    let status = cluster.nodes[3].up().status();
+    assert!(status.stats.snapshot_bytes_received > 0);
+    let sources = (0..3).filter(|place| sent(&cluster, *place) > 0).count();
+    assert!(sources >= 2, "{sources} members gave it anything");
+    cluster.assert_equal_states().await;
+}

@@ -8,7 +8,7 @@ use crate::{
     host::{Host, HostError},
     proof::file::VatProof,
     provision::{Contacts, Provision},
-    status::{ApprovalAnswer, Done, Failed, MemberChange, ObjectsQuery, ObjectsStatus, ReferencesStatus},
+    status::{ApprovalAnswer, Done, Failed, MemberChange, MuteRequest, ObjectsQuery, ObjectsStatus, ReferencesStatus},
     testnet::config::check_name,
     vat::{
         VatService,
@@ -68,6 +68,9 @@ impl From<HostError> for ApiError {
         let status = match error {
             HostError::NoSuchVat(_) => StatusCode::NOT_FOUND,
             HostError::NameTaken(_)
+            | HostError::Sound(_)
+            | HostError::StoreDamaged { .. }
+            | HostError::Forgotten(_)
             | HostError::WasMember(_)
             | HostError::Image { .. }
             | HostError::NoImage { .. }
@@ -97,12 +100,14 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/vats/{vat}/install", post(install))
         .route("/api/v1/vats/{vat}/members", post(change_members))
         .route("/api/v1/vats/{vat}/approvals", post(answer_change))
+        .route("/api/v1/vats/{vat}/repair", post(repair))
         .route("/api/v1/vats/{vat}/access", post(change_access))
         .route("/api/v1/vats/{vat}/objects", get(objects))
         .route("/api/v1/vats/{vat}/references", get(references))
         .route("/api/v1/vats/{vat}/introduction", get(introduction))
         .route("/api/v1/vats/{vat}/proof", get(proof))
         .route("/api/v1/contacts", post(contacts))
+        .route("/api/v1/muted", post(mute))
         .route("/api/v1/evidence", get(evidence))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(api.clone());
@@ -301,6 +306,20 @@ fn no_look(vat: &str) -> ApiError {
         "the replica of {vat} on this host has stopped, or is too busy to be looked at; `vat status {vat}` says which"
     );
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "Q-A015", message)
+}
+
+/// Does not listen to a member any more, or does again.
+async fn mute(State(api): State<Api>, Json(request): Json<MuteRequest>) -> Answer<Done> {
+    let host: HostId = request.key.parse().map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "Q-A001", error))?;
+    let is_new = api.host.mute(host, request.muted)?;
+    let verb = if request.muted { "does not listen to" } else { "listens to" };
+    let already = if is_new { "" } else { "; it was so already" };
+    Ok(Json(Done::new(format!("{} {verb} {}{already}", api.host.name(), request.key))))
+}
+
+/// Has the replica of a vat begin anew that has stopped by a fault.
+async fn repair(State(api): State<Api>, Path(name): Path<String>) -> Answer<crate::repair::VatRepair> {
+    Ok(Json(api.host.repair(&name).await?))
 }
 
 /// The answer of this host's owner to a change that waits.

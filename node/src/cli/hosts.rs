@@ -354,6 +354,11 @@ impl LocalHost {
         Home::creator_key(&self.path, &vat.to_string())
     }
 
+    /// Where its home is.
+    pub fn home(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether this host ever carried a vat of this name or id, by what lies in its home.
     pub fn has_carried(&self, vat: &str) -> bool {
         let path = match vat.parse::<VatId>() {

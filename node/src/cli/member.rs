@@ -4,6 +4,8 @@
 //! for ever. A local member speaks for the operator; it need not lead.
 
 mod feasible;
+mod mute;
+mod repair;
 
 use super::{
     Exit, Failure, Outcome,
@@ -76,6 +78,16 @@ pub enum Command {
         #[arg(long)]
         threshold: u16,
     },
+    /// Bring a member back whose store is damaged, or whose replica has stopped by a fault, under its own key
+    #[command(
+        after_help = "Examples:\n  vat member repair two --host c            the replica of two on host c, which runs\n  vat member repair --home /srv/quorate     whatever is damaged in the store of a host that does not run\n\nIt fetches its state and log from the other members, and neither votes nor signs before it is past all that it ever\nsigned. The old database is kept. Where nobody knows what the host has signed, `vat member replace` is what remains."
+    )]
+    Repair(repair::RepairArgs),
+    /// Have a host not listen to a member that floods or lies
+    #[command(
+        after_help = "Example:\n  vat member mute c --vat two --host a\n\nOnly that host is concerned: nobody else hears of it. Replace the member soon: until then the vat has one fewer."
+    )]
+    Mute(mute::MuteArgs),
     /// Give up a change that has not taken effect
     #[command(
         after_help = "Example:\n  vat member cancel --vat two\n\n`vat status` shows the change that is under way, and what it waits for."
@@ -115,6 +127,8 @@ pub async fn run(command: Command, json: bool) -> Outcome {
         }
         Command::Threshold { about, threshold } => (about, Wanted { threshold: Some(threshold), ..Wanted::default() }),
         Command::Cancel { about } => return cancel(&about, json).await,
+        Command::Repair(args) => return repair::run(args, json).await,
+        Command::Mute(args) => return mute::run(args, json).await,
     };
     let members = about.hosts.carrying(&about.vat).await?;
     let (speaker, before) = members.first().expect("carrying() fails where there is none");

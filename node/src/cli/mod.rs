@@ -55,7 +55,7 @@ pub enum Exit {
     Failed = 4,
     /// A host ended since its disk is full or failed: it goes on when it is started again and there is room.
     Disk = 5,
-    /// A host's home must not run again: a host with a new home takes its place.
+    /// A host's home must not run as it is: it is repaired, or a host with a new home takes its place.
     NeverAgain = 6,
     /// A call that was certainly not sent: it can be made again without harm.
     NotSent = 7,
@@ -136,7 +136,7 @@ Examples:
 Exit codes: 0 done; 1 the vat rejected the call, or something is not healthy;
 2 wrong arguments, config or code; 3 a host or vat can't be reached, and what was asked for may still
 take effect; 4 anything else; 5 (vat node run) the disk is full or failed; 6 (vat node run) this home
-must not run again; 7 a call that was not sent, since no host could be reached.";
+must not run as it is; 7 a call that was not sent, since no host could be reached.";
 
 #[derive(Parser)]
 #[command(name = "vat", version, about = "Replicated object-capability vats", after_help = EXAMPLES)]

@@ -35,7 +35,7 @@ pub enum Command {
     },
     /// Run a host until it is told to stop (SIGINT, SIGTERM)
     #[command(
-        after_help = "Example:\n  vat node run --home /srv/quorate\n\nLogs JSON lines on standard error; QUORATE_LOG=debug says more.\n\nExit codes: 2 what it was started with must be changed; 4 anything else; 5 the disk is full or failed: start it again\nwhen there is room; 6 this home must not run again: put a host with a new home in its place."
+        after_help = "Example:\n  vat node run --home /srv/quorate\n\nLogs JSON lines on standard error; QUORATE_LOG=debug says more.\n\nExit codes: 2 what it was started with must be changed; 4 anything else; 5 the disk is full or failed: start it again\nwhen there is room; 6 this home must not run as it is: repair it (`vat member repair`), or\nput a host with a new home in its place."
     )]
     Run {
         /// The host's home

@@ -99,6 +99,8 @@ struct View {
     quorums: Vec<Quorum>,
     /// Hosts whose disk is nearly full.
     full_disks: Vec<String>,
+    /// Members that hosts here don't listen to.
+    muted: Vec<String>,
     /// Whether any host runs.
     running: bool,
 }
@@ -127,6 +129,9 @@ impl View {
             };
             view.running = true;
             view.full_disks.extend(low_disk(status));
+            view.muted.extend(
+                status.muted.iter().map(|key| format!("{} does not listen to {key}: `vat member mute`", status.host)),
+            );
             let failed = status.failed_vats.iter().filter(|(vat, _)| args.wants(&[vat]));
             view.failed.extend(failed.map(|(vat, error)| format!("{vat} on {}: {error}", host.name)));
             names.extend(status.vats.iter().map(|vat| vat.name.clone()).chain(status.failed_vats.keys().cloned()));
@@ -187,6 +192,7 @@ impl View {
             "healthy": self.is_healthy(), "vats": vats, "replicas": replicas, "hosts_down": self.down,
             "hosts_hung": self.hanging, "failed": self.failed, "not_running": self.absent,
             "disks_nearly_full": self.full_disks,
+            "muted": self.muted,
         })
     }
 }
@@ -202,7 +208,10 @@ impl Args {
 fn low_disk(status: &HostStatus) -> Option<String> {
     let disk = status.disk.filter(|disk| disk.free_bytes < LOW_DISK_BYTES)?;
     let (free, total) = (output::bytes(disk.free_bytes), output::bytes(disk.total_bytes));
-    Some(format!("{}: {free} of {total} are left on its disk; a host whose disk is full ends", status.host))
+    Some(format!(
+        "{}: {free} of {total} are left on its disk; before that is full, its vats take no more work and stop",
+        status.host
+    ))
 }
 
 /// Why a replica does not move, as its host says itself or as the other replicas show, which are ahead of it.
@@ -283,7 +292,7 @@ fn show(view: &View) {
     if !down.is_empty() {
         output::line(format!("not running: {}", down.join(", ")));
     }
-    view.unusable.iter().chain(&view.full_disks).for_each(|host| output::line(format!("! {host}")));
+    view.unusable.iter().chain(&view.full_disks).chain(&view.muted).for_each(|host| output::line(format!("! {host}")));
 }
 
 /// Says what is wrong with a replica, or under way.

@@ -27,7 +27,8 @@ impl Handler for Frames {
         let Some(host) = self.0.upgrade() else { return false };
         // Whose vats have not started yet can't be told from strangers. They are let in and put off, since members that were
         // turned away would hold back for a while.
-        channel_of(purpose).is_none_or(|channel| host.serves(from, channel) || host.is_starting())
+        let agrees = |channel| !host.muted.has(&from) && (host.serves(from, channel) || host.is_starting());
+        channel_of(purpose).is_none_or(agrees)
     }
 
     fn trusts(&self, from: HostId) -> bool {
@@ -49,6 +50,9 @@ impl Handler for Frames {
 
 impl Inner {
     async fn agree(&self, from: HostId, channel: Channel, purpose: Purpose, frame: &[u8]) -> Result<Bytes, String> {
+        if self.muted.has(&from) {
+            return Err("this host does not listen to you (`vat member mute`)".to_owned());
+        }
         let Some((id, body)) = frame.split_first_chunk::<32>() else {
             self.count_malformed(purpose);
             return Err("the frame names no vat".to_owned());

@@ -341,6 +341,12 @@ pub fn store(page: &mut Page, store: &dyn Store) {
     );
 }
 
+/// Whether a vat takes messages at this host.
+pub fn limited(page: &mut Page, vat: &str, is_limited: bool) {
+    let help = "1 while this host takes no new messages for the vat, since its disk is nearly full.";
+    page.gauge("quorate_intake_limited", help, &[("vat", vat)], u64::from(is_limited));
+}
+
 /// The file system that the store lies on.
 pub fn disk(page: &mut Page, space: &DiskStatus) {
     let help = "Bytes that the host may still write to the file system of its data.";

@@ -21,7 +21,7 @@ use crate::{
     evidence::{EvidenceError, Proven, Slice, is_farewell, refuses_lifetime},
     proof::file::CertifiedHead,
 };
-use quorate_consensus::{HostId, ReplicaHandle, ReplicaStatus, Signers, Tally};
+use quorate_consensus::{HostId, ProposeError, ReplicaHandle, ReplicaStatus, Signers, Tally};
 use quorate_engine::{VatId, comms};
 use std::{
     collections::BTreeMap,
@@ -55,6 +55,8 @@ pub struct Inbox {
     introductions: Arc<Semaphore>,
     /// Whether this host was given code for the vat, which starts by itself.
     has_code: bool,
+    /// Why no messages are taken just now.
+    limited: Mutex<Option<String>>,
     /// The courier, which ends without regard to this inbox.
     courier: mpsc::WeakUnboundedSender<Notice>,
 }
@@ -71,7 +73,20 @@ impl Inbox {
     ) -> Self {
         let introductions = Arc::new(Semaphore::new(INTRODUCTIONS));
         let (waiting, witness, senders) = Default::default();
-        Inbox { vat, replica, view, waiting, witness, peer_evidence, senders, introductions, has_code, courier }
+        let limited = Mutex::default();
+        Inbox {
+            vat,
+            replica,
+            view,
+            waiting,
+            witness,
+            peer_evidence,
+            senders,
+            introductions,
+            has_code,
+            limited,
+            courier,
+        }
     }
 
     /// Takes a slice, however it came, and says what became of it.
@@ -117,9 +132,24 @@ impl Inbox {
         if let Some(answer) = self.answer_at_once(&slice) {
             return self.reply(&sender, answer);
         }
+        if !slice.messages.is_empty()
+            && let Some(message) = self.limited()
+        {
+            return SliceReply::Refused { message };
+        }
         self.wait_for_turn(&slice).await;
         slice.trim(self.view.known(&sender).as_deref());
         self.propose(slice, signers.expires != 0).await
+    }
+
+    /// Takes no messages from now on, for this reason, or takes them again.
+    pub fn limit(&self, why: Option<String>) {
+        *self.limited.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Why no messages are taken just now.
+    pub fn limited(&self) -> Option<String> {
+        self.limited.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn refuses_lifetime(&self, sender: &VatId, signers: &Signers) -> Option<&'static str> {
@@ -185,6 +215,7 @@ impl Inbox {
                 Ok(other) => SliceReply::Refused { message: format!("unexpected result: {other:?}") },
                 Err(error) => SliceReply::Refused { message: error.to_string() },
             },
+            Err(error @ ProposeError::Refused(_)) => SliceReply::Refused { message: error.to_string() },
             Err(error) => {
                 tracing::debug!(vat = %self.vat, %sender, %error, "a slice was not ordered");
                 self.reply(&sender, AtOnce::NotYet)

@@ -41,9 +41,9 @@ use machine::VatMachine;
 use peer_evidence::PeerEvidence;
 use progress::SharedProgress;
 use quorate_consensus::{
-    Approve, Change, CheckpointSummary, Genesis, HostId, Introduction, Member, Membership, MembershipCertificate,
-    ProposeError, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store, StoreError, SystemClock, Threads,
-    Timing, Transport,
+    Approve, Change, CheckpointSummary, Genesis, HostId, Introduction, MAX_UNCERTIFIED, Member, Membership,
+    MembershipCertificate, ProposeError, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store,
+    StoreError, SystemClock, Threads, Timing, Transport,
 };
 use quorate_engine::{
     Hash, VatId, abi,
@@ -150,6 +150,7 @@ impl VatService {
             clock: Arc::new(SystemClock),
             learner: options.joining,
             approve: options.approve,
+            max_uncertified: MAX_UNCERTIFIED,
             motions: Arc::new(AccessMotions { view: view.clone() }),
         })
         .await
@@ -261,12 +262,13 @@ impl VatService {
         self.removed.load(Ordering::Relaxed)
     }
 
-    /// Why a replica that runs is of no use just now though there is a leader: it does not move, or its log was rolled back.
+    /// Why a replica that runs is of no use just now though there is a leader: it does not move, its log was rolled back, or there is
+    /// too little room on its disk.
     pub fn standstill(&self, status: &ReplicaStatus) -> Option<String> {
         if self.is_removed() || status.fault.is_some() {
             return None;
         }
-        standstill(status)
+        self.inbox.limited().or_else(|| standstill(status))
     }
 
     /// Whether this host is a member that runs and knows of no leader with a quorum. One that was told to join waits for the
@@ -387,6 +389,7 @@ impl VatService {
         let replica = self.replica.status();
         mirror::replica(page, &self.name, &replica, &status.role, self.is_leaderless(&replica));
         mirror::vat(page, status);
+        mirror::limited(page, &self.name, self.inbox.limited().is_some());
     }
 }
 

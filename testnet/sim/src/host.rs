@@ -2,8 +2,8 @@
 
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
-    Approve, Clock, ConsensusError, Event, Genesis, Hash, HostId, Member, MembershipCertificate, NoMotions, Replica,
-    ReplicaHandle, ReplicaOptions, Role, Timing,
+    Approve, Clock, ConsensusError, Event, Genesis, Hash, HostId, MAX_UNCERTIFIED, Member, MembershipCertificate,
+    NoMotions, Replica, ReplicaHandle, ReplicaOptions, Role, Timing,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -188,6 +188,7 @@ impl Host {
             clock: Arc::new(HostClock::new(self.seed, &label, record.trace().clone())),
             learner: self.learner,
             approve: Approve::Auto,
+            max_uncertified: MAX_UNCERTIFIED,
             motions: Arc::new(NoMotions),
         };
         let handle = match Replica::start(options).await {

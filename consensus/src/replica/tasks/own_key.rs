@@ -36,7 +36,7 @@ use crate::replica::lifecycle::Lifecycle;
 use crate::replica::membership_view::Members;
 use crate::replica::status::StatusCell;
 use crate::replica::wire::share::{ShareClient, ShareFrame};
-use crate::storage::VatStore;
+use crate::storage::{SignedWatermark, VatStore};
 use quorate_ids::{Canonical, HostId, VatId};
 
 /// Times `share_retry`: the pause between two rounds of questions.
@@ -246,7 +246,9 @@ impl KeyWatch {
 
     fn unknown_signature(&self, member: &Member, statement: &Statement, first: bool) {
         // On disk before it stops: the next start must know.
-        let noted = self.store.write_synced(vec![self.store.put_watermark(statement)]);
+        let signed = SignedWatermark::of(statement);
+        let marked = self.store.set_mark(|mark| mark.signed = mark.signed.max(Some(signed)), true);
+        let noted = marked.and_then(|()| self.store.write_synced(vec![self.store.put_watermark(statement)]));
         if self.lifecycle.check(noted).is_none() {
             return;
         }
@@ -255,7 +257,7 @@ impl KeyWatch {
             format!(
                 "Q-C045 this host's log was rolled back: {} has this host's signature for block {block}, and the log here ends at \
                  {last}. Find out whether the disk lost writes or an older copy of the home was put back; then start the host \
-                 again. It does not vote or sign until its log has passed that block, or replace the member",
+                 again, or have it repaired (`vat member repair`). It does not vote or sign until its log has passed that block, or replace the member",
                 name(member)
             )
         } else {

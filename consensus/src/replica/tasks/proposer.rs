@@ -19,6 +19,7 @@ use crate::replica::RaftCell;
 use crate::replica::clock::Clocks;
 use crate::replica::handle::Proposed;
 use crate::replica::lifecycle::Lifecycle;
+use crate::replica::status::StatusCell;
 use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
 use crate::state::block::{Block, BlockReply, Control};
 use crate::stats::StatsCell;
@@ -37,6 +38,9 @@ pub(crate) const MAX_WAITING: usize = 16_384;
 const MAX_WAITING_BYTES: usize = 64 << 20;
 /// How long a forwarded proposal may take at the leader.
 pub(crate) const FORWARD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Characters of another member's reason for a refusal that are handed on.
+const MAX_REASON_CHARS: usize = 500;
 
 /// One thing to be ordered.
 pub(crate) struct Proposal {
@@ -100,6 +104,24 @@ pub(crate) struct Proposer {
     pub(crate) stats: Arc<StatsCell>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clocks: Arc<Clocks>,
+    pub(crate) status: Arc<StatusCell>,
+    /// See [`ReplicaOptions::max_uncertified`](crate::ReplicaOptions::max_uncertified).
+    pub(crate) max_uncertified: u64,
+}
+
+impl Proposer {
+    /// Why no command is taken in: what the vat has said lacks so many certificates that more of it helps nobody. Changes of members,
+    /// which may mend that, are taken in all the same.
+    fn overdue(&self) -> Option<String> {
+        let status = self.status.read();
+        let (uncertified, threshold) = (status.uncertified, status.membership.threshold);
+        (uncertified >= self.max_uncertified).then(|| {
+            format!(
+                "{uncertified} statements of it wait for their signatures, so nobody hears of what it does; {threshold} members must sign: start \
+                 or replace those that are missing (`vat status`)"
+            )
+        })
+    }
 }
 
 pub(crate) async fn run(proposer: Proposer, mut proposals: mpsc::Receiver<Proposal>) {
@@ -160,6 +182,10 @@ async fn begin(proposer: &Proposer, batch: Vec<Proposal>) -> Done {
     let Some(raft) = proposer.raft.get() else { return answer_all(batch, ProposeError::NoLeader) };
     let view = raft.view();
     if view.role == Role::Leader {
+        let commands = batch.iter().any(|proposal| matches!(proposal.payload, Payload::Command(_)));
+        if let Some(why) = proposer.overdue().filter(|_| commands) {
+            return answer_all(batch, ProposeError::Refused(why));
+        }
         return begin_block(proposer, raft, batch).await;
     }
     match view.leader_member() {
@@ -250,6 +276,9 @@ fn begin_forward(transport: &Arc<dyn Transport>, raft: RaftNode, leader: Member,
                 ForwardedResult::Done { block, result } => Ok(Proposed { block, result }),
                 ForwardedResult::NotProposed => Err(ProposeError::NoLeader),
                 ForwardedResult::Unknown => Err(ProposeError::Unknown),
+                ForwardedResult::Refused(why) => {
+                    Err(ProposeError::Refused(why.chars().take(MAX_REASON_CHARS).collect()))
+                }
             };
             // Whoever proposed may have given up.
             let _ = proposal.reply.send(result);

@@ -4,6 +4,7 @@
 //! - A statement is signed only when the own log is on disk through its block, and the signed watermark is on disk, too: no crash
 //!   makes this host forget what it has signed.
 //! - After a start nothing is signed before executing the log again has reached, and matched, the watermark of the last run.
+//! - A repaired replica signs nothing of blocks of which it may have signed something before.
 //! - For each epoch one membership is signed, in all lives of the host, and none that contradicts a certified one.
 //! - Shares go to all members at once, and are asked for when they stay away.
 
@@ -99,6 +100,8 @@ pub(crate) struct Signer {
     unsigned: VecDeque<Unsigned>,
     /// What this host signed last in its last run, until executing the log again has reached it.
     unreached: Option<SignedWatermark>,
+    /// A repaired replica signs no statement of this block or an earlier one: it may have signed another one in a former life.
+    signs_after: u64,
     /// What is signed as soon as its watermark is on disk, in order.
     awaiting_watermark: VecDeque<Vec<Unsigned>>,
     /// Tells of each of them, in order, that its watermark is on disk, or that it never will be.
@@ -114,8 +117,9 @@ pub(crate) struct Signer {
 }
 
 impl Signer {
-    /// `unreached`: what this host signed in its last run, if that is after the checkpoint that it starts from.
-    pub(crate) fn new(parts: SignerParts, unreached: Option<SignedWatermark>) -> Self {
+    /// `unreached`: what this host signed in its last run, if that is after the checkpoint that it starts from. `signs_after`: the
+    /// block through which a repaired replica signs nothing; 0 as a rule.
+    pub(crate) fn new(parts: SignerParts, unreached: Option<SignedWatermark>, signs_after: u64) -> Self {
         let mut shares = Shares::new(parts.identity.vat);
         shares.know(parts.identity.genesis.membership());
         for certificate in &parts.members.view().chain {
@@ -133,6 +137,7 @@ impl Signer {
             shares,
             unsigned: VecDeque::new(),
             unreached,
+            signs_after,
             awaiting_watermark: VecDeque::new(),
             watermark_written,
             watermarks,
@@ -266,11 +271,14 @@ impl Signer {
         }
         let batch: Vec<Unsigned> = self.unsigned.drain(..ready).collect();
         let highest = batch.iter().rev().find_map(|unsigned| match unsigned {
-            Unsigned::Statement(statement) => Some(statement),
+            Unsigned::Statement(statement) => Some(statement).filter(|statement| statement.block > self.signs_after),
             Unsigned::Membership { .. } => None,
         });
         let watermark = highest.map(|statement| {
             self.parts.own_key.signs(statement.block);
+            let signed = SignedWatermark::of(statement);
+            // Not ahead of the database: the log is on disk through that block, and executing it gives the statement again.
+            self.parts.lifecycle.check(self.parts.store.set_mark(|mark| mark.signed = Some(signed), false));
             self.parts.store.put_watermark(statement)
         });
         self.awaiting_watermark.push_back(batch);
@@ -327,7 +335,7 @@ impl Signer {
         let key = self.parts.identity.key;
         let Some(membership) = self.shares.membership(statement.epoch).cloned() else { return };
         let mut signature = None;
-        if membership.contains(&key) {
+        if membership.contains(&key) && statement.block > self.signs_after {
             let own = self.parts.identity.sign(&statement.payload());
             signature = Some(own);
             self.parts.stats.update(|stats| stats.shares_signed += 1);
@@ -384,7 +392,10 @@ impl Signer {
 
     /// Stops this replica, whose own state can't be relied on any more.
     fn diverged(&self, why: &str) {
-        self.parts.lifecycle.fault(format!("{why}; take this replica out and keep its data directory as evidence"));
+        self.parts.lifecycle.fault(format!(
+            "{why}; keep a copy of its data directory as evidence and test this machine's memory and disk. `vat member repair` has it \
+             fetch the state of the others, and sign only what comes after; or replace the member (`vat member replace`)"
+        ));
     }
 
     fn broadcast(&mut self, membership: &Membership, share: &Share) {

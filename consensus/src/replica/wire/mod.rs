@@ -2,5 +2,6 @@
 
 pub(crate) mod append;
 pub(crate) mod propose;
+pub(crate) mod pull;
 pub(crate) mod share;
 pub(crate) mod snapshot;

@@ -39,9 +39,14 @@ pub(crate) struct ProposeReply(pub(crate) Vec<ForwardedResult>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ForwardedResult {
-    Done { block: u64, result: Vec<u8> },
+    Done {
+        block: u64,
+        result: Vec<u8>,
+    },
     NotProposed,
     Unknown,
+    /// The leader takes no new work, for this reason.
+    Refused(String),
 }
 
 /// Serves proposals that another member hands on.
@@ -61,6 +66,7 @@ pub(crate) async fn serve(proposer: &mpsc::Sender<Proposal>, frame: ProposeFrame
         results.push(match answer.await {
             Ok(Ok(Proposed { block, result })) => ForwardedResult::Done { block, result },
             Ok(Err(ProposeError::Unknown)) | Err(_) => ForwardedResult::Unknown,
+            Ok(Err(ProposeError::Refused(why))) => ForwardedResult::Refused(why),
             Ok(Err(_)) => ForwardedResult::NotProposed,
         });
     }

@@ -1,13 +1,19 @@
 //! The snapshot channel: sending a checkpoint to another member, and receiving one.
 //!
+//! The leader shows the checkpoint's record; the receiver pulls the chunks that it lacks from all members ([`super::pull`]), and the
+//! leader has it installed when none is missing. Only if that does not get on, the leader pushes them.
+//!
 //! Invariants: nothing is installed that is not certified by the membership that follows from the VatId, with a state, manifest
 //! and chunks that match the certified root; an interrupted transfer keeps the chunks that came, and goes on from there.
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
+use super::pull::{PIECE, Puller};
 use super::share::ShareClient;
 use crate::codec::{self, Blob};
 use crate::execution::executor::ExecutorHandle;
@@ -31,6 +37,11 @@ const CHUNK_FRAME_BYTES: usize = 1 << 20;
 /// Hashes of missing chunks in one answer at most.
 const MAX_MISSING: usize = 4_096;
 
+/// How often the leader asks what a receiver that pulls still lacks.
+const PULL_LOOK: Duration = Duration::from_millis(30);
+/// How long a receiver may get nothing before the leader pushes.
+const PULL_PATIENCE: Duration = Duration::from_secs(2);
+
 /// A request on the snapshot channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SnapshotFrame {
@@ -48,6 +59,8 @@ pub(crate) enum SnapshotStep {
     Chunks { block: u64, chunks: Vec<Blob> },
     /// None is missing.
     Install { block: u64, vote: WireVote },
+    /// Asks any member for chunks; `target` says nothing.
+    Fetch { chunks: Vec<Hash> },
 }
 
 /// An answer on the snapshot channel.
@@ -57,12 +70,8 @@ pub(crate) enum SnapshotReply {
     Stored,
     Installed(WireVote),
     Refused(String),
-}
-
-/// A transfer under way.
-struct Receiving {
-    from: HostId,
-    record: Arc<CheckpointRecord>,
+    /// Those of the wanted chunks that are here, as far as they fit an answer.
+    Chunks(Vec<Blob>),
 }
 
 /// Receives checkpoints.
@@ -75,11 +84,30 @@ pub(crate) struct SnapshotReceiver {
     stats: Arc<StatsCell>,
     raft: Arc<RaftCell>,
     signer: mpsc::Sender<SignerInput>,
-    receiving: Mutex<Option<Receiving>>,
+    puller: Arc<Puller>,
+    /// What each member has shown last: none can take another one's place.
+    receiving: Mutex<BTreeMap<HostId, Arc<CheckpointRecord>>>,
 }
 
 impl SnapshotReceiver {
-    pub(crate) fn new(applier: &Applier, stats: Arc<StatsCell>, raft: Arc<RaftCell>) -> SnapshotReceiver {
+    pub(crate) fn new(
+        applier: &Applier,
+        timing: Timing,
+        transport: Arc<dyn Transport>,
+        stats: Arc<StatsCell>,
+        raft: Arc<RaftCell>,
+    ) -> SnapshotReceiver {
+        let puller = Puller {
+            key: applier.status.read().key,
+            timing,
+            transport,
+            execution: Arc::clone(&applier.execution),
+            members: Arc::clone(&applier.members),
+            lifecycle: Arc::clone(&applier.lifecycle),
+            checkpoints: Arc::clone(&applier.checkpoints),
+            stats: Arc::clone(&stats),
+            running: Mutex::default(),
+        };
         SnapshotReceiver {
             execution: Arc::clone(&applier.execution),
             members: Arc::clone(&applier.members),
@@ -89,7 +117,8 @@ impl SnapshotReceiver {
             stats,
             raft,
             signer: applier.signer.clone(),
-            receiving: Mutex::new(None),
+            puller: Arc::new(puller),
+            receiving: Mutex::default(),
         }
     }
 
@@ -97,11 +126,49 @@ impl SnapshotReceiver {
     pub(crate) async fn serve(&self, from: HostId, step: SnapshotStep) -> SnapshotReply {
         let result = match step {
             SnapshotStep::Begin { chain, record } => self.begin_snapshot(from, chain, *record).await,
-            SnapshotStep::Missing { block } => self.missing_chunks(from, block).await,
+            SnapshotStep::Missing { block } => self.pull_missing(from, block).await,
             SnapshotStep::Chunks { block, chunks } => self.receive_chunks(from, block, chunks).await,
             SnapshotStep::Install { block, vote } => self.install_received(from, block, vote).await,
+            SnapshotStep::Fetch { chunks } => self.give(chunks).await,
         };
         result.unwrap_or_else(SnapshotReply::Refused)
+    }
+
+    /// Gives chunks to a member that pulls them.
+    async fn give(&self, chunks: Vec<Hash>) -> Result<SnapshotReply, String> {
+        let checkpoints = Arc::clone(&self.checkpoints);
+        let found = blocking(self.execution.as_ref(), move || {
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            for hash in chunks.iter().take(PIECE) {
+                let content = match checkpoints.chunk(hash) {
+                    Ok(Some(content)) => content,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        // Damage at rest, of which this replica needs nothing just now.
+                        tracing::error!(%error, "a chunk can't be given to another member");
+                        continue;
+                    }
+                };
+                if bytes > 0 && bytes + content.len() > CHUNK_FRAME_BYTES {
+                    break;
+                }
+                bytes += content.len();
+                found.push(Blob::from(content));
+            }
+            (found, bytes)
+        });
+        let (found, bytes) = found.await?;
+        self.stats.update(|stats| stats.snapshot_bytes_sent += bytes as u64);
+        Ok(SnapshotReply::Chunks(found))
+    }
+
+    /// What is missing now; and has it pulled from all members.
+    async fn pull_missing(&self, from: HostId, block: u64) -> Result<SnapshotReply, String> {
+        let reply = self.missing_chunks(from, block).await?;
+        if matches!(&reply, SnapshotReply::Missing(missing) if !missing.is_empty()) {
+            self.puller.begin(self.transfer(from, block)?);
+        }
+        Ok(reply)
     }
 
     async fn begin_snapshot(
@@ -135,21 +202,17 @@ impl SnapshotReceiver {
         record.chunks = self.executor.needed(chunks).await.map_err(|fault| fault.to_string())?;
         let record = Arc::new(record);
         let block = record.block();
-        *self.receiving() = Some(Receiving { from, record });
+        self.receiving().insert(from, record);
         self.missing_chunks(from, block).await
     }
 
-    fn receiving(&self) -> std::sync::MutexGuard<'_, Option<Receiving>> {
+    fn receiving(&self) -> std::sync::MutexGuard<'_, BTreeMap<HostId, Arc<CheckpointRecord>>> {
         self.receiving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn transfer(&self, from: HostId, block: u64) -> Result<Arc<CheckpointRecord>, String> {
-        match &*self.receiving() {
-            Some(receiving) if receiving.from == from && receiving.record.block() == block => {
-                Ok(Arc::clone(&receiving.record))
-            }
-            _ => Err(format!("no transfer of block {block} is under way")),
-        }
+        let shown = self.receiving().get(&from).filter(|record| record.block() == block).cloned();
+        shown.ok_or_else(|| format!("no transfer of block {block} is under way"))
     }
 
     async fn missing_chunks(&self, from: HostId, block: u64) -> Result<SnapshotReply, String> {
@@ -180,7 +243,7 @@ impl SnapshotReceiver {
         }
         let raft = self.raft.get().ok_or("starting")?;
         let vote = raft.install(vote, record).await?;
-        *self.receiving() = None;
+        self.receiving().clear();
         Ok(SnapshotReply::Installed(vote))
     }
 }
@@ -220,9 +283,15 @@ impl SnapshotSender {
         self.share.introduce_to(to.member).await?;
         let begin = SnapshotStep::Begin { chain: Vec::new(), record: Box::new(record.clone()) };
         let mut reply = self.step(to, begin).await?;
+        let mut still = (Vec::new(), tokio::time::Instant::now());
         loop {
             match reply {
                 SnapshotReply::Missing(missing) if missing.is_empty() => break,
+                SnapshotReply::Missing(missing) if missing != still.0 => {
+                    still = (missing, tokio::time::Instant::now());
+                    tokio::time::sleep(PULL_LOOK).await;
+                }
+                SnapshotReply::Missing(_) if still.1.elapsed() < PULL_PATIENCE => tokio::time::sleep(PULL_LOOK).await,
                 SnapshotReply::Missing(missing) => self.send_chunks(to, block, &missing).await?,
                 SnapshotReply::Refused(text) => return Err(NotSent::Refused(text)),
                 other => return Err(NotSent::Refused(format!("unexpected answer {other:?}"))),

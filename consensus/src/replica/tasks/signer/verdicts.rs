@@ -112,8 +112,8 @@ impl Signer {
 
 /// What is said of a replica that has diverged.
 pub(crate) fn divergence_text(divergence: &Divergence) -> String {
-    let remedy =
-        "This host cannot carry the vat any more: let a host with a new home take its place (`vat member replace`)";
+    let remedy = "`vat member repair` has this host fetch the state of the others, and sign only what comes after; or let a host with a \
+                  new home take its place (`vat member replace`)";
     let (certified, own, place) = match divergence {
         Divergence::Statement { certificate, own } => {
             let certified = certificate.statement.hash();
