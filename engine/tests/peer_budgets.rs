@@ -205,7 +205,7 @@ fn messages_that_would_build_very_much() {
 fn endless_loops_wait_while_others_have_work() {
     with_engine_stack(|| {
         let mut victim = Victim::new();
-        victim.machine = victim.machine.with_fuel(FuelShares::of_delivery(LIMITS.fuel_per_delivery));
+        victim.machine = victim.machine.with_fuel(FuelShares::DEFAULT);
         let spin = |_| {
             let args = CapData::data(&Value::Array(vec![]));
             Op::Send { target: ROOT, method: Method::Call("spin".to_owned()), args, result: None }.encode()

@@ -14,7 +14,10 @@ use ct_merkle::{InclusionProof, RootHash, mem_backed_tree::MemoryBackedTree};
 use quorate_consensus::{
     Certificate, Introduction, MAX_CHAIN, MAX_MEMBERS, Membership, MembershipCertificate, Signers,
 };
-use quorate_engine::{Hash, VatId, comms::stream::StreamHead};
+use quorate_engine::{
+    Hash, VatId,
+    comms::stream::{StreamHead, message_digest},
+};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -244,6 +247,22 @@ impl Slice {
         });
     }
 
+    /// Leaves out messages that the receiver has, those before number `next`, and says all but the first ones after those by their digests: as
+    /// many stay as `most` says and as do not cost more than `budget` by `price`, which is given their sizes. One stays at least.
+    pub fn shorten(&mut self, next: u64, most: usize, budget: u64, price: impl Fn(usize) -> u64) {
+        let known = usize::try_from(next.saturating_sub(self.begin)).unwrap_or(usize::MAX).min(self.messages.len());
+        self.messages.drain(..known);
+        self.begin += known as u64;
+        let mut cost = 0_u64;
+        let fits = |message: &&Vec<u8>| {
+            cost = cost.saturating_add(price(message.len()));
+            cost <= budget
+        };
+        let count = self.messages.iter().take(most).take_while(fits).count().max(1).min(self.messages.len());
+        let rest: Vec<Hash> = self.messages.drain(count..).map(|message| message_digest(&message)).collect();
+        self.tail.splice(..0, rest);
+    }
+
     /// Gives the receiver the whole of an introduction, as far as the epoch that the statement was made in: the receiver checks it by
     /// the newest membership that it is shown.
     pub fn introduce(&mut self, introduction: &Introduction) {
@@ -287,6 +306,7 @@ impl Proven {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quorate_engine::comms::stream::{Slice as Run, next_hash};
 
     fn heads(count: u8) -> Vec<StreamHead> {
         (0..count)
@@ -322,6 +342,55 @@ mod tests {
         assert!(refuses_lifetime(&signers(far), true, 99).is_some());
         assert!(refuses_lifetime(&signers(u64::MAX), true, 99).is_some());
         assert_eq!(refuses_lifetime(&signers(far), false, 99), None);
+    }
+
+    /// A slice of five messages of 10, 20, … bytes, the first of which is number 3, and what a receiver has before it.
+    fn slice_of_five() -> (Slice, Hash) {
+        let messages: Vec<Vec<u8>> = (1..=5_u8).map(|n| vec![n; 10 * usize::from(n)]).collect();
+        let tail = vec![message_digest(b"the sixth")];
+        let start = Hash([9; 32]);
+        let digests = messages.iter().map(|message| message_digest(message)).chain(tail.iter().copied());
+        let hash = digests.fold(start, |hash, digest| next_hash(&hash, &digest));
+        let head = StreamHead { peer: VatId([2; 32]), end: 8, hash, ack: 0, ack_hash: Hash([0; 32]) };
+        let statement = quorate_consensus::Statement {
+            vat: VatId([1; 32]),
+            epoch: 0,
+            block: 1,
+            previous: Hash::ZERO,
+            chain: Hash::ZERO,
+            outbox_root: Hash::ZERO,
+            state_root: None,
+        };
+        let certificate = Certificate { statement, signatures: vec![] };
+        let path = OutboxPath { leaves: 1, index: 0, siblings: vec![] };
+        (Slice { genesis: None, chain: vec![], certificate, head, path, begin: 3, messages, tail }, start)
+    }
+
+    #[test]
+    fn a_shortened_slice_says_the_same_with_fewer_messages() {
+        // Next, messages at most, budget by the byte; where it begins then, and how many messages are left.
+        let cases = [
+            (3, 9, 1_000, 3, 5),
+            (3, 2, 1_000, 3, 2),
+            (3, 9, 65, 3, 3),
+            (3, 9, 0, 3, 1),
+            (3, 0, 1_000, 3, 1),
+            (5, 9, 1_000, 5, 3),
+            (5, 9, 75, 5, 2),
+            (1, 1, 1_000, 3, 1),
+            (8, 9, 1_000, 8, 0),
+        ];
+        for (next, most, budget, begin, left) in cases {
+            let (mut slice, start) = slice_of_five();
+            let before = slice.clone();
+            slice.shorten(next, most, budget, |bytes| bytes as u64);
+            assert_eq!((slice.begin, slice.messages.len()), (begin, left), "{next} {most} {budget}");
+            assert!(slice.check_shape(&VatId([2; 32])).is_ok(), "{next} {most} {budget}");
+            let known = before.messages.iter().take((begin - 3) as usize);
+            let hash = known.fold(start, |hash, message| next_hash(&hash, &message_digest(message)));
+            let run = Run { begin, messages: &slice.messages, tail: &slice.tail, head: &slice.head };
+            assert_eq!(run.verify(begin - 1, &hash), Ok(()), "{next} {most} {budget}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ export default function sender({ victim }) {
     garbage() {
       for (let i = 0; i < 10; i += 1) {
         E.sendOnly(victim).json(text(5000));
-        E.sendOnly(victim).keep(Array.from({ length: 500 }, () => Symbol.for(name())));
+        E.sendOnly(victim).look(Array.from({ length: 500 }, () => Symbol.for(name())));
       }
     },
   };

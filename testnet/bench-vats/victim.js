@@ -18,6 +18,10 @@ export default function victim() {
     next() {
       return new Promise(resolve => waiting.push(resolve));
     },
+    // Looks at what it is given, and lets go of it.
+    look(list) {
+      return list.length;
+    },
     // One thing of each kind, which it lets go of.
     json(text) {
       return JSON.parse(text).list.length;

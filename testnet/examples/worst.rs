@@ -3,7 +3,7 @@
 //! Other work on the machine shows in every figure: run it on an idle one.
 
 use quorate_testnet::{
-    bench::{Report, worst},
+    bench::{Figure, Report, worst},
     process::built,
 };
 use std::{path::PathBuf, process::ExitCode};
@@ -29,6 +29,11 @@ fn mode(arguments: &[String]) -> Option<Mode> {
     }
 }
 
+/// Prints figures as soon as there are some: the next ones may be long in coming.
+fn show(figures: Vec<Figure>) {
+    println!("{}", Report::of(figures).table());
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some(mode) = mode(&arguments) else {
@@ -40,21 +45,18 @@ fn main() -> ExitCode {
     let measured = runtime.block_on(async {
         let figures = async {
             match &mode {
-                Mode::Attacks(minutes, kinds) => worst::attacks(&binary, *minutes, kinds).await,
-                Mode::Calls(count) => worst::calls(&binary, *count).await,
+                Mode::Attacks(minutes, kinds) => worst::attacks(&binary, *minutes, kinds, show).await,
+                Mode::Calls(count) => worst::calls(&binary, *count).await.map(show),
             }
         };
         tokio::select! {
-            figures = figures => Some(figures),
+            done = figures => Some(done),
             // What was started is killed as it is dropped.
             _ = tokio::signal::ctrl_c() => None,
         }
     });
     match measured {
-        Some(Ok(figures)) => {
-            print!("{}", Report::of(figures).table());
-            ExitCode::SUCCESS
-        }
+        Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(error)) => {
             eprintln!("worst: {error:#}");
             ExitCode::FAILURE

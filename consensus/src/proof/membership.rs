@@ -90,13 +90,13 @@ impl Default for Parameters {
     fn default() -> Self {
         Self {
             fuel_per_delivery: 5_000_000_000,
-            fuel_per_turn: 250_000_000,
-            fuel_per_block: 5_000_000_000,
+            fuel_per_turn: 50_000_000,
+            fuel_per_block: 100_000_000,
             fuel_prices: Hash::ZERO,
             memory_bytes: 128 << 20,
             checkpoint_blocks: 2_000,
             checkpoint_commands: 20_000,
-            checkpoint_work: 500_000_000,
+            checkpoint_work: 4_000_000_000,
         }
     }
 }

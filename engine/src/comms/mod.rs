@@ -267,6 +267,12 @@ impl Comms {
         }
     }
 
+    /// The messages that this block has said so far, after the first `count` of them: how many there are in all, and the bytes of those.
+    pub(crate) fn said_after(&self, count: usize) -> (usize, usize) {
+        let after = self.changes.queued.get(count..).unwrap_or_default();
+        (self.changes.queued.len(), after.iter().map(|(.., message)| message.len()).sum())
+    }
+
     /// Whether all changes were taken.
     pub fn is_settled(&self) -> bool {
         self.changes.touched.is_empty() && self.changes.queued.is_empty() && self.changes.pruned.is_empty()

@@ -61,7 +61,7 @@ impl Guest for Heap {
 impl Machine<Heap> {
     /// A vat without code, on a new heap of `image`.
     pub fn for_image(vat: VatId, image: Arc<Image>, limits: Limits) -> Result<Machine<Heap>, EngineError> {
-        Ok(Machine::new(vat, Heap::new(image, limits)?).with_fuel(FuelShares::of_delivery(limits.fuel_per_delivery)))
+        Ok(Machine::new(vat, Heap::new(image, limits)?).with_fuel(FuelShares::DEFAULT))
     }
 
     /// A vat as it was at a checkpoint whose root the caller has checked. `fetch` is asked for the chunks that the image has not.
@@ -73,6 +73,6 @@ impl Machine<Heap> {
         fetch: &mut dyn FnMut(&Hash) -> Result<Vec<u8>, EngineError>,
     ) -> Result<Machine<Heap>, EngineError> {
         let machine = Machine::restore_with(vat, manifest, |heap| Heap::restore(image, limits, heap, fetch))?;
-        Ok(machine.with_fuel(FuelShares::of_delivery(limits.fuel_per_delivery)))
+        Ok(machine.with_fuel(FuelShares::DEFAULT))
     }
 }

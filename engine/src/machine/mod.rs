@@ -17,6 +17,7 @@ pub mod guest;
 #[cfg(test)]
 mod handoff_check;
 mod heap_guest;
+mod host_work;
 mod install;
 mod run;
 mod timers;
@@ -27,14 +28,16 @@ pub use crate::heap::{Crank, CrankOutcome, LimitKind, LogLevel, LogLine};
 pub use checkpoint::{MachineCheckpoint, ManifestInfo};
 pub use command::{ArgValue, Command, CommandResult, Install};
 pub use guest::{Guest, GuestCheckpoint, GuestManifest};
+pub use host_work::{MESSAGE_FUEL, message_fuel};
 pub use run::NOBODY;
 pub use timers::MAX_WAKES;
-pub use turns::{FuelShares, MESSAGE_FUEL, PATIENCE};
+pub use turns::{FuelShares, PATIENCE};
 
 use crate::abi::{CapData, Slot};
 use crate::comms::{Bearer, Comms, StreamHead};
 use crate::error::EngineError;
 use collector::Collector;
+use host_work::HostWork;
 use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -105,6 +108,8 @@ pub struct BlockOutput {
     /// Peers that have acknowledged more, and through which number.
     pub pruned: Vec<(VatId, u64)>,
     pub cranks: Vec<CrankReport>,
+    /// What the host's own work of the block costs, in fuel, beside the cranks.
+    pub host_fuel: u64,
     /// Commands whose messages were not taken in because others were to be served first.
     pub waited: u64,
     pub logs: Vec<LogLine>,
@@ -217,8 +222,10 @@ pub struct Machine<G> {
     fuel: FuelShares,
     /// On whose account cranks are now.
     account: Option<VatId>,
-    /// Fuel that this block's cranks have burnt since its commands began, and whether it has taken in a message.
+    /// Fuel that this block has burnt so far, the host's work included, and whether it has taken in a message.
     burnt: u64,
+    /// How many messages this block has said that are on somebody's account.
+    charged_messages: usize,
     takes_in: bool,
     /// Whether it brought messages.
     brought: bool,
@@ -247,6 +254,7 @@ impl<G: Guest> Machine<G> {
             fuel: FuelShares::UNLIMITED,
             account: None,
             burnt: 0,
+            charged_messages: 0,
             takes_in: false,
             brought: false,
             block: BlockOutput::default(),
@@ -271,11 +279,17 @@ impl<G: Guest> Machine<G> {
 
     /// The peers whose messages are not taken in now, since they have burnt more than others that are active.
     pub fn waiting(&self) -> Vec<VatId> {
-        self.turns.waiting(self.fuel.per_turn)
+        self.turns.waiting(self.fuel.per_turn).collect()
     }
 
     fn has_waiting(&self) -> bool {
-        !self.waiting().is_empty()
+        self.turns.has_waiting(self.fuel.per_turn)
+    }
+
+    /// How much fuel the messages of one command may cost by what they weigh alone, at most, so that the rest needs not be ordered with
+    /// them: a turn's if several peers have work, and a block's if one has.
+    pub fn command_fuel(&self) -> u64 {
+        if self.turns.is_shared() { self.fuel.per_turn } else { self.fuel.per_block }
     }
 
     /// Time of the log in ms since the Unix epoch; 0 before the first tick.
@@ -346,7 +360,7 @@ impl<G: Guest> Machine<G> {
         if std::mem::take(&mut self.brought) || self.has_follow_ups() || self.has_waiting() {
             self.turns.end_block();
         }
-        (self.burnt, self.takes_in) = (0, false);
+        (self.burnt, self.charged_messages, self.takes_in) = (0, 0, false);
         output.heads = heads;
         output.queued = changes.queued;
         output.pruned = changes.pruned.into_iter().collect();

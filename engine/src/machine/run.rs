@@ -1,7 +1,7 @@
 //! Deliveries: from a peer's messages through cranks to what the guest said.
 
 use super::{CommandResult, CrankKind, CrankOutcome, CrankReport, Exit, FOLLOW_UP_BATCH, Guest, LimitKind, Machine};
-use super::{Deliver, LogLevel, LogLine, Setup};
+use super::{Deliver, HostWork, LogLevel, LogLine, Setup};
 use crate::abi::{CapData, Delivery, Output, Resolution, Slot, Value};
 use crate::comms::{Broken, Inbound, Introduction};
 use crate::error::EngineError;
@@ -40,7 +40,10 @@ impl<G: Guest> Machine<G> {
                 // It would not say all of this again if it knew that it has been taken in.
                 self.comms.say_again(&from);
             }
-            if let Some(ended) = self.take_messages(&from, messages.get(known..).unwrap_or_default())? {
+            let new = messages.get(known..).unwrap_or_default();
+            let ended = self.take_messages(&from, new)?;
+            self.charge_carried(&from, next, new, end);
+            if let Some(ended) = ended {
                 return Ok(ended);
             }
         }
@@ -74,13 +77,48 @@ impl<G: Guest> Machine<G> {
             self.set_account(None);
             if self.comms.peer(from).is_some() {
                 self.turns.note_active(from);
-                self.turns.charge(from, self.fuel.of_message(message.len()));
             }
+            self.charge_host(Some(*from), HostWork::Message { bytes: message.len() });
+            self.charge_said(Some(*from));
             if let Err(broken) = taken {
                 return Ok(Some(self.break_stream(from, &broken)));
             }
         }
         Ok(None)
+    }
+
+    /// Has `from` pay for what a command brought beyond what was taken in: for `new`, of which the first is message `next`, and for the digests
+    /// up to `end`. A command of which nothing was taken in is free: any member can have it ordered any number of times.
+    fn charge_carried(&mut self, from: &VatId, next: u64, new: &[Vec<u8>], end: u64) {
+        let reached = self.next_inbound(from).0;
+        if reached == next {
+            return;
+        }
+        let taken = usize::try_from(reached - next).unwrap_or(usize::MAX);
+        let bytes = new.get(taken..).unwrap_or_default().iter().map(Vec::len).sum();
+        self.charge_host(Some(*from), HostWork::Carried { count: end.saturating_sub(reached - 1), bytes });
+    }
+
+    /// Enters work of the host's on an account.
+    fn charge_host(&mut self, account: Option<VatId>, work: HostWork) {
+        let fuel = self.fuel.of_host(work);
+        self.block.host_fuel = self.block.host_fuel.saturating_add(fuel);
+        self.burnt = self.burnt.saturating_add(fuel);
+        self.charge(account, fuel);
+    }
+
+    /// Enters the messages that were said since this was last called.
+    fn charge_said(&mut self, account: Option<VatId>) {
+        let before = self.charged_messages;
+        let (count, bytes) = self.comms.said_after(before);
+        self.charged_messages = count;
+        self.charge_host(account, HostWork::Said { count: count.saturating_sub(before), bytes });
+    }
+
+    fn charge(&mut self, account: Option<VatId>, fuel: u64) {
+        if let Some(account) = account.filter(|account| self.comms.peer(account).is_some()) {
+            self.turns.charge(&account, fuel);
+        }
     }
 
     /// Whether a message of `from` may be taken in now, where the least that another active peer has burnt is `least`.
@@ -247,9 +285,7 @@ impl<G: Guest> Machine<G> {
         self.status.deliveries += 1;
         self.collector.count(crank.fuel);
         self.burnt = self.burnt.saturating_add(crank.fuel);
-        if let Some(account) = self.account.filter(|account| self.comms.peer(account).is_some()) {
-            self.turns.charge(&account, crank.fuel);
-        }
+        self.charge(self.account, self.fuel.of_crank(crank.fuel));
         self.block.logs.extend(crank.logs);
         let mut rolled_back = None;
         let ended = match crank.outcome {
@@ -257,12 +293,14 @@ impl<G: Guest> Machine<G> {
                 self.learned(&news);
                 self.mark_known(delivery);
                 self.take_outputs(outputs);
+                self.charge_said(self.account);
                 Ended::Done
             }
             CrankOutcome::StartFailed { message } => Ended::StartFailed(shortened(message)),
             CrankOutcome::RolledBack { limit } => {
                 rolled_back = Some(limit);
                 self.status.rolled_back += 1;
+                self.charge_host(self.account, HostWork::Rollback);
                 Ended::RolledBack(limit)
             }
         };

@@ -5,6 +5,9 @@
 //! send as much as they can burn equal parts, and one that sends little is hardly ever held up by one that sends endless loops. These are
 //! the virtual times of fair queueing (A. Demers, S. Keshav and S. Shenker, "Analysis and Simulation of a Fair Queueing Algorithm", 1989).
 //!
+//! What counts as burnt is the work of the whole host, not only of the interpreter: see [`HostWork`]. A crank cannot be cut, so one that burns
+//! more than a turn costs more than it burns ([`FuelShares::of_crank`]).
+//!
 //! What a peer is ahead fades as time passes: by a tenth of what a processor burns in that time, about. So a peer whose work is heavy by
 //! nature gets on beside light ones that never rest, and a peer that does its worst gets a tenth of the time.
 //!
@@ -16,6 +19,7 @@
 //! that comes, or comes back, begins where the least of the active ones is, and so neither saves up fuel by keeping away nor owes for what
 //! was before; a debt stays as long as the peer is known.
 
+use super::host_work::HostWork;
 use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,40 +27,46 @@ use std::collections::BTreeMap;
 /// Blocks after which a peer that has sent nothing is not active any more.
 pub const PATIENCE: u64 = 16;
 
-/// What a message costs its sender beside its cranks, and each byte of it: about what the host works on it, in fuel's time.
-pub const MESSAGE_FUEL: u64 = 20_000;
-const MESSAGE_BYTE_FUEL: u64 = 10;
-
 /// How fuel is shared among senders: parameters of the vat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FuelShares {
-    /// What a peer's messages may have burnt more than those of any other active peer and still be taken in.
+    /// What a peer's messages may burn more than those of any other active peer and still be taken in.
     pub per_turn: u64,
-    /// A block takes in no more messages once its cranks have burnt so much; it takes in one at least.
+    /// A block takes in no more messages once it has burnt so much; it takes in one at least.
     pub per_block: u64,
-    /// What a message costs its sender beside its cranks: also one that is refused gives the host work.
-    pub per_message: u64,
+    /// Whether the host's own work counts as fuel, too: see [`HostWork`](super::host_work::HostWork). Always, but in tests.
+    pub host_work: bool,
 }
+
+/// What a lead fades by in a millisecond: about a tenth of what a processor burns in it.
+const EASED_PER_MS: u64 = 500_000;
+/// A crank that burns more than a turn costs so many times what it burns beyond it,
+const LONG_TIMES: u64 = 20;
+/// up to so many turns.
+const LONG_MOST_TURNS: u64 = 40;
 
 impl FuelShares {
     /// Everything is taken in as it comes.
-    pub const UNLIMITED: FuelShares = FuelShares { per_turn: u64::MAX, per_block: u64::MAX, per_message: 0 };
+    pub const UNLIMITED: FuelShares = FuelShares { per_turn: u64::MAX, per_block: u64::MAX, host_work: false };
 
-    /// The shares of a vat whose deliveries may burn so much, if nothing else is said: a block may burn what one delivery may, and a
-    /// turn is a twentieth of that.
-    pub const fn of_delivery(fuel: u64) -> FuelShares {
-        FuelShares { per_turn: if fuel < 20 { 1 } else { fuel / 20 }, per_block: fuel, per_message: MESSAGE_FUEL }
-    }
+    /// Those of a vat for which nothing else is said: a turn is about 10 ms of a processor, and a block 20 ms.
+    pub const DEFAULT: FuelShares = FuelShares { per_turn: 50_000_000, per_block: 100_000_000, host_work: true };
 
-    /// By how much less a peer is ahead after so many milliseconds. A block's fuel is about what a processor burns in a second.
+    /// By how much less a peer is ahead after so many milliseconds.
     pub(super) fn eased_in(self, ms: u64) -> u64 {
-        (self.per_block / 10_000).saturating_mul(ms)
+        EASED_PER_MS.saturating_mul(ms)
     }
 
-    /// What a message of so many bytes costs its sender beside its cranks.
-    pub(super) fn of_message(self, bytes: usize) -> u64 {
-        let each = self.per_message / MESSAGE_FUEL * MESSAGE_BYTE_FUEL;
-        self.per_message.saturating_add(each.saturating_mul(bytes as u64))
+    /// What a crank costs that burnt so much. One that burns more than a turn cannot be cut, and others wait for all of it. So it costs more
+    /// than it burns: by that, callers meet one such crank in some seconds, whether it takes twenty milliseconds or a second.
+    pub(super) fn of_crank(self, burnt: u64) -> u64 {
+        let beyond = burnt.saturating_sub(self.per_turn).saturating_mul(LONG_TIMES);
+        burnt.saturating_add(beyond.min(self.per_turn.saturating_mul(LONG_MOST_TURNS)))
+    }
+
+    /// What the host's own work costs.
+    pub(super) fn of_host(self, work: HostWork) -> u64 {
+        if self.host_work { work.fuel() } else { 0 }
     }
 }
 
@@ -110,13 +120,23 @@ impl Turns {
     }
 
     /// The peers that have to wait for others now.
-    pub fn waiting(&self, per_turn: u64) -> Vec<VatId> {
+    pub fn waiting(&self, per_turn: u64) -> impl Iterator<Item = VatId> + '_ {
         let burnt = |entry: &Entry| entry.burnt.max(self.clock);
         let active = self.entries.values().filter(|entry| self.is_active(entry));
-        // Whoever has burnt more than the least of all active peers is not that one.
-        let Some(least) = active.map(burnt).min() else { return Vec::new() };
-        let waits = self.entries.iter().filter(|(_, entry)| burnt(entry).saturating_sub(least) > per_turn);
-        waits.map(|(peer, _)| *peer).collect()
+        // Whoever has burnt more than the least of all active peers is not that one. Where none is active, none waits.
+        let least = active.map(burnt).min().unwrap_or(u64::MAX);
+        let waits = self.entries.iter().filter(move |(_, entry)| burnt(entry).saturating_sub(least) > per_turn);
+        waits.map(|(peer, _)| *peer)
+    }
+
+    /// Whether any peer has to wait for others now.
+    pub fn has_waiting(&self, per_turn: u64) -> bool {
+        self.waiting(per_turn).next().is_some()
+    }
+
+    /// Whether messages of several peers compete for the vat's time now.
+    pub fn is_shared(&self) -> bool {
+        self.entries.values().filter(|entry| self.is_active(entry)).nth(1).is_some()
     }
 
     /// By what commands of one block are ordered: who has burnt least is first, and of equals who has waited longest.
@@ -199,10 +219,32 @@ mod tests {
     }
 
     #[test]
+    fn a_crank_longer_than_a_turn_costs_more_than_it_burns_up_to_a_bound() {
+        let shares = FuelShares { per_turn: 100, per_block: 1_000, host_work: true };
+        let cases = [(0, 0), (100, 100), (101, 121), (200, 2_200), (400, 4_400), (1_000_000, 1_004_000)];
+        for (burnt, cost) in cases {
+            assert_eq!(shares.of_crank(burnt), cost, "{burnt}");
+        }
+        assert_eq!(FuelShares::UNLIMITED.of_crank(u64::MAX), u64::MAX);
+        assert_eq!(shares.of_crank(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn a_vat_is_shared_while_two_have_work() {
+        let mut turns = Turns::default();
+        block(&mut turns, &[(1, 1)]);
+        assert!(!turns.is_shared());
+        block(&mut turns, &[(2, 1)]);
+        assert!(turns.is_shared());
+        (0..PATIENCE).for_each(|_| drop(block(&mut turns, &[(1, 1)])));
+        assert!(!turns.is_shared(), "one has gone");
+    }
+
+    #[test]
     fn one_alone_never_waits() {
         let mut turns = Turns::default();
         assert!((0..100).all(|_| block(&mut turns, &[(1, 1_000)]).is_empty()));
-        assert_eq!(turns.waiting(TURN), []);
+        assert!(!turns.has_waiting(TURN));
     }
 
     #[test]
@@ -214,7 +256,8 @@ mod tests {
             assert!(!waited.contains(&1), "who burns little never waits");
             small += 1;
             large += if waited.contains(&2) { 0 } else { 1_000 };
-            assert_eq!(turns.waiting(TURN) == [peer(2)], turns.ahead(&peer(2)) > TURN);
+            let waits: Vec<VatId> = turns.waiting(TURN).collect();
+            assert_eq!(waits == [peer(2)], turns.ahead(&peer(2)) > TURN);
         }
         assert!(large >= 9_000 && large <= small + 1_000 + TURN, "{large} against {small}");
     }
@@ -271,7 +314,7 @@ mod tests {
         // Nobody gets ahead of whoever has burnt the most.
         turns.ease(u64::MAX);
         assert!(turns.ahead(&peer(1)) == 0 && turns.ahead(&peer(2)) == 0);
-        assert_eq!(turns.waiting(TURN), []);
+        assert!(!turns.has_waiting(TURN));
     }
 
     #[test]

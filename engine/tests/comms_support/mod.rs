@@ -28,6 +28,7 @@ pub struct Scripted {
     retired: Arc<Mutex<Vec<Slot>>>,
     transcript: Hash,
     memory: u64,
+    fuel: fn(&Delivery) -> u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,12 +47,17 @@ impl GuestManifest for Transcript {
 impl Scripted {
     pub fn new(script: impl FnMut(&Delivery) -> CrankOutcome + Send + 'static) -> Scripted {
         let (seen, retired) = Default::default();
-        Scripted { script: Box::new(script), seen, retired, transcript: Hash([0; 32]), memory: u64::MAX }
+        Scripted { script: Box::new(script), seen, retired, transcript: Hash([0; 32]), memory: u64::MAX, fuel: |_| 1 }
     }
 
     /// A vat that may have so much memory.
     pub fn with_memory(self, memory: u64) -> Scripted {
         Scripted { memory, ..self }
+    }
+
+    /// A vat whose deliveries burn so much.
+    pub fn with_fuel(self, fuel: fn(&Delivery) -> u64) -> Scripted {
+        Scripted { fuel, ..self }
     }
 
     /// Goes on from a checkpoint, with the given script.
@@ -77,12 +83,13 @@ impl Guest for Scripted {
 
     fn deliver(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError> {
         let outcome = (self.script)(delivery);
+        let fuel = (self.fuel)(delivery);
         self.seen.lock().unwrap().push(delivery.clone());
         if matches!(outcome, CrankOutcome::Done { .. }) {
             self.retired.lock().unwrap().extend(&news.retired);
             self.transcript = Hash::of_parts(&[&self.transcript.0, &Turn::encode_parts(delivery, news)]);
         }
-        Ok(Crank { outcome, fuel: 1, logs: Vec::new() })
+        Ok(Crank { outcome, fuel, logs: Vec::new() })
     }
 
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<Transcript>, EngineError> {

@@ -20,7 +20,7 @@ use quorate_consensus::{Genesis, Hash, HostId, Introduction, MAX_COMMAND_BYTES, 
 use quorate_engine::{
     VatId,
     abi::Bundle,
-    machine::{ArgValue, FuelShares, Install},
+    machine::{ArgValue, Install},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -236,9 +236,7 @@ pub fn reference(sturdyref: &Sturdyref, own: &VatId) -> ArgValue {
 fn parameters(vat: &VatConfig) -> Parameters {
     let mut parameters = default_parameters();
     if let Some(fuel) = vat.limits.fuel_per_delivery {
-        let FuelShares { per_turn, per_block, .. } = FuelShares::of_delivery(fuel);
-        (parameters.fuel_per_delivery, parameters.fuel_per_turn, parameters.fuel_per_block) =
-            (fuel, per_turn, per_block);
+        parameters.fuel_per_delivery = fuel;
     }
     parameters.fuel_per_turn = vat.limits.fuel_per_turn.unwrap_or(parameters.fuel_per_turn);
     parameters.fuel_per_block = vat.limits.fuel_per_block.unwrap_or(parameters.fuel_per_block);

@@ -13,6 +13,7 @@ use super::{
     machine::STRANGER,
     peer_evidence::PeerEvidence,
     view::{PeerView, SharedView},
+    window::Window,
     wire::SliceReply,
     witness::Witness,
 };
@@ -22,7 +23,7 @@ use crate::{
     proof::file::CertifiedHead,
 };
 use quorate_consensus::{HostId, ProposeError, ReplicaHandle, ReplicaStatus, Signers, Tally};
-use quorate_engine::{VatId, comms};
+use quorate_engine::{VatId, comms, machine::message_fuel};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -40,6 +41,11 @@ const LEADER_POLL: Duration = Duration::from_millis(20);
 /// How long a slice of a sender that has to wait for others is kept before it is ordered, and how often it looks.
 const TURN_PATIENCE: Duration = Duration::from_secs(2);
 const TURN_POLL: Duration = Duration::from_millis(20);
+/// How long parts of one slice are ordered one after the other, before its shipper hears how far that went.
+const PARTS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whoever holds it proposes what its sender says.
+type Gate = Arc<tokio::sync::Mutex<Window>>;
 
 /// The inbox of one replica.
 pub struct Inbox {
@@ -51,7 +57,7 @@ pub struct Inbox {
     /// Where what the witness finds is kept.
     peer_evidence: PeerEvidence,
     /// One proposal at a time for each sender: what several members ship at once is mostly the same.
-    senders: Mutex<BTreeMap<VatId, Arc<tokio::sync::Mutex<()>>>>,
+    senders: Mutex<BTreeMap<VatId, Gate>>,
     introductions: Arc<Semaphore>,
     /// Whether this host was given code for the vat, which starts by itself.
     has_code: bool,
@@ -128,7 +134,7 @@ impl Inbox {
             return self.reply(&sender, AtOnce::Taken);
         }
         let gate = self.gate(sender);
-        let _turn = gate.lock().await;
+        let mut window = gate.lock().await;
         if let Some(answer) = self.answer_at_once(&slice) {
             return self.reply(&sender, answer);
         }
@@ -137,9 +143,34 @@ impl Inbox {
         {
             return SliceReply::Refused { message };
         }
-        self.wait_for_turn(&slice).await;
-        slice.trim(self.view.known(&sender).as_deref());
-        self.propose(slice, signers.expires != 0).await
+        self.order(slice, signers.expires != 0, &mut window).await
+    }
+
+    /// Has a slice ordered, in several parts if a block takes in less than all of it. What is taken in with a later part is said by its digest
+    /// in the earlier ones, so that a command weighs little more than what becomes of it.
+    async fn order(&self, mut slice: Slice, is_client: bool, window: &mut Window) -> SliceReply {
+        let sender = slice.sender();
+        let carried_through = slice.begin.saturating_add(slice.messages.len() as u64).saturating_sub(1);
+        let until = tokio::time::Instant::now() + PARTS_PATIENCE;
+        let mut next = slice.begin;
+        loop {
+            self.wait_for_turn(&slice).await;
+            slice.trim(self.view.known(&sender).as_deref());
+            let mut part = slice.clone();
+            let (here, budget) = self.view.next_and_budget(&sender);
+            // A slice that brings nothing new stays as it is: it is ordered for what its block says.
+            if next.max(here) <= carried_through {
+                part.shorten(next.max(here), window.most(), budget, message_fuel);
+            }
+            let (begin, offered) = (part.begin, part.messages.len() as u64);
+            let reply = self.propose(part, is_client).await;
+            let SliceReply::Taken { next: reached, .. } = &reply else { return reply };
+            window.note(offered, reached.saturating_sub(begin));
+            if !(next + 1..=carried_through).contains(reached) || tokio::time::Instant::now() >= until {
+                return reply;
+            }
+            next = *reached;
+        }
     }
 
     /// Takes no messages from now on, for this reason, or takes them again.
@@ -332,7 +363,7 @@ impl Inbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gate(&self, sender: VatId) -> Arc<tokio::sync::Mutex<()>> {
+    fn gate(&self, sender: VatId) -> Gate {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         if senders.len() >= WAITING_SENDERS {
             senders.retain(|_, gate| Arc::strong_count(gate) > 1);

@@ -31,7 +31,7 @@ use quorate_engine::{
     fuel_prices_hash,
     heap::{Heap, Limits},
     image::Image,
-    machine::{BlockOutput, Command, CommandResult, Deliver, FuelShares, MESSAGE_FUEL, Summary},
+    machine::{BlockOutput, Command, CommandResult, Deliver, FuelShares, Summary},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -128,7 +128,7 @@ impl VatMachine {
         if wanted != fuel_prices_hash() {
             return Err(EngineError::FuelPrices { wanted, own: fuel_prices_hash() });
         }
-        let fuel = FuelShares { per_turn, per_block, per_message: MESSAGE_FUEL };
+        let fuel = FuelShares { per_turn, per_block, host_work: true };
         let crank_times = CrankTimes::default();
         let guest = TimedHeap { guest: Heap::new(image.clone(), limits)?, times: crank_times.clone() };
         let engine = EngineMachine::new(vat, guest).with_fuel(fuel);
@@ -389,6 +389,7 @@ impl VatMachine {
         view.epoch = self.epoch;
         let said_now: BTreeSet<VatId> = self.outbox.heads().iter().map(|head| head.peer).collect();
         view.waiting = self.engine.waiting().into_iter().collect();
+        view.command_fuel = self.engine.command_fuel();
         let comms = self.engine.comms();
         view.access_orders = self.access_orders;
         if view.bearers_version != Some(comms.bearers_version()) {
@@ -465,7 +466,8 @@ impl Machine for VatMachine {
         }
         self.publish(context.block, &side.touched, &side.ended);
         let outbox_root = self.outbox.root();
-        let work = output.cranks.iter().map(|crank| crank.fuel).sum();
+        let cranks: u64 = output.cranks.iter().map(|crank| crank.fuel).sum();
+        let work = cranks.saturating_add(output.host_fuel);
         let crank_times = self.crank_times.take();
         let effects = BlockEffects {
             output,

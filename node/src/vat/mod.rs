@@ -17,6 +17,7 @@ pub mod stopwatch;
 pub mod tables;
 pub mod view;
 pub mod whereabouts;
+pub mod window;
 pub mod wire;
 mod witness;
 

@@ -41,6 +41,8 @@ pub struct View {
     pub peers: BTreeMap<VatId, PeerView>,
     /// Vats whose messages are not taken in now: they have burnt more fuel than those of others that have work.
     pub waiting: BTreeSet<VatId>,
+    /// How much fuel the messages of one command may cost by what they weigh alone, so that the rest needs not be ordered with them.
+    pub command_fuel: u64,
     /// Bearer keys and what they open: whoever is in no table comes in by one of them.
     pub bearers: Arc<BearerKeys>,
     /// Which version of the bearers that is.
@@ -109,6 +111,12 @@ impl SharedView {
     /// Who signs for a peer, if it has said anything.
     pub fn known(&self, vat: &VatId) -> Option<Arc<Signers>> {
         self.lock().peers.get(vat).and_then(|peer| peer.known.clone())
+    }
+
+    /// The number of the next message expected from a peer, and [`View::command_fuel`].
+    pub fn next_and_budget(&self, vat: &VatId) -> (u64, u64) {
+        let view = self.lock();
+        (view.peers.get(vat).map_or(1, |peer| peer.next_inbound), view.command_fuel)
     }
 }
 

@@ -185,7 +185,9 @@ impl Report {
             text.push_str(line.trim_end());
             text.push('\n');
         }
-        text.push_str(&format!("\nmeasured in {:.0} s\n", self.seconds));
+        if self.seconds > 0.0 {
+            text.push_str(&format!("\nmeasured in {:.0} s\n", self.seconds));
+        }
         if let Some(why) = &self.unfinished {
             text.push_str(&format!("NOT FINISHED: {why}\n"));
         }

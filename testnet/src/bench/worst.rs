@@ -7,7 +7,7 @@ use super::{
     net::{BenchNet, VatLine, call, number},
     percentile,
 };
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use quorate_engine::{
     abi::{Method, Value},
     comms::client::ClientRef,
@@ -28,6 +28,14 @@ const ORDINARY: [&str; 5] = ["json", "confine", "object", "symbol", "promise"];
 const MIB: f64 = 1_048_576.0;
 /// The honest caller's 99th percentile beside an attacker is to be within so many times of what it is alone.
 const TIMES: f64 = 3.0;
+/// A heap is flat if it is at most so many times as large afterwards as before, and so many MiB more: garbage is collected once there are 8 MiB
+/// of it, or as much as is in use.
+const HEAP_TIMES: f64 = 1.5;
+const HEAP_MORE: f64 = 8.0;
+/// A vat of the default size keeps so many MiB for its peers, at most.
+const KEPT_FOR_PEERS: f64 = 64.0;
+/// Resident memory is flat if the second half of the attack, and what follows, makes it larger by such a share at most.
+const GROWTH_SHARE: f64 = 0.1;
 /// The honest caller pauses for so long between two calls: it is a caller, not a load.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long the honest caller is measured alone, at most.
@@ -41,14 +49,24 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// Ordinary calls in one delivery of the sender.
 const BATCH: u32 = 200;
 
-/// Each kind of attack for so long, in a testnet of its own.
-pub async fn attacks(binary: &Path, minutes: u64, kinds: &[String]) -> anyhow::Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+/// Each kind of attack for so long, in a testnet of its own. `ended` is given each kind's figures as soon as they are taken.
+///
+/// # Errors
+/// A testnet does not start, or the honest caller gets no answer or a wrong one.
+pub async fn attacks(
+    binary: &Path,
+    minutes: u64,
+    kinds: &[String],
+    mut ended: impl FnMut(Vec<Figure>),
+) -> anyhow::Result<()> {
+    for kind in kinds.iter().filter(|kind| !KINDS.contains(&kind.as_str())) {
+        bail!("no kind of attack is called {kind:?}; there are {}", KINDS.join(", "));
+    }
     for kind in KINDS.iter().filter(|kind| kinds.is_empty() || kinds.iter().any(|wanted| wanted == *kind)) {
         eprintln!("bench: {kind}, {minutes} minutes");
-        figures.extend(attack(binary, kind, Duration::from_secs(minutes * 60)).await?);
+        ended(attack(binary, kind, Duration::from_secs(minutes * 60)).await?);
     }
-    Ok(figures)
+    Ok(())
 }
 
 async fn attack(binary: &Path, kind: &str, time: Duration) -> anyhow::Result<Vec<Figure>> {
@@ -76,41 +94,75 @@ async fn attack(binary: &Path, kind: &str, time: Duration) -> anyhow::Result<Vec
         }
         batches
     };
-    let watch = async {
-        let mut most = before;
-        while Instant::now() < end {
-            tokio::time::sleep(READ_EVERY).await;
-            let now = memory(&net).await;
-            most = (most.0.max(now.0), most.1.max(now.1));
-        }
-        most
-    };
-    let (beside, batches, most) = tokio::join!(pings(&honest, time), attack, watch);
+    let (beside, batches, watched) = tokio::join!(pings(&honest, time), attack, watch(&net, end, time / 2));
     let beside = beside?;
     tokio::time::sleep(REST).await;
     let after = memory(&net).await;
     call(&honest, "ping", vec![]).await?;
     honest.close().await;
     hostile.close().await;
-    let (p99, of) =
-        (percentile(beside.clone(), 0.99), format!("of {} calls; {batches} batches of the attacker", beside.len()));
-    let alone_p99 = percentile(alone.clone(), 0.99);
+    let (alone_p99, p99) = (percentile(alone.clone(), 0.99), percentile(beside.clone(), 0.99));
+    let of = format!("of {} calls; {batches} batches of the attacker", beside.len());
     let figure = |what: &str, value, unit| Figure::new(format!("{kind}: {what}"), value, unit);
-    let memory = |what: &str, (resident, heap): (f64, f64)| {
-        figure(&format!("memory of the members {what}"), resident, "MiB")
-            .note(format!("resident, the largest; heap {heap:.1} MiB"))
-    };
-    Ok(vec![
+    let mut figures = vec![
         figure("honest call alone, median", median(alone), "ms"),
         figure("honest call alone, 99th percentile", alone_p99, "ms"),
         figure("honest call beside, median", median(beside.clone()), "ms").note(of),
         figure("honest call beside, 99th percentile", p99, "ms"),
         figure("99th percentile beside, against alone", p99 / alone_p99, "times").promised(Promise::Under(TIMES)),
         figure("longest honest call beside", percentile(beside, 1.0), "ms"),
-        memory("before", before),
-        memory("at most", most),
-        memory("afterwards", after),
-    ])
+    ];
+    figures.extend(memories(kind, before, watched, after));
+    Ok(figures)
+}
+
+/// Memory of the member that has most, in MiB.
+#[derive(Clone, Copy, Default)]
+struct Memory {
+    resident: f64,
+    heap: f64,
+}
+
+impl Memory {
+    fn or_more(self, other: Memory) -> Memory {
+        Memory { resident: self.resident.max(other.resident), heap: self.heap.max(other.heap) }
+    }
+}
+
+/// Memory during an attack: the most in its first half, and the most in all of it.
+struct Watched {
+    first_half: Memory,
+    all: Memory,
+}
+
+async fn watch(net: &BenchNet, end: Instant, half: Duration) -> Watched {
+    let (mut first_half, mut second_half) = (Memory::default(), Memory::default());
+    while Instant::now() < end {
+        tokio::time::sleep(READ_EVERY).await;
+        let part = if Instant::now() + half < end { &mut first_half } else { &mut second_half };
+        *part = part.or_more(memory(net).await);
+    }
+    Watched { first_half, all: first_half.or_more(second_half) }
+}
+
+fn memories(kind: &str, before: Memory, watched: Watched, after: Memory) -> Vec<Figure> {
+    let figure = |what: &str, value| Figure::new(format!("{kind}: {what}"), value, "MiB");
+    let Watched { first_half, all } = watched;
+    // What references and open promises take is kept as long as they are: the vat's memory for peers bounds it.
+    let kept = if kind == "fill" { KEPT_FOR_PEERS } else { 0.0 };
+    let bound = before.heap * HEAP_TIMES + HEAP_MORE + kept;
+    let grown = all.or_more(after).resident - first_half.resident;
+    vec![
+        figure("heap before", before.heap),
+        figure("heap at most", all.heap),
+        figure("heap afterwards", after.heap).promised(Promise::Under(bound)),
+        figure("resident memory before", before.resident).note("of the member that has most"),
+        figure("resident memory at most, first half of the attack", first_half.resident),
+        figure("resident memory at most", all.resident),
+        figure("resident memory afterwards", after.resident),
+        figure("resident memory, growth after the first half", grown)
+            .promised(Promise::Under(first_half.resident * GROWTH_SHARE)),
+    ]
 }
 
 /// Times of calls in a row, in ms.
@@ -126,13 +178,13 @@ async fn pings(honest: &Client, time: Duration) -> anyhow::Result<Vec<f64>> {
     Ok(times)
 }
 
-/// Resident memory and heap of the member that has most, in MiB.
-async fn memory(net: &BenchNet) -> (f64, f64) {
-    let mut most = (0.0_f64, 0.0_f64);
+async fn memory(net: &BenchNet) -> Memory {
+    let mut most = Memory::default();
     for host in MEMBERS {
         let page = net.metrics(host).await;
         let sum = |series: &str| samples(&page, series).sum::<f64>() / MIB;
-        most = (most.0.max(sum("quorate_resident_memory_bytes")), most.1.max(sum("quorate_heap_bytes{")));
+        most =
+            most.or_more(Memory { resident: sum("quorate_resident_memory_bytes"), heap: sum("quorate_heap_bytes{") });
     }
     most
 }

@@ -1,0 +1,53 @@
+//! What the host does beside the interpreter's cranks, priced in fuel, so that who causes it has it on its account.
+//!
+//! A price is the time that the work takes on a host, in fuel that a processor burns meanwhile (some 5,500,000 in a millisecond), and rounded
+//! up. Work on the receiving and on the answering side counts alike: a replica decodes, checks and hashes what comes, and encodes, hashes,
+//! keeps, certifies, ships and forgets again what it says.
+//!
+//! Invariant: prices are constants and counts are those of the log, so that all replicas charge the same.
+
+/// A message that is taken in, or refused.
+pub const MESSAGE_FUEL: u64 = 60_000;
+/// A message that the vat says because of it.
+const SAID_FUEL: u64 = 60_000;
+/// A byte of either: it is logged, replicated, encrypted and hashed several times.
+const BYTE_FUEL: u64 = 200;
+/// A message of a command that is not taken in with it, or the digest of one: it is logged, decoded and hashed all the same.
+const CARRIED_FUEL: u64 = 7_000;
+/// A crank that is undone: a new instance, filled with the memory from before, and the deliveries since then once more.
+const ROLLBACK_FUEL: u64 = 50_000_000;
+
+/// What a message of so many bytes costs its sender beside what it sets off.
+pub fn message_fuel(bytes: usize) -> u64 {
+    HostWork::Message { bytes }.fuel()
+}
+
+/// One piece of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HostWork {
+    /// A message of so many bytes comes in.
+    Message { bytes: usize },
+    /// So many messages of so many bytes together go out.
+    Said { count: usize, bytes: usize },
+    /// A command brought so many more messages, or digests of them, than it took in.
+    Carried { count: u64, bytes: usize },
+    /// A crank is undone.
+    Rollback,
+}
+
+impl HostWork {
+    /// What it costs.
+    pub(super) fn fuel(self) -> u64 {
+        let each = |price: u64, count: u64| price.saturating_mul(count);
+        match self {
+            HostWork::Message { bytes } => MESSAGE_FUEL.saturating_add(each(BYTE_FUEL, bytes as u64)),
+            HostWork::Said { count, bytes } => {
+                each(SAID_FUEL, count as u64).saturating_add(each(BYTE_FUEL, bytes as u64))
+            }
+            HostWork::Carried { count, bytes } => {
+                each(CARRIED_FUEL, count).saturating_add(each(BYTE_FUEL, bytes as u64))
+            }
+            HostWork::Rollback => ROLLBACK_FUEL,
+        }
+    }
+}
