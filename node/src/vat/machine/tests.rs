@@ -391,10 +391,10 @@ fn least_first() {
         honest.session.send_only(ClientRef::Object(0), Method::Call("add".into()), &args, &[]).expect("room");
         apply(machine, &[loops, &honest.slice(None)])
     };
-    // None is ahead, so the leader's order is the block's. After one loop it is the other one's turn.
+    // None is ahead, so the leader's order is the block's. After one loop the block has no fuel left, and it is the other one's turn.
     let (results, waited) = add(&mut machine, &loops);
-    assert_eq!(results, [VatResult::Delivered { next: 4 }, VatResult::Delivered { next: 4 }]);
-    assert_eq!((machine.summary().rolled_back, waited), (1, 0));
+    assert_eq!(results, [VatResult::Delivered { next: 4 }, VatResult::NotYet { next: 3 }]);
+    assert_eq!((machine.summary().rolled_back, waited), (1, 1));
     assert_eq!(view.lock().waiting, BTreeSet::from([greedy.vat()]));
     for said in 5..=7 {
         let (results, waited) = add(&mut machine, &loops);
