@@ -11,7 +11,7 @@ use quorate_engine::abi::{CapData, Method, Value};
 use quorate_engine::comms::client::{ClientRef, ClientSession};
 use quorate_engine::heap::{Heap, with_engine_stack};
 use quorate_engine::machine::{Command, CommandResult, Deliver, Machine};
-use quorate_engine::wire::{Op, Side, WireRef, WireResolution};
+use quorate_engine::wire::{Op, Side, WireRef, WireResolution, WireSlot};
 use vat::{LIMITS, image};
 
 /// One code for all: each vat has an object that notes what it is told, and knows the others by name.
@@ -23,6 +23,9 @@ const EVERY: &str = "
         isMine(x) { return x === mine; },
         noted() { return noted.splice(0); },
         ask(name) { return E(others[name]).give(); },
+        async askLater(name) { return E(others[name]).give(); },
+        async askTwice(name) { await E(others[name]).first(); return E(others[name]).give(); },
+        async askAfter(name) { await null; return E(others[name]).give(); },
         // Gives an object of `home` to `to`, and sends to it before and after.
         async introduce(to, home) {
             const object = await E(others[home]).give();
@@ -166,6 +169,15 @@ impl Home {
         assert_eq!(self.machine.apply(Command::Deliver(deliver)).unwrap(), CommandResult::Delivered { next: end + 1 });
     }
 
+    /// The methods that were called on `peer`.
+    fn sent(&self, peer: u8) -> Vec<String> {
+        let stream = self.machine.outbox().into_iter().find(|stream| stream.head.peer == name(peer));
+        let messages = stream.map(|stream| stream.messages).unwrap_or_default();
+        let ops = messages.iter().map(|(_, message)| Op::decode(message).unwrap());
+        ops.filter_map(|op| if let Op::Send { method: Method::Call(name), .. } = op { Some(name) } else { None })
+            .collect()
+    }
+
     /// What was answered to `peer` under this id.
     fn answer(&self, peer: u8, id: u64) -> Option<Value> {
         let stream = self.machine.outbox().into_iter().find(|stream| stream.head.peer == name(peer))?;
@@ -217,5 +229,56 @@ fn calls_wait_at_the_home_until_the_deposit_is_there() {
         home.say(RECEIVER, &[note(promise(1), "3", 6), note(object, "4", 7), call(root, "noted", vec![], 8)]);
         assert_eq!(home.answer(RECEIVER, 8), Some(words(&["1", "2", "3", "4"])));
         assert_eq!(home.machine.summary().rolled_back, 0);
+    });
+}
+
+/// A vat on the real image that knows ASKED by the name `c`, and CALLER, which may call it.
+fn asker() -> Home {
+    let mut machine = Machine::new(name(1), Heap::new(image(), LIMITS).unwrap());
+    let argv = vec![("c", root_of(name(ASKED)))];
+    let Command::Install(mut command) = install(argv, vec![name(CALLER), name(ASKED)]) else { unreachable!() };
+    command.bundle.modules.insert("main.js".to_owned(), EVERY.to_owned());
+    assert_eq!(machine.apply(Command::Install(command)).unwrap(), CommandResult::Installed);
+    Home { machine, said: [0; 4] }
+}
+
+const CALLER: u8 = 2;
+const ASKED: u8 = 3;
+const ROOT: WireRef = WireRef::object(Side::Receiver, 0);
+
+fn promise(id: u64) -> WireRef {
+    WireRef::promise(Side::Sender, id)
+}
+
+/// What is sent to an answer that is still open goes to the vat that will settle it, at once, also if an async function gave it.
+#[test]
+fn what_is_sent_to_the_result_of_an_async_method_does_not_wait_for_it() {
+    with_engine_stack(|| {
+        for method in ["ask", "askLater", "askAfter"] {
+            let mut home = asker();
+            home.say(CALLER, &[call(ROOT, method, vec![text("c")], 1)]);
+            home.say(CALLER, &[call(promise(1), "note", vec![text("1")], 2), call(promise(2), "twice", vec![], 3)]);
+            assert_eq!(home.sent(ASKED), ["give", "note", "twice"], "{method}");
+        }
+    });
+}
+
+/// A message that came before the method returned waits for it, and none that comes later goes past it.
+#[test]
+fn what_is_sent_to_the_result_of_an_async_method_stays_in_order() {
+    with_engine_stack(|| {
+        let mut home = asker();
+        home.say(CALLER, &[call(ROOT, "askTwice", vec![text("c")], 1), call(promise(1), "one", vec![], 2)]);
+        assert_eq!(home.sent(ASKED), ["first"]);
+        let settle = |id, value: &Value, slots: Vec<WireSlot>| Op::Settle {
+            promise: WireRef::promise(Side::Receiver, id),
+            resolution: WireResolution::Fulfilled(CapData::new(value, slots)),
+        };
+        home.say(ASKED, &[settle(1, &Value::Undefined, vec![])]);
+        home.say(CALLER, &[call(promise(1), "two", vec![], 3)]);
+        assert_eq!(home.sent(ASKED), ["first", "give"], "the second waits behind the first");
+        home.say(ASKED, &[settle(2, &Value::Slot(0), vec![WireRef::object(Side::Sender, 7).into()])]);
+        home.say(CALLER, &[call(promise(1), "three", vec![], 4)]);
+        assert_eq!(home.sent(ASKED), ["first", "give", "one", "two", "three"]);
     });
 }

@@ -1,6 +1,7 @@
 //! Where a message goes.
 //!
-//! One to an object of another vat, or to a pending promise that others decide, leaves at once (pipelining); one to
+//! One to an object of another vat, or to a pending promise that others decide, leaves at once (pipelining), also if a promise of this vat
+//! stands between that was resolved with it; one to
 //! anything of this vat is done in a later turn. Messages to one target are done in the order in which they were sent.
 
 use super::answers;
@@ -64,7 +65,10 @@ fn deliver(
         return send_out(slot, &verb, args, wanted, context);
     }
     match promise::as_promise(target) {
-        Some(promise) => Ok(send_later(&promise, verb, args, wanted, reach, context)),
+        Some(promise) => match decided_elsewhere(&promise) {
+            Some(slot) => send_out(slot, &verb, args, wanted, context),
+            None => Ok(send_later(&promise, verb, args, wanted, reach, context)),
+        },
         None => send_here(target.clone(), verb, args.to_vec(), wanted, context),
     }
 }
@@ -79,6 +83,25 @@ pub fn remote_target(target: &JsValue) -> Option<Slot> {
         Some(promise) => tables::remote_slot(&promise.into()),
         None => None,
     }
+}
+
+/// How many promises that were resolved with one another are followed.
+const MOST_FOLLOWED: usize = 64;
+
+/// The slot of the promise of another vat that a pending promise of this vat will settle like, as the promise of an async function that returned it.
+/// None if earlier messages wait for a promise on the way there: they must not be overtaken.
+fn decided_elsewhere(promise: &JsPromise) -> Option<Slot> {
+    let mut promise = promise.clone();
+    for _ in 0..MOST_FOLLOWED {
+        if promise.is_waited_for() {
+            return None;
+        }
+        promise = promise.resolved_to()?;
+        if let Some(slot) = tables::remote_slot(&promise.clone().into()) {
+            return Some(slot);
+        }
+    }
+    None
 }
 
 fn send_out(slot: Slot, verb: &Verb, args: &[JsValue], wanted: bool, context: &mut Context) -> JsResult<JsValue> {
@@ -149,6 +172,7 @@ fn send_later(
     reach: Reach,
     context: &mut Context,
 ) -> JsValue {
+    promise.mark_waited_for();
     let captures = (verb, args.to_vec(), wanted, reach);
     let function = NativeFunction::from_copy_closure_with_captures(
         |_, values, (verb, args, wanted, reach), context| {
