@@ -96,7 +96,7 @@ impl Default for Parameters {
             memory_bytes: 128 << 20,
             checkpoint_blocks: 2_000,
             checkpoint_commands: 20_000,
-            checkpoint_work: 4_000_000_000,
+            checkpoint_work: 10_000_000_000,
         }
     }
 }
