@@ -297,12 +297,10 @@ fn read_all(file: fs::File) -> io::Result<Inner> {
     let mut inner = Inner { file, owner, vats: BTreeMap::new(), pairs: 0 };
     for bytes in chunks {
         inner.pairs += 1;
-        match read_pair::<(VatId, Mark)>(inner.pairs, bytes) {
-            Ok(Some(Pair { place, number, value: (vat, value), doubtful })) => {
-                inner.vats.insert(vat, Pair { place, number, value, doubtful });
-            }
-            // Whose a damaged one was nobody can tell: that vat has none.
-            Ok(None) | Err(()) => {}
+        // Whose a damaged one was nobody can tell: that vat has none.
+        if let Ok(Some(pair)) = read_pair::<(VatId, Mark)>(inner.pairs, bytes) {
+            let Pair { place, number, value: (vat, value), doubtful } = pair;
+            inner.vats.insert(vat, Pair { place, number, value, doubtful });
         }
     }
     Ok(inner)

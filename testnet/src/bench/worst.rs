@@ -59,7 +59,7 @@ pub async fn attacks(
     kinds: &[String],
     mut ended: impl FnMut(Vec<Figure>),
 ) -> anyhow::Result<()> {
-    for kind in kinds.iter().filter(|kind| !KINDS.contains(&kind.as_str())) {
+    if let Some(kind) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
         bail!("no kind of attack is called {kind:?}; there are {}", KINDS.join(", "));
     }
     for kind in KINDS.iter().filter(|kind| kinds.is_empty() || kinds.iter().any(|wanted| wanted == *kind)) {
