@@ -3,7 +3,6 @@
 
 mod support;
 
-use quorate_consensus::{Family, RocksStore, Store};
 use quorate_node::{
     api::{CarryRequest, client::Endpoint},
     codec,
@@ -13,7 +12,7 @@ use quorate_node::{
 use quorate_testnet::process::{Ran, TestNet};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf, process::Stdio};
-use support::counter_net;
+use support::{counter_net, falsify_guard};
 
 /// A counter on three of five hosts.
 const CONFIG: &str = r#"
@@ -242,20 +241,4 @@ fn page(net: &TestNet, host: &str, path: &str) -> String {
     let address = net.http(host).parse().expect("an address");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(Endpoint::Tcp(address).get_text(path)).expect("it answers")
-}
-
-/// Alters what a stopped host remembers to have signed last.
-fn falsify_guard(net: &TestNet, host: &str) {
-    let store = RocksStore::open(net.dir().join("hosts").join(host).join("data")).expect("nobody uses it");
-    let records = store.scan(Family::State, &[], &[0xff; 80], usize::MAX).expect("readable");
-    let guards = records.into_iter().filter(|(key, _)| key.ends_with(b"guard"));
-    let altered: Vec<_> = guards
-        .map(|(key, mut value)| {
-            *value.last_mut().expect("a guard has a hash") ^= 1;
-            quorate_consensus::Write::Put(Family::State, key, value)
-        })
-        .collect();
-    assert!(!altered.is_empty(), "no guard found");
-    store.write(altered).expect("writable");
-    store.sync().expect("writable");
 }

@@ -3,7 +3,6 @@
 
 mod support;
 
-use quorate_consensus::{Family, RocksStore, Store};
 use quorate_node::status::VatStatus;
 use quorate_testnet::process::{Ran, TestNet};
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use support::{FOUR_HOSTS, counter_net, metric};
+use support::{FOUR_HOSTS, counter_net, falsify_guard, metric};
 
 fn replica(net: &TestNet, host: &str) -> Option<VatStatus> {
     net.replicas("counter").into_iter().find(|(name, _)| name == host).map(|(_, status)| status)
@@ -174,22 +173,6 @@ fn a_member_whose_log_was_cut_notices_it_and_comes_back_without_a_vote() {
     let other = ["alpha", "beta", "gamma"].into_iter().find(|host| *host != victim).expect("two others");
     net.vat(&["testnet", "kill", other]).ok();
     increment(&net, 12..14);
-}
-
-/// Alters what a stopped host remembers to have signed last.
-fn falsify_guard(net: &TestNet, host: &str) {
-    let store = RocksStore::open(home(net, host).join("data")).expect("nobody uses it");
-    let records = store.scan(Family::State, &[], &[0xff; 80], usize::MAX).expect("readable");
-    let guards = records.into_iter().filter(|(key, _)| key.len() == 37 && key.ends_with(b"guard"));
-    let altered: Vec<_> = guards
-        .map(|(key, mut value)| {
-            *value.last_mut().expect("a guard has a hash") ^= 1;
-            quorate_consensus::Write::Put(Family::State, key, value)
-        })
-        .collect();
-    assert!(!altered.is_empty(), "no guard found");
-    store.write(altered).expect("writable");
-    store.sync().expect("writable");
 }
 
 #[test]

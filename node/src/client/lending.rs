@@ -32,6 +32,26 @@ pub(super) async fn lend(
     lifetime_blocks: u64,
     until: Instant,
 ) -> Result<(Vec<ClientRef>, Lenders), ClientError> {
+    let mut lenders = Lenders::default();
+    match lend_by(&mut lenders, borrower, slots, given, hosts, lifetime_blocks, until).await {
+        Ok(names) => Ok((names, lenders)),
+        Err(error) => {
+            lenders.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// The same by `lenders`, which are there after a failure, too.
+async fn lend_by(
+    lenders: &mut Lenders,
+    borrower: &Client,
+    slots: &[Sturdyref],
+    given: &[ClientRef],
+    hosts: &[Member],
+    lifetime_blocks: u64,
+    until: Instant,
+) -> Result<Vec<ClientRef>, ClientError> {
     let home = borrower.inner.target;
     let mut by_home: BTreeMap<VatId, Vec<(usize, &Sturdyref)>> = BTreeMap::new();
     for (place, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.vat != home) {
@@ -40,17 +60,9 @@ pub(super) async fn lend(
     let mut given = given.iter();
     let mut names: Vec<Option<ClientRef>> =
         slots.iter().map(|slot| if slot.vat == home { given.next().copied() } else { None }).collect();
-    let mut lenders = Lenders::default();
     let (mut objects, mut deposits) = (BTreeMap::new(), BTreeMap::new());
     for (index, lent) in by_home.values().enumerate() {
-        let opened = open(lent, hosts, lifetime_blocks, until, &mut lenders).await;
-        let opened = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                lenders.close().await;
-                return Err(error);
-            }
-        };
+        let opened = open(lent, hosts, lifetime_blocks, until, lenders).await?;
         objects.extend(lent.iter().zip(opened).map(|((place, _), object)| (*place, (index, object))));
     }
     // Loans are numbered in the order in which the call names them.
@@ -61,12 +73,9 @@ pub(super) async fn lend(
         deposits.entry(index).or_insert_with(Vec::new).push((number, object));
     }
     for (index, deposits) in deposits {
-        if let Err(error) = deposit(&lenders.0[index], home, deposits, until).await {
-            lenders.close().await;
-            return Err(error);
-        }
+        deposit(&lenders.0[index], home, deposits, until).await?;
     }
-    Ok((names.into_iter().flatten().collect(), lenders))
+    Ok(names.into_iter().flatten().collect())
 }
 
 /// Starts a client of the vat that these live in, and gives the numbers that they have for it there.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use quorate_consensus::{Family, RocksStore, Store, Write};
 use quorate_engine::{
     abi::{Method, Value},
     comms::client::{ClientRef, Completion},
@@ -30,6 +31,23 @@ hosts = ["alpha", "beta", "gamma"]
 threshold = 2
 source = "counter.js"
 "#;
+
+/// Alters what a stopped host remembers to have signed last.
+pub fn falsify_guard(net: &TestNet, host: &str) {
+    let store = RocksStore::open(net.dir().join("hosts").join(host).join("data")).expect("nobody uses it");
+    let records = store.scan(Family::State, &[], &[0xff; 80], usize::MAX).expect("readable");
+    // Its key is that of the vat, and this word.
+    let guards = records.into_iter().filter(|(key, _)| key.len() == 37 && key.ends_with(b"guard"));
+    let altered: Vec<_> = guards
+        .map(|(key, mut value)| {
+            *value.last_mut().expect("a guard has a hash") ^= 1;
+            Write::Put(Family::State, key, value)
+        })
+        .collect();
+    assert!(!altered.is_empty(), "no guard found");
+    store.write(altered).expect("writable");
+    store.sync().expect("writable");
+}
 
 /// A place with the counter's code, and the file of a config that may name it.
 pub fn counter_net(config: &str) -> (TestNet, PathBuf) {
