@@ -10,7 +10,6 @@ mod argv;
 mod check;
 mod host_file;
 mod hosts;
-mod suggest;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -20,7 +19,9 @@ use crate::sturdyref::Sturdyref;
 pub(crate) use argv::check_argument_name;
 pub(crate) use host_file::host_file;
 pub(crate) use hosts::{check_name, listen_address};
-pub(crate) use suggest::nearest;
+pub use quorate_bundler::mistake::Mistake;
+pub(crate) use quorate_bundler::mistake::after;
+pub(crate) use quorate_bundler::suggest::nearest;
 
 use quorate_consensus::Approve;
 use quorate_engine::abi;
@@ -112,29 +113,6 @@ pub struct VatLimits {
     pub checkpoint_deliveries: Option<u64>,
 }
 
-/// One mistake in a config (or in a bundle): where, what, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mistake {
-    /// The file as the user named it.
-    pub file: PathBuf,
-    /// From 1; 0 when it is about the file as a whole.
-    pub line: usize,
-    /// From 1, in letters; 0 when it is not known.
-    pub column: usize,
-    pub problem: String,
-    pub fix: String,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.file.display();
-        match self.line {
-            0 => write!(formatter, "{file}: {}; {}", self.problem, self.fix),
-            line => write!(formatter, "{file}:{line}: {}; {}", self.problem, self.fix),
-        }
-    }
-}
-
 /// Everything that is wrong with a config, in the order of its lines; shown one to a line. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(mistakes))]
@@ -160,13 +138,6 @@ impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.line.fmt(formatter)
     }
-}
-
-/// Line and column of what comes after these bytes.
-pub(crate) fn after(good: &[u8]) -> (usize, usize) {
-    let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
-    let last = good.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
-    (line, 1 + String::from_utf8_lossy(last).chars().count())
 }
 
 fn lines(mistakes: &[Mistake]) -> String {

@@ -4,7 +4,7 @@
 
 use super::check::{Checker, Key};
 use super::syntax::{Entry, Node, Table, Value};
-use super::{Argument, MAX_ARGUMENT_FILE_BYTES, suggest};
+use super::{Argument, MAX_ARGUMENT_FILE_BYTES, nearest};
 use quorate_engine::abi;
 
 /// Whole numbers beyond this are not exact in JavaScript.
@@ -139,7 +139,7 @@ fn reference(entry: &Entry, scope: &Scope<'_>, checker: &mut Checker) -> Option<
 
 /// The remedy for a name that nothing has.
 pub(super) fn unknown_name(name: &str, names: &[&str], section: &str) -> String {
-    match (suggest::nearest(name, names.iter().copied()), names) {
+    match (nearest(name, names.iter().copied()), names) {
         (Some(nearest), _) => format!("did you mean `{nearest}`?"),
         (None, []) => format!("add a {section} of that name"),
         (None, names) => format!("add a {section} of that name, or use one of {}", names.join(", ")),

@@ -1,7 +1,7 @@
 //! Collects mistakes, and reads typed values out of the tree, each refusal with its remedy.
 
 use super::syntax::{Entry, Node, Table, Value};
-use super::{ConfigError, Mistake, Place, suggest};
+use super::{ConfigError, Mistake, Place, nearest};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ impl<'a> Checker<'a> {
         for entry in table.entries.iter().filter(|entry| known.iter().all(|key| key.name != entry.key)) {
             let names = known.iter().map(|key| key.name);
             let alias = known.iter().find(|key| key.also.contains(&entry.key.to_lowercase().as_str()));
-            let meant = alias.map(|key| key.name).or_else(|| suggest::nearest(&entry.key, names.clone()));
+            let meant = alias.map(|key| key.name).or_else(|| nearest(&entry.key, names.clone()));
             let list = names.collect::<Vec<_>>().join(", ");
             let fix = match meant {
                 Some(meant) => format!("did you mean `{meant}`? {section} takes {list}"),
@@ -144,7 +144,7 @@ impl<'a> Checker<'a> {
             .filter_map(|entry| entry.ok().filter(|entry| entry.path().is_file())?.file_name().into_string().ok())
             .collect();
         names.sort();
-        let found = folder.join(suggest::nearest(name, names.iter().map(String::as_str))?);
+        let found = folder.join(nearest(name, names.iter().map(String::as_str))?);
         Some(found.strip_prefix(&self.folder).unwrap_or(&found).display().to_string())
     }
 }
@@ -166,7 +166,7 @@ impl Key {
 
 /// Whether an unknown entry has been reported with "did you mean" this key.
 fn stands_for(entry: &Entry, key: &Key) -> bool {
-    key.also.contains(&entry.key.to_lowercase().as_str()) || suggest::nearest(&entry.key, [key.name]).is_some()
+    key.also.contains(&entry.key.to_lowercase().as_str()) || nearest(&entry.key, [key.name]).is_some()
 }
 
 /// An IP address with a port as people write it.

@@ -5,7 +5,7 @@ const MAX_LETTERS: usize = 64;
 
 /// The candidate that is at most a third of its letters (and at most three) away from `word`; the nearest, and of
 /// equals the first.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.to_lowercase().chars().take(MAX_LETTERS + 1).collect();
     if word.len() > MAX_LETTERS {
         return None;

@@ -114,7 +114,7 @@ fn neighbour(path: &Path) -> Option<String> {
         .filter(|name| name.ends_with(".js") || name.ends_with(".mjs"))
         .collect();
     names.sort();
-    crate::testnet::config::nearest(name, names.iter().map(String::as_str)).map(str::to_string)
+    crate::suggest::nearest(name, names.iter().map(String::as_str)).map(str::to_string)
 }
 
 /// Joins by letters alone, as the engine does.

@@ -4,7 +4,7 @@ use super::*;
 use std::fs;
 
 /// Writes the files into a folder and bundles the first.
-fn bundled(files: &str) -> Result<Bundle, String> {
+fn bundled(files: &str) -> Result<Code, String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut entry = None;
     for file in files.split("-- ").skip(1) {
@@ -21,7 +21,7 @@ fn bundled(files: &str) -> Result<Bundle, String> {
     bundle(&entry.expect("a file")).map_err(shown)
 }
 
-fn paths(bundle: &Bundle) -> Vec<&str> {
+fn paths(bundle: &Code) -> Vec<&str> {
     bundle.modules.keys().map(String::as_str).collect()
 }
 
@@ -128,7 +128,7 @@ fn deep_nesting_is_bundled_like_anything_else() {
 
 #[test]
 fn the_examples_bundle() {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testnet/examples");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testnet/examples");
     for (file, modules) in
         [("quorum/one.js", 1), ("quorum/two.js", 1), ("quorum/three.js", 1), ("counter/counter.js", 1)]
     {
@@ -139,7 +139,7 @@ fn the_examples_bundle() {
 
 #[test]
 fn the_engine_has_every_built_in_module() {
-    let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/guest/src/boot/js/runtime.js");
+    let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../engine/guest/src/boot/js/runtime.js");
     let runtime = fs::read_to_string(runtime).expect("the guest's runtime");
     for name in BUILT_INS {
         assert!(runtime.contains(&format!("'{name}':")) || runtime.contains(&format!("\n    {name}:")), "{name}");
