@@ -18,6 +18,9 @@ pub struct Epoch {
     pub members: Vec<HostId>,
     /// `t`: how many of them make a proof.
     pub threshold: usize,
+    /// Other sets of members, with their thresholds, that prove as much: none as a rule. While epochs do not end by EPOCH, members
+    /// change under a running log, and those of the membership before and after count, too. The check by machine has none.
+    pub also: Vec<(Vec<HostId>, usize)>,
     /// Where its log begins: the certified last block of the epoch before, or the first entry, which follows from the genesis.
     pub root: Point,
 }
@@ -40,7 +43,16 @@ impl Epoch {
 
     /// Whether the key is a member's.
     pub fn contains(&self, key: &HostId) -> bool {
-        self.members.contains(key)
+        self.members.contains(key) || self.also.iter().any(|(members, _)| members.contains(key))
+    }
+
+    /// Whether these members, each named once, make a proof.
+    pub fn suffices(&self, signers: &[HostId]) -> bool {
+        let enough = |members: &[HostId], threshold: usize| {
+            signers.iter().filter(|signer| members.contains(signer)).count() >= threshold
+        };
+        enough(&self.members, self.threshold)
+            || self.also.iter().any(|(members, threshold)| enough(members, *threshold))
     }
 
     /// How many steps after `leader` it is a member's turn to lead; 0 for the next one.

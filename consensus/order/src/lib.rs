@@ -19,7 +19,7 @@
 //! Invariants: no clock, randomness, I/O, threads or hash maps. A method takes a message or an event, changes the member's state, and
 //! says by [`Output`] what follows, in order: a message leaves only when all writes before it are on disk.
 //!
-//! Absent: nothing calls this crate yet. Retransmission, timers, transport and storage are the caller's.
+//! Absent: retransmission, timers, transport and storage are the caller's. Which of it is in use: `docs/adr/0020`.
 
 #[macro_use]
 mod plants;

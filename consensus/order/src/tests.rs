@@ -3,7 +3,7 @@
 use crate::chain::{Head, Point};
 use crate::epoch::Epoch;
 use crate::evidence::{Evidence, NoEvidence};
-use crate::member::{Durable, Member, Output, Stand, Step};
+use crate::member::{Append, Durable, Member, Output, Stand, Step, Taken};
 use crate::proofs::{BadProof, Certificate, OrderCertificate, Support, TermProof};
 use crate::refusal::Refusal;
 use crate::signed::{Ack, Complaint, Grant, Handover, Lead, Position, Reason, Share};
@@ -42,7 +42,7 @@ fn signed<T: Signable>(number: u8, content: T) -> Signed<T> {
 fn epoch(count: u8, threshold: usize) -> Epoch {
     let members = (1..=count).map(|number| real(number).1).collect();
     let root = Point { term: 0, index: 0, chain: Hash([7; 32]) };
-    Epoch { vat: VAT, number: 2, members, threshold, root }
+    Epoch { vat: VAT, number: 2, members, threshold, also: Vec::new(), root }
 }
 
 fn ack() -> Ack {
@@ -245,4 +245,25 @@ fn a_refused_candidate_stands_after_the_term_that_it_was_told_within_bounds() {
     assert_eq!(member.term().0, 1, "a word alone moves no term");
     assert_eq!(member.refused(refused(u64::MAX), &mut step), Ok(()));
     assert_eq!(member.next_term(), (1 << 24) + 2);
+}
+
+/// A leader that believes a follower farther than it is, as after a rolled-back disk, is told where to begin. It has not lied.
+#[test]
+fn entries_after_a_gap_are_no_contradiction() {
+    let (epoch, (key, leader), own) = (Arc::new(epoch(4, 3)), real(1), real(2).1);
+    let mut member = Member::new(own, Arc::clone(&epoch), Durable::new(&epoch, 0));
+    let vote = Grant { position: Position { epoch: 2, term: 0, index: 0 }, ..grant(1, 5, 0) };
+    let grants = [1, 3, 4].map(|voter| signed(voter, vote)).to_vec();
+    let proof = TermProof { term: 5, leader, grants, base: OrderCertificate::root(&epoch) };
+    let heads = [1, 2, 3].map(|byte| Head { term: 5, content: Hash([byte; 32]) });
+    let mut send = |from: usize, to: usize| {
+        let (prev, heads) = (epoch.root.after(&heads[..from]), heads[from..to].to_vec());
+        let last = prev.after(&heads);
+        let lead = signed(1, Lead { epoch: 2, term: 5, last: last.index, chain: last.chain });
+        let append = Append { lead, prev, heads, mark: None, order: None, proof: Some(proof.clone()) };
+        member.append(&leader, append, &mut Step { signing: &key, outputs: &mut Vec::new() })
+    };
+    assert_eq!(send(0, 1), Ok(Taken::Appended { cut: None }));
+    assert_eq!(send(2, 3), Err(Refusal::Conflict { from: 1 }));
+    assert_eq!(send(1, 3), Ok(Taken::Appended { cut: None }));
 }

@@ -150,7 +150,8 @@ impl World {
     pub(super) fn new(scope: Scope) -> Self {
         let members = (0..scope.members).map(|number| key(World::identity(&scope, number))).collect();
         let root = Point { term: 0, index: 0, chain: Hash([7; 32]) };
-        let epoch = Epoch { vat: VatId([5; 32]), number: 0, members, threshold: scope.threshold, root };
+        let threshold = scope.threshold;
+        let epoch = Epoch { vat: VatId([5; 32]), number: 0, members, threshold, also: Vec::new(), root };
         let epoch = Arc::new(epoch);
         let node = |number| {
             let durable = Durable::new(&epoch, 0);
@@ -201,7 +202,8 @@ impl World {
         let newcomer = key(self.scope.honest());
         let mut members: Vec<HostId> = epoch.members.iter().copied().filter(|member| *member != key(0)).collect();
         members.insert(0, newcomer);
-        Arc::new(Epoch { vat: epoch.vat, number: epoch.number + 1, members, threshold: epoch.threshold, root })
+        let (number, threshold) = (epoch.number + 1, epoch.threshold);
+        Arc::new(Epoch { vat: epoch.vat, number, members, threshold, also: Vec::new(), root })
     }
 
     /// Order certificates that can be made, as counted from what honest members acknowledged.

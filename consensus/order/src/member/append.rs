@@ -54,7 +54,7 @@ impl Member {
     pub fn append(&mut self, from: &HostId, append: Append, step: &mut Step<'_>) -> Result<Taken, Refusal> {
         let Append { lead, prev, heads, mark, order, proof } = append;
         let (prev, heads) = self.well_formed(from, &lead, prev, heads, step)?;
-        self.follow(&lead, proof, step)?;
+        self.follow(&lead.by, lead.content.term, proof, step)?;
         let taken = self.take(&lead, prev, heads, step)?;
         if self.header.as_ref().is_none_or(|header| header.content.last < lead.content.last) {
             self.header = Some(lead);
@@ -122,24 +122,51 @@ impl Member {
         Ok((root, rest.to_vec()))
     }
 
+    /// Follows the leader of a term, if its election was or is shown, whatever it sends.
+    ///
+    /// # Errors
+    /// The term is over here, or nothing shows that `leader` was elected in it.
+    pub fn follow_leader(
+        &mut self,
+        leader: &HostId,
+        term: u64,
+        proof: Option<TermProof>,
+        step: &mut Step<'_>,
+    ) -> Result<(), Refusal> {
+        self.running()?;
+        let present = self.durable.vote.term;
+        if term < present || self.complaints.left == Some(term) {
+            return Err(Refusal::OldTerm { found: term, present });
+        }
+        if *leader == self.own {
+            return Err(Refusal::NotTheSender(*leader));
+        }
+        self.follow(leader, term, proof, step)
+    }
+
     /// Follows the leader of a term, if its election was or is shown.
-    fn follow(&mut self, lead: &Signed<Lead>, proof: Option<TermProof>, step: &mut Step<'_>) -> Result<(), Refusal> {
-        let term = lead.content.term;
-        if self.proof.as_ref().is_some_and(|proof| proof.term == term && proof.leader == lead.by) {
+    fn follow(
+        &mut self,
+        leader: &HostId,
+        term: u64,
+        proof: Option<TermProof>,
+        step: &mut Step<'_>,
+    ) -> Result<(), Refusal> {
+        if self.proof.as_ref().is_some_and(|proof| proof.term == term && proof.leader == *leader) {
             return Ok(());
         }
-        let shown = proof.filter(|proof| proof.term == term && proof.leader == lead.by);
+        let shown = proof.filter(|proof| proof.term == term && proof.leader == *leader);
         let valid = match &shown {
             Some(proof) => proof.verify(&self.epoch, step.signing).map_err(Refusal::from),
-            None => Err(Refusal::NoProof { term, leader: lead.by }),
+            None => Err(Refusal::NoProof { term, leader: *leader }),
         };
         if !planted!(GrantsNotDemanded) {
             valid?;
         }
         let vote = &self.durable.vote;
-        if vote.term != term || vote.leader != Some(lead.by) {
+        if vote.term != term || vote.leader != Some(*leader) {
             let grant = vote.grant.filter(|grant| grant.term == term);
-            self.enter(Vote { term, grant, leader: Some(lead.by) }, step);
+            self.enter(Vote { term, grant, leader: Some(*leader) }, step);
         }
         self.proof = shown;
         Ok(())
@@ -203,7 +230,7 @@ impl Member {
     }
 
     /// Forgets what was known of entries from an index on.
-    fn cut(&mut self, from: u64) {
+    pub(super) fn cut(&mut self, from: u64) {
         self.flushed = self.flushed.min(from - 1);
         self.executed = self.executed.min(from - 1);
         self.statements.split_off(&from);
@@ -244,17 +271,18 @@ impl Member {
         step: &mut Step<'_>,
     ) -> Result<Taken, Refusal> {
         let conflict = Refusal::Conflict { from: self.durable.certified + 1 };
-        let last = self.durable.log.last();
-        if last.term == lead.content.term && !planted!(StageOutlives) {
-            // Freeze: whatever was staged before those came would cut them.
-            return Err(Refusal::Equivocated { index: last.index });
-        }
         let Some(mut stage) = self.stage.take() else { return Err(conflict) };
         let held = prev.index.checked_sub(stage.prev.index).and_then(|held| usize::try_from(held).ok());
         let held = held.filter(|held| stage.term == lead.content.term && *held <= stage.heads.len());
         let Some(held) = held.filter(|held| stage.prev.after(&stage.heads[..*held]).chain == prev.chain) else {
             return Err(conflict);
         };
+        let last = self.durable.log.last();
+        if last.term == lead.content.term && !planted!(StageOutlives) {
+            // Freeze: whatever was staged before those came would cut them. (Without a stage it is a gap, and no contradiction: the
+            // leader believes that more has come here.)
+            return Err(Refusal::Equivocated { index: last.index });
+        }
         let rest = &stage.heads[held..];
         if rest.len() > heads.len() && rest.starts_with(heads) {
             let upto = stage.prev.index + stage.heads.len() as u64;

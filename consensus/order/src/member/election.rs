@@ -11,6 +11,7 @@ use crate::signing::Signed;
 use quorate_ids::HostId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A candidate asks for votes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +158,7 @@ impl Member {
     pub fn granted(&mut self, grant: Signed<Grant>, step: &mut Step<'_>) -> Result<(), Refusal> {
         self.authentic(&grant, grant.content.epoch, step)?;
         let term = self.durable.vote.term;
-        let needed = if planted!(MajorityElects) { self.epoch.members.len() / 2 + 1 } else { self.epoch.threshold };
+        let epoch = Arc::clone(&self.epoch);
         let Role::Candidate { base, grants } = &mut self.role else { return Err(Refusal::Unknown) };
         let Grant { candidate, position, .. } = grant.content;
         if grant.content.term != term || candidate != self.own {
@@ -169,7 +170,10 @@ impl Member {
         if grants.iter().all(|known| known.by != grant.by) {
             grants.push(grant);
         }
-        if grants.len() < needed {
+        let voters: Vec<HostId> = grants.iter().map(|known| known.by).collect();
+        let majority = epoch.members.len() / 2 + 1;
+        let elected = if planted!(MajorityElects) { voters.len() >= majority } else { epoch.suffices(&voters) };
+        if !elected {
             return Ok(());
         }
         let proof = TermProof { term, leader: self.own, grants: grants.clone(), base: base.clone() };

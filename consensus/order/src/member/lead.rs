@@ -9,7 +9,8 @@ use crate::proofs::{OrderCertificate, Support};
 use crate::refusal::Refusal;
 use crate::signed::{Ack, Lead, Position};
 use crate::signing::Signed;
-use quorate_ids::Hash;
+use quorate_ids::{Hash, HostId};
+use std::sync::Arc;
 
 impl Member {
     /// Adds an entry, given the hash of what it holds, and returns its place. Openraft appends it.
@@ -66,13 +67,14 @@ impl Member {
         if index <= self.durable.order.position.index && self.durable.order.position.term == term {
             return Ok(());
         }
-        let threshold = self.epoch.threshold;
+        let epoch_members = Arc::clone(&self.epoch);
         let Role::Leader { acks } = &mut self.role else { return Err(Refusal::NotLeading) };
         let found = acks.entry(index).or_default();
         if found.iter().all(|(signer, _)| *signer != ack.by) {
             found.push((ack.by, ack.signature));
         }
-        if found.len() >= threshold {
+        let signers: Vec<HostId> = found.iter().map(|(signer, _)| *signer).collect();
+        if epoch_members.suffices(&signers) {
             let support = Support::Acks(found.clone());
             *acks = acks.split_off(&(index + 1));
             let order = OrderCertificate { position: Position { epoch, term, index }, chain, support };

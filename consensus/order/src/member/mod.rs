@@ -14,6 +14,7 @@ mod checkpoint;
 mod complaint;
 mod election;
 mod lead;
+mod mirror;
 mod share;
 
 pub use append::{Append, Taken};

@@ -9,7 +9,7 @@ use crate::proofs::{Certificate, Signatures};
 use crate::refusal::Refusal;
 use crate::signed::Share;
 use crate::signing::Signed;
-use quorate_ids::Hash;
+use quorate_ids::{Hash, HostId};
 
 /// Most shares of one member that wait for a threshold.
 const MAX_SHARES: usize = 4096;
@@ -121,7 +121,8 @@ impl Member {
         found.push(share);
         let equal = found.iter().filter(|other| other.content == share.content);
         let signatures: Signatures = equal.map(|other| (other.by, other.signature)).collect();
-        if signatures.len() >= self.epoch.threshold {
+        let signers: Vec<HostId> = signatures.iter().map(|(signer, _)| *signer).collect();
+        if self.epoch.suffices(&signers) {
             return self.certify(Certificate { share: share.content, signatures }, step);
         }
         Ok(())

@@ -1,0 +1,99 @@
+//! What a member's log follows that is kept elsewhere: openraft's own log is the truth, and this one mirrors it.
+//!
+//! Absent: proofs. Whoever calls these has them, or is the log itself. None of it signs anything.
+
+use super::{Member, Step, Vote, Write};
+use crate::chain::{Head, Point};
+use crate::epoch::Epoch;
+use crate::proofs::{OrderCertificate, TermProof};
+use crate::refusal::Refusal;
+use crate::signed::Lead;
+use crate::signing::Signed;
+use quorate_ids::HostId;
+use std::sync::Arc;
+
+impl Member {
+    /// Other members count from now on, in the same epoch and log.
+    pub fn set_epoch(&mut self, epoch: Arc<Epoch>) {
+        self.epoch = epoch;
+    }
+
+    /// The proof of the present term, if this member leads it or was shown it.
+    pub fn proof(&self) -> Option<&TermProof> {
+        self.proof.as_ref()
+    }
+
+    /// The header of a leader whose entries, or question, end at this index. The same for all followers.
+    ///
+    /// # Errors
+    /// This member does not lead, or its log does not go there.
+    pub fn header(&self, last: u64, step: &Step<'_>) -> Result<Signed<Lead>, Refusal> {
+        self.running()?;
+        let point = self.durable.log.point(last).ok_or(Refusal::Unknown)?;
+        if !self.leads() {
+            return Err(Refusal::NotLeading);
+        }
+        let term = self.durable.vote.term;
+        Ok(self.sign(Lead { epoch: self.epoch.number, term, last, chain: point.chain }, step))
+    }
+
+    /// The log has this entry now, and nothing behind it. Does nothing if it is the same here.
+    pub fn mirrored(&mut self, point: &Point, head: Head, step: &mut Step<'_>) {
+        let log = &self.durable.log;
+        if log.holds(point.index, &point.chain) || point.index <= log.root().index {
+            return;
+        }
+        if self.leads() && log.last().index + 1 == point.index && self.propose(head.content, step).is_ok() {
+            return;
+        }
+        self.cut(point.index);
+        self.write(Write::Entries { from: point.index, heads: vec![head] }, step);
+    }
+
+    /// The log ends at this index: what was taken in beyond it has not come there.
+    pub fn trimmed(&mut self, last: u64, step: &mut Step<'_>) {
+        let log = &self.durable.log;
+        if last < log.last().index && last >= log.root().index {
+            self.cut(last + 1);
+            self.write(Write::Entries { from: last + 1, heads: Vec::new() }, step);
+        }
+    }
+
+    /// The log begins at this point from now on, which is final. What follows stays if the point is on the log. If it is not, and
+    /// entries of the present term go that may have been acknowledged, the term is left for good.
+    pub fn purged(&mut self, root: Point, step: &mut Step<'_>) {
+        let log = &self.durable.log;
+        if root.index < log.root().index || root == log.root() {
+            return;
+        }
+        if !log.holds(root.index, &root.chain) {
+            let (last, term) = (log.last(), self.durable.vote.term);
+            if last.index >= root.index && last.term == term {
+                self.forget_term();
+                self.write(Write::Vote(Vote { term: term.saturating_add(1), grant: None, leader: None }), step);
+            }
+            self.cut(root.index);
+            if self.durable.order.position.index >= root.index {
+                self.write(Write::Order(OrderCertificate::root(&self.epoch)), step);
+            }
+            self.stage = None;
+        }
+        self.durable.log.purge(root);
+        self.durable.certified = self.durable.certified.max(root.index);
+        self.executed = self.executed.max(root.index);
+        self.flushed = self.flushed.max(root.index);
+    }
+
+    /// A later term has begun, in which this member has signed nothing and follows nobody yet.
+    pub fn noticed(&mut self, term: u64, step: &mut Step<'_>) {
+        if term > self.durable.vote.term {
+            self.enter(Vote { term, grant: None, leader: None }, step);
+        }
+    }
+
+    /// Whether a member leads the present term, and its election was shown.
+    pub fn follows(&self, leader: &HostId, term: u64) -> bool {
+        self.proof.as_ref().is_some_and(|proof| proof.term == term && proof.leader == *leader)
+            && self.durable.vote.term == term
+    }
+}
