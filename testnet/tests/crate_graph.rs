@@ -50,7 +50,7 @@ fn the_crates_depend_on_one_another_as_designed() {
     };
     let found: BTreeMap<String, Vec<String>> = crates().into_iter().map(|(name, uses)| (name, own(uses))).collect();
     let expected = [
-        ("consensus", vec!["ids"]),
+        ("consensus", vec!["ids", "order"]),
         ("consensus/ids", vec![]),
         // The order protocol, which is pure and is checked by machine on its own.
         ("consensus/order", vec!["ids"]),

@@ -45,7 +45,7 @@ impl FrameCheck {
     /// Checks a message. Its sender is checked elsewhere.
     pub(crate) fn message(&self, message: &RaftMessage) -> Result<(), String> {
         match message {
-            RaftMessage::Append { vote, prev, entries, commit } => {
+            RaftMessage::Append { vote, prev, entries, commit, .. } => {
                 self.claim(vote, true)?;
                 in_order(vote.term, *prev, entries)?;
                 not_after(vote.term, *commit)
@@ -92,7 +92,7 @@ impl FrameCheck {
                 let sent = entries.last().map(WireEntry::position).max(*prev);
                 if *taken > sent { Err("more was taken than was sent".into()) } else { Ok(()) }
             }
-            (_, RaftReply::HigherVote(vote) | RaftReply::Vote { vote, .. }) => self.answered(vote),
+            (_, RaftReply::HigherVote(vote, _) | RaftReply::Vote { vote, .. }) => self.answered(vote),
             _ => Ok(()),
         }
     }

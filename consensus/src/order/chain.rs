@@ -25,7 +25,7 @@ pub(crate) fn next(previous: &Hash, entry: &WireEntry) -> Hash {
 }
 
 /// The hash of what an entry holds.
-fn content_hash(content: &WireContent) -> Hash {
+pub(crate) fn content_hash(content: &WireContent) -> Hash {
     let mut writer = Canonical::new("quorate/entry/1");
     match content {
         WireContent::Blank => {
@@ -80,6 +80,9 @@ mod tests {
             let otherwise = [LogPosition { term: term + 1, index }, LogPosition { term, index: index + 1 }];
             assert!(seen.insert(next(&first, &entry)));
             assert_eq!(next(&first, &entry), next(&first, &entry.clone()));
+            // The order protocol's chain is this one.
+            let head = quorate_order::chain::Head { term, content: content_hash(&entry.content) };
+            assert_eq!(next(&first, &entry), quorate_order::chain::next_chain(&first, index, &head));
             assert!(otherwise.iter().all(|position| seen.insert(next(&first, &entry.at(*position)))));
             assert!(seen.insert(next(&Hash([9; 32]), &entry)));
         }

@@ -4,6 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Blob;
 use crate::state::{LogPosition, RaftMembership};
+use quorate_ids::Hash;
+use quorate_order::member::Stand;
+use quorate_order::proofs::TermProof;
+use quorate_order::signed::{Grant, Lead};
+use quorate_order::signing::Signed;
 
 /// A vote: for whom, and whether a quorum granted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,12 +52,40 @@ pub(crate) struct RaftFrame {
     pub(crate) message: RaftMessage,
 }
 
+/// What a leader says of itself and of its log with entries and heartbeats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Header {
+    /// The last of the entries, or what is before them if there are none; signed. None: nothing is said of the log.
+    pub(crate) lead: Option<Signed<Lead>>,
+    /// The chain up to what is before the entries.
+    pub(crate) before: Hash,
+    /// Who elected it: when the receiver has not seen it yet.
+    pub(crate) proof: Option<Box<TermProof>>,
+}
+
 /// What one replica's Raft asks of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RaftMessage {
-    Append { vote: WireVote, prev: Option<LogPosition>, entries: Vec<WireEntry>, commit: Option<LogPosition> },
-    Vote { vote: WireVote, last: Option<LogPosition>, transfer: bool, pre: bool },
-    Transfer { from: WireVote, to: u64, last: Option<LogPosition> },
+    Append {
+        vote: WireVote,
+        prev: Option<LogPosition>,
+        entries: Vec<WireEntry>,
+        commit: Option<LogPosition>,
+        header: Option<Box<Header>>,
+    },
+    Vote {
+        vote: WireVote,
+        last: Option<LogPosition>,
+        transfer: bool,
+        pre: bool,
+        /// What the candidate shows of itself; nothing if it only asks whether it would be elected.
+        stand: Option<Box<Stand>>,
+    },
+    Transfer {
+        from: WireVote,
+        to: u64,
+        last: Option<LogPosition>,
+    },
 }
 
 impl RaftMessage {
@@ -71,17 +104,22 @@ pub(crate) enum RaftReply {
     AppendSuccess,
     AppendPartial(Option<LogPosition>),
     AppendConflict,
-    HigherVote(WireVote),
+    /// A later term has begun; who was elected in it, if somebody was.
+    HigherVote(WireVote, Option<Box<TermProof>>),
     Vote {
         vote: WireVote,
         granted: bool,
         last: Option<LogPosition>,
+        /// The signed vote.
+        grant: Option<Box<Signed<Grant>>>,
     },
     Transfer {
         accepted: bool,
     },
     /// The receiver does not know the sender: it wants the chain of memberships first.
     WhoAreYou,
+    /// The receiver does not know that the sender was elected.
+    WhoElectedYou,
 }
 
 #[cfg(test)]

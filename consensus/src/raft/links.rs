@@ -67,7 +67,7 @@ pub(crate) fn stands_for(earlier: &Question, reply: &RaftReply, later: &Question
     match reply {
         RaftReply::AppendSuccess => same_leader && earlier.1 >= later.1,
         RaftReply::AppendConflict => same_leader && earlier.1 == later.1,
-        RaftReply::HigherVote(_) => same_leader,
+        RaftReply::HigherVote(..) => same_leader,
         _ => false,
     }
 }
@@ -118,7 +118,7 @@ impl Link {
             let deposed = state
                 .answer
                 .as_ref()
-                .is_some_and(|(kept, reply)| matches!(reply, RaftReply::HigherVote(_)) && kept.0 == asked.0);
+                .is_some_and(|(kept, reply)| matches!(reply, RaftReply::HigherVote(..)) && kept.0 == asked.0);
             if !deposed {
                 state.answer = Some((asked, reply));
             }

@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::{oneshot, watch};
 
+use super::gate::{OrderGate, head};
 use super::types::{Entry, LogId, TypeConfig, Vote, log_id, position};
 use crate::codec;
 use crate::error::StoreError;
@@ -26,6 +27,7 @@ use crate::state::LogPosition;
 use crate::stats::StatsCell;
 use crate::storage::{Family, VOTE, VatStore, Write, read};
 use quorate_ids::Hash;
+use quorate_order::chain::{Head, Point, next_chain};
 
 /// Bytes of recent entries that are kept in memory.
 const CACHE_BYTES: usize = 8 << 20;
@@ -87,6 +89,8 @@ struct Shared {
     inner: Mutex<Inner>,
     flushed: watch::Sender<u64>,
     stats: Arc<StatsCell>,
+    /// Told of all that changes. None in tests of the log alone.
+    gate: OnceLock<Arc<OrderGate>>,
     /// Openraft's suite leaves holes and cuts where nothing was. Nothing else does.
     #[cfg(any(test, feature = "testing"))]
     may_have_holes: std::sync::atomic::AtomicBool,
@@ -130,9 +134,46 @@ impl LogStore {
             inner: Mutex::new(inner),
             flushed,
             stats,
+            gate: OnceLock::new(),
             #[cfg(any(test, feature = "testing"))]
             may_have_holes: Default::default(),
         })))
+    }
+
+    /// From now on the gate is told of all that changes.
+    pub(crate) fn guarded_by(&self, gate: Arc<OrderGate>) {
+        // It is set once, when the replica starts.
+        let _ = self.0.gate.set(gate);
+    }
+
+    /// The term of the vote.
+    pub(super) fn vote_term(&self) -> u64 {
+        self.lock().vote.map_or(0, |vote| vote.term)
+    }
+
+    /// Where the log was cut.
+    pub(super) fn purged_point(&self) -> Option<Point> {
+        self.lock().purged.map(|Link { log, chain }| Point { term: log.term, index: log.index, chain })
+    }
+
+    /// Shows what the chain says of each entry from an index on.
+    ///
+    /// # Errors
+    /// The store fails, or an entry is damaged.
+    pub(super) fn each_head(&self, from: u64, mut show: impl FnMut(Head)) -> Result<(), StoreError> {
+        let store = &self.0.store;
+        let ((_, end), mut next) = (store.bounds(), from);
+        loop {
+            let records = store.scan(Family::Log, &store.numbered(next), &end, SCAN_ENTRIES as usize)?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            for (_, value) in records {
+                let (_, entry): StoredEntry = read(Family::Log, &value)?;
+                next = entry.position().index + 1;
+                show(head(&entry));
+            }
+        }
     }
 
     /// From now on a hole is no fault.
@@ -380,7 +421,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let WireVote { term, node, committed } = wire;
             self.0.store.set_mark(|mark| mark.note_vote(term, node, committed), true).map_err(io::Error::other)?;
         }
-        self.write_flushed(vec![self.0.store.put_named(VOTE, &wire)]).await?;
+        let mut batch = vec![self.0.store.put_named(VOTE, &wire)];
+        batch.extend(self.0.gate.get().and_then(|gate| gate.saves_vote(&wire)));
+        self.write_flushed(batch).await?;
         self.lock().vote = Some(wire);
         Ok(())
     }
@@ -407,6 +450,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut batch = Vec::new();
         let mut written = Vec::new();
         let mut chains: Vec<(u64, Hash)> = Vec::new();
+        let mut heads: Vec<(Point, Head)> = Vec::new();
         for entry in entries {
             let wire = WireEntry::from(&entry);
             let index = entry.log_id.index;
@@ -414,10 +458,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 Some((last, chain)) if last + 1 == index => *chain,
                 _ => self.chain_before(index).map_err(io::Error::other)?,
             };
-            let chain = chain::next(&before, &wire);
+            let head = head(&wire);
+            let chain = next_chain(&before, index, &head);
             let bytes = codec::encode(&(chain, &wire));
             let size = bytes.len();
             batch.push(Write::Put(Family::Log, store.numbered(index), bytes));
+            heads.push((Point { term: entry.log_id.leader_id.term, index, chain }, head));
             written.push((entry, size));
             chains.push((index, chain));
         }
@@ -425,6 +471,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             callback.io_completed(Ok(()));
             return Ok(());
         };
+        batch.extend(self.0.gate.get().and_then(|gate| gate.mirrored(&heads)));
         {
             let mut inner = self.lock();
             inner.last = Some(last);
@@ -506,10 +553,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         }
         let store = &self.0.store;
         let (from, _) = store.bounds();
-        let batch = vec![
+        let mut batch = vec![
             Write::DeleteRange(Family::Log, from, store.numbered(log.index + 1)),
             store.put_named("purged", &purged),
         ];
+        let at = Point { term: log.term, index: log.index, chain };
+        batch.extend(self.0.gate.get().and_then(|gate| gate.purged(at)));
         self.write_flushed(batch).await?;
         // What a checkpoint covers need not come any more.
         self.0.flushed.send_if_modified(|index| {

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod chain_tests;
+pub(crate) mod gate;
 pub(crate) mod links;
 pub(crate) mod log;
 mod network;
@@ -11,6 +12,7 @@ pub(crate) mod role;
 mod state_machine;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod suite;
+mod terms;
 mod types;
 mod wire;
 

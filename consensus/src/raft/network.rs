@@ -9,27 +9,33 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::gate::OrderGate;
 use super::links::{Links, Question, question};
 use super::node::RaftNode;
 use super::ports::{NotSent, Peers, Snapshots};
 use super::state_machine::SnapshotData;
-use super::types::{Snapshot, TypeConfig, Vote};
-use super::wire::{append_message, append_response, transfer_message, vote_message, vote_response};
+use super::terms::NamedTerms;
+use super::types::{Snapshot, TypeConfig, Vote, vote as make_vote};
+use super::wire::{append_message, append_response, transfer_message, vote_message};
 use crate::codec;
-use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireVote};
+use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
 use crate::proof::membership::Member;
 use crate::timing::Timing;
 use crate::transport::{Channel, Transport, TransportError};
+use quorate_order::proofs::TermProof;
 
 /// Time that each MiB of log entries adds to the deadline of a request: a slow wide-area link.
 const MIB_PATIENCE: Duration = Duration::from_secs(1);
 /// Round trips that a request may take at least: for a lost packet and its repetition, and for another stream.
 const ROUND_TRIPS_PER_REQUEST: u32 = 4;
+/// Times `election_max`: the shortest pause between two elections that one member brings about by naming later terms.
+const NAMED_TERM_PAUSE: u32 = 4;
 
 type Failure = RPCError<TypeConfig>;
 
@@ -40,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) snapshots: Arc<dyn Snapshots>,
     pub(crate) timing: Timing,
     pub(crate) links: Arc<Links>,
+    pub(crate) gate: Arc<OrderGate>,
+    pub(crate) named_terms: Mutex<NamedTerms>,
     /// Set as soon as Raft runs; until then answers are not checked.
     pub(crate) raft: Arc<OnceLock<RaftNode>>,
 }
@@ -51,7 +59,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = PeerClient;
 
     async fn new_client(&mut self, target: u64, node: &Member) -> PeerClient {
-        PeerClient { shared: Arc::clone(&self.0), target, member: node.clone() }
+        PeerClient { shared: Arc::clone(&self.0), target, member: node.clone(), shown: Arc::default() }
     }
 }
 
@@ -61,6 +69,8 @@ pub(crate) struct PeerClient {
     shared: Arc<Shared>,
     target: u64,
     member: Member,
+    /// The last term in which the member has answered as one that was shown this member's election.
+    shown: Arc<AtomicU64>,
 }
 
 fn unreachable(text: impl ToString) -> Failure {
@@ -81,13 +91,14 @@ fn failure(error: TransportError) -> Failure {
 
 impl PeerClient {
     async fn call(&self, channel: Channel, message: RaftMessage) -> Result<RaftReply, Failure> {
-        let frame = RaftFrame { target: self.target, message };
-        let bytes = codec::encode(&frame);
+        let mut frame = RaftFrame { target: self.target, message };
+        self.show_election(&mut frame.message);
+        let mut bytes = codec::encode(&frame);
         let mib = u32::try_from(bytes.len() >> 20).unwrap_or(u32::MAX);
         let link = self.shared.links.to(&self.member.key);
         let round_trips = link.timeout() * ROUND_TRIPS_PER_REQUEST;
         let deadline = self.shared.timing.request.max(round_trips) + MIB_PATIENCE.saturating_mul(mib);
-        for _ in 0..2 {
+        for again in [true, false] {
             let began = Instant::now();
             let answer = self.shared.transport.request(&self.member, channel, bytes.clone(), deadline).await;
             let reply: RaftReply = codec::decode(&answer.map_err(failure)?).map_err(unreachable)?;
@@ -95,7 +106,21 @@ impl PeerClient {
                 // Small, and answered at once but for a vote's flush.
                 link.sample(began.elapsed());
             }
-            if reply != RaftReply::WhoAreYou {
+            if reply == RaftReply::WhoElectedYou {
+                self.shown.store(0, Ordering::SeqCst);
+                self.show_election(&mut frame.message);
+                bytes = codec::encode(&frame);
+                if !again && !self.shared.gate.is_still_elected() {
+                    // Its voters are too few among the members by now: it stands for election anew.
+                    if let RaftMessage::Append { vote, .. } = &frame.message {
+                        let next = WireVote { term: vote.term + 1, node: self.target, committed: false };
+                        return Ok(RaftReply::HigherVote(next, None));
+                    }
+                }
+            } else if reply != RaftReply::WhoAreYou {
+                if let RaftMessage::Append { vote, .. } = &frame.message {
+                    self.shown.store(vote.term, Ordering::SeqCst);
+                }
                 if let Some(raft) = self.shared.raft.get() {
                     raft.believe(&frame.message, &reply).map_err(unreachable)?;
                 }
@@ -103,7 +128,54 @@ impl PeerClient {
             }
             self.shared.peers.introduce(&self.member).await.map_err(failure)?;
         }
-        Err(unreachable("the other replica does not accept this host's membership"))
+        Err(unreachable("the other replica does not accept this host's membership, or its election"))
+    }
+
+    /// Adds the proof of this member's election, if the other has not answered since.
+    fn show_election(&self, message: &mut RaftMessage) {
+        let RaftMessage::Append { vote, header: Some(header), .. } = message else { return };
+        if self.shown.load(Ordering::SeqCst) != vote.term {
+            let (term, proof) = self.shared.gate.proof();
+            header.proof = proof.filter(|_| term == vote.term);
+        }
+    }
+
+    /// Whether openraft is told of a later term. See [`super::terms`].
+    fn tells_of(&self, vote: &WireVote, proof: Option<&TermProof>) -> bool {
+        let Some(raft) = self.shared.raft.get() else { return false };
+        if let Some(proof) = proof {
+            let leader = raft.view().nodes.get(&vote.node).map(|member| member.key);
+            if proof.term == vote.term && leader == Some(proof.leader) && self.shared.gate.proves(proof) {
+                return true;
+            }
+        }
+        let pause = self.shared.timing.election_max * NAMED_TERM_PAUSE;
+        let mut terms = self.shared.named_terms.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = raft.frame_check().term;
+        terms.is_told(self.target, (vote.term, own), self.shared.gate.joining(), pause, Instant::now())
+    }
+
+    /// How long others may take to answer before one answer that names a later term ends an election.
+    fn patience(&self) -> Duration {
+        let timing = &self.shared.timing;
+        let round_trips = self.shared.links.to(&self.member.key).timeout() * 2;
+        timing.heartbeat.max(round_trips).min(timing.election_min / 2)
+    }
+
+    /// The answer to a question for a vote, as openraft is to hear it. A later term that is only named must not end an election that
+    /// others decide: they get the time to answer. What a log would be is only the other's word as well, and is not told.
+    async fn voted(&self, asked: WireVote, reply: RaftReply) -> Result<VoteResponse<TypeConfig>, Failure> {
+        let RaftReply::Vote { vote, granted, .. } = reply else {
+            return Err(unreachable("an answer to something else"));
+        };
+        if granted {
+            return Ok(VoteResponse::new(Vote::from(asked), None, true));
+        }
+        if vote.term < asked.term || vote.node == asked.node {
+            return Ok(VoteResponse::new(make_vote(0, 0, false), None, false));
+        }
+        tokio::time::sleep(self.patience()).await;
+        Ok(VoteResponse::new(Vote::from(vote), None, false))
     }
 
     /// A heartbeat. It goes on when openraft gives up waiting for it; see [`super::links`].
@@ -165,6 +237,10 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
         let mut message = append_message(&request);
+        if let RaftMessage::Append { vote, prev, entries, header, .. } = &mut message {
+            let last = entries.last().map(WireEntry::position).or(*prev);
+            *header = self.shared.gate.header(vote.term, *prev, last).map(Box::new);
+        }
         if let (RaftMessage::Append { commit, .. }, Some(raft)) = (&mut message, self.shared.raft.get()) {
             // Openraft tells what was committed under this leader. What it knows to be committed from before is told, too: a member
             // that was away has to execute that before it can judge a membership, and this leader may need it to commit anything.
@@ -175,6 +251,12 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             Some(asked) => self.heartbeat(message, asked).await?,
             None => self.call(Channel::Append, message).await?,
         };
+        if let RaftReply::HigherVote(vote, proof) = &reply
+            && self.shared.gate.is_still_elected()
+            && !self.tells_of(vote, proof.as_deref())
+        {
+            return Err(unreachable(format!("it names term {}, and shows nobody who was elected in it", vote.term)));
+        }
         append_response(reply).ok_or_else(|| unreachable("an answer to something else"))
     }
 
@@ -183,8 +265,21 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         request: VoteRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Failure> {
-        let reply = self.call(Channel::Vote, vote_message(&request, false)).await?;
-        vote_response(reply).ok_or_else(|| unreachable("an answer to something else"))
+        let mut message = vote_message(&request, false);
+        let asked = WireVote::from(&request.vote);
+        if let RaftMessage::Vote { stand, .. } = &mut message {
+            *stand = self.shared.gate.standing(asked.term).map(Box::new);
+        }
+        let reply = self.call(Channel::Vote, message).await?;
+        if let RaftReply::Vote { granted: true, grant, .. } = &reply {
+            let Some(grant) = grant else { return Err(unreachable("a vote that nobody signed")) };
+            if !self.shared.gate.granted(&self.member.key, **grant) {
+                return Err(unreachable("a vote that does not count"));
+            }
+            // Openraft counts to a majority, which may be fewer than must elect.
+            self.shared.gate.elected(asked.term).await;
+        }
+        self.voted(asked, reply).await
     }
 
     async fn pre_vote(
@@ -193,7 +288,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         _option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Failure> {
         let reply = self.call(Channel::Vote, vote_message(&request, true)).await?;
-        vote_response(reply).ok_or_else(|| unreachable("an answer to something else"))
+        self.voted((&request.vote).into(), reply).await
     }
 
     async fn full_snapshot(

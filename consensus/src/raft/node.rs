@@ -6,10 +6,11 @@ use openraft::impls::ProgressResponder;
 use openraft::{ChangeMembers, Config, ServerState, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
+use super::gate::OrderGate;
 use super::links::Links;
 use super::log::{LogStore, READ_BYTES};
 use super::network::{Network, Shared};
@@ -93,6 +94,7 @@ pub(crate) struct RaftNode {
     id: u64,
     links: Arc<Links>,
     log: LogStore,
+    gate: Arc<OrderGate>,
 }
 
 /// What Raft runs on.
@@ -103,6 +105,7 @@ pub(crate) struct RaftSetup {
     /// Whether this replica stands for election when its timer says so.
     pub(crate) stands_for_election: bool,
     pub(crate) log: LogStore,
+    pub(crate) gate: Arc<OrderGate>,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) apply: Arc<dyn Apply>,
@@ -146,16 +149,25 @@ fn config(timing: &Timing, name: String) -> Config {
 impl RaftNode {
     /// Starts Raft on what the store has. Executes the committed log after the checkpoint before it returns.
     pub(crate) async fn start(setup: RaftSetup, id: u64, restored: &ReplicatedState) -> Result<Self, String> {
-        let RaftSetup { name, timing, stands_for_election, log, checkpoints, transport, apply, peers, snapshots } =
+        let RaftSetup { name, timing, stands_for_election, log, gate, checkpoints, transport, apply, peers, snapshots } =
             setup;
+        gate.runs_as(id);
         let config = Config { enable_elect: stands_for_election, ..config(&timing, name) };
         let config = config.validate().map_err(|error| error.to_string())?;
         let machine = StateMachine::new(apply, checkpoints, log.clone(), restored);
         let (links, running) = (Arc::new(Links::default()), Arc::new(OnceLock::new()));
-        let shared =
-            Shared { transport, peers, snapshots, timing, links: Arc::clone(&links), raft: Arc::clone(&running) };
+        let shared = Shared {
+            transport,
+            peers,
+            snapshots,
+            timing,
+            links: Arc::clone(&links),
+            gate: Arc::clone(&gate),
+            named_terms: Mutex::default(),
+            raft: Arc::clone(&running),
+        };
         let raft = Raft::new(id, Arc::new(config), Network(Arc::new(shared)), log.clone(), machine).await;
-        let node = Self { raft: raft.map_err(|error| error.to_string())?, id, links, log };
+        let node = Self { raft: raft.map_err(|error| error.to_string())?, id, links, log, gate };
         // It was empty: this is the only place that sets it.
         let _ = running.set(node.clone());
         Ok(node)
@@ -278,17 +290,22 @@ impl RaftNode {
         self.frame_check().reply(asked, reply)
     }
 
-    /// Serves a message.
+    /// Checks what a message is before anything is made of it.
+    pub(crate) fn admissible(&self, message: &RaftMessage) -> Result<(), String> {
+        self.frame_check().message(message)
+    }
+
+    /// Hands on a message that is [admissible](RaftNode::admissible) and that the [gate](RaftNode::gate) lets pass.
     pub(crate) async fn handle(&self, message: RaftMessage) -> Result<RaftReply, String> {
-        self.frame_check().message(&message)?;
         match message {
-            RaftMessage::Append { vote, prev, entries, commit } => {
+            RaftMessage::Append { vote, prev, entries, commit, .. } => {
                 let request = wire::append_request(vote, prev, entries, commit).map_err(|error| error.to_string())?;
                 let response = self.raft.append_entries(request).await.map_err(|error| error.to_string())?;
                 Ok(wire::append_reply(&response))
             }
-            RaftMessage::Vote { vote, last, transfer, pre } => {
-                let request = wire::vote_request(vote, last, transfer);
+            RaftMessage::Vote { vote, last, pre, .. } => {
+                // Nobody hands leadership on here, so nobody votes while a leader is alive.
+                let request = wire::vote_request(vote, last, false);
                 let response = if pre { self.raft.pre_vote(request).await } else { self.raft.vote(request).await };
                 Ok(wire::vote_reply(&response.map_err(|error| error.to_string())?))
             }
@@ -298,6 +315,21 @@ impl RaftNode {
                 Ok(RaftReply::Transfer { accepted: response.is_ok() })
             }
         }
+    }
+
+    /// What has to be shown and signed before Raft hears of anything.
+    pub(crate) fn gate(&self) -> &OrderGate {
+        &self.gate
+    }
+
+    /// The log's last index: what was taken in beyond it has not come there.
+    pub(crate) fn log_end(&self) -> u64 {
+        self.log.ends().0
+    }
+
+    /// The vote, whoever it is for.
+    pub(crate) fn vote(&self) -> WireVote {
+        (&self.raft.metrics().borrow_watched().vote).into()
     }
 
     /// Installs a checkpoint that is verified and complete in the store.

@@ -10,6 +10,7 @@ use crate::proof::membership::Member;
 use crate::state::ReplicatedState;
 use crate::state::block::{BlockReply, LogItem};
 use crate::storage::checkpoints::CheckpointRecord;
+use quorate_ids::HostId;
 
 /// Takes the answer of one entry, at the member that put it in the log.
 pub(crate) type Answer = Box<dyn FnOnce(BlockReply) + Send>;
@@ -22,6 +23,13 @@ pub(crate) trait Apply: Send + Sync + 'static {
 
     /// Replaces the state by that of a verified checkpoint whose chunks are stored. Errors as for `apply`.
     fn install(&self, record: Arc<CheckpointRecord>, state: ReplicatedState) -> BoxFuture<'_, Result<(), io::Error>>;
+}
+
+/// Knows who votes.
+pub(crate) trait Voters: Send + Sync + 'static {
+    /// The members whose votes count, and how many of them must vote: of the present membership first, then of the one before, and of
+    /// those that are certified to come. A leader needs the votes of one of them.
+    fn counted(&self) -> Vec<(Vec<HostId>, usize)>;
 }
 
 /// Speaks to other members beside Raft.

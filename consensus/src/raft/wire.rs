@@ -53,6 +53,7 @@ pub(crate) fn append_message(request: &AppendEntriesRequest<TypeConfig>) -> Raft
         prev: request.prev_log_id.as_ref().map(position),
         entries: request.entries.iter().map(WireEntry::from).collect(),
         commit: request.leader_commit.as_ref().map(position),
+        header: None,
     }
 }
 
@@ -75,7 +76,7 @@ pub(crate) fn append_reply(response: &AppendEntriesResponse<TypeConfig>) -> Raft
         AppendEntriesResponse::Success => RaftReply::AppendSuccess,
         AppendEntriesResponse::PartialSuccess(id) => RaftReply::AppendPartial(id.as_ref().map(position)),
         AppendEntriesResponse::Conflict => RaftReply::AppendConflict,
-        AppendEntriesResponse::HigherVote(vote) => RaftReply::HigherVote(vote.into()),
+        AppendEntriesResponse::HigherVote(vote) => RaftReply::HigherVote(vote.into(), None),
     }
 }
 
@@ -85,7 +86,7 @@ pub(crate) fn append_response(reply: RaftReply) -> Option<AppendEntriesResponse<
         RaftReply::AppendSuccess => AppendEntriesResponse::Success,
         RaftReply::AppendPartial(id) => AppendEntriesResponse::PartialSuccess(id.map(log_id)),
         RaftReply::AppendConflict => AppendEntriesResponse::Conflict,
-        RaftReply::HigherVote(vote) => AppendEntriesResponse::HigherVote(vote.into()),
+        RaftReply::HigherVote(vote, _) => AppendEntriesResponse::HigherVote(vote.into()),
         _ => return None,
     })
 }
@@ -96,6 +97,7 @@ pub(crate) fn vote_message(request: &VoteRequest<TypeConfig>, pre: bool) -> Raft
         last: request.last_log_id.as_ref().map(position),
         transfer: request.leadership_transfer,
         pre,
+        stand: None,
     }
 }
 
@@ -110,13 +112,8 @@ pub(crate) fn vote_reply(response: &VoteResponse<TypeConfig>) -> RaftReply {
         vote: (&response.vote).into(),
         granted: response.vote_granted,
         last: response.last_log_id.as_ref().map(position),
+        grant: None,
     }
-}
-
-/// `None`: an answer to something else.
-pub(crate) fn vote_response(reply: RaftReply) -> Option<VoteResponse<TypeConfig>> {
-    let RaftReply::Vote { vote, granted, last } = reply else { return None };
-    Some(VoteResponse::new(Vote::from(vote), last.map(log_id), granted))
 }
 
 pub(crate) fn transfer_message(request: &TransferLeaderRequest<TypeConfig>) -> RaftMessage {

@@ -206,8 +206,8 @@ impl ReplicaHandle {
                     }
                     RaftMessage::Vote { .. } | RaftMessage::Transfer { .. } => None,
                 };
-                let reply = self.service.frames.serve(&raft, frame.message).await.map_err(refused)?;
-                if let Some(committed) = committed.filter(|_| !matches!(reply, RaftReply::HigherVote(_))) {
+                let reply = self.service.frames.serve(&raft, &from, frame.message).await.map_err(refused)?;
+                if let Some(committed) = committed.filter(|_| follows(&reply)) {
                     self.service.leader.note(committed);
                 }
                 Ok(codec::encode(&reply))
@@ -317,6 +317,11 @@ impl ReplicaHandle {
             }
         });
     }
+}
+
+/// Whether the answer is one to the present leader.
+fn follows(reply: &RaftReply) -> bool {
+    !matches!(reply, RaftReply::HigherVote(..) | RaftReply::WhoElectedYou)
 }
 
 /// The evidence that a store keeps of a vat, also of one that was carried here and is not any more.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::lifecycle::Lifecycle;
 use super::status::StatusCell;
 use crate::proof::membership::{Member, Membership, MembershipCertificate, verify_membership};
+use crate::raft::ports::Voters;
 use crate::state::ReplicatedState;
 use crate::storage::VatStore;
 use quorate_ids::HostId;
@@ -71,6 +72,20 @@ impl Members {
             self.status.set(|status| status.certified_epoch = status.certified_epoch.max(epoch));
         }
         added
+    }
+}
+
+impl Voters for Members {
+    fn counted(&self) -> Vec<(Vec<HostId>, usize)> {
+        let view = self.view();
+        let present = &view.applied.membership;
+        let coming = view.memberships.range(present.epoch.saturating_add(1)..).map(|(_, membership)| membership);
+        let all = std::iter::once(present).chain(&view.applied.previous_membership).chain(coming);
+        all.map(|membership| {
+            let members = membership.members.iter().map(|member| member.key).collect();
+            (members, usize::from(membership.threshold))
+        })
+        .collect()
     }
 }
 

@@ -32,7 +32,9 @@ use crate::error::ConsensusError;
 use crate::execution::executor::{Executor, ExecutorHandle};
 use crate::execution::machine::{LogTime, Machine};
 use crate::order::frames::WireEntry;
+use crate::raft::gate::{GateParts, OrderGate};
 use crate::raft::log::LogStore;
+use crate::raft::ports::Voters;
 use crate::raft::{RaftNode, RaftSetup};
 use crate::state::{RaftMembership, ReplicatedState, genesis_raft_ids};
 use crate::stats::StatsCell;
@@ -142,6 +144,18 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let view = MembershipView { chain, memberships, applied: Arc::new(state), raft_nodes: BTreeMap::new() };
     let members = Members::new(view, store.clone(), Arc::clone(&status), Arc::clone(&lifecycle));
     let members = Arc::new(members);
+    let gate = GateParts {
+        key: options.key.clone(),
+        store: store.clone(),
+        voters: Arc::clone(&members) as Arc<dyn Voters>,
+        first: WireEntry::first(RaftMembership::of_genesis(&options.genesis)),
+    };
+    let gate = OrderGate::open(gate, &log);
+    if gate.is_err() {
+        lifecycle.stop();
+    }
+    let gate = Arc::new(gate?);
+    log.guarded_by(Arc::clone(&gate));
     let timing = options.timing;
     let (genesis, signing, clock) = (options.genesis, options.key, options.clock);
     let identity = Arc::new(Identity { vat, genesis, key, signing, timing, clock });
@@ -260,6 +274,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
             applier,
             transport,
             log,
+            gate,
             share,
             leader: Arc::clone(&leader),
             stats: Arc::clone(&stats),
@@ -349,6 +364,7 @@ pub(crate) struct RaftStarter {
     applier: Applier,
     transport: Arc<dyn Transport>,
     log: LogStore,
+    gate: Arc<OrderGate>,
     share: ShareClient,
     leader: Arc<LeaderSeen>,
     stats: Arc<StatsCell>,
@@ -414,6 +430,7 @@ impl RaftStarter {
             timing,
             stands_for_election: !self.key_watch.own_key.is_recovering(),
             log: self.log.clone(),
+            gate: Arc::clone(&self.gate),
             checkpoints: Arc::clone(&self.applier.checkpoints),
             transport: Arc::clone(&self.transport),
             apply: Arc::new(self.applier.clone()),
@@ -424,6 +441,7 @@ impl RaftStarter {
                 checkpoints: Arc::clone(&self.applier.checkpoints),
                 share: self.share.clone(),
                 stats: Arc::clone(&self.stats),
+                gate: Arc::clone(&self.gate),
             }),
         }
     }

@@ -2,10 +2,11 @@
 
 use super::liar::{Fabrication, Liar, Lie, Throw, unsigned};
 use crate::codec;
-use crate::order::frames::{RaftFrame, RaftMessage, WireVote};
+use crate::order::chain;
+use crate::order::frames::{RaftFrame, RaftMessage, WireEntry, WireVote};
 use crate::proof::certificate::{Certificate, MemberSignature, Statement};
 use crate::proof::clock::ClockStatement;
-use crate::proof::membership::MembershipCertificate;
+use crate::proof::membership::{Genesis, MembershipCertificate};
 use crate::proof::shares::Share;
 use crate::replica::wire::propose::{Payload, ProposeFrame};
 use crate::replica::wire::share::ShareFrame;
@@ -16,6 +17,9 @@ use crate::state::{LogPosition, RaftMembership, ReplicatedState, state_root};
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::transport::Channel;
 use quorate_ids::{Hash, HostId};
+use quorate_order::member::Stand;
+use quorate_order::proofs::{OrderCertificate, Support};
+use quorate_order::signed::Position;
 
 /// What a liar says that time it is: far ahead of what any clock shows.
 pub(super) const FAR_AHEAD_MS: u64 = 4_000_000_000_000;
@@ -42,14 +46,14 @@ impl Liar {
             Lie::FalseVotes => {
                 // A vote of the past, in its own name.
                 let vote = WireVote { term: throw(3), node: throw(5), committed: throw(2) == 0 };
-                Some(vote_frame(raft_id, vote, None, throw))
+                Some(vote_frame(raft_id, vote, None, &self.genesis, throw))
             }
             Lie::FalseTerms => {
                 // An election of its own, with a log that it has not got.
                 let term = self.heard.term + 1 + throw(100);
                 let vote = WireVote { term, node: self.heard.own_raft_id, committed: false };
                 let last = self.heard.last.map(|last| LogPosition { index: last.index + throw(50), ..last });
-                Some(vote_frame(raft_id, vote, last, throw))
+                Some(vote_frame(raft_id, vote, last, &self.genesis, throw))
             }
             _ => None,
         }
@@ -136,7 +140,7 @@ impl Liar {
         let step = match self.heard.offered.take() {
             Some(block) => {
                 let vote = WireVote { term: self.heard.term + 1, node: self.heard.own_raft_id, committed: true };
-                SnapshotStep::Install { block, vote }
+                SnapshotStep::Install { block, vote, proof: None }
             }
             None => {
                 let record = self.made_up_record(throw)?;
@@ -179,7 +183,27 @@ impl Liar {
     }
 }
 
-fn vote_frame(target: u64, vote: WireVote, last: Option<LogPosition>, throw: Throw<'_>) -> Fabrication {
-    let message = RaftMessage::Vote { vote, last, transfer: throw(2) == 0, pre: throw(2) == 0 };
+fn vote_frame(
+    target: u64,
+    vote: WireVote,
+    last: Option<LogPosition>,
+    genesis: &Genesis,
+    throw: Throw<'_>,
+) -> Fabrication {
+    let stand = Some(Box::new(stand_of(genesis, vote.term, last)));
+    let message = RaftMessage::Vote { vote, last, transfer: throw(2) == 0, pre: throw(2) == 0, stand };
     (Channel::Vote, codec::encode(&RaftFrame { target, message }))
+}
+
+/// What a candidate shows that knows of no order certificate.
+pub(crate) fn stand_of(genesis: &Genesis, term: u64, last: Option<LogPosition>) -> Stand {
+    let last = last.map_or((0, 0), |last| (last.term, last.index));
+    Stand { epoch: 0, term, order: root_of(genesis), last }
+}
+
+/// What stands for the beginning of a vat's log.
+pub(crate) fn root_of(genesis: &Genesis) -> OrderCertificate {
+    let first = WireEntry::first(RaftMembership::of_genesis(genesis));
+    let chain = chain::next(&chain::root(&genesis.vat_id()), &first);
+    OrderCertificate { position: Position::default(), chain, support: Support::Root }
 }

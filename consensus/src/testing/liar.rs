@@ -4,17 +4,21 @@ use ed25519_dalek::SigningKey;
 use std::collections::BTreeSet;
 
 use super::fabricated::FAR_AHEAD_MS;
+use super::faces::Faces;
 use super::heard::Heard;
 use crate::codec;
-use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireVote};
+use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
 use crate::proof::certificate::{Certificate, MemberSignature, Statement};
 use crate::proof::clock::ClockStatement;
 use crate::proof::membership::{Genesis, Membership, MembershipCertificate};
 use crate::proof::shares::Share;
+use crate::raft::gate::Keys;
 use crate::replica::wire::share::{ShareFrame, ShareReply};
 use crate::state::block::Block;
 use crate::transport::Channel;
 use quorate_ids::{Hash, HostId};
+use quorate_order::signed::{Grant, Position};
+use quorate_order::signing::Signed as OrderSigned;
 
 /// A way to lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +89,7 @@ pub struct Liar {
     /// Its lies at present.
     pub lies: BTreeSet<Lie>,
     pub(super) heard: Heard,
+    faces: Faces,
     /// A statement of the present, to make false ones from.
     pub(super) latest: Option<Statement>,
     pub(super) latest_membership: Membership,
@@ -98,6 +103,7 @@ impl Liar {
             genesis: genesis.clone(),
             lies: BTreeSet::new(),
             heard: Heard::default(),
+            faces: Faces::default(),
             latest: None,
             latest_membership: genesis.membership(),
         }
@@ -143,7 +149,12 @@ impl Liar {
             Channel::Vote | Channel::Append => match codec::decode::<RaftFrame>(&frame) {
                 Ok(RaftFrame { message: RaftMessage::Vote { .. }, .. }) if !self.tells(Lie::TwoFaced) => None,
                 Ok(RaftFrame { target, message }) if self.tells(Lie::TwoFaced) => {
-                    Some(codec::encode(&RaftFrame { target, message: two_faced(to, message) }))
+                    let (key, vat) = (self.key.clone(), self.genesis.vat_id());
+                    let message = match to.0[0] & 1 {
+                        0 => self.faces.show(&key, &vat, to, message, two_faced),
+                        _ => message,
+                    };
+                    Some(codec::encode(&RaftFrame { target, message }))
                 }
                 _ => Some(frame),
             },
@@ -191,7 +202,7 @@ impl Liar {
         self.heard.note(channel, request);
         match channel {
             Channel::Vote | Channel::Append => match codec::decode::<RaftFrame>(request) {
-                Ok(asked) => self.raft_answer(&asked.message, throw).unwrap_or(answer),
+                Ok(asked) => self.raft_answer(from, &asked.message, throw).unwrap_or(answer),
                 Err(_) => answer,
             },
             Channel::Share => match codec::decode(&answer) {
@@ -211,7 +222,7 @@ impl Liar {
     }
 
     /// What it says to Raft instead of its replica's answer.
-    fn raft_answer(&self, asked: &RaftMessage, throw: Throw<'_>) -> Option<Vec<u8>> {
+    fn raft_answer(&self, from: &HostId, asked: &RaftMessage, throw: Throw<'_>) -> Option<Vec<u8>> {
         let (vote, is_append) = match asked {
             RaftMessage::Append { vote, .. } => (vote, true),
             RaftMessage::Vote { vote, .. } => (vote, false),
@@ -222,14 +233,18 @@ impl Liar {
                 // A later election that it took part in, or says that it did.
                 let vote = WireVote { term: vote.term + 1 + throw(50), node: self.heard.own_raft_id, committed: false };
                 if is_append {
-                    RaftReply::HigherVote(vote)
+                    RaftReply::HigherVote(vote, None)
                 } else {
-                    RaftReply::Vote { vote, granted: false, last: None }
+                    RaftReply::Vote { vote, granted: false, last: None, grant: None }
                 }
             }
             RaftMessage::Append { .. } if self.tells(Lie::FalseAcks) => RaftReply::AppendSuccess,
             RaftMessage::Vote { vote, last, .. } if self.tells(Lie::FalseVotes) => {
-                RaftReply::Vote { vote: *vote, granted: true, last: *last }
+                let term = vote.term;
+                let position = Position::default();
+                let grant = Grant { epoch: 0, term, candidate: *from, position, since: 0 };
+                let grant = OrderSigned::new(grant, self.key(), &self.genesis.vat_id(), &Keys(self.key.clone()));
+                RaftReply::Vote { vote: *vote, granted: true, last: *last, grant: Some(Box::new(grant)) }
             }
             _ => return None,
         };
@@ -288,17 +303,10 @@ fn unsigned_reply(mut reply: ShareReply) -> ShareReply {
 }
 
 /// The entries for some members are other ones, under the same names.
-fn two_faced(to: &HostId, message: RaftMessage) -> RaftMessage {
-    match message {
-        RaftMessage::Append { vote, prev, mut entries, commit } if to.0[0] & 1 == 0 => {
-            for entry in &mut entries {
-                entry.alter_block(|block: &mut Block| match block.commands.len() {
-                    1 => block.commands.clear(),
-                    _ => block.commands.reverse(),
-                });
-            }
-            RaftMessage::Append { vote, prev, entries, commit }
-        }
-        other => other,
-    }
+fn two_faced(mut entry: WireEntry) -> WireEntry {
+    entry.alter_block(|block: &mut Block| match block.commands.len() {
+        1 => block.commands.clear(),
+        _ => block.commands.reverse(),
+    });
+    entry
 }

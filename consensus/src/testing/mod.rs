@@ -4,7 +4,8 @@
 //! The liar is a wrapper around the frames of a member whose replica is the production code and knows nothing of it: it changes
 //! what that replica sends and answers, and makes up frames of its own. It has the member's key and no other.
 
-mod fabricated;
+pub(crate) mod fabricated;
+pub(crate) mod faces;
 mod false_signer;
 mod heard;
 mod liar;

@@ -27,12 +27,12 @@ fn append(vote: WireVote, prev: Option<LogPosition>, places: &[(u64, u64)]) -> R
         kind.at(LogPosition { term: *term, index: *index })
     };
     let entries = places.iter().map(entry).collect();
-    RaftMessage::Append { vote, prev, entries, commit: at(7, 40) }
+    RaftMessage::Append { vote, prev, entries, commit: at(7, 40), header: None }
 }
 
 #[test]
 fn what_a_leader_and_a_candidate_say_passes() {
-    let vote = |vote, pre| RaftMessage::Vote { vote, last: at(7, 44), transfer: false, pre };
+    let vote = |vote, pre| RaftMessage::Vote { vote, last: at(7, 44), transfer: false, pre, stand: None };
     let good = [
         append(leader(7), at(6, 40), &[(6, 41), (7, 42)]),
         append(leader(9), at(7, 44), &[]),
@@ -51,7 +51,7 @@ fn what_a_leader_and_a_candidate_say_passes() {
 #[test]
 fn what_no_rule_allows_does_not_pass() {
     let in_our_name = |vote: WireVote| WireVote { node: 1, ..vote };
-    let vote = |vote, last| RaftMessage::Vote { vote, last, transfer: true, pre: false };
+    let vote = |vote, last| RaftMessage::Vote { vote, last, transfer: true, pre: false, stand: None };
     let bad = [
         ("a gap", append(leader(7), at(7, 40), &[(7, 42)])),
         ("a gap inside", append(leader(7), at(7, 40), &[(7, 41), (7, 43)])),
@@ -75,7 +75,7 @@ fn what_no_rule_allows_does_not_pass() {
     }
     let [blank, ..] = WireEntry::examples(RaftMembership::default());
     let entries = vec![blank.at(LogPosition { term: 0, index: 0 })];
-    let without_voters = RaftMessage::Append { vote: leader(7), prev: None, entries, commit: None };
+    let without_voters = RaftMessage::Append { vote: leader(7), prev: None, entries, commit: None, header: None };
     assert!(stand().message(&without_voters).is_err(), "a log without voters");
     assert!(stand().install(&leader(7), at(8, 50)).is_err());
     assert!(stand().install(&candidate(8), at(7, 50)).is_err());
@@ -89,9 +89,9 @@ fn answers_are_judged_by_what_was_asked() {
     assert_eq!(answer(RaftReply::AppendSuccess), Ok(()));
     assert_eq!(answer(RaftReply::AppendPartial(at(7, 41))), Ok(()));
     assert_eq!(answer(RaftReply::AppendConflict), Ok(()));
-    assert_eq!(answer(RaftReply::HigherVote(candidate(9))), Ok(()));
+    assert_eq!(answer(RaftReply::HigherVote(candidate(9), None)), Ok(()));
     assert!(answer(RaftReply::AppendPartial(at(7, 43))).is_err());
-    assert!(answer(RaftReply::HigherVote(candidate(u64::MAX))).is_err());
-    assert!(answer(RaftReply::HigherVote(WireVote { node: 1, ..leader(9) })).is_err());
+    assert!(answer(RaftReply::HigherVote(candidate(u64::MAX), None)).is_err());
+    assert!(answer(RaftReply::HigherVote(WireVote { node: 1, ..leader(9) }, None)).is_err());
     assert!(stand().reply(&append(leader(7), None, &[]), &RaftReply::AppendConflict).is_err());
 }

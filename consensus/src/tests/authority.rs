@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::cluster::{Cluster, parameters};
 use super::*;
 use crate::codec;
-use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
+use crate::order::frames::{RaftFrame, RaftReply, WireContent, WireEntry, WireVote};
 use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
 use crate::state::LogPosition;
 use crate::state::block::Control;
@@ -387,16 +387,16 @@ async fn a_raft_membership_that_a_leader_made_up_never_reaches_raft() {
     let at = |index| LogPosition { term: status.term, index };
     let own = |seed: u8| (status.raft_id, Member { addresses: vec![], ..member(seed) });
     let voters = |ids: &[u64]| ids.iter().copied().collect();
-    let leading = (status.raft_id, cluster.nodes[leader].member());
+    let only = (status.raft_id, cluster.nodes[leader].member());
     let lies = [
-        RaftMembership { configs: vec![voters(&[status.raft_id])], nodes: [leading].into_iter().collect() },
+        RaftMembership { configs: vec![voters(&[status.raft_id])], nodes: [only].into_iter().collect() },
         RaftMembership { configs: vec![voters(&[1, 2, 3])], nodes: [own(70)].into_iter().collect() },
     ];
     let target = cluster.nodes[place].up().status().raft_id;
     let before = cluster.nodes[place].up().status().last_log;
     for lie in lies {
         let entries = vec![WireEntry { log: at(last + 1), content: WireContent::Membership(lie) }];
-        let message = RaftMessage::Append { vote, prev: Some(at(last)), entries, commit: Some(at(last)) };
+        let message = leading(&cluster, (vote, leader), place, Some(at(last)), entries, Some(at(last)));
         let frame = codec::encode(&RaftFrame { target, message });
         let from = cluster.nodes[leader].id();
         // The place before it is the leader's to tell; what comes there is not taken.

@@ -7,6 +7,7 @@ use super::*;
 use crate::codec;
 use crate::order::frames::{RaftFrame, RaftMessage, WireContent, WireEntry, WireVote};
 use crate::state::LogPosition;
+use crate::testing::fabricated::stand_of;
 use crate::transport::{Channel, TransportError};
 
 /// The members that keep the rules. The first member of the genesis has no replica here: it only lies.
@@ -19,9 +20,10 @@ fn liar(committed: bool) -> WireVote {
 }
 
 /// It stands for election as the first of all, and gets the vote of whoever has no log yet, or only its beginning.
-fn early_vote() -> RaftMessage {
+fn early_vote(cluster: &Cluster) -> RaftMessage {
     let last = Some(LogPosition { term: 0, index: 0 });
-    RaftMessage::Vote { vote: liar(false), last, transfer: false, pre: false }
+    let stand = Some(Box::new(stand_of(&cluster.genesis, LATE, last)));
+    RaftMessage::Vote { vote: liar(false), last, transfer: false, pre: false, stand }
 }
 
 /// The liar says this to a member as soon as that one listens. `None`: its disk failed before.
@@ -68,7 +70,7 @@ async fn goes_on(cluster: &Cluster) {
 async fn a_vote_before_all_else_does_not_keep_a_vat_from_beginning() {
     let cluster = deaf().await;
     for place in HONEST {
-        say(&cluster, place, early_vote()).await.unwrap().unwrap();
+        say(&cluster, place, early_vote(&cluster)).await.unwrap().unwrap();
     }
     goes_on(&cluster).await;
 }
@@ -77,7 +79,7 @@ async fn a_vote_before_all_else_does_not_keep_a_vat_from_beginning() {
 async fn no_leader_takes_the_first_entry_away() {
     let cluster = deaf().await;
     let first = LogPosition { term: LATE, index: 0 };
-    let append = |prev, entries| RaftMessage::Append { vote: liar(true), prev, entries, commit: None };
+    let append = |prev, entries| leading(&cluster, (liar(true), 0), 1, prev, entries, None);
     let lies = [
         append(Some(first), Vec::new()),
         append(None, vec![WireEntry { log: first, content: WireContent::Blank }]),
@@ -86,7 +88,7 @@ async fn no_leader_takes_the_first_entry_away() {
         append(None, vec![WireEntry::first(RaftMembership::default())]),
     ];
     for place in HONEST {
-        say(&cluster, place, early_vote()).await.unwrap().unwrap();
+        say(&cluster, place, early_vote(&cluster)).await.unwrap().unwrap();
         for lie in &lies {
             // What it answers does not matter; that it goes on does.
             let _ = say(&cluster, place, lie.clone()).await;
@@ -111,7 +113,7 @@ async fn a_power_cut_at_any_write_of_the_first_start_does_no_harm() {
         }
         for place in HONEST {
             // Its disk may fail at the vote.
-            let _ = say(&cluster, place, early_vote()).await;
+            let _ = say(&cluster, place, early_vote(&cluster)).await;
         }
         let works = wait("a failed disk, or a leader", || {
             let nodes = HONEST.map(|place| &cluster.nodes[place]);
@@ -127,7 +129,7 @@ async fn a_power_cut_at_any_write_of_the_first_start_does_no_harm() {
         }
         for place in HONEST {
             cluster.start(place).await;
-            say(&cluster, place, early_vote()).await.unwrap().unwrap();
+            say(&cluster, place, early_vote(&cluster)).await.unwrap().unwrap();
         }
         goes_on(&cluster).await;
         if works {

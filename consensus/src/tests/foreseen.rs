@@ -109,7 +109,8 @@ type Activated = Arc<Mutex<Option<(LogPosition, Option<LogPosition>)>>>;
 fn cut_off(leader: HostId, activated: Activated) -> super::cluster::Lies {
     Box::new(move |sender, _, _, frame| {
         let decoded = if sender == leader { codec::decode(&frame).ok() } else { None };
-        let Some(RaftFrame { target, message: RaftMessage::Append { vote, prev, entries, commit } }) = decoded else {
+        let Some(RaftFrame { target, message: RaftMessage::Append { vote, prev, entries, commit, header } }) = decoded
+        else {
             return frame;
         };
         let mut activated = activated.lock().unwrap();
@@ -128,7 +129,7 @@ fn cut_off(leader: HostId, activated: Activated) -> super::cluster::Lies {
             return Vec::new();
         }
         let commit = if commit >= Some(at) { before } else { commit };
-        codec::encode(&RaftFrame { target, message: RaftMessage::Append { vote, prev, entries, commit } })
+        codec::encode(&RaftFrame { target, message: RaftMessage::Append { vote, prev, entries, commit, header } })
     })
 }
 
@@ -219,7 +220,7 @@ async fn send_replacement(cluster: &Cluster, leader: usize, to: usize, newcomer:
     let entries: Vec<WireEntry> =
         contents.into_iter().zip(first..).map(|(content, index)| WireEntry { log: at(index), content }).collect();
     let (vote, last) = (WireVote { term, node: status.raft_id, committed: true }, at(first + 3));
-    let message = RaftMessage::Append { vote, prev: Some(at(first - 1)), entries, commit: Some(at(first - 1)) };
+    let message = leading(cluster, (vote, leader), to, Some(at(first - 1)), entries, Some(at(first - 1)));
     let frame = codec::encode(&RaftFrame { target: cluster.nodes[to].up().status().raft_id, message });
     let from = cluster.nodes[leader].id();
     let answer = cluster.nodes[to].up().handle(from, Channel::Append, &frame).await.unwrap();

@@ -160,18 +160,23 @@ fn what_replicas_say_to_each_other() {
     let log = LogPosition { term: 4, index: 1_000 };
     let raft = |message| RaftFrame { target: 3, message };
     let entries = WireEntry::examples(RaftMembership::default()).into_iter().take(2).collect();
-    let append = RaftMessage::Append { vote, prev: Some(log), entries, commit: None };
+    let (header, stand, grant, proof) = super::leading::examples(&genesis(3, 2));
+    let append = RaftMessage::Append { vote, prev: Some(log), entries, commit: None, header: Some(Box::new(header)) };
     check("raft-append", &raft(append));
-    check("raft-vote", &raft(RaftMessage::Vote { vote, last: Some(log), transfer: false, pre: true }));
+    check(
+        "raft-vote",
+        &raft(RaftMessage::Vote { vote, last: Some(log), transfer: false, pre: true, stand: Some(Box::new(stand)) }),
+    );
     check("raft-transfer", &raft(RaftMessage::Transfer { from: vote, to: 9, last: None }));
     let replies = vec![
         RaftReply::AppendSuccess,
         RaftReply::AppendPartial(Some(log)),
         RaftReply::AppendConflict,
-        RaftReply::HigherVote(vote),
-        RaftReply::Vote { vote, granted: true, last: Some(log) },
+        RaftReply::HigherVote(vote, Some(Box::new(proof))),
+        RaftReply::Vote { vote, granted: true, last: Some(log), grant: Some(Box::new(grant)) },
         RaftReply::Transfer { accepted: false },
         RaftReply::WhoAreYou,
+        RaftReply::WhoElectedYou,
     ];
     check("raft-replies", &replies);
     let one = statement(&membership, 9);
@@ -229,7 +234,7 @@ fn what_replicas_say_to_each_other() {
     let steps = vec![
         SnapshotFrame { target: 1, step: SnapshotStep::Missing { block: 7 } },
         SnapshotFrame { target: 1, step: SnapshotStep::Chunks { block: 7, chunks: vec![vec![9; 3].into()] } },
-        SnapshotFrame { target: 1, step: SnapshotStep::Install { block: 7, vote } },
+        SnapshotFrame { target: 1, step: SnapshotStep::Install { block: 7, vote, proof: None } },
     ];
     check("snapshot-frames", &steps);
     let replies = vec![

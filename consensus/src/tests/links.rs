@@ -41,17 +41,17 @@ fn an_estimate_follows_what_is_measured() {
 fn only_a_heartbeat_is_taken_for_one() {
     let vote = WireVote { term: 5, node: 2, committed: true };
     let entries: Vec<WireEntry> = WireEntry::examples(RaftMembership::default()).into_iter().take(1).collect();
-    let append = |entries| RaftMessage::Append { vote, prev: None, entries, commit: None };
+    let append = |entries| RaftMessage::Append { vote, prev: None, entries, commit: None, header: None };
     assert_eq!(question(&append(Vec::new())), Some((vote, None)));
     assert_eq!(question(&append(entries)), None);
-    assert_eq!(question(&RaftMessage::Vote { vote, last: None, transfer: false, pre: true }), None);
+    assert_eq!(question(&RaftMessage::Vote { vote, last: None, transfer: false, pre: true, stand: None }), None);
 }
 
 /// Whether the answer to a heartbeat at `earlier` counts for one at `later`: anything else would tell openraft that a member
 /// has entries which it may not have.
 #[test]
 fn an_answer_counts_for_no_more_than_it_says() {
-    let higher = RaftReply::HigherVote(WireVote { term: 9, node: 3, committed: false });
+    let higher = RaftReply::HigherVote(WireVote { term: 9, node: 3, committed: false }, None);
     let table = [
         // An acknowledgement of a place counts for the same place and for those before it.
         (asked(3, Some(7)), RaftReply::AppendSuccess, asked(3, Some(7)), true),
@@ -89,7 +89,7 @@ fn a_late_answer_is_kept_for_the_next_heartbeat_and_used_once() {
     assert_eq!(link.take(&asked(3, Some(7))), Some(RaftReply::AppendSuccess));
     assert_eq!(link.take(&asked(3, Some(7))), None);
     // Whoever was deposed must hear of it, whatever else comes in.
-    let higher = RaftReply::HigherVote(WireVote { term: 9, node: 3, committed: false });
+    let higher = RaftReply::HigherVote(WireVote { term: 9, node: 3, committed: false }, None);
     link.ended(Some((asked(3, Some(7)), higher.clone())));
     link.ended(Some((asked(3, Some(7)), RaftReply::AppendSuccess)));
     assert_eq!(link.take(&asked(3, Some(7))), Some(higher));

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::cluster::{Cluster, parameters, wait};
+use super::leading::{chain_at, election, header};
 use crate::codec;
-use crate::order::frames::{RaftFrame, RaftMessage, WireContent, WireEntry, WireVote};
+use crate::order::frames::{Header, RaftFrame, RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
 use crate::proof::certificate::Statement;
-use crate::proof::membership::Parameters;
+use crate::proof::membership::{Genesis, Parameters};
 use crate::proof::shares::Share;
 use crate::replica::wire::share::ShareFrame;
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
@@ -15,8 +16,10 @@ use crate::state::change::Change;
 use crate::state::{LogPosition, ReplicatedState, state_root};
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::{Family, Store, VatStore, read};
+use crate::testing::fabricated::root_of;
 use crate::transport::{Channel, TransportError};
 use quorate_ids::{Hash, HostId};
+use quorate_order::proofs::TermProof;
 
 fn certified_record(cluster: &Cluster, place: usize) -> CheckpointRecord {
     let store = VatStore::new(Arc::clone(&cluster.nodes[place].store) as Arc<dyn Store>, cluster.genesis.vat_id());
@@ -69,7 +72,9 @@ async fn a_checkpoint_that_names_no_chunks_is_not_installed_without_them() {
     let block = record.block();
     let reply = tell(&cluster, away, liar, &SnapshotStep::Begin { chain: Vec::new(), record: Box::new(record) }).await;
     assert!(matches!(&reply, SnapshotReply::Missing(missing) if !missing.is_empty()), "{reply:?}");
-    let reply = tell(&cluster, away, liar, &SnapshotStep::Install { block, vote: lead_of(&cluster, leader) }).await;
+    let reply =
+        tell(&cluster, away, liar, &SnapshotStep::Install { block, vote: lead_of(&cluster, leader), proof: None })
+            .await;
     assert!(matches!(&reply, SnapshotReply::Refused(_)), "{reply:?}");
     cluster.hub.heal();
     cluster.wait_applied(last).await;
@@ -122,14 +127,15 @@ async fn a_source_of_checkpoints_that_lies_is_not_believed() {
     for (what, record) in false_records(&good, u8::try_from(leader).unwrap() + 1) {
         let reply = tell(&cluster, away, liar, &begin(&record)).await;
         assert!(matches!(&reply, SnapshotReply::Refused(_)), "{what}: {reply:?}");
-        let reply = tell(&cluster, away, liar, &SnapshotStep::Install { block: record.block(), vote }).await;
+        let reply =
+            tell(&cluster, away, liar, &SnapshotStep::Install { block: record.block(), vote, proof: None }).await;
         assert!(matches!(&reply, SnapshotReply::Refused(_)), "{what}: {reply:?}");
     }
     // The true one, with other chunks than it names.
     let (block, chunks) = (good.block(), vec![vec![9; 512].into()]);
     let reply = tell(&cluster, away, liar, &begin(&good)).await;
     assert!(matches!(&reply, SnapshotReply::Missing(missing) if !missing.is_empty()), "{reply:?}");
-    for step in [SnapshotStep::Chunks { block, chunks }, SnapshotStep::Install { block, vote }] {
+    for step in [SnapshotStep::Chunks { block, chunks }, SnapshotStep::Install { block, vote, proof: None }] {
         let reply = tell(&cluster, away, liar, &step).await;
         assert!(matches!(&reply, SnapshotReply::Refused(_)), "{reply:?}");
     }
@@ -190,12 +196,13 @@ async fn frames_that_no_leader_sends_are_refused_and_change_nothing() {
     let (place, third) = ((leader + 1) % 3, (leader + 2) % 3);
     let vote = lead_of(&cluster, leader);
     let target = cluster.nodes[place].up().status().raft_id;
-    let beat = |vote| RaftMessage::Append { vote, prev: None, entries: Vec::new(), commit: None };
+    let beat = |vote| RaftMessage::Append { vote, prev: None, entries: Vec::new(), commit: None, header: None };
     let elect = |term, node| RaftMessage::Vote {
         vote: WireVote { term, node, committed: false },
         last: Some(LogPosition { term: vote.term, index: 1_000 }),
         transfer: true,
         pre: false,
+        stand: None,
     };
     let frames = [
         ("a term without a successor", leader, elect(u64::MAX, vote.node)),
@@ -285,4 +292,146 @@ async fn one_member_alone_sends_nobody_away() {
     assert!(!removed(), "by one member's word");
     cluster.hub.lie(Box::new(|_, _, _, frame| frame));
     wait("its end", || removed().then_some(())).await;
+}
+
+/// Whoever says that it leads has to show who elected it: else the true leader would be left, and its term be over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_leads_whom_nobody_elected() {
+    let cluster = Cluster::started(4, 3, parameters()).await;
+    let last = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(last).await;
+    let leader = cluster.wait_for_leader().await;
+    let (liar, vote) = ((leader + 1) % 4, lead_of(&cluster, leader));
+    let seed = |place: usize| u8::try_from(place % 4).unwrap() + 1;
+    let (own, key) = (seed(liar), cluster.nodes[liar].id());
+    let (genesis, term) = (&cluster.genesis, vote.term + 1);
+    let other_vat = Genesis { nonce: [99; 32], ..genesis.clone() };
+    let elected = |seeds: &[u8]| election(genesis, term, seeds, key);
+    let mut in_others_names = elected(&[own, own, own]);
+    in_others_names.grants[1].by = cluster.nodes[(liar + 1) % 4].id();
+    in_others_names.grants[2].by = cluster.nodes[(liar + 2) % 4].id();
+    let all = [1, 2, 3];
+    let proofs = [
+        ("nothing", None),
+        ("its own vote", Some(elected(&[own]))),
+        ("its own vote three times", Some(elected(&[own, own, own]))),
+        ("one vote too few", Some(elected(&[own, seed(liar + 1)]))),
+        ("votes that others did not sign", Some(in_others_names)),
+        ("a stranger's vote", Some(elected(&[own, seed(liar + 1), 77]))),
+        ("votes of another term", Some(TermProof { term, ..election(genesis, term + 1, &all, key) })),
+        (
+            "votes for another",
+            Some(TermProof { leader: key, ..election(genesis, term, &all, cluster.nodes[leader].id()) }),
+        ),
+        ("votes of another vat", Some(TermProof { base: root_of(genesis), ..election(&other_vat, term, &all, key) })),
+    ];
+    for (what, proof) in proofs {
+        for place in (0..4).filter(|place| *place != liar) {
+            let status = cluster.nodes[place].up().status();
+            let prev = Some(LogPosition { term: status.term, index: last });
+            let before = chain_at(&cluster, place, last);
+            let header =
+                Header { proof: proof.clone().map(Box::new), ..header(genesis, (own, term), prev, before, &[]) };
+            let vote = WireVote { term, node: cluster.nodes[liar].up().status().raft_id, committed: true };
+            for header in [None, Some(Box::new(header))] {
+                let message = RaftMessage::Append { vote, prev, entries: Vec::new(), commit: None, header };
+                let frame = codec::encode(&RaftFrame { target: status.raft_id, message });
+                let answer = cluster.nodes[place].up().handle(key, Channel::Vote, &frame).await;
+                let refused = answer.map(|answer| codec::decode::<RaftReply>(&answer).unwrap());
+                assert_eq!(refused, Ok(RaftReply::WhoElectedYou), "{what}");
+            }
+        }
+    }
+    let last = cluster.propose((leader + 2) % 4, b"two").await.block;
+    cluster.wait_certified(last).await;
+    assert_eq!(lead_of(&cluster, leader), vote, "the leader was not disturbed");
+    cluster.assert_no_trouble();
+}
+
+/// What a leader has sent in its term stays: not even with a good signature is something else taken for it, or what it did not sign.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_contradicts_itself_is_refused() {
+    let cluster = Cluster::started(3, 2, parameters()).await;
+    let last = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(last).await;
+    let leader = cluster.wait_for_leader().await;
+    let (place, seed) = ((leader + 1) % 3, u8::try_from(leader).unwrap() + 1);
+    let vote = lead_of(&cluster, leader);
+    let block = cluster.propose(leader, b"two").await.block;
+    cluster.wait_applied(block).await;
+    let (status, from) = (cluster.nodes[place].up().status(), cluster.nodes[leader].id());
+    // Entries at and behind the block, and what is before them.
+    let entry = |index, bytes: &[u8]| WireEntry {
+        log: LogPosition { term: vote.term, index },
+        content: WireContent::Block(bytes.to_vec().into()),
+    };
+    let at = |index| Some(LogPosition { term: vote.term, index });
+    let send = |prev: u64, header: Header, entries: Vec<WireEntry>| {
+        let message =
+            RaftMessage::Append { vote, prev: at(prev), entries, commit: None, header: Some(Box::new(header)) };
+        codec::encode(&RaftFrame { target: status.raft_id, message })
+    };
+    let before = chain_at(&cluster, place, block - 1);
+    let signed = |prev: u64, before, entries: &[WireEntry]| {
+        header(&cluster.genesis, (seed, vote.term), at(prev), before, entries)
+    };
+    let [other, more] = [entry(block, b"another"), entry(block + 1, b"more")];
+    let here = chain_at(&cluster, place, block);
+    let frames = [
+        ("another block", send(block - 1, signed(block - 1, before, &[other.clone()]), vec![other.clone()])),
+        ("entries of another header", send(block, signed(block, here, &[other]), vec![more.clone()])),
+        ("entries after another log", send(block, signed(block, Hash([7; 32]), &[more.clone()]), vec![more.clone()])),
+        ("a header of another member", {
+            let seed = u8::try_from((leader + 2) % 3).unwrap() + 1;
+            let header = header(&cluster.genesis, (seed, vote.term), at(block), here, &[more.clone()]);
+            send(block, header, vec![more.clone()])
+        }),
+    ];
+    for (what, frame) in frames {
+        let answer = cluster.nodes[place].up().handle(from, Channel::Append, &frame).await;
+        let taken = answer.map(|answer| codec::decode::<RaftReply>(&answer).unwrap());
+        assert!(matches!(taken, Err(_) | Ok(RaftReply::AppendConflict)), "{what}: {taken:?}");
+        assert_eq!(chain_at(&cluster, place, block), here, "{what}");
+    }
+    let last = cluster.propose(place, b"three").await.block;
+    cluster.wait_certified(last).await;
+    cluster.assert_equal_states().await;
+    cluster.assert_no_trouble();
+}
+
+/// One member answers all that a leader sends by naming a later term.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_names_later_terms_does_not_keep_a_vat_from_its_work() {
+    let cluster = Cluster::started(4, 3, parameters()).await;
+    let last = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(last).await;
+    let began = lead_of(&cluster, cluster.wait_for_leader().await).term;
+    let (liar, named) = (cluster.nodes[3].id(), Arc::new(AtomicU64::new(0)));
+    let (node, count) = (cluster.nodes[3].up().status().raft_id, Arc::clone(&named));
+    cluster.hub.lie_in_answers(Box::new(move |from, _, channel, asked, answer| {
+        let is_raft = from == liar && matches!(channel, Channel::Vote | Channel::Append);
+        let decoded = if is_raft { codec::decode::<RaftFrame>(asked).ok() } else { None };
+        let later = |vote: WireVote| WireVote { term: vote.term + 1, node, committed: false };
+        let reply = match decoded.map(|frame| frame.message) {
+            Some(RaftMessage::Append { vote, .. }) => RaftReply::HigherVote(later(vote), None),
+            Some(RaftMessage::Vote { vote, .. }) => {
+                RaftReply::Vote { vote: later(vote), granted: false, last: None, grant: None }
+            }
+            _ => return answer,
+        };
+        count.fetch_add(1, Ordering::SeqCst);
+        codec::encode(&reply)
+    }));
+    let mut last = 0;
+    while named.load(Ordering::SeqCst) < 400 {
+        last = cluster.propose(0, b"all the same").await.block;
+    }
+    for place in 0..3 {
+        wait("certified", || (cluster.nodes[place].up().status().certified_block >= last).then_some(())).await;
+    }
+    let ended = lead_of(&cluster, cluster.wait_for_leader().await).term;
+    assert!(ended - began < 100, "{} terms for {} lies", ended - began, named.load(Ordering::SeqCst));
+    for node in &cluster.nodes {
+        assert_eq!(node.log.lock().unwrap().fault, None);
+    }
 }

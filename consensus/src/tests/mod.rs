@@ -13,6 +13,7 @@ mod equivocations;
 mod first_start;
 mod foreseen;
 mod golden;
+mod leading;
 mod links;
 mod lying_leaders;
 mod membership_steps;
@@ -30,6 +31,7 @@ use crate::state::block::{Activation, Admission};
 use crate::state::change::Change;
 use crate::state::drafts::{Draft, Matter};
 use crate::state::{RaftMembership, ReplicatedState};
+pub(crate) use leading::leading;
 use quorate_ids::{Hash, HostId};
 
 pub(crate) fn key(seed: u8) -> SigningKey {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::cluster::{Cluster, parameters, wait};
 use super::*;
 use crate::codec;
-use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
+use crate::order::frames::{RaftFrame, RaftReply, WireContent, WireEntry, WireVote};
 use crate::state::LogPosition;
 use crate::state::block::Block;
 use crate::testing::signed_statements;
@@ -46,8 +46,8 @@ impl Alone {
         Alone { cluster, leader, place, last, left }
     }
 
-    /// The leader sends it commands in this term, each a block, and says that they are committed.
-    async fn send(&self, term: u64, commands: &[&[u8]]) {
+    /// The leader sends it commands in this term, each a block, and says that they are committed. Returns whether they were taken.
+    async fn send(&self, term: u64, commands: &[&[u8]]) -> bool {
         let at = |place: usize| LogPosition { term, index: self.last.index + 1 + place as u64 };
         let block = |command: &&[u8]| Block { commands: vec![command.to_vec().into()], control: None };
         let entries = commands
@@ -56,13 +56,22 @@ impl Alone {
             .map(|(place, command)| WireEntry { log: at(place), content: WireContent::Block(block(command).encode()) });
         let commit = commands.len().checked_sub(1).map(at);
         let vote = WireVote { term, node: self.cluster.nodes[self.leader].up().status().raft_id, committed: true };
-        let message = RaftMessage::Append { vote, prev: Some(self.last), entries: entries.collect(), commit };
+        let (cluster, leader) = (&self.cluster, (vote, self.leader));
+        let message = leading(cluster, leader, self.place, Some(self.last), entries.collect(), commit);
         let member = &self.cluster.nodes[self.place];
         wait("raft", || (member.up().status().last_log >= self.last.index).then_some(())).await;
         let frame = codec::encode(&RaftFrame { target: member.up().status().raft_id, message });
         let from = self.cluster.nodes[self.leader].id();
-        let answer = member.up().handle(from, Channel::Append, &frame).await.unwrap();
-        assert_eq!(codec::decode::<RaftReply>(&answer), Ok(RaftReply::AppendSuccess));
+        match member.up().handle(from, Channel::Append, &frame).await {
+            Ok(answer) => {
+                assert_eq!(codec::decode::<RaftReply>(&answer), Ok(RaftReply::AppendSuccess));
+                true
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("contradict what was executed"), "{error}");
+                false
+            }
+        }
     }
 
     /// The statement of the first of these blocks that has left.
@@ -81,14 +90,14 @@ impl Alone {
 async fn a_share_that_has_left_is_never_contradicted_after_a_power_cut() {
     let mut alone = Alone::new().await;
     let block = alone.last.index + 1;
-    alone.send(alone.last.term, &[b"one story"]).await;
+    assert!(alone.send(alone.last.term, &[b"one story"]).await);
     let first = alone.share(block..block + 1).await.expect("it signs what it was told is committed");
     // The power is cut at once. Then it hears another story, of a later term, and what comes after it.
     alone.cluster.crash(alone.place).await;
     alone.cluster.start(alone.place).await;
-    alone.send(alone.last.term + 1, &[b"another story", b"and more"]).await;
+    let refused = !alone.send(alone.last.term + 1, &[b"another story", b"and more"]).await;
     // It stops, or it goes on from the story that it knows.
-    let later = alone.share(block + 1..block + 2).await;
+    let later = if refused { None } else { alone.share(block + 1..block + 2).await };
     let left = alone.left.lock().unwrap();
     let of_block: Vec<&Statement> = left.iter().filter(|statement| statement.block == block).collect();
     assert!(of_block.iter().all(|statement| **statement == first), "it signed {of_block:?}, and then {later:?}");

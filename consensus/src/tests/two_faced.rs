@@ -2,32 +2,26 @@
 //! around what a replica sends; the replica itself is the product's.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use super::cluster::{Cluster, parameters, wait};
 use super::*;
 use crate::codec::{self, Blob};
-use crate::order::frames::{RaftFrame, RaftMessage, WireContent, WireEntry};
+use crate::order::frames::{RaftFrame, WireContent, WireEntry};
 use crate::proof::equivocation::{Divergence, EvidenceRecord};
 use crate::proof::shares::Share;
 use crate::proof::signers::Signers;
 use crate::replica::wire::share::ShareFrame;
 use crate::state::block::Block;
+use crate::testing::faces::Faces;
 use crate::transport::Channel;
 
 /// What the liar shows one member instead of what it shows the others.
-fn altered(frame: &[u8], alter: impl Fn(Blob) -> Blob) -> Vec<u8> {
-    let Ok(RaftFrame { target, message }) = codec::decode(frame) else { return frame.to_vec() };
-    let message = match message {
-        RaftMessage::Append { vote, prev, entries, commit } => {
-            let alter = |entry: WireEntry| match entry.content {
-                WireContent::Block(bytes) => WireEntry { content: WireContent::Block(alter(bytes)), ..entry },
-                _ => entry,
-            };
-            RaftMessage::Append { vote, prev, entries: entries.into_iter().map(alter).collect(), commit }
-        }
-        other => other,
-    };
-    codec::encode(&RaftFrame { target, message })
+fn altered(entry: WireEntry, begins: &[u8]) -> WireEntry {
+    match entry.content {
+        WireContent::Block(bytes) => WireEntry { content: WireContent::Block(otherwise(bytes, begins)), ..entry },
+        _ => entry,
+    }
 }
 
 /// A block in which each command that begins so ends otherwise.
@@ -50,9 +44,14 @@ async fn shown_two_logs(members: u8, threshold: u16, victims: usize, command: &[
     let victims: Vec<usize> = others.take(victims).collect();
     let (from, to) = (cluster.nodes[leader].id(), victims.iter().map(|place| cluster.nodes[*place].id()));
     let (begins, to) = (command.to_vec(), to.collect::<Vec<_>>());
+    let (signing, vat) = (cluster.nodes[leader].key.clone(), cluster.genesis.vat_id());
+    let faces = Mutex::new(Faces::default());
     cluster.hub.lie(Box::new(move |sender, receiver, channel, frame| match channel {
-        Channel::Append if sender == from && to.contains(&receiver) => {
-            altered(&frame, |bytes| otherwise(bytes, &begins))
+        Channel::Append | Channel::Vote if sender == from && to.contains(&receiver) => {
+            let Ok(RaftFrame { target, message }) = codec::decode(&frame) else { return frame };
+            let alter = |entry| altered(entry, &begins);
+            let message = faces.lock().unwrap().show(&signing, &vat, &receiver, message, alter);
+            codec::encode(&RaftFrame { target, message })
         }
         _ => frame,
     }));

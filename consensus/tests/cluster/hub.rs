@@ -26,12 +26,17 @@ pub struct Hub {
     pub snapshot_frames: AtomicU64,
     /// What liars make of the frames that they send.
     lies: Mutex<Option<Lies>>,
+    /// What liars make of their answers.
+    false_answers: Mutex<Option<FalseAnswers>>,
     /// Members that sign something else than their replicas.
     false_signers: Mutex<BTreeMap<HostId, FalseSigner>>,
 }
 
 /// Makes another frame of one: sender, receiver, channel.
 pub type Lies = Box<dyn Fn(HostId, HostId, Channel, Vec<u8>) -> Vec<u8> + Send + Sync>;
+
+/// Makes another answer of one: who answers, to whom, channel, request, answer.
+pub type FalseAnswers = Box<dyn Fn(HostId, HostId, Channel, &[u8], Vec<u8>) -> Vec<u8> + Send + Sync>;
 
 impl Hub {
     pub fn add(&self, key: HostId, replica: ReplicaHandle) {
@@ -88,6 +93,12 @@ impl Hub {
     #[allow(dead_code, reason = "the crate's unit tests can tell frames apart, and use it")]
     pub fn lie(&self, lies: Lies) {
         *self.lies.lock().unwrap() = Some(lies);
+    }
+
+    /// From now on answers are changed on their way.
+    #[allow(dead_code, reason = "the crate's unit tests can tell frames apart, and use it")]
+    pub fn lie_in_answers(&self, answers: FalseAnswers) {
+        *self.false_answers.lock().unwrap() = Some(answers);
     }
 
     fn false_signer(&self, host: &HostId) -> Option<FalseSigner> {
@@ -165,6 +176,10 @@ impl Transport for HubTransport {
             let answer = answer.map_err(|_| TransportError::Timeout)?;
             let answer = match hub.false_signer(&to) {
                 Some(signer) => answer.map(|answer| signer.answer(channel, answer)),
+                None => answer,
+            };
+            let answer = match &*hub.false_answers.lock().unwrap() {
+                Some(lies) => answer.map(|answer| lies(to, self.from, channel, &frame, answer)),
                 None => answer,
             };
             if hub.is_lost() {

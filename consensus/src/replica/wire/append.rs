@@ -11,12 +11,15 @@
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
-use crate::order::frames::{RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
+use crate::order::frames::{Header, RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
 use crate::raft::RaftNode;
+use crate::raft::gate::Barred;
 use crate::replica::membership_view::Members;
 use crate::replica::status::StatusCell;
 use crate::state::{LogPosition, RaftMembership, ReplicatedState};
 use crate::timing::Timing;
+use quorate_ids::HostId;
+use quorate_order::member::Stand;
 
 /// Serves the messages of Raft.
 pub(crate) struct RaftServer {
@@ -26,12 +29,61 @@ pub(crate) struct RaftServer {
 }
 
 impl RaftServer {
-    /// Serves a message of Raft.
-    pub(crate) async fn serve(&self, raft: &RaftNode, message: RaftMessage) -> Result<RaftReply, String> {
+    /// Serves a message of Raft from a member.
+    pub(crate) async fn serve(
+        &self,
+        raft: &RaftNode,
+        from: &HostId,
+        message: RaftMessage,
+    ) -> Result<RaftReply, String> {
+        raft.admissible(&message)?;
         match message {
-            RaftMessage::Append { vote, prev, entries, commit } => self.append(raft, vote, prev, entries, commit).await,
+            RaftMessage::Append { vote, prev, entries, commit, header } => {
+                let message = Leading { from, vote, prev, header: header.as_deref() };
+                self.lead(raft, message, entries, commit).await
+            }
+            RaftMessage::Vote { vote, last, pre: false, stand: Some(stand), .. } => {
+                vote_for(raft, from, vote, last, &stand).await
+            }
+            RaftMessage::Vote { pre: false, .. } => Err("Q-C050 a candidate that shows nothing of itself".into()),
             message => raft.handle(message).await,
         }
+    }
+
+    /// Serves a leader, if its election was or is shown.
+    async fn lead(
+        &self,
+        raft: &RaftNode,
+        message: Leading<'_>,
+        entries: Vec<WireEntry>,
+        commit: Option<LogPosition>,
+    ) -> Result<RaftReply, String> {
+        // Heartbeats don't wait: they change no log.
+        let _turn = if entries.is_empty() {
+            None
+        } else {
+            let turn = raft.gate().turn().await;
+            raft.gate().trimmed(raft.log_end());
+            Some(turn)
+        };
+        let Leading { vote, prev, .. } = message;
+        match admit(raft, &message, &entries) {
+            Ok(None) => {}
+            Ok(Some(cut)) => {
+                // Openraft looks at terms alone: it would keep other content of one term.
+                let prev = Some(LogPosition { term: vote.term, index: cut });
+                let header = None;
+                raft.handle(RaftMessage::Append { vote, prev, entries: Vec::new(), commit: None, header }).await?;
+            }
+            Err(Barred::WhoElectedYou) => return Ok(RaftReply::WhoElectedYou),
+            Err(Barred::Conflict) => return Ok(RaftReply::AppendConflict),
+            Err(Barred::OldTerm(term)) => {
+                let (proven, proof) = raft.gate().proof();
+                return Ok(RaftReply::HigherVote(later(raft, term), proof.filter(|_| proven == term)));
+            }
+            Err(Barred::Refused(text)) => return Err(text),
+        }
+        self.append(raft, vote, prev, entries, commit).await
     }
 
     /// Hands entries to openraft up to the first membership that is not allowed. What comes before a membership has to be in the log
@@ -59,7 +111,8 @@ impl RaftServer {
             let last = run.last().map(WireEntry::position).or(prev);
             let is_last = runs.peek().is_none();
             let commit = if is_last { commit } else { commit.min(last) };
-            let reply = raft.handle(RaftMessage::Append { vote, prev, entries: run, commit }).await?;
+            let message = RaftMessage::Append { vote, prev, entries: run, commit, header: None };
+            let reply = raft.handle(message).await?;
             if is_last || reply != RaftReply::AppendSuccess {
                 return Ok(reply);
             }
@@ -93,6 +146,65 @@ impl RaftServer {
         let mut state = ReplicatedState::clone(&state);
         raft.foresee(&mut state, executed + 1, before)?;
         Ok(state.allows(membership))
+    }
+}
+
+/// What a leader sends beside entries.
+struct Leading<'a> {
+    from: &'a HostId,
+    vote: WireVote,
+    prev: Option<LogPosition>,
+    header: Option<&'a Header>,
+}
+
+/// What openraft may hear of a leader. Returns where it has to cut first.
+fn admit(raft: &RaftNode, message: &Leading<'_>, entries: &[WireEntry]) -> Result<Option<u64>, Barred> {
+    let Leading { from, vote, prev, header } = message;
+    let proof = header.and_then(|header| header.proof.as_deref().cloned());
+    raft.gate().follow(from, vote.term, proof)?;
+    let header = header.ok_or_else(|| Barred::Refused("Q-C050 entries that nobody signed".into()))?;
+    let committed = raft.committed().map_or(0, |committed| committed.index);
+    raft.gate().append(from, *prev, entries, header, committed)
+}
+
+/// The vote here, or that of a later term that openraft has not heard of.
+fn later(raft: &RaftNode, term: u64) -> WireVote {
+    let vote = raft.vote();
+    if vote.term >= term { vote } else { WireVote { term, node: raft.id(), committed: false } }
+}
+
+/// Votes for a candidate, or not. Openraft is asked first whether it would; then this member's own rules decide, and openraft's vote,
+/// which is on disk when it answers, goes with the signed one.
+async fn vote_for(
+    raft: &RaftNode,
+    from: &HostId,
+    vote: WireVote,
+    last: Option<LogPosition>,
+    stand: &Stand,
+) -> Result<RaftReply, String> {
+    let claimed = last.map_or((0, 0), |last| (last.term, last.index));
+    if (stand.term, stand.last) != (vote.term, claimed) {
+        return Err("Q-C050 a candidate that shows something else of itself than it says".into());
+    }
+    let _turn = raft.gate().turn().await;
+    raft.gate().trimmed(raft.log_end());
+    let asked = |pre| RaftMessage::Vote { vote, last, transfer: false, pre, stand: None };
+    let would = raft.handle(asked(true)).await?;
+    if !matches!(would, RaftReply::Vote { granted: true, .. }) {
+        return Ok(would);
+    }
+    let grant = match raft.gate().vote(from, stand) {
+        Ok(grant) => Box::new(grant),
+        Err((term, why)) => {
+            tracing::debug!(candidate = %from, %why, "no vote");
+            return Ok(RaftReply::Vote { vote: later(raft, term), granted: false, last: None, grant: None });
+        }
+    };
+    match raft.handle(asked(false)).await? {
+        RaftReply::Vote { vote, granted, last, .. } => {
+            Ok(RaftReply::Vote { vote, granted, last, grant: Some(grant).filter(|_| granted) })
+        }
+        other => Ok(other),
     }
 }
 

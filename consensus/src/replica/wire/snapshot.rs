@@ -20,6 +20,7 @@ use crate::execution::executor::ExecutorHandle;
 use crate::execution::place::{Execution, blocking};
 use crate::order::frames::WireVote;
 use crate::proof::membership::{MAX_CHAIN, Member, MembershipCertificate};
+use crate::raft::gate::OrderGate;
 use crate::raft::ports::{NotSent, Snapshots};
 use crate::replica::RaftCell;
 use crate::replica::applier::Applier;
@@ -31,6 +32,7 @@ use crate::storage::checkpoints::{CheckpointRecord, Checkpoints, MAX_CHUNK_BYTES
 use crate::timing::Timing;
 use crate::transport::{Channel, Transport};
 use quorate_ids::{Hash, HostId};
+use quorate_order::proofs::TermProof;
 
 /// Bytes of chunks in one frame, about: after so many it is sent.
 const CHUNK_FRAME_BYTES: usize = 1 << 20;
@@ -58,7 +60,7 @@ pub(crate) enum SnapshotStep {
     /// Some of them.
     Chunks { block: u64, chunks: Vec<Blob> },
     /// None is missing.
-    Install { block: u64, vote: WireVote },
+    Install { block: u64, vote: WireVote, proof: Option<Box<TermProof>> },
     /// Asks any member for chunks; `target` says nothing.
     Fetch { chunks: Vec<Hash> },
 }
@@ -128,7 +130,7 @@ impl SnapshotReceiver {
             SnapshotStep::Begin { chain, record } => self.begin_snapshot(from, chain, *record).await,
             SnapshotStep::Missing { block } => self.pull_missing(from, block).await,
             SnapshotStep::Chunks { block, chunks } => self.receive_chunks(from, block, chunks).await,
-            SnapshotStep::Install { block, vote } => self.install_received(from, block, vote).await,
+            SnapshotStep::Install { block, vote, proof } => self.install_received(from, block, vote, proof).await,
             SnapshotStep::Fetch { chunks } => self.give(chunks).await,
         };
         result.unwrap_or_else(SnapshotReply::Refused)
@@ -236,12 +238,21 @@ impl SnapshotReceiver {
         Ok(SnapshotReply::Stored)
     }
 
-    async fn install_received(&self, from: HostId, block: u64, vote: WireVote) -> Result<SnapshotReply, String> {
+    async fn install_received(
+        &self,
+        from: HostId,
+        block: u64,
+        vote: WireVote,
+        proof: Option<Box<TermProof>>,
+    ) -> Result<SnapshotReply, String> {
         let record = self.transfer(from, block)?;
         if !self.checkpoints.missing(&record, 1).is_empty() {
             return Err("chunks are missing".into());
         }
         let raft = self.raft.get().ok_or("starting")?;
+        let _turn = raft.gate().turn().await;
+        let followed = raft.gate().follow(&from, vote.term, proof.map(|proof| *proof));
+        followed.map_err(|barred| format!("Q-C050 not by the order of a leader that was elected: {barred:?}"))?;
         let vote = raft.install(vote, record).await?;
         self.receiving().clear();
         Ok(SnapshotReply::Installed(vote))
@@ -255,6 +266,7 @@ pub(crate) struct SnapshotSender {
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) share: ShareClient,
     pub(crate) stats: Arc<StatsCell>,
+    pub(crate) gate: Arc<OrderGate>,
 }
 
 /// The replica of a member that a checkpoint goes to.
@@ -298,7 +310,9 @@ impl SnapshotSender {
             }
             reply = self.step(to, SnapshotStep::Missing { block }).await?;
         }
-        match self.step(to, SnapshotStep::Install { block, vote }).await? {
+        let (term, proof) = self.gate.proof();
+        let proof = proof.filter(|_| term == vote.term);
+        match self.step(to, SnapshotStep::Install { block, vote, proof }).await? {
             SnapshotReply::Installed(vote) => Ok(vote),
             other => Err(NotSent::Refused(format!("the checkpoint was not installed: {other:?}"))),
         }

@@ -1,0 +1,365 @@
+//! The order protocol around openraft: what it may hear of leaders, terms and entries, and what this member signs of elections.
+//!
+//! Invariants: openraft hears of a leader only after this member was shown its election, and of entries only if they are those that the
+//! leader has signed and contradict nothing that it sent in its term; a vote is signed only when it is on disk, and once a term.
+//! [`Member`] decides all that; its log mirrors openraft's, which is the truth.
+//!
+//! The epoch in all signatures is 0: epochs do not end with their members yet. Instead the members before and after a change count.
+
+use ed25519_dalek::SigningKey;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tokio::sync::watch;
+
+use super::log::LogStore;
+use super::ports::Voters;
+use crate::error::StoreError;
+use crate::order::chain;
+use crate::order::frames::{Header, WireEntry, WireVote};
+use crate::proof::certificate::MemberSignature;
+use crate::state::LogPosition;
+use crate::storage::{VatStore, Write};
+use quorate_ids::HostId;
+use quorate_order::chain::{Head, Log, Point};
+use quorate_order::epoch::Epoch;
+use quorate_order::member::{Append, Message, Stand, Taken, Vote, Write as OrderWrite};
+use quorate_order::proofs::TermProof;
+use quorate_order::refusal::Refusal;
+use quorate_order::signed::{Grant, Lead};
+use quorate_order::signing::{Signature, Signed, Signing};
+use quorate_order::{Durable, Member, Output, Step};
+
+/// The record of [`Vote`].
+const VOTE: &str = "order-vote";
+
+/// This member's key, and how to check others'.
+pub(crate) struct Keys(pub(crate) SigningKey);
+
+impl Signing for Keys {
+    fn sign(&self, payload: &[u8]) -> Signature {
+        Signature(MemberSignature::sign(&self.0, payload).signature)
+    }
+
+    fn verify(&self, signer: &HostId, payload: &[u8], signature: &Signature) -> bool {
+        MemberSignature { key: *signer, signature: signature.0 }.verify(payload).is_ok()
+    }
+}
+
+/// Why openraft does not hear of something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Barred {
+    /// Nothing shows that the sender was elected.
+    WhoElectedYou,
+    /// The term is over here; this one is the present one.
+    OldTerm(u64),
+    /// The log here does not hold what comes before the entries.
+    Conflict,
+    /// Anything else.
+    Refused(String),
+}
+
+impl From<Refusal> for Barred {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoProof { .. } | Refusal::BadProof(_) => Barred::WhoElectedYou,
+            Refusal::OldTerm { present, .. } => Barred::OldTerm(present),
+            Refusal::Conflict { .. } => Barred::Conflict,
+            other => Barred::Refused(format!("Q-C050 {other}")),
+        }
+    }
+}
+
+/// What a gate is made of.
+pub(crate) struct GateParts {
+    pub(crate) key: SigningKey,
+    pub(crate) store: VatStore,
+    pub(crate) voters: Arc<dyn Voters>,
+    /// The first entry of the vat's log.
+    pub(crate) first: WireEntry,
+}
+
+struct State {
+    member: Member,
+    /// Whose votes counted when it was looked last.
+    counted: Vec<(Vec<HostId>, usize)>,
+    /// What this member shows in the election that it stands in.
+    standing: Option<Stand>,
+    /// The header that was signed last: heartbeats repeat it.
+    header: Option<Signed<Lead>>,
+    /// What is to be written with openraft's next write, of which a failure stops Raft. Nothing leaves before: openraft saves its own
+    /// vote when it votes, and when it hears of a leader.
+    pending: Option<Write>,
+}
+
+/// See the head of the module.
+pub(crate) struct OrderGate {
+    keys: Keys,
+    store: VatStore,
+    voters: Arc<dyn Voters>,
+    root: Point,
+    raft_id: OnceLock<u64>,
+    state: Mutex<State>,
+    /// Entries and votes of others are taken one after the other.
+    turn: tokio::sync::Mutex<()>,
+    /// The last term that this member was elected in.
+    elected: watch::Sender<u64>,
+}
+
+impl OrderGate {
+    /// Reads the log and the vote.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) fn open(parts: GateParts, log: &LogStore) -> Result<OrderGate, StoreError> {
+        let GateParts { key, store, voters, first } = parts;
+        let vat = store.vat();
+        let at = first.position();
+        let root = Point { term: at.term, index: at.index, chain: chain::next(&chain::root(&vat), &first) };
+        let counted = voters.counted();
+        let epoch = Arc::new(epoch_of(&store, root, &counted));
+        let own = HostId(key.verifying_key().to_bytes());
+        let mut durable = Durable::new(&epoch, log.vote_term());
+        durable.log = Log::new(log.purged_point().unwrap_or(root));
+        durable.certified = durable.log.root().index;
+        log.each_head(durable.log.root().index + 1, |head| {
+            durable.log.push(head);
+        })?;
+        if let Some(vote) = store.named::<Vote>(VOTE)?.filter(|vote| vote.term >= durable.vote.term) {
+            durable.vote = vote;
+        }
+        let member = Member::new(own, epoch, durable);
+        let state = Mutex::new(State { member, counted, standing: None, header: None, pending: None });
+        let (turn, elected) = (tokio::sync::Mutex::default(), watch::channel(0).0);
+        Ok(OrderGate { keys: Keys(key), store, voters, root, raft_id: OnceLock::new(), state, turn, elected })
+    }
+
+    /// Says under which id Raft runs.
+    pub(super) fn runs_as(&self, raft_id: u64) {
+        // It is said once: a replica has one id in a life.
+        let _ = self.raft_id.set(raft_id);
+    }
+
+    /// Waits until no entries or votes of others are being taken.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = self.voters.counted();
+        if state.counted != counted {
+            state.member.set_epoch(Arc::new(epoch_of(&self.store, self.root, &counted)));
+            state.counted = counted;
+        }
+        state
+    }
+
+    /// Returns what the step gives, and a vote for another if it leads to one.
+    fn step<T>(&self, run: impl FnOnce(&mut Member, &mut Step<'_>) -> T) -> (T, Option<Signed<Grant>>) {
+        let mut state = self.lock();
+        let mut outputs = Vec::new();
+        let result = run(&mut state.member, &mut Step { signing: &self.keys, outputs: &mut outputs });
+        let mut granted = None;
+        for output in outputs {
+            match output {
+                Output::Write(OrderWrite::Vote(vote)) => state.pending = Some(self.store.put_named(VOTE, &vote)),
+                Output::Send { message: Message::Grant(grant), .. } => granted = Some(grant),
+                Output::Send { message: Message::Stand(stand), .. } => state.standing = Some(stand),
+                Output::Elected(proof) => {
+                    self.elected.send_replace(proof.term);
+                }
+                Output::Convicted(evidence) => {
+                    tracing::error!(vat = %self.store.vat(), member = %evidence.accused(), ?evidence, "a member showed two logs");
+                }
+                _ => {}
+            }
+        }
+        (result, granted)
+    }
+
+    fn pending(&self) -> Option<Write> {
+        self.lock().pending.take()
+    }
+
+    /// Openraft is about to save a vote. Returns what has to be written with it: of an own election, that this member stands.
+    pub(super) fn saves_vote(&self, vote: &WireVote) -> Option<Write> {
+        let own = self.raft_id.get() == Some(&vote.node);
+        self.step(|member, step| {
+            if own && !vote.committed && vote.term > member.term().0 {
+                // It fails only if the member has stopped; then nobody hears that it stands.
+                let _ = member.stand(vote.term, step);
+            } else {
+                member.noticed(vote.term, step);
+            }
+        });
+        self.pending()
+    }
+
+    /// Openraft's log has these entries now. Returns what has to be written with them.
+    pub(super) fn mirrored(&self, entries: &[(Point, Head)]) -> Option<Write> {
+        self.step(|member, step| entries.iter().for_each(|(point, head)| member.mirrored(point, *head, step)));
+        self.pending()
+    }
+
+    /// Openraft's log was cut there. Returns what has to be written with that.
+    pub(super) fn purged(&self, at: Point) -> Option<Write> {
+        self.step(|member, step| member.purged(at, step));
+        self.pending()
+    }
+
+    /// Openraft's log ends there, and nothing is being taken.
+    pub(crate) fn trimmed(&self, last: u64) {
+        self.step(|member, step| member.trimmed(last, step));
+    }
+
+    /// What this member shows as the candidate of a term; nothing if it does not stand in it.
+    pub(super) fn standing(&self, term: u64) -> Option<Stand> {
+        self.lock().standing.clone().filter(|stand| stand.term == term)
+    }
+
+    /// Takes in a vote for this member. Returns whether it counts.
+    pub(super) fn granted(&self, by: &HostId, grant: Signed<Grant>) -> bool {
+        let (counts, _) = self.step(|member, step| {
+            let elected = member.leads() && member.term().0 == grant.content.term;
+            grant.by == *by && (elected || member.granted(grant, step).is_ok())
+        });
+        counts
+    }
+
+    /// Returns when this member is elected in a term.
+    pub(super) async fn elected(&self, term: u64) {
+        // It fails only if the gate is gone, and then nobody waits.
+        let _ = self.elected.subscribe().wait_for(|elected| *elected == term).await;
+    }
+
+    /// Votes for `candidate`, or not. The vote leaves when openraft has voted, too, which is when it is on disk. The error: the
+    /// term here, and why.
+    pub(crate) fn vote(&self, candidate: &HostId, stand: &Stand) -> Result<Signed<Grant>, (u64, String)> {
+        let (voted, granted) = self.step(|member, step| {
+            let voted = member.vote(candidate, stand, false, step);
+            voted.map_err(|refusal| (member.term().0, refusal.to_string()))
+        });
+        voted?;
+        granted.ok_or_else(|| (stand.term, "no vote".into()))
+    }
+
+    /// The proof of the present term, and the term.
+    pub(crate) fn proof(&self) -> (u64, Option<Box<TermProof>>) {
+        let state = self.lock();
+        let proof = state.member.proof().cloned().map(Box::new);
+        (state.member.term().0, proof)
+    }
+
+    /// Whether the votes by which this member leads make a proof among those who are members now: those who have not seen it yet
+    /// would not follow otherwise.
+    pub(super) fn is_still_elected(&self) -> bool {
+        let proof = self.lock().member.proof().cloned();
+        proof.is_some_and(|proof| self.proves(&proof))
+    }
+
+    /// How many of the members are not all liars.
+    pub(super) fn joining(&self) -> usize {
+        self.lock().member.epoch().joining()
+    }
+
+    /// Whether somebody was elected by as many as must.
+    pub(super) fn proves(&self, proof: &TermProof) -> bool {
+        let state = self.lock();
+        self.counted_only(&state, proof.clone()).verify(state.member.epoch(), &self.keys).is_ok()
+    }
+
+    /// Without the votes of those who are not members here (yet): they count for nothing, and spoil nothing.
+    fn counted_only(&self, state: &State, mut proof: TermProof) -> TermProof {
+        proof.grants.retain(|grant| state.member.epoch().contains(&grant.by));
+        proof
+    }
+
+    /// The header of what this member sends as the leader of a term; nothing if it was not elected in it.
+    pub(super) fn header(&self, term: u64, prev: Option<LogPosition>, last: Option<LogPosition>) -> Option<Header> {
+        let mut state = self.lock();
+        if !state.member.leads() || state.member.term().0 != term {
+            return None;
+        }
+        let log = &state.member.durable().log;
+        let before = prev.and_then(|prev| log.point(prev.index)).map_or(quorate_ids::Hash::ZERO, |point| point.chain);
+        let point = last.and_then(|last| log.point(last.index));
+        let lead = point.and_then(|Point { index, chain, .. }| {
+            let same = |known: &Signed<Lead>| {
+                (known.content.term, known.content.last, known.content.chain) == (term, index, chain)
+            };
+            state
+                .header
+                .filter(|known| same(known))
+                .or_else(|| state.member.header(index, &Step { signing: &self.keys, outputs: &mut Vec::new() }).ok())
+        });
+        state.header = lead.or(state.header);
+        Some(Header { lead, before, proof: None })
+    }
+
+    /// Follows a leader, if its election was or is shown.
+    pub(crate) fn follow(&self, from: &HostId, term: u64, proof: Option<TermProof>) -> Result<(), Barred> {
+        let proof = proof.map(|proof| {
+            let state = self.lock();
+            self.counted_only(&state, proof)
+        });
+        Ok(self.step(|member, step| member.follow_leader(from, term, proof, step)).0?)
+    }
+
+    /// Takes in what a leader sends, before openraft hears of it. `committed`: up to where openraft would not cut. Returns where
+    /// openraft has to cut first.
+    pub(crate) fn append(
+        &self,
+        from: &HostId,
+        prev: Option<LogPosition>,
+        entries: &[WireEntry],
+        header: &Header,
+        committed: u64,
+    ) -> Result<Option<u64>, Barred> {
+        let (prev, entries) = match (prev, entries.split_first()) {
+            (Some(LogPosition { term, index }), _) => (Point { term, index, chain: header.before }, entries),
+            (None, None) => return Ok(None),
+            (None, Some((first, rest))) => {
+                let at = first.position();
+                let chain = chain::next(&chain::root(&self.store.vat()), first);
+                if (Point { term: at.term, index: at.index, chain }) != self.root {
+                    return Err(Barred::Refused("Q-C050 a log that does not begin as the vat's does".into()));
+                }
+                (self.root, rest)
+            }
+        };
+        let lead = header.lead.ok_or_else(|| Barred::Refused("Q-C050 entries that nobody signed".into()))?;
+        let heads: Vec<Head> = entries.iter().map(head).collect();
+        let (taken, _) = self.step(|member, step| {
+            if contradicts(&member.durable().log, &prev, &heads, committed) {
+                return Err(Barred::Refused(format!(
+                    "Q-C050 entries that contradict what was executed up to {committed}"
+                )));
+            }
+            let append = Append { lead, prev, heads, mark: None, order: None, proof: None };
+            match member.append(from, append, step) {
+                Ok(Taken::Appended { cut }) => Ok(cut),
+                // They are all certified: openraft leaves them be.
+                Err(Refusal::BelowRoot { .. }) => Ok(None),
+                Ok(Taken::Staged { .. } | Taken::Reopened { .. }) => Err(Barred::Conflict),
+                Err(refusal) => Err(refusal.into()),
+            }
+        });
+        taken
+    }
+}
+
+/// What the chain says of an entry.
+pub(super) fn head(entry: &WireEntry) -> Head {
+    Head { term: entry.position().term, content: chain::content_hash(&entry.content) }
+}
+
+/// Whether entries would cut what was executed.
+fn contradicts(log: &Log, prev: &Point, heads: &[Head], committed: u64) -> bool {
+    let differs = log.holds(prev.index, &prev.chain).then(|| prev.index + 1 + log.common(prev, heads) as u64);
+    differs.is_some_and(|first| first <= prev.index + heads.len() as u64 && first <= committed.min(log.last().index))
+}
+
+fn epoch_of(store: &VatStore, root: Point, counted: &[(Vec<HostId>, usize)]) -> Epoch {
+    let mut counted = counted.iter().cloned();
+    let (members, threshold) = counted.next().unwrap_or_default();
+    Epoch { vat: store.vat(), number: 0, members, threshold, also: counted.collect(), root }
+}

@@ -1,0 +1,75 @@
+//! Which later terms openraft is told of: a term is easily named, and whoever hears of a later one stops leading.
+//!
+//! A term with the proof of its leader is told at once. One that is only named is told if more name one than may lie or be down, and
+//! else now and then: an honest member that voted in an election which nobody won can not go back to the present term, and takes part
+//! again only when another leader is elected. So a liar alone brings about an election now and then, and more and more seldom.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often the pause between two such elections doubles at most.
+const MAX_DOUBLINGS: u32 = 8;
+/// After so many pauses without one they begin anew.
+const FORGIVEN: u32 = 8;
+
+/// Later terms that were named without proof.
+#[derive(Default)]
+pub(super) struct NamedTerms {
+    /// By whom.
+    named: BTreeMap<u64, u64>,
+    /// When one was last told, and how often the pause has doubled since.
+    told: Option<(Instant, u32)>,
+}
+
+impl NamedTerms {
+    /// Whether openraft is told of a later term than its own that `by` names. `pause`: the shortest between two elections that one
+    /// member may bring about. `joining`: so many are not all liars.
+    pub(super) fn is_told(
+        &mut self,
+        by: u64,
+        (named, own): (u64, u64),
+        joining: usize,
+        pause: Duration,
+        now: Instant,
+    ) -> bool {
+        self.named.retain(|_, named| *named > own);
+        self.named.insert(by, named);
+        if self.named.len() >= joining.max(2) {
+            return true;
+        }
+        let doublings = match self.told {
+            None => 0,
+            Some((at, doublings)) => {
+                let pause = pause * (1 << doublings);
+                if now < at + pause {
+                    return false;
+                }
+                if now > at + pause * FORGIVEN { 0 } else { (doublings + 1).min(MAX_DOUBLINGS) }
+            }
+        };
+        self.told = Some((now, doublings));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_member_alone_brings_about_fewer_and_fewer_elections_and_several_one_at_once() {
+        let (began, pause) = (Instant::now(), Duration::from_secs(1));
+        let mut terms = NamedTerms::default();
+        let told = |terms: &mut NamedTerms, by, seconds| {
+            terms.is_told(by, (9 + seconds, 8), 2, pause, began + Duration::from_secs(seconds))
+        };
+        let when: Vec<u64> = (0..2_000).filter(|seconds| told(&mut terms, 1, *seconds)).collect();
+        assert_eq!(when, [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 767, 1023, 1279, 1535, 1791]);
+        assert!(told(&mut terms, 2, 1_800), "two do not both lie");
+        // What was named before the present term counts no more.
+        assert!(!terms.is_told(3, (4_000, 3_999), 2, pause, began + Duration::from_secs(1_801)));
+        assert!(told(&mut terms, 3, 9_000), "after a long time");
+        assert!(told(&mut terms, 3, 9_002));
+    }
+}

@@ -1,0 +1,89 @@
+//! What members send that lead, or say that they do; the test has all members' keys.
+
+use std::sync::Arc;
+
+use super::cluster::Cluster;
+use super::key;
+use crate::order::chain;
+use crate::order::frames::{Header, RaftMessage, WireEntry, WireVote};
+use crate::proof::membership::Genesis;
+use crate::raft::gate::Keys;
+use crate::state::LogPosition;
+use crate::storage::{Family, Store, VatStore};
+use crate::testing::fabricated::{root_of, stand_of};
+use quorate_ids::{Hash, HostId};
+use quorate_order::member::Stand;
+use quorate_order::proofs::TermProof;
+use quorate_order::signed::{Grant, Lead, Position};
+use quorate_order::signing::Signed;
+
+fn host(seed: u8) -> HostId {
+    HostId(key(seed).verifying_key().to_bytes())
+}
+
+/// A vote of the member `seed`.
+pub(crate) fn grant(genesis: &Genesis, term: u64, seed: u8, candidate: HostId) -> Signed<Grant> {
+    let grant = Grant { epoch: 0, term, candidate, position: Position::default(), since: 0 };
+    Signed::new(grant, host(seed), &genesis.vat_id(), &Keys(key(seed)))
+}
+
+/// The proof that the members `seeds` elected somebody.
+pub(crate) fn election(genesis: &Genesis, term: u64, seeds: &[u8], leader: HostId) -> TermProof {
+    let grants = seeds.iter().map(|seed| grant(genesis, term, *seed, leader)).collect();
+    TermProof { term, leader, grants, base: root_of(genesis) }
+}
+
+/// The header of entries that the member `seed` sends.
+pub(crate) fn header(
+    genesis: &Genesis,
+    (seed, term): (u8, u64),
+    prev: Option<LogPosition>,
+    before: Hash,
+    entries: &[WireEntry],
+) -> Header {
+    let vat = genesis.vat_id();
+    let from = if prev.is_some() { before } else { chain::root(&vat) };
+    let end = entries.iter().fold(from, |chain, entry| chain::next(&chain, entry));
+    let last = entries.last().map(WireEntry::position).or(prev);
+    let sign = |last: LogPosition| {
+        let lead = Lead { epoch: 0, term, last: last.index, chain: end };
+        Signed::new(lead, host(seed), &vat, &Keys(key(seed)))
+    };
+    Header { lead: last.map(sign), before, proof: None }
+}
+
+/// The chain of a member's log up to an index; zero where it has none.
+pub(crate) fn chain_at(cluster: &Cluster, place: usize, index: u64) -> Hash {
+    let store = VatStore::new(Arc::clone(&cluster.nodes[place].store) as Arc<dyn Store>, cluster.genesis.vat_id());
+    let stored: Option<(Hash, WireEntry)> = store.get(Family::Log, &store.numbered(index)).unwrap();
+    stored.map_or(Hash::ZERO, |(chain, _)| chain)
+}
+
+/// What the member at `leader` sends to that at `to` in a term that it was elected in, or was not: with the votes of as many members
+/// as must.
+pub(crate) fn leading(
+    cluster: &Cluster,
+    (vote, leader): (WireVote, usize),
+    to: usize,
+    prev: Option<LogPosition>,
+    entries: Vec<WireEntry>,
+    commit: Option<LogPosition>,
+) -> RaftMessage {
+    let genesis = &cluster.genesis;
+    let seed = |place: usize| u8::try_from(place).unwrap() + 1;
+    let others = (0..genesis.members.len()).filter(|place| ![leader, to].contains(place)).map(seed);
+    let voters = std::iter::once(seed(leader)).chain(others).chain([seed(to)]);
+    let voters: Vec<u8> = voters.take(usize::from(genesis.threshold)).collect();
+    let before = prev.map_or(Hash::ZERO, |prev| chain_at(cluster, to, prev.index));
+    let mut header = header(genesis, (seed(leader), vote.term), prev, before, &entries);
+    header.proof = Some(Box::new(election(genesis, vote.term, &voters, host(seed(leader)))));
+    RaftMessage::Append { vote, prev, entries, commit, header: Some(Box::new(header)) }
+}
+
+/// One of each, for the golden files.
+pub(crate) fn examples(genesis: &Genesis) -> (Header, Stand, Signed<Grant>, TermProof) {
+    let last = Some(LogPosition { term: 4, index: 1_000 });
+    let proof = election(genesis, 5, &[1, 2], host(2));
+    let header = Header { proof: Some(Box::new(proof.clone())), ..header(genesis, (2, 5), last, Hash([6; 32]), &[]) };
+    (header, stand_of(genesis, 5, last), grant(genesis, 5, 1, host(2)), proof)
+}
