@@ -44,6 +44,13 @@ mod tests;
 mod timing;
 mod transport;
 
+/// What members sign to agree upon an order, as [`OrderEvidence`] holds it.
+pub mod order_signed {
+    pub use quorate_order::evidence::Evidence;
+    pub use quorate_order::signed::{Grant, Lead, Position};
+    pub use quorate_order::signing::{Signable, Signature, Signed};
+}
+
 pub use codec::{
     CODEC_VERSION, MAX_BLOCK_BYTES, MAX_COMMAND_BYTES, MAX_FRAME_BYTES, MAX_MANIFEST_BYTES, MAX_SNAPSHOT_FRAME_BYTES,
 };
@@ -64,6 +71,7 @@ pub use proof::membership::{
     Genesis, Introduction, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_CHAIN, MAX_MEMBERS, Member, Membership,
     MembershipCertificate, Parameters, verify_membership,
 };
+pub use proof::order_evidence::OrderEvidence;
 pub use proof::signers::Signers;
 pub use proof::survival::{Survival, default_threshold, survival};
 pub use proof::tally::Tally;

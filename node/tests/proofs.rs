@@ -4,8 +4,9 @@ use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use quorate_consensus::{
     Certificate, Contradiction, Disagreement, Divergence, Equivocation, EvidenceRecord, Exclusive, Genesis, Hash,
-    HostId, Introduction, Member, MemberSignature, Membership, MembershipCertificate, Parameters, Signed, Statement,
-    checkpoint_root,
+    HostId, Introduction, Member, MemberSignature, Membership, MembershipCertificate, OrderEvidence, Parameters,
+    Signed, Statement, checkpoint_root,
+    order_signed::{Evidence, Grant, Lead, Position, Signable, Signature, Signed as OrderSigned},
 };
 use quorate_engine::{
     Hash as EngineHash, VatId,
@@ -103,6 +104,31 @@ fn equivocation() -> Equivocation {
     Equivocation::of(signed(statement(5), 2), signed(other(&statement(5)), 2))
 }
 
+fn order_signed<T: Signable>(content: T, seed: u8) -> OrderSigned<T> {
+    let signature = Signature(sign(seed, &content.payload(&genesis().vat_id())).signature);
+    OrderSigned { content, by: host(seed), signature }
+}
+
+fn of_the_order(evidence: Evidence) -> OrderEvidence {
+    OrderEvidence { vat: genesis().vat_id(), evidence }
+}
+
+/// A leader's headers of two logs, which differ at their end.
+fn two_logs() -> OrderEvidence {
+    let lead = |chain| order_signed(Lead { epoch: 0, term: 3, last: 40, chain: Hash([chain; 32]) }, 2);
+    let (first, second) = (lead(1), lead(2));
+    of_the_order(Evidence::Headers { first, second, before: second.content.chain, heads: Vec::new() })
+}
+
+/// Two votes in one term.
+fn two_votes() -> OrderEvidence {
+    let vote = |candidate| {
+        let candidate = host(candidate);
+        order_signed(Grant { epoch: 0, term: 3, candidate, position: Position::default(), since: 0 }, 3)
+    };
+    of_the_order(Evidence::Grants(vote(1), vote(2)))
+}
+
 /// A head among others in the certified outbox of a block.
 fn certified(head: StreamHead, block: u64, seeds: &[u8]) -> CertifiedHead {
     let neighbour = StreamHead { peer: VatId([200; 32]), ..head };
@@ -178,6 +204,8 @@ fn items() -> Vec<Item> {
         record(EvidenceRecord::Divergence(against_signed)),
         record(EvidenceRecord::Equivocation(equivocation())),
         record(EvidenceRecord::MembershipEquivocation(memberships)),
+        record(EvidenceRecord::Order(two_logs())),
+        record(EvidenceRecord::Order(two_votes())),
         record(EvidenceRecord::Contradiction(contradiction.expect("they contradict each other"))),
         record(EvidenceRecord::Disagreement(Disagreement { own: one.clone(), theirs: signed(two.clone(), 3) })),
         record(EvidenceRecord::Divergence(Divergence::Statement {
@@ -228,6 +256,8 @@ fn each_kind_says_what_it_proves_and_accuses_the_guilty_alone() {
         ("divergence", vec![]),
         ("equivocation", sorted(&[2])),
         ("membership-equivocation", sorted(&[4])),
+        ("order", sorted(&[2])),
+        ("order", sorted(&[3])),
         ("contradiction", sorted(&[2, 3])),
         ("disagreement", vec![]),
         ("divergence", vec![]),
@@ -239,12 +269,12 @@ fn each_kind_says_what_it_proves_and_accuses_the_guilty_alone() {
     ];
     assert_eq!(accused, wanted);
     assert!(vat.findings.iter().all(|finding| !finding.proven.is_empty() && !finding.not_proven.is_empty()));
-    let answer = &vat.findings[9];
+    let answer = &vat.findings[11];
     assert_eq!(answer.values["value"], serde_json::json!(12));
     assert_eq!(answer.values["arguments"], serde_json::json!([5]));
     let said = answer.proven.join("\n");
     assert!(said.contains("increment(5)") && said.contains("the result is 12"), "{said}");
-    assert!(vat.findings[8].proven.join("\n").contains("12"), "{:?}", vat.findings[8]);
+    assert!(vat.findings[10].proven.join("\n").contains("12"), "{:?}", vat.findings[10]);
 }
 
 #[test]
@@ -324,6 +354,20 @@ fn what_only_looks_like_a_proof_is_refused() {
     // Too few signatures, and none of them twice.
     assert!(refusal(vec![Item::Certificate(certificate(one.clone(), &[1, 2]))]).contains("3 are needed"));
     assert!(refusal(vec![Item::Certificate(certificate(one.clone(), &[1, 2, 2]))]).contains("two signatures"));
+    // Two headers of one log, votes of two terms or two members, headers of a stranger or of another vat.
+    let order = |order| refusal(record(EvidenceRecord::Order(order)));
+    let Evidence::Headers { first, second, .. } = two_logs().evidence else { panic!("two headers") };
+    let headers = |first, second, before| of_the_order(Evidence::Headers { first, second, before, heads: Vec::new() });
+    assert!(order(headers(first, first, first.content.chain)).contains("an honest member may sign both"));
+    assert!(order(headers(first, second, first.content.chain)).contains("do not lead"));
+    let later = order_signed(Lead { term: 4, ..second.content }, 2);
+    assert!(order(headers(first, later, later.content.chain)).contains("an honest member may sign both"));
+    let stranger = order_signed(second.content, 8);
+    let both = headers(order_signed(first.content, 8), stranger, stranger.content.chain);
+    assert!(order(both).contains("does not count"));
+    assert!(order(headers(first, order_signed(second.content, 3), second.content.chain)).contains("two members"));
+    let vat = quorate_consensus::VatId([1; 32]);
+    assert!(order(OrderEvidence { vat, ..two_logs() }).contains("another vat"));
     // A disagreement with oneself, and two certificates that agree.
     let same = Disagreement { own: one.clone(), theirs: signed(one.clone(), 3) };
     assert!(refusal(record(EvidenceRecord::Disagreement(same))).contains("the same"));

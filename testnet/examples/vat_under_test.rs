@@ -1,15 +1,19 @@
 //! The `vat` command for tests: the same command line, but a host that is named in `QUORATE_TEST_LIAR` signs outputs that it
 //! did not compute, one that is named in `QUORATE_TEST_EQUIVOCATOR` signs one thing for one member and another for the rest, and one
-//! that is named in `QUORATE_TEST_PANIC` has a thread that panics. The real command has no such switches.
+//! that is named in `QUORATE_TEST_PANIC` has a thread that panics. `QUORATE_TEST_LEADER` holds a host's name and how it lies as a leader
+//! (`two-faced`, `unelected`, `later-terms`), which it does while the file `lie` is in its home. The real command has no such switches.
 
-use quorate_consensus::{Hash, Statement, testing::FalseSigner};
+use quorate_consensus::{
+    Hash, Statement,
+    testing::{FalseSigner, LeaderLie},
+};
 use quorate_node::{
     cli,
     home::Home,
     logging::{log_panics, log_to_stderr},
     run::{RunOptions, run_until_signalled},
 };
-use quorate_testnet::liar::Liar;
+use quorate_testnet::{liar::Liar, lying_leader::LyingLeader};
 use std::{path::Path, process::ExitCode, sync::Arc};
 
 fn main() -> ExitCode {
@@ -27,11 +31,26 @@ fn main() -> ExitCode {
             let liar = Liar::two_faced(FalseSigner::new(home.key.clone(), Arc::new(lie)));
             return run_host(&home, RunOptions { between: Some(Arc::new(liar)) });
         }
+        if let Some(lie) = leader_lie(&home.config.name) {
+            let liar = LyingLeader::new(home.key.clone(), lie, home.path().join("lie"));
+            return run_host(&home, RunOptions { between: Some(Arc::new(liar)) });
+        }
         if is_meant("QUORATE_TEST_PANIC") {
             return run_host(&home, RunOptions::default());
         }
     }
     cli::main()
+}
+
+/// How a host lies as a leader, if it does.
+fn leader_lie(host: &str) -> Option<LeaderLie> {
+    let switch = std::env::var("QUORATE_TEST_LEADER").ok()?;
+    match switch.split_once(' ').filter(|(name, _)| *name == host)?.1 {
+        "two-faced" => Some(LeaderLie::TwoFaced),
+        "unelected" => Some(LeaderLie::Unelected),
+        "later-terms" => Some(LeaderLie::LaterTerms),
+        _ => None,
+    }
 }
 
 /// Gives a statement another outbox root than its replica computed.

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Bytes of the VatId before each frame of the agreement.
-const VAT_BYTES: usize = 32;
+pub(crate) const VAT_BYTES: usize = 32;
 
 /// A host that lies.
 #[derive(Clone)]

@@ -6,5 +6,6 @@ pub mod bench;
 mod disk;
 pub mod exposition;
 pub mod liar;
+pub mod lying_leader;
 pub mod process;
 pub mod world;

@@ -6,7 +6,7 @@
 use crate::chain::{Head, next_chain};
 use crate::epoch::Epoch;
 use crate::signed::{Ack, Grant, Lead, Position, Share};
-use crate::signing::{Signable, Signed, Signing};
+use crate::signing::{Checking, Signable, Signed};
 use quorate_ids::{Hash, HostId};
 use serde::{Deserialize, Serialize};
 
@@ -60,26 +60,26 @@ impl Evidence {
     ///
     /// # Errors
     /// What does not hold: then it proves nothing.
-    pub fn verify(&self, epoch: &Epoch, signing: &dyn Signing) -> Result<HostId, NoEvidence> {
+    pub fn verify(&self, epoch: &Epoch, checking: &dyn Checking) -> Result<HostId, NoEvidence> {
         let contradict = match self {
             Self::Acks(one, other) => {
-                pair(one, other, epoch, signing)?;
+                pair(one, other, epoch, checking)?;
                 acks_contradict(&one.content, &other.content)
             }
             Self::Headers { first, second, before, heads } => {
-                pair(first, second, epoch, signing)?;
+                pair(first, second, epoch, checking)?;
                 headers_contradict(&first.content, &second.content, before, heads)?
             }
             Self::Shares(one, other) => {
-                pair(one, other, epoch, signing)?;
+                pair(one, other, epoch, checking)?;
                 shares_contradict(&one.content, &other.content)
             }
             Self::Grants(one, other) => {
-                pair(one, other, epoch, signing)?;
+                pair(one, other, epoch, checking)?;
                 grants_contradict(&one.content, &other.content)
             }
             Self::Amnesia(share, grant) => {
-                pair(share, grant, epoch, signing)?;
+                pair(share, grant, epoch, checking)?;
                 amnesia(&share.content, &grant.content)
             }
         };
@@ -112,12 +112,12 @@ fn pair<A: Signable, B: Signable>(
     one: &Signed<A>,
     other: &Signed<B>,
     epoch: &Epoch,
-    signing: &dyn Signing,
+    checking: &dyn Checking,
 ) -> Result<(), NoEvidence> {
     if one.by != other.by {
         return Err(NoEvidence::TwoMembers(one.by, other.by));
     }
-    let good = epoch.contains(&one.by) && one.verifies(&epoch.vat, signing) && other.verifies(&epoch.vat, signing);
+    let good = epoch.contains(&one.by) && one.verifies(&epoch.vat, checking) && other.verifies(&epoch.vat, checking);
     if good { Ok(()) } else { Err(NoEvidence::BadSignature(one.by)) }
 }
 

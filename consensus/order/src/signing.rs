@@ -51,12 +51,16 @@ impl<'de> Deserialize<'de> for Signature {
     }
 }
 
-/// Signs with this member's key, and checks signatures of others.
-pub trait Signing {
-    /// Signs bytes with this member's key.
-    fn sign(&self, payload: &[u8]) -> Signature;
+/// Checks signatures.
+pub trait Checking {
     /// Whether the signature is the signer's over these bytes. Must refuse malleable signatures and small-order keys.
     fn verify(&self, signer: &HostId, payload: &[u8], signature: &Signature) -> bool;
+}
+
+/// Signs with this member's key, and checks signatures of others.
+pub trait Signing: Checking {
+    /// Signs bytes with this member's key.
+    fn sign(&self, payload: &[u8]) -> Signature;
 }
 
 /// What members sign.
@@ -94,7 +98,7 @@ impl<T: Signable> Signed<T> {
     }
 
     /// Whether the signature is good. It does not check that the signer is a member.
-    pub fn verifies(&self, vat: &VatId, signing: &dyn Signing) -> bool {
-        signing.verify(&self.by, &self.content.payload(vat), &self.signature)
+    pub fn verifies(&self, vat: &VatId, checking: &dyn Checking) -> bool {
+        checking.verify(&self.by, &self.content.payload(vat), &self.signature)
     }
 }

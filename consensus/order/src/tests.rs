@@ -7,7 +7,7 @@ use crate::member::{Append, Durable, Member, Output, Stand, Step, Taken};
 use crate::proofs::{BadProof, Certificate, OrderCertificate, Support, TermProof};
 use crate::refusal::Refusal;
 use crate::signed::{Ack, Complaint, Grant, Handover, Lead, Position, Reason, Share};
-use crate::signing::{Signable, Signature, Signed, Signing};
+use crate::signing::{Checking, Signable, Signature, Signed, Signing};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use quorate_ids::{Hash, HostId, VatId};
 use std::collections::BTreeSet;
@@ -17,14 +17,16 @@ const VAT: VatId = VatId([5; 32]);
 
 struct Real(SigningKey);
 
-impl Signing for Real {
-    fn sign(&self, payload: &[u8]) -> Signature {
-        Signature(self.0.sign(payload).to_bytes())
-    }
-
+impl Checking for Real {
     fn verify(&self, signer: &HostId, payload: &[u8], signature: &Signature) -> bool {
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         VerifyingKey::from_bytes(&signer.0).is_ok_and(|key| key.verify_strict(payload, &signature).is_ok())
+    }
+}
+
+impl Signing for Real {
+    fn sign(&self, payload: &[u8]) -> Signature {
+        Signature(self.0.sign(payload).to_bytes())
     }
 }
 

@@ -14,6 +14,7 @@ use super::certificate::{Certificate, MemberSignature, Statement};
 use super::membership::{Membership, MembershipCertificate};
 use super::signers::Signers;
 use crate::error::EvidenceError;
+use crate::proof::order_evidence::OrderEvidence;
 use quorate_ids::{Hash, HostId, VatId};
 
 /// Something with one member's signature over its canonical bytes.
@@ -271,6 +272,8 @@ pub enum EvidenceRecord {
     Disagreement(Disagreement),
     /// A threshold signed something else than what this replica computed or had signed, and it stopped. It accuses nobody.
     Divergence(Divergence),
+    /// A member broke the rules by which the members agree upon an order: as a leader it showed two logs, or it voted twice.
+    Order(OrderEvidence),
 }
 
 impl EvidenceRecord {
@@ -284,6 +287,7 @@ impl EvidenceRecord {
             Self::Divergence(Divergence::Statement { own, .. }) => own.vat,
             Self::Divergence(Divergence::Membership { own, .. }) => own.vat,
             Self::Divergence(Divergence::Signed { certificate, .. }) => certificate.statement.vat,
+            Self::Order(order) => order.vat,
         }
     }
 
@@ -294,6 +298,7 @@ impl EvidenceRecord {
             Self::MembershipEquivocation(pair) => BTreeSet::from([pair.member()]),
             Self::Contradiction(pair) => pair.equivocations().iter().map(Equivocation::member).collect(),
             Self::Disagreement(_) | Self::Divergence(_) => BTreeSet::new(),
+            Self::Order(order) => BTreeSet::from([order.evidence.accused()]),
         }
     }
 
@@ -307,6 +312,7 @@ impl EvidenceRecord {
             Self::Divergence(Divergence::Statement { own, .. }) => own.place(),
             Self::Divergence(Divergence::Membership { own, .. }) => own.place(),
             Self::Divergence(Divergence::Signed { certificate, .. }) => certificate.statement.place(),
+            Self::Order(order) => order.place(),
         }
     }
 
@@ -318,6 +324,7 @@ impl EvidenceRecord {
             Self::Contradiction(_) => "contradiction",
             Self::Disagreement(_) => "disagreement",
             Self::Divergence(_) => "divergence",
+            Self::Order(_) => "order",
         }
     }
 }

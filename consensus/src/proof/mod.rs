@@ -9,6 +9,7 @@ pub(crate) mod certificate;
 pub(crate) mod clock;
 pub(crate) mod equivocation;
 pub(crate) mod membership;
+pub(crate) mod order_evidence;
 pub(crate) mod shares;
 pub(crate) mod signers;
 pub(crate) mod survival;

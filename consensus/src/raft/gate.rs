@@ -6,7 +6,10 @@
 //!
 //! The epoch in all signatures is 0: epochs do not end with their members yet. Instead the members before and after a change count.
 
+mod convictions;
+
 use ed25519_dalek::SigningKey;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 
@@ -16,6 +19,8 @@ use crate::error::StoreError;
 use crate::order::chain;
 use crate::order::frames::{Header, WireEntry, WireVote};
 use crate::proof::certificate::MemberSignature;
+use crate::proof::equivocation::EvidenceRecord;
+use crate::proof::order_evidence::{Checks, OrderEvidence};
 use crate::state::LogPosition;
 use crate::storage::{VatStore, Write};
 use quorate_ids::HostId;
@@ -25,7 +30,7 @@ use quorate_order::member::{Append, Message, Stand, Taken, Vote, Write as OrderW
 use quorate_order::proofs::TermProof;
 use quorate_order::refusal::Refusal;
 use quorate_order::signed::{Grant, Lead};
-use quorate_order::signing::{Signature, Signed, Signing};
+use quorate_order::signing::{Checking, Signature, Signed, Signing};
 use quorate_order::{Durable, Member, Output, Step};
 
 /// The record of [`Vote`].
@@ -34,13 +39,15 @@ const VOTE: &str = "order-vote";
 /// This member's key, and how to check others'.
 pub(crate) struct Keys(pub(crate) SigningKey);
 
+impl Checking for Keys {
+    fn verify(&self, signer: &HostId, payload: &[u8], signature: &Signature) -> bool {
+        Checks.verify(signer, payload, signature)
+    }
+}
+
 impl Signing for Keys {
     fn sign(&self, payload: &[u8]) -> Signature {
         Signature(MemberSignature::sign(&self.0, payload).signature)
-    }
-
-    fn verify(&self, signer: &HostId, payload: &[u8], signature: &Signature) -> bool {
-        MemberSignature { key: *signer, signature: signature.0 }.verify(payload).is_ok()
     }
 }
 
@@ -75,6 +82,8 @@ pub(crate) struct GateParts {
     pub(crate) voters: Arc<dyn Voters>,
     /// The first entry of the vat's log.
     pub(crate) first: WireEntry,
+    /// Told of all that convicts a member, perhaps more than once.
+    pub(crate) convictions: Box<dyn Fn(OrderEvidence) + Send + Sync>,
 }
 
 struct State {
@@ -88,10 +97,13 @@ struct State {
     /// What is to be written with openraft's next write, of which a failure stops Raft. Nothing leaves before: openraft saves its own
     /// vote when it votes, and when it hears of a leader.
     pending: Option<Write>,
+    /// Members that are convicted, and up to which term they lead no more.
+    convicted: BTreeMap<HostId, u64>,
 }
 
 /// See the head of the module.
 pub(crate) struct OrderGate {
+    own: HostId,
     keys: Keys,
     store: VatStore,
     voters: Arc<dyn Voters>,
@@ -102,15 +114,16 @@ pub(crate) struct OrderGate {
     turn: tokio::sync::Mutex<()>,
     /// The last term that this member was elected in.
     elected: watch::Sender<u64>,
+    convictions: Box<dyn Fn(OrderEvidence) + Send + Sync>,
 }
 
 impl OrderGate {
-    /// Reads the log and the vote.
+    /// Reads the log, the vote, and who is convicted.
     ///
     /// # Errors
     /// The store fails.
     pub(crate) fn open(parts: GateParts, log: &LogStore) -> Result<OrderGate, StoreError> {
-        let GateParts { key, store, voters, first } = parts;
+        let GateParts { key, store, voters, first, convictions } = parts;
         let vat = store.vat();
         let at = first.position();
         let root = Point { term: at.term, index: at.index, chain: chain::next(&chain::root(&vat), &first) };
@@ -126,10 +139,27 @@ impl OrderGate {
         if let Some(vote) = store.named::<Vote>(VOTE)?.filter(|vote| vote.term >= durable.vote.term) {
             durable.vote = vote;
         }
+        let mut convicted: BTreeMap<HostId, u64> = BTreeMap::new();
+        for record in store.evidence()? {
+            if let EvidenceRecord::Order(order) = record {
+                let through = convicted.entry(order.evidence.accused()).or_default();
+                *through = order.term().max(*through);
+            }
+        }
         let member = Member::new(own, epoch, durable);
-        let state = Mutex::new(State { member, counted, standing: None, header: None, pending: None });
-        let (turn, elected) = (tokio::sync::Mutex::default(), watch::channel(0).0);
-        Ok(OrderGate { keys: Keys(key), store, voters, root, raft_id: OnceLock::new(), state, turn, elected })
+        let state = State { member, counted, standing: None, header: None, pending: None, convicted };
+        Ok(OrderGate {
+            own,
+            keys: Keys(key),
+            store,
+            voters,
+            root,
+            raft_id: OnceLock::new(),
+            state: Mutex::new(state),
+            turn: tokio::sync::Mutex::default(),
+            elected: watch::channel(0).0,
+            convictions,
+        })
     }
 
     /// Says under which id Raft runs.
@@ -158,7 +188,7 @@ impl OrderGate {
         let mut state = self.lock();
         let mut outputs = Vec::new();
         let result = run(&mut state.member, &mut Step { signing: &self.keys, outputs: &mut outputs });
-        let mut granted = None;
+        let (mut granted, mut convicted) = (None, Vec::new());
         for output in outputs {
             match output {
                 Output::Write(OrderWrite::Vote(vote)) => state.pending = Some(self.store.put_named(VOTE, &vote)),
@@ -167,12 +197,12 @@ impl OrderGate {
                 Output::Elected(proof) => {
                     self.elected.send_replace(proof.term);
                 }
-                Output::Convicted(evidence) => {
-                    tracing::error!(vat = %self.store.vat(), member = %evidence.accused(), ?evidence, "a member showed two logs");
-                }
+                Output::Convicted(evidence) => convicted.push(evidence),
                 _ => {}
             }
         }
+        drop(state);
+        convicted.into_iter().for_each(|evidence| self.found(evidence));
         (result, granted)
     }
 
@@ -297,10 +327,13 @@ impl OrderGate {
 
     /// Follows a leader, if its election was or is shown.
     pub(crate) fn follow(&self, from: &HostId, term: u64, proof: Option<TermProof>) -> Result<(), Barred> {
-        let proof = proof.map(|proof| {
+        let proof = {
             let state = self.lock();
-            self.counted_only(&state, proof)
-        });
+            if state.convicted.get(from).is_some_and(|through| term <= *through) {
+                return Err(Barred::Refused(format!("Q-C051 {from} is convicted, and leads term {term} no more")));
+            }
+            proof.map(|proof| self.counted_only(&state, proof))
+        };
         Ok(self.step(|member, step| member.follow_leader(from, term, proof, step)).0?)
     }
 

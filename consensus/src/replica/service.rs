@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::RaftCell;
 use super::applier::Applier;
@@ -32,6 +33,7 @@ use crate::error::ConsensusError;
 use crate::execution::executor::{Executor, ExecutorHandle};
 use crate::execution::machine::{LogTime, Machine};
 use crate::order::frames::WireEntry;
+use crate::proof::order_evidence::OrderEvidence;
 use crate::raft::gate::{GateParts, OrderGate};
 use crate::raft::log::LogStore;
 use crate::raft::ports::Voters;
@@ -149,6 +151,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         store: store.clone(),
         voters: Arc::clone(&members) as Arc<dyn Voters>,
         first: WireEntry::first(RaftMembership::of_genesis(&options.genesis)),
+        convictions: told_of_convictions(signer.clone()),
     };
     let gate = OrderGate::open(gate, &log);
     if gate.is_err() {
@@ -164,6 +167,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         timing,
         transport: Arc::clone(&transport),
         members: Arc::clone(&members),
+        gate: Arc::clone(&gate),
         signer: signer.clone(),
     };
     let clocks = Arc::new(Clocks::new(Arc::clone(&identity), Arc::clone(&members), share.clone(), time));
@@ -255,13 +259,20 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let share_server = ShareServer {
         members: Arc::clone(&members),
         stats: Arc::clone(&stats),
+        gate: Arc::clone(&gate),
         signer,
         presences: Mutex::default(),
         approvals: Arc::clone(&approvals),
         clocks: Arc::clone(&clocks),
         motions: Arc::clone(&motions),
     };
-    let frames = RaftServer { timing, members: Arc::clone(&members), status: Arc::clone(&status) };
+    let frames = RaftServer {
+        timing,
+        members: Arc::clone(&members),
+        status: Arc::clone(&status),
+        leader: Arc::clone(&leader),
+        since: Instant::now(),
+    };
     let service = Service {
         snapshots: SnapshotReceiver::new(
             &applier,
@@ -331,6 +342,14 @@ impl<M: Machine> ReplicaOptions<M> {
     fn signing_key_bytes(&self) -> [u8; 32] {
         self.key.verifying_key().to_bytes()
     }
+}
+
+/// Tells the signer, which keeps what convicts.
+fn told_of_convictions(signer: mpsc::Sender<SignerInput>) -> Box<dyn Fn(OrderEvidence) + Send + Sync> {
+    Box::new(move |evidence| {
+        // Full: it is found again when the member goes on, or another member tells.
+        let _ = signer.try_send(SignerInput::Convicted(evidence));
+    })
 }
 
 /// Restores the newest checkpoint.

@@ -27,6 +27,7 @@ pub(crate) enum EvidenceKind {
     Contradiction = 2,
     Disagreement = 3,
     Divergence = 4,
+    Order = 5,
 }
 
 impl EvidenceKind {
@@ -37,6 +38,7 @@ impl EvidenceKind {
             EvidenceRecord::Contradiction(_) => Self::Contradiction,
             EvidenceRecord::Disagreement(_) => Self::Disagreement,
             EvidenceRecord::Divergence(_) => Self::Divergence,
+            EvidenceRecord::Order(_) => Self::Order,
         }
     }
 }

@@ -303,7 +303,7 @@ fn unsigned_reply(mut reply: ShareReply) -> ShareReply {
 }
 
 /// The entries for some members are other ones, under the same names.
-fn two_faced(mut entry: WireEntry) -> WireEntry {
+pub(super) fn two_faced(mut entry: WireEntry) -> WireEntry {
     entry.alter_block(|block: &mut Block| match block.commands.len() {
         1 => block.commands.clear(),
         _ => block.commands.reverse(),

@@ -9,12 +9,14 @@ pub(crate) mod faces;
 mod false_signer;
 mod heard;
 mod liar;
+mod lying_leader;
 pub(crate) mod stores;
 
 pub use crate::raft::suite::log_conforms;
 pub use crate::storage::records::{Records, apply, range};
 pub use false_signer::{Alter, FalseSigner};
 pub use liar::{Fabrication, Liar, Lie, Throw};
+pub use lying_leader::{LeaderLie, LyingLeader};
 pub use stores::store_conforms;
 
 use crate::codec;

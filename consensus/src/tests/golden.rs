@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
+use super::leading::two_logs;
 use super::*;
 use crate::codec::{self, Blob};
 use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
@@ -124,6 +125,7 @@ fn check_evidence(membership: &Membership) {
     check("divergence-signed", &signed);
     let (certified, own) = (certify(next(&[1, 2, 4]).content, &[1, 2]), next(&[1, 2, 5]).content);
     check("divergence-membership", &Divergence::Membership { certificate: certified, own });
+    check("evidence-order", &EvidenceRecord::Order(two_logs(&genesis(3, 2))));
     let count = EvidenceCount { seen: 300, kept: 64, latest: Some((1, 299)) };
     let counts = [((EvidenceKind::Equivocation, host(2)), count), ((EvidenceKind::Disagreement, host(3)), count)];
     check("evidence-counts", &EvidenceCounts(counts.into_iter().collect()));
@@ -161,6 +163,7 @@ fn what_replicas_say_to_each_other() {
     let raft = |message| RaftFrame { target: 3, message };
     let entries = WireEntry::examples(RaftMembership::default()).into_iter().take(2).collect();
     let (header, stand, grant, proof) = super::leading::examples(&genesis(3, 2));
+    let led = header.lead.unwrap();
     let append = RaftMessage::Append { vote, prev: Some(log), entries, commit: None, header: Some(Box::new(header)) };
     check("raft-append", &raft(append));
     check(
@@ -198,6 +201,8 @@ fn what_replicas_say_to_each_other() {
         ShareFrame::Withdraw { motion: true },
         ShareFrame::Compare(Signed { signature: sign(2, &one.payload()), content: one.clone() }),
         ShareFrame::Clock,
+        ShareFrame::Led(led),
+        ShareFrame::Convicted(Box::new(two_logs(&genesis(3, 2)))),
     ];
     check("share-frames", &frames);
     let certificates = vec![certificate(one, &[1, 2])];
@@ -208,7 +213,21 @@ fn what_replicas_say_to_each_other() {
     let content = statement(&membership, 300);
     let other = Some(Signed { signature: sign(2, &content.payload()), content });
     let clock = Some(ClockStatement::sign(&key(2), &membership, 1_764_000_000_000));
-    let reply = ShareReply { shares, certificates, memberships, retired: true, signed, presence, answer, other, clock };
+    let led = Some(led);
+    let convicted = Some(Box::new(two_logs(&genesis(3, 2))));
+    let reply = ShareReply {
+        shares,
+        certificates,
+        memberships,
+        retired: true,
+        signed,
+        presence,
+        answer,
+        other,
+        clock,
+        led,
+        convicted,
+    };
     check("share-reply", &reply);
     let answers = vec![
         Answer::Approves(sign(1, b"approves")),

@@ -7,11 +7,14 @@ use super::key;
 use crate::order::chain;
 use crate::order::frames::{Header, RaftMessage, WireEntry, WireVote};
 use crate::proof::membership::Genesis;
+use crate::proof::order_evidence::OrderEvidence;
 use crate::raft::gate::Keys;
 use crate::state::LogPosition;
 use crate::storage::{Family, Store, VatStore};
 use crate::testing::fabricated::{root_of, stand_of};
 use quorate_ids::{Hash, HostId};
+use quorate_order::chain::{Head, next_chain};
+use quorate_order::evidence::Evidence;
 use quorate_order::member::Stand;
 use quorate_order::proofs::TermProof;
 use quorate_order::signed::{Grant, Lead, Position};
@@ -52,6 +55,11 @@ pub(crate) fn header(
     Header { lead: last.map(sign), before, proof: None }
 }
 
+/// What the member `seed` signs of a log that ends so.
+pub(crate) fn header_at(genesis: &Genesis, (seed, term): (u8, u64), last: u64, chain: Hash) -> Signed<Lead> {
+    Signed::new(Lead { epoch: 0, term, last, chain }, host(seed), &genesis.vat_id(), &Keys(key(seed)))
+}
+
 /// The chain of a member's log up to an index; zero where it has none.
 pub(crate) fn chain_at(cluster: &Cluster, place: usize, index: u64) -> Hash {
     let store = VatStore::new(Arc::clone(&cluster.nodes[place].store) as Arc<dyn Store>, cluster.genesis.vat_id());
@@ -78,6 +86,14 @@ pub(crate) fn leading(
     let mut header = header(genesis, (seed(leader), vote.term), prev, before, &entries);
     header.proof = Some(Box::new(election(genesis, vote.term, &voters, host(seed(leader)))));
     RaftMessage::Append { vote, prev, entries, commit, header: Some(Box::new(header)) }
+}
+
+/// What convicts the second member of having led a term with two logs, of which one goes farther.
+pub(crate) fn two_logs(genesis: &Genesis) -> OrderEvidence {
+    let lead = |last, chain| header_at(genesis, (2, 5), last, chain);
+    let (before, head) = (Hash([7; 32]), Head { term: 5, content: Hash([8; 32]) });
+    let (first, second) = (lead(1_000, Hash([6; 32])), lead(1_001, next_chain(&before, 1_001, &head)));
+    OrderEvidence { vat: genesis.vat_id(), evidence: Evidence::Headers { first, second, before, heads: vec![head] } }
 }
 
 /// One of each, for the golden files.

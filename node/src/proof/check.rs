@@ -10,7 +10,7 @@ use super::{
 use crate::evidence::path_leads_to;
 use quorate_consensus::{
     Certificate, Contradiction, Divergence, Equivocation, EvidenceRecord, Exclusive, HostId, Introduction, Membership,
-    Signed, Signers, checkpoint_root,
+    OrderEvidence, Signed, Signers, checkpoint_root,
 };
 use quorate_engine::{
     Hash, VatId,
@@ -136,7 +136,9 @@ impl Item {
     fn signatures(&self) -> usize {
         match self {
             Item::Evidence(record) => match &**record {
-                EvidenceRecord::Equivocation(_) | EvidenceRecord::MembershipEquivocation(_) => 2,
+                EvidenceRecord::Equivocation(_)
+                | EvidenceRecord::MembershipEquivocation(_)
+                | EvidenceRecord::Order(_) => 2,
                 EvidenceRecord::Disagreement(_) => 1,
                 EvidenceRecord::Contradiction(pair) => pair.first.signatures.len() + pair.second.signatures.len(),
                 EvidenceRecord::Divergence(
@@ -157,6 +159,7 @@ impl Item {
 
 /// Who signs for a vat in each epoch that is proven.
 struct Members {
+    vat: quorate_consensus::VatId,
     by_epoch: BTreeMap<u64, Signers>,
     names: BTreeMap<HostId, String>,
     newest: Membership,
@@ -171,7 +174,7 @@ impl Members {
             names.extend(membership.members.iter().map(|member| (member.key, member.name.clone())));
             by_epoch.insert(membership.epoch, Signers::from(&membership));
         }
-        Ok(Members { by_epoch, names, newest })
+        Ok(Members { vat: introduction.genesis.vat_id(), by_epoch, names, newest })
     }
 
     fn signers(&self, epoch: u64) -> Result<&Signers, String> {
@@ -239,6 +242,7 @@ fn check_record(record: &EvidenceRecord, members: &Members) -> Result<Finding, S
             check_pair(pair, &what, members)
         }
         EvidenceRecord::Contradiction(pair) => check_contradiction(pair, members),
+        EvidenceRecord::Order(order) => check_order(order, members),
         EvidenceRecord::Disagreement(disagreement) => {
             let theirs = &disagreement.theirs;
             check_signed(theirs, members)?;
@@ -307,6 +311,27 @@ fn check_pair<T: Exclusive>(pair: &Equivocation<T>, what: &str, members: &Member
     Ok(Finding {
         proven: vec![format!("{name} signed {what}. No member that keeps the rules does that, whatever it is shown")],
         not_proven: vec!["why: a liar, a stolen key, or a home that ran twice or was restored from a backup".into()],
+        accused: BTreeSet::from([guilty]),
+        ..Finding::default()
+    })
+}
+
+fn check_order(order: &OrderEvidence, members: &Members) -> Result<Finding, String> {
+    let ever: BTreeSet<HostId> = members.names.keys().copied().collect();
+    if order.vat != members.vat {
+        return Err("it is of another vat".into());
+    }
+    let guilty = order.verify(&ever).map_err(|error| error.to_string())?;
+    let name = members.name(&guilty);
+    Ok(Finding {
+        proven: vec![format!(
+            "{name} {}. No member that keeps the rules does that, whatever it is shown",
+            order.deed()
+        )],
+        not_proven: vec![
+            "why: a liar, a stolen key, or a home that ran twice or was restored from a backup".into(),
+            "that it was a member at that time: these signatures do not say of which epoch they are".into(),
+        ],
         accused: BTreeSet::from([guilty]),
         ..Finding::default()
     })

@@ -3,7 +3,7 @@
 //! A symbolic signature holds its signer and a checksum of what is signed. Honest members' are made by them alone; the world makes liars'.
 
 use crate::chain::Log;
-use crate::signing::{Signable, Signature, Signed, Signing};
+use crate::signing::{Checking, Signable, Signature, Signed, Signing};
 use quorate_ids::{Hash, HostId, VatId};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -32,13 +32,15 @@ fn symbol(signer: &HostId, payload: &[u8]) -> Signature {
     Signature(bytes)
 }
 
+impl Checking for Symbolic {
+    fn verify(&self, signer: &HostId, payload: &[u8], signature: &Signature) -> bool {
+        symbol(signer, payload) == *signature
+    }
+}
+
 impl Signing for Symbolic {
     fn sign(&self, payload: &[u8]) -> Signature {
         symbol(&self.0, payload)
-    }
-
-    fn verify(&self, signer: &HostId, payload: &[u8], signature: &Signature) -> bool {
-        symbol(signer, payload) == *signature
     }
 }
 

@@ -5,6 +5,7 @@
 use super::{Member, Step, Vote, Write};
 use crate::chain::{Head, Point};
 use crate::epoch::Epoch;
+use crate::evidence::{Evidence, MAX_LINKS};
 use crate::proofs::{OrderCertificate, TermProof};
 use crate::refusal::Refusal;
 use crate::signed::Lead;
@@ -35,6 +36,27 @@ impl Member {
         }
         let term = self.durable.vote.term;
         Ok(self.sign(Lead { epoch: self.epoch.number, term, last, chain: point.chain }, step))
+    }
+
+    /// The header of the present term's leader that goes farthest here.
+    pub fn farthest(&self) -> Option<Signed<Lead>> {
+        self.header
+    }
+
+    /// What the header that another member was sent proves together with the one that goes farthest here. None: they are of one log,
+    /// or of two leaders or terms, or the log here does not go as far. The signatures are checked.
+    pub fn against(&self, shown: &Signed<Lead>, step: &Step<'_>) -> Option<Evidence> {
+        let own = self.header?;
+        let (log, to) = (&self.durable.log, own.content.last);
+        let of = |lead: &Signed<Lead>| (lead.by, lead.content.epoch, lead.content.term);
+        if of(shown) != of(&own) || !log.holds(to, &own.content.chain) {
+            return None;
+        }
+        let from = log.point(shown.content.last)?;
+        let count = usize::try_from(to.checked_sub(from.index)?).ok().filter(|count| *count <= MAX_LINKS)?;
+        let heads = log.heads(from.index + 1, count);
+        let evidence = Evidence::Headers { first: *shown, second: own, before: from.chain, heads };
+        evidence.verify(&self.epoch, step.signing).is_ok().then_some(evidence)
     }
 
     /// The log has this entry now, and nothing behind it. Does nothing if it is the same here.

@@ -21,6 +21,7 @@ use crate::error::StoreError;
 use crate::proof::certificate::{Certificate, Statement};
 use crate::proof::equivocation::{Divergence, Signed};
 use crate::proof::membership::{Member, Membership, MembershipCertificate};
+use crate::proof::order_evidence::OrderEvidence;
 use crate::proof::shares::{Share, Shares, Verdict};
 use crate::raft::log::LogStore;
 use crate::replica::event::EventSink;
@@ -60,6 +61,8 @@ pub(crate) enum SignerInput {
     Compare { theirs: Signed<Statement>, reply: oneshot::Sender<Option<Signed<Statement>>> },
     /// Somebody shows what a member signed.
     Shown(Signed<Statement>),
+    /// A member is convicted: this proves it.
+    Convicted(OrderEvidence),
     /// Blocks before this one are covered by a certified checkpoint.
     Floor(u64),
 }
@@ -226,6 +229,7 @@ impl Signer {
                 let (_, verdicts) = self.shares.compare(&theirs);
                 self.conclude(verdicts).await;
             }
+            SignerInput::Convicted(evidence) => self.convicted(evidence).await,
             SignerInput::Floor(block) => self.shares.raise_floor(block),
         }
     }

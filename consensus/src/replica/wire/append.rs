@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::order::frames::{Header, RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
 use crate::raft::RaftNode;
 use crate::raft::gate::Barred;
+use crate::replica::leader::LeaderSeen;
 use crate::replica::membership_view::Members;
 use crate::replica::status::StatusCell;
 use crate::state::{LogPosition, RaftMembership, ReplicatedState};
@@ -21,11 +22,17 @@ use crate::timing::Timing;
 use quorate_ids::HostId;
 use quorate_order::member::Stand;
 
+/// Times `election_max`: for so long after a leader was last heard nobody votes for a convicted member.
+const CONVICTED_PATIENCE: u32 = 8;
+
 /// Serves the messages of Raft.
 pub(crate) struct RaftServer {
     pub(crate) timing: Timing,
     pub(crate) members: Arc<Members>,
     pub(crate) status: Arc<StatusCell>,
+    pub(crate) leader: Arc<LeaderSeen>,
+    /// When the replica began.
+    pub(crate) since: Instant,
 }
 
 impl RaftServer {
@@ -42,12 +49,22 @@ impl RaftServer {
                 let message = Leading { from, vote, prev, header: header.as_deref() };
                 self.lead(raft, message, entries, commit).await
             }
+            RaftMessage::Vote { .. } if self.is_to_wait(raft, from) => {
+                Ok(RaftReply::Vote { vote: raft.vote(), granted: false, last: None, grant: None })
+            }
             RaftMessage::Vote { vote, last, pre: false, stand: Some(stand), .. } => {
                 vote_for(raft, from, vote, last, &stand).await
             }
             RaftMessage::Vote { pre: false, .. } => Err("Q-C050 a candidate that shows nothing of itself".into()),
             message => raft.handle(message).await,
         }
+    }
+
+    /// Whether a candidate is convicted, and the others have not had the time yet to elect another one. It is not refused for ever: it
+    /// may be the only one with a log that all can follow.
+    fn is_to_wait(&self, raft: &RaftNode, candidate: &HostId) -> bool {
+        let silence = self.leader.at().unwrap_or(self.since).elapsed();
+        raft.gate().is_convicted(candidate) && silence < self.timing.election_max * CONVICTED_PATIENCE
     }
 
     /// Serves a leader, if its election was or is shown.

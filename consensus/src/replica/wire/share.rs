@@ -10,7 +10,9 @@ use crate::proof::certificate::{Certificate, Statement};
 use crate::proof::clock::ClockStatement;
 use crate::proof::equivocation::Signed;
 use crate::proof::membership::{MAX_CHAIN, Member, MembershipCertificate};
+use crate::proof::order_evidence::OrderEvidence;
 use crate::proof::shares::Share;
+use crate::raft::gate::OrderGate;
 use crate::raft::ports::Peers;
 use crate::replica::approval::Approvals;
 use crate::replica::clock::Clocks;
@@ -22,6 +24,8 @@ use crate::stats::StatsCell;
 use crate::timing::Timing;
 use crate::transport::{Channel, Transport, TransportError};
 use quorate_ids::HostId;
+use quorate_order::signed::Lead;
+use quorate_order::signing::Signed as OrderSigned;
 
 /// Shares in one frame at most.
 pub(crate) const MAX_SHARES: usize = 512;
@@ -55,6 +59,10 @@ pub(crate) enum ShareFrame {
     Compare(Signed<Statement>),
     /// Wanted: what the receiver's clock shows.
     Clock,
+    /// The header of the present leader that goes farthest here. Wanted: the receiver's, or what both prove together.
+    Led(OrderSigned<Lead>),
+    /// What convicts a member.
+    Convicted(Box<OrderEvidence>),
 }
 
 /// An answer on the share channel.
@@ -74,6 +82,10 @@ pub(crate) struct ShareReply {
     pub(crate) other: Option<Signed<Statement>>,
     /// What the host's clock shows.
     pub(crate) clock: Option<ClockStatement>,
+    /// The header of the present leader that goes farthest there.
+    pub(crate) led: Option<OrderSigned<Lead>>,
+    /// What that leader is convicted of.
+    pub(crate) convicted: Option<Box<OrderEvidence>>,
 }
 
 /// Cuts a chain into runs that fit a frame each.
@@ -102,6 +114,7 @@ pub(crate) struct ShareClient {
     pub(crate) timing: Timing,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) members: Arc<Members>,
+    pub(crate) gate: Arc<OrderGate>,
     pub(crate) signer: mpsc::Sender<SignerInput>,
 }
 
@@ -144,6 +157,17 @@ impl ShareClient {
     }
 }
 
+impl ShareClient {
+    /// Shows a member what the leader has signed here, and hears what it signed there: both together may be of two logs.
+    pub(crate) async fn compare_leader(&self, member: &Member) {
+        let Some(own) = self.gate.farthest() else { return };
+        let Ok(reply) = self.exchange(member, &ShareFrame::Led(own)).await else { return };
+        // What proves nothing changes nothing.
+        let _ = reply.convicted.map(|evidence| self.gate.convict(*evidence));
+        let _ = reply.led.and_then(|lead| self.gate.shown(&lead));
+    }
+}
+
 impl Peers for ShareClient {
     fn introduce<'a>(&'a self, to: &'a Member) -> BoxFuture<'a, Result<(), TransportError>> {
         Box::pin(self.introduce_to(to))
@@ -154,6 +178,7 @@ impl Peers for ShareClient {
 pub(crate) struct ShareServer {
     pub(crate) members: Arc<Members>,
     pub(crate) stats: Arc<StatsCell>,
+    pub(crate) gate: Arc<OrderGate>,
     pub(crate) signer: mpsc::Sender<SignerInput>,
     /// What other members' lives have shown.
     pub(crate) presences: Mutex<Presences>,
@@ -242,6 +267,14 @@ impl ShareServer {
                 Ok(ShareReply { other, ..ShareReply::default() })
             }
             ShareFrame::Clock => Ok(ShareReply { clock: self.clocks.state(), ..ShareReply::default() }),
+            ShareFrame::Led(lead) => {
+                let convicted = self.gate.shown(&lead).map(Box::new);
+                Ok(ShareReply { led: self.gate.farthest(), convicted, ..ShareReply::default() })
+            }
+            ShareFrame::Convicted(evidence) => match self.gate.convict(*evidence) {
+                Ok(_) => Ok(ShareReply::default()),
+                Err(error) => Err(TransportError::Refused(error.to_string())),
+            },
             ShareFrame::Introduce(_) => Ok(ShareReply::default()),
         }
     }

@@ -333,8 +333,9 @@ fn is_ready(place: &VatPlace, hosts: &[&HostStatus]) -> Result<bool, Failure> {
     if let Some(error) = replicas.iter().find_map(|vat| vat.setup_error.as_ref()) {
         return Err(Failure::new(Exit::Usage, format!("the setup of {} failed: {error}", place.name)));
     }
-    let all = newest.map_or(place.hosts.len(), |vat| vat.members.len());
-    let enough = replicas.len() * 2 > all;
+    // A leader is elected by as many as sign.
+    let needed = newest.map_or(place.hosts.len() / 2 + 1, |vat| usize::from(vat.threshold));
+    let enough = replicas.len() >= needed;
     Ok(!enough || replicas.iter().all(|vat| vat.installed && vat.leader.is_some()))
 }
 
@@ -379,6 +380,10 @@ mod tests {
         assert_eq!(ready(&headless[1..]), Ok(false));
         assert_eq!(ready(&headless[2..]), Ok(true), "one of three can't have a leader");
         assert_eq!(ready(&[]), Ok(true));
+        let mut unanimous = all.map(|name| host(name, 0, &all));
+        unanimous.iter_mut().for_each(|host| (host.vats[0].threshold, host.vats[0].leader) = (3, None));
+        assert_eq!(ready(&unanimous), Ok(false));
+        assert_eq!(ready(&unanimous[1..]), Ok(true), "two of three elect nobody where all three must");
         let mut empty = good();
         empty[0].vats[0].installed = false;
         assert_eq!(ready(&empty), Ok(false));

@@ -4,9 +4,11 @@
 use super::Signer;
 use crate::proof::certificate::{Certificate, Statement};
 use crate::proof::equivocation::{Divergence, EvidenceRecord, Signed};
+use crate::proof::order_evidence::OrderEvidence;
 use crate::proof::shares::Verdict;
 use crate::replica::event::PlainEvent;
 use crate::replica::tasks::checkpointer::CheckpointerInput;
+use crate::replica::wire::share::ShareFrame;
 use quorate_ids::HostId;
 
 impl Signer {
@@ -30,8 +32,12 @@ impl Signer {
                 Verdict::Disagreement(disagreement) => {
                     let theirs = disagreement.theirs.clone();
                     let member = theirs.signer();
+                    let two_logs = disagreement.own.chain != theirs.content.chain;
                     if self.keep(EvidenceRecord::Disagreement(disagreement), member).await {
                         self.compare(theirs);
+                        if two_logs {
+                            self.compare_leader(&member);
+                        }
                     }
                 }
                 Verdict::Diverged(divergence) => self.stop_for_good(divergence).await,
@@ -68,6 +74,30 @@ impl Signer {
         for member in membership.members.iter().filter(|member| !apart.contains(&member.key)) {
             let (share, theirs, member) = (self.parts.share.clone(), theirs.clone(), member.clone());
             tokio::spawn(async move { share.compare(&member, theirs).await });
+        }
+    }
+
+    /// Whoever leads may have shown a member another log.
+    fn compare_leader(&self, with: &HostId) {
+        let known = self.parts.members.view().newest().members.clone();
+        if let Some(member) = known.into_iter().find(|member| member.key == *with) {
+            let share = self.parts.share.clone();
+            tokio::spawn(async move { share.compare_leader(&member).await });
+        }
+    }
+
+    /// Keeps what convicts a member, and tells the others.
+    pub(super) async fn convicted(&mut self, evidence: OrderEvidence) {
+        let guilty = evidence.evidence.accused();
+        if !self.keep(EvidenceRecord::Order(evidence.clone()), guilty).await {
+            return;
+        }
+        let apart = [self.parts.identity.key, guilty];
+        let known = self.parts.members.view().newest().members.clone();
+        for member in known.into_iter().filter(|member| !apart.contains(&member.key)) {
+            let (share, evidence) = (self.parts.share.clone(), Box::new(evidence.clone()));
+            // Whoever is away finds out by itself, or follows another leader.
+            tokio::spawn(async move { share.exchange(&member, &ShareFrame::Convicted(evidence)).await });
         }
     }
 

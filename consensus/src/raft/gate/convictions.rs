@@ -1,0 +1,59 @@
+//! Members that are convicted of having broken the rules of the order: what is made of it here.
+//!
+//! Invariants: only what [`Evidence`] proves counts; a member that is convicted of something in a term leads no term up to that one, as
+//! far as this member goes. (An honest member is never convicted, so nobody is left that should lead.) It may be elected again, since it
+//! may be the only one that has a log; how much later: `replica::wire::append`.
+
+use super::OrderGate;
+use crate::proof::order_evidence::OrderEvidence;
+use quorate_ids::HostId;
+use quorate_order::evidence::{Evidence, NoEvidence};
+use quorate_order::signed::Lead;
+use quorate_order::signing::Signed;
+
+impl OrderGate {
+    /// The header of the present leader that goes farthest here.
+    pub(crate) fn farthest(&self) -> Option<Signed<Lead>> {
+        self.lock().member.farthest()
+    }
+
+    /// Holds the header that another member was sent against the log here. Returns what both prove together, if they are of two logs.
+    pub(crate) fn shown(&self, lead: &Signed<Lead>) -> Option<OrderEvidence> {
+        let (evidence, _) = self.step(|member, step| member.against(lead, step));
+        let evidence = OrderEvidence { vat: self.store.vat(), evidence: evidence? };
+        self.convict(evidence.clone()).ok().map(|_| evidence)
+    }
+
+    /// Takes in what convicts a member, and returns which. It is kept, and the others are told.
+    ///
+    /// # Errors
+    /// It proves nothing.
+    pub(crate) fn convict(&self, evidence: OrderEvidence) -> Result<HostId, NoEvidence> {
+        let guilty = {
+            let state = self.lock();
+            evidence.evidence.verify(state.member.epoch(), &self.keys)?
+        };
+        self.convicted(evidence);
+        Ok(guilty)
+    }
+
+    /// What was found here: it is proven.
+    pub(super) fn found(&self, evidence: Evidence) {
+        self.convicted(OrderEvidence { vat: self.store.vat(), evidence });
+    }
+
+    fn convicted(&self, evidence: OrderEvidence) {
+        let guilty = evidence.evidence.accused();
+        if guilty != self.own {
+            let mut state = self.lock();
+            let through = state.convicted.entry(guilty).or_default();
+            *through = evidence.term().max(*through);
+        }
+        (self.convictions)(evidence);
+    }
+
+    /// Whether a member is convicted of anything.
+    pub(crate) fn is_convicted(&self, member: &HostId) -> bool {
+        self.lock().convicted.contains_key(member)
+    }
+}

@@ -1,0 +1,131 @@
+//! Members that lead, or would like to, and break the rules of it: the vat goes on, and who can be convicted is.
+
+mod support;
+
+use quorate_testnet::process::TestNet;
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, fs, path::PathBuf};
+use support::counter_net;
+
+const CONFIG: &str = r#"
+[[host]]
+name = "alpha"
+[[host]]
+name = "beta"
+[[host]]
+name = "gamma"
+[[host]]
+name = "delta"
+
+[[vat]]
+name = "counter"
+hosts = ["alpha", "beta", "gamma", "delta"]
+threshold = 3
+source = "counter.js"
+"#;
+
+/// A testnet in which one host lies so as soon as it is told to.
+fn net_with(liar: &str, lie: &str) -> TestNet {
+    let (mut net, config) = counter_net(CONFIG);
+    net.environment("QUORATE_TEST_LEADER", &format!("{liar} {lie}"));
+    net.up(&config, &[]).ok();
+    for count in 1..=3 {
+        assert_eq!(net.call("counter", "increment", &[]), json!(count));
+    }
+    net
+}
+
+/// Where a host looks whether it is to lie, and counts its lies.
+fn switch(net: &TestNet, host: &str) -> PathBuf {
+    net.dir().join("hosts").join(host).join("lie")
+}
+
+fn lies(net: &TestNet, host: &str) -> u64 {
+    fs::metadata(switch(net, host)).map_or(0, |file| file.len())
+}
+
+fn key(net: &TestNet, host: &str) -> String {
+    let status = net.replicas("counter").into_iter().next().expect("it runs").1;
+    status.members.iter().find(|member| member.name == host).expect("a member").key.clone()
+}
+
+/// Has a host lead, by stopping those that do for a while.
+fn have_it_lead(net: &TestNet, host: &str) {
+    for _ in 0..8 {
+        let leader = net.leader("counter");
+        if leader == host {
+            return;
+        }
+        net.vat(&["testnet", "kill", &leader]).ok();
+        net.wait("another leader", || {
+            let leading = net.replicas("counter").into_iter().find(|(_, status)| status.role == "leader");
+            leading.filter(|(name, _)| *name != leader)
+        });
+        net.vat(&["testnet", "restart", &leader]).ok();
+    }
+    panic!("{host} never leads");
+}
+
+fn accused(net: &TestNet) -> BTreeSet<String> {
+    let ran = net.vat(&["evidence", "counter", "--json"]).ok();
+    let shown: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let pieces = shown["evidence"].as_array().expect("a list").clone();
+    let keys = pieces.iter().flat_map(|piece| piece["accused"].as_array().expect("a list").clone());
+    keys.map(|key| key.as_str().expect("a key").to_owned()).collect()
+}
+
+/// (Whether the vat goes on depends on who has executed what when the leader is left.)
+#[test]
+fn a_two_faced_leader_is_named_to_everybody_and_left() {
+    let net = net_with("alpha", "two-faced");
+    have_it_lead(&net, "alpha");
+    let guilty = key(&net, "alpha");
+    fs::write(switch(&net, "alpha"), "").expect("writable");
+    net.wait("the proof", || {
+        net.vat(&["call", "counter", "increment", "--timeout", "5"]);
+        (!accused(&net).is_empty()).then_some(())
+    });
+    assert_eq!(accused(&net), BTreeSet::from([guilty.clone()]));
+    assert!(lies(&net, "alpha") > 0);
+    net.wait("another leader", || {
+        let mut leading = net.replicas("counter").into_iter();
+        leading.find(|(name, status)| name != "alpha" && status.role == "leader")
+    });
+
+    // A stranger, who has the VatId and the file.
+    let vat = net.replicas("counter").into_iter().next().expect("it runs").1.vat;
+    net.vat(&["evidence", "counter", "--export", "evidence.proof"]).ok();
+    let said = net.vat(&["verify", "evidence.proof", &vat]).ok().stdout;
+    assert!(said.contains(&format!("accused: {guilty}")) && said.contains("showed two logs"), "{said}");
+}
+
+#[test]
+fn whoever_says_that_it_leads_disturbs_nobody_unless_it_was_elected() {
+    let net = net_with("delta", "unelected");
+    goes_on(&net, "delta");
+}
+
+#[test]
+fn a_storm_of_later_terms_does_not_keep_a_vat_from_its_work() {
+    let net = net_with("delta", "later-terms");
+    goes_on(&net, "delta");
+}
+
+/// The vat works while a follower lies, as often as a member hears from its leader; nobody is accused, and no term used up.
+fn goes_on(net: &TestNet, liar: &str) {
+    if net.leader("counter") == liar {
+        have_it_lead(net, "alpha");
+    }
+    let term = |net: &TestNet| net.replicas("counter").into_iter().map(|(_, status)| status.term).max();
+    let began = term(net).expect("it runs");
+    fs::write(switch(net, liar), "").expect("writable");
+    let mut count = 3;
+    while count < 12 || lies(net, liar) < 400 {
+        count += 1;
+        assert_eq!(net.call("counter", "increment", &[]), json!(count));
+    }
+    let ended = term(net).expect("it runs");
+    assert!(ended - began < 40, "{} terms for {} lies", ended - began, lies(net, liar));
+    assert_ne!(net.leader("counter"), liar);
+    assert_eq!(accused(net), BTreeSet::new());
+}
