@@ -1,6 +1,7 @@
 //! `make worst` and `make million`: what a sender that does its worst costs others, and what very many ordinary calls leave behind.
 //!
-//! Other work on the machine shows in every figure: run it on an idle one.
+//! Other work on the machine shows in every figure: run it on an idle one. The attacker's host runs at the lowest priority, as if it were another
+//! machine.
 
 use quorate_testnet::{
     bench::{Figure, Report, worst},

@@ -22,8 +22,9 @@ use quorate_ids::{Hash, VatId};
 const MAX_STAGED: usize = 4;
 /// Checkpoints that are received at once: the newest that were shown.
 const MAX_RECEIVING: usize = 2;
-/// Bytes of chunks that are written in one batch.
-const BATCH_BYTES: usize = 4 << 20;
+/// Bytes of chunks that are written, and synced, at a time. Whoever waits for a sync of the log, of this vat or another one, waits for so much of
+/// a checkpoint at most.
+const BATCH_BYTES: usize = 1 << 20;
 /// Bytes of the largest record: it must fit a frame of [`Channel::Snapshot`](crate::Channel), beside the chain of memberships.
 const MAX_RECORD_BYTES: usize = MAX_SNAPSHOT_FRAME_BYTES - (128 << 10);
 /// Largest chunk that is accepted from others.
@@ -205,7 +206,7 @@ impl Checkpoints {
             batched += content.len();
             batch.push(Write::Put(Family::Chunk, self.store.key(&hash.0), content));
             if batched >= BATCH_BYTES {
-                self.store.write(std::mem::take(&mut batch))?;
+                self.store.write_synced(std::mem::take(&mut batch))?;
                 batched = 0;
             }
         }

@@ -29,6 +29,8 @@ const FORMAT_KEY: &[u8] = b"!format";
 const MAX_WAL_BYTES: u64 = 256 << 20;
 /// Bytes of one memtable. Log entries are mostly deleted before they are ever written to a file.
 const MEMTABLE_BYTES: usize = 32 << 20;
+/// Bytes of all memtables of a host together: what does not fit is flushed to files.
+const ALL_MEMTABLES_BYTES: usize = 64 << 20;
 /// Files that RocksDB keeps open.
 const MAX_OPEN_FILES: i32 = 256;
 
@@ -63,6 +65,7 @@ impl RocksStore {
         options.create_missing_column_families(true);
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_max_total_wal_size(MAX_WAL_BYTES);
+        options.set_db_write_buffer_size(ALL_MEMTABLES_BYTES);
         options.set_max_open_files(MAX_OPEN_FILES);
         options.set_keep_log_file_num(4);
         options.set_max_background_jobs(2);

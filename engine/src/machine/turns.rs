@@ -41,7 +41,7 @@ pub struct FuelShares {
 /// What a lead fades by in a millisecond: about a tenth of what a processor burns in it.
 const EASED_PER_MS: u64 = 500_000;
 /// A crank that burns more than a turn costs so many times what it burns beyond it,
-const LONG_TIMES: u64 = 20;
+const LONG_TIMES: u64 = 40;
 /// up to so many turns.
 const LONG_MOST_TURNS: u64 = 40;
 
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn a_crank_longer_than_a_turn_costs_more_than_it_burns_up_to_a_bound() {
         let shares = FuelShares { per_turn: 100, per_block: 1_000, host_work: true };
-        let cases = [(0, 0), (100, 100), (101, 121), (200, 2_200), (400, 4_400), (1_000_000, 1_004_000)];
+        let cases = [(0, 0), (100, 100), (101, 141), (150, 2_150), (400, 4_400), (1_000_000, 1_004_000)];
         for (burnt, cost) in cases {
             assert_eq!(shares.of_crank(burnt), cost, "{burnt}");
         }

@@ -1,5 +1,7 @@
 //! What a sender that does its worst costs others: an honest caller's times alone and beside it, and the memory of the vat's members.
 //! And what a million ordinary calls leave behind.
+//!
+//! The attacker's own host has the lowest priority: it makes messages as fast as a whole core can, and would else be measured in place of the vat.
 
 use super::{
     Figure, Promise, median,
@@ -72,6 +74,7 @@ pub async fn attacks(
 async fn attack(binary: &Path, kind: &str, time: Duration) -> anyhow::Result<Vec<Figure>> {
     let net = BenchNet::up(binary, VATS)?;
     net.led("victim").await?;
+    net.give_way("outside")?;
     let (honest, hostile) = (net.client("victim").await?, net.client("sender").await?);
     // Connections, caches, the first growth of heaps.
     for _ in 0..20 {
