@@ -27,6 +27,7 @@ threshold = 2
 source = "victim.js"
 [vat.limits]
 checkpoint_deliveries = 10
+memory_mb = 32
 
 [[vat]]
 name = "attacker"
@@ -38,10 +39,13 @@ target = { vat = "victim" }
 
 const VICTIM: &str = "
 import { Far } from '@endo/far';
+const waiting = [];
 export default () => Far('root', {
   spin() { for (;;); },
   take(list) { return list.length; },
   note() {},
+  next() { return new Promise(resolve => { waiting.push(resolve); }); },
+  waiting() { return waiting.length; },
   ping(value) { return value === undefined ? 'pong' : value; },
 });
 ";
@@ -63,6 +67,7 @@ export default ({ target }) => {
       for (let i = 0; i < n; i += 1) await E(target).note(large).catch(() => {});
       return n;
     },
+    answers(n) { for (let i = 0; i < n; i += 1) E(target).next(); return n; },
     ping() { return 'pong'; },
   });
 };
@@ -144,6 +149,47 @@ fn symbols_of_one_vat_leave_room_for_those_of_others() {
         attacker.close().await;
     });
     agree(&net, "victim", 3, 0);
+}
+
+/// A method that answers later, as notifiers do, asked more often than a vat's memory holds: whoever asks runs out of its own share, and others
+/// are answered, also after a restart.
+#[test]
+fn answers_that_never_come_leave_room_for_others_and_for_a_restart() {
+    let net = net();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let number = |answer: &Completion| match answer.value {
+        Value::Number(number) if answer.fulfilled => number,
+        _ => panic!("{answer:?}"),
+    };
+    let asked = runtime.block_on(async {
+        let (honest, attacker) = (client(&net, "victim").await, client(&net, "attacker").await);
+        for _ in 0..5 {
+            number(&ask(&attacker, "answers", vec![Value::Number(4_000.0)]).await);
+            pong(&ask(&honest, "ping", vec![]).await);
+        }
+        tokio::task::block_in_place(|| {
+            net.wait("all of them to be taken in", || {
+                let unsaid = metric(&net.metrics("delta"), "quorate_unacknowledged_messages", &["attacker"]);
+                (unsaid == 0.0).then_some(())
+            });
+        });
+        pong(&ask(&honest, "ping", vec![]).await);
+        let asked = number(&ask(&honest, "waiting", vec![]).await);
+        honest.close().await;
+        attacker.close().await;
+        asked
+    });
+    for host in ["alpha", "beta", "gamma"] {
+        net.vat(&["testnet", "restart", host]).ok();
+    }
+    agree(&net, "victim", 3, 0);
+    runtime.block_on(async {
+        let honest = client(&net, "victim").await;
+        pong(&ask(&honest, "ping", vec![]).await);
+        let now = number(&ask(&honest, "waiting", vec![]).await);
+        assert!(now >= asked && now > 0.0, "{asked} waited before the restart, and {now} after it");
+        honest.close().await;
+    });
 }
 
 /// Each send is refused and tried again: nothing is missing, so nothing need come from outside for it to end.
