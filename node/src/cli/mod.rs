@@ -7,6 +7,7 @@ mod access;
 mod approvals;
 mod arguments;
 mod call;
+mod check;
 mod create;
 mod evidence;
 mod explain;
@@ -17,6 +18,7 @@ mod join;
 mod json;
 mod logs;
 mod member;
+mod new;
 mod node;
 mod objects;
 mod output;
@@ -249,6 +251,10 @@ enum Command {
     Logs(logs::Args),
     /// Run a file in a vat of its own, in a temporary home, to try code
     Run(run::Args),
+    /// Make a folder with a contract and a testnet, ready to run
+    New(new::Args),
+    /// Say whether code can be given to a vat, and what would travel
+    Check(check::Args),
     /// What an error code means, and what to do
     Explain(explain::Args),
     /// Print what a shell needs to complete these commands
@@ -354,6 +360,8 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Reject(args) => approvals::reject(args, json).await,
         Command::Logs(args) => logs::run(args, json).await,
         Command::Run(args) => run::run(args, json).await,
+        Command::New(args) => new::run(&args, json),
+        Command::Check(args) => check::run(&args, json),
         Command::Explain(args) => explain::run(&args, json),
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -79,6 +79,8 @@ struct MistakeReport {
     column: Option<usize>,
     problem: String,
     fix: String,
+    /// Of a mistake in code, the line itself; null otherwise.
+    source: Option<String>,
 }
 
 impl MistakeReport {
@@ -90,6 +92,7 @@ impl MistakeReport {
             column: known(mistake.column),
             problem: mistake.problem.clone(),
             fix: mistake.fix.clone(),
+            source: mistake.excerpt.clone(),
         }
     }
 }
@@ -236,6 +239,7 @@ mod tests {
             column,
             problem: "this is wrong".into(),
             fix: "mend it".into(),
+            excerpt: (line > 0).then(|| "let x y".to_string()),
         };
         let config = ConfigError { mistakes: vec![mistake(0, 0), mistake(3, 7)] };
         let error = anyhow::Error::from(config).context("reading");

@@ -148,7 +148,14 @@ impl TestnetConfig {
     /// Reads and checks a config file. Relative paths in it are relative to its folder.
     pub fn load(file: &Path) -> Result<TestnetConfig, ConfigError> {
         let whole_file = |problem: String, fix: &str| ConfigError {
-            mistakes: vec![Mistake { file: file.to_path_buf(), line: 0, column: 0, problem, fix: fix.to_string() }],
+            mistakes: vec![Mistake {
+                file: file.to_path_buf(),
+                line: 0,
+                column: 0,
+                problem,
+                fix: fix.to_string(),
+                excerpt: None,
+            }],
         };
         let metadata = std::fs::metadata(file).map_err(|error| {
             whole_file(format!("cannot read the config ({error})"), "name an existing testnet config (TOML)")
@@ -169,7 +176,9 @@ impl TestnetConfig {
                 let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
                 let (line, column) = after(good);
                 let (problem, fix) = ("a byte here is not UTF-8".to_string(), "save the file as UTF-8".to_string());
-                Err(ConfigError { mistakes: vec![Mistake { file: file.to_path_buf(), line, column, problem, fix }] })
+                Err(ConfigError {
+                    mistakes: vec![Mistake { file: file.to_path_buf(), line, column, problem, fix, excerpt: None }],
+                })
             }
         }
     }

@@ -209,6 +209,7 @@ fn too_large(config: &TestnetConfig, vat: &VatConfig, bundle: &Bundle) -> Option
             vat.name
         ),
         fix: "make its files smaller, or send their parts to the vat when it runs".into(),
+        excerpt: None,
     })
 }
 

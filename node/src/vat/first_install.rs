@@ -3,6 +3,7 @@
 use super::{
     PROPOSE_DEADLINE,
     command::{VatCommand, VatResult},
+    places,
     view::SharedView,
 };
 use crate::{
@@ -58,7 +59,9 @@ impl FirstInstall {
         match self.replica.propose(command, PROPOSE_DEADLINE).await.map(|done| codec::decode(&done.result)) {
             // Another member was faster.
             Ok(Ok(VatResult::Refused { .. })) if self.view.lock().installed => {}
-            Ok(Ok(VatResult::InstallFailed { message } | VatResult::Refused { message })) => self.give_up(message),
+            Ok(Ok(VatResult::InstallFailed { message } | VatResult::Refused { message })) => {
+                self.give_up(places::with_lines(&message, &self.install.install.bundle));
+            }
             Ok(Ok(VatResult::NotYet { .. })) => {
                 tracing::debug!(vat = %self.name, "the code waits until enough members say what time it is");
                 return false;

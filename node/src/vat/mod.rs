@@ -12,6 +12,7 @@ pub mod inbox;
 mod incomplete;
 pub mod machine;
 pub mod peer_evidence;
+mod places;
 pub mod progress;
 pub mod stopwatch;
 pub mod tables;

@@ -20,7 +20,14 @@ impl<'a> Checker<'a> {
 
     pub fn mistake(&mut self, place: Place, problem: impl Into<String>, fix: impl Into<String>) {
         let Place { line, column } = place;
-        let mistake = Mistake { file: self.file.to_path_buf(), line, column, problem: problem.into(), fix: fix.into() };
+        let mistake = Mistake {
+            file: self.file.to_path_buf(),
+            line,
+            column,
+            problem: problem.into(),
+            fix: fix.into(),
+            excerpt: None,
+        };
         if !self.mistakes.contains(&mistake) {
             self.mistakes.push(mistake);
         }

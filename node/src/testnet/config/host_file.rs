@@ -25,6 +25,7 @@ pub(crate) fn host_file(text: &str, file: &Path) -> Result<HostConfig, ConfigErr
             column: 0,
             problem: format!("the file has {} bytes, over the limit of {MAX_CONFIG_BYTES}", text.len()),
             fix: "it holds `name`, `listen`, `http` and `approve`: nothing long".into(),
+            excerpt: None,
         };
         return Err(ConfigError { mistakes: vec![mistake] });
     }
