@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     /// A `require` of what is only known when it runs.
     pub dynamic_require: Option<usize>,
     pub hashbang: Option<Range<usize>>,
+    /// Where it reads `process.env.NODE_ENV`, which every bundler answers.
+    pub modes: Vec<Range<usize>>,
 }
 
 /// Reads a module's facts.
@@ -229,6 +231,13 @@ fn is_named(expression: &Expression<'_>, name: &str) -> bool {
     matches!(expression, Expression::Identifier(found) if found.name == name)
 }
 
+/// Whether this is `process.env.NODE_ENV`.
+fn is_mode(expression: &Expression<'_>) -> bool {
+    let Expression::StaticMemberExpression(mode) = expression else { return false };
+    let Expression::StaticMemberExpression(env) = &mode.object else { return false };
+    mode.property.name == "NODE_ENV" && env.property.name == "env" && is_named(&env.object, "process")
+}
+
 /// Whether this is `exports` or `module.exports`.
 fn is_exports(expression: &Expression<'_>) -> bool {
     match expression {
@@ -334,6 +343,13 @@ impl<'a> Visit<'a> for Reader {
     fn visit_assignment_expression(&mut self, it: &AssignmentExpression<'a>) {
         self.assigned(&it.left, &it.right);
         walk::walk_assignment_expression(self, it);
+    }
+
+    fn visit_expression(&mut self, it: &Expression<'a>) {
+        if is_mode(it) {
+            self.facts.modes.push(range(it.span()));
+        }
+        walk::walk_expression(self, it);
     }
 
     fn visit_identifier_reference(&mut self, it: &IdentifierReference<'a>) {

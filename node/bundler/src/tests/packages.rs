@@ -116,6 +116,19 @@ fn links_into_a_store_lead_to_its_own_dependencies() {
 }
 
 #[test]
+fn the_mode_that_packages_ask_for_is_production() {
+    let bundle = good(
+        "-- main.js\nimport './a.cjs';\nconst dev = process.env.NODE_ENV !== 'production', x = process.env.OTHER;\n\
+         -- a.cjs\nif (process.env.NODE_ENV === 'development') exports.a = process;\n",
+    );
+    assert_eq!(
+        bundle.modules["main.js"].lines().nth(1),
+        Some("const dev = \"production\"         !== 'production', x = process.env.OTHER;")
+    );
+    assert!(bundle.modules["a.cjs"].contains("if (\"production\"         === 'development')"));
+}
+
+#[test]
 fn a_manifest_that_is_none_is_named() {
     let lines = wrong(
         "-- main.js\nimport 'a';\n-- node_modules/a/package.json\n{ \"type\": }\n-- node_modules/a/index.js\n1\n",
