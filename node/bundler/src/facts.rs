@@ -19,8 +19,18 @@ pub(crate) struct Request {
     pub attributes: Option<Range<usize>>,
     /// A failure to find it is the program's affair: it stands in a `try`.
     pub guarded: bool,
-    /// Names that the other module must export, and where they stand.
-    pub names: Vec<(String, usize)>,
+    /// Names that the other module must export.
+    pub names: Vec<Named>,
+}
+
+/// A name that is imported or exported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub name: String,
+    /// What it is called here; empty where it only passes through.
+    pub local: String,
+    /// Where it stands, in bytes.
+    pub at: usize,
 }
 
 /// What a module exports.
@@ -36,6 +46,8 @@ pub(crate) struct Exports {
 pub(crate) struct Facts {
     pub requests: Vec<Request>,
     pub exports: Exports,
+    /// What `export { … }` of this module's own names lists.
+    pub listed: Vec<Named>,
     /// Whether it has what only ES modules have: `import`, `export`, `import.meta`.
     pub is_module: bool,
     /// Whether it speaks of `require`, `module` or `exports` as CommonJS does.
@@ -104,7 +116,7 @@ impl Reader {
             && !self.shadows.iter().any(|span| span.start <= name.span.start && name.span.end <= span.end)
     }
 
-    fn import(&mut self, source: &StringLiteral<'_>, attributes: Option<&WithClause<'_>>, names: Vec<(String, usize)>) {
+    fn import(&mut self, source: &StringLiteral<'_>, attributes: Option<&WithClause<'_>>, names: Vec<Named>) {
         self.facts.is_module = true;
         self.facts.requests.push(Request {
             specifier: source.value.to_string(),
@@ -250,14 +262,13 @@ fn is_exports(expression: &Expression<'_>) -> bool {
 
 impl<'a> Visit<'a> for Reader {
     fn visit_import_declaration(&mut self, it: &ImportDeclaration<'a>) {
-        let names = it.specifiers.iter().flatten().filter_map(|specifier| match specifier {
-            ImportDeclarationSpecifier::ImportSpecifier(one) => {
-                Some((one.imported.name().to_string(), one.span.start as usize))
-            }
-            ImportDeclarationSpecifier::ImportDefaultSpecifier(one) => {
-                Some(("default".to_string(), one.span.start as usize))
-            }
-            ImportDeclarationSpecifier::ImportNamespaceSpecifier(_) => None,
+        let names = it.specifiers.iter().flatten().filter_map(|specifier| {
+            let name = match specifier {
+                ImportDeclarationSpecifier::ImportSpecifier(one) => one.imported.name().to_string(),
+                ImportDeclarationSpecifier::ImportDefaultSpecifier(_) => "default".to_string(),
+                ImportDeclarationSpecifier::ImportNamespaceSpecifier(_) => return None,
+            };
+            Some(Named { name, local: specifier.local().name.to_string(), at: specifier.span().start as usize })
         });
         self.import(&it.source, it.with_clause.as_deref(), names.collect());
     }
@@ -295,15 +306,19 @@ impl<'a> Visit<'a> for Reader {
         let mut names = Vec::new();
         for specifier in &it.specifiers {
             self.facts.exports.names.insert(specifier.exported.name().to_string());
-            names.push((specifier.local.name().to_string(), specifier.span.start as usize));
+            let (name, at) = (specifier.local.name().to_string(), specifier.span.start as usize);
+            names.push(Named { name, local: String::new(), at });
         }
         self.import(&it.source, it.with_clause.as_deref(), names);
     }
 
     fn visit_export_named_declaration(&mut self, it: &ExportNamedDeclaration<'a>) {
         self.facts.is_module = true;
-        let names = it.specifiers.iter().map(|specifier| specifier.exported.name().to_string());
-        self.facts.exports.names.extend(names);
+        for specifier in &it.specifiers {
+            let (name, local) = (specifier.exported.name().to_string(), specifier.local.name().to_string());
+            self.facts.exports.names.insert(name.clone());
+            self.facts.listed.push(Named { name, local, at: specifier.span.start as usize });
+        }
         walk::walk_export_named_declaration(self, it);
     }
 

@@ -2,8 +2,8 @@
 
 use crate::collect::{Collected, Found};
 use crate::common::{self, Required, quoted};
-use crate::edits::{Edits, skip_trivia};
-use crate::facts::Request;
+use crate::edits::Edits;
+use crate::facts::{Named, Request};
 use crate::module::{Kind, Module};
 use crate::parse::Fault;
 use crate::resolve::{Ask, Target};
@@ -156,18 +156,16 @@ impl<'m> Linker<'m> {
         relative(path, &to)
     }
 
-    /// Erases names that the other module has for types only: TypeScript passes them on without a word.
+    /// Erases names that the other module has for types only, and exports of them: TypeScript passes them on without a word.
     fn drop_types(&self, module: &Module, request: &Request, target: &Path, edits: &mut Edits) {
-        let is_typed = |file: &Path| self.modules.get(file).is_some_and(|(module, _)| !module.types.is_empty());
-        if request.names.is_empty() || !is_typed(target) {
+        if request.names.is_empty() {
             return;
         }
         let visible = self.visible(target);
-        for (name, at) in request.names.iter().filter(|(name, _)| visible.is_type(name)) {
-            let end = module.text[*at..].find([',', '}']).map_or(at + name.len(), |length| at + length);
-            let next = skip_trivia(&module.text, end);
-            let end = if module.text[next..].starts_with(',') { next + 1 } else { end };
-            edits.blank(*at..end);
+        for named in request.names.iter().filter(|named| visible.is_type(&named.name)) {
+            drop_name(&module.text, named.at, edits);
+            let listed = module.facts.listed.iter().filter(|listed| listed.local == named.local);
+            listed.for_each(|listed| drop_name(&module.text, listed.at, edits));
         }
     }
 
@@ -234,7 +232,7 @@ impl<'m> Linker<'m> {
                     continue;
                 }
                 let visible = known.entry(target).or_insert_with(|| self.visible(target));
-                for (name, at) in &request.names {
+                for Named { name, at, .. } in &request.names {
                     if visible.complete && !visible.names.contains(name) && !visible.is_type(name) {
                         let fault = self.missing_export(name, *at, request, target, visible);
                         missing.push((file.as_path(), fault));
@@ -269,6 +267,13 @@ impl Visible {
     fn is_type(&self, name: &str) -> bool {
         !self.names.contains(name) && self.types.contains(name)
     }
+}
+
+/// Erases one name of `{ … }`, with its comma.
+fn drop_name(text: &str, at: usize, edits: &mut Edits) {
+    let end = text[at..].find([',', '}']).map_or(text.len(), |length| at + length);
+    let end = if text[end..].starts_with(',') { end + 1 } else { end };
+    edits.blank(at..end);
 }
 
 /// The deepest folder that all files are in.

@@ -100,6 +100,17 @@ fn imports_of_types_go_and_others_stay() {
 }
 
 #[test]
+fn types_that_are_passed_on_without_a_word_are_left_out() {
+    let bundle = good(
+        "-- main.ts\nimport { Shape, make, type Size } from './all.js';\nexport { Shape, make, Size as S };\nexport { Shape as Other } from './all.js';\n\
+         -- all.ts\nexport * from './types.js';\n-- types.ts\nexport type Shape = 1; export const make = 1; export interface Size {}\n",
+    );
+    let main: Vec<String> =
+        bundle.modules["main.ts"].lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(main, ["import { make } from \"./all.ts\";", "export { make, };", "export { } from \"./all.ts\";"]);
+}
+
+#[test]
 fn spaces_join_nothing_that_stood_apart() {
     for (source, expected) in [
         ("const a = b as T\n(c)", "const a = b ; (c)"),
