@@ -22,6 +22,7 @@ use super::tasks::approvals;
 use super::tasks::checkpointer::Checkpointer;
 use super::tasks::clock::ClockTask;
 use super::tasks::election::{self, Election};
+use super::tasks::leader_watch::LeaderWatch;
 use super::tasks::membership::MembershipTask;
 use super::tasks::own_key::{self, KeyWatch, OwnKey};
 use super::tasks::proposer::{self, MAX_WAITING, Proposal, Proposer};
@@ -225,6 +226,13 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         status: Arc::clone(&status),
         max_uncertified: options.max_uncertified,
     };
+    let leader_watch = LeaderWatch {
+        identity: Arc::clone(&identity),
+        lifecycle: Arc::clone(&lifecycle),
+        members: Arc::clone(&members),
+        gate: Arc::clone(&gate),
+        share: share.clone(),
+    };
     let clock_task = ClockTask {
         clocks: Arc::clone(&clocks),
         lifecycle: Arc::clone(&lifecycle),
@@ -239,6 +247,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         tokio::spawn(checkpointer.run(checkpointer_inputs));
         tokio::spawn(proposer::run(proposer_parts, proposals));
         tokio::spawn(clock_task.run());
+        tokio::spawn(leader_watch.run());
     }
     let leader = Arc::new(LeaderSeen::default());
     let approvals = Approvals::load(ApprovalParts {

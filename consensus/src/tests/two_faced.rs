@@ -33,6 +33,9 @@ fn altered(entry: WireEntry, begins: &[u8]) -> WireEntry {
 /// A block in which each command that begins so ends otherwise.
 fn otherwise(bytes: Blob, begins: &[u8]) -> Blob {
     let mut block = Block::decode(&bytes);
+    if begins == b"gone" {
+        block.commands.retain(|command| !command.0.starts_with(begins));
+    }
     for command in block.commands.iter_mut().filter(|command| command.0.starts_with(begins)) {
         let mut changed = command.0.to_vec();
         changed.push(b'!');
@@ -68,6 +71,19 @@ async fn shown_two_logs(
     }));
     let block = cluster.propose(leader, command).await.block;
     (cluster, block, victims, leader)
+}
+
+/// The member that was shown blocks without commands has nothing to say, and nobody disagrees with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_shows_one_member_empty_blocks_is_convicted_too() {
+    let (cluster, _, victims, liar) = shown_two_logs(4, 3, 1, b"gone").await;
+    let guilty = cluster.nodes[liar].id();
+    for (place, node) in cluster.nodes.iter().enumerate().filter(|(place, _)| *place != liar) {
+        wait("another leader", || node.up().status().leader.filter(|leader| *leader != guilty)).await;
+        let kept = node.up().evidence().unwrap();
+        let accused: BTreeSet<HostId> = kept.iter().flat_map(EvidenceRecord::accused).collect();
+        assert_eq!(accused, BTreeSet::from([guilty]), "{place}, where {victims:?} were shown nothing: {kept:?}");
+    }
 }
 
 /// What the block says is the same in both logs: only what was ordered differs.

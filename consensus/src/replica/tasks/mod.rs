@@ -4,6 +4,7 @@ pub(crate) mod approvals;
 pub(crate) mod checkpointer;
 pub(crate) mod clock;
 pub(crate) mod election;
+pub(crate) mod leader_watch;
 pub(crate) mod membership;
 pub(crate) mod own_key;
 pub(crate) mod proposer;
