@@ -377,7 +377,9 @@ mod tests {
         let vat =
             |name: &str, source: &str| format!("[[vat]]\nname = \"{name}\"\nhosts = [\"h\"]\nsource = \"{source}\"\n");
         let vats: String = (0..20).map(|number| vat(&format!("v{number}"), "shared.js")).collect();
-        let found = mistakes(folder.path(), &(vats + &vat("other", "other.js")));
+        // Below each mistake are the line and a caret.
+        let mut found = mistakes(folder.path(), &(vats + &vat("other", "other.js")));
+        found.retain(|line| !line.starts_with(' '));
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].contains("left-pad") && found[1].contains("right-pad"), "{found:?}");
     }

@@ -20,6 +20,7 @@ fn failure(ran: &Ran) -> Value {
 fn every_command_fails_as_an_object_where_a_script_asks_for_one() {
     let bench = Bench::new();
     bench.file("empty.toml", "");
+    bench.file("empty.js", "");
     let leaves = leaf_commands(&bench);
     for command in &leaves {
         let words: Vec<&str> = command.split(' ').skip(1).collect();

@@ -19,7 +19,7 @@ pub fn leaf_commands(bench: &Bench) -> Vec<String> {
     leaves.map(|(command, _)| command).collect()
 }
 
-/// Wrong words in an empty folder but for the file `empty.toml`, and what is said of them.
+/// Wrong words in a folder with two empty files, `empty.toml` and `empty.js`, and what is said of them.
 pub const WRONG: &[(&[&str], &str)] = &[
     (&["frobnicate"], "frobnicate"),
     (&["call", "counter"], "<METHOD>"),
@@ -52,7 +52,8 @@ pub const WRONG: &[(&[&str], &str)] = &[
     (&["member", "replace", "--vat", "two", "--out", "c", "--in", "e"], "vat testnet up"),
     (&["member", "cancel", "--vat", "two"], "vat testnet up"),
     (&["run", "nowhere.js"], "nowhere.js"),
-    (&["run", "empty.toml", "--arg", "price"], "NAME=VALUE"),
+    (&["run", "empty.js", "--arg", "price"], "NAME=VALUE"),
+    (&["run", "empty.toml"], "it is a .toml file"),
     (&["explain", "Q-NOSUCH"], "Q-NOSUCH"),
     (&["completions", "nosuch"], "bash"),
 ];
@@ -98,6 +99,7 @@ fn every_command_explains_itself_with_an_example() {
 fn wrong_words_are_exit_code_2_and_say_what_to_do() {
     let bench = Bench::new();
     bench.file("empty.toml", "");
+    bench.file("empty.js", "");
     for (args, wanted) in WRONG {
         let ran = bench.vat(args);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}: {}", ran.stderr);
