@@ -5,8 +5,8 @@
 //! All calls block, but only the wait for a sync takes long, and nobody but the flusher and callers of `sync` waits for it.
 
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind, IteratorMode,
-    Options, ReadOptions, WriteBatch,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
+    ErrorKind, IteratorMode, Options, ReadOptions, WriteBatch,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -31,6 +31,8 @@ const MAX_WAL_BYTES: u64 = 256 << 20;
 const MEMTABLE_BYTES: usize = 32 << 20;
 /// Bytes of all memtables of a host together: what does not fit is flushed to files.
 const ALL_MEMTABLES_BYTES: usize = 64 << 20;
+/// Bytes of blocks of files that are kept in memory, for all families together.
+const BLOCK_CACHE_BYTES: usize = 32 << 20;
 /// Files that RocksDB keeps open.
 const MAX_OPEN_FILES: i32 = 256;
 
@@ -69,8 +71,12 @@ impl RocksStore {
         options.set_max_open_files(MAX_OPEN_FILES);
         options.set_keep_log_file_num(4);
         options.set_max_background_jobs(2);
+        let mut tables = BlockBasedOptions::default();
+        // Without this each family has a cache of its own, as large as this one.
+        tables.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE_BYTES));
         let families = Family::ALL.iter().map(|family| {
             let mut options = Options::default();
+            options.set_block_based_table_factory(&tables);
             options.set_write_buffer_size(MEMTABLE_BYTES);
             options.set_compression_type(DBCompressionType::Lz4);
             ColumnFamilyDescriptor::new(family.as_str(), options)
