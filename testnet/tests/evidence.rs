@@ -5,24 +5,7 @@ mod support;
 
 use quorate_testnet::process::{Ran, TestNet};
 use std::{collections::BTreeSet, fs};
-use support::counter_net;
-
-const CONFIG: &str = r#"
-[[host]]
-name = "alpha"
-[[host]]
-name = "beta"
-[[host]]
-name = "gamma"
-[[host]]
-name = "delta"
-
-[[vat]]
-name = "counter"
-hosts = ["alpha", "beta", "gamma", "delta"]
-threshold = 3
-source = "counter.js"
-"#;
+use support::{FOUR_MEMBERS, counter_net};
 
 /// A place where nothing of the testnet is but what is copied there.
 struct Elsewhere(TestNet);
@@ -49,7 +32,7 @@ impl Elsewhere {
 }
 
 fn elsewhere() -> Elsewhere {
-    let (net, _) = counter_net(CONFIG);
+    let (net, _) = counter_net(FOUR_MEMBERS);
     Elsewhere(net)
 }
 
@@ -68,7 +51,7 @@ fn json(ran: &Ran) -> serde_json::Value {
 
 #[test]
 fn a_member_that_signs_two_stories_is_convicted_before_anybody_who_knows_the_vat_id() {
-    let (mut net, config) = counter_net(CONFIG);
+    let (mut net, config) = counter_net(FOUR_MEMBERS);
     net.environment("QUORATE_TEST_EQUIVOCATOR", "gamma");
     net.up(&config, &[]).ok();
     for count in 1..=20 {
@@ -121,7 +104,7 @@ fn a_member_that_signs_two_stories_is_convicted_before_anybody_who_knows_the_vat
 
 #[test]
 fn an_answer_is_proven_to_whoever_knows_the_vat_id() {
-    let (net, config) = counter_net(CONFIG);
+    let (net, config) = counter_net(FOUR_MEMBERS);
     net.up(&config, &[]).ok();
     assert_eq!(net.call("counter", "increment", &[]), serde_json::json!(1));
     let answered = net.vat(&["call", "counter", "increment", "41", "--proof", "answer.proof"]).ok();

@@ -5,28 +5,11 @@ mod support;
 use quorate_testnet::process::TestNet;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, path::PathBuf};
-use support::counter_net;
-
-const CONFIG: &str = r#"
-[[host]]
-name = "alpha"
-[[host]]
-name = "beta"
-[[host]]
-name = "gamma"
-[[host]]
-name = "delta"
-
-[[vat]]
-name = "counter"
-hosts = ["alpha", "beta", "gamma", "delta"]
-threshold = 3
-source = "counter.js"
-"#;
+use support::{FOUR_MEMBERS, counter_net};
 
 /// A testnet in which one host lies so as soon as it is told to.
 fn net_with(liar: &str, lie: &str) -> TestNet {
-    let (mut net, config) = counter_net(CONFIG);
+    let (mut net, config) = counter_net(FOUR_MEMBERS);
     net.environment("QUORATE_TEST_LEADER", &format!("{liar} {lie}"));
     net.up(&config, &[]).ok();
     for count in 1..=3 {

@@ -32,6 +32,24 @@ threshold = 2
 source = "counter.js"
 "#;
 
+/// A counter on four hosts, of which three must sign.
+pub const FOUR_MEMBERS: &str = r#"
+[[host]]
+name = "alpha"
+[[host]]
+name = "beta"
+[[host]]
+name = "gamma"
+[[host]]
+name = "delta"
+
+[[vat]]
+name = "counter"
+hosts = ["alpha", "beta", "gamma", "delta"]
+threshold = 3
+source = "counter.js"
+"#;
+
 /// Alters what a stopped host remembers to have signed last.
 pub fn falsify_guard(net: &TestNet, host: &str) {
     let store = RocksStore::open(net.dir().join("hosts").join(host).join("data")).expect("nobody uses it");
