@@ -98,6 +98,46 @@ fn an_acknowledgement_counts_only_with_the_last_part() {
     assert_eq!(bench.broken(PEER), None);
 }
 
+/// Such a sender never shows a head whose end is in at once.
+#[test]
+fn who_is_always_ahead_of_what_is_taken_in_has_its_acknowledgements_count() {
+    const AHEAD: u64 = 9;
+    let mut bench = bench(u64::MAX, 3);
+    let said = |bench: &Bench| {
+        let outbox = bench.machine.outbox();
+        outbox.iter().find(|stream| stream.head.peer == vat(PEER)).map_or(0, |stream| stream.head.end)
+    };
+    let (mut next, mut most, mut rounds) = (1, 0, 0);
+    while next < 200 {
+        let asked = |number| call(ROOT, "give back", vec![WireRef::object(MINE, 5)], Some(number));
+        let ops: Vec<Op> = (next..next + AHEAD).map(asked).collect();
+        let ack = said(&bench);
+        let result = deliver(&mut bench, PEER, next, &ops, next + AHEAD - 1, ack);
+        next += 3;
+        assert_eq!(result, CommandResult::Delivered { next });
+        bench.machine.end_block(false);
+        most = most.max(bench.outbox(PEER).len() as u64);
+        rounds += 1;
+    }
+    assert!(rounds > 60 && said(&bench) >= 200, "each call was answered");
+    // Each has an answer and a release; what is kept is of the messages that were ahead when an acknowledgement was shown.
+    assert!(most <= 2 * 2 * (AHEAD + 3), "{most}");
+    // The last one counts when it is reached, though it is no news any more.
+    let ack = said(&bench);
+    let rest: Vec<Op> = (0..AHEAD).map(|_| call(ROOT, "note", vec![], None)).collect();
+    deliver(&mut bench, PEER, next, &rest, next + AHEAD - 1, ack);
+    for _ in 0..3 {
+        bench.machine.end_block(false);
+        let taken = bench.machine.next_inbound(&vat(PEER)).0;
+        let rest = &rest[usize::try_from(taken - next).unwrap()..];
+        deliver(&mut bench, PEER, taken, rest, next + AHEAD - 1, ack);
+    }
+    // What is left was said when the last answers were acknowledged.
+    let left = bench.outbox(PEER);
+    assert!(left.iter().all(|op| matches!(op, Op::Release { .. })), "{left:?}");
+    assert_eq!(bench.broken(PEER), None);
+}
+
 /// A sender that always has work, beside one that waits for each answer.
 #[test]
 fn whoever_has_burnt_more_waits_as_long_as_others_have_work() {

@@ -307,7 +307,8 @@ impl Comms {
                 (RefKind::Promise, allocator) => {
                     let pair = PairId::inbound(allocator, reference.id);
                     match self.peers.get(from).and_then(|peer| peer.pair(pair)).map(|pair| (pair.slot, pair.stage)) {
-                        Some((slot, Stage::Open)) => match self.redeemed_by(from, slot) {
+                        // One that is withdrawn there is as good: its home has passed it on before anything was deposited.
+                        Some((slot, Stage::Open | Stage::Withdrawn)) => match self.redeemed_by(from, slot) {
                             None => slot,
                             Some(Ok(object)) => Slot::VatObject(object),
                             Some(Err(reason)) => {
@@ -315,7 +316,13 @@ impl Comms {
                                 continue;
                             }
                         },
-                        Some(_) => return broken(format!("promise {} is settled", reference.id)),
+                        Some((_, Stage::Abandoned)) => {
+                            refusal = Some("a promise that its receiver has given up");
+                            continue;
+                        }
+                        Some((_, Stage::Held | Stage::Unreleased)) => {
+                            return broken(format!("promise {} is settled", reference.id));
+                        }
                         None if allocator == Side::Sender => {
                             self.import_promise(from, reference.id, State::Peer(*from), Party::Them)?
                         }
@@ -380,15 +387,14 @@ impl Comms {
     /// Takes in what the peer says it has of this vat's stream, in a head that ends at its message `end`.
     ///
     /// It counts only once all messages up to `end` are in: those may still name promises whose settlement is acknowledged
-    /// here. An acknowledgement that is skipped comes again with a later head.
+    /// here. Until then the first such acknowledgement is kept, whatever later heads say.
     pub fn acknowledge(&mut self, from: &VatId, end: u64, ack: u64) -> Result<(), Broken> {
         let Some(peer) = self.peers.get_mut(from) else { return Ok(()) };
         if ack > peer.out.end() {
             return broken(format!("an acknowledgement of message {ack}, but only {} were sent", peer.out.end()));
         }
-        if peer.inbound.received() < end || !peer.out.acknowledge(ack) {
-            return Ok(());
-        }
+        let due = peer.inbound.acknowledged(end, ack, peer.out.acked());
+        let Some(ack) = due.filter(|ack| peer.out.acknowledge(*ack)) else { return Ok(()) };
         let retired = peer.retire(ack);
         peer.gifts.acknowledge(ack);
         self.changes.pruned.insert(*from, ack);

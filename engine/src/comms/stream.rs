@@ -164,11 +164,13 @@ pub struct InStream {
     received: u64,
     hash: Hash,
     broken: Option<String>,
+    /// An acknowledgement that counts later: number of the message with which it does, and what is acknowledged then.
+    awaited: Option<(u64, u64)>,
 }
 
 impl InStream {
     pub fn new(sender: &VatId, receiver: &VatId) -> InStream {
-        InStream { received: 0, hash: start_hash(sender, receiver), broken: None }
+        InStream { received: 0, hash: start_hash(sender, receiver), broken: None, awaited: None }
     }
 
     /// Number of the last message that was taken in.
@@ -190,6 +192,22 @@ impl InStream {
     pub fn advance(&mut self, message: &[u8]) {
         self.hash = next_hash(&self.hash, &message_digest(message));
         self.received += 1;
+    }
+
+    /// Hears an acknowledgement that was said in a head which ends at message `end`, and returns what counts as acknowledged now. All up to
+    /// `known` does already.
+    ///
+    /// An acknowledgement counts once all messages up to its head's end are in. Until then the first one that tells anything is kept: a
+    /// sender that is always ahead of what is taken in never shows a head whose end is reached at once.
+    pub fn acknowledged(&mut self, end: u64, ack: u64, known: u64) -> Option<u64> {
+        let due = self.awaited.take_if(|(end, _)| *end <= self.received).map(|(_, ack)| ack);
+        if end <= self.received {
+            return due.max(Some(ack));
+        }
+        if ack > due.unwrap_or(known) {
+            self.awaited.get_or_insert((end, ack));
+        }
+        due
     }
 
     /// Forgets what the stream was.
