@@ -8,7 +8,7 @@ use comms_support::bench::*;
 use comms_support::*;
 use ed25519_dalek::{Signer, SigningKey};
 use quorate_engine::Hash;
-use quorate_engine::abi::{CapData, Delivery, Output, Slot, Value};
+use quorate_engine::abi::{CapData, Delivery, Output, Resolution, Slot, Value};
 use quorate_engine::comms::stream::message_digest;
 use quorate_engine::comms::{OutStream, Slice, SliceError, StreamHead};
 use quorate_engine::machine::{ArgValue, Command, CommandResult, CrankOutcome, Deliver};
@@ -330,6 +330,79 @@ fn a_failed_start_leaves_nothing_behind() {
     assert!(matches!(bench.apply(install(argv, vec![])), CommandResult::Refused { .. }), "once only");
 }
 
+/// Its home's number of it is no name of it in a stream: names are counted for each peer.
+#[test]
+fn an_argument_that_refers_to_an_object_is_a_promise_of_it() {
+    let (sender, home, other) = (vat(ME), vat(PEER), vat(OTHER));
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let bearer = key.verifying_key().to_bytes();
+    let give = |result, object| done(vec![fulfil(result, &Value::Slot(0), vec![Slot::VatObject(object)])]);
+    let nothing = || array(vec![], vec![]);
+    let object_in = |resolution: &Resolution| match resolution {
+        Resolution::Fulfilled(data) => data.slots.first().copied().filter(|slot| matches!(slot, Slot::HostObject(_))),
+        Resolution::Rejected(_) => None,
+    };
+    let at_home = Scripted::new(move |delivery| match called(delivery) {
+        Some(("give 5", .., Some(result))) => give(result, 5),
+        Some(("give 8", .., Some(result))) => give(result, 8),
+        _ => done(vec![]),
+    });
+    let heard = at_home.seen();
+    let mut world = World::new(1);
+    world.add(home, at_home);
+    world.add(
+        other,
+        Scripted::new(move |delivery| match delivery {
+            Delivery::Start { argv, .. } => done(vec![send(argv.slots[0], "give 5", nothing(), Some(1))]),
+            _ => done(vec![]),
+        }),
+    );
+    world.add(
+        sender,
+        Scripted::new(move |delivery| match delivery {
+            Delivery::Start { argv, .. } => done(vec![
+                send(argv.slots[0], "give 8", nothing(), Some(1)),
+                send(argv.slots[1], "early", nothing(), Some(2)),
+            ]),
+            Delivery::Settle(settled) => {
+                let objects =
+                    settled.iter().filter_map(|(promise, resolution)| Some((promise, object_in(resolution)?)));
+                done(
+                    objects
+                        .map(|(promise, object)| {
+                            let name = if matches!(promise, Slot::HostPromise(_)) { "late" } else { "to the other" };
+                            send(object, name, nothing(), None)
+                        })
+                        .collect(),
+                )
+            }
+            _ => done(vec![]),
+        }),
+    );
+    assert_eq!(world.apply(home, install(vec![], vec![sender, other])), CommandResult::Installed);
+    assert_eq!(world.apply(other, install(vec![("root", root_of(home))], vec![])), CommandResult::Installed);
+    world.settle();
+    let add = Command::AddBearer { key: bearer, object: 5, expires_ms: None, note: String::new() };
+    assert!(!matches!(world.apply(home, add), CommandResult::Refused { .. }));
+    let signature = key.sign(&redeem_payload(&home, &sender, 5)).to_bytes().to_vec();
+    let argument = ArgValue::Reference { vat: home, object: 5, redeem: Some((bearer, signature)) };
+    let argv = vec![("root", root_of(home)), ("object", argument)];
+    assert_eq!(world.apply(sender, install(argv, vec![])), CommandResult::Installed);
+    world.settle();
+    let heard = heard.lock().unwrap();
+    let mut calls: Vec<String> =
+        heard.iter().filter_map(called).map(|(name, target, ..)| format!("{name}: {target:?}")).collect();
+    calls.sort();
+    let expected = [
+        "early: VatObject(5)",
+        "give 5: VatObject(0)",
+        "give 8: VatObject(0)",
+        "late: VatObject(5)",
+        "to the other: VatObject(8)",
+    ];
+    assert_eq!(calls, expected);
+}
+
 #[test]
 fn installs_that_make_no_sense_are_refused() {
     let data = |value| ArgValue::Data(value);
@@ -340,6 +413,7 @@ fn installs_that_make_no_sense_are_refused() {
         (vec![("a", data(Value::Null)), ("a", data(Value::Null))], vec![], "twice"),
         (vec![("a", data(Value::Slot(0)))], vec![], "names a capability"),
         (vec![("a", short)], vec![], "signature of 63"),
+        (vec![("a", ArgValue::Reference { vat: vat(PEER), object: 5, redeem: None })], vec![], "without a secret"),
     ];
     for (argv, grants, reason) in cases {
         let mut bench = Bench::new(quiet);

@@ -248,9 +248,32 @@ impl Comms {
         number
     }
 
-    /// Queues the use of a bearer reference.
-    pub fn redeem(&mut self, vat: &VatId, object: u64, bearer: [u8; 32], signature: Vec<u8>) {
-        self.push(vat, &Op::Redeem { object, bearer, signature, result: None });
+    /// Queues the use of a bearer reference to the root.
+    pub fn redeem(&mut self, vat: &VatId, bearer: [u8; 32], signature: Vec<u8>) {
+        self.push(vat, &Op::Redeem { object: 0, bearer, signature, result: None });
+    }
+
+    /// Queues the use of a bearer reference to any object, by its number at its home. Gives the promise of it.
+    ///
+    /// # Errors
+    /// The vat cannot become a peer.
+    pub fn redeem_object(
+        &mut self,
+        vat: &VatId,
+        object: u64,
+        bearer: [u8; 32],
+        signature: Vec<u8>,
+    ) -> Result<Slot, &'static str> {
+        if let Some(refusal) = self.refuses_peer(vat) {
+            return Err(refusal);
+        }
+        let slot = self.new_host_promise(State::Peer(*vat));
+        let id = self.peer_mut(vat).name_promise(slot, Party::Them, Stage::Open);
+        if let Some(promise) = self.promises.get_mut(&slot) {
+            promise.source = Some((*vat, id));
+        }
+        self.push(vat, &Op::Redeem { object, bearer, signature, result: Some(id.id) });
+        Ok(slot)
     }
 }
 

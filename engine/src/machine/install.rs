@@ -71,13 +71,28 @@ impl<G: Guest> Machine<G> {
                 }
                 ArgValue::Data(value) => value,
                 ArgValue::Reference { vat, object, redeem } => {
-                    let slot = self.comms.reference(&vat, object)?;
-                    if let Some((bearer, signature)) = redeem {
-                        if signature.len() != 64 {
-                            return Err(format!("argument {name:?} has a signature of {} bytes", signature.len()));
-                        }
-                        self.comms.redeem(&vat, object, bearer, signature);
+                    if let Some((_, signature)) = &redeem
+                        && signature.len() != 64
+                    {
+                        return Err(format!("argument {name:?} has a signature of {} bytes", signature.len()));
                     }
+                    let slot = match redeem {
+                        // Only the root has one number for all peers; another object's name for this vat comes with the answer.
+                        _ if object == 0 => {
+                            let root = self.comms.reference(&vat, 0)?;
+                            if let Some((bearer, signature)) = redeem {
+                                self.comms.redeem(&vat, bearer, signature);
+                            }
+                            root
+                        }
+                        Some((bearer, signature)) => self.comms.redeem_object(&vat, object, bearer, signature)?,
+                        None => {
+                            return Err(format!(
+                                "argument {name:?} names object {object} of a vat without a secret: only its root can be \
+                                 named so; give the whole reference (vat://…/{object}#…)"
+                            ));
+                        }
+                    };
                     slots.push(slot);
                     Value::Slot(u32::try_from(slots.len() - 1).map_err(|_| "too many references")?)
                 }
