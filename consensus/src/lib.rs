@@ -17,6 +17,7 @@
 //! | `storage` | the store, one vat's part of it, checkpoints |
 //! | `execution` | the machine, and the thread that executes the log on it |
 //! | `raft` | openraft: its log, its state machine, its network |
+//! | `replay` | a vat's log, executed again from what a store has |
 //! | `replica` | one replica of one vat: its tasks (see the picture there), its frames, its handle |
 //! | `testing` | liars, and what every store must do: for tests and simulations, in no production build |
 //!
@@ -33,6 +34,7 @@ mod execution;
 mod order;
 mod proof;
 mod raft;
+mod replay;
 mod replica;
 mod state;
 mod stats;
@@ -77,6 +79,7 @@ pub use proof::survival::{Survival, default_threshold, survival};
 pub use proof::tally::Tally;
 pub use quorate_ids::{Canonical, Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
+pub use replay::{Replay, ReplayError, Replayed, Verdict};
 pub use replica::{
     Approve, CheckpointSummary, Clock, Event, MAX_UNCERTIFIED, Motions, NoMotions, Proposed, Replica, ReplicaHandle,
     ReplicaOptions, ReplicaStatus, SystemClock, WaitingChange, WaitingMatter, evidence_of, remove_vat,

@@ -31,4 +31,5 @@ pub mod sturdyref;
 mod system;
 pub mod telemetry;
 pub mod testnet;
+pub mod trial;
 pub mod vat;

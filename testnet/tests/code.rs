@@ -137,6 +137,8 @@ fn a_new_project_is_ready_to_run() {
         assert!(checked.starts_with(&format!("{file}: 1 module, ")), "{checked}");
         let checked: Value = serde_json::from_str(&net.vat(&["check", &file, "--json"]).ok().stdout).expect("JSON");
         assert_eq!((&checked["entry"], &checked["modules"][0]["path"]), (&json!(contract), &json!(contract)));
+        let tested = net.vat(&["test", "shop"]).ok().stdout;
+        assert!(tested.ends_with("3 passed\n"), "{tested}");
         net.up(&net.path("shop/testnet.toml"), &[]).ok();
         assert_eq!(net.call("contract", "increment", &["5"]), json!(5));
         let again = net.vat(&["new", "shop"]);

@@ -34,6 +34,7 @@ const CRATES: [Crate; 4] = [
             ("storage", &["codec", "error", "proof", "state", "stats"]),
             ("execution", &["error", "proof", "state", "stats", "storage"]),
             ("raft", &["codec", "error", "order", "proof", "state", "stats", "storage", "timing", "transport"]),
+            ("replay", &["error", "execution", "order", "proof", "state", "stats", "storage"]),
             (
                 "replica",
                 &[

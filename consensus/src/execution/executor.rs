@@ -33,7 +33,7 @@ pub(crate) struct Outcome {
 }
 
 /// What became of an entry, and what its block brought about, if it was one.
-type Applied<M> = (Outcome, Option<Executed<<M as Machine>::Effects>>);
+pub(crate) type Applied<M> = (Outcome, Option<Executed<<M as Machine>::Effects>>);
 
 /// What the executor reports, in order.
 pub(crate) enum Executed<E> {
@@ -202,7 +202,11 @@ impl<M: Machine> Executor<M> {
         Ok(outcomes)
     }
 
-    fn apply_one(&mut self, item: LogItem) -> Result<Applied<M>, MachineFault> {
+    /// Executes one entry.
+    ///
+    /// # Errors
+    /// The machine stops.
+    pub(crate) fn apply_one(&mut self, item: LogItem) -> Result<Applied<M>, MachineFault> {
         let position = LogPosition { term: item.term, index: item.index };
         let mut outcome = Outcome {
             index: item.index,

@@ -96,6 +96,34 @@ impl RocksStore {
         Ok(store)
     }
 
+    /// Opens the store in a directory to read it: nothing in there is changed, not even by what an opening does otherwise. Writes are refused.
+    ///
+    /// # Errors
+    /// The directory has no store, or one of another format, or it is damaged.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        check_complete(path)?;
+        let mut options = Options::default();
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_max_open_files(MAX_OPEN_FILES);
+        let families =
+            Family::ALL.iter().map(|family| ColumnFamilyDescriptor::new(family.as_str(), Options::default()));
+        let opened = DB::open_cf_descriptors_read_only(&options, path, families, false);
+        let db = opened.map_err(|error| open_error(path, &error))?;
+        let (path, failed, sync_times) = (path.to_owned(), OnceLock::new(), Mutex::default());
+        let shared = Arc::new(Shared { db, path, failed, sync_times, written: Mutex::default() });
+        // Nothing is ever flushed: whoever asks for it hears that the flusher is gone.
+        let (requests, _) = mpsc::channel();
+        let store = Self { shared, requests, flusher: None, marks: None };
+        match store.get(Family::Meta, FORMAT_KEY)? {
+            Some(found) if found == FORMAT.as_bytes() => Ok(store),
+            found => Err(StoreError::Format {
+                found: found.map_or_else(|| "none".to_owned(), |found| String::from_utf8_lossy(&found).into_owned()),
+                expected: FORMAT.to_owned(),
+            }),
+        }
+    }
+
     /// The same, with the host's marks, which lie in a file outside of that directory.
     ///
     /// # Errors

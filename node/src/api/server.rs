@@ -104,6 +104,7 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/vats/{vat}/access", post(change_access))
         .route("/api/v1/vats/{vat}/objects", get(objects))
         .route("/api/v1/vats/{vat}/references", get(references))
+        .route("/api/v1/vats/{vat}/work/{account}", get(work))
         .route("/api/v1/vats/{vat}/introduction", get(introduction))
         .route("/api/v1/vats/{vat}/proof", get(proof))
         .route("/api/v1/contacts", post(contacts))
@@ -189,6 +190,18 @@ fn status_of(error: &ProposeError) -> StatusCode {
         ProposeError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
+}
+
+/// What the vat did lately on the account of another one, as far as this process remembers.
+async fn work(
+    State(api): State<Api>,
+    Path((name, account)): Path<(String, String)>,
+) -> Answer<Vec<crate::vat::recent::RecentWork>> {
+    let vat = api.host.find(&name)?;
+    let account = account
+        .parse()
+        .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "Q-A001", format!("{account} is no id of a vat")))?;
+    Ok(Json(vat.recent.of(&account)))
 }
 
 async fn introduction(State(api): State<Api>, Path(name): Path<String>) -> Answer<IntroductionReply> {

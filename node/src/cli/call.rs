@@ -1,12 +1,14 @@
 //! `vat call`.
 
+mod trace;
+
 use super::{
     DirOption, Exit, Failure, Outcome,
     arguments::{References, read_argument},
     create::pending,
     evidence::write_new,
     join::read_card,
-    json, output,
+    output,
     reference::shelf::Shelf,
     report::Rejection,
 };
@@ -28,10 +30,11 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use trace::Traced;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat call counter increment 5\n  vat call purse deposit '{\"amount\": 10}' \"a bare string\"\n  vat call 'vat://9f…/root#77…' read --at alpha.card\n  vat call notes add @letter.txt             the argument is what the file holds; @- is standard input, @@ a text that begins with @\n  vat call mint makePurse 100                prints {\"@ref\":\"purse-1\"}: a reference that is kept under that name\n  vat call ref:purse-1 deposit 10 ref:purse-2\n\nThe result is JSON on standard output. A rejection goes to standard error, with exit code 1."
+    after_help = "Examples:\n  vat call counter increment 5\n  vat call purse deposit '{\"amount\": 10}' \"a bare string\"\n  vat call 'vat://9f…/root#77…' read --at alpha.card\n  vat call notes add @letter.txt             the argument is what the file holds; @- is standard input, @@ a text that begins with @\n  vat call mint makePurse 100                prints {\"@ref\":\"purse-1\"}: a reference that is kept under that name\n  vat call counter increment --trace         and, on standard error, how long its parts took, who signed, and what it cost\n  vat call ref:purse-1 deposit 10 ref:purse-2\n\nThe result is JSON on standard output. A rejection goes to standard error, with exit code 1."
 )]
 pub struct Args {
     /// A vat of the testnet, a sturdyref, or a reference that an earlier call kept: ref:NAME
@@ -53,11 +56,14 @@ pub struct Args {
     /// Do not keep the references of the answer: they print as numbers, and cannot be used later
     #[arg(long)]
     no_keep: bool,
+    /// Say how long the parts of the call took, which block certified the answer, who signed, and its fuel; with --json beside the result
+    #[arg(long)]
+    trace: bool,
     #[command(flatten)]
     dir: DirOption,
 }
 
-pub async fn run(args: Args, _json: bool) -> Outcome {
+pub async fn run(args: Args, json: bool) -> Outcome {
     let dir = TestnetDir::new(args.dir.dir.clone());
     let layout = dir.read().map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
     let shelf = Shelf::of(&dir, layout.is_some());
@@ -94,22 +100,40 @@ pub async fn run(args: Args, _json: bool) -> Outcome {
         // Without it the next call asks again who the vat's members are.
         let _ = known.write(file);
     }
-    let answer = called.answer.map_err(unanswered)?;
+    let traced = match called.trace.filter(|_| args.trace) {
+        Some(trace) => Some(Traced::of(trace, &sturdyref.vat, &dir, layout.as_ref()).await),
+        None => None,
+    };
+    traced.iter().filter(|_| !json).for_each(Traced::show);
+    let traced = traced.filter(|_| json).map(|traced| traced.as_json());
+    let answer = called.answer.map_err(|error| with_trace(unanswered(error), traced.clone()))?;
     if let Some(file) = &args.proof {
         write_proof(file, called.proof)?;
     }
     if answer.fulfilled {
         let names = shelf.keep(&answer, called.kept);
-        output::json_line(&with_names(answer.value.to_json(), &names));
+        let result = with_names(answer.value.to_json(), &names);
+        match traced {
+            Some(trace) => output::json_line(&serde_json::json!({ "result": result, "trace": trace })),
+            None => output::json_line(&result),
+        }
         return Ok(Exit::Success);
     }
     let reason = match &answer.value {
         Value::Error { name, message } => format!("{name}: {message}"),
         Value::Undefined => "undefined".to_owned(),
-        other => json::compact(&other.to_json()),
+        other => super::json::compact(&other.to_json()),
     };
     let rejection = Rejection { shown: reason, reason: answer.value.to_json() };
-    Err(Failure { exit: Exit::Rejected, error: rejection.into() })
+    Err(with_trace(Failure { exit: Exit::Rejected, error: rejection.into() }, traced))
+}
+
+/// A failure, with how the call went where that was asked for as JSON.
+fn with_trace(failure: Failure, trace: Option<Json>) -> Failure {
+    match trace {
+        Some(trace) => failure.with_result(serde_json::json!({ "trace": trace })),
+        None => failure,
+    }
 }
 
 /// Hosts that may know a vat. Where its members are remembered, nobody else need be asked.
@@ -208,6 +232,16 @@ pub fn unanswered(error: ClientError) -> Failure {
         ClientError::Network(_) | ClientError::Random(_) => Exit::Failed,
     };
     Failure { exit, error: error.into() }
+}
+
+/// What a target of the command line names, and the testnet in the directory, if there is one.
+///
+/// # Errors
+/// It names nothing.
+pub fn target_reference(target: &str, dir: &TestnetDir) -> Result<(Sturdyref, Option<Layout>), Failure> {
+    let layout = dir.read().map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
+    let shelf = Shelf::of(dir, layout.is_some());
+    Ok((find(target, dir, layout.as_ref(), &shelf)?, layout))
 }
 
 fn find(target: &str, dir: &TestnetDir, layout: Option<&Layout>, shelf: &Shelf) -> Result<Sturdyref, Failure> {

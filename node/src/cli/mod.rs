@@ -24,13 +24,17 @@ mod objects;
 mod output;
 mod prove;
 mod reference;
+mod repl;
+mod replay;
 mod report;
 mod run;
 mod signals;
 mod standing;
 mod status;
+mod test;
 mod testnet;
 mod verify;
+mod watch;
 
 use crate::testnet::{cluster::Cluster, layout::TestnetDir};
 use clap::{
@@ -251,10 +255,16 @@ enum Command {
     Logs(logs::Args),
     /// Run a file in a vat of its own, in a temporary home, to try code
     Run(run::Args),
+    /// Execute the log of a stored vat again, and show what each block did
+    Replay(replay::Args),
     /// Make a folder with a contract and a testnet, ready to run
     New(new::Args),
     /// Say whether code can be given to a vat, and what would travel
     Check(check::Args),
+    /// Run tests that start vats in memory
+    Test(test::Args),
+    /// Evaluate lines in a vat, in memory
+    Repl(repl::Args),
     /// What an error code means, and what to do
     Explain(explain::Args),
     /// Print what a shell needs to complete these commands
@@ -360,8 +370,11 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Reject(args) => approvals::reject(args, json).await,
         Command::Logs(args) => logs::run(args, json).await,
         Command::Run(args) => run::run(args, json).await,
+        Command::Replay(args) => replay::run(args, json).await,
         Command::New(args) => new::run(&args, json),
         Command::Check(args) => check::run(&args, json),
+        Command::Test(args) => test::run(args, json).await,
+        Command::Repl(args) => repl::run(args, json).await,
         Command::Explain(args) => explain::run(&args, json),
         Command::Completions { shell } => {
             let mut text = Vec::new();

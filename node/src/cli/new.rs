@@ -22,6 +22,7 @@ pub struct Args {
 
 const JAVASCRIPT: &str = include_str!("new/contract.js");
 const TYPESCRIPT: &str = include_str!("new/contract.ts");
+const TESTS: &str = include_str!("new/contract.test.js");
 const TESTNET: &str = include_str!("new/testnet.toml");
 const README: &str = include_str!("new/README.md");
 const MANIFEST: &str = include_str!("new/package.json");
@@ -32,6 +33,7 @@ pub fn run(args: &Args, json: bool) -> Outcome {
     let named = |text: &str| text.replace("CONTRACT", contract).replace("PROJECT", &name);
     let files = [
         (contract, text.to_string()),
+        ("contract.test.js", named(TESTS)),
         ("testnet.toml", named(TESTNET)),
         ("README.md", named(README)),
         ("package.json", named(MANIFEST)),

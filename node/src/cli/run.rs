@@ -8,28 +8,28 @@ use super::{
     node::not_started,
     output,
     signals::Signals,
+    watch::Seen,
 };
 use crate::{
     authority::{SignedInstall, bundle_hash},
     bundle,
     home::{Home, HostConfig},
-    provision::{Provision, default_parameters},
+    provision::{Contacts, Provision, default_parameters},
     run::{RunOptions, Running},
     sturdyref::{ROOT_OBJECT, Sturdyref},
     testnet::init::random_bytes,
+    trial::source::Source,
 };
 use anyhow::Context as _;
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{Approve, Genesis, Member};
 use quorate_engine::{
+    VatId,
+    abi::Bundle,
     image::image_hash,
     machine::{ArgValue, Install},
 };
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 const POLL: Duration = Duration::from_millis(50);
 /// How often it is tried to remove the folder.
@@ -37,7 +37,7 @@ const REMOVALS: usize = 40;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat run hello.js\n  vat run contract.js --arg price=10 --seconds 5\n\nOnce the code runs, the command that calls the vat from another terminal is printed on standard error.\nThe vat gets two endowments: argv.exit(value) ends the run and prints the value as JSON, and argv.timer is the time. Ctrl-C ends the run as well. With --json, the console goes to standard error."
+    after_help = "Examples:\n  vat run hello.js\n  vat run contract.js --arg price=10 --seconds 5\n  vat run contract.ts --watch          starts anew when one of its files changes\n\nOnce the code runs, the command that calls the vat from another terminal is printed on standard error.\nThe vat gets two endowments: argv.exit(value) ends the run and prints the value as JSON, and argv.timer is the time. Ctrl-C ends the run as well. With --json, the console goes to standard error."
 )]
 pub struct Args {
     /// The code's entry file
@@ -48,78 +48,195 @@ pub struct Args {
     /// End the run after so many seconds
     #[arg(long)]
     seconds: Option<u64>,
+    /// Start anew, with nothing of what was, whenever a file changes that the code is made of
+    #[arg(long, conflicts_with = "seconds")]
+    watch: bool,
 }
 
 pub async fn run(args: Args, json: bool) -> Outcome {
-    let bundle = bundle::bundle(&args.file).map_err(wrong_code)?;
+    if args.watch {
+        return watch(&args, json).await;
+    }
+    let install = install(bundle::bundle(&args.file).map_err(wrong_code)?, &args)?;
+    // From here on a signal ends the run and not the process, or the folder would stay.
+    let mut signals = Signals::listen()?;
+    run_once(install, &args, json, signals.any()).await
+}
+
+/// What the vat is given.
+fn install(bundle: Bundle, args: &Args) -> Result<Install, Failure> {
     let endowments = vec!["exit".to_owned(), "timer".to_owned()];
     let mut argv = Vec::new();
     for (name, text) in named_arguments(&args.arguments, &endowments)? {
         argv.push((name, ArgValue::Data(parse_value(text)?)));
     }
-    let install = Install { bundle, argv, endowments, grants: Vec::new(), bearers: Vec::new() };
-    // From here on a signal ends the run and not the process, or the folder would stay.
-    let mut signals = Signals::listen()?;
-    let folder = temporary_folder()?;
-    let outcome = run_in(&folder, install, &args, json, &mut signals).await;
-    remove(&folder).await;
+    Ok(Install { bundle, argv, endowments, grants: Vec::new(), bearers: Vec::new() })
+}
+
+/// One run in a home of its own, until the vat exits or `ended` comes.
+async fn run_once(install: Install, args: &Args, json: bool, ended: impl Future<Output = ()>) -> Outcome {
+    let folder = Temporary::make()?;
+    let outcome = run_in(&folder, install, args, json, ended).await;
+    folder.remove().await;
     outcome
 }
 
-/// Removes the folder. The database of a start that was interrupted may still be closing, and put files in between.
-async fn remove(folder: &Path) {
-    for _ in 0..REMOVALS {
-        let _ = fs::remove_dir_all(folder);
-        if !folder.exists() {
-            return;
+/// Why a run is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The vat has exited, or did not start.
+    Itself,
+    /// A signal came.
+    Signal,
+    /// A file has changed.
+    Changed,
+}
+
+/// Runs again and again, with the code as it is then, until a signal comes. Code that is wrong is said, and waited for.
+async fn watch(args: &Args, json: bool) -> Outcome {
+    let mut signals = Signals::listen()?;
+    let mut files = vec![args.file.clone()];
+    loop {
+        if let Ok(source) = Source::read(&args.file) {
+            files = source.files().chain([args.file.clone()]).collect();
         }
-        tokio::time::sleep(POLL).await;
+        // Before the files are read that count: what changes meanwhile is a change.
+        let seen = Seen::now(files.clone());
+        let mut ended = Ended::Itself;
+        let outcome = match bundle::bundle(&args.file) {
+            Err(mistakes) => Err(wrong_code(mistakes)),
+            Ok(bundle) => {
+                let over = async {
+                    ended = tokio::select! {
+                        () = signals.any() => Ended::Signal,
+                        () = seen.changed() => Ended::Changed,
+                    }
+                };
+                run_once(install(bundle, args)?, args, json, over).await
+            }
+        };
+        match (ended, outcome) {
+            (Ended::Signal, outcome) => return outcome,
+            (Ended::Changed, _) => {
+                output::note("a file has changed; the vat starts anew");
+                continue;
+            }
+            (Ended::Itself, Ok(_)) => output::note("the vat has ended; it starts anew when a file changes"),
+            (Ended::Itself, Err(failure)) => {
+                super::report::failure(failure, json);
+                output::note("it starts anew when a file changes");
+            }
+        }
+        tokio::select! {
+            () = signals.any() => return Ok(Exit::Success),
+            () = seen.changed() => {}
+        }
     }
-    output::note(format!("! {} could not be removed; remove it", folder.display()));
 }
 
-fn temporary_folder() -> Result<PathBuf, Failure> {
-    let folder = std::env::temp_dir().join(format!("vat-run-{}", hex::encode(&random_bytes()?[..8])));
-    fs::create_dir(&folder).with_context(|| format!("making the temporary folder {}", folder.display()))?;
-    Ok(folder)
+/// A folder for a home that is thrown away.
+pub struct Temporary(PathBuf);
+
+impl Temporary {
+    /// Makes the folder.
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub fn make() -> Result<Temporary, Failure> {
+        let folder = std::env::temp_dir().join(format!("vat-run-{}", hex::encode(&random_bytes()?[..8])));
+        fs::create_dir(&folder).with_context(|| format!("making the temporary folder {}", folder.display()))?;
+        Ok(Temporary(folder))
+    }
+
+    /// Removes the folder. The database of a start that was interrupted may still be closing, and put files in between.
+    pub async fn remove(self) {
+        for _ in 0..REMOVALS {
+            let _ = fs::remove_dir_all(&self.0);
+            if !self.0.exists() {
+                return;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        output::note(format!("! {} could not be removed; remove it", self.0.display()));
+    }
 }
 
-async fn run_in(folder: &Path, mut install: Install, args: &Args, json: bool, signals: &mut Signals) -> Outcome {
-    let config = HostConfig {
-        name: "here".into(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
-        http: ([127, 0, 0, 1], 0).into(),
-        approve: Approve::Auto,
-    };
-    let home = Home::init(&folder.join("home"), config)?;
+/// A host of this process, with a vat that it is the only member of.
+pub struct Here {
+    pub node: Running,
+    /// The vat's id.
+    pub vat: String,
+    /// Opens its root.
+    pub bearer: Sturdyref,
+    /// The file of its console.
+    pub console: PathBuf,
+}
+
+impl Here {
+    /// Starts a host in a folder, and has it carry a vat with this code. `give` makes of the code and the vat's id what the vat is given; `contacts` are
+    /// vats that the host shall know. Nothing if `ended` comes before the host has started.
+    ///
+    /// # Errors
+    /// The host can't be started.
+    pub async fn start(
+        folder: &Temporary,
+        bundle: Bundle,
+        give: impl FnOnce(Bundle, &VatId) -> Install,
+        contacts: &Contacts,
+        ended: impl Future<Output = ()>,
+    ) -> Result<Option<Here>, Failure> {
+        let config = HostConfig {
+            name: "here".into(),
+            listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
+            http: ([127, 0, 0, 1], 0).into(),
+            approve: Approve::Auto,
+        };
+        let home = Home::init(&folder.0.join("home"), config)?;
+        let node = tokio::select! {
+            // With the exit code that a host ends with for the same reason.
+            node = Running::start(&home, RunOptions::default()) => node.map_err(not_started)?,
+            () = ended => return Ok(None),
+        };
+        node.host.learn(contacts);
+        // Nobody needs it again: it goes with this function.
+        let creator = SigningKey::from_bytes(&random_bytes()?);
+        let genesis = Genesis {
+            members: vec![node.host.as_member()],
+            threshold: 1,
+            image: image_hash(),
+            creator: creator.verifying_key().to_bytes(),
+            bundle: Some(bundle_hash(&bundle)),
+            nonce: random_bytes()?,
+            expires: 0,
+            parameters: default_parameters(),
+        };
+        let vat = genesis.vat_id();
+        let bearer = Sturdyref::bearer(vat, ROOT_OBJECT, random_bytes()?);
+        let mut install = give(bundle, &vat);
+        install.bearers.extend(bearer.bearer_key());
+        let install = Some(SignedInstall::sign(&vat, install, &creator));
+        node.host.carry(Provision { name: "vat".into(), genesis, install, joining: false }).await?;
+        Ok(Some(Here { node, vat: vat.to_string(), bearer, console: home.console("vat") }))
+    }
+}
+
+async fn run_in(
+    folder: &Temporary,
+    install: Install,
+    args: &Args,
+    json: bool,
+    ended: impl Future<Output = ()>,
+) -> Outcome {
+    let mut ended = std::pin::pin!(ended);
     let progress = output::Progress::start(output::COMPILING);
-    let node = tokio::select! {
-        // With the exit code that a host ends with for the same reason.
-        node = Running::start(&home, RunOptions::default()) => node.map_err(not_started)?,
-        () = signals.any() => return Ok(Exit::Success),
-    };
-    // Nobody needs it again: it goes with this function.
-    let creator = SigningKey::from_bytes(&random_bytes()?);
-    let genesis = Genesis {
-        members: vec![node.host.as_member()],
-        threshold: 1,
-        image: image_hash(),
-        creator: creator.verifying_key().to_bytes(),
-        bundle: Some(bundle_hash(&install.bundle)),
-        nonce: random_bytes()?,
-        expires: 0,
-        parameters: default_parameters(),
-    };
-    let bearer = Sturdyref::bearer(genesis.vat_id(), ROOT_OBJECT, random_bytes()?);
-    install.bearers.extend(bearer.bearer_key());
-    let install = Some(SignedInstall::sign(&genesis.vat_id(), install, &creator));
-    let vat = node.host.carry(Provision { name: "vat".into(), genesis, install, joining: false }).await?;
+    let bundle = install.bundle.clone();
+    let here = Here::start(folder, bundle, |_, _| install, &Contacts::default(), &mut ended).await?;
+    let Some(Here { node, vat, bearer, console }) = here else { return Ok(Exit::Success) };
     progress.done();
-    let vat = vat.to_string();
     let runs = format!("the vat runs; Ctrl-C ends it\n{}", how_to_call(&bearer, &node.host.as_member()));
     let outcome = tokio::select! {
-        outcome = follow(&node, &vat, &home, &runs, json) => outcome,
-        () = signals.any() => Ok(Exit::Success),
+        outcome = follow(&node, &vat, console, &runs, json) => outcome,
+        () = &mut ended => Ok(Exit::Success),
         () = pause(args.seconds) => Ok(Exit::Success),
     };
     node.stop().await;
@@ -140,8 +257,8 @@ fn how_to_call(bearer: &Sturdyref, member: &Member) -> String {
 }
 
 /// Prints the console until the vat exits. `runs` is said once it has its code.
-async fn follow(node: &Running, vat: &str, home: &Home, runs: &str, json: bool) -> Outcome {
-    let mut console = Printed { console: Console::new(vec![home.console("vat")]), json };
+async fn follow(node: &Running, vat: &str, console: PathBuf, runs: &str, json: bool) -> Outcome {
+    let mut console = Printed { console: Console::new(vec![console]), json };
     let mut said = false;
     loop {
         let service = node.host.find(vat)?;

@@ -1,12 +1,16 @@
 //! `vat testnet`.
 
+mod fresh;
 mod up;
 
 use super::{DirOption, Exit, Failure, Outcome, logs, output};
 use crate::{
     api::client::LOOK_DEADLINE,
     home::export,
-    testnet::cluster::{Cluster, HostState, Started},
+    testnet::{
+        cluster::{Cluster, HostState, Started},
+        layout::TestnetDir,
+    },
 };
 use std::path::{Path, PathBuf};
 
@@ -14,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub enum Command {
     /// Make a testnet's directory from its config, and run all its hosts
     #[command(
-        after_help = "Examples:\n  vat testnet up testnet.toml                 in the foreground; Ctrl-C stops it, and so does a failure\n  vat testnet up testnet.toml --detach        in the background\n  vat testnet up testnet.toml --without h4    with one host left out\n\nExit code 1 if a host's home can't be used, 3 if a vat is not ready after a minute."
+        after_help = "Examples:\n  vat testnet up testnet.toml                 in the foreground; Ctrl-C stops it, and so does a failure\n  vat testnet up testnet.toml --detach        in the background\n  vat testnet up testnet.toml --without h4    with one host left out\n  vat testnet up testnet.toml --fresh         a new one in the place of the one that is there\n  vat testnet up testnet.toml --watch         a new one whenever the config or the code changes\n\nExit code 1 if a host's home can't be used, 3 if a vat is not ready after a minute."
     )]
     Up {
         /// The testnet config
@@ -27,6 +31,12 @@ pub enum Command {
         /// Do not start this host (may be repeated)
         #[arg(long, value_name = "HOST")]
         without: Vec<String>,
+        /// Stop and remove the testnet that is there, with all its state, and make a new one
+        #[arg(long)]
+        fresh: bool,
+        /// Do that whenever the config, or code that it names, has changed
+        #[arg(long, conflicts_with = "detach")]
+        watch: bool,
     },
     /// Only make the hosts' homes: to be run here by `vat testnet up`, or to be moved to machines of their own
     #[command(
@@ -86,7 +96,16 @@ pub enum Command {
 
 pub async fn run(command: Command, json: bool) -> Outcome {
     match command {
-        Command::Up { file, dir, detach, without } => up::up(&file, dir, detach, &without, json).await,
+        Command::Up { file, dir, detach, without, fresh, watch } => {
+            if fresh {
+                fresh::clear(&file, &TestnetDir::new(&dir.dir))?;
+            }
+            if watch {
+                up::watch(&file, dir, &without, json).await
+            } else {
+                up::up(&file, dir, detach, &without, json).await
+            }
+        }
         Command::Init { file, dir } => up::init(&file, dir, json),
         Command::Export { host, to, dir } => export_home(&dir.cluster()?, &host, &to, json),
         Command::Status { dir } => status(&dir.cluster()?, json).await,

@@ -8,6 +8,7 @@
 //! says its farewell in the very reply to the answer: on a line of long round trips nothing waits for anything else.
 
 mod error;
+mod following;
 mod keeping;
 mod known;
 mod lending;
@@ -16,6 +17,7 @@ mod proving;
 mod wiring;
 
 pub use error::ClientError;
+pub use following::{CallTrace, CertifiedAnswer};
 pub use keeping::Kept;
 pub use known::Known;
 pub use once::{Called, OneCall, Request, call_once};
@@ -33,6 +35,7 @@ use crate::{
 };
 use ed25519_dalek::SigningKey;
 use error::Denial;
+use following::Noted;
 use keeping::Keeper;
 use proving::Prover;
 use quorate_consensus::{
@@ -93,6 +96,8 @@ struct Session {
     perhaps_sent: bool,
     /// Whether it has said its farewell.
     ended: bool,
+    /// When the first call was sent and answered.
+    noted: Noted,
     /// Keeps what proves the answer to the first call, if that is wanted.
     prover: Option<Prover>,
     /// Has the references of the answer to the first call kept, if that is wanted.
@@ -283,6 +288,7 @@ impl Client {
             keeper.call.get_or_insert(result);
         }
         session.waiting.insert(result, sender);
+        session.noted.say();
         self.inner.speak(&mut session);
         Ok(receiver)
     }
@@ -378,6 +384,7 @@ impl Session {
             denied: None,
             perhaps_sent: false,
             ended: false,
+            noted: Noted::default(),
             prover: None,
             keeper: None,
             target: ClientRef::Object(0),
@@ -526,6 +533,9 @@ impl Inner {
         };
         for completion in completions {
             session.keep(&completion);
+            if session.waiting.contains_key(&completion.promise) {
+                session.noted.answer(&slice.certificate);
+            }
             if let Some(waiting) = session.waiting.remove(&completion.promise) {
                 // Whoever waited may have given up.
                 let _ = waiting.send(completion);

@@ -1,6 +1,11 @@
 //! One call by a client of its own, as `vat call` makes it.
 
-use super::{Answer, Client, ClientError, Kept, Known, lending::lend, start_network};
+use super::{
+    Answer, Client, ClientError, Kept, Known,
+    following::{CallTrace, Moments},
+    lending::lend,
+    start_network,
+};
 use crate::{
     evidence::{LIFETIME_IS_OVER, MAX_LIFETIME_BLOCKS},
     lookup::{NotFound, members_and_block},
@@ -75,11 +80,13 @@ pub struct Called {
     pub known: Option<Known>,
     /// What proves the answer, if that was wanted.
     pub proof: Option<VatProof>,
+    /// How it went, if a client was made.
+    pub trace: Option<CallTrace>,
 }
 
 impl Called {
     fn failed(error: ClientError) -> Called {
-        Called { answer: Err(error), kept: Vec::new(), known: None, proof: None }
+        Called { answer: Err(error), kept: Vec::new(), known: None, proof: None, trace: None }
     }
 }
 
@@ -102,10 +109,12 @@ async fn call_known(call: &OneCall<'_>, known: Known, until: Instant) -> Called 
     let lifetime = call.lifetime_blocks.saturating_add(SINCE_REMEMBERED_BLOCKS).min(MAX_LIFETIME_BLOCKS);
     let expires = known.block.saturating_add(lifetime);
     let vat = call.sturdyref.vat;
+    let mut moments = Moments::begin();
     let (secret, network, frames) = match start_network().await {
         Ok(started) => started,
         Err(error) => return Called::failed(error),
     };
+    moments.network_is_up();
     let mut hosts = known.members();
     for host in call.hosts {
         if hosts.iter().all(|other| other.key != host.key) {
@@ -142,18 +151,21 @@ async fn call_known(call: &OneCall<'_>, known: Known, until: Instant) -> Called 
         outcome = answer(&client, call, until) => outcome,
         why = asking => Err(ClientError::not_found(why, vat)),
     };
-    ended(client, outcome, until).await
+    ended(client, outcome, until, &moments).await
 }
 
 /// Calls a vat of which nothing is known: its hosts are asked first.
 async fn call_unknown(call: &OneCall<'_>, until: Instant) -> Called {
     let vat = call.sturdyref.vat;
+    let mut moments = Moments::begin();
     let (secret, network, frames) = match start_network().await {
         Ok(started) => started,
         Err(error) => return Called::failed(error),
     };
+    moments.network_is_up();
     let started = match members_and_block(&network, call.hosts, &vat, until).await {
         Ok((found, block)) => {
+            moments.members_are_found();
             let known = Known::found(found.introduction, block, found.by, &found.silent);
             let expires = block.saturating_add(call.lifetime_blocks);
             Client::start(secret, call.sturdyref, &call.request.slots_of(&vat), known, expires, network.clone(), true)
@@ -169,15 +181,16 @@ async fn call_unknown(call: &OneCall<'_>, until: Instant) -> Called {
     };
     frames.serve(&client.inner);
     let outcome = answer(&client, call, until).await;
-    ended(client, outcome, until).await
+    ended(client, outcome, until, &moments).await
 }
 
 /// Ends a client when what its answer has is kept.
-async fn ended(client: Client, answer: Result<Answer, ClientError>, until: Instant) -> Called {
+async fn ended(client: Client, answer: Result<Answer, ClientError>, until: Instant, moments: &Moments) -> Called {
     let kept = client.kept(until).await;
     let (known, proof) = (Some(client.known()), client.proof());
+    let trace = Some(CallTrace::of(client.vat(), &client.inner.lock(), moments));
     client.close().await;
-    Called { answer, kept, known, proof }
+    Called { answer, kept, known, proof, trace }
 }
 
 async fn answer(client: &Client, call: &OneCall<'_>, until: Instant) -> Result<Answer, ClientError> {

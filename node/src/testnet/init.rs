@@ -148,6 +148,14 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The command that gives a vat of the config its code, without a bearer of its root. `ids` are those of all vats of the config.
+    pub fn install_with(&self, vat: &VatConfig, ids: &BTreeMap<&str, VatId>) -> Install {
+        let root = Sturdyref::grantee(ids[vat.name.as_str()], ROOT_OBJECT);
+        install(&self.config, vat, self.bundles[&vat.name].clone(), &root, ids)
+    }
+}
+
 /// The code of each vat by the vat's name, and what is wrong with it, each thing once however many vats share it.
 fn gather(vats: &[VatConfig]) -> (BTreeMap<String, Bundle>, Vec<Mistake>) {
     let (mut bundles, mut mistakes) = (BTreeMap::new(), Vec::new());

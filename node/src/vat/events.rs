@@ -8,6 +8,7 @@ use super::{
     courier::Notice,
     machine::BlockEffects,
     progress::SharedProgress,
+    recent::Recent,
     view::SharedView,
 };
 use crate::{co_members::CoMembers, directory::Directory, log_limiter::LogLimiter, telemetry::Telemetry};
@@ -35,6 +36,7 @@ pub struct EventLoop {
     pub console: Option<Console>,
     pub removed: Arc<AtomicBool>,
     pub progress: SharedProgress,
+    pub recent: Recent,
     pub notices: mpsc::UnboundedSender<Notice>,
     /// The block up to which the console's file has all lines.
     pub printed: watch::Sender<u64>,
@@ -163,6 +165,7 @@ impl EventLoop {
         if cranks > 0 {
             self.telemetry.block_deliveries.with_label_values(&label).observe(cranks as f64);
         }
+        self.recent.note(block, &output.cranks, &effects.crank_times);
         for time in &effects.crank_times {
             self.telemetry.crank_seconds.with_label_values(&label).observe(time.as_secs_f64());
         }

@@ -373,6 +373,11 @@ impl VatMachine {
         self.engine.comms()
     }
 
+    /// What notes the machine's deliveries.
+    pub fn crank_times(&self) -> &CrankTimes {
+        &self.crank_times
+    }
+
     /// Counts for people and metrics.
     pub fn summary(&self) -> Summary {
         self.engine.summary()

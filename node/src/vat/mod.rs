@@ -14,6 +14,7 @@ pub mod machine;
 pub mod peer_evidence;
 mod places;
 pub mod progress;
+pub mod recent;
 pub mod stopwatch;
 pub mod tables;
 pub mod view;
@@ -53,6 +54,7 @@ use quorate_engine::{
     image::Image,
     machine::{Exit, Setup, Summary},
 };
+use recent::Recent;
 use std::{
     path::PathBuf,
     sync::{
@@ -108,6 +110,8 @@ pub struct VatService {
     pub name: String,
     pub replica: ReplicaHandle,
     pub inbox: Arc<Inbox>,
+    /// What its latest blocks did on whose account.
+    pub recent: Recent,
     image: Hash,
     heap_limit_bytes: u64,
     view: SharedView,
@@ -171,11 +175,12 @@ impl VatService {
         let inbox = Arc::new(inbox);
         let install_error = Arc::new(Mutex::new(None));
         let removed = Arc::new(AtomicBool::new(false));
-        let progress = SharedProgress::default();
+        let (progress, recent) = (SharedProgress::default(), Recent::default());
         let (printed_tx, printed) = watch::channel(0);
         let event_loop = EventLoop {
             removed: removed.clone(),
             progress: progress.clone(),
+            recent: recent.clone(),
             vat,
             name: options.name.clone(),
             replica: replica.clone(),
@@ -213,6 +218,7 @@ impl VatService {
             summary: Mutex::default(),
             removed,
             progress,
+            recent,
             printed,
             tasks,
         })

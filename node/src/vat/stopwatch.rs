@@ -1,6 +1,7 @@
-//! Times each crank: a guest around a guest that notes how long its deliveries take. The engine itself has no clock.
+//! Times each crank: a guest around a guest that notes how long its deliveries take. The engine itself has no clock. For people who look at a
+//! log it also keeps what was delivered and what came of it.
 //!
-//! Invariant: times leave it for metrics alone. Nothing that the machine decides, says or commits to depends on them.
+//! Invariant: times leave it for metrics alone. Nothing that the machine decides, says or commits to depends on them, or on what is kept.
 
 use quorate_engine::{
     EngineError, VatId,
@@ -9,22 +10,47 @@ use quorate_engine::{
     machine::{Guest, GuestCheckpoint},
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 /// How long the cranks since the last [`CrankTimes::take`] took, in their order; a clone is the same list.
 #[derive(Clone, Debug, Default)]
-pub struct CrankTimes(Arc<Mutex<Vec<Duration>>>);
+pub struct CrankTimes(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    times: Vec<Duration>,
+    /// What was delivered, and what came of it; `None`: nobody looks.
+    seen: Option<Vec<(Delivery, Crank)>>,
+}
 
 impl CrankTimes {
-    fn note(&self, time: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(time);
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, time: Duration, delivery: &Delivery, crank: Option<&Crank>) {
+        let mut noted = self.lock();
+        noted.times.push(time);
+        if let (Some(seen), Some(crank)) = (&mut noted.seen, crank) {
+            seen.push((delivery.clone(), crank.clone()));
+        }
     }
 
     /// Takes the times out.
     pub fn take(&self) -> Vec<Duration> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.lock().times)
+    }
+
+    /// From now on, deliveries are kept until [`CrankTimes::take_seen`].
+    pub fn see(&self) {
+        self.lock().seen = Some(Vec::new());
+    }
+
+    /// Takes out what was delivered since [`CrankTimes::see`], or since this was last called, with what came of each.
+    pub fn take_seen(&self) -> Vec<(Delivery, Crank)> {
+        self.lock().seen.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
@@ -44,7 +70,7 @@ impl<G: Guest> Guest for Timed<G> {
     fn deliver(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError> {
         let began = Instant::now();
         let crank = self.guest.deliver(delivery, news);
-        self.times.note(began.elapsed());
+        self.times.note(began.elapsed(), delivery, crank.as_ref().ok());
         crank
     }
 
@@ -141,6 +167,7 @@ mod tests {
         assert_eq!((fuel, block.len()), (vec![2, 3, 4], 3));
         assert!(block[1] >= HEAVY, "{block:?}");
         assert!(times.take().is_empty(), "each time is told once");
+        assert!(times.take_seen().is_empty(), "nobody looks");
         assert_eq!(machine.summary().heap_bytes, 77);
     }
 }

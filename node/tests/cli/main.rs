@@ -1,5 +1,6 @@
 //! The `vat` command from outside: its help, its exit codes, what it prints where, and hosts run by hand.
 
+mod authors;
 mod failures;
 mod hosts;
 mod names;

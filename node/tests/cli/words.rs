@@ -54,6 +54,12 @@ pub const WRONG: &[(&[&str], &str)] = &[
     (&["run", "nowhere.js"], "nowhere.js"),
     (&["run", "empty.js", "--arg", "price"], "NAME=VALUE"),
     (&["run", "empty.toml"], "it is a .toml file"),
+    (&["run", "empty.js", "--watch", "--seconds", "1"], "--seconds"),
+    (&["test", "nowhere.test.js"], "nowhere.test.js"),
+    (&["repl", "nowhere.js"], "nowhere.js"),
+    (&["replay", "nowhere", "counter"], "vat node init"),
+    (&["testnet", "up", "empty.toml", "--watch", "--detach"], "--detach"),
+    (&["testnet", "up", "empty.toml", "--fresh"], "[[host]]"),
     (&["explain", "Q-NOSUCH"], "Q-NOSUCH"),
     (&["completions", "nosuch"], "bash"),
 ];

@@ -3,8 +3,8 @@
 //! Invariant: however an `up` that stays in the foreground ends, no host is left running. One with `--detach` that fails says that
 //! some run, and how to stop them.
 
-use super::super::{DirOption, Exit, Failure, Outcome, logs, node::everybody_reads, output, signals::Signals};
-use super::wrong;
+use super::super::{DirOption, Exit, Failure, Outcome, logs, node::everybody_reads, output, report, signals::Signals};
+use super::{fresh, wrong};
 use crate::{
     run::engine_cache,
     status::{HostStatus, VatStatus},
@@ -50,7 +50,7 @@ fn make(file: &Path, dir: DirOption) -> Result<(Cluster, bool), Failure> {
         }
         let made_from = layout.config.display();
         let message = format!(
-            "{shown} holds a testnet that was made from {made_from} as it was then; run that one as it is (`vat testnet restart HOST --dir {shown}` for each host), choose another directory with --dir, or stop it (`vat testnet down --dir {shown}`) and remove {shown}"
+            "{shown} holds a testnet that was made from {made_from} as it was then; run that one as it is (`vat testnet restart HOST --dir {shown}` for each host), choose another directory with --dir, or let --fresh stop and remove it"
         );
         return Err(Failure::new(Exit::Usage, message));
     }
@@ -106,6 +106,40 @@ pub async fn up(file: &Path, dir: DirOption, detach: bool, without: &[String], j
             output::note(format!("stopped {} hosts", stopped.len()));
             outcome.unwrap_or(Ok(Exit::Success))
         }
+    }
+}
+
+/// As [`up`] in the foreground, and with a new testnet whenever the config or its code has changed, until a signal comes or no host runs.
+pub async fn watch(file: &Path, dir: DirOption, without: &[String], json: bool) -> Outcome {
+    let mut signals = Signals::listen()?;
+    loop {
+        let files = fresh::files(file);
+        let (cluster, new) = make(file, dir.clone())?;
+        let digest = cluster.layout.digest.clone();
+        let testnet = Up { cluster, new, without, detach: false, json };
+        let mut started = Started::default();
+        let ended = tokio::select! {
+            outcome = testnet.run(&mut started) => Some(outcome),
+            () = fresh::changed(file, &digest, &files) => None,
+            () = signals.any() => Some(Ok(Exit::Success)),
+        };
+        let stopped = testnet.cluster.down(&mut started)?;
+        output::note(format!("stopped {} hosts", stopped.len()));
+        match ended {
+            None => {}
+            // What is wrong with the code shows only now, and may be mended.
+            Some(Err(failure)) => {
+                report::failure(failure, json);
+                output::note("a new testnet is made when the config or its code changes");
+                tokio::select! {
+                    () = fresh::changed(file, &digest, &files) => {}
+                    () = signals.any() => return Ok(Exit::Rejected),
+                }
+            }
+            Some(outcome) => return outcome,
+        }
+        output::note("the config or its code has changed");
+        fresh::clear(file, &TestnetDir::new(&dir.dir))?;
     }
 }
 
