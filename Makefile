@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-plants handoff order-check references worst million test262 fmt image
+.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-plants handoff order-check audit-plants references worst million test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -42,6 +42,7 @@ help: ## list the targets
 	@echo 'make sim-plants SEEDS=n               plant bugs in simulated replicas, and see which seed finds each'
 	@echo 'make handoff PROGRAMS=n               run small programs over several vats in all interleavings, and n by chance'
 	@echo 'make order-check WALKS=n                look at all states of small worlds of the order protocol, hunt planted errors, and walk n times by chance'
+	@echo 'make audit-plants PLANTS=names        take each defence out of the engine image, and see which attempts of the audit get through'
 	@echo 'make references                       exchange a million references between two and among three vats, and print the figures'
 	@echo 'make worst MINUTES=n                  have a sender do its worst beside an honest one, n minutes for each of four kinds'
 	@echo 'make million CALLS=n                  make a million (n) ordinary calls, and print heap and tables on the way'
@@ -133,6 +134,12 @@ WALKS ?= 20000
 # The crate alone: it is small, and optimised for this.
 order-check: setup
 	@QUORATE_ORDER_CHECK=1 QUORATE_WALKS='$(WALKS)' $(CARGO) test $(LOCKED) --release -p quorate-order -- --nocapture --test-threads 1
+
+PLANTS ?=
+
+# Another image is built for it: four minutes of one core, once for each change of engine/guest. Not part of `make test` for that.
+audit-plants: setup
+	@engine/tests/audit/plants/run $(PLANTS)
 
 references: setup
 	@QUORATE_REFERENCES=1000000 $(CARGO) test $(LOCKED) --workspace --test references -- --nocapture --test-threads 1

@@ -3,11 +3,21 @@
 import { trying } from './lib.js';
 import { passStyleOf } from '@endo/far';
 
-const leaves = x => { try { return passStyleOf(x) === 'remotable' && Object.getPrototypeOf(x) === Object.getPrototypeOf(x) && false; } catch { return false; } };
-export const attempt = (argv) => trying({
-  create: () => Object.prototype.toString.call(argv.target) === '[object Alleged: remote]' && leaves(Object.create(Object.getPrototypeOf(argv.target))),
+// What is sent to an object of this vat has been done, or refused, some turns later; what has left waits for an answer.
+const leaves = async object => {
+  let waits = true;
+  E(object).nothing().then(() => { waits = false; }, () => { waits = false; });
+  for (let turn = 0; turn < 50; turn += 1) await null;
+  return waits;
+};
+export const attempt = argv => trying({
+  create: () => leaves(Object.create(Object.getPrototypeOf(argv.target))),
   inherit: () => leaves(Object.create(argv.target)),
   proxy: () => leaves(new Proxy(argv.target, {})),
+  tag: () => leaves({ [Symbol.toStringTag]: 'Alleged: remote' }),
+  styled: () => { try { return passStyleOf(harden({ data: 1, [Symbol.toStringTag]: 'Alleged: remote' })) === 'remotable'; } catch { return false; } },
+  styledProxy: () => { try { return passStyleOf(new Proxy(argv.target, {})) === 'remotable'; } catch { return false; } },
   assign: () => Object.assign(argv.target, { x: 1 }),
-  stamp: () => { class Over { constructor(o) { return o; } } class Stamp extends Over { #s = 1; static has(o) { return #s in o; } } new Stamp(argv.target); return false; },
+  define: () => { Object.defineProperty(argv.target, 'x', { value: 1 }); return true; },
+  reparent: () => Reflect.setPrototypeOf(argv.target, { nothing() {} }),
 });

@@ -22,5 +22,5 @@ export const attempt = () => trying({
   nested: inside("new Compartment().evaluate('new Compartment().evaluate(\"typeof E + typeof SES + typeof Far\")') !== 'undefinedundefinedundefined'"),
   shared: inside("new Compartment().globalThis === globalThis"),
   parent: inside("new Compartment({ Compartment }).evaluate('new Compartment().globalThis.Object !== Object')"),
-  stolen: () => SES.confine('globalThis.Compartment.prototype.evaluate = () => 1; 1') === undefined,
+  stolen: () => { SES.confine('globalThis.Compartment.prototype.evaluate = () => "stolen"'); return new Compartment().evaluate('1') === 'stolen'; },
 });

@@ -19,7 +19,7 @@ export const attempt = () => trying({
   inGenerator: () => seen((function* g() { yield eval('typeof secret'); })().next().value),
   afterAwait: async () => { await null; return seen(eval('typeof secret')); },
   argument: () => seen(((...all) => eval('typeof all'))(1)),
-  self: () => seen((function named() { return eval('typeof named'); })()),
+  self: () => { const named = () => eval('typeof named'); return seen(named()); },
   superclass: () => seen(new (class extends Object { m() { return eval('typeof super.m'); } })().m()),
   confined: () => seen(SES.confine("\\u0065val('typeof secret')")),
   confinedFunction: () => seen(SES.confine("(0, Function)('return typeof secret')()")),

@@ -6,17 +6,24 @@ use quorate_engine::abi::{Bundle, CapData, Delivery, Method, News, Output, Resol
 use quorate_engine::heap::{Crank, CrankOutcome, Heap, Limits};
 use quorate_engine::image::Image;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The program's own image, compiled once for all tests of this build, or the file that `QUORATE_TEST_IMAGE` names: to see what
 /// an image without some defence makes of the same tests.
 pub fn image() -> Arc<Image> {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
+    let cache = cache();
     let Some(other) = std::env::var_os("QUORATE_TEST_IMAGE") else {
         return Image::load(&cache).expect("the image loads");
     };
     Image::from_wasm(&std::fs::read(other).expect("the named image"), &cache).expect("the image loads")
+}
+
+/// Where compiled images are kept: the folder that cargo gives to tests, or, for an example, one beside the program.
+fn cache() -> PathBuf {
+    let given = option_env!("CARGO_TARGET_TMPDIR").map(PathBuf::from);
+    let beside = || std::env::current_exe().expect("this program has a path").with_file_name("image-cache");
+    given.map_or_else(beside, |folder| folder.join("images"))
 }
 
 /// Enough for any test that is meant to end, little enough that a loop is over soon.
