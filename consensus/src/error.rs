@@ -188,6 +188,20 @@ pub enum ProposeError {
     Stopped(String),
 }
 
+/// Why a member takes no part in the recovery of its vat.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// Its state, or what was asked of it, does not allow it.
+    #[error("Q-C060 this member can't take part in a recovery of the vat: {0}")]
+    Refused(String),
+    /// The offers of members do not make a recovery.
+    #[error("Q-C061 the members that are left can't recover the vat: {0}")]
+    Offers(String),
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Why a change of membership was not recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReconfigureError {

@@ -58,7 +58,7 @@ pub use codec::{
 };
 pub use error::{
     CertificateError, CodecError, ConsensusError, EvidenceError, MachineFault, ProposeError, ReconfigureError,
-    StoreError, TransportError,
+    RecoveryError, StoreError, TransportError,
 };
 pub use execution::machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, LogTime, Machine, TimeWanted};
 pub use execution::place::{Execution, Threads, Work};
@@ -71,7 +71,7 @@ pub use proof::equivocation::{
 };
 pub use proof::membership::{
     Genesis, Introduction, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_CHAIN, MAX_MEMBERS, Member, Membership,
-    MembershipCertificate, Parameters, verify_membership,
+    MembershipCertificate, Parameters, Recovered, verify_membership,
 };
 pub use proof::order_evidence::OrderEvidence;
 pub use proof::signers::Signers;
@@ -81,8 +81,9 @@ pub use quorate_ids::{Canonical, Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
 pub use replay::{Replay, ReplayError, Replayed, Verdict};
 pub use replica::{
-    Approve, CheckpointSummary, Clock, Event, MAX_UNCERTIFIED, Motions, NoMotions, Proposed, Replica, ReplicaHandle,
-    ReplicaOptions, ReplicaStatus, SystemClock, WaitingChange, WaitingMatter, evidence_of, remove_vat,
+    Approve, CheckpointSummary, Clock, Event, MAX_UNCERTIFIED, Motions, NoMotions, Proposed, RecoveryOffer, Replica,
+    ReplicaHandle, ReplicaOptions, ReplicaStatus, SystemClock, WaitingChange, WaitingMatter, agree_to_recovery,
+    carry_out_recovery, evidence_of, recovery_of, recovery_offer, remove_vat,
 };
 pub use state::change::{Change, PendingChange};
 pub use state::state_root as checkpoint_root;

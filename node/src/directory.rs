@@ -3,7 +3,7 @@
 //! Names are this host's own (from a testnet config or an operator) and prove nothing. Introductions prove themselves. It is a
 //! convenience for finding hosts: what a vat believes of a peer is in the vat's replicated state, never here.
 
-use crate::codec;
+use crate::{codec, recovered::recovery_words};
 use quorate_consensus::{Genesis, Introduction, Member, Membership, MembershipCertificate, Store};
 use quorate_engine::VatId;
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,10 @@ impl Directory {
             return;
         }
         if membership.epoch > known {
+            let words = recovery_words(introduction);
+            words.iter().skip(recovery_words(&entry.introduction).len()).for_each(|words| {
+                tracing::warn!(%vat, name = entry.name, "this vat was recovered by hand: {words}");
+            });
             entry.introduction = introduction.clone();
         }
         if let Some(name) = name {

@@ -8,6 +8,7 @@ mod error;
 mod frames;
 mod image;
 mod muted;
+mod recover;
 mod repair;
 mod room;
 

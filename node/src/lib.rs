@@ -23,6 +23,7 @@ mod lookup;
 pub mod moment;
 pub mod proof;
 pub mod provision;
+mod recovered;
 pub mod repair;
 pub mod run;
 mod standstill;

@@ -116,6 +116,9 @@ pub struct VatStatus {
     /// Statements of members that differ from this replica's own, since the vat is here. They accuse nobody.
     pub disagreements: u64,
     pub streams: Vec<StreamStatus>,
+    /// Each epoch that was made by hand since too many members were lost, in words.
+    #[serde(default)]
+    pub recovered: Vec<String>,
     /// Why the replica stopped, if it did.
     pub fault: Option<String>,
     /// Seconds since this replica last got on: executed a block, or received a part of a checkpoint.

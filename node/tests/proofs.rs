@@ -66,7 +66,7 @@ fn sign(seed: u8, payload: &[u8]) -> MemberSignature {
 fn next_membership(seeds: &[u8]) -> Membership {
     let before = genesis().membership();
     let members = seeds.iter().map(|seed| member(*seed)).collect();
-    Membership { vat: before.vat, epoch: 1, previous: before.hash(), members, threshold: 3 }
+    Membership { vat: before.vat, epoch: 1, previous: before.hash(), members, threshold: 3, recovered: None }
 }
 
 fn introduction() -> Introduction {

@@ -294,6 +294,10 @@ impl<M: Machine> Executor<M> {
                 outcome.activated = Some((ended, self.state.membership.clone()));
                 Done::Activated
             }),
+            Control::Recover(certificate) => self.state.recover(&certificate, block).map(|ended| {
+                outcome.activated = Some((ended, self.state.membership.clone()));
+                Done::Activated
+            }),
             Control::Tick(tick) => self.state.tick(&tick).map(|()| Done::Ticked),
         };
         match result {

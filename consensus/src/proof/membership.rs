@@ -11,6 +11,7 @@ use crate::error::CertificateError;
 use crate::proof::address::check_address;
 use crate::proof::certificate::MemberSignature;
 use crate::proof::signers::Signers;
+use crate::proof::survival::recovered_threshold;
 use quorate_ids::{Canonical, Hash, HostId, VatId};
 
 /// Most members that a vat may have. Every member sends its share to every other, so work is quadratic.
@@ -160,8 +161,23 @@ impl Genesis {
             previous: Hash::ZERO,
             members: self.members.clone(),
             threshold: self.threshold,
+            recovered: None,
         }
     }
+}
+
+/// Where certified order was broken by hand: the mark of a membership that the one before it did not certify. See
+/// [`Signers::verify_membership`](crate::Signers::verify_membership).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovered {
+    /// The last block of the log that the vat goes on from. All after it, if there was any, is given up.
+    pub block: u64,
+    /// Raft's term of that block.
+    pub block_term: u64,
+    /// Stands for the log through that block.
+    pub chain: Hash,
+    /// Raft's term of the entries that record the recovery: later than all that the signers have heard of.
+    pub term: u64,
 }
 
 /// Who signs for a vat in one epoch.
@@ -177,13 +193,21 @@ pub struct Membership {
     pub members: Vec<Member>,
     /// How many of them must sign.
     pub threshold: u16,
+    /// Set where members that were left over made this membership, since too few of those before were alive to certify one.
+    pub recovered: Option<Recovered>,
 }
 
 impl Membership {
     /// The bytes that the members of the epoch before sign.
     pub fn payload(&self) -> Vec<u8> {
-        let mut writer = Canonical::new("quorate/membership/1");
+        let mut writer = Canonical::new(match self.recovered {
+            None => "quorate/membership/1",
+            Some(_) => "quorate/recovered-membership/1",
+        });
         writer.fixed(&self.vat.0).number(self.epoch).fixed(&self.previous.0);
+        if let Some(Recovered { block, block_term, chain, term }) = &self.recovered {
+            writer.number(*block).number(*block_term).fixed(&chain.0).number(*term);
+        }
         canonical_members(&mut writer, &self.members, self.threshold);
         writer.finish()
     }
@@ -205,15 +229,38 @@ impl Membership {
 
     /// How many members must say something before it counts: one more than may lie, and one more than may be away. So many liars
     /// that the vat is safe against can't say it alone, nor can as many as it may lack; and those who are left can.
-    pub(crate) fn one_is_honest(&self) -> usize {
-        let (members, threshold) = (self.members.len(), usize::from(self.threshold));
-        (2 * threshold).saturating_sub(members).max((members + 1).saturating_sub(threshold))
+    pub fn one_is_honest(&self) -> usize {
+        one_is_honest(self.members.len(), usize::from(self.threshold))
+    }
+
+    /// The membership by which `survivors` of these members go on alone after `recovered`. Its threshold keeps the number of liars that
+    /// the vat is built for, as far as so few can.
+    ///
+    /// # Errors
+    /// The chain is as long as one may be, or nobody survives.
+    pub fn recovery(&self, survivors: &[HostId], recovered: Recovered) -> Result<Membership, CertificateError> {
+        let members: Vec<Member> =
+            self.members.iter().filter(|member| survivors.contains(&member.key)).cloned().collect();
+        let threshold = recovered_threshold(self.members.len(), usize::from(self.threshold), members.len());
+        let threshold = u16::try_from(threshold).unwrap_or(u16::MAX);
+        let (epoch, previous) = (self.epoch + 1, self.hash());
+        let next = Membership { vat: self.vat, epoch, previous, members, threshold, recovered: Some(recovered) };
+        if self.epoch >= MAX_CHAIN as u64 {
+            return Err(CertificateError::ChainTooLong(MAX_CHAIN + 1));
+        }
+        next.validate()?;
+        Ok(next)
     }
 
     /// Refuses a membership that breaks the bounds.
     pub fn validate(&self) -> Result<(), CertificateError> {
         validate_members(&self.members, self.threshold)
     }
+}
+
+/// See [`Membership::one_is_honest`].
+pub(crate) fn one_is_honest(members: usize, threshold: usize) -> usize {
+    (2 * threshold).saturating_sub(members).max((members + 1).saturating_sub(threshold))
 }
 
 /// A membership with the signatures of the epoch before it.
@@ -225,7 +272,8 @@ pub struct MembershipCertificate {
     pub signatures: Vec<MemberSignature>,
 }
 
-/// Checks that a membership continues `previous` and is signed by at least its threshold.
+/// Checks that a membership continues `previous` and is signed by at least its threshold; a recovered one by as many as are
+/// [needed](crate::Signers::verify_membership).
 pub fn verify_membership(certificate: &MembershipCertificate, previous: &Membership) -> Result<(), CertificateError> {
     Signers::from(previous).verify_membership(certificate)
 }
@@ -243,6 +291,13 @@ impl Introduction {
     /// The vat that it introduces.
     pub fn vat_id(&self) -> VatId {
         self.genesis.vat_id()
+    }
+
+    /// The epochs that were not certified by the members before them, with those members: certified order was broken by hand there.
+    pub fn recoveries(&self) -> Vec<(Membership, &MembershipCertificate)> {
+        let later = self.chain.iter().map(|certificate| certificate.membership.clone());
+        let before = std::iter::once(self.genesis.membership()).chain(later);
+        before.zip(&self.chain).filter(|(_, next)| next.membership.recovered.is_some()).collect()
     }
 
     /// Checks all of it and returns the newest membership.

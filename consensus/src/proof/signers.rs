@@ -3,13 +3,15 @@
 //! A membership has names and addresses besides, 130 KB at most; whoever has to remember many vats keeps this instead.
 //!
 //! Invariants: signatures count only if all are good, of different members, and at least the threshold; a next membership is
-//! believed only if it names the hash of this one.
+//! believed only if it names the hash of this one; one that is marked as recovered, only if so many signed it that one of them is
+//! honest, and each of its members did.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::CertificateError;
 use crate::proof::certificate::{Certificate, MemberSignature};
-use crate::proof::membership::{Membership, MembershipCertificate};
+use crate::proof::membership::{Membership, MembershipCertificate, one_is_honest};
+use crate::proof::survival::recovered_threshold;
 use crate::proof::tally::Tally;
 use quorate_ids::{Hash, HostId, VatId};
 
@@ -60,6 +62,12 @@ impl Signers {
     }
 
     /// Checks that a membership continues this one and is signed by at least its threshold.
+    ///
+    /// Where too few are left to certify anything, those who are go on alone, by a membership that says so. Fewer sign that: so many that
+    /// one of them is honest (`max(2t − n, n − t + 1)`), and among them each of its members. Since as many as that are missing from
+    /// the rest, the rest can certify nothing any more, if those who signed keep their word. Nobody new is in it, and its threshold
+    /// makes up for liars as before.
+    ///
     pub fn verify_membership(&self, certificate: &MembershipCertificate) -> Result<(), CertificateError> {
         let next = &certificate.membership;
         self.same_vat(next.vat)?;
@@ -67,7 +75,20 @@ impl Signers {
             return Err(CertificateError::BrokenChain(next.epoch));
         }
         next.validate()?;
-        self.verify_signatures(&next.payload(), &certificate.signatures)
+        if next.recovered.is_none() {
+            return self.verify_signatures(&next.payload(), &certificate.signatures);
+        }
+        let (members, threshold) = (self.keys.len(), usize::from(self.threshold));
+        let least = recovered_threshold(members, threshold, next.members.len());
+        if usize::from(next.threshold) < least {
+            let why = format!("the recovered membership has threshold {}; it must be at least {least}", next.threshold);
+            return Err(CertificateError::Invalid(why));
+        }
+        let signed = |key: &HostId| certificate.signatures.iter().any(|signature| signature.key == *key);
+        if let Some(member) = next.members.iter().find(|member| !signed(&member.key)) {
+            return Err(CertificateError::NotEntered(member.key));
+        }
+        self.verify_so_many(&next.payload(), &certificate.signatures, one_is_honest(members, threshold))
     }
 
     fn same_vat(&self, found: VatId) -> Result<(), CertificateError> {
@@ -76,7 +97,15 @@ impl Signers {
 
     /// Checks that all signatures are good, of different members, and at least the threshold.
     pub fn verify_signatures(&self, payload: &[u8], signatures: &[MemberSignature]) -> Result<(), CertificateError> {
-        let needed = usize::from(self.threshold);
+        self.verify_so_many(payload, signatures, usize::from(self.threshold))
+    }
+
+    fn verify_so_many(
+        &self,
+        payload: &[u8],
+        signatures: &[MemberSignature],
+        needed: usize,
+    ) -> Result<(), CertificateError> {
         if signatures.len() < needed {
             return Err(CertificateError::BelowThreshold { found: signatures.len(), needed });
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::options::ReplicaOptions;
+use super::recovery::AGREED;
 use super::tasks::signer::divergence_text;
 use crate::error::ConsensusError;
 use crate::execution::machine::Machine;
@@ -16,6 +17,9 @@ use quorate_ids::HostId;
 
 /// Why the replica has stopped in an earlier life, and may not run before somebody has acted.
 pub(super) fn kept_fault(store: &VatStore) -> Result<Option<String>, ConsensusError> {
+    if store.mark().is_some_and(|mark| mark.agreed) {
+        return Ok(Some(AGREED.to_owned()));
+    }
     match store.divergence()? {
         Some(divergence) => Ok(Some(divergence_text(&divergence))),
         None => Ok(store.fault()?),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, Blob};
 use crate::proof::certificate::{Certificate, MemberSignature};
 use crate::proof::clock::ClockStatement;
+use crate::proof::membership::MembershipCertificate;
 use crate::state::change::Change;
 use quorate_ids::Hash;
 
@@ -24,6 +25,8 @@ pub(crate) enum Control {
     Activate(Activation),
     /// Time has passed, as members state. The only control that commands may follow in its block.
     Tick(Tick),
+    /// Certified order is broken by hand: the members that are left over go on alone. It begins an epoch as an activation does.
+    Recover(MembershipCertificate),
 }
 
 /// The passing of time, with the statements that bound it.

@@ -86,7 +86,7 @@ impl Change {
             members.insert(place, member.clone());
         }
         let (vat, epoch, previous) = (present.vat, present.epoch + 1, present.hash());
-        let target = Membership { vat, epoch, previous, members, threshold };
+        let target = Membership { vat, epoch, previous, members, threshold, recovered: None };
         target.validate().map_err(|error| error.to_string())?;
         Ok(target)
     }

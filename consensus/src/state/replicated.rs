@@ -13,8 +13,7 @@ use crate::error::{CertificateError, CodecError};
 use crate::proof::approval::{Subject, canceled};
 use crate::proof::certificate::verify_certificate;
 use crate::proof::clock::time_of;
-use crate::proof::membership::{Genesis, Member, Membership, Parameters};
-use crate::proof::signers::Signers;
+use crate::proof::membership::{Genesis, Member, Membership, MembershipCertificate, Parameters, verify_membership};
 use crate::state::block::{Activation, Admission, Block, Control, LogContent, Tick};
 use crate::state::change::{Change, PendingChange};
 use quorate_ids::{Canonical, Hash, HostId};
@@ -218,18 +217,36 @@ impl ReplicatedState {
         let text = |error: CertificateError| error.to_string();
         verify_certificate(certificate, &self.membership).map_err(text)?;
         if let Some(before) = &self.previous_membership {
-            let signers = Signers::from(before);
-            signers.verify_signatures(&self.membership.payload(), present).map_err(text)?;
+            let present = MembershipCertificate { membership: self.membership.clone(), signatures: present.clone() };
+            verify_membership(&present, before).map_err(text)?;
         } else if !present.is_empty() {
             return Err("epoch 0 needs no certificate".into());
         }
         self.pending = None;
         self.admitted_statement = Hash::ZERO;
-        let ended = std::mem::replace(&mut self.membership, pending.target);
+        Ok(self.replace_members(pending.target))
+    }
+
+    /// Has the members that are left over go on alone, if so many signed that one of them is honest. Returns the membership that ends.
+    /// The error is the same on every replica.
+    pub(crate) fn recover(&mut self, certificate: &MembershipCertificate, block: u64) -> Result<Membership, String> {
+        let Some(recovered) = certificate.membership.recovered else {
+            return Err("the membership is not marked as recovered".into());
+        };
+        if recovered.block.checked_add(1) != Some(block) {
+            return Err(format!("the recovery goes on from block {}, and this is block {block}", recovered.block));
+        }
+        verify_membership(certificate, &self.membership).map_err(|error| error.to_string())?;
+        self.cancel();
+        Ok(self.replace_members(certificate.membership.clone()))
+    }
+
+    fn replace_members(&mut self, next: Membership) -> Membership {
+        let ended = std::mem::replace(&mut self.membership, next);
         let membership = &self.membership;
         self.raft_ids.retain(|key, _| membership.contains(key));
         self.previous_membership = Some(ended.clone());
-        Ok(ended)
+        ended
     }
 
     /// Lets time pass, as far as enough of the present members state that it has. It never goes back. The error is the same on every
@@ -260,6 +277,7 @@ impl ReplicatedState {
                         self.begin_epoch(&activation).map(|_| ())
                     }
                     Some(Control::Activate(activation)) => self.activate(&activation).map(|_| ()),
+                    Some(Control::Recover(certificate)) => self.recover(&certificate, index).map(|_| ()),
                     // Time changes no members.
                     Some(Control::Tick(_)) => Ok(()),
                 };

@@ -189,6 +189,11 @@ impl VatStore {
         self.write_synced(vec![self.put_named(FAULT, &fault)])
     }
 
+    /// The write that takes that away.
+    pub(crate) fn delete_fault(&self) -> Write {
+        Write::Delete(Family::State, self.key(FAULT.as_bytes()))
+    }
+
     /// All memberships that this host signed, by their epochs.
     pub(crate) fn signed_memberships(&self) -> Result<Vec<(u64, Hash)>, StoreError> {
         let prefix = self.key(MEMBERSHIP_GUARD.as_bytes());

@@ -6,6 +6,7 @@ use super::cluster::{Cluster, parameters};
 use super::*;
 use crate::codec;
 use crate::order::frames::{RaftFrame, RaftReply, WireContent, WireEntry, WireVote};
+use crate::proof::membership::Recovered;
 use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
 use crate::state::LogPosition;
 use crate::state::block::Control;
@@ -287,6 +288,24 @@ async fn one_member_can_not_take_the_vat_over_by_changes_of_members() {
     cluster.assert_no_trouble();
 }
 
+/// Recoveries by which one member would go on alone, or with one that keeps the rules, at some place or other of the log.
+fn forged_recoveries(state: &ReplicatedState) -> Forgeries<MembershipCertificate> {
+    let of = |survivors: &[u8], block| {
+        let survivors: Vec<HostId> = survivors.iter().map(|seed| host(*seed)).collect();
+        let recovered = Recovered { block, block_term: 1, chain: Hash([8; 32]), term: 9 };
+        state.membership.recovery(&survivors, recovered).unwrap()
+    };
+    let last = state.last_log.map_or(0, |last| last.index);
+    let mut forged = vec![
+        ("one alone", certify(of(&[2], last + 1), &[2])),
+        ("one for two", certify(of(&[2, 3], last + 2), &[2])),
+        ("by two, at another place", certify(of(&[2, 3], last.saturating_sub(3)), &[2, 3])),
+    ];
+    let unmarked = Membership { recovered: None, ..of(&[2, 3], last + 1) };
+    forged.push(("without the mark", certify(unmarked, &[2, 3])));
+    forged
+}
+
 /// Each kind of control there is: one that is new has to be tried here, too.
 fn kind(control: &Control) -> &'static str {
     match control {
@@ -297,6 +316,7 @@ fn kind(control: &Control) -> &'static str {
         Control::Admit(Admission { change: Change::Cancel, .. }) => "cancel",
         Control::Activate(_) => "activate",
         Control::Tick(_) => "tick",
+        Control::Recover(_) => "recover",
     }
 }
 
@@ -344,6 +364,9 @@ async fn nothing_that_a_lying_follower_proposes_changes_the_state() {
     for (what, forged) in super::clocks::forged_ticks(&state, 1_000_000) {
         refused(what, Control::Tick(forged)).await;
     }
+    for (what, forged) in forged_recoveries(&state) {
+        refused(what, Control::Recover(forged)).await;
+    }
     assert_eq!(of_controls(&certified_state(&cluster, honest).await), of_controls(&state));
     // A change that owners want; its newcomer is away, so that it stays under way.
     let add = admission(&state, Change::Add(member(9)), None, &[1, 2, 3]);
@@ -361,7 +384,10 @@ async fn nothing_that_a_lying_follower_proposes_changes_the_state() {
         refused(what, Control::Admit(forged)).await;
     }
     assert_eq!(of_controls(&certified_state(&cluster, honest).await), of_controls(&state));
-    assert_eq!(tried, ["activate", "add", "cancel", "remove", "replace", "threshold", "tick"].into_iter().collect());
+    assert_eq!(
+        tried,
+        ["activate", "add", "cancel", "recover", "remove", "replace", "threshold", "tick"].into_iter().collect()
+    );
     let cancel = admission(&state, Change::Cancel, None, &[2, 3, 4]);
     propose(&cluster, liar, Control::Admit(cancel.clone())).await;
     state.admit(&cancel, block + 1).unwrap();

@@ -12,7 +12,7 @@ use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVot
 use crate::proof::approval::{Subject, canceled};
 use crate::proof::clock::ClockStatement;
 use crate::proof::equivocation::{Contradiction, Disagreement, Divergence, Equivocation, EvidenceRecord, Signed};
-use crate::proof::membership::Introduction;
+use crate::proof::membership::{Introduction, Recovered};
 use crate::proof::shares::{Latest, Share};
 use crate::replica::tasks::own_key::Presence;
 use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
@@ -43,12 +43,19 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value:
     assert_eq!(&codec::decode::<T>(&bytes).unwrap(), value);
 }
 
+fn example_recovery() -> MembershipCertificate {
+    let recovered = Recovered { block: 300, block_term: 4, chain: Hash([8; 32]), term: 6 };
+    let membership = genesis(3, 2).membership().recovery(&[host(1), host(3)], recovered).unwrap();
+    certify(membership, &[1, 3])
+}
+
 #[test]
 fn what_is_signed_and_hashed() {
     let genesis = genesis(3, 2);
     let membership = genesis.membership();
     check_bytes("vat-id", &genesis.vat_id().0);
     check_bytes("membership-payload", &next_membership(&membership, &[1, 2, 4], 2).payload());
+    check_bytes("recovered-membership-payload", &example_recovery().membership.payload());
     check_bytes("statement-payload", &statement(&membership, 9).payload());
     check_bytes("statement-payload-checkpoint", &statement(&membership, 10).payload());
     let subject = Subject::new(&membership, Hash([9; 32]));
@@ -137,6 +144,7 @@ fn what_is_in_the_log() {
     let state = ReplicatedState::of_genesis(&genesis(3, 2));
     let admitted = admission(&state, Change::Add(member(4)), Some(3), &[1, 2]);
     check("block-admit", &Block::of_control(Control::Admit(admitted)));
+    check("block-recover", &Block::of_control(Control::Recover(example_recovery())));
     check("block-activate", &Block::of_control(Control::Activate(example_activation())));
     let clocks = [1, 2].map(|seed| ClockStatement::sign(&key(seed), &state.membership, 1_764_000_000_000));
     check(

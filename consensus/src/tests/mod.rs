@@ -19,6 +19,7 @@ mod lying_leaders;
 mod membership_steps;
 mod own_keys;
 mod power_cuts;
+mod recoveries;
 mod shares;
 mod states;
 mod two_faced;
@@ -128,6 +129,7 @@ pub(crate) fn next_membership(before: &Membership, seeds: &[u8], threshold: u16)
         previous: before.hash(),
         members: seeds.iter().map(|seed| member(*seed)).collect(),
         threshold,
+        recovered: None,
     }
 }
 

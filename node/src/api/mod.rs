@@ -59,6 +59,26 @@ pub struct ProofReply {
     pub proof: Option<String>,
 }
 
+/// A step of a host in the recovery of a vat (`POST /api/v1/vats/{vat}/recovery`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecoveryStep {
+    /// Stop the replica, and say what it has: the answer is a [`RecoveryOffer`](quorate_consensus::RecoveryOffer).
+    Offer,
+    /// Sign this [`Membership`](quorate_consensus::Membership), encoded and in hex: the answer is the signature.
+    Agree { target: String },
+    /// Go on with this [`MembershipCertificate`](quorate_consensus::MembershipCertificate), encoded and in hex.
+    CarryOut { certificate: String },
+    /// Go on as before, unless the host has agreed to a recovery.
+    End,
+}
+
+/// The answer to a [`RecoveryStep`], encoded and in hex, if there is anything to answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RecoveryReply {
+    pub result: Option<String>,
+}
+
 /// Which proof is wanted of a vat: what it certified itself, or what another vat said to it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ProofQuery {

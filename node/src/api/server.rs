@@ -1,6 +1,9 @@
 //! The serving side of the HTTP interface.
 
-use super::{AccessRequest, CarryRequest, EvidenceReply, InstallRequest, IntroductionReply, ProofQuery, ProofReply};
+use super::{
+    AccessRequest, CarryRequest, EvidenceReply, InstallRequest, IntroductionReply, ProofQuery, ProofReply,
+    RecoveryReply, RecoveryStep,
+};
 use crate::{
     authority::{AccessChange, SignedInstall},
     codec,
@@ -23,7 +26,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use quorate_consensus::{Change, Hash, HostId, Member, ProposeError, ReconfigureError};
+use quorate_consensus::{
+    Change, Hash, HostId, Member, Membership, MembershipCertificate, ProposeError, ReconfigureError,
+};
 use serde::de::DeserializeOwned;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -71,6 +76,10 @@ impl From<HostError> for ApiError {
             | HostError::Sound(_)
             | HostError::StoreDamaged { .. }
             | HostError::Forgotten(_)
+            | HostError::VatLives { .. }
+            | HostError::NotLost { .. }
+            | HostError::Agreed(_)
+            | HostError::Recovery(_)
             | HostError::WasMember(_)
             | HostError::Image { .. }
             | HostError::NoImage { .. }
@@ -101,6 +110,7 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/vats/{vat}/members", post(change_members))
         .route("/api/v1/vats/{vat}/approvals", post(answer_change))
         .route("/api/v1/vats/{vat}/repair", post(repair))
+        .route("/api/v1/vats/{vat}/recovery", post(recover))
         .route("/api/v1/vats/{vat}/access", post(change_access))
         .route("/api/v1/vats/{vat}/objects", get(objects))
         .route("/api/v1/vats/{vat}/references", get(references))
@@ -333,6 +343,31 @@ async fn mute(State(api): State<Api>, Json(request): Json<MuteRequest>) -> Answe
 /// Has the replica of a vat begin anew that has stopped by a fault.
 async fn repair(State(api): State<Api>, Path(name): Path<String>) -> Answer<crate::repair::VatRepair> {
     Ok(Json(api.host.repair(&name).await?))
+}
+
+/// A step of this host in the recovery of a vat.
+async fn recover(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Json(step): Json<RecoveryStep>,
+) -> Answer<RecoveryReply> {
+    let encoded = match step {
+        RecoveryStep::Offer => Some(codec::encode(&api.host.offer_recovery(&name).await?)),
+        RecoveryStep::Agree { target } => {
+            let target: Membership = unhex("the membership", &target)?;
+            Some(codec::encode(&api.host.agree_to_recovery(&name, &target).await?))
+        }
+        RecoveryStep::CarryOut { certificate } => {
+            let certificate: MembershipCertificate = unhex("the certificate", &certificate)?;
+            api.host.carry_out_recovery(&name, &certificate).await?;
+            None
+        }
+        RecoveryStep::End => {
+            api.host.end_recovery(&name).await?;
+            None
+        }
+    };
+    Ok(Json(RecoveryReply { result: encoded.map(hex::encode) }))
 }
 
 /// The answer of this host's owner to a change that waits.

@@ -10,6 +10,7 @@ use crate::{
     card::{Card, fingerprint},
     codec,
     provision::{Contacts, Provision},
+    recovered::recovery_words,
     testnet::config::check_name,
 };
 use quorate_consensus::{Introduction, Member, Membership, Parameters};
@@ -185,6 +186,7 @@ impl VatFile {
             let print = fingerprint(&member.key);
             lines.push(format!("member      {}  {print}  {}", escaped(&member.name), addresses.join(" ")));
         }
+        lines.extend(recovery_words(&self.introduction).into_iter().map(|words| format!("! recovered {words}")));
         lines.push(format!("signatures  {}", survival(count, threshold)));
         let same_image = genesis.image.0 == image_hash().0;
         let image = if same_image {
@@ -237,6 +239,7 @@ impl VatFile {
             "epoch": self.membership.epoch,
             "threshold": self.membership.threshold,
             "members": members.collect::<Vec<_>>(),
+            "recovered": recovery_words(&self.introduction),
             "survives": survival(self.membership.members.len(), usize::from(self.membership.threshold)),
             "image": genesis.image.to_string(),
             "image_of_this_build": genesis.image.0 == image_hash().0,

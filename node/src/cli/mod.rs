@@ -23,6 +23,7 @@ mod node;
 mod objects;
 mod output;
 mod prove;
+mod recover;
 mod reference;
 mod repl;
 mod replay;
@@ -239,6 +240,8 @@ enum Command {
         after_help = "Examples:\n  vat member replace --vat two --out c --in e\n  vat member add --vat two --in f\n  vat member remove --vat two --out f\n  vat member cancel --vat two"
     )]
     Member(member::Command),
+    /// Go on with a vat that has lost too many members for good, with those that are left
+    Recover(recover::Args),
     /// Show the changes of members, and of who may use a vat, that wait for the approval of owners
     Approvals(approvals::ListArgs),
     /// Approve such a change, for one host
@@ -365,6 +368,7 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Verify(args) => verify::run(&args, json),
         Command::Image(command) => image::run(command, json).await,
         Command::Member(command) => member::run(command, json).await,
+        Command::Recover(args) => recover::run(args, json).await,
         Command::Approvals(args) => approvals::list(args, json).await,
         Command::Approve(args) => approvals::approve(args, json).await,
         Command::Reject(args) => approvals::reject(args, json).await,

@@ -103,7 +103,11 @@ impl Quorum {
             (true, 1) => "until one more is back".to_owned(),
             (true, wanted) => format!("until {wanted} more are back"),
             (false, _) => {
-                "and never again unless what is missing is found: keep what is left of the homes, and make a new vat (`vat create`)".to_owned()
+                let advice = format!(
+                    "`vat recover {}` lets the others go on alone, if so many are left that one of them is honest",
+                    self.name
+                );
+                format!("and never again unless what is missing is found: keep what is left of the homes; {advice}")
             }
         };
         Some(format!("{numbers}: {what} {until}"))

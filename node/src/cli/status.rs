@@ -168,6 +168,13 @@ impl View {
         Err(no_such_vat(vat, &names))
     }
 
+    /// Vats of which certified order was broken by hand, once each.
+    fn recovered(&self) -> Vec<String> {
+        let told =
+            self.rows.iter().flat_map(|row| row.vat.recovered.iter().map(|words| format!("{}: {words}", row.vat.name)));
+        told.collect::<BTreeSet<String>>().into_iter().collect()
+    }
+
     fn is_healthy(&self) -> bool {
         self.running
             && self.failed.is_empty()
@@ -292,7 +299,12 @@ fn show(view: &View) {
     if !down.is_empty() {
         output::line(format!("not running: {}", down.join(", ")));
     }
-    view.unusable.iter().chain(&view.full_disks).chain(&view.muted).for_each(|host| output::line(format!("! {host}")));
+    view.unusable
+        .iter()
+        .chain(&view.full_disks)
+        .chain(&view.muted)
+        .chain(&view.recovered())
+        .for_each(|host| output::line(format!("! {host}")));
 }
 
 /// Says what is wrong with a replica, or under way.

@@ -43,6 +43,20 @@ pub enum HostError {
         "Q-N015 this host has no mark any more of what it has signed for vat {0}, so it must not sign for it again: let a host with a new home take its place (`vat member replace`)"
     )]
     Forgotten(String),
+    #[error(
+        "Q-N019 vat {name} is not lost: {needed} members can go on with it, and this host is connected with so many ({members}). What is missing is replaced: `vat member replace`; `vat status {name}` shows how they stand. Nothing was changed"
+    )]
+    VatLives { name: String, needed: usize, members: String },
+    #[error(
+        "Q-N020 members of vat {name} that the recovery would leave out are connected with this host: {members}. Take them along, or have their owners stop those hosts; then `vat recover {name}` again"
+    )]
+    NotLost { name: String, members: String },
+    #[error(
+        "Q-N021 the replica of {0} on this host is not damaged: it waits for a recovery that its operator has agreed to; `vat recover {0}` finishes it"
+    )]
+    Agreed(String),
+    #[error("{0}")]
+    Recovery(#[from] quorate_consensus::RecoveryError),
     #[error("Q-N007 the genesis of vat {name} is not valid: {why}")]
     Genesis { name: String, why: String },
 }

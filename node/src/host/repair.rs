@@ -16,6 +16,9 @@ impl Host {
         let one_at_a_time = self.0.carrying.lock().await;
         let (provision, why) = self.broken(name)?;
         let vat = provision.genesis.vat_id();
+        if why.starts_with("Q-C048 ") {
+            return Err(HostError::Agreed(provision.name));
+        }
         if ["Q-C001 ", "Q-C002 "].iter().any(|code| why.contains(code)) {
             return Err(HostError::StoreDamaged { name: provision.name, why });
         }

@@ -7,7 +7,7 @@ use super::{
     file::{AnswerProof, CertifiedHead, CheckpointProof, Item, ProofFile, ProvenMessage, ProvenSlice, VatProof},
     words::{describe, describe_call, shown, shown_value},
 };
-use crate::evidence::path_leads_to;
+use crate::{evidence::path_leads_to, recovered::recovery_words};
 use quorate_consensus::{
     Certificate, Contradiction, Divergence, Equivocation, EvidenceRecord, Exclusive, HostId, Introduction, Membership,
     OrderEvidence, Signed, Signers, checkpoint_root,
@@ -96,7 +96,7 @@ pub fn check(file: &ProofFile, wanted: Option<&VatId>) -> Result<Checked, CheckE
 fn check_vat(proof: &VatProof) -> Result<CheckedVat, CheckError> {
     let vat = proof.vat();
     let members = Members::of(&proof.introduction).map_err(|why| CheckError::Introduction { vat, why })?;
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = recovery_words(&proof.introduction).into_iter().map(recovered).collect();
     for (index, item) in proof.items.iter().enumerate() {
         let finding = check_item(item, &members).map_err(|why| CheckError::Item {
             what: format!("item {} of vat {vat}, {}", index + 1, item.kind()),
@@ -105,6 +105,18 @@ fn check_vat(proof: &VatProof) -> Result<CheckedVat, CheckError> {
         findings.push(finding);
     }
     Ok(CheckedVat { vat, membership: members.newest, findings })
+}
+
+/// What is to be known of an epoch that members who were left over made.
+fn recovered(words: String) -> Finding {
+    Finding {
+        kind: "recovery",
+        proven: vec![words],
+        not_proven: vec![
+            "that the others were lost, and that nothing is lost which the vat had certified before: it is the word of those who signed that".into(),
+        ],
+        ..Finding::default()
+    }
 }
 
 impl VatProof {

@@ -392,7 +392,8 @@ mod tests {
     fn status() -> ReplicaStatus {
         let member = |seed: u8| Member { key: host(seed), name: format!("h{seed}"), addresses: Vec::new() };
         let members = (1..=3).map(member).collect();
-        let membership = Membership { vat: VatId([7; 32]), epoch: 0, members, threshold: 2, previous: Hash::ZERO };
+        let membership =
+            Membership { vat: VatId([7; 32]), epoch: 0, members, threshold: 2, previous: Hash::ZERO, recovered: None };
         ReplicaStatus::new(VatId([7; 32]), host(1), membership)
     }
 

@@ -30,6 +30,7 @@ use crate::{
     directory::Directory,
     evidence::Slice,
     proof::file::{CheckpointProof, Item, ProofFile, VatProof},
+    recovered::recovery_words,
     status::{MemberStatus, StreamStatus, VatStatus},
     telemetry::{Telemetry, mirror, page::Page},
 };
@@ -374,6 +375,7 @@ impl VatService {
                     broken: peer.broken.is_some(),
                 })
                 .collect(),
+            recovered: recovery_words(&self.replica.introduction()),
             fault: status.fault.clone(),
             idle_s: self.progress.note(&status, Instant::now()).as_secs(),
             standstill: self.standstill(&status),
@@ -498,7 +500,7 @@ mod tests {
     fn status() -> ReplicaStatus {
         let members = (1..=3).map(member).collect();
         let vat = quorate_consensus::VatId([7; 32]);
-        let membership = Membership { vat, epoch: 0, members, threshold: 2, previous: Hash::ZERO };
+        let membership = Membership { vat, epoch: 0, members, threshold: 2, previous: Hash::ZERO, recovered: None };
         ReplicaStatus::new(vat, HostId([1; 32]), membership)
     }
 

@@ -44,7 +44,8 @@ mod tests {
     #[test]
     fn a_replica_gets_on_with_blocks_and_with_parts_of_a_checkpoint() {
         let vat = VatId([7; 32]);
-        let membership = Membership { vat, epoch: 0, members: Vec::new(), threshold: 1, previous: Hash::ZERO };
+        let membership =
+            Membership { vat, epoch: 0, members: Vec::new(), threshold: 1, previous: Hash::ZERO, recovered: None };
         let mut status = ReplicaStatus::new(vat, HostId([1; 32]), membership);
         let progress = SharedProgress::default();
         let begin = Instant::now();

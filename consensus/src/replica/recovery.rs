@@ -1,0 +1,293 @@
+//! The recovery of a vat that has lost so many members for good that it can certify nothing any more: what each member that is left
+//! does, on its own store, while its replica does not run.
+//!
+//! There are three steps. Each says how far its log goes ([`recovery_offer`]). Each signs the membership that follows from all of that
+//! ([`recovery_of`], [`agree_to_recovery`]). Each writes what all have signed into its store ([`carry_out_recovery`]), where its replica
+//! finds it when it starts: the longest log goes on with an entry that breaks certified order by hand, and one that makes those
+//! who are left Raft's voters. Whoever executes the first one checks the signatures.
+//!
+//! Invariants: nobody's log is given up for one that is behind it, so what a majority had is kept if one of the majority is left; who has
+//! signed says nothing more in the epoch that ends, also after a crash, so what is left of the others can certify nothing there; of
+//! each epoch one membership is signed, in all lives of a host.
+
+use ed25519_dalek::SigningKey;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::codec;
+use crate::error::RecoveryError;
+use crate::order::chain;
+use crate::order::frames::{WireContent, WireEntry, WireVote};
+use crate::proof::certificate::MemberSignature;
+use crate::proof::membership::{Genesis, Membership, MembershipCertificate, Recovered, verify_membership};
+use crate::raft::log::Link;
+use crate::state::block::{Block, Control, LogContent};
+use crate::state::{LogPosition, RaftMembership, ReplicatedState};
+use crate::storage::checkpoints::CheckpointRecord;
+use crate::storage::marks::Mark;
+use crate::storage::{Family, Store, VOTE, VatStore, Write, read};
+use quorate_ids::{Hash, HostId};
+
+/// Entries that are read from the store at once.
+const SCAN_ENTRIES: usize = 64;
+/// Why a replica does not run whose host has signed a recovery.
+pub(super) const AGREED: &str = "Q-C048 this host has agreed to a recovery of the vat, and says nothing more with the members that it had before: `vat recover` \
+                      finishes it";
+/// How that begins.
+const AGREED_CODE: &str = "Q-C048 ";
+
+/// What a member brings to a recovery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryOffer {
+    /// The member.
+    pub member: HostId,
+    /// The members of the vat, as its log has it.
+    pub present: Membership,
+    /// The last block of its log,
+    pub block: u64,
+    /// the term of that block,
+    pub block_term: u64,
+    /// and what stands for the log through it.
+    pub chain: Hash,
+    /// The highest of Raft's terms that it has heard of.
+    pub term: u64,
+}
+
+/// What is left of a vat on a host.
+struct Left {
+    part: VatStore,
+    state: ReplicatedState,
+    offer: RecoveryOffer,
+}
+
+/// Says what the member `key` brings to a recovery. Its replica must not be running.
+///
+/// # Errors
+/// It is no member, has stopped by a fault, or its log lacks what it has promised; or the store fails.
+pub fn recovery_offer(store: &Arc<dyn Store>, genesis: &Genesis, key: HostId) -> Result<RecoveryOffer, RecoveryError> {
+    Ok(Left::read(store, genesis, key)?.offer)
+}
+
+/// The membership by which those who made these offers go on, without the others: from the log that is ahead of the others.
+///
+/// # Errors
+/// The offers are of different memberships, or two of equal places contradict each other.
+pub fn recovery_of(offers: &[RecoveryOffer]) -> Result<Membership, RecoveryError> {
+    let refused = |text: &str| RecoveryError::Offers(text.to_owned());
+    let place = |offer: &RecoveryOffer| (offer.block_term, offer.block);
+    let newest = offers.iter().max_by_key(|offer| place(offer)).ok_or_else(|| refused("nobody is left"))?;
+    if offers.iter().any(|offer| offer.present != newest.present) {
+        return Err(refused(
+            "they know different memberships: a change of members was under way and is not certified. Let them run until it is, if they can",
+        ));
+    }
+    let keys: BTreeSet<HostId> = offers.iter().map(|offer| offer.member).collect();
+    if keys.len() != offers.len() || keys.iter().any(|key| !newest.present.contains(key)) {
+        return Err(refused("an offer is not of a member, or of one that made another already"));
+    }
+    if offers.iter().any(|offer| place(offer) == place(newest) && offer.chain != newest.chain) {
+        return Err(refused(
+            "two of them have different logs of equal length: one of them lies, or its store is damaged",
+        ));
+    }
+    let term = offers.iter().map(|offer| offer.term).max().unwrap_or_default().saturating_add(1);
+    let RecoveryOffer { block, block_term, chain, .. } = *newest;
+    let recovered = Recovered { block, block_term, chain, term };
+    let keys: Vec<HostId> = keys.into_iter().collect();
+    newest.present.recovery(&keys, recovered).map_err(|error| RecoveryError::Offers(error.to_string()))
+}
+
+/// Signs the membership by which the members that are left go on, as one of them. From then on the replica runs no more, until that is
+/// carried out; the same can be asked again. The replica must not be running.
+///
+/// # Errors
+/// It does not follow from what this member has, or another one was signed for the same epoch; or the store fails.
+pub fn agree_to_recovery(
+    store: &Arc<dyn Store>,
+    genesis: &Genesis,
+    key: &SigningKey,
+    target: &Membership,
+) -> Result<MemberSignature, RecoveryError> {
+    let left = Left::read(store, genesis, HostId(key.verifying_key().to_bytes()))?;
+    left.check(target)?;
+    // In the marks, too: whatever becomes of the database, the promise stands.
+    left.part.set_mark(|mark| mark.agreed = true, true)?;
+    left.part.set_signed_membership(target.epoch, target.hash())?;
+    left.part.set_fault(AGREED)?;
+    Ok(MemberSignature::sign(key, &target.payload()))
+}
+
+/// Writes a recovery that so many signed as must into the store of the member `key`, whose replica goes on with it at its next start.
+/// On disk when it returns, all of it or nothing. The replica must not be running.
+///
+/// # Errors
+/// Too few have signed it, or it does not follow from what this member has; or the store fails.
+pub fn carry_out_recovery(
+    store: &Arc<dyn Store>,
+    genesis: &Genesis,
+    key: HostId,
+    certificate: &MembershipCertificate,
+) -> Result<(), RecoveryError> {
+    let part = VatStore::new(Arc::clone(store), genesis.vat_id());
+    if part.chain()?.contains(certificate) {
+        // It was carried out, and agreed to once more since.
+        part.set_mark(|mark| mark.agreed = false, true)?;
+        return Ok(part.write_synced(vec![part.delete_fault()])?);
+    }
+    let left = Left::read(store, genesis, key)?;
+    let target = &certificate.membership;
+    left.check(target)?;
+    verify_membership(certificate, &left.offer.present).map_err(|error| refused(&error))?;
+    let recovered = target.recovered.ok_or_else(|| refused(&"it is not marked as one"))?;
+    let raft_id = part.raft_id()?.ok_or_else(|| refused(&"its replica was never called by a leader"))?;
+    let mut batch = Vec::new();
+    // Who is behind gets them from the one that leads.
+    if (left.offer.block, left.offer.chain) == (recovered.block, recovered.chain) {
+        batch = left.entries(certificate, &recovered)?;
+    }
+    let vote = WireVote { term: recovered.term, node: raft_id, committed: false };
+    let keep = |mark: &mut Mark| {
+        mark.note_vote(vote.term, vote.node, vote.committed);
+        mark.agreed = false;
+    };
+    // Before the rest, which has the replica stand still until it is written.
+    part.set_mark(keep, true)?;
+    batch.extend([part.put_named(VOTE, &vote), part.put_membership(certificate), part.delete_fault()]);
+    Ok(part.write_synced(batch)?)
+}
+
+fn refused(why: &dyn std::fmt::Display) -> RecoveryError {
+    RecoveryError::Refused(why.to_string())
+}
+
+impl Left {
+    fn read(store: &Arc<dyn Store>, genesis: &Genesis, key: HostId) -> Result<Left, RecoveryError> {
+        let part = VatStore::new(Arc::clone(store), genesis.vat_id());
+        let fault = part.fault()?.filter(|fault| !fault.starts_with(AGREED_CODE));
+        if let Some(fault) = fault {
+            return Err(refused(&format!("its replica has stopped: {fault}")));
+        }
+        if part.divergence()?.is_some() {
+            return Err(refused(&"its replica has stopped, since the others certified something else than it signed"));
+        }
+        let (state, end) = read_log(&part, genesis)?;
+        let end = end.ok_or_else(|| refused(&"it has nothing of the vat"))?;
+        let present = state.membership.clone();
+        if !present.contains(&key) {
+            return Err(refused(&"it is no member of the vat any more"));
+        }
+        if (part.chain()?.len() as u64) < present.epoch {
+            let epoch = present.epoch;
+            return Err(refused(&format!("epoch {epoch} is not certified, so nobody else knows its members")));
+        }
+        let mark = part.mark().unwrap_or_default();
+        let signed = part.watermark()?.map_or(0, |signed| signed.block);
+        let promised = mark.log.max(signed).max(mark.votes_after);
+        if promised > end.log.index {
+            let index = end.log.index;
+            return Err(refused(&format!(
+                "its log ends at block {index}, and it has acknowledged or signed up to block {promised}: what it had was certified by the others alone"
+            )));
+        }
+        let vote: Option<WireVote> = part.named(VOTE)?;
+        let voted = vote.map(|vote| vote.term).max(mark.vote.map(|(term, ..)| term)).unwrap_or_default();
+        let offer = RecoveryOffer {
+            member: key,
+            present,
+            block: end.log.index,
+            block_term: end.log.term,
+            chain: end.chain,
+            term: voted.max(end.log.term),
+        };
+        Ok(Left { part, state, offer })
+    }
+
+    /// Whether a recovery follows from what is here, and may be signed.
+    fn check(&self, target: &Membership) -> Result<(), RecoveryError> {
+        let offer = &self.offer;
+        let recovered = target.recovered.ok_or_else(|| refused(&"it is not marked as one"))?;
+        let members: Vec<HostId> = target.members.iter().map(|member| member.key).collect();
+        let expected = offer.present.recovery(&members, recovered).map_err(|error| refused(&error))?;
+        if expected != *target || !target.contains(&offer.member) {
+            return Err(refused(&"it is not one that follows from the vat's present members"));
+        }
+        let (own, there) = ((offer.block_term, offer.block), (recovered.block_term, recovered.block));
+        if own > there || (own == there && offer.chain != recovered.chain) {
+            return Err(refused(&format!(
+                "the log here ends at block {} and would be given up for one that is not ahead of it (block {}); begin again",
+                offer.block, recovered.block
+            )));
+        }
+        if recovered.term <= offer.term {
+            return Err(refused(&format!("term {} has been heard of here already; begin again", offer.term)));
+        }
+        let signed = self.part.signed_membership(target.epoch)?;
+        if signed.is_some_and(|signed| signed != target.hash()) {
+            return Err(refused(&format!(
+                "it has signed another membership for epoch {}, and may sign one only: go on with the members that had agreed then",
+                target.epoch
+            )));
+        }
+        Ok(())
+    }
+
+    /// The entries that record a recovery, after the last one here.
+    fn entries(&self, certificate: &MembershipCertificate, recovered: &Recovered) -> Result<Vec<Write>, RecoveryError> {
+        let mut state = self.state.clone();
+        let first = recovered.block.saturating_add(1);
+        state.recover(certificate, first).map_err(|why| refused(&why))?;
+        let nodes = state.membership.members.iter().filter_map(|member| {
+            let id = state.raft_ids.get(&member.key)?;
+            Some((*id, member.clone()))
+        });
+        let voters = RaftMembership { configs: vec![state.voters()], nodes: nodes.collect() };
+        let block = Block::of_control(Control::Recover(certificate.clone())).encode();
+        let mut chain = self.offer.chain;
+        let contents = [WireContent::Block(block), WireContent::Membership(voters)];
+        let entries = contents.into_iter().zip(first..).map(|(content, index)| {
+            let entry = WireEntry { log: LogPosition { term: recovered.term, index }, content };
+            chain = chain::next(&chain, &entry);
+            Write::Put(Family::Log, self.part.numbered(index), codec::encode(&(chain, &entry)))
+        });
+        Ok(entries.collect())
+    }
+}
+
+/// The state as the whole log makes it, as far as it concerns the members, and where the log ends.
+fn read_log(part: &VatStore, genesis: &Genesis) -> Result<(ReplicatedState, Option<Link>), RecoveryError> {
+    let mut state = match part.last(Family::Checkpoint)? {
+        None => ReplicatedState::of_genesis(genesis),
+        Some((_, value)) => {
+            let record: CheckpointRecord = read(Family::Checkpoint, &value)?;
+            record.restored_state().map_err(|why| refused(&why))?
+        }
+    };
+    let mut end: Option<Link> = part.named("purged")?;
+    let executed = state.last_log.map(|last| last.index);
+    let mut next = end.map_or(0, |end| end.log.index.saturating_add(1));
+    loop {
+        let (_, last) = part.bounds();
+        let records = part.scan(Family::Log, &part.numbered(next), &last, SCAN_ENTRIES)?;
+        if records.is_empty() {
+            return Ok((state, end));
+        }
+        for (_, value) in records {
+            let (chain, entry): (Hash, WireEntry) = read(Family::Log, &value)?;
+            let log = entry.position();
+            if log.index != next {
+                return Err(refused(&format!("its log has no block {next}")));
+            }
+            end = Some(Link { log, chain });
+            next = log.index.saturating_add(1);
+            if executed.is_none_or(|executed| log.index > executed) {
+                let content = match entry.content {
+                    WireContent::Blank => LogContent::Blank,
+                    WireContent::Block(bytes) => LogContent::Block(bytes),
+                    WireContent::Membership(membership) => LogContent::Raft(membership),
+                };
+                state.foresee(log.index, &content);
+            }
+        }
+    }
+}
