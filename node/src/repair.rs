@@ -110,9 +110,14 @@ pub fn repair_home(home: &Home, anew: Option<&str>) -> Result<HomeRepair, Repair
         None => Vec::new(),
         Some(name) => vec![named(&provisions, name)?],
     };
-    let staged = home.path().join("data.repaired");
+    let (staged, whole) = (home.path().join("data.repaired"), whole(home));
     let remove = |path: &Path| if path.exists() { fs::remove_dir_all(path).map_err(failed(path)) } else { Ok(()) };
+    if whole.exists() && !home.data().exists() {
+        // A repair that died between its last two steps: what it has saved of vats without other members is nowhere else.
+        put(home, &whole, &home.data())?;
+    }
     remove(&staged)?;
+    remove(&whole)?;
     let report = repair_store(&home.data(), &home.marks(), &staged, &vats, &anew)?;
     let kept = if report.sound {
         remove(&staged)?;
@@ -160,16 +165,28 @@ fn carry_again(home: &Home, staged: &Path, provisions: &BTreeMap<VatId, Option<P
     Ok(())
 }
 
-/// Puts the new database in the place of the old one, and returns where that is now.
+/// Where a new database lies that has everything, until it is in the place of the old one.
+fn whole(home: &Home) -> PathBuf {
+    home.path().join("data.whole")
+}
+
+/// Renames something of the home. On disk when it returns.
+fn put(home: &Home, from: &Path, to: &Path) -> Result<(), RepairError> {
+    fs::rename(from, to).map_err(failed(to))?;
+    fs::File::open(home.path()).and_then(|folder| folder.sync_all()).map_err(failed(home.path()))
+}
+
+/// Puts the new database in the place of the old one, and returns where that is now. Wherever it is interrupted, one of the two is whole
+/// and is found.
 fn exchange(home: &Home, staged: &Path) -> Result<PathBuf, RepairError> {
-    let data = home.data();
+    let (data, whole) = (home.data(), whole(home));
+    put(home, staged, &whole)?;
     let kept = (1..).map(|number| home.path().join(format!("data.damaged-{number}"))).find(|path| !path.exists());
     let kept = kept.unwrap_or_else(|| home.path().join("data.damaged"));
     if data.exists() {
-        fs::rename(&data, &kept).map_err(failed(&kept))?;
+        put(home, &data, &kept)?;
     }
-    fs::rename(staged, &data).map_err(failed(&data))?;
-    fs::File::open(home.path()).and_then(|folder| folder.sync_all()).map_err(failed(home.path()))?;
+    put(home, &whole, &data)?;
     Ok(kept)
 }
 

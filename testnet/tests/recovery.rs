@@ -9,8 +9,31 @@ use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
 };
-use support::{FOUR_HOSTS, counter_net, falsify_guard, metric};
+use support::{FOUR_HOSTS, SmallDisk, counter_net, falsify_guard, metric};
+
+/// Beside a counter on three hosts, one that lives on one of them alone.
+const SOLO_BESIDE: &str = r#"
+[[host]]
+name = "alpha"
+[[host]]
+name = "beta"
+[[host]]
+name = "gamma"
+
+[[vat]]
+name = "counter"
+hosts = ["alpha", "beta", "gamma"]
+threshold = 2
+source = "counter.js"
+
+[[vat]]
+name = "alone"
+hosts = ["alpha"]
+source = "counter.js"
+"#;
 
 fn replica(net: &TestNet, host: &str) -> Option<VatStatus> {
     net.replicas("counter").into_iter().find(|(name, _)| name == host).map(|(_, status)| status)
@@ -69,17 +92,23 @@ fn survives_one_more(net: &TestNet, back: &str, count: u64) {
     increment(net, count + 1..count + 3);
 }
 
+/// A counter on three hosts that has counted so far, and a member of it that does not lead, with its key.
+fn begun(count: u64) -> (TestNet, &'static str, String) {
+    let (net, config) = counter_net(FOUR_HOSTS);
+    net.up(&config, &[]).ok();
+    increment(&net, 1..count + 1);
+    let victim = follower(&net);
+    let key = key_of(&net, victim);
+    (net, victim, key)
+}
+
 fn key_of(net: &TestNet, host: &str) -> String {
     net.host(host).expect("it runs").key
 }
 
 #[test]
 fn a_member_with_a_damaged_table_is_repaired_under_its_own_key() {
-    let (net, config) = counter_net(FOUR_HOSTS);
-    net.up(&config, &[]).ok();
-    increment(&net, 1..11);
-    let victim = follower(&net);
-    let key = key_of(&net, victim);
+    let (net, victim, key) = begun(10);
     net.wait("its part", || (replica(&net, victim)?.certified_block > 10).then_some(()));
     // What is in the log comes into tables with the next start.
     net.vat(&["testnet", "kill", victim]).ok();
@@ -114,11 +143,7 @@ fn a_member_with_a_damaged_table_is_repaired_under_its_own_key() {
 
 #[test]
 fn a_member_whose_data_are_gone_is_repaired_as_long_as_its_marks_are_there() {
-    let (net, config) = counter_net(FOUR_HOSTS);
-    net.up(&config, &[]).ok();
-    increment(&net, 1..5);
-    let victim = follower(&net);
-    let key = key_of(&net, victim);
+    let (net, victim, key) = begun(4);
     net.vat(&["testnet", "kill", victim]).ok();
     let home = home(&net, victim);
     fs::remove_dir_all(home.join("data")).expect("it is there");
@@ -151,11 +176,7 @@ fn a_member_whose_data_are_gone_is_repaired_as_long_as_its_marks_are_there() {
 
 #[test]
 fn a_member_whose_log_was_cut_notices_it_and_comes_back_without_a_vote() {
-    let (net, config) = counter_net(FOUR_HOSTS);
-    net.up(&config, &[]).ok();
-    increment(&net, 1..2);
-    let victim = follower(&net);
-    let key = key_of(&net, victim);
+    let (net, victim, key) = begun(1);
     let log = files(&net, victim, "log").pop().expect("a write-ahead log");
     let early = fs::metadata(&log).expect("it is there").len();
     increment(&net, 2..12);
@@ -177,11 +198,7 @@ fn a_member_whose_log_was_cut_notices_it_and_comes_back_without_a_vote() {
 
 #[test]
 fn a_fault_stays_until_somebody_acts_and_a_repair_ends_it() {
-    let (net, config) = counter_net(FOUR_HOSTS);
-    net.up(&config, &[]).ok();
-    increment(&net, 1..6);
-    let victim = follower(&net);
-    let key = key_of(&net, victim);
+    let (net, victim, key) = begun(5);
     net.wait("its part", || (replica(&net, victim)?.certified_block > 3).then_some(()));
     net.vat(&["testnet", "kill", victim]).ok();
     falsify_guard(&net, victim);
@@ -205,10 +222,7 @@ fn a_fault_stays_until_somebody_acts_and_a_repair_ends_it() {
 
 #[test]
 fn a_member_that_is_muted_is_not_heard_by_that_host_and_the_vat_goes_on() {
-    let (net, config) = counter_net(FOUR_HOSTS);
-    net.up(&config, &[]).ok();
-    increment(&net, 1..3);
-    let host = follower(&net);
+    let (net, host, _) = begun(2);
     let leader = net.leader("counter");
     let loud = ["alpha", "beta", "gamma"].into_iter().find(|other| *other != host && *other != leader);
     let loud = loud.expect("three members");
@@ -235,4 +249,87 @@ fn a_member_that_is_muted_is_not_heard_by_that_host_and_the_vat_goes_on() {
     net.vat(&["member", "mute", loud, "--vat", "counter", "--host", host, "--off"]).ok();
     assert!(net.host(host).expect("it runs").muted.is_empty());
     increment(&net, 8..10);
+}
+
+/// The victim's database is moved to a small disk of its own; the others have room.
+#[test]
+fn a_member_whose_disk_is_full_stops_in_order_and_comes_back_and_the_others_never_stop() {
+    let (net, victim, key) = begun(5);
+    net.vat(&["testnet", "kill", victim]).ok();
+    let (data, aside) = (home(&net, victim).join("data"), net.path("aside"));
+    fs::rename(&data, &aside).expect("ours");
+    // Where this process may not mount, a limit on files shows what it can: see `operators`.
+    let Some(disk) = SmallDisk::mount(&data, 48) else { return };
+    for file in fs::read_dir(&aside).expect("readable").flatten() {
+        fs::copy(file.path(), data.join(file.file_name())).expect("there is room");
+    }
+    net.vat(&["testnet", "restart", victim]).ok();
+    comes_back(&net, victim, &key);
+    let failed = || net.host(victim).expect("it runs").failed_vats.get("counter").cloned();
+    disk.fill(500 << 10);
+    let why = net.wait("the order to stop", failed);
+    assert!(why.starts_with("Q-N016") && why.contains("make room"), "{why}");
+    increment(&net, 6..9);
+    // It dies on its full disk, and does not run before there is room.
+    net.vat(&["testnet", "kill", victim]).ok();
+    disk.fill(0);
+    let run = net.vat(&["node", "run", "--home", home(&net, victim).to_str().expect("text")]);
+    assert!(run.code == 5 && run.stderr.contains("make room"), "{} {}", run.code, run.stderr);
+    increment(&net, 9..11);
+    fs::remove_file(data.join("ballast")).expect("ours");
+    net.vat(&["testnet", "restart", victim]).ok();
+    comes_back(&net, victim, &key);
+    net.wait("the rest", || {
+        (replica(&net, victim)?.certified_block >= replica(&net, &net.leader("counter"))?.certified_block).then_some(())
+    });
+    survives_one_more(&net, victim, 10);
+}
+
+#[test]
+fn a_repair_that_is_killed_again_and_again_is_done_again() {
+    let (net, victim, key) = begun(8);
+    net.wait("its part", || (replica(&net, victim)?.certified_block > 8).then_some(()));
+    net.vat(&["testnet", "kill", victim]).ok();
+    // What is in the log comes into tables with the next start.
+    net.vat(&["testnet", "restart", victim]).ok();
+    net.vat(&["testnet", "kill", victim]).ok();
+    let tables = files(&net, victim, "sst");
+    assert!(!tables.is_empty());
+    tables.iter().for_each(|table| flip_all(table));
+    for pause in [2, 5, 10, 20, 30, 40, 60, 90] {
+        let mut repair = net.command(&["member", "repair", "--host", victim]);
+        let mut child = repair.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        std::thread::sleep(Duration::from_millis(pause));
+        child.kill().and_then(|()| child.wait()).expect("ours");
+    }
+    increment(&net, 9..11);
+    net.vat(&["member", "repair", "--host", victim, "--json"]).ok();
+    net.vat(&["testnet", "restart", victim]).ok();
+    increment(&net, 11..13);
+    comes_back(&net, victim, &key);
+    survives_one_more(&net, victim, 12);
+}
+
+/// A vat without other members has nobody to fetch its state from: what a repair has saved of it must not be lost with the repair.
+#[test]
+fn a_repair_that_dies_between_its_last_steps_is_finished_by_the_next_one() {
+    let (net, config) = counter_net(SOLO_BESIDE);
+    net.up(&config, &[]).ok();
+    for count in 1..6 {
+        assert_eq!(net.call("alone", "increment", &[]), json!(count));
+    }
+    net.vat(&["testnet", "kill", "alpha"]).ok();
+    // One vat begins anew, and the other one is taken over as it is.
+    let repaired = answer(&net.vat(&["member", "repair", "counter", "--host", "alpha", "--json"]).ok());
+    let outcomes: Vec<&Value> = repaired["vats"].as_array().expect("vats").iter().map(|vat| &vat["outcome"]).collect();
+    assert!(outcomes.contains(&&json!("anew")) && outcomes.contains(&&json!("whole")), "{repaired}");
+    // As if it had died before the new database was in the place of the old one.
+    let home = home(&net, "alpha");
+    fs::rename(home.join("data"), home.join("data.whole")).expect("ours");
+    let run = net.vat(&["node", "run", "--home", home.to_str().expect("text")]);
+    assert!(run.code == 6 && run.stderr.contains("vat member repair"), "{}", run.stderr);
+    net.vat(&["member", "repair", "--host", "alpha", "--json"]).ok();
+    net.vat(&["testnet", "restart", "alpha"]).ok();
+    assert_eq!(net.call("alone", "increment", &[]), json!(6));
+    assert_eq!(net.call("counter", "increment", &[]), json!(1));
 }

@@ -9,7 +9,13 @@ use quorate_engine::{
 };
 use quorate_node::{client::Client, sturdyref::Sturdyref};
 use quorate_testnet::process::{TestNet, members, own_file, stand_in};
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 /// Long enough for whatever answers at all.
 pub const LONG: Duration = Duration::from_secs(180);
@@ -121,4 +127,47 @@ pub fn metric(page: &str, family: &str, labels: &[&str]) -> f64 {
         page.lines().filter(|line| line.strip_prefix(family).is_some_and(|rest| rest.starts_with(['{', ' '])));
     let wanted = samples.filter(|line| labels.iter().all(|label| line.contains(label)));
     wanted.map(|line| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a value")).sum()
+}
+
+/// A file system of its own with little room, where this process may make one; it is gone with the test.
+pub struct SmallDisk(pub PathBuf);
+
+impl SmallDisk {
+    /// One of so many megabytes at a place. Nothing where this process may not mount.
+    pub fn mount(place: &Path, megabytes: u32) -> Option<SmallDisk> {
+        fs::create_dir_all(place).expect("writable");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"]).arg(place);
+        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        mounted.then(|| SmallDisk(place.to_owned()))
+    }
+
+    /// Writes a file that leaves so many bytes.
+    pub fn fill(&self, left: u64) -> PathBuf {
+        let ballast = self.0.join("ballast");
+        let mut file = fs::File::create(&ballast).expect("writable");
+        let piece = [0x42; 64 << 10];
+        while file.write_all(&piece).is_ok() {}
+        let length = file.metadata().expect("it is there").len();
+        file.set_len(length.saturating_sub(left)).expect("ours");
+        ballast
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// The same command, of a process whose files may not be larger than so many bytes. A signal that would kill it is ignored.
+pub fn with_files_up_to(bytes: u64, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "trap '' XFSZ; limit=$0; exec prlimit --fsize=\"$limit\" \"$@\""])
+        .arg(bytes.to_string())
+        .arg(command.get_program())
+        .args(command.get_args())
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited
 }
