@@ -103,11 +103,15 @@ impl Quorum {
             (true, 1) => "until one more is back".to_owned(),
             (true, wanted) => format!("until {wanted} more are back"),
             (false, _) => {
-                let advice = format!(
-                    "`vat recover {}` lets the others go on alone, if so many are left that one of them is honest",
-                    self.name
-                );
-                format!("and never again unless what is missing is found: keep what is left of the homes; {advice}")
+                // So many that one of them is honest: see `vat recover`.
+                let members = self.members.len();
+                let recovers = (2 * self.needed).saturating_sub(members).max((members + 1).saturating_sub(self.needed));
+                let advice = if self.reachable >= recovers {
+                    format!("let those that are left go on alone: `vat recover {}`", self.name)
+                } else {
+                    "make a new vat (`vat create`)".to_owned()
+                };
+                format!("and never again unless what is missing is found: keep what is left of the homes, and {advice}")
             }
         };
         Some(format!("{numbers}: {what} {until}"))
