@@ -164,6 +164,10 @@ impl Running {
         tokio::task::spawn_blocking(move || own.get(&image_hash()))
             .await
             .map_err(|error| RunError::Io { what: "loading the engine".into(), source: io::Error::other(error) })??;
+        // Before a new database is made there: a repair that died may still have the good one to put in its place.
+        if let Some(vat) = carried(home)?.into_iter().next().filter(|_| !home.data().exists()) {
+            return Err(RunError::DataLost { vat, data: home.data().display().to_string() });
+        }
         let store: Arc<dyn Store> = Arc::new(RocksStore::open_with_marks(home.data(), home.marks())?);
         check_marks(home, store.as_ref())?;
         mark_remembered(home, store.as_ref())?;

@@ -8,7 +8,8 @@
 //!
 //! Invariants: nobody's log is given up for one that is behind it, so what a majority had is kept if one of the majority is left; who has
 //! signed says nothing more in the epoch that ends, also after a crash, so what is left of the others can certify nothing there; of
-//! each epoch one membership is signed, in all lives of a host.
+//! each epoch one membership is signed, in all lives of a host. Whatever is interrupted can be done again: a member that has signed says
+//! what, so that the others sign the same.
 
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,11 @@ pub(super) const AGREED: &str = "Q-C048 this host has agreed to a recovery of th
                       finishes it";
 /// How that begins.
 const AGREED_CODE: &str = "Q-C048 ";
+/// Terms by which a recovery may be ahead of what a member has heard of. Elections come far from it, and a member that names the highest number
+/// there is would leave no term to elect a leader in.
+const MAX_TERMS_AHEAD: u64 = 1 << 32;
+/// The record of the membership that this host has signed to recover the vat.
+const TARGET: &str = "recovery";
 
 /// What a member brings to a recovery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +58,8 @@ pub struct RecoveryOffer {
     pub chain: Hash,
     /// The highest of Raft's terms that it has heard of.
     pub term: u64,
+    /// What it has signed already to recover the vat, and has not carried out: it signs nothing else.
+    pub agreed: Option<Membership>,
 }
 
 /// What is left of a vat on a host.
@@ -59,6 +67,10 @@ struct Left {
     part: VatStore,
     state: ReplicatedState,
     offer: RecoveryOffer,
+    /// The latest term of which it has heard that a leader was elected.
+    led: u64,
+    /// The newest block that it has signed, or has a certificate of.
+    certified: u64,
 }
 
 /// Says what the member `key` brings to a recovery. Its replica must not be running.
@@ -72,7 +84,8 @@ pub fn recovery_offer(store: &Arc<dyn Store>, genesis: &Genesis, key: HostId) ->
 /// The membership by which those who made these offers go on, without the others: from the log that is ahead of the others.
 ///
 /// # Errors
-/// The offers are of different memberships, or two of equal places contradict each other.
+/// The offers are of different memberships, two of equal places contradict each other, or one of them has signed a recovery already that
+/// the others do not make up.
 pub fn recovery_of(offers: &[RecoveryOffer]) -> Result<Membership, RecoveryError> {
     let refused = |text: &str| RecoveryError::Offers(text.to_owned());
     let place = |offer: &RecoveryOffer| (offer.block_term, offer.block);
@@ -91,7 +104,24 @@ pub fn recovery_of(offers: &[RecoveryOffer]) -> Result<Membership, RecoveryError
             "two of them have different logs of equal length: one of them lies, or its store is damaged",
         ));
     }
-    let term = offers.iter().map(|offer| offer.term).max().unwrap_or_default().saturating_add(1);
+    let mut agreed = offers.iter().filter_map(|offer| offer.agreed.as_ref());
+    if let Some(target) = agreed.next() {
+        if agreed.any(|other| other != target) {
+            return Err(refused("two of them have signed different recoveries, and sign no other: one of the two must stay out"));
+        }
+        if let Some(missing) = target.members.iter().find(|member| !keys.contains(&member.key)) {
+            let name = missing.name.escape_debug();
+            return Err(refused(&format!(
+                "one of them has signed to go on with {name}, which is not among them, and signs nothing else: bring {name} back"
+            )));
+        }
+        return Ok(target.clone());
+    }
+    let terms = || offers.iter().map(|offer| offer.term);
+    let (lowest, term) = (terms().min().unwrap_or_default(), terms().max().unwrap_or_default().saturating_add(1));
+    if term - lowest > MAX_TERMS_AHEAD {
+        return Err(refused(&format!("one of them says that there was a term {}, which is not true", term - 1)));
+    }
     let RecoveryOffer { block, block_term, chain, .. } = *newest;
     let recovered = Recovered { block, block_term, chain, term };
     let keys: Vec<HostId> = keys.into_iter().collect();
@@ -111,8 +141,9 @@ pub fn agree_to_recovery(
 ) -> Result<MemberSignature, RecoveryError> {
     let left = Left::read(store, genesis, HostId(key.verifying_key().to_bytes()))?;
     left.check(target)?;
-    // In the marks, too: whatever becomes of the database, the promise stands.
-    left.part.set_mark(|mark| mark.agreed = true, true)?;
+    left.part.write_synced(vec![left.part.put_named(TARGET, target)])?;
+    // From here on it is a promise; in the marks, too: whatever becomes of the database, it stands.
+    left.part.set_mark(|mark| mark.agreed = Some((target.epoch, target.hash())), true)?;
     left.part.set_signed_membership(target.epoch, target.hash())?;
     left.part.set_fault(AGREED)?;
     Ok(MemberSignature::sign(key, &target.payload()))
@@ -129,32 +160,45 @@ pub fn carry_out_recovery(
     key: HostId,
     certificate: &MembershipCertificate,
 ) -> Result<(), RecoveryError> {
-    let part = VatStore::new(Arc::clone(store), genesis.vat_id());
-    if part.chain()?.contains(certificate) {
-        // It was carried out, and agreed to once more since.
-        part.set_mark(|mark| mark.agreed = false, true)?;
-        return Ok(part.write_synced(vec![part.delete_fault()])?);
-    }
     let left = Left::read(store, genesis, key)?;
-    let target = &certificate.membership;
-    left.check(target)?;
-    verify_membership(certificate, &left.offer.present).map_err(|error| refused(&error))?;
+    let (part, target) = (&left.part, &certificate.membership);
     let recovered = target.recovered.ok_or_else(|| refused(&"it is not marked as one"))?;
     let raft_id = part.raft_id()?.ok_or_else(|| refused(&"its replica was never called by a leader"))?;
-    let mut batch = Vec::new();
-    // Who is behind gets them from the one that leads.
-    if (left.offer.block, left.offer.chain) == (recovered.block, recovered.chain) {
-        batch = left.entries(certificate, &recovered)?;
-    }
     let vote = WireVote { term: recovered.term, node: raft_id, committed: false };
-    let keep = |mark: &mut Mark| {
+    // A life before may have ended between the two writes. Only the log tells: members that have carried it out show the chain around.
+    if left.offer.present.epoch < target.epoch {
+        left.check(target)?;
+        verify_membership(certificate, &left.offer.present).map_err(|error| refused(&error))?;
+        let mut batch = vec![part.put_membership(certificate)];
+        // Who is behind gets them from the one that leads.
+        if (left.offer.block, left.offer.chain) == (recovered.block, recovered.chain) {
+            batch.extend(left.entries(certificate, &recovered)?);
+        }
+        if left.offer.term < vote.term {
+            batch.push(part.put_named(VOTE, &vote));
+        }
+        // The promise has the replica stand still until its end is written, too.
+        part.write_synced(batch)?;
+    } else if !part.chain()?.contains(certificate) {
+        return Err(refused(&format!("it went on otherwise, and is in epoch {}", left.offer.present.epoch)));
+    }
+    end_promise(part, target, &vote)
+}
+
+/// Ends what was promised with the signature of a recovery that is carried out here. Another promise or fault stands.
+fn end_promise(part: &VatStore, target: &Membership, vote: &WireVote) -> Result<(), RecoveryError> {
+    let promise = (target.epoch, target.hash());
+    let end = |mark: &mut Mark| {
         mark.note_vote(vote.term, vote.node, vote.committed);
-        mark.agreed = false;
+        mark.agreed = mark.agreed.filter(|agreed| *agreed != promise);
     };
-    // Before the rest, which has the replica stand still until it is written.
-    part.set_mark(keep, true)?;
-    batch.extend([part.put_named(VOTE, &vote), part.put_membership(certificate), part.delete_fault()]);
-    Ok(part.write_synced(batch)?)
+    part.set_mark(end, true)?;
+    let signed: Option<Membership> = part.named(TARGET)?;
+    let is_other = part.mark().is_some_and(|mark| mark.agreed.is_some()) || signed.is_some_and(|signed| signed != *target);
+    if is_other || !part.fault()?.is_some_and(|fault| fault.starts_with(AGREED_CODE)) {
+        return Ok(());
+    }
+    Ok(part.write_synced(vec![part.delete_named(TARGET), part.delete_fault()])?)
 }
 
 fn refused(why: &dyn std::fmt::Display) -> RecoveryError {
@@ -191,7 +235,17 @@ impl Left {
             )));
         }
         let vote: Option<WireVote> = part.named(VOTE)?;
-        let voted = vote.map(|vote| vote.term).max(mark.vote.map(|(term, ..)| term)).unwrap_or_default();
+        let votes = vote.map(|vote| (vote.term, vote.committed)).into_iter();
+        let votes: Vec<(u64, bool)> =
+            votes.chain(mark.vote.map(|(term, _, committed)| (term, committed))).collect();
+        let voted = votes.iter().map(|(term, _)| *term).max().unwrap_or_default();
+        let led = votes.iter().filter(|(_, elected)| *elected).map(|(term, _)| *term).max().unwrap_or_default();
+        // One that is no promise is of a life that ended before it became one.
+        let is_promise = |agreed: &Membership| match part.mark() {
+            Some(mark) => mark.agreed == Some((agreed.epoch, agreed.hash())),
+            None => agreed.epoch > state.membership.epoch,
+        };
+        let agreed: Option<Membership> = part.named(TARGET)?.filter(is_promise);
         let offer = RecoveryOffer {
             member: key,
             present,
@@ -199,8 +253,10 @@ impl Left {
             block_term: end.log.term,
             chain: end.chain,
             term: voted.max(end.log.term),
+            agreed,
         };
-        Ok(Left { part, state, offer })
+        let certified = signed.max(part.newest_certified()?);
+        Ok(Left { part, state, offer, led, certified })
     }
 
     /// Whether a recovery follows from what is here, and may be signed.
@@ -219,10 +275,21 @@ impl Left {
                 offer.block, recovered.block
             )));
         }
-        if recovered.term <= offer.term {
-            return Err(refused(&format!("term {} has been heard of here already; begin again", offer.term)));
+        if there.1 < self.certified {
+            return Err(refused(&format!(
+                "the vat would go on after block {}, and this host has what was certified up to block {}: who says that another log is ahead of it lies",
+                recovered.block, self.certified
+            )));
         }
-        let signed = self.part.signed_membership(target.epoch)?;
+        // Elections that nobody won since it was made up do no harm: what it writes is of a term that no leader has used.
+        if recovered.term <= offer.block_term.max(self.led) {
+            return Err(refused(&format!("a leader was elected in term {} or later; begin again", recovered.term)));
+        }
+        if recovered.term.saturating_sub(offer.term) > MAX_TERMS_AHEAD {
+            return Err(refused(&format!("term {} is far beyond all that was heard of here", recovered.term)));
+        }
+        let promise = self.part.mark().and_then(|mark| mark.agreed).filter(|(epoch, _)| *epoch == target.epoch);
+        let signed = promise.map(|(_, signed)| signed).or(self.part.signed_membership(target.epoch)?);
         if signed.is_some_and(|signed| signed != target.hash()) {
             return Err(refused(&format!(
                 "it has signed another membership for epoch {}, and may sign one only: go on with the members that had agreed then",

@@ -17,7 +17,7 @@ use quorate_ids::HostId;
 
 /// Why the replica has stopped in an earlier life, and may not run before somebody has acted.
 pub(super) fn kept_fault(store: &VatStore) -> Result<Option<String>, ConsensusError> {
-    if store.mark().is_some_and(|mark| mark.agreed) {
+    if store.mark().is_some_and(|mark| mark.agreed.is_some()) {
         return Ok(Some(AGREED.to_owned()));
     }
     match store.divergence()? {

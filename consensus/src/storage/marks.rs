@@ -60,8 +60,9 @@ pub(crate) struct Mark {
     pub(crate) votes_after: u64,
     /// The replica was repaired: it signs no statement of this block or an earlier one.
     pub(crate) signs_after: u64,
-    /// The host has agreed to a recovery of the vat that is not carried out here: its replica does not run until then.
-    pub(crate) agreed: bool,
+    /// The host has agreed to a recovery of the vat that is not carried out here, by this membership of this epoch: its replica does not run
+    /// until then.
+    pub(crate) agreed: Option<(u64, Hash)>,
 }
 
 impl Mark {

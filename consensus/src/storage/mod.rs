@@ -11,6 +11,7 @@ mod repair;
 #[cfg(test)]
 mod repair_tests;
 mod rocks;
+mod salvage;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -7,13 +7,14 @@
 //!
 //! Invariant: the damaged database is only read.
 
-use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode, Options};
+use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode, Options, ReadOptions};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::marks::{Mark, Marks};
 use super::rocks::RocksStore;
+use super::salvage::Salvaged;
 use super::store::{Family, Store, Write};
 use super::vat::{RAFT_ID, VOTE, VatStore, WATERMARK};
 use crate::codec;
@@ -78,7 +79,8 @@ pub fn repair_store(
 ) -> Result<RepairReport, StoreError> {
     let marks = Marks::open(marks)?;
     let strict = open_damaged(old, DBRecoveryMode::TolerateCorruptedTailRecords);
-    let mut report = RepairReport { sound: strict.is_ok() && anew.is_empty(), ..RepairReport::default() };
+    let log_is_whole = strict.is_ok();
+    let mut report = RepairReport { sound: log_is_whole && anew.is_empty(), ..RepairReport::default() };
     // A log with a hole in its middle is good up to there, as one that was rolled back is.
     let found = strict.or_else(|error| {
         report.lost.push(error);
@@ -95,6 +97,7 @@ pub fn repair_store(
             report.sound = false;
         }
     }
+    let mut salvaged: Option<Result<Salvaged, String>> = None;
     for vat in vats {
         let part = VatStore::new(Arc::clone(&store), *vat);
         let why = if anew.contains(vat) {
@@ -103,7 +106,14 @@ pub fn repair_store(
             let copied = match &found {
                 Ok(found) => {
                     let promised = marks.read(vat).is_none_or(|mark| mark.binds());
-                    copy_vat(found, store.as_ref(), &part, promised)?
+                    match copy_vat(found, store.as_ref(), &part, promised)? {
+                        Err(why) if log_is_whole => {
+                            report.sound = false;
+                            let salvaged = salvaged.get_or_insert_with(|| Salvaged::of(found, new.with_extension("salvaged")));
+                            copy_salvaged(salvaged, store.as_ref(), &part, promised, why)?
+                        }
+                        copied => copied,
+                    }
                 }
                 Err(error) => Err(error.clone()),
             };
@@ -173,6 +183,20 @@ fn open_damaged(path: &Path, mode: DBRecoveryMode) -> Result<DB, String> {
     opened.map_err(|error| error.to_string())
 }
 
+/// Copies all records of a vat of which something could not be read for the reason `why`, if that was not its own.
+fn copy_salvaged(
+    from: &Result<Salvaged, String>,
+    to: &dyn Store,
+    part: &VatStore,
+    promised: bool,
+    why: String,
+) -> Result<Result<(), String>, StoreError> {
+    let (first, end) = part.bounds();
+    let Some(from) = from.as_ref().ok().and_then(|from| from.with_all_of(&first, &end)) else { return Ok(Err(why)) };
+    part.remove()?;
+    Ok(copy_vat(from, to, part, promised)?.map_err(|_| why))
+}
+
 /// Copies all records of a vat. The inner error says what is damaged of it. `promised`: it has records, if all is well.
 fn copy_vat(from: &DB, to: &dyn Store, part: &VatStore, promised: bool) -> Result<Result<(), String>, StoreError> {
     let (first, end) = part.bounds();
@@ -198,14 +222,14 @@ fn copy(
 ) -> Result<Result<u64, String>, StoreError> {
     let Some(handle) = from.cf_handle(family.as_str()) else { return Ok(Err("is not there".to_owned())) };
     let (mut batch, mut bytes, mut records) = (Vec::new(), 0, 0);
-    for record in from.iterator_cf(handle, IteratorMode::From(first, Direction::Forward)) {
+    let mut options = ReadOptions::default();
+    // Blocks behind are others', and may be damaged.
+    options.set_iterate_upper_bound(end.to_vec());
+    for record in from.iterator_cf_opt(handle, options, IteratorMode::From(first, Direction::Forward)) {
         let (key, value) = match record {
             Ok(record) => record,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        if *key >= *end {
-            break;
-        }
         bytes += key.len() + value.len();
         records += 1;
         batch.push(Write::Put(family, key.into_vec(), value.into_vec()));

@@ -118,9 +118,9 @@ fn host(folder: &Path) -> (PathBuf, PathBuf) {
     (data, file)
 }
 
-/// Flips a bit in each larger table that has records of the second vat alone. Which these are is RocksDB's word: tables are compressed. In the
-/// middle: whoever looks for the end of the first vat's records reads the first block of the second one's.
-fn damage_one(data: &Path) {
+/// Flips a bit in each larger table that has records of the second vat alone, this far from its begin, in parts of it. Which tables these are is
+/// RocksDB's word: they are compressed.
+fn damage_one(data: &Path, part: usize) {
     let options = rocksdb::Options::default();
     let families = rocksdb::DB::list_cf(&options, data).unwrap();
     let database = rocksdb::DB::open_cf_for_read_only(&options, data, families, false).unwrap();
@@ -133,8 +133,8 @@ fn damage_one(data: &Path) {
     for table in tables {
         let path = data.join(table.name.trim_start_matches('/'));
         let mut bytes = fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
+        let place = if part == 0 { 50 } else { bytes.len() / part };
+        bytes[place] ^= 1;
         fs::write(&path, bytes).unwrap();
         hit += 1;
     }
@@ -143,13 +143,24 @@ fn damage_one(data: &Path) {
 
 #[test]
 fn a_repair_takes_over_what_is_whole_and_of_the_rest_what_was_promised() {
+    check_repair(2);
+}
+
+/// Whoever looks for the first vat's records reads that block of the second one's, too.
+#[test]
+fn a_damaged_block_right_behind_the_records_of_a_vat_is_not_its_own() {
+    check_repair(0);
+}
+
+fn check_repair(damaged: usize) {
     let folder = tempfile::tempdir().unwrap();
     let (data, file) = host(folder.path());
-    damage_one(&data);
+    damage_one(&data, damaged);
     let new = folder.path().join("new");
     let report = repair_store(&data, &file, &new, &[HERE, THERE], &[]).unwrap();
     assert!(!report.sound);
     assert_eq!(report.vats[&HERE], Repaired::Whole);
+    assert!(!folder.path().join("new.salvaged").exists());
     let Repaired::Anew { votes_after: 39, signs_after: 39, why } = &report.vats[&THERE] else { panic!("{report:?}") };
     assert!(!why.is_empty());
     let store: Arc<dyn Store> = Arc::new(RocksStore::open_with_marks(&new, &file).unwrap());

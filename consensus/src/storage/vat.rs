@@ -125,6 +125,11 @@ impl VatStore {
         Write::Put(Family::State, self.key(name.as_bytes()), codec::encode(value))
     }
 
+    /// The write that takes such a value away.
+    pub(crate) fn delete_named(&self, name: &str) -> Write {
+        Write::Delete(Family::State, self.key(name.as_bytes()))
+    }
+
     pub(crate) fn put_certificate(&self, certificate: &Certificate) -> Write {
         let key = self.tagged(b's', certificate.statement.block);
         Write::Put(Family::Certificate, key, codec::encode(certificate))
@@ -132,6 +137,14 @@ impl VatStore {
 
     pub(crate) fn certificate(&self, block: u64) -> Result<Option<Certificate>, StoreError> {
         self.get(Family::Certificate, &self.tagged(b's', block))
+    }
+
+    /// The newest block of which a certificate is here; 0 if there is none.
+    pub(crate) fn newest_certified(&self) -> Result<u64, StoreError> {
+        let (from, to) = (self.tagged(b's', 0), prefix_end(&self.key(b"s")));
+        let last = self.store.last(Family::Certificate, &from, &to)?;
+        let certificate = last.map(|(_, value)| read::<Certificate>(Family::Certificate, &value)).transpose()?;
+        Ok(certificate.map_or(0, |certificate| certificate.statement.block))
     }
 
     /// Removes the certificates of all blocks before `block`.
@@ -191,7 +204,7 @@ impl VatStore {
 
     /// The write that takes that away.
     pub(crate) fn delete_fault(&self) -> Write {
-        Write::Delete(Family::State, self.key(FAULT.as_bytes()))
+        self.delete_named(FAULT)
     }
 
     /// All memberships that this host signed, by their epochs.

@@ -9,7 +9,8 @@ mod round;
 use super::{
     Exit, Failure, Outcome,
     hosts::{HostsOption, LocalHost},
-    output, standing,
+    output,
+    standing::{self, MemberState},
 };
 use crate::{
     api::{RecoveryReply, RecoveryStep},
@@ -62,14 +63,14 @@ pub async fn run(args: Args, json: bool) -> Outcome {
             return wait_for_others(&args, &round, json);
         }
         if let Err(failure) = close(&mut round, &args, &hosts) {
-            // Nothing is signed: they go on as before.
-            for host in &alive {
-                let _: Result<RecoveryReply, _> = step(host, &args.vat, &RecoveryStep::End).await;
-            }
+            end(&alive, &args.vat).await;
             return Err(failure);
         }
     }
-    agree(&mut round, &args, &alive, &hosts).await?;
+    if let Err(failure) = agree(&mut round, &args, &alive, &hosts).await {
+        end(&alive, &args.vat).await;
+        return Err(failure);
+    }
     let Some(certificate) = round.certificate() else { return wait_for_others(&args, &round, json) };
     let encoded = hex::encode(codec::encode(&certificate));
     for host in alive.iter().filter(|host| host.key.is_some_and(|key| certificate.membership.contains(&key))) {
@@ -77,6 +78,14 @@ pub async fn run(args: Args, json: bool) -> Outcome {
     }
     round.write(args.file.as_deref())?;
     done(&round, &certificate.membership, json)
+}
+
+/// Has the hosts go on as before, except those that have signed.
+async fn end(hosts: &[&LocalHost], vat: &str) {
+    for host in hosts {
+        // One that can't be asked does so when it is started again.
+        let _: Result<RecoveryReply, _> = step(host, vat, &RecoveryStep::End).await;
+    }
 }
 
 /// The hosts here that run and carry the vat, or have stopped its replica.
@@ -98,13 +107,17 @@ async fn check_lost(args: &Args, hosts: &[LocalHost], alive: &[&LocalHost]) -> R
     let newest = alive.iter().filter_map(|host| host.replica(&args.vat)).max_by_key(|replica| replica.epoch);
     let Some(newest) = newest else { return Ok(()) };
     let quorum = standing::quorum(newest, hosts);
-    if quorum.can_speak() {
+    let is_muted = |key: &String| {
+        alive.iter().all(|host| host.status.as_ref().is_some_and(|status| status.muted.contains(key)))
+    };
+    let there = quorum.members.iter().filter(|member| member.state == MemberState::Up && !is_muted(&member.key)).count();
+    if there >= quorum.needed {
         let message = format!(
             "Q-A020 {} is not lost: {} of its {} members can go on with it, and {} are there. What is missing is replaced: `vat member replace --vat {0}`; nothing was changed",
             args.vat,
             quorum.needed,
             quorum.members.len(),
-            quorum.reachable
+            there
         );
         return Err(Failure::new(Exit::Usage, message));
     }
@@ -141,9 +154,7 @@ async fn gather(round: &mut Round, alive: &[&LocalHost]) -> Result<(), Failure> 
         match answer::<RecoveryOffer>(host, &round.vat, &RecoveryStep::Offer).await {
             Ok(offer) => round.add(offer),
             Err(failure) => {
-                for host in stopped {
-                    let _: Result<RecoveryReply, _> = step(host, &round.vat, &RecoveryStep::End).await;
-                }
+                end(&stopped, &round.vat).await;
                 return Err(Failure {
                     exit: failure.exit,
                     error: failure.error.context(format!("host {}", host.name)),

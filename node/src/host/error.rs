@@ -48,7 +48,7 @@ pub enum HostError {
     )]
     VatLives { name: String, needed: usize, members: String },
     #[error(
-        "Q-N020 members of vat {name} that the recovery would leave out are connected with this host: {members}. Take them along, or have their owners stop those hosts; then `vat recover {name}` again"
+        "Q-N020 members of vat {name} that the recovery would leave out are connected with this host: {members}. Take them along, or have their owners stop those hosts, or mute them here if they lie (`vat member mute`); then `vat recover {name}` again"
     )]
     NotLost { name: String, members: String },
     #[error(

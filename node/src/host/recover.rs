@@ -1,7 +1,8 @@
 //! `vat recover` on one host: its part of the recovery of a vat that has lost too many members.
 //!
 //! Invariants: a replica is stopped before it says how far its log goes, so that it goes no farther; nothing is signed and nobody is left
-//! out as long as the host is connected with so many members that the vat can go on as it is, or with one that would be left out.
+//! out as long as the host is connected with so many members that the vat can go on as it is, or with one that would be left out. Members
+//! that the host's owner has muted do not count as there: a liar can't hold a recovery up.
 
 use super::{Host, HostError, Starting, VAT_RECORDS};
 use crate::{codec, provision::Provision};
@@ -111,7 +112,8 @@ impl Host {
 
     fn connected(&self, members: &[HostId]) -> Vec<HostId> {
         let peers = self.network().peers();
-        let is_there = |key: &&HostId| peers.iter().any(|peer| peer.connected && peer.host == **key);
+        let is_connected = |key: &HostId| peers.iter().any(|peer| peer.connected && peer.host == *key);
+        let is_there = |key: &&HostId| is_connected(key) && !self.0.muted.has(key);
         members.iter().filter(is_there).copied().collect()
     }
 

@@ -59,6 +59,11 @@ impl Round {
         };
         let bytes = hex::decode(text.strip_prefix(MAGIC).ok_or_else(other)?.trim()).map_err(|_| other())?;
         let round: Round = codec::decode(&bytes).map_err(|_| other())?;
+        // What is shown of the members must be what is signed.
+        let present = round.present().map(Membership::hash);
+        if round.target.as_ref().is_some_and(|target| Some(target.previous) != present) {
+            return Err(other());
+        }
         let id = round.present().map(|present| present.vat.to_string());
         if round.vat != vat && id.as_deref() != Some(vat) {
             return Err(usage(format!("{shown} is about vat {}, not {vat}", round.vat.escape_debug())));
@@ -208,6 +213,7 @@ mod tests {
             block_term: 2,
             chain: Hash([3; 32]),
             term: 4,
+            agreed: None,
         };
         Round { offers: left.iter().map(offer).collect(), ..Round::new("two") }
     }
@@ -254,6 +260,12 @@ mod tests {
         written.write(Some(&file)).expect("writable");
         assert_eq!(Round::read(&file, "two").ok().flatten(), Some(written));
         assert!(Round::read(&file, "three").is_err());
+        // Somebody has the prompt say something else of the members than what is signed.
+        let mut lie = round(4, 3, &[1, 2]);
+        lie.close(0).expect("so few that they may");
+        lie.offers[0].present.threshold = 4;
+        lie.write(Some(&file)).expect("writable");
+        assert!(Round::read(&file, "two").is_err());
         fs::write(&file, "quorate recovery 1\n00ff").expect("writable");
         assert!(Round::read(&file, "two").is_err());
     }
