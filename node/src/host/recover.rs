@@ -27,10 +27,11 @@ impl Host {
             let membership = service.replica.status().membership.clone();
             self.refuse_living(&provision.name, &membership)?;
         }
-        self.stop_for_recovery(&provision).await;
+        let stopped = self.stop_for_recovery(&provision).await;
         let offered = recovery_offer(&self.0.store, &provision.genesis, self.key())
             .map_err(HostError::from)
             .and_then(|offer| self.refuse_living(&provision.name, &offer.present).map(|()| offer));
+        drop(stopped);
         if offered.is_err() {
             self.end_recovery(name).await?;
         }
@@ -44,7 +45,7 @@ impl Host {
     pub async fn agree_to_recovery(&self, name: &str, target: &Membership) -> Result<MemberSignature, HostError> {
         let _starting = Starting::begin(&self.0);
         let provision = self.provided(name)?;
-        self.stop_for_recovery(&provision).await;
+        let _stopped = self.stop_for_recovery(&provision).await;
         let present = recovery_offer(&self.0.store, &provision.genesis, self.key())?.present;
         let left_out = present.members.iter().filter(|member| !target.contains(&member.key)).map(|member| member.key);
         let there = self.connected(&left_out.collect::<Vec<_>>());
@@ -62,7 +63,7 @@ impl Host {
     pub async fn carry_out_recovery(&self, name: &str, certificate: &MembershipCertificate) -> Result<(), HostError> {
         let _starting = Starting::begin(&self.0);
         let provision = self.provided(name)?;
-        self.stop_for_recovery(&provision).await;
+        let stopped = self.stop_for_recovery(&provision).await;
         carry_out_recovery(&self.0.store, &provision.genesis, self.key(), certificate)?;
         let vat = provision.genesis.vat_id();
         let known = self.0.directory.introduction(&vat);
@@ -72,6 +73,7 @@ impl Host {
         self.0.directory.learn(Some(&provision.name), &introduction);
         tracing::error!(vat = %provision.name, epoch = certificate.membership.epoch, "certified order is broken by hand: the vat was recovered");
         self.0.recover(&provision.name);
+        drop(stopped);
         self.start_vat(provision).await
     }
 
@@ -100,14 +102,16 @@ impl Host {
         Err(HostError::NoSuchVat(name.to_owned()))
     }
 
-    async fn stop_for_recovery(&self, provision: &Provision) {
-        let _one_at_a_time = self.0.carrying.lock().await;
+    /// Stops the replica. It is not started as long as what is returned lives.
+    async fn stop_for_recovery(&self, provision: &Provision) -> tokio::sync::MutexGuard<'_, ()> {
+        let one_at_a_time = self.0.carrying.lock().await;
         let vat = provision.genesis.vat_id();
         let service = self.0.vats.write().unwrap_or_else(PoisonError::into_inner).remove(&vat);
         if let Some(service) = service {
             self.0.fail(provision.name.clone(), PAUSED.to_owned());
             service.shutdown().await;
         }
+        one_at_a_time
     }
 
     fn connected(&self, members: &[HostId]) -> Vec<HostId> {
