@@ -22,7 +22,7 @@ use crate::stats::Timings;
 use quorate_ids::VatId;
 
 /// What the format record says. Raise the number with every change of keys or values that an older build cannot read.
-const FORMAT: &str = "quorate-store/2";
+const FORMAT: &str = "quorate-store/3";
 /// Not a note of the host: those begin with `n`.
 const FORMAT_KEY: &[u8] = b"!format";
 /// Bytes of write-ahead log after which RocksDB flushes the families that hold it up: bounds replay at a start.

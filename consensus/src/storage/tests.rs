@@ -181,7 +181,7 @@ fn rocksdb_keeps_its_records_and_refuses_what_it_does_not_know() {
     drop(store);
     let Err(error) = RocksStore::open(directory.path()) else { panic!("another format must be refused") };
     let text = error.to_string();
-    assert!(text.contains("quorate-store/999") && text.contains("quorate-store/2"), "{text}");
+    assert!(text.contains("quorate-store/999") && text.contains("quorate-store/3"), "{text}");
 }
 
 #[test]
