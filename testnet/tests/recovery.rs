@@ -327,7 +327,12 @@ fn a_repair_that_dies_between_its_last_steps_is_finished_by_the_next_one() {
     let home = home(&net, "alpha");
     fs::rename(home.join("data"), home.join("data.whole")).expect("ours");
     let run = net.vat(&["node", "run", "--home", home.to_str().expect("text")]);
-    assert!(run.code == 6 && run.stderr.contains("Q-R004") && run.stderr.contains("vat member repair"), "{} {}", run.code, run.stderr);
+    assert!(
+        run.code == 6 && run.stderr.contains("Q-R004") && run.stderr.contains("vat member repair"),
+        "{} {}",
+        run.code,
+        run.stderr
+    );
     net.vat(&["member", "repair", "--host", "alpha", "--json"]).ok();
     net.vat(&["testnet", "restart", "alpha"]).ok();
     assert_eq!(net.call("alone", "increment", &[]), json!(6));

@@ -107,7 +107,9 @@ pub fn recovery_of(offers: &[RecoveryOffer]) -> Result<Membership, RecoveryError
     let mut agreed = offers.iter().filter_map(|offer| offer.agreed.as_ref());
     if let Some(target) = agreed.next() {
         if agreed.any(|other| other != target) {
-            return Err(refused("two of them have signed different recoveries, and sign no other: one of the two must stay out"));
+            return Err(refused(
+                "two of them have signed different recoveries, and sign no other: one of the two must stay out",
+            ));
         }
         if let Some(missing) = target.members.iter().find(|member| !keys.contains(&member.key)) {
             let name = missing.name.escape_debug();
@@ -194,7 +196,8 @@ fn end_promise(part: &VatStore, target: &Membership, vote: &WireVote) -> Result<
     };
     part.set_mark(end, true)?;
     let signed: Option<Membership> = part.named(TARGET)?;
-    let is_other = part.mark().is_some_and(|mark| mark.agreed.is_some()) || signed.is_some_and(|signed| signed != *target);
+    let is_other =
+        part.mark().is_some_and(|mark| mark.agreed.is_some()) || signed.is_some_and(|signed| signed != *target);
     if is_other || !part.fault()?.is_some_and(|fault| fault.starts_with(AGREED_CODE)) {
         return Ok(());
     }
@@ -236,8 +239,7 @@ impl Left {
         }
         let vote: Option<WireVote> = part.named(VOTE)?;
         let votes = vote.map(|vote| (vote.term, vote.committed)).into_iter();
-        let votes: Vec<(u64, bool)> =
-            votes.chain(mark.vote.map(|(term, _, committed)| (term, committed))).collect();
+        let votes: Vec<(u64, bool)> = votes.chain(mark.vote.map(|(term, _, committed)| (term, committed))).collect();
         let voted = votes.iter().map(|(term, _)| *term).max().unwrap_or_default();
         let led = votes.iter().filter(|(_, elected)| *elected).map(|(term, _)| *term).max().unwrap_or_default();
         // One that is no promise is of a life that ended before it became one.

@@ -109,7 +109,8 @@ pub fn repair_store(
                     match copy_vat(found, store.as_ref(), &part, promised)? {
                         Err(why) if log_is_whole => {
                             report.sound = false;
-                            let salvaged = salvaged.get_or_insert_with(|| Salvaged::of(found, new.with_extension("salvaged")));
+                            let salvaged =
+                                salvaged.get_or_insert_with(|| Salvaged::of(found, new.with_extension("salvaged")));
                             copy_salvaged(salvaged, store.as_ref(), &part, promised, why)?
                         }
                         copied => copied,

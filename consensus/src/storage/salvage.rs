@@ -31,7 +31,8 @@ impl Salvaged {
         let tables = damaged.live_files().map_err(|error| error.to_string())?;
         let mut salvaged = Salvaged { db: None, lost: Vec::new(), folder };
         let folder = salvaged.folder.as_path();
-        copy_files(damaged.path(), folder, &names(&tables)).map_err(|error| format!("{}: {error}", folder.display()))?;
+        copy_files(damaged.path(), folder, &names(&tables))
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
         // What the log holds comes into tables: a repair forgets it where its family has none.
         drop(open(folder)?);
         DB::repair(&Options::default(), folder).map_err(|error| error.to_string())?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::codec;
+use crate::error::StoreError;
 use crate::error::{CertificateError, RecoveryError};
 use crate::order::frames::{WireContent, WireEntry, WireVote};
 use crate::proof::membership::{Recovered, verify_membership};
@@ -12,7 +13,6 @@ use crate::replica::{agree_to_recovery, carry_out_recovery, recovery_of, recover
 use crate::state::LogPosition;
 use crate::state::block::{Block, Control, LogContent};
 use crate::stats::StatsCell;
-use crate::error::StoreError;
 use crate::storage::{Family, Flushed, Marks, MemoryStore, Record, Store, VOTE, VatStore, Write};
 
 const AFTER: Recovered = Recovered { block: 40, block_term: 3, chain: Hash([8; 32]), term: 6 };

@@ -107,10 +107,10 @@ async fn check_lost(args: &Args, hosts: &[LocalHost], alive: &[&LocalHost]) -> R
     let newest = alive.iter().filter_map(|host| host.replica(&args.vat)).max_by_key(|replica| replica.epoch);
     let Some(newest) = newest else { return Ok(()) };
     let quorum = standing::quorum(newest, hosts);
-    let is_muted = |key: &String| {
-        alive.iter().all(|host| host.status.as_ref().is_some_and(|status| status.muted.contains(key)))
-    };
-    let there = quorum.members.iter().filter(|member| member.state == MemberState::Up && !is_muted(&member.key)).count();
+    let is_muted =
+        |key: &String| alive.iter().all(|host| host.status.as_ref().is_some_and(|status| status.muted.contains(key)));
+    let there =
+        quorum.members.iter().filter(|member| member.state == MemberState::Up && !is_muted(&member.key)).count();
     if there >= quorum.needed {
         let message = format!(
             "Q-A020 {} is not lost: {} of its {} members can go on with it, and {} are there. What is missing is replaced: `vat member replace --vat {0}`; nothing was changed",
