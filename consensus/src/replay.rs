@@ -341,6 +341,9 @@ fn read_content(content: WireContent) -> (LogContent, Vec<Vec<u8>>, Option<Strin
             let note = block.control.as_ref().map(|control| match control {
                 Control::Admit(_) => "a change of the members is recorded".to_owned(),
                 Control::Activate(activation) => format!("epoch {} begins", activation.epoch),
+                Control::Recover(certificate) => {
+                    format!("certified order is broken by hand: epoch {} begins", certificate.membership.epoch)
+                }
                 Control::Tick(_) => "time passes".to_owned(),
             });
             (LogContent::Block(bytes), commands, note)
