@@ -21,6 +21,9 @@ pub struct Epoch {
     /// Other sets of members, with their thresholds, that prove as much: none as a rule. While epochs do not end by EPOCH, members
     /// change under a running log, and those of the membership before and after count, too. The check by machine has none.
     pub also: Vec<(Vec<HostId>, usize)>,
+    /// Members of whom so many have to acknowledge an entry besides, and nobody else's acknowledgement counts: none as a rule. While the
+    /// present membership is not certified, members that are behind know only those of the one before.
+    pub behind: Option<(Vec<HostId>, usize)>,
     /// Where its log begins: the certified last block of the epoch before, or the first entry, which follows from the genesis.
     pub root: Point,
 }
@@ -53,6 +56,19 @@ impl Epoch {
         };
         enough(&self.members, self.threshold)
             || self.also.iter().any(|(members, threshold)| enough(members, *threshold))
+    }
+
+    /// Whether the acknowledgements of these members, each named once, prove an order to all members.
+    pub fn orders(&self, signers: &[HostId]) -> bool {
+        self.suffices(signers)
+            && self.behind.as_ref().is_none_or(|(members, threshold)| {
+                signers.iter().filter(|signer| members.contains(signer)).count() >= *threshold
+            })
+    }
+
+    /// Whether the acknowledgement of a member counts.
+    pub fn counts_ack(&self, member: &HostId) -> bool {
+        self.contains(member) && self.behind.as_ref().is_none_or(|(members, _)| members.contains(member))
     }
 
     /// How many steps after `leader` it is a member's turn to lead; 0 for the next one.

@@ -44,7 +44,7 @@ fn signed<T: Signable>(number: u8, content: T) -> Signed<T> {
 fn epoch(count: u8, threshold: usize) -> Epoch {
     let members = (1..=count).map(|number| real(number).1).collect();
     let root = Point { term: 0, index: 0, chain: Hash([7; 32]) };
-    Epoch { vat: VAT, number: 2, members, threshold, also: Vec::new(), root }
+    Epoch { vat: VAT, number: 2, members, threshold, also: Vec::new(), behind: None, root }
 }
 
 fn ack() -> Ack {

@@ -6,8 +6,8 @@ use crate::codec::Blob;
 use crate::state::{LogPosition, RaftMembership};
 use quorate_ids::Hash;
 use quorate_order::member::Stand;
-use quorate_order::proofs::TermProof;
-use quorate_order::signed::{Grant, Lead};
+use quorate_order::proofs::{OrderCertificate, TermProof};
+use quorate_order::signed::{Ack, Grant, Lead};
 use quorate_order::signing::Signed;
 
 /// A vote: for whom, and whether a quorum granted it.
@@ -61,6 +61,10 @@ pub(crate) struct Header {
     pub(crate) before: Hash,
     /// Who elected it: when the receiver has not seen it yet.
     pub(crate) proof: Option<Box<TermProof>>,
+    /// The leader's highest order certificate; none if it is the root.
+    pub(crate) order: Option<Box<OrderCertificate>>,
+    /// An index that all followers are to acknowledge: acknowledgements make a certificate only if they are of one index.
+    pub(crate) mark: Option<u64>,
 }
 
 /// What one replica's Raft asks of another.
@@ -78,7 +82,7 @@ pub(crate) enum RaftMessage {
         last: Option<LogPosition>,
         transfer: bool,
         pre: bool,
-        /// What the candidate shows of itself; nothing if it only asks whether it would be elected.
+        /// What the candidate shows of itself.
         stand: Option<Box<Stand>>,
     },
     Transfer {
@@ -101,7 +105,8 @@ impl RaftMessage {
 /// The answer to a [`RaftMessage`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RaftReply {
-    AppendSuccess,
+    /// The entries are on disk, and these are acknowledged.
+    AppendSuccess(Vec<Signed<Ack>>),
     AppendPartial(Option<LogPosition>),
     AppendConflict,
     /// A later term has begun; who was elected in it, if somebody was.
@@ -112,6 +117,8 @@ pub(crate) enum RaftReply {
         last: Option<LogPosition>,
         /// The signed vote.
         grant: Option<Box<Signed<Grant>>>,
+        /// An order certificate that is higher than the candidate's: why there is no vote.
+        better: Option<Box<OrderCertificate>>,
     },
     Transfer {
         accepted: bool,

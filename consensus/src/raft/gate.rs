@@ -7,6 +7,7 @@
 //! The epoch in all signatures is 0: epochs do not end with their members yet. Instead the members before and after a change count.
 
 mod convictions;
+mod ordering;
 
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 
 use super::log::LogStore;
-use super::ports::Voters;
+use super::ports::{Counted, Voters};
 use crate::error::StoreError;
 use crate::order::chain;
 use crate::order::frames::{Header, WireEntry, WireVote};
@@ -27,14 +28,16 @@ use quorate_ids::HostId;
 use quorate_order::chain::{Head, Log, Point};
 use quorate_order::epoch::Epoch;
 use quorate_order::member::{Append, Message, Stand, Taken, Vote, Write as OrderWrite};
-use quorate_order::proofs::TermProof;
+use quorate_order::proofs::{OrderCertificate, Support, TermProof};
 use quorate_order::refusal::Refusal;
-use quorate_order::signed::{Grant, Lead};
+use quorate_order::signed::{Ack, Grant, Lead};
 use quorate_order::signing::{Checking, Signature, Signed, Signing};
 use quorate_order::{Durable, Member, Output, Step};
 
 /// The record of [`Vote`].
 const VOTE: &str = "order-vote";
+/// The record of the highest order certificate whose log this one contains.
+const ORDER: &str = "order-certificate";
 
 /// This member's key, and how to check others'.
 pub(crate) struct Keys(pub(crate) SigningKey);
@@ -54,6 +57,8 @@ impl Signing for Keys {
 /// Why openraft does not hear of something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Barred {
+    /// Somebody signed who is not known here as a member.
+    WhoAreYou,
     /// Nothing shows that the sender was elected.
     WhoElectedYou,
     /// The term is over here; this one is the present one.
@@ -75,6 +80,15 @@ impl From<Refusal> for Barred {
     }
 }
 
+/// Why a candidate gets no vote.
+pub(crate) struct NoVote {
+    /// The term here.
+    pub(crate) term: u64,
+    pub(crate) why: String,
+    /// What the candidate should know first.
+    pub(crate) better: Option<Box<OrderCertificate>>,
+}
+
 /// What a gate is made of.
 pub(crate) struct GateParts {
     pub(crate) key: SigningKey,
@@ -89,16 +103,29 @@ pub(crate) struct GateParts {
 struct State {
     member: Member,
     /// Whose votes counted when it was looked last.
-    counted: Vec<(Vec<HostId>, usize)>,
+    counted: Counted,
     /// What this member shows in the election that it stands in.
     standing: Option<Stand>,
     /// The header that was signed last: heartbeats repeat it.
     header: Option<Signed<Lead>>,
     /// What is to be written with openraft's next write, of which a failure stops Raft. Nothing leaves before: openraft saves its own
     /// vote when it votes, and when it hears of a leader.
-    pending: Option<Write>,
+    pending: Pending,
+    /// Acknowledgements for the leader that go with the next answer to it.
+    acks: Vec<Signed<Ack>>,
+    /// An order certificate for the candidate that was refused last.
+    better: Option<Box<OrderCertificate>>,
+    /// The index that this member, as the leader, wants acknowledged by all.
+    mark: u64,
     /// Members that are convicted, and up to which term they lead no more.
     convicted: BTreeMap<HostId, u64>,
+}
+
+/// Records that are to be written.
+#[derive(Default)]
+struct Pending {
+    vote: Option<Write>,
+    order: Option<Write>,
 }
 
 /// See the head of the module.
@@ -114,6 +141,8 @@ pub(crate) struct OrderGate {
     turn: tokio::sync::Mutex<()>,
     /// The last term that this member was elected in.
     elected: watch::Sender<u64>,
+    /// Up to where the order is proven here.
+    ordered: watch::Sender<u64>,
     convictions: Box<dyn Fn(OrderEvidence) + Send + Sync>,
 }
 
@@ -139,6 +168,14 @@ impl OrderGate {
         if let Some(vote) = store.named::<Vote>(VOTE)?.filter(|vote| vote.term >= durable.vote.term) {
             durable.vote = vote;
         }
+        let stored: Option<OrderCertificate> = store.named(ORDER)?;
+        let on_the_log = |order: &OrderCertificate| {
+            let log = &durable.log;
+            log.root().index >= order.position.index || log.holds(order.position.index, &order.chain)
+        };
+        if let Some(order) = stored.filter(on_the_log) {
+            durable.order = order;
+        }
         let mut convicted: BTreeMap<HostId, u64> = BTreeMap::new();
         for record in store.evidence()? {
             if let EvidenceRecord::Order(order) = record {
@@ -147,7 +184,18 @@ impl OrderGate {
             }
         }
         let member = Member::new(own, epoch, durable);
-        let state = State { member, counted, standing: None, header: None, pending: None, convicted };
+        let ordered = watch::channel(member.clamp(u64::MAX)).0;
+        let state = State {
+            member,
+            counted,
+            standing: None,
+            header: None,
+            pending: Pending::default(),
+            acks: Vec::new(),
+            better: None,
+            mark: 0,
+            convicted,
+        };
         Ok(OrderGate {
             own,
             keys: Keys(key),
@@ -158,6 +206,7 @@ impl OrderGate {
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::default(),
             elected: watch::channel(0).0,
+            ordered,
             convictions,
         })
     }
@@ -191,7 +240,14 @@ impl OrderGate {
         let (mut granted, mut convicted) = (None, Vec::new());
         for output in outputs {
             match output {
-                Output::Write(OrderWrite::Vote(vote)) => state.pending = Some(self.store.put_named(VOTE, &vote)),
+                Output::Write(OrderWrite::Vote(vote)) => {
+                    state.pending.vote = Some(self.store.put_named(VOTE, &vote));
+                }
+                Output::Write(OrderWrite::Order(order)) => {
+                    state.pending.order = Some(self.store.put_named(ORDER, &order));
+                }
+                Output::Send { message: Message::Ack(ack), .. } => state.acks.push(ack),
+                Output::Send { message: Message::Refused(refused), .. } => state.better = refused.order.map(Box::new),
                 Output::Send { message: Message::Grant(grant), .. } => granted = Some(grant),
                 Output::Send { message: Message::Stand(stand), .. } => state.standing = Some(stand),
                 Output::Elected(proof) => {
@@ -201,17 +257,21 @@ impl OrderGate {
                 _ => {}
             }
         }
+        let upto = state.member.clamp(u64::MAX);
+        self.ordered.send_if_modified(|ordered| std::mem::replace(ordered, upto) != upto);
         drop(state);
         convicted.into_iter().for_each(|evidence| self.found(evidence));
         (result, granted)
     }
 
-    fn pending(&self) -> Option<Write> {
-        self.lock().pending.take()
+    /// What is to be written: with the next write of the log or the vote, and before anything that this member signs of a block.
+    pub(crate) fn pending(&self) -> Vec<Write> {
+        let Pending { vote, order } = std::mem::take(&mut self.lock().pending);
+        vote.into_iter().chain(order).collect()
     }
 
     /// Openraft is about to save a vote. Returns what has to be written with it: of an own election, that this member stands.
-    pub(super) fn saves_vote(&self, vote: &WireVote) -> Option<Write> {
+    pub(super) fn saves_vote(&self, vote: &WireVote) -> Vec<Write> {
         let own = self.raft_id.get() == Some(&vote.node);
         self.step(|member, step| {
             if own && !vote.committed && vote.term > member.term().0 {
@@ -225,13 +285,13 @@ impl OrderGate {
     }
 
     /// Openraft's log has these entries now. Returns what has to be written with them.
-    pub(super) fn mirrored(&self, entries: &[(Point, Head)]) -> Option<Write> {
+    pub(super) fn mirrored(&self, entries: &[(Point, Head)]) -> Vec<Write> {
         self.step(|member, step| entries.iter().for_each(|(point, head)| member.mirrored(point, *head, step)));
         self.pending()
     }
 
     /// Openraft's log was cut there. Returns what has to be written with that.
-    pub(super) fn purged(&self, at: Point) -> Option<Write> {
+    pub(super) fn purged(&self, at: Point) -> Vec<Write> {
         self.step(|member, step| member.purged(at, step));
         self.pending()
     }
@@ -261,15 +321,16 @@ impl OrderGate {
         let _ = self.elected.subscribe().wait_for(|elected| *elected == term).await;
     }
 
-    /// Votes for `candidate`, or not. The vote leaves when openraft has voted, too, which is when it is on disk. The error: the
-    /// term here, and why.
-    pub(crate) fn vote(&self, candidate: &HostId, stand: &Stand) -> Result<Signed<Grant>, (u64, String)> {
+    /// Votes for `candidate`, or not. The vote leaves when openraft has voted, too, which is when it is on disk.
+    pub(crate) fn vote(&self, candidate: &HostId, stand: &Stand) -> Result<Signed<Grant>, NoVote> {
         let (voted, granted) = self.step(|member, step| {
             let voted = member.vote(candidate, stand, false, step);
             voted.map_err(|refusal| (member.term().0, refusal.to_string()))
         });
-        voted?;
-        granted.ok_or_else(|| (stand.term, "no vote".into()))
+        if let Err((term, why)) = voted {
+            return Err(NoVote { term, why, better: self.lock().better.take() });
+        }
+        granted.ok_or_else(|| NoVote { term: stand.term, why: "no vote".into(), better: None })
     }
 
     /// The proof of the present term, and the term.
@@ -322,7 +383,9 @@ impl OrderGate {
                 .or_else(|| state.member.header(index, &Step { signing: &self.keys, outputs: &mut Vec::new() }).ok())
         });
         state.header = lead.or(state.header);
-        Some(Header { lead, before, proof: None })
+        let order = &state.member.durable().order;
+        let order = (order.support != Support::Root).then(|| Box::new(order.clone()));
+        Some(Header { lead, before, proof: None, order, mark: mark(&mut state) })
     }
 
     /// Follows a leader, if its election was or is shown.
@@ -337,19 +400,24 @@ impl OrderGate {
         Ok(self.step(|member, step| member.follow_leader(from, term, proof, step)).0?)
     }
 
-    /// Takes in what a leader sends, before openraft hears of it. `committed`: up to where openraft would not cut. Returns where
-    /// openraft has to cut first.
+    /// Takes in what a leader sends, before openraft hears of it. Returns where the log has to be cut first.
     pub(crate) fn append(
         &self,
         from: &HostId,
         prev: Option<LogPosition>,
         entries: &[WireEntry],
         header: &Header,
-        committed: u64,
     ) -> Result<Option<u64>, Barred> {
+        if header.order.as_deref().is_some_and(|order| self.is_strange(order)) {
+            return Err(Barred::WhoAreYou);
+        }
         let (prev, entries) = match (prev, entries.split_first()) {
             (Some(LogPosition { term, index }), _) => (Point { term, index, chain: header.before }, entries),
-            (None, None) => return Ok(None),
+            (None, None) => {
+                let order = header.order.as_deref().cloned();
+                self.step(|member, step| member.hear(order, header.mark, step));
+                return Ok(None);
+            }
             (None, Some((first, rest))) => {
                 let at = first.position();
                 let chain = chain::next(&chain::root(&self.store.vat()), first);
@@ -362,12 +430,14 @@ impl OrderGate {
         let lead = header.lead.ok_or_else(|| Barred::Refused("Q-C050 entries that nobody signed".into()))?;
         let heads: Vec<Head> = entries.iter().map(head).collect();
         let (taken, _) = self.step(|member, step| {
-            if contradicts(&member.durable().log, &prev, &heads, committed) {
+            let ordered = member.durable().order.position.index;
+            if contradicts(&member.durable().log, &prev, &heads, ordered) {
                 return Err(Barred::Refused(format!(
-                    "Q-C050 entries that contradict what was executed up to {committed}"
+                    "Q-C050 entries that contradict what a threshold has acknowledged up to {ordered}"
                 )));
             }
-            let append = Append { lead, prev, heads, mark: None, order: None, proof: None };
+            let order = header.order.as_deref().cloned();
+            let append = Append { lead, prev, heads, mark: header.mark, order, proof: None };
             match member.append(from, append, step) {
                 Ok(Taken::Appended { cut }) => Ok(cut),
                 // They are all certified: openraft leaves them be.
@@ -380,19 +450,32 @@ impl OrderGate {
     }
 }
 
+/// The index that a leader wants acknowledged by all: one until it is proven, then the last one.
+fn mark(state: &mut State) -> Option<u64> {
+    let (durable, (term, _)) = (state.member.durable(), state.member.term());
+    let (ordered, last) = (durable.order.position, durable.log.last());
+    let proven = if ordered.term == term { ordered.index } else { 0 };
+    let known = durable.log.point(state.mark).is_some_and(|point| point.term == term);
+    if !known || state.mark <= proven {
+        state.mark = last.index;
+    }
+    (last.term == term && state.mark > proven).then_some(state.mark)
+}
+
 /// What the chain says of an entry.
 pub(super) fn head(entry: &WireEntry) -> Head {
     Head { term: entry.position().term, content: chain::content_hash(&entry.content) }
 }
 
-/// Whether entries would cut what was executed.
-fn contradicts(log: &Log, prev: &Point, heads: &[Head], committed: u64) -> bool {
+/// Whether entries would cut what is ordered.
+fn contradicts(log: &Log, prev: &Point, heads: &[Head], ordered: u64) -> bool {
     let differs = log.holds(prev.index, &prev.chain).then(|| prev.index + 1 + log.common(prev, heads) as u64);
-    differs.is_some_and(|first| first <= prev.index + heads.len() as u64 && first <= committed.min(log.last().index))
+    differs.is_some_and(|first| first <= prev.index + heads.len() as u64 && first <= ordered.min(log.last().index))
 }
 
-fn epoch_of(store: &VatStore, root: Point, counted: &[(Vec<HostId>, usize)]) -> Epoch {
-    let mut counted = counted.iter().cloned();
-    let (members, threshold) = counted.next().unwrap_or_default();
-    Epoch { vat: store.vat(), number: 0, members, threshold, also: counted.collect(), root }
+fn epoch_of(store: &VatStore, root: Point, counted: &Counted) -> Epoch {
+    let mut any = counted.any.iter().cloned();
+    let (members, threshold) = any.next().unwrap_or_default();
+    let (also, behind) = (any.collect(), counted.behind.clone());
+    Epoch { vat: store.vat(), number: 0, members, threshold, also, behind, root }
 }

@@ -65,7 +65,7 @@ pub(crate) fn question(message: &RaftMessage) -> Option<Question> {
 pub(crate) fn stands_for(earlier: &Question, reply: &RaftReply, later: &Question) -> bool {
     let same_leader = earlier.0 == later.0;
     match reply {
-        RaftReply::AppendSuccess => same_leader && earlier.1 >= later.1,
+        RaftReply::AppendSuccess(_) => same_leader && earlier.1 >= later.1,
         RaftReply::AppendConflict => same_leader && earlier.1 == later.1,
         RaftReply::HigherVote(..) => same_leader,
         _ => false,

@@ -256,6 +256,21 @@ impl LogStore {
         (inner.last.map_or(0, |last| last.index), inner.purged.map_or(0, |purged| purged.log.index))
     }
 
+    /// The last place.
+    pub(super) fn last(&self) -> Option<LogPosition> {
+        self.lock().last
+    }
+
+    /// The place of the entry at an index, or of where the log was cut.
+    pub(super) fn position(&self, index: u64) -> Option<LogPosition> {
+        if let Some(purged) = self.lock().purged_log().filter(|purged| purged.index == index) {
+            return Some(purged);
+        }
+        // What can't be read is found to be damaged where it is needed.
+        let found = self.read(index, index + 1, READ_BYTES).ok()?;
+        found.first().map(|entry| position(&entry.log_id))
+    }
+
     /// Begins an empty log with this entry, on disk when it returns. Returns whether it was empty; if not, nothing is done.
     ///
     /// # Errors
@@ -422,7 +437,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             self.0.store.set_mark(|mark| mark.note_vote(term, node, committed), true).map_err(io::Error::other)?;
         }
         let mut batch = vec![self.0.store.put_named(VOTE, &wire)];
-        batch.extend(self.0.gate.get().and_then(|gate| gate.saves_vote(&wire)));
+        batch.extend(self.0.gate.get().map(|gate| gate.saves_vote(&wire)).unwrap_or_default());
         self.write_flushed(batch).await?;
         self.lock().vote = Some(wire);
         Ok(())
@@ -438,7 +453,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let committed: Option<Option<LogPosition>> = self.0.store.named("committed").map_err(io::Error::other)?;
         // A crash may keep the claim and lose entries that were not synced; what is not there cannot be executed.
         let last = self.lock().last;
-        Ok(committed.flatten().filter(|committed| Some(*committed) <= last).map(log_id))
+        let committed = committed.flatten().filter(|committed| Some(*committed) <= last);
+        // What openraft has taken for committed was executed only as far as its order was proven.
+        let proven = self.0.gate.get().map_or(committed, |gate| gate.clamp(committed));
+        Ok(proven.map(log_id))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
@@ -471,7 +489,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             callback.io_completed(Ok(()));
             return Ok(());
         };
-        batch.extend(self.0.gate.get().and_then(|gate| gate.mirrored(&heads)));
+        batch.extend(self.0.gate.get().map(|gate| gate.mirrored(&heads)).unwrap_or_default());
         {
             let mut inner = self.lock();
             inner.last = Some(last);
@@ -496,6 +514,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let result = result.and_then(|()| shared.mark_flushed(last.index).map_err(io::Error::other));
             if result.is_ok() {
                 shared.flushed.send_if_modified(|index| std::mem::replace(index, last.index) != last.index);
+                shared.gate.get().into_iter().for_each(|gate| gate.flushed(last.index));
                 shared.stats.update(|stats| stats.log_flush.record(began.elapsed()));
             }
             callback.io_completed(result);
@@ -558,7 +577,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             store.put_named("purged", &purged),
         ];
         let at = Point { term: log.term, index: log.index, chain };
-        batch.extend(self.0.gate.get().and_then(|gate| gate.purged(at)));
+        batch.extend(self.0.gate.get().map(|gate| gate.purged(at)).unwrap_or_default());
         self.write_flushed(batch).await?;
         // What a checkpoint covers need not come any more.
         self.0.flushed.send_if_modified(|index| {

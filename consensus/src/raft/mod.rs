@@ -2,7 +2,9 @@
 
 #[cfg(test)]
 mod chain_tests;
+mod executing;
 pub(crate) mod gate;
+mod instance;
 pub(crate) mod links;
 pub(crate) mod log;
 mod network;

@@ -123,12 +123,26 @@ impl PeerClient {
                 }
                 if let Some(raft) = self.shared.raft.get() {
                     raft.believe(&frame.message, &reply).map_err(unreachable)?;
+                    self.count(raft, &reply);
                 }
                 return Ok(reply);
             }
             self.shared.peers.introduce(&self.member).await.map_err(failure)?;
         }
         Err(unreachable("the other replica does not accept this host's membership, or its election"))
+    }
+
+    /// Takes in what the member acknowledges. Where openraft has taken for committed before what is proven only now, it does not tell the
+    /// others by itself: they hear it at once.
+    fn count(&self, raft: &RaftNode, reply: &RaftReply) {
+        let RaftReply::AppendSuccess(acks) = reply else { return };
+        let gate = &self.shared.gate;
+        let before = gate.ordered();
+        gate.acked(&self.member.key, acks);
+        let waited = raft.committed().is_some_and(|committed| committed.index > before);
+        if waited && gate.ordered() > before {
+            raft.beat();
+        }
     }
 
     /// Adds the proof of this member's election, if the other has not answered since.
@@ -165,9 +179,12 @@ impl PeerClient {
     /// The answer to a question for a vote, as openraft is to hear it. A later term that is only named must not end an election that
     /// others decide: they get the time to answer. What a log would be is only the other's word as well, and is not told.
     async fn voted(&self, asked: WireVote, reply: RaftReply) -> Result<VoteResponse<TypeConfig>, Failure> {
-        let RaftReply::Vote { vote, granted, .. } = reply else {
+        let RaftReply::Vote { vote, granted, better, .. } = reply else {
             return Err(unreachable("an answer to something else"));
         };
+        if let Some(better) = better {
+            self.shared.gate.refused(vote.term, *better);
+        }
         if granted {
             return Ok(VoteResponse::new(Vote::from(asked), None, true));
         }
@@ -287,7 +304,11 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         request: VoteRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Failure> {
-        let reply = self.call(Channel::Vote, vote_message(&request, true)).await?;
+        let mut message = vote_message(&request, true);
+        if let RaftMessage::Vote { vote, stand, .. } = &mut message {
+            *stand = Some(Box::new(self.shared.gate.would_stand(vote.term)));
+        }
+        let reply = self.call(Channel::Vote, message).await?;
         self.voted((&request.vote).into(), reply).await
     }
 

@@ -6,18 +6,21 @@ use openraft::impls::ProgressResponder;
 use openraft::{ChangeMembers, Config, ServerState, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
+use super::executing::Executing;
 use super::gate::OrderGate;
+use super::instance::{Instances, Parts, RaftWatch};
 use super::links::Links;
 use super::log::{LogStore, READ_BYTES};
-use super::network::{Network, Shared};
+use super::network::Shared;
 use super::ports::{Apply, Peers, Snapshots};
 use super::role::Role;
-use super::state_machine::{StateMachine, snapshot_meta};
-use super::types::{self, BlockData, Snapshot, TypeConfig};
+use super::state_machine::snapshot_meta;
+use super::types::{self, BlockData, Snapshot};
 use super::wire;
 use crate::order::admissible::FrameCheck;
 use crate::order::frames::{RaftMessage, RaftReply, WireVote};
@@ -38,8 +41,6 @@ const LAG_THRESHOLD: u64 = u64::MAX / 2;
 const INSTALL_TIMEOUT_MS: u64 = 24 * 3_600 * 1_000;
 /// How long to wait for openraft to take note of a checkpoint before cutting the log. If it takes longer the log is cut later.
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(10);
-
-type Raft = openraft::Raft<TypeConfig, StateMachine>;
 
 /// Why a block was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,11 +91,13 @@ impl RaftView {
 /// A running Raft.
 #[derive(Clone)]
 pub(crate) struct RaftNode {
-    raft: Raft,
+    instances: Arc<Instances>,
     id: u64,
     links: Arc<Links>,
     log: LogStore,
     gate: Arc<OrderGate>,
+    /// The last index that was executed.
+    executed: Arc<AtomicU64>,
 }
 
 /// What Raft runs on.
@@ -111,18 +114,6 @@ pub(crate) struct RaftSetup {
     pub(crate) apply: Arc<dyn Apply>,
     pub(crate) peers: Arc<dyn Peers>,
     pub(crate) snapshots: Arc<dyn Snapshots>,
-}
-
-/// Follows the condition of a [`RaftNode`].
-pub(crate) struct RaftWatch(
-    openraft::type_config::alias::WatchReceiverOf<TypeConfig, openraft::RaftMetrics<TypeConfig>>,
-);
-
-impl RaftWatch {
-    /// Returns when the condition has changed; `false` if Raft is gone.
-    pub(crate) async fn changed(&mut self) -> bool {
-        self.0.changed().await.is_ok()
-    }
 }
 
 fn config(timing: &Timing, name: String) -> Config {
@@ -152,11 +143,10 @@ impl RaftNode {
         let RaftSetup { name, timing, stands_for_election, log, gate, checkpoints, transport, apply, peers, snapshots } =
             setup;
         gate.runs_as(id);
-        let config = Config { enable_elect: stands_for_election, ..config(&timing, name) };
-        let config = config.validate().map_err(|error| error.to_string())?;
-        let machine = StateMachine::new(apply, checkpoints, log.clone(), restored);
+        let executing = Executing::new(apply, Arc::clone(&gate), restored);
+        Executing::follow_order(&executing);
         let (links, running) = (Arc::new(Links::default()), Arc::new(OnceLock::new()));
-        let shared = Shared {
+        let network = Arc::new(Shared {
             transport,
             peers,
             snapshots,
@@ -165,9 +155,11 @@ impl RaftNode {
             gate: Arc::clone(&gate),
             named_terms: Mutex::default(),
             raft: Arc::clone(&running),
-        };
-        let raft = Raft::new(id, Arc::new(config), Network(Arc::new(shared)), log.clone(), machine).await;
-        let node = Self { raft: raft.map_err(|error| error.to_string())?, id, links, log, gate };
+        });
+        let executed = executing.executed_index();
+        let parts = Parts { id, config: config(&timing, name), network, checkpoints, log: log.clone(), executing };
+        let instances = Instances::begin(parts, stands_for_election).await?;
+        let node = Self { instances, id, links, log, gate, executed };
         // It was empty: this is the only place that sets it.
         let _ = running.set(node.clone());
         Ok(node)
@@ -182,12 +174,12 @@ impl RaftNode {
     /// harms no leader.
     pub(crate) async fn ask_to_lead(&self) {
         // It fails only if Raft has stopped, which its state tells.
-        let _ = self.raft.trigger().elect(true).await;
+        let _ = self.instances.raft().trigger().elect(true).await;
     }
 
     /// Whether this replica stands for election when its timer says so.
     pub(crate) fn stand_for_election(&self, may: bool) {
-        self.raft.runtime_config().elect(may);
+        self.instances.stand_for_election(may);
     }
 
     /// The id of this replica.
@@ -197,13 +189,13 @@ impl RaftNode {
 
     /// The present condition.
     pub(crate) fn view(&self) -> RaftView {
-        let metrics = self.raft.metrics();
+        let (metrics, reopens) = self.instances.metrics();
         let metrics = metrics.borrow_watched();
         let index = |id: &Option<types::LogId>| id.as_ref().map_or(0, |id| id.index);
         let membership = metrics.membership_config.membership();
         let matched = metrics.replication.iter().flatten().map(|(id, log)| (*id, index(log))).collect();
         RaftView {
-            stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
+            stopped: metrics.running_state.as_ref().err().filter(|_| !reopens).map(ToString::to_string),
             id: self.id,
             term: metrics.current_term,
             role: match metrics.state {
@@ -215,7 +207,8 @@ impl RaftNode {
             },
             leader: metrics.current_leader,
             committed: index(&metrics.local_committed),
-            applied: index(&metrics.last_applied),
+            // Openraft takes for applied what waits for its order.
+            applied: index(&metrics.last_applied).min(self.executed.load(Ordering::SeqCst)),
             last_log: metrics.last_log_index.unwrap_or(0),
             purged: index(&metrics.purged),
             configs: membership.get_joint_config().clone(),
@@ -231,7 +224,7 @@ impl RaftNode {
         let mut watch = self.watch();
         loop {
             {
-                let metrics = watch.0.borrow_watched();
+                let metrics = watch.metrics.borrow_watched();
                 let membership = metrics.membership_config.membership();
                 let present = metrics.current_leader.as_ref().and_then(|id| membership.get_node(id));
                 if present.is_none_or(|member| member.key != leader) {
@@ -246,7 +239,7 @@ impl RaftNode {
 
     /// To follow the condition.
     pub(crate) fn watch(&self) -> RaftWatch {
-        RaftWatch(self.raft.metrics())
+        RaftWatch::new(&self.instances)
     }
 
     /// Puts a block in the log. The first future orders it; the second resolves when it is executed here.
@@ -255,7 +248,7 @@ impl RaftNode {
         block: &Block,
     ) -> Result<impl Future<Output = Result<(u64, BlockReply), WriteError>> + Send + use<>, WriteError> {
         let (responder, answer) = ProgressResponder::complete_only();
-        let written = self.raft.client_write_ff(BlockData(block.encode()), Some(responder)).await;
+        let written = self.instances.raft().client_write_ff(BlockData(block.encode()), Some(responder)).await;
         written.map_err(|fatal| WriteError::Stopped(fatal.to_string()))?;
         Ok(async move {
             match answer.await {
@@ -279,7 +272,7 @@ impl RaftNode {
 
     /// Where this replica stands, to judge by what others say.
     pub(super) fn frame_check(&self) -> FrameCheck {
-        let metrics = self.raft.metrics();
+        let metrics = self.instances.raft().metrics();
         let metrics = metrics.borrow_watched();
         let committed = metrics.local_committed.as_ref().map(types::position);
         FrameCheck { id: self.id, term: metrics.current_term, committed }
@@ -300,18 +293,24 @@ impl RaftNode {
         match message {
             RaftMessage::Append { vote, prev, entries, commit, .. } => {
                 let request = wire::append_request(vote, prev, entries, commit).map_err(|error| error.to_string())?;
-                let response = self.raft.append_entries(request).await.map_err(|error| error.to_string())?;
+                let response =
+                    self.instances.raft().append_entries(request).await.map_err(|error| error.to_string())?;
                 Ok(wire::append_reply(&response))
             }
             RaftMessage::Vote { vote, last, pre, .. } => {
                 // Nobody hands leadership on here, so nobody votes while a leader is alive.
                 let request = wire::vote_request(vote, last, false);
-                let response = if pre { self.raft.pre_vote(request).await } else { self.raft.vote(request).await };
+                let response = if pre {
+                    self.instances.raft().pre_vote(request).await
+                } else {
+                    self.instances.raft().vote(request).await
+                };
                 Ok(wire::vote_reply(&response.map_err(|error| error.to_string())?))
             }
             RaftMessage::Transfer { from, to, last } => {
                 let request = wire::transfer_request(from, to, last);
-                let response = self.raft.handle_transfer_leader(request).await.map_err(|error| error.to_string())?;
+                let response =
+                    self.instances.raft().handle_transfer_leader(request).await.map_err(|error| error.to_string())?;
                 Ok(RaftReply::Transfer { accepted: response.is_ok() })
             }
         }
@@ -327,19 +326,31 @@ impl RaftNode {
         self.log.ends().0
     }
 
+    /// The log's last place.
+    pub(crate) fn last_position(&self) -> Option<LogPosition> {
+        self.log.last()
+    }
+
     /// The vote, whoever it is for.
     pub(crate) fn vote(&self) -> WireVote {
-        (&self.raft.metrics().borrow_watched().vote).into()
+        (&self.instances.raft().metrics().borrow_watched().vote).into()
     }
 
     /// Installs a checkpoint that is verified and complete in the store.
     pub(crate) async fn install(&self, vote: WireVote, record: Arc<CheckpointRecord>) -> Result<WireVote, String> {
         let meta = snapshot_meta(&record).map_err(|error| error.to_string())?;
-        self.frame_check().install(&vote, meta.last_log_id.as_ref().map(types::position))?;
+        let last = meta.last_log_id.as_ref().map(types::position);
+        let executed = self.executed.load(Ordering::SeqCst);
+        let committed = self.committed().map_or(0, |committed| committed.index);
+        if last.is_some_and(|last| executed < last.index && last.index <= committed) {
+            // Openraft takes no checkpoint of what it calls committed. What is beyond the executed is not proven here.
+            self.reopen(executed + 1).await?;
+        }
+        self.frame_check().install(&vote, last)?;
         // Raft cuts the log there at once.
         self.log.anchor(record.block(), record.statement.chain);
         let snapshot = Snapshot { meta, snapshot: record };
-        let response = self.raft.install_full_snapshot(vote.into(), snapshot).await;
+        let response = self.instances.raft().install_full_snapshot(vote.into(), snapshot).await;
         Ok((&response.map_err(|error| error.to_string())?.vote).into())
     }
 
@@ -363,39 +374,56 @@ impl RaftNode {
 
     /// Tells Raft of the newest certified checkpoint and lets it cut the log up to `purge`.
     pub(crate) async fn compact(&self, checkpoint: u64, purge: u64) {
-        if self.raft.trigger().snapshot().await.is_err() {
+        if self.instances.raft().trigger().snapshot().await.is_err() {
             return;
         }
-        let wait = self.raft.wait(Some(SNAPSHOT_PATIENCE));
+        let wait = self.instances.raft().wait(Some(SNAPSHOT_PATIENCE));
         let reached = wait
             .metrics(|metrics| metrics.snapshot.as_ref().is_some_and(|id| id.index >= checkpoint), "checkpoint noted");
         if reached.await.is_ok() && purge > 0 {
             // It fails only if Raft has stopped, which its state tells.
-            let _ = self.raft.trigger().purge_log(purge).await;
+            let _ = self.instances.raft().trigger().purge_log(purge).await;
         }
+    }
+
+    /// Has another instance of openraft go on with the log before an index: see [`super::instance`]. Entries and votes of others must
+    /// not be taken meanwhile.
+    ///
+    /// # Errors
+    /// As for [`Instances::reopen`].
+    pub(crate) async fn reopen(&self, from: u64) -> Result<(), String> {
+        let instances = Arc::clone(&self.instances);
+        // It goes on if whoever waits for it gives up: half of it would be nothing that runs.
+        let reopened = tokio::spawn(async move { instances.reopen(from).await });
+        reopened.await.map_err(|error| error.to_string())?
     }
 
     /// Begins to replicate to a new member.
     pub(crate) async fn add_learner(&self, id: u64, member: Member) -> Result<(), String> {
-        self.raft.add_learner(id, member, false).await.map(|_| ()).map_err(|error| error.to_string())
+        self.instances.raft().add_learner(id, member, false).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Makes exactly these the voters. They are learners or voters already. Who is no voter any more stays as a learner.
     pub(crate) async fn change_voters(&self, voters: BTreeSet<u64>) -> Result<(), String> {
         let change = ChangeMembers::ReplaceAllVoters(voters);
-        self.raft.change_membership(change, true).await.map(|_| ()).map_err(|error| error.to_string())
+        self.instances.raft().change_membership(change, true).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Ends replication to learners that are not wanted any more.
     pub(crate) async fn remove_nodes(&self, nodes: BTreeSet<u64>) -> Result<(), String> {
         let change = ChangeMembers::RemoveNodes(nodes);
-        self.raft.change_membership(change, false).await.map(|_| ()).map_err(|error| error.to_string())
+        self.instances.raft().change_membership(change, false).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Has heartbeats go out now.
+    pub(super) fn beat(&self) {
+        let raft = self.instances.raft();
+        // It fails only if Raft has stopped.
+        tokio::spawn(async move { raft.trigger().heartbeat().await });
     }
 
     /// Stops.
     pub(crate) async fn shutdown(&self) {
-        if let Err(error) = self.raft.shutdown().await {
-            tracing::warn!(%error, "raft did not stop in order");
-        }
+        self.instances.shutdown().await;
     }
 }

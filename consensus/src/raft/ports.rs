@@ -25,11 +25,24 @@ pub(crate) trait Apply: Send + Sync + 'static {
     fn install(&self, record: Arc<CheckpointRecord>, state: ReplicatedState) -> BoxFuture<'_, Result<(), io::Error>>;
 }
 
+/// Members, and how many of them are enough.
+pub(crate) type Enough = (Vec<HostId>, usize);
+
+/// Whose votes and acknowledgements count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// Any of these is enough. The first one is the present membership.
+    pub(crate) any: Vec<Enough>,
+    /// So many have to acknowledge an entry, too, and nobody else does.
+    pub(crate) behind: Option<Enough>,
+}
+
 /// Knows who votes.
 pub(crate) trait Voters: Send + Sync + 'static {
     /// The members whose votes count, and how many of them must vote: of the present membership first, then of the one before, and of
-    /// those that are certified to come. A leader needs the votes of one of them.
-    fn counted(&self) -> Vec<(Vec<HostId>, usize)>;
+    /// those that are certified to come. A leader needs the votes of one of them. While the present one is not certified, entries need
+    /// the acknowledgements of the one before: whoever is behind knows no other.
+    fn counted(&self) -> Counted;
 }
 
 /// Speaks to other members beside Raft.

@@ -2,6 +2,7 @@
 //!
 //! Invariants: state lives in memory; what is on disk is the last checkpoint, and `applied_state` after a start is the
 //! checkpoint's, so that openraft gives the log after it again; a snapshot is a certified checkpoint and never made on demand.
+//! What is executed waits for its order: see [`super::executing`].
 
 use futures::{Stream, StreamExt};
 use openraft::OptionalSend;
@@ -9,44 +10,30 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use std::io;
 use std::sync::Arc;
 
+use super::executing::Executing;
 use super::log::LogStore;
-use super::ports::{Answer, Apply};
+use super::ports::Answer;
 use super::types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, log_id, log_item, stored_membership};
-use crate::state::block::LogContent;
-use crate::state::{LogPosition, RaftMembership, ReplicatedState};
 use crate::storage::checkpoints::{CheckpointRecord, Checkpoints};
 
-/// Entries that are handed to the executor at once.
+/// Entries that are taken at once.
 const APPLY_BATCH: usize = 64;
 
 pub(crate) type SnapshotData = Arc<CheckpointRecord>;
 
 /// See the head of the module.
 pub(crate) struct StateMachine {
-    apply: Arc<dyn Apply>,
+    executing: Arc<Executing>,
+    /// The number of this instance of openraft.
+    life: u64,
     checkpoints: Arc<Checkpoints>,
     log: LogStore,
-    applied: Option<LogPosition>,
-    membership_log: Option<LogPosition>,
-    membership: RaftMembership,
 }
 
 impl StateMachine {
-    /// `state`: what was restored.
-    pub(crate) fn new(
-        apply: Arc<dyn Apply>,
-        checkpoints: Arc<Checkpoints>,
-        log: LogStore,
-        state: &ReplicatedState,
-    ) -> Self {
-        Self {
-            apply,
-            checkpoints,
-            log,
-            applied: state.last_log,
-            membership_log: state.raft_membership_log,
-            membership: state.raft_membership.clone(),
-        }
+    /// Of an instance of openraft that has this number.
+    pub(super) fn new(executing: Arc<Executing>, life: u64, checkpoints: Arc<Checkpoints>, log: LogStore) -> Self {
+        Self { executing, life, checkpoints, log }
     }
 }
 
@@ -68,7 +55,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        Ok((self.applied.map(log_id), stored_membership(self.membership_log, &self.membership)))
+        let reached = self.executing.reached().await;
+        Ok((reached.last.map(log_id), stored_membership(reached.membership_log, &reached.membership)))
     }
 
     async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
@@ -82,15 +70,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 let (entry, responder) = next?;
                 let chain = self.log.chain(entry.log_id.index).map_err(io::Error::other)?;
                 let item = log_item(&entry, chain);
-                self.applied = Some(LogPosition { term: item.term, index: item.index });
-                if let LogContent::Raft(membership) = &item.content {
-                    self.membership_log = self.applied;
-                    self.membership = membership.clone();
-                }
                 committed
                     .push((item, responder.map(|responder| Box::new(move |reply| responder.send(reply)) as Answer)));
             }
-            self.apply.apply(committed).await?;
+            self.executing.take(self.life, committed).await?;
         }
         Ok(())
     }
@@ -109,10 +92,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
         let state = snapshot.restored_state().map_err(io::Error::other)?;
-        self.applied = state.last_log;
-        self.membership_log = state.raft_membership_log;
-        self.membership = state.raft_membership.clone();
-        self.apply.install(snapshot, state).await
+        self.executing.install(self.life, snapshot, state).await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {

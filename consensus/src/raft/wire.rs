@@ -73,7 +73,7 @@ pub(crate) fn append_request(
 
 pub(crate) fn append_reply(response: &AppendEntriesResponse<TypeConfig>) -> RaftReply {
     match response {
-        AppendEntriesResponse::Success => RaftReply::AppendSuccess,
+        AppendEntriesResponse::Success => RaftReply::AppendSuccess(Vec::new()),
         AppendEntriesResponse::PartialSuccess(id) => RaftReply::AppendPartial(id.as_ref().map(position)),
         AppendEntriesResponse::Conflict => RaftReply::AppendConflict,
         AppendEntriesResponse::HigherVote(vote) => RaftReply::HigherVote(vote.into(), None),
@@ -83,7 +83,7 @@ pub(crate) fn append_reply(response: &AppendEntriesResponse<TypeConfig>) -> Raft
 /// `None`: an answer to something else.
 pub(crate) fn append_response(reply: RaftReply) -> Option<AppendEntriesResponse<TypeConfig>> {
     Some(match reply {
-        RaftReply::AppendSuccess => AppendEntriesResponse::Success,
+        RaftReply::AppendSuccess(_) => AppendEntriesResponse::Success,
         RaftReply::AppendPartial(id) => AppendEntriesResponse::PartialSuccess(id.map(log_id)),
         RaftReply::AppendConflict => AppendEntriesResponse::Conflict,
         RaftReply::HigherVote(vote, _) => AppendEntriesResponse::HigherVote(vote.into()),
@@ -113,6 +113,7 @@ pub(crate) fn vote_reply(response: &VoteResponse<TypeConfig>) -> RaftReply {
         granted: response.vote_granted,
         last: response.last_log_id.as_ref().map(position),
         grant: None,
+        better: None,
     }
 }
 

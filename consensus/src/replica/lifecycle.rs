@@ -3,7 +3,7 @@
 //! Invariants: a fault is reported once and stops everything; one that says that this host's own state or log can't be relied on
 //! is kept, so that no restart takes it away: only somebody who repairs or replaces the member does.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::watch;
 
 use super::RaftCell;
@@ -34,7 +34,8 @@ pub(crate) struct Lifecycle {
     fault: OnceLock<String>,
     status: Arc<StatusCell>,
     events: Arc<dyn EventSink>,
-    raft: Arc<RaftCell>,
+    /// What runs there knows this one, over the members.
+    raft: Weak<RaftCell>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -44,9 +45,10 @@ impl Lifecycle {
         store: VatStore,
         status: Arc<StatusCell>,
         events: Arc<dyn EventSink>,
-        raft: Arc<RaftCell>,
+        raft: &Arc<RaftCell>,
     ) -> Lifecycle {
         let (stop, fault) = (watch::channel(false).0, OnceLock::new());
+        let raft = Arc::downgrade(raft);
         Lifecycle { store, stop, fault, status, events, raft, runtime: tokio::runtime::Handle::current() }
     }
 
@@ -85,9 +87,9 @@ impl Lifecycle {
             status.fault = Some(text.clone());
         });
         self.stop();
-        let (raft, events) = (Arc::clone(&self.raft), Arc::clone(&self.events));
+        let (raft, events) = (self.raft.upgrade(), Arc::clone(&self.events));
         self.runtime.spawn(async move {
-            if let Some(raft) = raft.get() {
+            if let Some(raft) = raft.as_ref().and_then(|raft| raft.get()) {
                 raft.shutdown().await;
             }
             events.send(PlainEvent::Fault(text)).await;

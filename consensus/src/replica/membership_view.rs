@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::lifecycle::Lifecycle;
 use super::status::StatusCell;
 use crate::proof::membership::{Member, Membership, MembershipCertificate, verify_membership};
-use crate::raft::ports::Voters;
+use crate::raft::ports::{Counted, Enough, Voters};
 use crate::state::ReplicatedState;
 use crate::storage::VatStore;
 use quorate_ids::HostId;
@@ -76,16 +76,18 @@ impl Members {
 }
 
 impl Voters for Members {
-    fn counted(&self) -> Vec<(Vec<HostId>, usize)> {
+    fn counted(&self) -> Counted {
         let view = self.view();
         let present = &view.applied.membership;
         let coming = view.memberships.range(present.epoch.saturating_add(1)..).map(|(_, membership)| membership);
-        let all = std::iter::once(present).chain(&view.applied.previous_membership).chain(coming);
-        all.map(|membership| {
+        let before = view.applied.previous_membership.as_ref();
+        let enough = |membership: &Membership| -> Enough {
             let members = membership.members.iter().map(|member| member.key).collect();
             (members, usize::from(membership.threshold))
-        })
-        .collect()
+        };
+        let any = std::iter::once(present).chain(before).chain(coming).map(enough).collect();
+        let is_certified = view.chain.len() as u64 >= present.epoch;
+        Counted { any, behind: before.filter(|_| !is_certified).map(enough) }
     }
 }
 

@@ -142,7 +142,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let status = Arc::new(StatusCell::new(status));
     let events: Arc<dyn EventSink> = Arc::new(Events(options.events));
     let raft = Arc::new(RaftCell::new());
-    let lifecycle = Lifecycle::new(store.clone(), Arc::clone(&status), Arc::clone(&events), Arc::clone(&raft));
+    let lifecycle = Lifecycle::new(store.clone(), Arc::clone(&status), Arc::clone(&events), &raft);
     let lifecycle = Arc::new(lifecycle);
     let view = MembershipView { chain, memberships, applied: Arc::new(state), raft_nodes: BTreeMap::new() };
     let members = Members::new(view, store.clone(), Arc::clone(&status), Arc::clone(&lifecycle));

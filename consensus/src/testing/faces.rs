@@ -41,7 +41,7 @@ impl Faces {
         }
         let by = HostId(key.verifying_key().to_bytes());
         let sign = |lead: Signed<Lead>| Signed::new(Lead { chain: end, ..lead.content }, by, vat, &Keys(key.clone()));
-        let header = Header { lead: header.lead.map(sign), before: before.unwrap_or(Hash::ZERO), proof: header.proof };
+        let header = Header { lead: header.lead.map(sign), before: before.unwrap_or(Hash::ZERO), ..*header };
         RaftMessage::Append { vote, prev, entries, commit, header: Some(Box::new(header)) }
     }
 }

@@ -235,16 +235,16 @@ impl Liar {
                 if is_append {
                     RaftReply::HigherVote(vote, None)
                 } else {
-                    RaftReply::Vote { vote, granted: false, last: None, grant: None }
+                    RaftReply::Vote { vote, granted: false, last: None, grant: None, better: None }
                 }
             }
-            RaftMessage::Append { .. } if self.tells(Lie::FalseAcks) => RaftReply::AppendSuccess,
+            RaftMessage::Append { .. } if self.tells(Lie::FalseAcks) => RaftReply::AppendSuccess(Vec::new()),
             RaftMessage::Vote { vote, last, .. } if self.tells(Lie::FalseVotes) => {
                 let term = vote.term;
                 let position = Position::default();
                 let grant = Grant { epoch: 0, term, candidate: *from, position, since: 0 };
                 let grant = OrderSigned::new(grant, self.key(), &self.genesis.vat_id(), &Keys(self.key.clone()));
-                RaftReply::Vote { vote: *vote, granted: true, last: *last, grant: Some(Box::new(grant)) }
+                RaftReply::Vote { vote: *vote, granted: true, last: *last, grant: Some(Box::new(grant)), better: None }
             }
             _ => return None,
         };

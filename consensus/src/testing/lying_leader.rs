@@ -100,7 +100,7 @@ impl LyingLeader {
         let reply = match message {
             RaftMessage::Append { vote, .. } => RaftReply::HigherVote(later(vote), None),
             RaftMessage::Vote { vote, .. } => {
-                RaftReply::Vote { vote: later(vote), granted: false, last: None, grant: None }
+                RaftReply::Vote { vote: later(vote), granted: false, last: None, grant: None, better: None }
             }
             RaftMessage::Transfer { .. } => return None,
         };
@@ -119,7 +119,7 @@ impl LyingLeader {
                 let grant = Grant { epoch: 0, term, candidate: self.own(), position: Position::default(), since: 0 };
                 let grants = vec![Signed::new(grant, self.own(), &vat, &Keys(self.key.clone()))];
                 let proof = Some(Box::new(TermProof { term, leader: self.own(), grants, base: root }));
-                let header = Some(Box::new(Header { lead: None, before: Hash::ZERO, proof }));
+                let header = Some(Box::new(Header { lead: None, before: Hash::ZERO, proof, order: None, mark: None }));
                 RaftMessage::Append { vote: vote(true), prev: None, entries: Vec::new(), commit: None, header }
             }
             LeaderLie::LaterTerms => {

@@ -86,7 +86,7 @@ fn what_no_rule_allows_does_not_pass() {
 fn answers_are_judged_by_what_was_asked() {
     let asked = append(leader(7), at(7, 40), &[(7, 41), (7, 42)]);
     let answer = |reply| stand().reply(&asked, &reply);
-    assert_eq!(answer(RaftReply::AppendSuccess), Ok(()));
+    assert_eq!(answer(RaftReply::AppendSuccess(Vec::new())), Ok(()));
     assert_eq!(answer(RaftReply::AppendPartial(at(7, 41))), Ok(()));
     assert_eq!(answer(RaftReply::AppendConflict), Ok(()));
     assert_eq!(answer(RaftReply::HigherVote(candidate(9), None)), Ok(()));

@@ -180,11 +180,11 @@ fn what_replicas_say_to_each_other() {
     );
     check("raft-transfer", &raft(RaftMessage::Transfer { from: vote, to: 9, last: None }));
     let replies = vec![
-        RaftReply::AppendSuccess,
+        RaftReply::AppendSuccess(Vec::new()),
         RaftReply::AppendPartial(Some(log)),
         RaftReply::AppendConflict,
         RaftReply::HigherVote(vote, Some(Box::new(proof))),
-        RaftReply::Vote { vote, granted: true, last: Some(log), grant: Some(Box::new(grant)) },
+        RaftReply::Vote { vote, granted: true, last: Some(log), grant: Some(Box::new(grant)), better: None },
         RaftReply::Transfer { accepted: false },
         RaftReply::WhoAreYou,
         RaftReply::WhoElectedYou,

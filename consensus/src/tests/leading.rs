@@ -16,8 +16,8 @@ use quorate_ids::{Hash, HostId};
 use quorate_order::chain::{Head, next_chain};
 use quorate_order::evidence::Evidence;
 use quorate_order::member::Stand;
-use quorate_order::proofs::TermProof;
-use quorate_order::signed::{Grant, Lead, Position};
+use quorate_order::proofs::{OrderCertificate, Support, TermProof};
+use quorate_order::signed::{Ack, Grant, Lead, Position};
 use quorate_order::signing::Signed;
 
 fn host(seed: u8) -> HostId {
@@ -36,6 +36,17 @@ pub(crate) fn election(genesis: &Genesis, term: u64, seeds: &[u8], leader: HostI
     TermProof { term, leader, grants, base: root_of(genesis) }
 }
 
+/// What proves that the members `seeds` have acknowledged the log that a leader has signed.
+fn acknowledged(genesis: &Genesis, lead: &Lead, seeds: &[u8]) -> OrderCertificate {
+    let Lead { epoch, term, last: index, chain } = *lead;
+    let sign = |seed: &u8| {
+        let ack = Signed::new(Ack { epoch, term, index, chain }, host(*seed), &genesis.vat_id(), &Keys(key(*seed)));
+        (ack.by, ack.signature)
+    };
+    let support = Support::Acks(seeds.iter().map(sign).collect());
+    OrderCertificate { position: Position { epoch, term, index }, chain, support }
+}
+
 /// The header of entries that the member `seed` sends.
 pub(crate) fn header(
     genesis: &Genesis,
@@ -52,7 +63,7 @@ pub(crate) fn header(
         let lead = Lead { epoch: 0, term, last: last.index, chain: end };
         Signed::new(lead, host(seed), &vat, &Keys(key(seed)))
     };
-    Header { lead: last.map(sign), before, proof: None }
+    Header { lead: last.map(sign), before, proof: None, order: None, mark: None }
 }
 
 /// What the member `seed` signs of a log that ends so.
@@ -85,6 +96,10 @@ pub(crate) fn leading(
     let before = prev.map_or(Hash::ZERO, |prev| chain_at(cluster, to, prev.index));
     let mut header = header(genesis, (seed(leader), vote.term), prev, before, &entries);
     header.proof = Some(Box::new(election(genesis, vote.term, &voters, host(seed(leader)))));
+    let last = entries.last().map(WireEntry::position).or(prev);
+    // What it says to be committed has been acknowledged.
+    let lead = header.lead.filter(|_| commit >= last && last.is_some_and(|last| last.term == vote.term));
+    header.order = lead.map(|lead| Box::new(acknowledged(genesis, &lead.content, &voters)));
     RaftMessage::Append { vote, prev, entries, commit, header: Some(Box::new(header)) }
 }
 

@@ -54,13 +54,13 @@ fn an_answer_counts_for_no_more_than_it_says() {
     let higher = RaftReply::HigherVote(WireVote { term: 9, node: 3, committed: false }, None);
     let table = [
         // An acknowledgement of a place counts for the same place and for those before it.
-        (asked(3, Some(7)), RaftReply::AppendSuccess, asked(3, Some(7)), true),
-        (asked(3, Some(7)), RaftReply::AppendSuccess, asked(3, Some(6)), true),
-        (asked(3, Some(7)), RaftReply::AppendSuccess, asked(3, None), true),
-        (asked(3, Some(7)), RaftReply::AppendSuccess, asked(3, Some(8)), false),
-        (asked(3, None), RaftReply::AppendSuccess, asked(3, Some(1)), false),
+        (asked(3, Some(7)), RaftReply::AppendSuccess(Vec::new()), asked(3, Some(7)), true),
+        (asked(3, Some(7)), RaftReply::AppendSuccess(Vec::new()), asked(3, Some(6)), true),
+        (asked(3, Some(7)), RaftReply::AppendSuccess(Vec::new()), asked(3, None), true),
+        (asked(3, Some(7)), RaftReply::AppendSuccess(Vec::new()), asked(3, Some(8)), false),
+        (asked(3, None), RaftReply::AppendSuccess(Vec::new()), asked(3, Some(1)), false),
         // Of the same leadership only.
-        (asked(3, Some(7)), RaftReply::AppendSuccess, asked(4, Some(7)), false),
+        (asked(3, Some(7)), RaftReply::AppendSuccess(Vec::new()), asked(4, Some(7)), false),
         (asked(3, Some(7)), higher.clone(), asked(4, Some(7)), false),
         (asked(3, Some(7)), higher, asked(3, Some(9)), true),
         // A contradiction says nothing of other places.
@@ -83,14 +83,14 @@ fn a_late_answer_is_kept_for_the_next_heartbeat_and_used_once() {
         assert!(link.begin());
     }
     assert!(!link.begin(), "as many as may be under way are");
-    link.ended(Some((asked(3, Some(7)), RaftReply::AppendSuccess)));
+    link.ended(Some((asked(3, Some(7)), RaftReply::AppendSuccess(Vec::new()))));
     assert!(link.begin());
     assert_eq!(link.take(&asked(3, Some(8))), None);
-    assert_eq!(link.take(&asked(3, Some(7))), Some(RaftReply::AppendSuccess));
+    assert_eq!(link.take(&asked(3, Some(7))), Some(RaftReply::AppendSuccess(Vec::new())));
     assert_eq!(link.take(&asked(3, Some(7))), None);
     // Whoever was deposed must hear of it, whatever else comes in.
     let higher = RaftReply::HigherVote(WireVote { term: 9, node: 3, committed: false }, None);
     link.ended(Some((asked(3, Some(7)), higher.clone())));
-    link.ended(Some((asked(3, Some(7)), RaftReply::AppendSuccess)));
+    link.ended(Some((asked(3, Some(7)), RaftReply::AppendSuccess(Vec::new()))));
     assert_eq!(link.take(&asked(3, Some(7))), Some(higher));
 }

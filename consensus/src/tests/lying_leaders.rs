@@ -415,7 +415,7 @@ async fn a_member_that_names_later_terms_does_not_keep_a_vat_from_its_work() {
         let reply = match decoded.map(|frame| frame.message) {
             Some(RaftMessage::Append { vote, .. }) => RaftReply::HigherVote(later(vote), None),
             Some(RaftMessage::Vote { vote, .. }) => {
-                RaftReply::Vote { vote: later(vote), granted: false, last: None, grant: None }
+                RaftReply::Vote { vote: later(vote), granted: false, last: None, grant: None, better: None }
             }
             _ => return answer,
         };

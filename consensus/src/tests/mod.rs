@@ -17,6 +17,7 @@ mod leading;
 mod links;
 mod lying_leaders;
 mod membership_steps;
+mod ordering;
 mod own_keys;
 mod power_cuts;
 mod recoveries;

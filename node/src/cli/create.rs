@@ -142,11 +142,11 @@ pub async fn create(args: CreateArgs, json: bool) -> Outcome {
         let _: Result<Done, _> =
             host.endpoint.post_text("/api/v1/contacts", hex::encode(codec::encode(&contacts))).await;
     }
-    if made.bearer.is_some() && hosts.len() * 2 > count {
+    if made.bearer.is_some() && hosts.len() >= usize::from(threshold) {
         let started = unless_interrupted(wait_started(hosts, &vat, &args.name)).await;
         started.map_err(|failure| made.perhaps(failure))?;
     } else if made.bearer.is_some() {
-        output::note("its code starts when a majority of its members has joined; `vat status` shows it");
+        output::note(format!("its code starts when {threshold} of its members have joined; `vat status` shows it"));
     }
     made.report();
     keeper.settle()?;

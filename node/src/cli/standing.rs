@@ -42,7 +42,7 @@ pub struct Quorum {
     pub vat: String,
     /// Signatures that everything needs which the vat says, and each change of its members.
     pub needed: usize,
-    /// Members that order: more than half.
+    /// Raft's majority: more than half.
     pub majority: usize,
     pub reachable: usize,
     pub members: Vec<Standing>,
@@ -54,9 +54,9 @@ impl Quorum {
         self.reachable >= self.needed
     }
 
-    /// Whether the vat can order anything, and so give up a change.
+    /// Whether the vat can order anything, and so give up a change: as many have to acknowledge an order as have to sign.
     pub fn can_order(&self) -> bool {
-        self.reachable >= self.majority
+        self.reachable >= self.majority.max(self.needed)
     }
 
     /// Whether every member is there.
@@ -93,10 +93,7 @@ impl Quorum {
         if self.can_speak() {
             return Some(format!("{numbers}: {}; {}", self.margin(), self.remedy()));
         }
-        let what = match self.can_order() {
-            true => "this vat can't speak, nor can its members be changed,",
-            false => "this vat can't order anything, nor speak, nor can its members be changed,",
-        };
+        let what = "this vat can't order anything, nor speak, nor can its members be changed,";
         let returning = self.members.len() - self.missing().filter(|member| !member.may_return()).count();
         let wanted = self.needed - self.reachable;
         let until = match (returning >= self.needed, wanted) {
@@ -354,11 +351,11 @@ mod tests {
             2,
             &[
                 "3 signatures needed, 2 of 3 members reachable",
-                "can't speak, nor can its members be changed",
+                "can't order anything, nor speak, nor can its members be changed",
                 "until one more is back",
             ],
         );
-        assert!(!quorum.can_speak() && quorum.can_order());
+        assert!(!quorum.can_speak() && !quorum.can_order());
         assert!(!quorum.complaint().unwrap_or_default().contains("member replace"));
         let [first, second, third] = three(3);
         let quorum = check(&[first, second, unusable(third)], 2, &["h3 can't run", "never again", "vat create"]);

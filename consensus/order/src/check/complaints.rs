@@ -25,7 +25,7 @@ impl Timely {
         let root = Point { term: 0, index: 0, chain: Hash([7; 32]) };
         let members = (0..count).map(key).collect();
         let also = Vec::new();
-        let epoch = Arc::new(Epoch { vat: VatId([5; 32]), number: 0, members, threshold, also, root });
+        let epoch = Arc::new(Epoch { vat: VatId([5; 32]), number: 0, members, threshold, also, behind: None, root });
         let member = |number| Member::new(key(number), Arc::clone(&epoch), Durable::new(&epoch, 0));
         let lies = (0..count).map(|number| liars.contains(&number)).collect();
         Self { members: (0..count).map(member).collect(), lies, down: vec![false; count] }

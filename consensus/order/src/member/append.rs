@@ -403,6 +403,10 @@ impl Member {
                 later.push(index);
                 continue;
             }
+            let proven = self.durable.order.position;
+            if proven.term == term && index <= proven.index {
+                continue;
+            }
             let own_term = point.term == term || planted!(AckOlderEntries);
             let based = match &self.proof {
                 Some(proof) => {

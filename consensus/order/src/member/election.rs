@@ -139,7 +139,7 @@ impl Member {
     }
 
     /// Proofs go first; logs break ties, which keeps Raft's guarantee where nobody lies.
-    fn compare(&self, stand: &Stand) -> Result<(), Refusal> {
+    pub(super) fn compare(&self, stand: &Stand) -> Result<(), Refusal> {
         let (own, last) = (self.durable.order.position, self.durable.log.last());
         let shorter = stand.last < (last.term, last.index);
         if planted!(RaftOrder) {

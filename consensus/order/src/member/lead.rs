@@ -61,7 +61,8 @@ impl Member {
     pub fn acked(&mut self, ack: Signed<Ack>, step: &mut Step<'_>) -> Result<(), Refusal> {
         self.authentic(&ack, ack.content.epoch, step)?;
         let Ack { epoch, term, index, chain } = ack.content;
-        if !self.durable.log.holds(index, &chain) || term != self.durable.vote.term {
+        let counts = self.epoch.counts_ack(&ack.by);
+        if !counts || !self.durable.log.holds(index, &chain) || term != self.durable.vote.term {
             return Err(Refusal::Unknown);
         }
         if index <= self.durable.order.position.index && self.durable.order.position.term == term {
@@ -74,7 +75,7 @@ impl Member {
             found.push((ack.by, ack.signature));
         }
         let signers: Vec<HostId> = found.iter().map(|(signer, _)| *signer).collect();
-        if epoch_members.suffices(&signers) {
+        if epoch_members.orders(&signers) {
             let support = Support::Acks(found.clone());
             *acks = acks.split_off(&(index + 1));
             let order = OrderCertificate { position: Position { epoch, term, index }, chain, support };

@@ -2,13 +2,13 @@
 //!
 //! Absent: proofs. Whoever calls these has them, or is the log itself. None of it signs anything.
 
-use super::{Member, Step, Vote, Write};
+use super::{Member, Role, Stand, Step, Vote, Write};
 use crate::chain::{Head, Point};
 use crate::epoch::Epoch;
 use crate::evidence::{Evidence, MAX_LINKS};
 use crate::proofs::{OrderCertificate, TermProof};
 use crate::refusal::Refusal;
-use crate::signed::Lead;
+use crate::signed::{Lead, Position};
 use crate::signing::Signed;
 use quorate_ids::HostId;
 use std::sync::Arc;
@@ -66,6 +66,8 @@ impl Member {
             return;
         }
         if self.leads() && log.last().index + 1 == point.index && self.propose(head.content, step).is_ok() {
+            // What is acknowledged of it is chosen later: few indexes of many. See `acknowledge_own`.
+            self.wanted.retain(|wanted| *wanted != point.index);
             return;
         }
         self.cut(point.index);
@@ -104,6 +106,54 @@ impl Member {
         self.durable.certified = self.durable.certified.max(root.index);
         self.executed = self.executed.max(root.index);
         self.flushed = self.flushed.max(root.index);
+    }
+
+    /// Takes in what a leader says beside entries: its order certificate, and an index that it wants acknowledged. The leader is the
+    /// present one, and its election was shown.
+    pub fn hear(&mut self, order: Option<OrderCertificate>, mark: Option<u64>, step: &mut Step<'_>) {
+        // One that proves nothing costs the leader nothing but its own progress.
+        let _ = order.map(|order| self.learn(order, step));
+        mark.into_iter().for_each(|mark| self.want(mark));
+        self.acknowledge(step);
+    }
+
+    /// A leader acknowledges an entry of its own log, as soon as it is on its disk.
+    pub fn acknowledge_own(&mut self, index: u64, step: &mut Step<'_>) {
+        let Role::Leader { acks } = &self.role else { return };
+        let given = acks.get(&index).is_some_and(|acks| acks.iter().any(|(signer, _)| *signer == self.own));
+        let Position { term, index: ordered, .. } = self.durable.order.position;
+        if !given && (term != self.durable.vote.term || index > ordered) {
+            self.want(index);
+            self.acknowledge(step);
+        }
+    }
+
+    /// The log is on disk up to this index, and perhaps farther, as was said before.
+    pub fn flushed_through(&mut self, upto: u64, step: &mut Step<'_>) {
+        self.flushed(upto.max(self.flushed), step);
+    }
+
+    /// The log is on disk up to this index, at the leader, which never cuts what came in its term.
+    pub fn flushed_own(&mut self, upto: u64, step: &mut Step<'_>) {
+        if self.leads() && upto > self.flushed {
+            self.flushed(upto, step);
+            self.acknowledge_own(upto, step);
+        }
+    }
+
+    /// What a candidate would show of itself in a term.
+    pub fn would_stand(&self, term: u64) -> Stand {
+        let last = self.durable.log.last();
+        Stand { epoch: self.epoch.number, term, order: self.durable.order.clone(), last: (last.term, last.index) }
+    }
+
+    /// Whether a candidate that shows this of itself would get a vote, as far as its proof and log go. Nothing it shows is checked.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn would_vote(&self, stand: &Stand) -> Result<(), Refusal> {
+        self.running()?;
+        self.compare(stand)
     }
 
     /// A later term has begun, in which this member has signed nothing and follows nobody yet.

@@ -338,7 +338,11 @@ impl Member {
     /// COMMIT: what openraft may be told of a commit index that it, or its leader, has come to. An order certificate counts only for
     /// the log that it is of.
     pub fn clamp(&self, commit: u64) -> u64 {
-        let mut proven = self.durable.order.position.index.max(self.durable.certified);
+        let order = &self.durable.order;
+        let index = order.position.index;
+        // It is on the log, unless the log that this one mirrors has not taken what it is of.
+        let on_it = index <= self.durable.log.root().index || self.durable.log.holds(index, &order.chain);
+        let mut proven = if on_it { index.max(self.durable.certified) } else { self.durable.certified };
         if planted!(ClampWithoutChain) {
             proven = proven
                 .max(self.heard.as_ref().map_or(0, |heard| heard.position.index))

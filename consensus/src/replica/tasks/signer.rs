@@ -291,7 +291,9 @@ impl Signer {
             // The signer is gone only if the replica is stopping.
             let _ = watermarks.send(result);
         });
-        self.parts.lifecycle.check(self.parts.store.write_then(watermark.into_iter().collect(), flushed));
+        // What proves the order of what is signed, too.
+        let records = watermark.into_iter().chain(self.parts.share.gate.pending()).collect();
+        self.parts.lifecycle.check(self.parts.store.write_then(records, flushed));
     }
 
     /// The watermark of the oldest of what waits for one is on disk.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::order::frames::{Header, RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
 use crate::raft::RaftNode;
-use crate::raft::gate::Barred;
+use crate::raft::gate::{Barred, NoVote};
 use crate::replica::leader::LeaderSeen;
 use crate::replica::membership_view::Members;
 use crate::replica::status::StatusCell;
@@ -50,12 +50,15 @@ impl RaftServer {
                 self.lead(raft, message, entries, commit).await
             }
             RaftMessage::Vote { .. } if self.is_to_wait(raft, from) => {
-                Ok(RaftReply::Vote { vote: raft.vote(), granted: false, last: None, grant: None })
+                Ok(RaftReply::Vote { vote: raft.vote(), granted: false, last: None, grant: None, better: None })
             }
             RaftMessage::Vote { vote, last, pre: false, stand: Some(stand), .. } => {
                 vote_for(raft, from, vote, last, &stand).await
             }
-            RaftMessage::Vote { pre: false, .. } => Err("Q-C050 a candidate that shows nothing of itself".into()),
+            RaftMessage::Vote { vote, last, pre: true, stand: Some(stand), .. } => {
+                would_vote_for(raft, vote, last, &stand).await
+            }
+            RaftMessage::Vote { .. } => Err("Q-C050 a candidate that shows nothing of itself".into()),
             message => raft.handle(message).await,
         }
     }
@@ -86,12 +89,8 @@ impl RaftServer {
         let Leading { vote, prev, .. } = message;
         match admit(raft, &message, &entries) {
             Ok(None) => {}
-            Ok(Some(cut)) => {
-                // Openraft looks at terms alone: it would keep other content of one term.
-                let prev = Some(LogPosition { term: vote.term, index: cut });
-                let header = None;
-                raft.handle(RaftMessage::Append { vote, prev, entries: Vec::new(), commit: None, header }).await?;
-            }
+            Ok(Some(at)) => cut(raft, vote, at).await?,
+            Err(Barred::WhoAreYou) => return Ok(RaftReply::WhoAreYou),
             Err(Barred::WhoElectedYou) => return Ok(RaftReply::WhoElectedYou),
             Err(Barred::Conflict) => return Ok(RaftReply::AppendConflict),
             Err(Barred::OldTerm(term)) => {
@@ -100,7 +99,12 @@ impl RaftServer {
             }
             Err(Barred::Refused(text)) => return Err(text),
         }
-        self.append(raft, vote, prev, entries, commit).await
+        let flushed = entries.last().map(|entry| entry.position().index);
+        let commit = raft.gate().clamp(commit);
+        match self.append(raft, vote, prev, entries, commit).await? {
+            RaftReply::AppendSuccess(_) => Ok(RaftReply::AppendSuccess(raft.gate().acknowledge(flushed))),
+            other => Ok(other),
+        }
     }
 
     /// Hands entries to openraft up to the first membership that is not allowed. What comes before a membership has to be in the log
@@ -130,12 +134,12 @@ impl RaftServer {
             let commit = if is_last { commit } else { commit.min(last) };
             let message = RaftMessage::Append { vote, prev, entries: run, commit, header: None };
             let reply = raft.handle(message).await?;
-            if is_last || reply != RaftReply::AppendSuccess {
+            if is_last || !matches!(reply, RaftReply::AppendSuccess(_)) {
                 return Ok(reply);
             }
             (prev, taken) = (last, true);
         }
-        Ok(RaftReply::AppendSuccess)
+        Ok(RaftReply::AppendSuccess(Vec::new()))
     }
 
     /// Whether the log before it allows a membership, which is as far as it is committed executed by then, if there is time.
@@ -180,8 +184,20 @@ fn admit(raft: &RaftNode, message: &Leading<'_>, entries: &[WireEntry]) -> Resul
     let proof = header.and_then(|header| header.proof.as_deref().cloned());
     raft.gate().follow(from, vote.term, proof)?;
     let header = header.ok_or_else(|| Barred::Refused("Q-C050 entries that nobody signed".into()))?;
-    let committed = raft.committed().map_or(0, |committed| committed.index);
-    raft.gate().append(from, *prev, entries, header, committed)
+    raft.gate().append(from, *prev, entries, header)
+}
+
+/// Cuts openraft's log before an index, from which on a leader has other entries.
+async fn cut(raft: &RaftNode, vote: WireVote, index: u64) -> Result<(), String> {
+    let heard = |prev| RaftMessage::Append { vote, prev, entries: Vec::new(), commit: None, header: None };
+    // It follows the leader first: if it led, it could call more committed meanwhile.
+    raft.handle(heard(None)).await?;
+    if raft.committed().is_some_and(|committed| index <= committed.index) {
+        // What openraft calls committed it never gives up.
+        return raft.reopen(index).await;
+    }
+    // Openraft looks at terms alone: it would keep other content of one term.
+    raft.handle(heard(Some(LogPosition { term: vote.term, index }))).await.map(|_| ())
 }
 
 /// The vote here, or that of a later term that openraft has not heard of.
@@ -203,8 +219,16 @@ async fn vote_for(
     if (stand.term, stand.last) != (vote.term, claimed) {
         return Err("Q-C050 a candidate that shows something else of itself than it says".into());
     }
+    if raft.gate().is_strange(&stand.order) {
+        return Ok(RaftReply::WhoAreYou);
+    }
     let _turn = raft.gate().turn().await;
     raft.gate().trimmed(raft.log_end());
+    if let Err(better @ Some(_)) = raft.gate().would_vote(stand) {
+        return Ok(RaftReply::Vote { vote: raft.vote(), granted: false, last: None, grant: None, better });
+    }
+    // The proofs decide, and then the logs. Openraft looks at logs alone, so that it is shown one that it can vote for.
+    let last = last.max(raft.last_position());
     let asked = |pre| RaftMessage::Vote { vote, last, transfer: false, pre, stand: None };
     let would = raft.handle(asked(true)).await?;
     if !matches!(would, RaftReply::Vote { granted: true, .. }) {
@@ -212,17 +236,34 @@ async fn vote_for(
     }
     let grant = match raft.gate().vote(from, stand) {
         Ok(grant) => Box::new(grant),
-        Err((term, why)) => {
+        Err(NoVote { term, why, better }) => {
             tracing::debug!(candidate = %from, %why, "no vote");
-            return Ok(RaftReply::Vote { vote: later(raft, term), granted: false, last: None, grant: None });
+            return Ok(RaftReply::Vote { vote: later(raft, term), granted: false, last: None, grant: None, better });
         }
     };
     match raft.handle(asked(false)).await? {
         RaftReply::Vote { vote, granted, last, .. } => {
-            Ok(RaftReply::Vote { vote, granted, last, grant: Some(grant).filter(|_| granted) })
+            Ok(RaftReply::Vote { vote, granted, last, grant: Some(grant).filter(|_| granted), better: None })
         }
         other => Ok(other),
     }
+}
+
+/// Whether a candidate would get a vote.
+async fn would_vote_for(
+    raft: &RaftNode,
+    vote: WireVote,
+    last: Option<LogPosition>,
+    stand: &Stand,
+) -> Result<RaftReply, String> {
+    if raft.gate().is_strange(&stand.order) {
+        return Ok(RaftReply::WhoAreYou);
+    }
+    if let Err(better) = raft.gate().would_vote(stand) {
+        return Ok(RaftReply::Vote { vote: raft.vote(), granted: false, last: None, grant: None, better });
+    }
+    let last = last.max(raft.last_position());
+    raft.handle(RaftMessage::Vote { vote, last, transfer: false, pre: true, stand: None }).await
 }
 
 /// Cuts entries so that each membership begins a run that is not the first. The first may be empty: then openraft is told the place

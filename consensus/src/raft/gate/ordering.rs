@@ -1,0 +1,106 @@
+//! Acknowledgements and order certificates: what this member signs of entries, what it counts as the leader, and what waits for it.
+//!
+//! Invariants: an entry is acknowledged when it is on disk, in the term whose leader made it, and one log in each term; nothing is executed
+//! before a threshold has acknowledged it, or a checkpoint has certified it.
+
+use tokio::sync::watch;
+
+use super::OrderGate;
+use crate::state::LogPosition;
+use quorate_ids::HostId;
+use quorate_order::member::Stand;
+use quorate_order::proofs::{OrderCertificate, Support};
+use quorate_order::refusal::{Refusal, VoteRefused};
+use quorate_order::signed::Ack;
+use quorate_order::signing::Signed;
+
+/// Acknowledgements in one answer.
+const MAX_ACKS: usize = 64;
+
+impl OrderGate {
+    /// What a leader has sent is on disk up to this index. Returns what is to be told to it.
+    pub(crate) fn acknowledge(&self, flushed: Option<u64>) -> Vec<Signed<Ack>> {
+        if let Some(flushed) = flushed {
+            self.step(|member, step| member.flushed_through(flushed, step));
+        }
+        let mut state = self.lock();
+        let term = state.member.term().0;
+        let mut acks = std::mem::take(&mut state.acks);
+        acks.retain(|ack| ack.content.term == term);
+        acks.split_off(acks.len().saturating_sub(MAX_ACKS))
+    }
+
+    /// The own log is on disk up to this index. It matters to a leader.
+    pub(in crate::raft) fn flushed(&self, upto: u64) {
+        self.step(|member, step| member.flushed_own(upto, step));
+    }
+
+    /// Takes in what a member acknowledges to this leader. What does not count is left out.
+    pub(in crate::raft) fn acked(&self, by: &HostId, acks: &[Signed<Ack>]) {
+        for ack in acks.iter().take(MAX_ACKS).filter(|ack| ack.by == *by) {
+            self.step(|member, step| {
+                if member.acked(*ack, step).is_ok() {
+                    member.acknowledge_own(ack.content.index, step);
+                }
+            });
+        }
+    }
+
+    /// Whether an order certificate that would be new here has signatures of those who are not known as members. (Yet: the sender can
+    /// prove that they are.)
+    pub(crate) fn is_strange(&self, order: &OrderCertificate) -> bool {
+        let state = self.lock();
+        let (Support::Acks(signatures) | Support::Shares(_, signatures)) = &order.support else { return false };
+        let epoch = state.member.epoch();
+        order.position > state.member.durable().order.position
+            && signatures.iter().any(|(signer, _)| !epoch.contains(signer))
+    }
+
+    /// Takes in a higher order certificate of a voter that gave no vote.
+    pub(in crate::raft) fn refused(&self, term: u64, better: OrderCertificate) {
+        self.step(|member, step| {
+            let refused = VoteRefused { term, order: Some(better) };
+            let order = refused.order.clone();
+            if member.refused(refused, step).is_err() {
+                // It only asked whether it would be elected.
+                let _ = order.map(|order| member.learn(order, step));
+            }
+        });
+    }
+
+    /// What of a leader's commit index openraft may hear.
+    pub(crate) fn clamp(&self, commit: Option<LogPosition>) -> Option<LogPosition> {
+        let commit = commit?;
+        let state = self.lock();
+        let index = state.member.clamp(commit.index);
+        match state.member.durable().log.point(index) {
+            // Its term is what the log says, which may have been replaced since.
+            Some(point) => Some(LogPosition { term: point.term, index }),
+            // What is before the log's beginning is certified.
+            None => Some(commit).filter(|commit| commit.index == index),
+        }
+    }
+
+    /// Up to where the order is proven.
+    pub(crate) fn ordered(&self) -> u64 {
+        self.lock().member.clamp(u64::MAX)
+    }
+
+    /// Follows up to where the order is proven.
+    pub(in crate::raft) fn follow_order(&self) -> watch::Receiver<u64> {
+        self.ordered.subscribe()
+    }
+
+    /// What this member would show as a candidate.
+    pub(in crate::raft) fn would_stand(&self, term: u64) -> Stand {
+        self.lock().member.would_stand(term)
+    }
+
+    /// Whether a candidate would get a vote, as far as its proof and its log go. The error: what it should know first, if anything.
+    pub(crate) fn would_vote(&self, stand: &Stand) -> Result<(), Option<Box<OrderCertificate>>> {
+        self.lock().member.would_vote(stand).map_err(|refusal| match refusal {
+            Refusal::BetterOrder(order) => Some(order),
+            _ => None,
+        })
+    }
+}
