@@ -78,7 +78,7 @@ impl From<HostError> for ApiError {
             | HostError::Forgotten(_)
             | HostError::VatLives { .. }
             | HostError::NotLost { .. }
-            | HostError::Agreed(_)
+            | HostError::NotDamaged { .. }
             | HostError::Recovery(_)
             | HostError::WasMember(_)
             | HostError::Image { .. }

@@ -51,10 +51,8 @@ pub enum HostError {
         "Q-N020 members of vat {name} that the recovery would leave out are connected with this host: {members}. Take them along, or have their owners stop those hosts, or mute them here if they lie (`vat member mute`); then `vat recover {name}` again"
     )]
     NotLost { name: String, members: String },
-    #[error(
-        "Q-N021 the replica of {0} on this host is not damaged: it waits for a recovery that its operator has agreed to; `vat recover {0}` finishes it"
-    )]
-    Agreed(String),
+    #[error("Q-N021 the replica of {name} on this host is not damaged, and is not to begin anew: {why}")]
+    NotDamaged { name: String, why: String },
     #[error("{0}")]
     Recovery(#[from] quorate_consensus::RecoveryError),
     #[error("Q-N007 the genesis of vat {name} is not valid: {why}")]

@@ -16,8 +16,9 @@ impl Host {
         let one_at_a_time = self.0.carrying.lock().await;
         let (provision, why) = self.broken(name)?;
         let vat = provision.genesis.vat_id();
-        if why.starts_with("Q-C048 ") {
-            return Err(HostError::Agreed(provision.name));
+        // It waits for something, and has all that it had.
+        if ["Q-C048 ", "Q-N016 ", "Q-N018 "].iter().any(|code| why.starts_with(code)) {
+            return Err(HostError::NotDamaged { name: provision.name, why });
         }
         if ["Q-C001 ", "Q-C002 "].iter().any(|code| why.contains(code)) {
             return Err(HostError::StoreDamaged { name: provision.name, why });
