@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-plants handoff order-check audit-plants references worst million test262 fmt image
+.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-liars sim-plants handoff order-check audit-plants references worst million test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -39,6 +39,7 @@ help: ## list the targets
 	@echo 'make bench    measure the figures that docs and design promise'
 	@echo 'make differential SEEDS=n SEED=first  run random programs in Node and in a vat, and compare'
 	@echo 'make sim SEEDS=n SEED=first WORLD=3@2 run simulated worlds; each seed is one schedule of faults, met again at will'
+	@echo 'make sim-liars SEEDS=n SEED=first     the same where as many hosts lie and lead as may: n seeds of 4@3, and a fifth of n of 7@5'
 	@echo 'make sim-plants SEEDS=n               plant bugs in simulated replicas, and see which seed finds each'
 	@echo 'make handoff PROGRAMS=n               run small programs over several vats in all interleavings, and n by chance'
 	@echo 'make order-check WALKS=n                look at all states of small worlds of the order protocol, hunt planted errors, and walk n times by chance'
@@ -149,6 +150,11 @@ WORLD ?= 3@2
 sim: setup
 	@$(CARGO) build $(LOCKED) --workspace --bin quorate-sim
 	@'$(CARGO_TARGET_DIR)/debug/quorate-sim' many '$(SEED)' '$(SEEDS)' '$(WORLD)'
+
+sim-liars: setup
+	@$(CARGO) build $(LOCKED) --workspace --bin quorate-sim
+	@'$(CARGO_TARGET_DIR)/debug/quorate-sim' many '$(SEED)' '$(SEEDS)' '4@3!'
+	@'$(CARGO_TARGET_DIR)/debug/quorate-sim' many '$(SEED)' "$$(( ($(SEEDS) + 4) / 5 ))" '7@5!'
 
 sim-plants: setup
 	@testnet/sim/plants/run '$(SEEDS)'

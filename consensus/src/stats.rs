@@ -68,6 +68,10 @@ pub struct ConsensusStats {
     pub equivocations: BTreeMap<HostId, u64>,
     /// Statements of members that differ from this replica's own. They accuse nobody.
     pub disagreements: u64,
+    /// Times that this replica complained of a leader.
+    pub complaints: u64,
+    /// Leaders that this replica has left, since a threshold complained of them.
+    pub leaders_left: u64,
     /// Checkpoints stored.
     pub checkpoints: u64,
     /// Bytes of chunks and manifests written for them.

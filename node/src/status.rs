@@ -124,6 +124,9 @@ pub struct VatStatus {
     /// Seconds since this replica last got on: executed a block, or received a part of a checkpoint.
     #[serde(default)]
     pub idle_s: u64,
+    /// Why this replica wants another leader, if it does.
+    #[serde(default)]
+    pub complains: Option<String>,
     /// Why a replica that runs is of no use just now though there is a leader: it does not move, or its log was rolled back.
     #[serde(default)]
     pub standstill: Option<String>,

@@ -1,7 +1,7 @@
 //! The `vat` command for tests: the same command line, but a host that is named in `QUORATE_TEST_LIAR` signs outputs that it
 //! did not compute, one that is named in `QUORATE_TEST_EQUIVOCATOR` signs one thing for one member and another for the rest, and one
 //! that is named in `QUORATE_TEST_PANIC` has a thread that panics. `QUORATE_TEST_LEADER` holds a host's name and how it lies as a leader
-//! (`two-faced`, `unelected`, `later-terms`), which it does while the file `lie` is in its home. The real command has no such switches.
+//! (`two-faced`, `unelected`, `later-terms`, `starves`), which it does while the file `lie` is in its home. The real command has no such switches.
 
 use quorate_consensus::{
     Hash, Statement,
@@ -49,6 +49,7 @@ fn leader_lie(host: &str) -> Option<LeaderLie> {
         "two-faced" => Some(LeaderLie::TwoFaced),
         "unelected" => Some(LeaderLie::Unelected),
         "later-terms" => Some(LeaderLie::LaterTerms),
+        "starves" => Some(LeaderLie::Starves),
         _ => None,
     }
 }

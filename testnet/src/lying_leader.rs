@@ -94,6 +94,20 @@ impl Plot {
         Some(lie.into())
     }
 
+    /// The answer to a request that its replica never sees.
+    fn keeps(&self, purpose: Purpose, frame: &Bytes) -> Option<Result<Bytes, String>> {
+        let story = lock(&self.story);
+        let answer: Result<Bytes, String> = match purpose {
+            Purpose::Slice => story.keeps_slice(frame).then(|| Err("this host is busy".to_owned()))?,
+            Purpose::Propose => Ok(story.keeps_from_its_replica(Channel::Propose, addressed(frame)?.1)?.into()),
+            Purpose::Share => Ok(story.keeps_from_its_replica(Channel::Share, addressed(frame)?.1)?.into()),
+            _ => return None,
+        };
+        drop(story);
+        self.lied();
+        Some(answer)
+    }
+
     /// Takes a request in, and now and then sends all hosts what it made up.
     fn hears(&self, from: HostId, purpose: Purpose, frame: &Bytes) {
         lock(&self.hosts).insert(from);
@@ -139,6 +153,11 @@ impl Handler for Answers {
     }
 
     fn handle(&self, from: HostId, purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        if self.plot.lies()
+            && let Some(answer) = self.plot.keeps(purpose, &frame)
+        {
+            return Box::pin(async move { answer });
+        }
         self.plot.hears(from, purpose, &frame);
         if self.plot.lies()
             && let Some(lie) = self.plot.answer(purpose, &frame)

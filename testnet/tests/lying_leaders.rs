@@ -5,7 +5,7 @@ mod support;
 use quorate_testnet::process::TestNet;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, path::PathBuf};
-use support::{FOUR_MEMBERS, counter_net};
+use support::{FOUR_MEMBERS, counter_net, metric};
 
 /// A testnet in which one host lies so as soon as it is told to.
 fn net_with(liar: &str, lie: &str) -> TestNet {
@@ -85,6 +85,37 @@ fn a_two_faced_leader_is_named_and_the_vat_goes_on_under_another() {
     net.vat(&["evidence", "counter", "--export", "evidence.proof"]).ok();
     let said = net.vat(&["verify", "evidence.proof", &vat]).ok().stdout;
     assert!(said.contains(&format!("accused: {guilty}")) && said.contains("showed two logs"), "{said}");
+}
+
+#[test]
+fn a_leader_that_starves_one_sender_is_left_and_the_vat_goes_on_under_another() {
+    let net = net_with("alpha", "starves");
+    have_it_lead(&net, "alpha");
+    fs::write(switch(&net, "alpha"), "").expect("writable");
+    // It leads the others as it should.
+    for count in 4..=6 {
+        assert_eq!(net.call("counter", "increment", &[]), json!(count));
+    }
+    assert_eq!(lies(&net, "alpha"), 0);
+    assert_eq!(net.call("counter", "once", &["\"starve-me\"", "10"]), json!(16));
+    assert!(lies(&net, "alpha") > 0, "it was answered under a leader that did not starve it");
+    net.wait("another leader", || {
+        let mut leading = net.replicas("counter").into_iter();
+        leading.find(|(name, status)| name != "alpha" && status.role == "leader")
+    });
+    for count in 17..=20 {
+        assert_eq!(net.call("counter", "increment", &[]), json!(count));
+    }
+    // Nobody can prove that a message came to it, so nobody is accused; who left it says so.
+    assert_eq!(accused(&net), BTreeSet::new());
+    let left: f64 = ["beta", "gamma", "delta"]
+        .iter()
+        .map(|host| metric(&net.metrics(host), "quorate_leaders_left_total", &["vat=\"counter\""]))
+        .sum();
+    assert!(left > 0.0, "nobody has left a leader");
+    for (host, status) in net.replicas("counter") {
+        assert_eq!(status.fault, None, "{host}");
+    }
 }
 
 #[test]

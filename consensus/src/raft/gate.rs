@@ -6,11 +6,13 @@
 //!
 //! The epoch in all signatures is 0: epochs do not end with their members yet. Instead the members before and after a change count.
 
+mod complaints;
 mod convictions;
 mod ordering;
 
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 
@@ -30,7 +32,7 @@ use quorate_order::epoch::Epoch;
 use quorate_order::member::{Append, Message, Stand, Taken, Vote, Write as OrderWrite};
 use quorate_order::proofs::{OrderCertificate, Support, TermProof};
 use quorate_order::refusal::Refusal;
-use quorate_order::signed::{Ack, Grant, Lead};
+use quorate_order::signed::{Ack, Complaint, Grant, Lead};
 use quorate_order::signing::{Checking, Signature, Signed, Signing};
 use quorate_order::{Durable, Member, Output, Step};
 
@@ -73,6 +75,9 @@ impl From<Refusal> for Barred {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NoProof { .. } | Refusal::BadProof(_) => Barred::WhoElectedYou,
+            Refusal::OldTerm { found, present } if found == present => {
+                Barred::Refused(format!("Q-C052 a threshold of the members has left the leader of term {found}"))
+            }
             Refusal::OldTerm { present, .. } => Barred::OldTerm(present),
             Refusal::Conflict { .. } => Barred::Conflict,
             other => Barred::Refused(format!("Q-C050 {other}")),
@@ -113,6 +118,8 @@ struct State {
     pending: Pending,
     /// Acknowledgements for the leader that go with the next answer to it.
     acks: Vec<Signed<Ack>>,
+    /// This member's complaint of the present leader, to be sent.
+    complaint: Option<Signed<Complaint>>,
     /// An order certificate for the candidate that was refused last.
     better: Option<Box<OrderCertificate>>,
     /// The index that this member, as the leader, wants acknowledged by all.
@@ -144,6 +151,8 @@ pub(crate) struct OrderGate {
     /// Up to where the order is proven here.
     ordered: watch::Sender<u64>,
     convictions: Box<dyn Fn(OrderEvidence) + Send + Sync>,
+    /// Leaders that were left since the replica began.
+    left: AtomicU64,
 }
 
 impl OrderGate {
@@ -192,6 +201,7 @@ impl OrderGate {
             header: None,
             pending: Pending::default(),
             acks: Vec::new(),
+            complaint: None,
             better: None,
             mark: 0,
             convicted,
@@ -208,6 +218,7 @@ impl OrderGate {
             elected: watch::channel(0).0,
             ordered,
             convictions,
+            left: AtomicU64::new(0),
         })
     }
 
@@ -247,6 +258,8 @@ impl OrderGate {
                     state.pending.order = Some(self.store.put_named(ORDER, &order));
                 }
                 Output::Send { message: Message::Ack(ack), .. } => state.acks.push(ack),
+                Output::Send { message: Message::Complaint(complaint), .. } => state.complaint = Some(complaint),
+                Output::Left { term, leader } => self.leave(term, &leader),
                 Output::Send { message: Message::Refused(refused), .. } => state.better = refused.order.map(Box::new),
                 Output::Send { message: Message::Grant(grant), .. } => granted = Some(grant),
                 Output::Send { message: Message::Stand(stand), .. } => state.standing = Some(stand),

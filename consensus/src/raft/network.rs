@@ -113,8 +113,7 @@ impl PeerClient {
                 if !again && !self.shared.gate.is_still_elected() {
                     // Its voters are too few among the members by now: it stands for election anew.
                     if let RaftMessage::Append { vote, .. } = &frame.message {
-                        let next = WireVote { term: vote.term + 1, node: self.target, committed: false };
-                        return Ok(RaftReply::HigherVote(next, None));
+                        return Ok(self.steps_down(vote));
                     }
                 }
             } else if reply != RaftReply::WhoAreYou {
@@ -130,6 +129,11 @@ impl PeerClient {
             self.shared.peers.introduce(&self.member).await.map_err(failure)?;
         }
         Err(unreachable("the other replica does not accept this host's membership, or its election"))
+    }
+
+    /// What has openraft lead no more, though no other term has begun yet.
+    fn steps_down(&self, vote: &WireVote) -> RaftReply {
+        RaftReply::HigherVote(WireVote { term: vote.term + 1, node: self.target, committed: false }, None)
     }
 
     /// Takes in what the member acknowledges. Where openraft has taken for committed before what is proven only now, it does not tell the
@@ -254,6 +258,11 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
         let mut message = append_message(&request);
+        if let RaftMessage::Append { vote, .. } = &message
+            && self.shared.gate.is_left(vote.term)
+        {
+            return append_response(self.steps_down(vote)).ok_or_else(|| unreachable("no vote"));
+        }
         if let RaftMessage::Append { vote, prev, entries, header, .. } = &mut message {
             let last = entries.last().map(WireEntry::position).or(*prev);
             *header = self.shared.gate.header(vote.term, *prev, last).map(Box::new);

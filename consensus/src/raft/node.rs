@@ -25,7 +25,7 @@ use super::wire;
 use crate::order::admissible::FrameCheck;
 use crate::order::frames::{RaftMessage, RaftReply, WireVote};
 use crate::proof::membership::Member;
-use crate::state::block::{Block, BlockReply};
+use crate::state::block::{Block, BlockReply, LogContent};
 use crate::state::{LogPosition, ReplicatedState};
 use crate::storage::checkpoints::{CheckpointRecord, Checkpoints};
 use crate::timing::Timing;
@@ -370,6 +370,26 @@ impl RaftNode {
             next = last + 1;
         }
         Ok(())
+    }
+
+    /// Blocks of the log from an index on up to another, which is left out, as many as one reading brings, with their indexes; and where
+    /// to read on. That is `from` at the log's end. What the log has no more is left out.
+    ///
+    /// # Errors
+    /// The store fails, or an entry is damaged.
+    pub(crate) fn blocks(&self, from: u64, to: u64) -> Result<(Vec<(u64, Block)>, u64), String> {
+        let entries = self.log.read(from, to, READ_BYTES).map_err(|error| error.to_string())?;
+        let next = entries.last().map_or(from, |last| last.log_id.index + 1);
+        let block = |entry: &types::Entry| match types::log_content(entry) {
+            LogContent::Block(bytes) => Some((entry.log_id.index, Block::decode(&bytes))),
+            LogContent::Blank | LogContent::Raft(_) => None,
+        };
+        Ok((entries.iter().filter_map(block).collect(), next))
+    }
+
+    /// Where the log begins: what came before is certified, and gone.
+    pub(crate) fn log_begin(&self) -> u64 {
+        self.log.ends().1
     }
 
     /// Tells Raft of the newest certified checkpoint and lets it cut the log up to `purge`.

@@ -6,14 +6,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 
 use super::handle::Proposed;
 use super::identity::Identity;
 use super::lifecycle::Lifecycle;
 use super::membership_view::Members;
 use super::status::StatusCell;
-use super::tasks::proposer::{Proposal, stopped};
+use super::tasks::complaints::Complaints;
+use super::tasks::proposer::stopped;
 use super::wire::share::{ShareClient, ShareFrame};
 use crate::error::{ReconfigureError, StoreError};
 use crate::proof::approval::Subject;
@@ -123,7 +124,7 @@ pub(crate) struct Approvals {
     pub(crate) members: Arc<Members>,
     pub(crate) store: VatStore,
     pub(crate) share: ShareClient,
-    pub(crate) proposer: mpsc::Sender<Proposal>,
+    pub(crate) complaints: Arc<Complaints>,
     drafts: Mutex<Drafts>,
     /// Something of them has changed here.
     pub(crate) changed: Notify,
@@ -142,7 +143,7 @@ pub(crate) struct ApprovalParts {
     pub(crate) members: Arc<Members>,
     pub(crate) store: VatStore,
     pub(crate) share: ShareClient,
-    pub(crate) proposer: mpsc::Sender<Proposal>,
+    pub(crate) complaints: Arc<Complaints>,
 }
 
 /// The name of the record of drafts.
@@ -158,7 +159,7 @@ impl Approvals {
     }
 
     fn load_one(parts: ApprovalParts, for_motions: bool) -> Result<Self, StoreError> {
-        let ApprovalParts { policy, motions, identity, lifecycle, status, members, store, share, proposer } = parts;
+        let ApprovalParts { policy, motions, identity, lifecycle, status, members, store, share, complaints } = parts;
         let drafts = Mutex::new(store.named(record(for_motions))?.unwrap_or_default());
         let (changed, outcome) = (Notify::new(), watch::channel(None).0);
         Ok(Self {
@@ -171,7 +172,7 @@ impl Approvals {
             members,
             store,
             share,
-            proposer,
+            complaints,
             drafts,
             changed,
             outcome,

@@ -19,7 +19,6 @@ use crate::replica::approval::WaitingChange;
 use crate::replica::options::ReplicaOptions;
 use crate::replica::service::{self, Service};
 use crate::replica::status::ReplicaStatus;
-use crate::replica::tasks::proposer;
 use crate::replica::wire::propose::{self, Payload, ProposeFrame};
 use crate::replica::wire::share::ShareFrame;
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
@@ -76,23 +75,20 @@ impl ReplicaHandle {
     }
 
     /// Has a command ordered and executed, at whatever member this is. The command may take effect even if the answer is
-    /// [`ProposeError::Unknown`].
+    /// [`ProposeError::Unknown`], and, where a leader fails or does not order it, more than once: the members see to it that a leader
+    /// orders what it was given, and any of them may propose anything at any time.
     pub async fn propose(&self, command: Vec<u8>, deadline: Duration) -> Result<Proposed, ProposeError> {
         let size = command.len();
         if size > MAX_COMMAND_BYTES {
             return Err(ProposeError::TooLarge { size, limit: MAX_COMMAND_BYTES });
         }
         let began = std::time::Instant::now();
-        let proposed = self.order(Payload::Command(command.into()), deadline).await;
+        let proposed = self.service.complaints.order(Payload::Command(command.into()), deadline).await;
         self.service.stats.update(|stats| {
             stats.proposals += 1;
             stats.propose.record(began.elapsed());
         });
         proposed
-    }
-
-    async fn order(&self, payload: Payload, deadline: Duration) -> Result<Proposed, ProposeError> {
-        proposer::order(&self.service.proposer, &self.service.lifecycle, payload, deadline).await
     }
 
     /// Proposes a change of membership to the owners of the present members, and has it recorded when a threshold of them approves.

@@ -30,6 +30,8 @@
 //!  node's events <┘  │ └───────────────────────────────────────────────┘
 //!                    │ ~> flushed (the log is on disk through here)
 //!       each share => outbox, one task for each member: 4,096 ->
+//!  complaints looks whether what was given to the leader is in the log (64 -> proposer, for what goes first), and tells all members of
+//!  what is not, and of a leader that proves nothing.
 //!  own_key asks each member in turn; nobody sends to it. approvals asks all of them about the change and the motion that this member proposes,
 //!  and clock what time it is, when the machine waits for one (~> from the executor); the proposer does so before commands that want to know.
 //! ```
@@ -51,6 +53,7 @@ mod service;
 pub(crate) mod status;
 mod stored;
 pub(crate) mod tasks;
+pub(crate) mod wants;
 pub(crate) mod wire;
 
 /// Where the running Raft is: nothing until it has started, and it starts once.

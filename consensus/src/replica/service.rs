@@ -21,11 +21,12 @@ use super::stored::{begin_mark, check_watermark, kept_fault, memberships, raft_i
 use super::tasks::approvals;
 use super::tasks::checkpointer::Checkpointer;
 use super::tasks::clock::ClockTask;
+use super::tasks::complaints::{ComplaintParts, Complaints};
 use super::tasks::election::{self, Election};
 use super::tasks::leader_watch::LeaderWatch;
 use super::tasks::membership::MembershipTask;
 use super::tasks::own_key::{self, KeyWatch, OwnKey};
-use super::tasks::proposer::{self, MAX_WAITING, Proposal, Proposer};
+use super::tasks::proposer::{self, MAX_URGENT, MAX_WAITING, Proposal, Proposer};
 use super::tasks::signer::{Signer, SignerInput, SignerParts};
 use super::wire::append::RaftServer;
 use super::wire::share::{ShareClient, ShareServer};
@@ -63,6 +64,7 @@ pub(crate) struct Service {
     pub(crate) store: VatStore,
     pub(crate) executor: ExecutorHandle,
     pub(crate) proposer: mpsc::Sender<Proposal>,
+    pub(crate) complaints: Arc<Complaints>,
     pub(crate) share: ShareServer,
     pub(crate) frames: RaftServer,
     pub(crate) approvals: Arc<Approvals>,
@@ -132,6 +134,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let (signer, signer_inputs) = mpsc::channel(SIGNER_INPUTS);
     let (checkpointer, checkpointer_inputs) = mpsc::channel(CHECKPOINTER_INPUTS);
     let (proposer, proposals) = mpsc::channel(MAX_WAITING);
+    let (urgent, urgent_proposals) = mpsc::channel(MAX_URGENT);
     let mut status = ReplicaStatus::new(vat, key, state.membership.clone());
     status.raft_id = raft_id.unwrap_or(0);
     let totals = store.evidence_totals()?;
@@ -226,6 +229,21 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         status: Arc::clone(&status),
         max_uncertified: options.max_uncertified,
     };
+    let leader = Arc::new(LeaderSeen::default());
+    let complaints = Complaints::new(ComplaintParts {
+        identity: Arc::clone(&identity),
+        lifecycle: Arc::clone(&lifecycle),
+        status: Arc::clone(&status),
+        stats: Arc::clone(&stats),
+        members: Arc::clone(&members),
+        gate: Arc::clone(&gate),
+        raft: Arc::clone(&raft),
+        share: share.clone(),
+        proposer: proposer.clone(),
+        urgent,
+        leader: Arc::clone(&leader),
+        max_uncertified: options.max_uncertified,
+    });
     let leader_watch = LeaderWatch {
         identity: Arc::clone(&identity),
         lifecycle: Arc::clone(&lifecycle),
@@ -237,7 +255,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         clocks: Arc::clone(&clocks),
         lifecycle: Arc::clone(&lifecycle),
         raft: Arc::clone(&raft),
-        proposer: proposer.clone(),
+        complaints: Arc::clone(&complaints),
     };
     let unreached = watermark.filter(|watermark| newest.as_ref().is_none_or(|record| record.block() < watermark.block));
     let unreached = unreached.filter(|watermark| watermark.block > mark.signs_after);
@@ -245,11 +263,11 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     if fault.is_none() {
         tokio::spawn(Signer::new(signer_parts, unreached, mark.signs_after).run(signer_inputs));
         tokio::spawn(checkpointer.run(checkpointer_inputs));
-        tokio::spawn(proposer::run(proposer_parts, proposals));
+        tokio::spawn(proposer::run(proposer_parts, proposals, urgent_proposals));
+        tokio::spawn(Arc::clone(&complaints).run());
         tokio::spawn(clock_task.run());
         tokio::spawn(leader_watch.run());
     }
-    let leader = Arc::new(LeaderSeen::default());
     let approvals = Approvals::load(ApprovalParts {
         policy: options.approve,
         motions: Arc::clone(&options.motions),
@@ -259,7 +277,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         members: Arc::clone(&members),
         store: store.clone(),
         share: share.clone(),
-        proposer: proposer.clone(),
+        complaints: Arc::clone(&complaints),
     });
     if approvals.is_err() {
         lifecycle.stop();
@@ -273,6 +291,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         presences: Mutex::default(),
         approvals: Arc::clone(&approvals),
         clocks: Arc::clone(&clocks),
+        complaints: Arc::clone(&complaints),
         motions: Arc::clone(&motions),
     };
     let frames = RaftServer {
@@ -312,6 +331,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         store,
         executor,
         proposer,
+        complaints,
         share: share_server,
         frames,
         approvals,

@@ -70,6 +70,8 @@ pub struct ReplicaStatus {
     pub log_time: LogTime,
     /// Since how many milliseconds the machine has waited for a time that has come, by this host's clock; 0 if it waits for none.
     pub time_overdue_ms: u64,
+    /// What this replica complains of, if it wants another leader.
+    pub complains: Option<String>,
     /// Why the replica stopped.
     pub fault: Option<String>,
     /// Counters and times.
@@ -107,6 +109,7 @@ impl ReplicaStatus {
             disagreements: 0,
             log_time: LogTime::default(),
             time_overdue_ms: 0,
+            complains: None,
             fault: None,
             stats: ConsensusStats::default(),
         }

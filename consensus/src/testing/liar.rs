@@ -13,6 +13,7 @@ use crate::proof::clock::ClockStatement;
 use crate::proof::membership::{Genesis, Membership, MembershipCertificate};
 use crate::proof::shares::Share;
 use crate::raft::gate::Keys;
+use crate::replica::wire::propose::{Payload, ProposeFrame};
 use crate::replica::wire::share::{ShareFrame, ShareReply};
 use crate::state::block::Block;
 use crate::transport::Channel;
@@ -51,13 +52,17 @@ pub enum Lie {
     Order,
     /// States times that are far ahead, and has ticks ordered with them.
     FalseTime,
-    /// As leader, sends the members other entries under the same name. With any other lie it never leads.
+    /// As leader, sends the members other entries under the same name.
     TwoFaced,
+    /// As leader, orders nothing of what others hand on that begins with a zero.
+    Starve,
+    /// As leader, keeps to itself what proves the order of its entries.
+    KeepOrder,
 }
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Lie; 15] = [
+    pub const ALL: [Lie; 17] = [
         Lie::Equivocate,
         Lie::SignAnything,
         Lie::Withhold,
@@ -73,7 +78,11 @@ impl Lie {
         Lie::Order,
         Lie::FalseTime,
         Lie::TwoFaced,
+        Lie::Starve,
+        Lie::KeepOrder,
     ];
+    /// Those of leaders. A member that tells none of them never leads.
+    pub const OF_LEADERS: [Lie; 3] = [Lie::TwoFaced, Lie::Starve, Lie::KeepOrder];
 }
 
 /// Throws dice: a number below the one given.
@@ -147,19 +156,56 @@ impl Liar {
                 _ => Some(frame),
             },
             Channel::Vote | Channel::Append => match codec::decode::<RaftFrame>(&frame) {
-                Ok(RaftFrame { message: RaftMessage::Vote { .. }, .. }) if !self.tells(Lie::TwoFaced) => None,
-                Ok(RaftFrame { target, message }) if self.tells(Lie::TwoFaced) => {
-                    let (key, vat) = (self.key.clone(), self.genesis.vat_id());
-                    let message = match to.0[0] & 1 {
-                        0 => self.faces.show(&key, &vat, to, message, two_faced),
-                        _ => message,
-                    };
+                Ok(RaftFrame { message: RaftMessage::Vote { .. }, .. }) if !self.would_lead() => None,
+                Ok(RaftFrame { target, message }) if self.would_lead() => {
+                    let message = self.led(to, message);
                     Some(codec::encode(&RaftFrame { target, message }))
                 }
                 _ => Some(frame),
             },
             _ => Some(frame),
         }
+    }
+
+    fn would_lead(&self) -> bool {
+        Lie::OF_LEADERS.iter().any(|lie| self.tells(*lie))
+    }
+
+    /// What a member is sent instead of what its replica sends as the leader.
+    fn led(&mut self, to: &HostId, mut message: RaftMessage) -> RaftMessage {
+        if self.tells(Lie::KeepOrder)
+            && let RaftMessage::Append { header: Some(header), .. } = &mut message
+        {
+            header.order = None;
+        }
+        let (key, vat) = (self.key.clone(), self.genesis.vat_id());
+        match to.0[0] & 1 {
+            0 if self.tells(Lie::TwoFaced) => self.faces.show(&key, &vat, to, message, two_faced),
+            _ => message,
+        }
+    }
+
+    /// Whether its replica sees a request of another member. One that leads as it should not listens to no complaints.
+    pub fn takes(&self, channel: Channel, frame: &[u8]) -> bool {
+        if channel == Channel::Share
+            && self.would_lead()
+            && matches!(codec::decode(frame), Ok(ShareFrame::Complaint(_)))
+        {
+            return false;
+        }
+        let of_the_starved =
+            |payload: &Payload| matches!(payload, Payload::Command(bytes) if bytes.0.first() == Some(&0));
+        let starves = self.tells(Lie::Starve)
+            && match channel {
+                Channel::Propose => {
+                    codec::decode(frame).is_ok_and(|ProposeFrame(payloads)| payloads.iter().any(of_the_starved))
+                }
+                Channel::Share => {
+                    matches!(codec::decode(frame), Ok(ShareFrame::Wanted(payload)) if of_the_starved(&payload))
+                }
+                _ => false,
+            };
+        !starves
     }
 
     fn push(&mut self, to: &HostId, shares: Vec<Share>, throw: Throw<'_>) -> Option<Vec<u8>> {

@@ -8,6 +8,8 @@ use super::liar::two_faced;
 use crate::codec;
 use crate::order::frames::{Header, RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
 use crate::raft::gate::Keys;
+use crate::replica::wire::propose::{ForwardedResult, ProposeFrame, ProposeReply};
+use crate::replica::wire::share::{ShareFrame, ShareReply};
 use crate::state::LogPosition;
 use crate::transport::Channel;
 use quorate_ids::{Hash, HostId, VatId};
@@ -28,6 +30,15 @@ pub enum LeaderLie {
     Unelected,
     /// It names later terms, in answers and as a candidate.
     LaterTerms,
+    /// As the leader, it orders nothing of what has [`STARVED`] in it.
+    Starves,
+}
+
+/// What a leader that starves a sender looks for.
+pub const STARVED: &[u8] = b"starve-me";
+
+fn is_of_the_starved(bytes: &[u8]) -> bool {
+    bytes.windows(STARVED.len()).any(|window| window == STARVED)
 }
 
 /// What it knows of one vat.
@@ -69,6 +80,31 @@ impl LyingLeader {
             seen.term = seen.term.max(vote.term);
             seen.last = entries.last().map(WireEntry::position).or(prev).max(seen.last);
         }
+    }
+
+    /// The answer to a frame that its replica never sees; nothing if it does.
+    pub fn keeps_from_its_replica(&self, channel: Channel, frame: &[u8]) -> Option<Vec<u8>> {
+        if self.lie != LeaderLie::Starves {
+            return None;
+        }
+        match channel {
+            Channel::Propose if is_of_the_starved(frame) => {
+                let ProposeFrame(payloads) = codec::decode(frame).ok()?;
+                Some(codec::encode(&ProposeReply(vec![ForwardedResult::NotProposed; payloads.len()])))
+            }
+            Channel::Share => match codec::decode(frame).ok()? {
+                ShareFrame::Wanted(_) if is_of_the_starved(frame) => Some(codec::encode(&ShareReply::default())),
+                // It would leave itself.
+                ShareFrame::Complaint(_) => Some(codec::encode(&ShareReply::default())),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether its replica never sees a slice of another vat that comes in this frame.
+    pub fn keeps_slice(&self, frame: &[u8]) -> bool {
+        self.lie == LeaderLie::Starves && is_of_the_starved(frame)
     }
 
     /// What leaves instead of a request of its replica; nothing if that is it.
@@ -114,7 +150,7 @@ impl LyingLeader {
         let vote = |committed| WireVote { term, node: seen.own_id, committed };
         let root = OrderCertificate { position: Position::default(), chain: Hash::ZERO, support: Support::Root };
         let message = match self.lie {
-            LeaderLie::TwoFaced => return Vec::new(),
+            LeaderLie::TwoFaced | LeaderLie::Starves => return Vec::new(),
             LeaderLie::Unelected => {
                 let grant = Grant { epoch: 0, term, candidate: self.own(), position: Position::default(), since: 0 };
                 let grants = vec![Signed::new(grant, self.own(), &vat, &Keys(self.key.clone()))];

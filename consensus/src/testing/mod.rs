@@ -16,7 +16,7 @@ pub use crate::raft::suite::log_conforms;
 pub use crate::storage::records::{Records, apply, range};
 pub use false_signer::{Alter, FalseSigner};
 pub use liar::{Fabrication, Liar, Lie, Throw};
-pub use lying_leader::{LeaderLie, LyingLeader};
+pub use lying_leader::{LeaderLie, LyingLeader, STARVED};
 pub use stores::store_conforms;
 
 use crate::codec;
@@ -24,6 +24,11 @@ use crate::proof::certificate::Statement;
 use crate::proof::shares::Share;
 use crate::replica::wire::share::{ShareFrame, ShareReply};
 use crate::transport::Channel;
+
+/// Whether a frame tells a member of something that a leader has not ordered: it may be ordered twice then.
+pub fn is_wanted(channel: Channel, frame: &[u8]) -> bool {
+    channel == Channel::Share && matches!(codec::decode(frame), Ok(ShareFrame::Wanted(_)))
+}
 
 /// The statements whose shares a frame carries to others, or an answer does.
 pub fn signed_statements(channel: Channel, frame: &[u8], is_answer: bool) -> Vec<Statement> {

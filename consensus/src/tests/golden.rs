@@ -15,6 +15,7 @@ use crate::proof::equivocation::{Contradiction, Disagreement, Divergence, Equivo
 use crate::proof::membership::{Introduction, Recovered};
 use crate::proof::shares::{Latest, Share};
 use crate::replica::tasks::own_key::Presence;
+use crate::replica::wire::complaint::ComplaintFrame;
 use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
 use crate::replica::wire::share::{ShareFrame, ShareReply};
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
@@ -24,6 +25,7 @@ use crate::state::{LogPosition, RaftMembership, ReplicatedState};
 use crate::storage::SignedWatermark;
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::evidence::{EvidenceCount, EvidenceCounts, EvidenceKind};
+use quorate_order::signed::Reason;
 
 fn check_bytes(name: &str, bytes: &[u8]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{name}.hex"));
@@ -198,6 +200,7 @@ fn what_replicas_say_to_each_other() {
     ];
     let draft = Draft::new(&ReplicatedState::of_genesis(&genesis(3, 2)), Change::Remove(host(3)), None);
     let presence = Presence { life: [6; 16], knows: Some([7; 16]), signature: sign(1, b"presence") };
+    let complaint = super::complaints::complaint_of(&genesis(3, 2), 1, (5, host(2)), Reason::Starved(Hash([9; 32])));
     let frames = vec![
         ShareFrame::Push(shares.clone()),
         ShareFrame::Ask { blocks: vec![1, 300], epoch: 2 },
@@ -211,6 +214,9 @@ fn what_replicas_say_to_each_other() {
         ShareFrame::Clock,
         ShareFrame::Led(led),
         ShareFrame::Convicted(Box::new(two_logs(&genesis(3, 2)))),
+        ShareFrame::Wanted(Payload::Command(vec![1, 2, 3].into())),
+        ShareFrame::Complaint(Box::new(ComplaintFrame { complaint, proof: None, ordered: 300 })),
+        ShareFrame::Certified(vec![certificate(one.clone(), &[1, 2])]),
     ];
     check("share-frames", &frames);
     let certificates = vec![certificate(one, &[1, 2])];
@@ -235,6 +241,7 @@ fn what_replicas_say_to_each_other() {
         clock,
         led,
         convicted,
+        order: Some(Box::new(crate::testing::fabricated::root_of(&genesis(3, 2)))),
     };
     check("share-reply", &reply);
     let answers = vec![

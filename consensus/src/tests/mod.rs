@@ -9,6 +9,7 @@ mod clocks;
 #[allow(dead_code)]
 mod cluster;
 mod codecs;
+mod complaints;
 mod equivocations;
 mod first_start;
 mod foreseen;
@@ -21,6 +22,7 @@ mod ordering;
 mod own_keys;
 mod power_cuts;
 mod recoveries;
+mod relays;
 mod shares;
 mod states;
 mod two_faced;

@@ -21,6 +21,8 @@ pub struct Toy {
     pub rung: Vec<(u64, u64)>,
     pub pages: Vec<Vec<u8>>,
     known: BTreeSet<Hash>,
+    /// How the commands begin that this instance has executed.
+    pub commands: Vec<Vec<u8>>,
     /// Blocks applied by this instance: a restart from a checkpoint must not begin at the beginning.
     pub applied: u64,
 }
@@ -37,6 +39,7 @@ impl Default for Toy {
             rung: Vec::new(),
             pages,
             known: BTreeSet::new(),
+            commands: Vec::new(),
             applied: 0,
         }
     }
@@ -107,6 +110,7 @@ impl Machine for Toy {
                 panic!("asked to panic");
             }
             self.counter += 1;
+            self.commands.push(command.iter().copied().take(16).collect());
             if command.starts_with(b"quiet") {
                 // It changes the state, and nothing that the block says.
                 self.pages[0][..32].copy_from_slice(&Hash::of(command).0);

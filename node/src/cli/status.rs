@@ -333,6 +333,13 @@ fn complain(Row { host, vat, waits, stuck }: &Row) {
             vat.disagreements, vat.name
         ));
     }
+    if let Some(why) = &vat.complains {
+        let leader = vat.leader.as_deref().unwrap_or("unknown");
+        warn(format!(
+            "wants another leader than {leader}: {why}; when {} members say so, it is left (Q-C052)",
+            vat.threshold
+        ));
+    }
     if let Some(change) = &vat.pending_change {
         warn(format!("membership change under way: {change}"));
     }

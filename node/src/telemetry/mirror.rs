@@ -119,6 +119,16 @@ fn counters(page: &mut Page, vat: &str, status: &ReplicaStatus) {
     );
     counter("quorate_signature_shares_refused_total", "Signature shares that did not verify.", stats.shares_refused);
     counter("quorate_certificates_total", "Certificates assembled.", stats.certificates);
+    counter(
+        "quorate_complaints_total",
+        "Times that this host told the members that it wants another leader.",
+        stats.complaints,
+    );
+    counter(
+        "quorate_leaders_left_total",
+        "Leaders that this host has left, since a threshold complained of them.",
+        stats.leaders_left,
+    );
     counter("quorate_checkpoints_total", "Checkpoints written.", stats.checkpoints);
     counter(
         "quorate_checkpoint_bytes_total",

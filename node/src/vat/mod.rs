@@ -378,6 +378,7 @@ impl VatService {
             recovered: recovery_words(&self.replica.introduction()),
             fault: status.fault.clone(),
             idle_s: self.progress.note(&status, Instant::now()).as_secs(),
+            complains: status.complains.clone().filter(|_| !self.is_removed()),
             standstill: self.standstill(&status),
         }
     }

@@ -1,7 +1,7 @@
 //! What stands between a host and the network: a witness of what an honest host signs, who may cut its power at that moment, or the
 //! mask of a liar.
 
-use quorate_consensus::testing::{Liar, Lie, signed_statements};
+use quorate_consensus::testing::{Liar, Lie, is_wanted, signed_statements};
 use quorate_consensus::{Channel, HostId, Member, Membership, Transport};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +47,9 @@ impl Interceptor for Witness {
             self.process.alive.store(false, Ordering::SeqCst);
             self.disk.end(End::PowerCut);
         }
+        if is_wanted(channel, &frame) {
+            self.record.count("wanted", 1);
+        }
         Some(frame)
     }
 
@@ -71,6 +74,11 @@ impl Mask {
     /// From now on it tells these lies, and no others.
     pub fn tell(&self, lies: &BTreeSet<Lie>) {
         lock(&self.liar).lies = lies.clone();
+    }
+
+    /// From now on it tells those of its lies that leaders tell, and no others.
+    pub fn tell_as_a_leader(&self) {
+        lock(&self.liar).lies.retain(|lie| Lie::OF_LEADERS.contains(lie));
     }
 
     /// Makes up frames for as long as the process runs.
@@ -99,6 +107,10 @@ impl Interceptor for Mask {
     fn request(&self, to: &HostId, channel: Channel, frame: Vec<u8>) -> Option<Vec<u8>> {
         let mut dice = lock(&self.dice);
         lock(&self.liar).request(to, channel, frame, &mut |bound| dice.below(bound))
+    }
+
+    fn takes(&self, channel: Channel, frame: &[u8]) -> bool {
+        lock(&self.liar).takes(channel, frame)
     }
 
     fn answer(&self, to: &HostId, channel: Channel, request: &[u8], answer: Vec<u8>) -> Vec<u8> {

@@ -3,7 +3,7 @@
 mod entropy;
 mod many;
 
-use quorate_sim::plan::Plan;
+use quorate_sim::plan::{Kind, Plan};
 use quorate_sim::world;
 use std::fs::File;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ const USAGE: &str = "\
 quorate-sim one SEED WORLD [--trace FILE] [--plan]   run one world; exit code 1: a promise was broken
 quorate-sim many FIRST COUNT WORLD [JOBS]            run COUNT seeds from FIRST on, each in a process of its own
 quorate-sim hunt FIRST COUNT WORLD [JOBS]            the same, up to the first that breaks a promise: exit code 0 if there is one
-WORLD is MEMBERS@THRESHOLD, such as 3@2";
+WORLD is MEMBERS@THRESHOLD, such as 3@2; with a ! behind it (4@3!) as many hosts lie as the vat is built for, and lead when they can";
 
 /// Longest that one seed may compute, in seconds: a hundred times what it takes.
 const CPU_SECONDS: u64 = 120;
@@ -32,11 +32,14 @@ fn main() -> ExitCode {
     })
 }
 
-/// Reads the size of a world.
-fn world_of(text: &str) -> Result<(usize, u16), String> {
-    let wrong = || format!("{text:?} is no world: name members and threshold, such as 3@2");
-    let (members, threshold) = text.split_once('@').ok_or_else(wrong)?;
-    Ok((members.parse().map_err(|_| wrong())?, threshold.parse().map_err(|_| wrong())?))
+/// Reads the kind of a world.
+fn world_of(text: &str) -> Result<Kind, String> {
+    let wrong =
+        || format!("{text:?} is no world: name members and threshold, such as 3@2 or, with liars that lead, 4@3!");
+    let (numbers, liars_lead) = text.strip_suffix('!').map_or((text, false), |numbers| (numbers, true));
+    let (members, threshold) = numbers.split_once('@').ok_or_else(wrong)?;
+    let (members, threshold) = (members.parse().map_err(|_| wrong())?, threshold.parse().map_err(|_| wrong())?);
+    Ok(Kind { members, threshold, liars_lead })
 }
 
 fn number(text: &str) -> Result<u64, String> {
@@ -44,10 +47,10 @@ fn number(text: &str) -> Result<u64, String> {
 }
 
 fn one(seed: &str, world: &str, rest: &[&str]) -> Result<ExitCode, String> {
-    let (number, (members, threshold)) = (number(seed)?, world_of(world)?);
+    let (number, kind) = (number(seed)?, world_of(world)?);
     limit_time();
     entropy::seed(number);
-    let plan = Plan::of_seed(number, members, threshold);
+    let plan = Plan::of_seed(number, kind);
     let trace = match rest.iter().position(|argument| *argument == "--trace") {
         None => None,
         Some(place) => {
@@ -60,11 +63,7 @@ fn one(seed: &str, world: &str, rest: &[&str]) -> Result<ExitCode, String> {
     }
     let outcome = world::run(number, &plan, trace).map_err(|error| format!("no runtime: {error}"))?;
     let figures: Vec<String> = outcome.figures.iter().map(|(name, count)| format!("{count} {name}")).collect();
-    let verdict = match (outcome.violations.first(), outcome.known.first()) {
-        (Some(_), _) => "BROKEN".to_owned(),
-        (None, Some(known)) => format!("ok, a liar that led broke {:?}", known.oracle),
-        (None, None) => "ok".to_owned(),
-    };
+    let verdict = if outcome.violations.is_empty() { "ok" } else { "BROKEN" };
     let (hash, lines) = outcome.trace;
     println!(
         "seed {number} of {world}: {verdict}; {} ms, {}; trace {} of {lines} lines",

@@ -51,6 +51,11 @@ pub trait Interceptor: Send + Sync {
     /// A request that leaves. `None`: it does not leave.
     fn request(&self, to: &HostId, channel: Channel, frame: Vec<u8>) -> Option<Vec<u8>>;
 
+    /// Whether the replica gets a request of another host; if not, nobody answers it.
+    fn takes(&self, _channel: Channel, _frame: &[u8]) -> bool {
+        true
+    }
+
     /// The answer to a request of another host.
     fn answer(&self, to: &HostId, channel: Channel, request: &[u8], answer: Vec<u8>) -> Vec<u8>;
 }
@@ -155,6 +160,9 @@ impl Net {
             return Some(Err(TransportError::Unreachable("the host is down".into())));
         };
         self.trace.line(format_args!("{}>{} {}", sender.place, process.place, Shown(channel, &frame)));
+        if interceptor.as_ref().is_some_and(|interceptor| !interceptor.takes(channel, &frame)) {
+            return None;
+        }
         let mut answer = handle.handle(from, channel, &frame).await;
         if !process.is_alive() {
             return None;

@@ -8,8 +8,17 @@ use std::fmt;
 use crate::dice::Dice;
 use crate::net::Weather;
 
-/// How a world is set up.
+/// What kind of world a seed makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    pub members: usize,
+    pub threshold: u16,
+    /// As many hosts lie as the vat is built for, and they would like to lead; they go on lying as leaders when the faults have ended.
+    pub liars_lead: bool,
+}
+
+/// How a world is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setup {
     pub members: usize,
     pub threshold: u16,
@@ -21,10 +30,12 @@ pub struct Setup {
     pub think_ms: u64,
     /// When the faults end, in milliseconds.
     pub faults_ms: u64,
-    /// The host that lies, if one does.
-    pub liar: Option<usize>,
-    /// The liar may lead, and then it may break the order: what the oracles find in such a world is only counted.
-    pub liar_leads: bool,
+    /// The hosts that lie.
+    pub liars: BTreeSet<usize>,
+    /// They may lead.
+    pub liars_lead: bool,
+    /// They lie on as leaders when the faults have ended.
+    pub lie_to_the_end: bool,
 }
 
 /// A change of the membership.
@@ -102,7 +113,8 @@ pub struct Plan {
 
 impl Plan {
     /// The plan of a seed.
-    pub fn of_seed(seed: u64, members: usize, threshold: u16) -> Plan {
+    pub fn of_seed(seed: u64, kind: Kind) -> Plan {
+        let Kind { members, threshold, liars_lead } = kind;
         let mut dice = Dice::new(seed, "setup");
         let setup = Setup {
             members,
@@ -112,12 +124,19 @@ impl Plan {
             registers: u8::try_from(dice.between(1, 3)).expect("a small number"),
             think_ms: dice.between(20, 300),
             faults_ms: dice.between(1_500, 5_000),
-            liar: None,
-            liar_leads: false,
+            liars: BTreeSet::new(),
+            liars_lead: false,
+            lie_to_the_end: liars_lead,
         };
-        let tolerates = survival(members, usize::from(threshold)).liars > 0;
-        let liar = (tolerates && dice.chance(600)).then(|| dice.place(members));
-        let setup = Setup { liar, liar_leads: liar.is_some() && dice.chance(100), ..setup };
+        let survives = survival(members, usize::from(threshold));
+        let most = survives.liars.min(survives.crashes);
+        let count = if liars_lead { most } else { usize::from(most > 0 && dice.chance(600)) };
+        let mut liars = BTreeSet::new();
+        while liars.len() < count {
+            liars.insert(dice.place(members));
+        }
+        let liars_lead = !liars.is_empty() && (liars_lead || dice.chance(100));
+        let setup = Setup { liars, liars_lead, ..setup };
         let mut first = Dice::new(seed, "first starts");
         let mut steps = steps(&mut Dice::new(seed, "plan"), &mut first, &setup);
         let starts = first_starts(&mut first, &setup, &mut steps);
@@ -129,7 +148,7 @@ impl Plan {
 /// How the members of the genesis start: in most worlds well. In some, several lose power before the vat is formed, and a liar lies
 /// from the first moment on.
 fn first_starts(dice: &mut Dice, setup: &Setup, steps: &mut Vec<Step>) -> Vec<FirstStart> {
-    if setup.liar.is_some() && dice.chance(200) {
+    if !setup.liars.is_empty() && (setup.lie_to_the_end || dice.chance(200)) {
         let mut told = lies(dice, setup);
         told.insert(*dice.pick(&[Lie::FalseTerms, Lie::FalseVotes, Lie::FalseAcks]));
         steps.push(Step { at_ms: 0, action: Action::Lie(told) });
@@ -153,10 +172,10 @@ fn trouble(dice: &mut Dice) -> FirstStart {
 }
 
 /// How often each kind of fault comes in a world: some worlds have many kinds, others few.
-struct Mix(Vec<(u64, Kind)>);
+struct Mix(Vec<(u64, Fault)>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Fault {
     Kill,
     PowerCut,
     PowerCutAfterShare,
@@ -173,28 +192,28 @@ enum Kind {
 impl Mix {
     fn new(dice: &mut Dice, setup: &Setup) -> Mix {
         let kinds = [
-            (10, Kind::Kill),
-            (10, Kind::PowerCut),
-            (4, Kind::PowerCutAfterShare),
-            (3, Kind::PowerCutAll),
-            (8, Kind::Split),
-            (6, Kind::OneWay),
-            (8, Kind::Weather),
-            (5, Kind::SlowDisk),
-            (3, Kind::FailSync),
-            (5, Kind::Reform),
+            (10, Fault::Kill),
+            (10, Fault::PowerCut),
+            (4, Fault::PowerCutAfterShare),
+            (3, Fault::PowerCutAll),
+            (8, Fault::Split),
+            (6, Fault::OneWay),
+            (8, Fault::Weather),
+            (5, Fault::SlowDisk),
+            (3, Fault::FailSync),
+            (5, Fault::Reform),
         ];
-        let mut chosen: Vec<(u64, Kind)> = kinds.into_iter().filter(|_| dice.chance(600)).collect();
+        let mut chosen: Vec<(u64, Fault)> = kinds.into_iter().filter(|_| dice.chance(600)).collect();
         if chosen.is_empty() {
             chosen = kinds.to_vec();
         }
-        if setup.liar.is_some() {
-            chosen.push((15, Kind::Lie));
+        if !setup.liars.is_empty() {
+            chosen.push((15, Fault::Lie));
         }
         Mix(chosen)
     }
 
-    fn throw(&self, dice: &mut Dice) -> Kind {
+    fn throw(&self, dice: &mut Dice) -> Fault {
         let total = self.0.iter().map(|(weight, _)| weight).sum();
         let mut left = dice.below(total);
         for (weight, kind) in &self.0 {
@@ -203,7 +222,7 @@ impl Mix {
             }
             left -= weight;
         }
-        Kind::Kill
+        Fault::Kill
     }
 }
 
@@ -220,49 +239,49 @@ fn steps(dice: &mut Dice, first: &mut Dice, setup: &Setup) -> Vec<Step> {
         let until_ms = at_ms + dice.between(20, 1_500);
         let mut step = |at_ms: u64, action: Action| steps.push(Step { at_ms, action });
         match mix.throw(dice) {
-            Kind::Kill => {
+            Fault::Kill => {
                 step(at_ms, Action::Kill(host));
                 step(until_ms, Action::Start(host, rate(dice)));
             }
-            Kind::PowerCut => {
+            Fault::PowerCut => {
                 step(at_ms, Action::PowerCut(host));
                 step(until_ms, Action::Start(host, rate(dice)));
             }
-            Kind::PowerCutAfterShare => {
+            Fault::PowerCutAfterShare => {
                 step(at_ms, Action::PowerCutAfterShare(host));
                 step(until_ms, Action::Start(host, rate(dice)));
             }
-            Kind::PowerCutAll => {
+            Fault::PowerCutAll => {
                 step(at_ms, Action::PowerCutAll);
                 for host in 0..hosts {
                     step(at_ms + dice.between(0, 600), Action::Start(host, rate(dice)));
                 }
             }
-            Kind::Split => {
+            Fault::Split => {
                 let side = (0..hosts).filter(|_| dice.chance(500)).collect();
                 step(at_ms, Action::Split(side));
                 step(until_ms, Action::Mend);
             }
-            Kind::OneWay => {
+            Fault::OneWay => {
                 let other = (host + 1 + dice.place(hosts - 1)) % hosts;
                 step(at_ms, Action::OneWay(host, other));
                 step(until_ms, Action::Mend);
             }
-            Kind::Weather => {
+            Fault::Weather => {
                 step(at_ms, Action::Weather(weather(dice)));
                 step(until_ms, Action::Weather(Weather::FAIR));
             }
-            Kind::SlowDisk => {
+            Fault::SlowDisk => {
                 step(at_ms, Action::SlowDisk(host, dice.between(10, 400)));
                 step(until_ms, Action::SlowDisk(host, 2));
             }
-            Kind::FailSync => {
+            Fault::FailSync => {
                 step(at_ms, Action::FailSync(host));
                 step(until_ms, Action::Start(host, rate(dice)));
             }
-            Kind::Reform if reforms < 3 => {
+            Fault::Reform if reforms < 3 => {
                 // With a liar among them the members must stay those that one liar cannot deceive.
-                let reform = match dice.below(if setup.liar.is_some() { 5 } else { 10 }) {
+                let reform = match dice.below(if setup.liars.is_empty() { 10 } else { 5 }) {
                     0..5 => Reform::Replace(host),
                     5..7 => Reform::Add,
                     7..9 => Reform::Remove(host),
@@ -276,8 +295,8 @@ fn steps(dice: &mut Dice, first: &mut Dice, setup: &Setup) -> Vec<Step> {
                 }
                 reforms += usize::from(comes);
             }
-            Kind::Reform => {}
-            Kind::Lie => step(at_ms, Action::Lie(lies(dice, setup))),
+            Fault::Reform => {}
+            Fault::Lie => step(at_ms, Action::Lie(lies(dice, setup))),
         }
         at_ms += dice.between(pause / 4, pause * 2);
     }
@@ -286,10 +305,11 @@ fn steps(dice: &mut Dice, first: &mut Dice, setup: &Setup) -> Vec<Step> {
 
 /// The lies of a while: often one, sometimes several, sometimes none.
 fn lies(dice: &mut Dice, setup: &Setup) -> BTreeSet<Lie> {
-    let known: Vec<Lie> = Lie::ALL.into_iter().filter(|lie| *lie != Lie::TwoFaced || setup.liar_leads).collect();
+    let leads = |lie: &Lie| Lie::OF_LEADERS.contains(lie);
+    let known: Vec<Lie> = Lie::ALL.into_iter().filter(|lie| !leads(lie) || setup.liars_lead).collect();
     let mut lies: BTreeSet<Lie> = (0..dice.below(4)).map(|_| *dice.pick(&known)).collect();
-    if setup.liar_leads {
-        lies.insert(Lie::TwoFaced);
+    if setup.liars_lead && !lies.iter().any(leads) {
+        lies.insert(*dice.pick(&Lie::OF_LEADERS));
     }
     lies
 }

@@ -13,8 +13,8 @@ fn text(output: &Output) -> String {
 #[test]
 fn two_runs_of_a_seed_have_the_same_trace() {
     let mut traces = std::collections::BTreeSet::new();
-    for world in ["3@2", "4@3"] {
-        for seed in 1..=12_u64 {
+    for world in ["3@2", "4@3", "4@3!"] {
+        for seed in 1..=8_u64 {
             let runs = [(); 2].map(|()| text(&sim(&["one", &seed.to_string(), world])));
             assert_eq!(runs[0], runs[1]);
             let trace = runs[0].split("trace ").nth(1).unwrap_or_else(|| panic!("no trace in {}", runs[0]));
@@ -37,6 +37,12 @@ fn three_members_keep_all_promises() {
 #[test]
 fn four_members_of_which_one_may_lie_keep_all_promises() {
     keeps_all_promises("4@3", "120");
+}
+
+#[test]
+fn liars_that_lead_keep_no_promise_from_being_kept() {
+    keeps_all_promises("4@3!", "12");
+    keeps_all_promises("7@5!", "8");
 }
 
 #[test]

@@ -202,3 +202,52 @@ fn c12_progress_is_of_the_starved_command() {
     let _planted = plant(Plant::AnyProgress);
     assert_eq!(patience_after_another_command(), (0, 0));
 }
+
+/// Where all must sign, one complaint shows by the numbers that an honest member complains. It changes nothing all the same.
+#[test]
+fn c12_one_member_that_is_slow_ends_no_term_where_all_must_sign() {
+    let mut world = Timely::new(3, 3, &[]);
+    assert!(world.elect(0));
+    world.act(2, |member, step| drop(member.complain(Reason::NoOrder, step)));
+    assert!(world.honest().all(|number| !world.members[number].has_left()));
+    world.act(1, |member, step| drop(member.complain(Reason::NoOrder, step)));
+    assert!(world.honest().all(|number| world.members[number].has_left()));
+}
+
+#[test]
+fn c12_a_complaint_ends_with_its_reason() {
+    let mut world = Timely::new(4, 3, &[]);
+    assert!(world.elect(0));
+    world.act(1, |member, step| drop(member.complain(Reason::NoOrder, step)));
+    assert_eq!(world.members[1].complains(), Some(Reason::NoOrder));
+    for member in &mut world.members {
+        member.ordered(&COMMAND);
+    }
+    assert_eq!(world.members[1].complains(), Some(Reason::NoOrder), "what was ordered has nothing to do with it");
+    for member in &mut world.members {
+        member.progressed();
+    }
+    assert_eq!(world.members[1].complains(), None);
+    world.act(1, |member, step| drop(member.complain(Reason::Starved(COMMAND), step)));
+    for member in &mut world.members {
+        member.progressed();
+    }
+    assert_eq!(world.members[1].complains(), Some(Reason::Starved(COMMAND)), "progress is of the starved command");
+    for member in &mut world.members {
+        member.ordered(&COMMAND);
+    }
+    // None of them counts any more.
+    world.act(2, |member, step| drop(member.complain(Reason::NoOrder, step)));
+    assert!(world.honest().all(|number| !world.members[number].has_left()));
+}
+
+#[test]
+fn c12_patience_becomes_shorter_while_nothing_is_wanted() {
+    let mut world = Timely::new(4, 3, &[0]);
+    assert!(world.elect(0));
+    world.complain();
+    let member = &mut world.members[1];
+    assert_eq!(member.doublings(), 1);
+    member.eased();
+    assert_eq!((member.doublings(), member.starved().len()), (0, 0));
+}

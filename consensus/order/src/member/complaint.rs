@@ -2,7 +2,9 @@
 //!
 //! Invariants: `n − t + 1` complaints hold an honest one, so a member joins them; `t` leave the term. A leader that was left gets votes
 //! later than others, never none; at most the last `n − t` are so delayed. Patience doubles with each change of leaders in which the
-//! starved command was not ordered; it shrinks only when such a command is.
+//! starved command was not ordered; it shrinks when such a command is, or while nobody here wants one.
+//!
+//! Absent: when to complain, and what a member wants ordered, are the caller's; so is sending a complaint again.
 
 use super::{Member, Message, Output, Step, To};
 use crate::refusal::Refusal;
@@ -74,7 +76,9 @@ impl Member {
         }
         known.push(complaint);
         let (count, own) = (known.len(), known.iter().any(|known| known.by == self.own));
-        if count >= self.epoch.joining() && !own {
+        // Where nobody may be missing one is enough by the numbers. But such a vat stops by any member that wants it to, and an honest
+        // one that is slow must not end a term alone.
+        if count >= self.epoch.joining().max(2) && !own {
             return self.complain(reason, step);
         }
         if count >= self.epoch.threshold {
@@ -96,11 +100,37 @@ impl Member {
         step.outputs.push(Output::Left { term, leader });
     }
 
-    /// Says that a command is in a certified block.
+    /// Says that a command is ordered. Nobody complains for its sake any more.
     pub fn ordered(&mut self, command: &Hash) {
-        if self.complaints.starved.remove(command) || planted!(AnyProgress) {
-            self.complaints.doublings = self.complaints.doublings.saturating_sub(1);
+        let complaints = &mut self.complaints;
+        complaints.present.retain(|known| known.content.reason != Reason::Starved(*command));
+        if complaints.starved.remove(command) || planted!(AnyProgress) {
+            complaints.doublings = complaints.doublings.saturating_sub(1);
         }
+    }
+
+    /// Says that the order, or what is certified, has come farther: whoever complained that it does not has no reason any more. A
+    /// command that is starved all the same is complained of by itself.
+    pub fn progressed(&mut self) {
+        self.complaints.present.retain(|known| known.content.reason != Reason::NoOrder);
+    }
+
+    /// Says that nothing waits here that a leader should order, and that the vat goes on: patience becomes shorter again. What others
+    /// wanted is forgotten.
+    pub fn eased(&mut self) {
+        self.complaints.starved.clear();
+        self.complaints.doublings = self.complaints.doublings.saturating_sub(1);
+    }
+
+    /// Whether the present term was left.
+    pub fn has_left(&self) -> bool {
+        self.complaints.left == Some(self.durable.vote.term)
+    }
+
+    /// Why this member complains of the present leader, if it does.
+    pub fn complains(&self) -> Option<Reason> {
+        let own = self.complaints.present.iter().find(|known| known.by == self.own);
+        own.map(|own| own.content.reason)
     }
 
     /// How often the time has doubled that this member waits for a command before it complains.

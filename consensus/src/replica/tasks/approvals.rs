@@ -11,7 +11,6 @@ use crate::error::ReconfigureError;
 use crate::proof::approval::Subject;
 use crate::proof::membership::Member;
 use crate::replica::approval::Approvals;
-use crate::replica::tasks::proposer;
 use crate::replica::wire::propose::Payload;
 use crate::replica::wire::share::ShareFrame;
 use crate::state::block::{Admission, Control};
@@ -163,9 +162,8 @@ fn note(
 
 /// Has an approved change or motion ordered. It stays a draft until it is seen to be in the log here.
 async fn order(approvals: &Approvals, payload: Payload) {
-    let Approvals { proposer, lifecycle, .. } = approvals;
     let is_command = matches!(payload, Payload::Command(_));
-    let ordered = proposer::order(proposer, lifecycle, payload, ORDER_PATIENCE).await;
+    let ordered = approvals.complaints.order(payload, ORDER_PATIENCE).await;
     let outcome = match ordered {
         // A command's result is for the application to read; that of a control is why it was refused.
         Ok(proposed) if is_command || proposed.result.is_empty() => {

@@ -8,14 +8,13 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 use crate::execution::machine::LogTime;
 use crate::raft::role::Role;
 use crate::replica::RaftCell;
 use crate::replica::clock::Clocks;
 use crate::replica::lifecycle::Lifecycle;
-use crate::replica::tasks::proposer::{self, Proposal};
+use crate::replica::tasks::complaints::Complaints;
 use crate::replica::wire::propose::Payload;
 use crate::state::block::{Control, Tick};
 
@@ -33,7 +32,7 @@ pub(crate) struct ClockTask {
     pub(crate) clocks: Arc<Clocks>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) raft: Arc<RaftCell>,
-    pub(crate) proposer: mpsc::Sender<Proposal>,
+    pub(crate) complaints: Arc<Complaints>,
 }
 
 /// When the next tick is due, by the log's time.
@@ -100,7 +99,7 @@ impl ClockTask {
     async fn order(&self, tick: Tick) -> Duration {
         let timing = &self.clocks.identity.timing;
         let payload = Payload::Control(Control::Tick(tick));
-        match proposer::order(&self.proposer, &self.lifecycle, payload, timing.request * 2).await {
+        match self.complaints.order(payload, timing.request * 2).await {
             // It is executed where it was ordered. Here that shows by the time.
             Ok(proposed) if proposed.result.is_empty() => timing.request,
             // Another member was faster, or the members have changed.

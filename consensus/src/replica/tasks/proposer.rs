@@ -1,12 +1,14 @@
 //! The task that turns proposals into blocks at the leader, and hands them on to the leader elsewhere.
 //!
 //! Invariants: proposals of one host enter the log in the order in which they came, while it leads; several blocks are under
-//! way at once, but a further one is begun only if it is worth its flush and its signatures; every proposal is answered.
+//! way at once, but a further one is begun only if it is worth its flush and its signatures; every proposal is answered. What members
+//! have waited for goes first, and does not wait for blocks that are under way.
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,6 +32,10 @@ use quorate_ids::HostId;
 pub(crate) const MAX_BLOCK_COMMANDS: usize = 1_024;
 /// Blocks, or forwarded frames, under way at once.
 const MAX_IN_FLIGHT: usize = 6;
+/// One more is begun for what is urgent.
+const MAX_URGENT_IN_FLIGHT: usize = MAX_IN_FLIGHT + 1;
+/// Urgent proposals that wait at most; more are given again.
+pub(crate) const MAX_URGENT: usize = 64;
 /// Commands that make a third (fourth, …) block under way worth while, times the number under way.
 const WORTH_A_BLOCK: usize = 32;
 /// Proposals that wait at most; more are refused.
@@ -53,12 +59,14 @@ pub(crate) struct Proposal {
 /// Pause before a proposal that found no leader is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
 
-/// Has something ordered and executed, at whatever member this is.
+/// Has something ordered and executed, at whatever member this is. It is given to one leader after the other, but to no further one as
+/// soon as it `is_last`.
 pub(crate) async fn order(
     proposer: &mpsc::Sender<Proposal>,
     lifecycle: &Lifecycle,
     payload: Payload,
     deadline: Duration,
+    is_last: &AtomicBool,
 ) -> Result<Proposed, ProposeError> {
     let until = tokio::time::Instant::now() + deadline;
     let mut stopping = lifecycle.stopping();
@@ -80,7 +88,9 @@ pub(crate) async fn order(
             () = stopping.wait() => return Err(ProposeError::Unknown),
         };
         match answer {
-            Ok(Err(ProposeError::NoLeader)) if tokio::time::Instant::now() + RETRY_PAUSE < until => {
+            Ok(Err(ProposeError::NoLeader))
+                if tokio::time::Instant::now() + RETRY_PAUSE < until && !is_last.load(Ordering::SeqCst) =>
+            {
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
             Ok(result) => return result,
@@ -124,12 +134,17 @@ impl Proposer {
     }
 }
 
-pub(crate) async fn run(proposer: Proposer, mut proposals: mpsc::Receiver<Proposal>) {
+pub(crate) async fn run(
+    proposer: Proposer,
+    mut proposals: mpsc::Receiver<Proposal>,
+    mut urgent: mpsc::Receiver<Proposal>,
+) {
     let mut stopping = proposer.lifecycle.stopping();
     let mut waiting: VecDeque<Proposal> = VecDeque::new();
     let mut waiting_bytes = 0;
     let mut under_way: FuturesUnordered<Done> = FuturesUnordered::new();
     let mut received = Vec::new();
+    let mut first = VecDeque::new();
     loop {
         let room = waiting_bytes < MAX_WAITING_BYTES;
         tokio::select! {
@@ -143,7 +158,20 @@ pub(crate) async fn run(proposer: Proposer, mut proposals: mpsc::Receiver<Propos
                     waiting.push_back(proposal);
                 }
             }
+            Some(proposal) = urgent.recv(), if first.len() < MAX_URGENT => {
+                if let Some(known) = take_same(&mut waiting, &proposal) {
+                    waiting_bytes -= known.payload.size();
+                    // Whoever is not there any more waits for no answer: the one that was given first has it.
+                    first.push_back(known);
+                } else {
+                    first.push_back(proposal);
+                }
+            }
             Some(()) = under_way.next() => {}
+        }
+        while !first.is_empty() && under_way.len() < MAX_URGENT_IN_FLIGHT {
+            let done = begin(&proposer, take_batch(&mut first)).await;
+            under_way.push(done);
         }
         while worth_beginning(under_way.len(), waiting.len(), waiting_bytes) {
             let batch = take_batch(&mut waiting);
@@ -152,6 +180,12 @@ pub(crate) async fn run(proposer: Proposer, mut proposals: mpsc::Receiver<Propos
             under_way.push(done);
         }
     }
+}
+
+/// Takes out what waits already and is the same.
+fn take_same(waiting: &mut VecDeque<Proposal>, proposal: &Proposal) -> Option<Proposal> {
+    let place = waiting.iter().position(|known| known.payload == proposal.payload)?;
+    waiting.remove(place)
 }
 
 fn worth_beginning(under_way: usize, waiting: usize, bytes: usize) -> bool {

@@ -6,8 +6,9 @@
 //! - After a start nothing is signed before executing the log again has reached, and matched, the watermark of the last run.
 //! - A repaired replica signs nothing of blocks of which it may have signed something before.
 //! - For each epoch one membership is signed, in all lives of the host, and none that contradicts a certified one.
-//! - Shares go to all members at once, and are asked for when they stay away.
+//! - Shares go to all members at once, in a large vat to two that gather them ([`relays`]), and are asked for when they stay away.
 
+mod relays;
 mod verdicts;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -31,15 +32,16 @@ use crate::replica::membership_view::Members;
 use crate::replica::status::StatusCell;
 use crate::replica::tasks::checkpointer::CheckpointerInput;
 use crate::replica::tasks::own_key::OwnKey;
-use crate::replica::wire::share::{MAX_ASKED, MAX_SHARES, REPLY_BYTES, ShareClient, ShareFrame, ShareReply};
+use crate::replica::wire::share::{MAX_ASKED, MAX_CERTIFICATES, REPLY_BYTES, ShareClient, ShareFrame, ShareReply};
 use crate::state::ReplicatedState;
 use crate::stats::StatsCell;
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::{SignedWatermark, VatStore};
 use quorate_ids::HostId;
+use relays::{Early, Outgoing};
 pub(crate) use verdicts::divergence_text;
 
-/// Shares that wait for one member at most; more are dropped and asked for later.
+/// Shares and certificates that wait for one member at most; more are dropped and asked for later.
 const OUTBOX_SHARES: usize = 4_096;
 /// The record of what the other members have signed.
 const LATEST: &str = "latest-of-others";
@@ -113,7 +115,8 @@ pub(crate) struct Signer {
     /// The latest statements of others have changed since they were last written.
     noted: bool,
     flushed: watch::Receiver<u64>,
-    outboxes: BTreeMap<HostId, mpsc::Sender<Share>>,
+    outboxes: BTreeMap<HostId, mpsc::Sender<Outgoing>>,
+    early: Early,
     /// Up to this block certificates may be in the store already: those that the last run completed.
     stored_through: u64,
     certified_block: u64,
@@ -147,6 +150,7 @@ impl Signer {
             noted: false,
             flushed,
             outboxes: BTreeMap::new(),
+            early: Early::default(),
             stored_through,
             certified_block: 0,
         }
@@ -205,6 +209,10 @@ impl Signer {
                     self.conclude(verdicts).await;
                 }
                 for certificate in certificates {
+                    if self.shares.since(certificate.statement.block).is_none() {
+                        self.early.keep(certificate);
+                        continue;
+                    }
                     let verdicts = self.shares.certificate(certificate);
                     self.conclude(verdicts).await;
                 }
@@ -350,6 +358,10 @@ impl Signer {
         let block = statement.block;
         let verdicts = self.shares.own(statement, signature, Instant::now());
         self.conclude(verdicts).await;
+        if let Some(certificate) = self.early.take(block) {
+            let verdicts = self.shares.certificate(certificate);
+            self.conclude(verdicts).await;
+        }
         if block <= self.stored_through
             && let Some(Some(certificate)) = self.parts.lifecycle.check(self.parts.store.certificate(block))
         {
@@ -404,13 +416,15 @@ impl Signer {
         ));
     }
 
-    fn broadcast(&mut self, membership: &Membership, share: &Share) {
-        for member in membership.members.iter().filter(|member| member.key != self.parts.identity.key) {
-            let parts = &self.parts;
-            let outbox = self.outboxes.entry(member.key).or_insert_with(|| spawn_outbox(parts, member.clone()));
-            // Full: the member is away, and will ask.
-            let _ = outbox.try_send(share.clone());
+    /// Sends something to another member.
+    fn send(&mut self, member: &Member, outgoing: Outgoing) {
+        if member.key == self.parts.identity.key {
+            return;
         }
+        let parts = &self.parts;
+        let outbox = self.outboxes.entry(member.key).or_insert_with(|| spawn_outbox(parts, member.clone()));
+        // Full: the member is away, and will ask.
+        let _ = outbox.try_send(outgoing);
     }
 
     /// What is here of what somebody asks for, as far as it fits one answer: the memberships first, which tell who signs the rest.
@@ -465,25 +479,37 @@ fn fits(room: &mut usize, part: &impl serde::Serialize) -> bool {
     left.is_some()
 }
 
-/// Sends shares to one member, all that wait in one frame.
-fn spawn_outbox(parts: &SignerParts, member: Member) -> mpsc::Sender<Share> {
+/// Sends shares and certificates to one member, all that wait in one frame of each kind.
+fn spawn_outbox(parts: &SignerParts, member: Member) -> mpsc::Sender<Outgoing> {
     let (sender, mut receiver) = mpsc::channel(OUTBOX_SHARES);
     let (share, stats) = (parts.share.clone(), Arc::clone(&parts.stats));
     let mut stopping = parts.lifecycle.stopping();
     tokio::spawn(async move {
-        let mut shares = Vec::new();
+        let mut outgoing = Vec::new();
         loop {
             let received = tokio::select! {
                 () = stopping.wait() => return,
-                received = receiver.recv_many(&mut shares, MAX_SHARES) => received,
+                received = receiver.recv_many(&mut outgoing, MAX_CERTIFICATES) => received,
             };
             if received == 0 {
                 return;
             }
-            let frame = ShareFrame::Push(std::mem::take(&mut shares));
-            // Whether it arrives or not: what is missing there will be asked for.
-            let _ = share.exchange(&member, &frame).await;
-            stats.update(|stats| stats.shares_sent += received as u64);
+            let (mut shares, mut certificates) = (Vec::new(), Vec::new());
+            for one in outgoing.drain(..) {
+                match one {
+                    Outgoing::Share(share) => shares.push(share),
+                    Outgoing::Certificate(certificate) => certificates.push(certificate),
+                }
+            }
+            let sent = shares.len() as u64;
+            // Whether they arrive or not: what is missing there will be asked for.
+            if sent > 0 {
+                let _ = share.exchange(&member, &ShareFrame::Push(shares)).await;
+                stats.update(|stats| stats.shares_sent += sent);
+            }
+            if !certificates.is_empty() {
+                let _ = share.exchange(&member, &ShareFrame::Certified(certificates)).await;
+            }
         }
     });
     sender

@@ -24,6 +24,8 @@ use quorate_order::member::Stand;
 
 /// Times `election_max`: for so long after a leader was last heard nobody votes for a convicted member.
 const CONVICTED_PATIENCE: u32 = 8;
+/// Likewise for one of the last leaders that were left.
+const LEFT_PATIENCE: u32 = 4;
 
 /// Serves the messages of Raft.
 pub(crate) struct RaftServer {
@@ -63,11 +65,13 @@ impl RaftServer {
         }
     }
 
-    /// Whether a candidate is convicted, and the others have not had the time yet to elect another one. It is not refused for ever: it
-    /// may be the only one with a log that all can follow.
+    /// Whether a candidate is convicted or was left, and the others have not had the time yet to elect another one. It is not refused for
+    /// ever: it may be the only one with a log that all can follow.
     fn is_to_wait(&self, raft: &RaftNode, candidate: &HostId) -> bool {
         let silence = self.leader.at().unwrap_or(self.since).elapsed();
-        raft.gate().is_convicted(candidate) && silence < self.timing.election_max * CONVICTED_PATIENCE
+        let (gate, election_max) = (raft.gate(), self.timing.election_max);
+        (silence < election_max * CONVICTED_PATIENCE && gate.is_convicted(candidate))
+            || (silence < election_max * LEFT_PATIENCE && gate.is_delayed(candidate))
     }
 
     /// Serves a leader, if its election was or is shown.

@@ -17,18 +17,24 @@ use crate::raft::ports::Peers;
 use crate::replica::approval::Approvals;
 use crate::replica::clock::Clocks;
 use crate::replica::membership_view::Members;
+use crate::replica::tasks::complaints::Complaints;
 use crate::replica::tasks::own_key::{Presence, Presences};
 use crate::replica::tasks::signer::SignerInput;
+use crate::replica::wire::complaint::ComplaintFrame;
+use crate::replica::wire::propose::Payload;
 use crate::state::drafts::{Answer, Draft};
 use crate::stats::StatsCell;
 use crate::timing::Timing;
 use crate::transport::{Channel, Transport, TransportError};
 use quorate_ids::HostId;
+use quorate_order::proofs::OrderCertificate;
 use quorate_order::signed::Lead;
 use quorate_order::signing::Signed as OrderSigned;
 
 /// Shares in one frame at most.
 pub(crate) const MAX_SHARES: usize = 512;
+/// Certificates in one frame at most: each has a signature of every member.
+pub(crate) const MAX_CERTIFICATES: usize = 128;
 /// Blocks asked for at once at most.
 pub(crate) const MAX_ASKED: usize = 256;
 
@@ -63,6 +69,12 @@ pub(crate) enum ShareFrame {
     Led(OrderSigned<Lead>),
     /// What convicts a member.
     Convicted(Box<OrderEvidence>),
+    /// The leader has not ordered this, which the sender was given or told of. Whoever leads puts it first; the others see to it.
+    Wanted(Payload),
+    /// The sender wants another leader. Wanted: the receiver's order certificate.
+    Complaint(Box<ComplaintFrame>),
+    /// Certificates that the sender has gathered, for those who have sent it their shares.
+    Certified(Vec<Certificate>),
 }
 
 /// An answer on the share channel.
@@ -86,6 +98,8 @@ pub(crate) struct ShareReply {
     pub(crate) led: Option<OrderSigned<Lead>>,
     /// What that leader is convicted of.
     pub(crate) convicted: Option<Box<OrderEvidence>>,
+    /// The order certificate there, if the sender of a complaint lacks it.
+    pub(crate) order: Option<Box<OrderCertificate>>,
 }
 
 /// Cuts a chain into runs that fit a frame each.
@@ -185,6 +199,7 @@ pub(crate) struct ShareServer {
     /// Of changes of members.
     pub(crate) approvals: Arc<Approvals>,
     pub(crate) clocks: Arc<Clocks>,
+    pub(crate) complaints: Arc<Complaints>,
     /// Of motions.
     pub(crate) motions: Arc<Approvals>,
 }
@@ -218,6 +233,15 @@ impl ShareServer {
                 self.stats.update(|stats| stats.shares_received += shares.len() as u64);
                 let input = SignerInput::Received { shares, certificates: Vec::new(), memberships: Vec::new() };
                 // Full: the shares will be asked for.
+                let _ = self.signer.try_send(input);
+                Ok(ShareReply::default())
+            }
+            ShareFrame::Certified(certificates) => {
+                if certificates.len() > MAX_CERTIFICATES {
+                    return refused("too many certificates");
+                }
+                let input = SignerInput::Received { shares: Vec::new(), certificates, memberships: Vec::new() };
+                // Full: they will be asked for.
                 let _ = self.signer.try_send(input);
                 Ok(ShareReply::default())
             }
@@ -274,6 +298,14 @@ impl ShareServer {
             ShareFrame::Convicted(evidence) => match self.gate.convict(*evidence) {
                 Ok(_) => Ok(ShareReply::default()),
                 Err(error) => Err(TransportError::Refused(error.to_string())),
+            },
+            ShareFrame::Wanted(payload) => match self.complaints.wanted(from, payload) {
+                Ok(()) => Ok(ShareReply::default()),
+                Err(text) => refused(&text),
+            },
+            ShareFrame::Complaint(frame) => match self.complaints.heard(from, *frame).await {
+                Ok(order) => Ok(ShareReply { order, ..ShareReply::default() }),
+                Err(text) => refused(&text),
             },
             ShareFrame::Introduce(_) => Ok(ShareReply::default()),
         }

@@ -1,5 +1,5 @@
 //! The commands of each client take effect once and in their order, though each is proposed again and again; and no proposal is
-//! ordered twice, unless the network doubled it.
+//! ordered twice, unless the network doubled it, or members told each other of what a leader had not ordered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,15 +9,15 @@ use crate::record::{Record, Seen};
 /// Name of the oracle.
 pub const NAME: &str = "exactly once";
 
-/// Judges the blocks that were executed.
-pub fn check(record: &Record, network_doubles: bool) {
-    let found = first_fault(&record.seen(), network_doubles);
+/// Judges the blocks that were executed. `may_double`: a proposal may be ordered twice.
+pub fn check(record: &Record, may_double: bool) {
+    let found = first_fault(&record.seen(), may_double);
     if let Some(text) = found {
         record.violation(NAME, text);
     }
 }
 
-fn first_fault(seen: &Seen, network_doubles: bool) -> Option<String> {
+fn first_fault(seen: &Seen, may_double: bool) -> Option<String> {
     let mut last: BTreeMap<u8, u64> = BTreeMap::new();
     let mut proposed = BTreeSet::new();
     for (block, executed) in &seen.blocks {
@@ -30,7 +30,7 @@ fn first_fault(seen: &Seen, network_doubles: bool) -> Option<String> {
             if known.is_none() {
                 return Some(format!("block {block} has {command:?}, which no client proposed"));
             }
-            if !network_doubles && !proposed.insert((command.client, command.number, command.attempt)) {
+            if !may_double && !proposed.insert((command.client, command.number, command.attempt)) {
                 return Some(format!("{command:?} was ordered twice, the second time in block {block}"));
             }
             let done = last.entry(command.client).or_default();

@@ -6,6 +6,7 @@ pub mod certified;
 pub mod durable;
 pub mod equal_state;
 pub mod exactly_once;
+pub mod leaders;
 pub mod linearizable;
 pub mod progress;
 pub mod time;

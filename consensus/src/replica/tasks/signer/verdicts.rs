@@ -122,6 +122,7 @@ impl Signer {
             return;
         }
         self.certified_block = self.certified_block.max(block);
+        self.relay(&certificate);
         for signature in certificate.signatures.iter().filter(|signature| signature.key != self.parts.identity.key) {
             self.noted |= self.shares.note(&certificate.statement, *signature);
         }

@@ -1,0 +1,117 @@
+//! Complaints of a leader: what this member signs against it, what it counts, and what follows when a threshold has complained.
+//!
+//! Invariants: a threshold of complaints ends a term here, and fewer change nothing; no openraft hears of a leader that was left. It may be
+//! elected again, later than others: when depends on the caller's clock. When to complain: `replica::tasks::complaints`.
+
+use std::sync::atomic::Ordering;
+
+use super::OrderGate;
+use quorate_ids::{Hash, HostId};
+use quorate_order::proofs::OrderCertificate;
+use quorate_order::refusal::Refusal;
+use quorate_order::signed::{Complaint, Reason};
+use quorate_order::signing::Signed;
+
+impl OrderGate {
+    /// The present term, and its leader once its election was shown.
+    pub(crate) fn term(&self) -> (u64, Option<HostId>) {
+        self.lock().member.term()
+    }
+
+    /// Complains of the present leader. Nothing happens if none is known.
+    pub(crate) fn complain(&self, reason: Reason) {
+        self.step(|member, step| {
+            // It fails only where nobody can be complained of.
+            let _ = member.complain(reason, step);
+        });
+    }
+
+    /// Takes in another member's complaint.
+    ///
+    /// # Errors
+    /// It is not of the present leader, or not signed by a member.
+    pub(crate) fn complained(&self, complaint: Signed<Complaint>) -> Result<(), Refusal> {
+        self.step(|member, step| member.complaint(complaint, step)).0
+    }
+
+    /// The complaint that is to be sent to the others. It is given out once.
+    pub(crate) fn take_complaint(&self) -> Option<Signed<Complaint>> {
+        let mut state = self.lock();
+        let term = state.member.term().0;
+        state.complaint.take().filter(|complaint| complaint.content.term == term)
+    }
+
+    /// Why this member complains of the present leader, if it does.
+    pub(crate) fn complains(&self) -> Option<Reason> {
+        self.lock().member.complains()
+    }
+
+    /// How many leaders were left since the replica began.
+    pub(crate) fn leaders_left(&self) -> u64 {
+        self.left.load(Ordering::SeqCst)
+    }
+
+    /// Whether a threshold has complained of the leader of this term.
+    pub(in crate::raft) fn is_left(&self, term: u64) -> bool {
+        let state = self.lock();
+        state.member.term().0 == term && state.member.has_left()
+    }
+
+    /// Whether votes for a member are delayed: it is among the last leaders that were left.
+    pub(crate) fn is_delayed(&self, candidate: &HostId) -> bool {
+        self.lock().member.delay(candidate) > 0
+    }
+
+    /// How often this member's patience with leaders has doubled.
+    pub(crate) fn doublings(&self) -> u32 {
+        self.lock().member.doublings()
+    }
+
+    /// Something that this member wanted is ordered.
+    pub(crate) fn command_ordered(&self, command: &Hash) {
+        self.lock().member.ordered(command);
+    }
+
+    /// The order, or what is certified, has come farther.
+    pub(crate) fn progressed(&self) {
+        self.lock().member.progressed();
+    }
+
+    /// The vat goes on, and nothing is wanted here.
+    pub(crate) fn eased(&self) {
+        self.lock().member.eased();
+    }
+
+    /// Up to where the order is proven here, and where the log ends.
+    pub(crate) fn reach(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.member.clamp(u64::MAX), state.member.durable().log.last().index)
+    }
+
+    /// The chain of the log up to an index; none where the log does not go, or has been cut.
+    pub(crate) fn chain_at(&self, index: u64) -> Option<Hash> {
+        self.lock().member.durable().log.point(index).map(|point| point.chain)
+    }
+
+    /// The highest order certificate here, if it proves more than up to `index`.
+    pub(crate) fn order_beyond(&self, index: u64) -> Option<Box<OrderCertificate>> {
+        let state = self.lock();
+        let order = &state.member.durable().order;
+        (order.position.index > index).then(|| Box::new(order.clone()))
+    }
+
+    /// Takes in an order certificate that a member sends because this one lacks it. One that proves nothing changes nothing.
+    pub(crate) fn learn(&self, order: OrderCertificate) {
+        if !self.is_strange(&order) {
+            self.step(|member, step| {
+                let _ = member.learn(order, step);
+            });
+        }
+    }
+
+    pub(super) fn leave(&self, term: u64, leader: &HostId) {
+        self.left.fetch_add(1, Ordering::SeqCst);
+        let vat = self.store.vat();
+        tracing::warn!(%vat, term, %leader, "Q-C052 a threshold of the members has left the leader: another one is elected");
+    }
+}

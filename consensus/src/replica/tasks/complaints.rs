@@ -1,0 +1,466 @@
+//! Sees to it that what this member was given is ordered, and complains of a leader that does not order it, or proves nothing.
+//!
+//! ```text
+//!  given, and not ordered for two `election_max`  ──►  all members are told (Wanted); an honest leader puts it first
+//!  not ordered in a patience after that           ──►  complaint, signed, to all; n − t + 1 of them join, t leave the term
+//!  entries without proof for a patience           ──►  likewise (NoOrder)
+//!  statements without certificate for four        ──►  likewise (NoOrder): it may cut somebody off
+//! ```
+//!
+//! Invariants: a member complains only of what its own log shows, never for another's word; it joins others only when it has had the
+//! leader for a patience itself; nobody complains of a leader for what it was not told. A leader that was left is heard no more in its
+//! term, so that the others elect another one as if it had fallen silent.
+//!
+//! Absent: what is ordered twice. A member that tells of something does not know whether it is under way; executing it again must do no
+//! harm, as any member may propose anything at any time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use crate::error::ProposeError;
+use crate::order::frames::{RaftMessage, WireVote};
+use crate::proof::membership::Member;
+use crate::raft::RaftNode;
+use crate::raft::gate::OrderGate;
+use crate::raft::role::Role;
+use crate::replica::RaftCell;
+use crate::replica::handle::Proposed;
+use crate::replica::identity::Identity;
+use crate::replica::leader::LeaderSeen;
+use crate::replica::lifecycle::Lifecycle;
+use crate::replica::membership_view::Members;
+use crate::replica::status::StatusCell;
+use crate::replica::tasks::proposer::{self, Proposal};
+use crate::replica::wants::{self, Wants};
+use crate::replica::wire::complaint::ComplaintFrame;
+use crate::replica::wire::propose::Payload;
+use crate::replica::wire::share::{ShareClient, ShareFrame};
+use crate::stats::StatsCell;
+use quorate_ids::HostId;
+use quorate_order::proofs::{OrderCertificate, TermProof};
+use quorate_order::signed::{Complaint, Reason};
+
+/// Times `election_max`: how long something may wait at a leader before all members are told of it.
+const WANT_AFTER: u32 = 2;
+/// Times `election_max`: the shortest patience with a leader.
+const PATIENCE: u32 = 4;
+/// Patience never becomes longer.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(64);
+/// Times patience: how long statements may wait for a certificate. Members execute blocks at their own pace.
+const CERTIFY: u32 = 4;
+/// Of the log, how many entries are searched for what another member wants: what it was given is likely among them.
+const LOOK_BACK: u64 = 64;
+/// Pause before something is given again to a leader that refused it without cause.
+const REFUSED_PAUSE: Duration = Duration::from_millis(250);
+
+/// Since when nothing moves.
+struct Progress {
+    ordered: u64,
+    ordered_since: Instant,
+    certified: u64,
+    certified_since: Instant,
+}
+
+struct Table {
+    wants: Wants,
+    /// The term and its leader, and since when this member follows it.
+    term: (u64, Option<HostId>),
+    since: Instant,
+    progress: Progress,
+    /// When the others were told of a complaint last.
+    said: Option<Instant>,
+}
+
+/// What the task uses.
+pub(crate) struct ComplaintParts {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) status: Arc<StatusCell>,
+    pub(crate) stats: Arc<StatsCell>,
+    pub(crate) members: Arc<Members>,
+    pub(crate) gate: Arc<OrderGate>,
+    pub(crate) raft: Arc<RaftCell>,
+    pub(crate) share: ShareClient,
+    pub(crate) proposer: mpsc::Sender<Proposal>,
+    /// What goes first into the next block.
+    pub(crate) urgent: mpsc::Sender<Proposal>,
+    pub(crate) leader: Arc<LeaderSeen>,
+    /// See [`ReplicaOptions::max_uncertified`](crate::ReplicaOptions::max_uncertified).
+    pub(crate) max_uncertified: u64,
+}
+
+/// See the head of the module.
+pub(crate) struct Complaints {
+    parts: ComplaintParts,
+    table: Mutex<Table>,
+    woken: Notify,
+}
+
+impl Complaints {
+    /// Nothing is wanted, and nobody complained of.
+    pub(crate) fn new(parts: ComplaintParts) -> Arc<Complaints> {
+        let now = Instant::now();
+        let progress = Progress { ordered: 0, ordered_since: now, certified: 0, certified_since: now };
+        let table = Table { wants: Wants::new(parts.identity.key), term: (0, None), since: now, progress, said: None };
+        Arc::new(Complaints { parts, table: Mutex::new(table), woken: Notify::new() })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn election_max(&self) -> Duration {
+        self.parts.identity.timing.election_max
+    }
+
+    /// How long this member waits for a leader to order what it was told of.
+    fn patience(&self) -> Duration {
+        let doubled = self.election_max() * PATIENCE * (1 << self.parts.gate.doublings().min(16));
+        doubled.min(LONGEST_PATIENCE.max(self.election_max() * PATIENCE))
+    }
+
+    /// Has something ordered, at whatever member this is, and sees to it that a leader which does not is told of, and left. If it does
+    /// take effect after the deadline, the error is [`ProposeError::Unknown`].
+    pub(crate) async fn order(&self, payload: Payload, deadline: Duration) -> Result<Proposed, ProposeError> {
+        let (from, began) = (self.parts.gate.ordered() + 1, Instant::now());
+        let is_wanted = AtomicBool::new(false);
+        let mut ordering = std::pin::pin!(self.ordering(payload.clone(), deadline, &is_wanted));
+        let result = loop {
+            tokio::select! {
+                biased;
+                ordered = &mut ordering => break ordered,
+                () = tokio::time::sleep(self.election_max()) => {}
+            }
+            if !is_wanted.load(Ordering::SeqCst) && self.leader_had_it(began) {
+                is_wanted.store(self.want(payload.clone(), from), Ordering::SeqCst);
+            }
+        };
+        match result {
+            Ok(proposed) => {
+                let leads = self.parts.status.read().role == Role::Leader;
+                if !leads {
+                    self.table().wants.claim(payload, proposed.block, Instant::now());
+                }
+                Ok(proposed)
+            }
+            // The others may have it ordered yet.
+            Err(ProposeError::NoLeader | ProposeError::Refused(_) | ProposeError::Overloaded)
+                if is_wanted.load(Ordering::SeqCst) =>
+            {
+                Err(ProposeError::Unknown)
+            }
+            Err(ProposeError::Unknown) if !is_wanted.load(Ordering::SeqCst) => {
+                self.want(payload, from);
+                Err(ProposeError::Unknown)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether another member that leads, and is heard, has had something for long that was proposed at `began`.
+    fn leader_had_it(&self, began: Instant) -> bool {
+        let (term, now) = (self.parts.gate.term(), Instant::now());
+        let is_heard = self.parts.leader.at().is_some_and(|at| now < at + self.election_max());
+        let is_another = term.1.is_some_and(|leader| leader != self.parts.identity.key);
+        let table = self.table();
+        let has_had_it = now >= table.since.max(began) + self.election_max() * WANT_AFTER;
+        is_heard && is_another && table.term == term && has_had_it
+    }
+
+    /// A leader that refuses something for a reason that does not hold here is asked again.
+    async fn ordering(
+        &self,
+        payload: Payload,
+        deadline: Duration,
+        is_last: &AtomicBool,
+    ) -> Result<Proposed, ProposeError> {
+        let until = Instant::now() + deadline;
+        let Self { parts, .. } = self;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let ordered = proposer::order(&parts.proposer, &parts.lifecycle, payload.clone(), left, is_last).await;
+            let refused = matches!(ordered, Err(ProposeError::Refused(_)));
+            if !refused || !self.contradicts() || Instant::now() + REFUSED_PAUSE >= until {
+                return ordered;
+            }
+            tokio::time::sleep(REFUSED_PAUSE).await;
+        }
+    }
+
+    /// Whether this member follows a leader, and sees no reason for it to take no commands: far fewer statements lack certificates.
+    fn contradicts(&self) -> bool {
+        let status = self.parts.status.read();
+        status.role != Role::Leader && status.uncertified < self.parts.max_uncertified / 2
+    }
+
+    /// Something was given to a leader, and has not been ordered: the others will hear of it.
+    fn want(&self, payload: Payload, from: u64) -> bool {
+        let is_wanted = self.table().wants.add(payload, self.parts.identity.key, from, Instant::now());
+        if is_wanted {
+            self.woken.notify_one();
+        }
+        is_wanted
+    }
+
+    /// Another member wants something ordered.
+    ///
+    /// # Errors
+    /// It wants too much already, or is no member any more.
+    pub(crate) fn wanted(&self, from: HostId, payload: Payload) -> Result<(), String> {
+        if !self.parts.members.view().takes_part(&from) {
+            return Err("not a member".into());
+        }
+        let Some(raft) = self.parts.raft.get() else { return Err("starting".into()) };
+        let begin = raft.log_end().saturating_sub(LOOK_BACK);
+        if !self.table().wants.add(payload, from, begin, Instant::now()) {
+            return Err("it wants more than can be kept in mind".into());
+        }
+        self.woken.notify_one();
+        Ok(())
+    }
+
+    /// Takes in another member's complaint. Returns the order certificate here, if it goes farther.
+    ///
+    /// # Errors
+    /// It is another member's, or of no leader here.
+    pub(crate) async fn heard(
+        &self,
+        from: HostId,
+        frame: ComplaintFrame,
+    ) -> Result<Option<Box<OrderCertificate>>, String> {
+        let ComplaintFrame { complaint, proof, ordered } = frame;
+        if complaint.by != from {
+            return Err("the complaint of another member".into());
+        }
+        if let Some(proof) = proof {
+            self.follow(*proof).await;
+        }
+        // Whoever has just begun to follow a leader can't tell. The others repeat themselves.
+        let is_settled = {
+            let table = self.table();
+            table.term == self.parts.gate.term() && Instant::now() >= table.since + self.election_max() * PATIENCE
+        };
+        if is_settled || complaint.content.leader == self.parts.identity.key {
+            self.parts.gate.complained(complaint).map_err(|refusal| refusal.to_string())?;
+            self.woken.notify_one();
+        }
+        Ok(self.parts.gate.order_beyond(ordered))
+    }
+
+    /// A member that its leader does not speak to hears of it by the others: else it could not leave it.
+    async fn follow(&self, proof: TermProof) {
+        let Some(raft) = self.parts.raft.get() else { return };
+        let (term, leader) = (proof.term, proof.leader);
+        if term <= self.parts.gate.term().0 || leader == self.parts.identity.key {
+            return;
+        }
+        let node = raft.view().nodes.into_iter().find(|(_, member)| member.key == leader).map(|(id, _)| id);
+        let Some(node) = node else { return };
+        let _turn = raft.gate().turn().await;
+        if raft.gate().follow(&leader, term, Some(proof)).is_ok() {
+            let vote = WireVote { term, node, committed: true };
+            let (prev, entries, commit, header) = (None, Vec::new(), None, None);
+            // It fails only if Raft has stopped.
+            let _ = raft.handle(RaftMessage::Append { vote, prev, entries, commit, header }).await;
+        }
+    }
+
+    /// Looks after what is wanted until the replica stops.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut stopping = self.parts.lifecycle.stopping();
+        loop {
+            tokio::select! {
+                () = stopping.wait() => return,
+                () = self.woken.notified() => {}
+                () = tokio::time::sleep(self.election_max() / 4) => {}
+            }
+            let Some(raft) = self.parts.raft.get() else { continue };
+            self.observe();
+            if let Err(error) = self.search(raft) {
+                // Whatever else reads the log finds that, too, and stops the replica.
+                tracing::debug!(vat = %self.parts.identity.vat, %error, "the log could not be searched");
+            }
+            self.tell();
+            self.judge();
+        }
+    }
+
+    /// Takes note of the term, and of what moves.
+    fn observe(&self) {
+        let (gate, now) = (&self.parts.gate, Instant::now());
+        let (ordered, last) = gate.reach();
+        let (uncertified, certified) = {
+            let status = self.parts.status.read();
+            (status.uncertified, status.certified_block)
+        };
+        let mut table = self.table();
+        let is_idle = table.wants.is_empty();
+        let term = gate.term();
+        if table.term != term {
+            (table.term, table.since, table.said) = (term, now, None);
+            table.wants.begin_term(now);
+            (table.progress.ordered_since, table.progress.certified_since) = (now, now);
+        }
+        let progress = &mut table.progress;
+        let moves = (ordered != progress.ordered, certified != progress.certified);
+        if moves.0 || last <= ordered {
+            (progress.ordered, progress.ordered_since) = (ordered, now);
+        }
+        if moves.1 || uncertified == 0 {
+            (progress.certified, progress.certified_since) = (certified, now);
+        }
+        let is_stuck = self.is_stuck(progress, now);
+        drop(table);
+        if (moves.0 || moves.1) && !is_stuck {
+            gate.progressed();
+            if is_idle {
+                gate.eased();
+            }
+        }
+        let (left, complains) = (gate.leaders_left(), gate.complains());
+        self.parts.stats.update(|stats| stats.leaders_left = left);
+        let complains = complains.map(words);
+        self.parts.status.set_if(|status| {
+            let is_new = status.complains.as_deref() != complains;
+            status.complains = complains.map(str::to_owned);
+            is_new
+        });
+    }
+
+    fn is_stuck(&self, progress: &Progress, now: Instant) -> bool {
+        let patience = self.patience();
+        now >= progress.ordered_since + patience || now >= progress.certified_since + patience * CERTIFY
+    }
+
+    /// Finds in the log what is wanted, and what the leader says to be there.
+    fn search(&self, raft: &RaftNode) -> Result<(), String> {
+        let (gate, now) = (&self.parts.gate, Instant::now());
+        let (begin, ordered) = (raft.log_begin(), gate.ordered());
+        let claims = self.table().wants.ripe_claims(ordered, self.patience(), now);
+        let mut known = (Vec::new(), 0);
+        for (payload, index) in claims.into_iter().filter(|(_, index)| *index > begin) {
+            // Many of them are of one block.
+            if known.1 != index + 1 {
+                known = (raft.blocks(index, index + 1)?.0, index + 1);
+            }
+            if !known.0.iter().any(|(_, block)| wants::holds(block, &payload)) {
+                self.want(payload, index);
+            }
+        }
+        loop {
+            let Some(from) = self.table().wants.next().map(|next| next.max(begin + 1)) else { break };
+            let (blocks, next) = raft.blocks(from, u64::MAX)?;
+            if next == from {
+                break;
+            }
+            let mut table = self.table();
+            for (index, block) in blocks {
+                if let Some(chain) = gate.chain_at(index) {
+                    table.wants.look(index, chain, &block);
+                }
+            }
+            table.wants.looked(next);
+        }
+        let settled = self.table().wants.settle(begin, gate.ordered(), |index| gate.chain_at(index));
+        settled.iter().for_each(|name| gate.command_ordered(name));
+        Ok(())
+    }
+
+    fn others(&self) -> Vec<Member> {
+        let members = self.parts.members.view().newest().members.clone();
+        members.into_iter().filter(|member| member.key != self.parts.identity.key).collect()
+    }
+
+    /// Tells others what is wanted; as the leader, orders it.
+    fn tell(self: &Arc<Self>) {
+        let (patience, now) = (self.patience(), Instant::now());
+        let (leader, own) = (self.parts.gate.term().1, self.parts.identity.key);
+        if self.table().wants.is_empty() {
+            return;
+        }
+        if leader == Some(own) {
+            let due = self.table().wants.to_order(patience, now);
+            for payload in due {
+                let (reply, _) = tokio::sync::oneshot::channel();
+                // Full: the next time.
+                let _ = self.parts.urgent.try_send(Proposal { payload, forwarded: true, reply });
+            }
+            return;
+        }
+        let others = self.others();
+        let keys: Vec<HostId> = others.iter().map(|member| member.key).collect();
+        let telling = self.table().wants.to_tell(&keys, leader, patience, now);
+        for (to, payload) in telling {
+            let Some(member) = others.iter().find(|member| member.key == to).cloned() else { continue };
+            let complaints = Arc::clone(self);
+            tokio::spawn(async move {
+                let name = wants::name(&payload);
+                let told = complaints.parts.share.exchange(&member, &ShareFrame::Wanted(payload)).await;
+                if told.is_ok() {
+                    complaints.table().wants.told(&name, to);
+                }
+            });
+        }
+    }
+
+    /// Complains, if there is reason to, and tells the others of it as long as there is.
+    fn judge(self: &Arc<Self>) {
+        let (gate, now) = (&self.parts.gate, Instant::now());
+        let (term, leader) = gate.term();
+        let own = self.parts.identity.key;
+        if leader.is_none() {
+            return;
+        }
+        let patience = self.patience();
+        let reason = {
+            let table = self.table();
+            let is_followed = table.term == (term, leader) && leader != Some(own) && self.is_member();
+            let starved = table.wants.overdue(patience, now).map(Reason::Starved);
+            let stuck = self.is_stuck(&table.progress, now).then_some(Reason::NoOrder);
+            starved.or(stuck).filter(|_| is_followed)
+        };
+        let is_due = self.table().said.is_none_or(|said| now >= said + self.election_max());
+        if is_due && let Some(reason) = gate.complains().or(reason) {
+            gate.complain(reason);
+        }
+        if let Some(complaint) = gate.take_complaint() {
+            if self.table().said.replace(now).is_none() {
+                let Complaint { term, leader, reason, .. } = complaint.content;
+                tracing::info!(vat = %self.parts.identity.vat, %leader, term, "wants another leader: {}", words(reason));
+            }
+            let (proven, proof) = gate.proof();
+            let proof = proof.filter(|_| proven == term);
+            self.say(ComplaintFrame { complaint, proof, ordered: gate.ordered() });
+        }
+    }
+
+    fn is_member(&self) -> bool {
+        self.parts.members.view().newest().contains(&self.parts.identity.key)
+    }
+
+    fn say(self: &Arc<Self>, frame: ComplaintFrame) {
+        self.parts.stats.update(|stats| stats.complaints += 1);
+        for member in self.others() {
+            let (complaints, frame) = (Arc::clone(self), ShareFrame::Complaint(Box::new(frame.clone())));
+            tokio::spawn(async move {
+                let reply = complaints.parts.share.exchange(&member, &frame).await;
+                if let Some(order) = reply.ok().and_then(|reply| reply.order) {
+                    complaints.parts.gate.learn(*order);
+                }
+            });
+        }
+    }
+}
+
+/// What is wrong with a leader, for people.
+fn words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Starved(_) => "it does not order what it was given",
+        Reason::NoOrder => "what it sends is not proven, or not certified",
+        Reason::Equivocated => "it showed two logs",
+        Reason::BaseMissing => "its log lacks what its election is bound to",
+    }
+}

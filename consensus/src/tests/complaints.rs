@@ -1,0 +1,300 @@
+//! Leaders that do not order what they are given, or keep what proves their order, and members that complain without cause. What lies is
+//! a wrapper around frames; all replicas are the product's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::cluster::{Cluster, Node, Toy, parameters, wait};
+use super::*;
+use crate::codec::{self, MAX_COMMAND_BYTES};
+use crate::error::{ProposeError, TransportError};
+use crate::order::frames::{RaftFrame, RaftMessage};
+use crate::proof::equivocation::EvidenceRecord;
+use crate::raft::gate::Keys;
+use crate::replica::wants::MAX_WANTED;
+use crate::replica::wire::complaint::ComplaintFrame;
+use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
+use crate::replica::wire::share::{ShareFrame, ShareReply};
+use crate::transport::Channel;
+use quorate_order::signed::{Complaint, Reason};
+use quorate_order::signing::Signed;
+
+/// How commands of the sender begin that is starved.
+const STARVED: &[u8] = b"starved";
+
+/// What the member `seed` signs against a leader.
+pub(crate) fn complaint_of(
+    genesis: &Genesis,
+    seed: u8,
+    (term, leader): (u64, HostId),
+    reason: Reason,
+) -> Signed<Complaint> {
+    let complaint = Complaint { epoch: 0, term, leader, reason };
+    Signed::new(complaint, host(seed), &genesis.vat_id(), &Keys(key(seed)))
+}
+
+async fn certified_cluster(members: u8, threshold: u16) -> (Cluster, usize) {
+    let cluster = Cluster::started(members, threshold, parameters()).await;
+    let last = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(last).await;
+    let leader = cluster.wait_for_leader().await;
+    (cluster, leader)
+}
+
+fn is_starved(payload: &Payload) -> bool {
+    matches!(payload, Payload::Command(bytes) if bytes.0.starts_with(STARVED))
+}
+
+/// What gets to a leader that does not listen to complaints.
+fn deaf(channel: Channel, frame: Vec<u8>) -> Vec<u8> {
+    match channel {
+        Channel::Share if matches!(codec::decode(&frame), Ok(ShareFrame::Complaint(_))) => {
+            codec::encode(&ShareFrame::Clock)
+        }
+        _ => frame,
+    }
+}
+
+/// What gets to a leader that starves a sender: of what others hand on to it, only what is of others, and nothing of what they want.
+fn starves(channel: Channel, frame: Vec<u8>) -> Vec<u8> {
+    match channel {
+        Channel::Propose => {
+            let Ok(ProposeFrame(payloads)) = codec::decode(&frame) else { return frame };
+            let payloads = payloads.into_iter().map(|payload| match is_starved(&payload) {
+                true => Payload::Command(b"".to_vec().into()),
+                false => payload,
+            });
+            codec::encode(&ProposeFrame(payloads.collect()))
+        }
+        Channel::Share => match codec::decode(&frame) {
+            Ok(ShareFrame::Wanted(payload)) if is_starved(&payload) => codec::encode(&ShareFrame::Clock),
+            _ => frame,
+        },
+        _ => frame,
+    }
+}
+
+/// Every honest member has left the leader `liar`, another one leads, and nobody is accused or at fault.
+async fn all_have_left(cluster: &Cluster, liar: usize) {
+    let guilty = cluster.nodes[liar].id();
+    for (place, node) in cluster.nodes.iter().enumerate().filter(|(place, _)| *place != liar) {
+        wait("another leader", || node.up().status().leader.filter(|leader| *leader != guilty)).await;
+        let log = node.log.lock().unwrap();
+        assert_eq!(log.fault, None, "{place}");
+        let accused: Vec<HostId> = log.evidence.iter().flat_map(EvidenceRecord::accused).collect();
+        assert_eq!(accused, [], "{place}");
+    }
+}
+
+/// The starved command is ordered by another leader, while the liar orders what others want as long as it leads. It answers what it likes:
+/// that the command was not proposed, that it does not know, or that it is in a block.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_starves_one_sender_is_left_whatever_it_answers() {
+    let done = ForwardedResult::Done { block: 2, result: vec![0; 8] };
+    for says in [ForwardedResult::NotProposed, ForwardedResult::Unknown, done] {
+        let (cluster, liar) = certified_cluster(4, 3).await;
+        let guilty = cluster.nodes[liar].id();
+        let lies = Arc::new(AtomicBool::new(true));
+        let lying = Arc::clone(&lies);
+        cluster.hub.lie(Box::new(move |_, to, channel, frame| {
+            if to == guilty && lying.load(Ordering::SeqCst) { starves(channel, deaf(channel, frame)) } else { frame }
+        }));
+        let lying = Arc::clone(&lies);
+        cluster.hub.lie_in_answers(Box::new(move |by, _, channel, request, answer| {
+            let is_propose = by == guilty && channel == Channel::Propose && lying.load(Ordering::SeqCst);
+            let (true, Ok(ProposeFrame(payloads))) = (is_propose, codec::decode(request)) else { return answer };
+            let empty = |payload: &Payload| matches!(payload, Payload::Command(bytes) if bytes.0.is_empty());
+            if !payloads.iter().any(empty) {
+                return answer;
+            }
+            codec::encode(&ProposeReply(payloads.iter().map(|_| says.clone()).collect()))
+        }));
+        let [victim, other] = [1, 2].map(|step| (liar + step) % 4);
+        let proposed = cluster.nodes[victim].up().propose(STARVED.to_vec(), Duration::from_secs(20)).await;
+        assert!(matches!(proposed, Ok(_) | Err(ProposeError::Unknown)), "{proposed:?}");
+        let fine = cluster.propose(other, b"fine").await;
+        cluster.wait_certified(fine.block).await;
+        all_have_left(&cluster, liar).await;
+        // The command itself was executed, though nobody proposed it again.
+        let executed = async || {
+            let look = |toy: &mut Toy| toy.commands.iter().any(|command| command.starts_with(STARVED));
+            cluster.nodes[other].up().inspect(look).await.unwrap()
+        };
+        while !executed().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(cluster.nodes[victim].up().status().stats.leaders_left > 0);
+        lies.store(false, Ordering::SeqCst);
+        let last = cluster.propose(victim, b"after").await.block;
+        cluster.wait_applied(last).await;
+        cluster.assert_equal_states().await;
+    }
+}
+
+/// A leader sends entries, and keeps what proves their order: from one member, which gets it from the others, or from all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_keeps_what_proves_its_order_is_left_unless_one_member_alone_lacks_it() {
+    for victims in [1, 3] {
+        let (cluster, liar) = certified_cluster(4, 3).await;
+        let guilty = cluster.nodes[liar].id();
+        let kept_from: Vec<HostId> = (1..=victims).map(|step| cluster.nodes[(liar + step) % 4].id()).collect();
+        cluster.hub.lie(Box::new(move |from, to, channel, frame| {
+            let frame = if to == guilty { deaf(channel, frame) } else { frame };
+            if from != guilty || !kept_from.contains(&to) || !matches!(channel, Channel::Append | Channel::Vote) {
+                return frame;
+            }
+            let Ok(RaftFrame { target, mut message }) = codec::decode(&frame) else { return frame };
+            if let RaftMessage::Append { header: Some(header), .. } = &mut message {
+                header.order = None;
+            }
+            codec::encode(&RaftFrame { target, message })
+        }));
+        let last = cluster.propose((liar + 1) % 4, b"two").await.block;
+        cluster.wait_applied(last).await;
+        cluster.wait_certified(last).await;
+        let victim = &cluster.nodes[(liar + 1) % 4];
+        let status = victim.up().status();
+        assert!(
+            status.stats.complaints > 0 || status.leader != Some(guilty),
+            "it got what it lacks without a complaint"
+        );
+        if victims == 3 {
+            all_have_left(&cluster, liar).await;
+        }
+        for node in &cluster.nodes {
+            assert_eq!(node.log.lock().unwrap().fault, None);
+        }
+    }
+}
+
+/// Has a member hear a complaint.
+async fn complain(to: &Node, from: HostId, complaint: Signed<Complaint>) -> Result<(), TransportError> {
+    let frame = ShareFrame::Complaint(Box::new(ComplaintFrame { complaint, proof: None, ordered: 0 }));
+    to.up().handle(from, Channel::Share, &codec::encode(&frame)).await.map(drop)
+}
+
+/// One member complains of anything and everything; a second one makes the others join.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_liar_that_complains_changes_nothing_and_as_many_as_must_end_a_term() {
+    let (cluster, leader) = certified_cluster(4, 3).await;
+    let (term, accused) = (cluster.nodes[leader].up().status().term, cluster.nodes[leader].id());
+    let [liar, second, third] = [1, 2, 3].map(|step| (leader + step) % 4);
+    let seed = |place: usize| u8::try_from(place).unwrap() + 1;
+    let reasons = [Reason::NoOrder, Reason::Equivocated, Reason::BaseMissing, Reason::Starved(Hash([7; 32]))];
+    // Until it counts: members join nobody who have just begun to follow a leader.
+    let began = std::time::Instant::now();
+    while began.elapsed() < cluster.timing.election_max * 6 {
+        for reason in reasons {
+            for place in [leader, second, third] {
+                let complaint = complaint_of(&cluster.genesis, seed(liar), (term, accused), reason);
+                // That of this moment may come too late: the member has it already.
+                let _ = complain(&cluster.nodes[place], cluster.nodes[liar].id(), complaint).await;
+            }
+        }
+        let last = cluster.propose(second, b"on").await.block;
+        cluster.wait_applied(last).await;
+    }
+    assert_eq!(cluster.nodes[leader].up().status().stats.leaders_left, 0);
+    assert_eq!(cluster.nodes[second].up().status().stats.leaders_left, 0);
+    // In another's name, of another term, by a stranger.
+    let forged = complaint_of(&cluster.genesis, seed(second), (term, accused), Reason::NoOrder);
+    let from = cluster.nodes[liar].id();
+    assert!(complain(&cluster.nodes[third], from, forged).await.is_err());
+    let stranger = complaint_of(&cluster.genesis, 77, (term, accused), Reason::NoOrder);
+    assert!(complain(&cluster.nodes[third], host(77), stranger).await.is_err());
+    let of_another = complaint_of(&cluster.genesis, seed(liar), (term, cluster.nodes[third].id()), Reason::NoOrder);
+    assert!(complain(&cluster.nodes[third], from, of_another).await.is_err());
+    // The first one counts, and so does the second, as the test has its key.
+    let starved = Reason::Starved(Hash([7; 32]));
+    for (by, to) in [(liar, third), (second, third), (liar, leader), (second, leader)] {
+        let complaint = complaint_of(&cluster.genesis, seed(by), (term, accused), starved);
+        let _ = complain(&cluster.nodes[to], cluster.nodes[by].id(), complaint).await;
+    }
+    wait("that they leave it", || (cluster.nodes[third].up().status().stats.leaders_left > 0).then_some(())).await;
+    let last = cluster.propose(third, b"on").await.block;
+    cluster.wait_applied(last).await;
+    assert!(cluster.nodes[third].up().status().term > term);
+    cluster.assert_no_trouble();
+}
+
+/// What members want is put first by an honest leader, each has so much room, and no strangers have any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_honest_leader_orders_what_is_wanted_and_a_flood_of_it_is_refused() {
+    let (cluster, leader) = certified_cluster(4, 3).await;
+    let [liar, other] = [1, 2].map(|step| (leader + step) % 4);
+    let from = cluster.nodes[liar].id();
+    let want = async |to: usize, from: HostId, command: Vec<u8>| {
+        let frame = codec::encode(&ShareFrame::Wanted(Payload::Command(command.into())));
+        cluster.nodes[to].up().handle(from, Channel::Share, &frame).await
+    };
+    assert!(want(leader, host(77), b"stranger".to_vec()).await.is_err());
+    want(leader, from, b"wanted".to_vec()).await.unwrap();
+    let executed = async |command: &'static [u8]| {
+        let look = move |toy: &mut Toy| toy.commands.iter().filter(|known| **known == command).count();
+        cluster.nodes[other].up().inspect(look).await.unwrap()
+    };
+    while executed(b"wanted").await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(want(other, from, vec![0; MAX_COMMAND_BYTES + (2 << 10)]).await.is_err(), "more than a command can have");
+    // A member that can't reach its leader keeps it in mind, so much and no more.
+    cluster.hub.cut(cluster.nodes[other].id(), cluster.nodes[leader].id());
+    let mut refused = 0;
+    for number in 0..100u8 {
+        let wanted = want(other, from, [b"flood ".to_vec(), vec![number]].concat()).await;
+        refused += usize::from(wanted.is_err());
+    }
+    assert!(refused >= 100 - 2 * MAX_WANTED, "only {refused} of 100 were refused");
+    cluster.hub.heal();
+    let last = cluster.propose(other, b"on").await.block;
+    cluster.wait_applied(last).await;
+    cluster.assert_no_trouble();
+}
+
+/// A member that comes back is not spoken to by whoever leads meanwhile, and that one keeps its share to itself: two of four can't sign. They
+/// leave it with the third, whom they tell who leads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_cuts_a_member_off_and_signs_nothing_is_left() {
+    let (mut cluster, first) = certified_cluster(4, 3).await;
+    let away = (first + 1) % 4;
+    cluster.stop(away).await;
+    // After a restart it leads no more in its term.
+    cluster.stop(first).await;
+    cluster.start(first).await;
+    let liar = cluster.wait_for_leader().await;
+    let (guilty, victim) = (cluster.nodes[liar].id(), cluster.nodes[away].id());
+    let cut = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&cut);
+    cluster.hub.lie(Box::new(move |from, to, channel, frame| {
+        if from != guilty {
+            return if to == guilty { deaf(channel, frame) } else { frame };
+        }
+        match channel {
+            Channel::Append | Channel::Vote if to == victim => {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Vec::new()
+            }
+            Channel::Share => match codec::decode(&frame) {
+                Ok(ShareFrame::Push(_)) => codec::encode(&ShareFrame::Push(Vec::new())),
+                _ => frame,
+            },
+            _ => frame,
+        }
+    }));
+    cluster.hub.lie_in_answers(Box::new(move |by, _, channel, _, answer| match channel {
+        Channel::Share if by == guilty => codec::encode(&ShareReply::default()),
+        _ => answer,
+    }));
+    cluster.start(away).await;
+    let honest: Vec<usize> = (1..4).map(|step| (liar + step) % 4).collect();
+    let proposer = honest.iter().copied().find(|place| *place != away).unwrap();
+    let last = cluster.propose(proposer, b"two").await.block;
+    for place in honest {
+        let node = &cluster.nodes[place];
+        wait("certified", || (node.up().status().certified_block >= last).then_some(())).await;
+        assert!(node.up().status().leader != Some(guilty), "{place}");
+        assert_eq!(node.log.lock().unwrap().fault, None);
+    }
+    assert!(cut.load(Ordering::SeqCst) > 0);
+}
