@@ -70,3 +70,13 @@ fn cancelling() {
 fn environment() {
     check("environment.txt");
 }
+
+#[test]
+fn handled_promises() {
+    check("handled.txt");
+}
+
+#[test]
+fn what_packages_of_endo_make_and_ask() {
+    check("endo.txt");
+}

@@ -5,7 +5,7 @@ mod guest_support;
 use guest_support::{LIMITS, Vat, describe};
 use quorate_engine::abi::{CapData, Delivery, MAX_TIMERS, Method, News, Slot, Value};
 use quorate_engine::heap::{self, CrankOutcome, with_engine_stack};
-use quorate_engine::machine::Guest;
+use quorate_engine::machine::{Guest, LimitKind};
 use std::collections::BTreeMap;
 
 const VAT: &str =
@@ -169,5 +169,31 @@ fn timers_are_bounded() {
         let woken = vat.deliver(&Delivery::Wake { timer: 9, failure: None });
         assert!(matches!(woken.outcome, CrankOutcome::Done { .. }), "{woken:?}");
         assert!(many(&mut vat, 1).ends_with(" ok null"), "one has fired, so another one fits");
+    });
+}
+
+#[test]
+fn a_start_may_burn_more_than_a_delivery() {
+    with_engine_stack(|| {
+        let limits = heap::Limits { fuel_per_delivery: 20_000_000, memory_bytes: 64 << 20 };
+        let start = |rounds: &str| {
+            let source = format!(
+                "const run = rounds => {{ let n = 0; for (let i = 0; i < rounds; i += 1) n += i; return n; }};
+                 run({rounds}); export default () => ({{ run }});"
+            );
+            let mut vat = Vat::with_limits(limits);
+            let crank = vat.start(BTreeMap::from([("main.js".to_owned(), source)]));
+            (vat, crank)
+        };
+        let rounds = 60_000;
+        let (mut vat, crank) = start(&rounds.to_string());
+        assert!(matches!(crank.outcome, CrankOutcome::Done { .. }), "{crank:?}");
+        assert!(crank.fuel > limits.fuel_per_delivery && crank.fuel < limits.start_fuel(), "{}", crank.fuel);
+        let again = vat.call("run", &Value::Array(vec![Value::Number(f64::from(rounds))]));
+        assert!(matches!(again.outcome, CrankOutcome::RolledBack { limit: LimitKind::Fuel }), "{again:?}");
+        assert_eq!(again.fuel, limits.fuel_per_delivery);
+        let (_, endless) = start("Infinity");
+        assert!(matches!(endless.outcome, CrankOutcome::RolledBack { limit: LimitKind::Fuel }), "{endless:?}");
+        assert_eq!(endless.fuel, limits.start_fuel());
     });
 }

@@ -105,6 +105,77 @@ fn a_start_that_throws_points_at_the_line_of_the_author() {
     assert!(ran.stderr.contains("\n  6 |   return goods.kind .price;\n"), "{}", ran.stderr);
 }
 
+const BANK: &str = "-- main.ts
+import { E, Far } from '@endo/far';
+import { checked, type Amount } from './amount.ts';
+
+interface Argv {
+  name?: string;
+}
+export default (_argv: Argv): object => {
+  let balance: Amount = 0;
+  return Far('bank', {
+    deposit(amount: Amount): Amount {
+      balance += checked(amount);
+      return balance;
+    },
+    async later(amount: Amount): Promise<Amount> {
+      await null;
+      return checked(amount as number);
+    },
+    caught(amount: Amount): unknown {
+      try {
+        return checked(amount);
+      } catch (error) {
+        const e = error as Error & Record<string, unknown>;
+        return [Reflect.ownKeys(e).map(String).sort(), `${e.stack}`, `${e}`];
+      }
+    },
+    oneWay() {
+      E.sendOnly(Far('one', { fail(): void { throw new TypeError('lost'); } })).fail();
+    },
+  });
+};
+-- amount.ts
+export type Amount = number;
+
+export function checked<T extends Amount>(amount: T): T {
+  if (amount < 0) throw new RangeError(`${amount} is negative`);
+  return amount as T;
+}
+";
+
+#[test]
+fn a_call_that_throws_points_at_the_line_of_the_author_on_the_hosts_console_alone() {
+    let net = with_files(BANK);
+    let config = net.file(
+        "one.toml",
+        "[[host]]\nname = \"h1\"\n[[vat]]\nname = \"bank\"\nhosts = [\"h1\"]\nsource = \"main.ts\"\n",
+    );
+    net.up(&config, &[]).ok();
+    assert_eq!(net.call("bank", "deposit", &["5"]), json!(5));
+    for method in ["deposit", "later"] {
+        let failed = net.vat(&["call", "bank", method, "-7"]);
+        let said = format!("{}{}", failed.stdout, failed.stderr);
+        assert!(failed.code != 0 && said.contains("-7 is negative") && !said.contains("amount.ts"), "{said}");
+    }
+    // Nor does the vat's own code learn it.
+    let caught = net.call("bank", "caught", &["-7"]);
+    assert_eq!(caught[2], "RangeError: -7 is negative", "{caught}");
+    assert!(!caught.to_string().contains("amount"), "{caught}");
+    net.call("bank", "oneWay", &[]);
+    let console = net.vat(&["logs", "bank"]).ok().stdout;
+    let line = "  4 |   if (amount < 0) throw new RangeError(`${amount} is negative`);";
+    for method in ["deposit", "later"] {
+        let told = format!("{method} failed: RangeError: -7 is negative (at amount.ts:4:");
+        let after = console.split(&told).nth(1).unwrap_or_else(|| panic!("no {told:?} in:\n{console}"));
+        let code = after.lines().nth(1).unwrap_or_default();
+        assert!(code.ends_with(line), "{code:?} in:\n{console}");
+    }
+    assert!(console.contains("a one-way message failed: fail: TypeError: lost (at main.ts:"), "{console}");
+    assert!(!console.contains("caught failed"), "{console}");
+}
+
 #[test]
 fn mistakes_in_code_are_said_with_the_line_itself_also_as_json() {
     let net = with_files(
@@ -145,4 +216,48 @@ fn a_new_project_is_ready_to_run() {
         assert_eq!(again.code, 2, "{}", again.stderr);
         assert!(again.stderr.contains("shop is not empty"), "{}", again.stderr);
     }
+}
+
+#[test]
+fn the_types_of_a_new_project_are_of_things_that_are_there() {
+    let net = TestNet::new(stand_in());
+    net.vat(&["new", "shop"]).ok();
+    let types = fs::read_to_string(net.path("shop/vat.d.ts")).expect("the declarations");
+    let (mut globals, mut modules) = (Vec::new(), Vec::<(String, Vec<String>)>::new());
+    let word = |text: &str| text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+    for line in types.lines() {
+        if let Some(name) = line.strip_prefix("declare const ").or_else(|| line.strip_prefix("declare class ")) {
+            globals.push(word(name));
+        } else if let Some(module) = line.strip_prefix("declare module '") {
+            modules.push((module.trim_end_matches("' {").to_string(), Vec::new()));
+        } else if let Some(name) = line.strip_prefix("  export const ") {
+            modules.last_mut().expect("within a module").1.push(word(name));
+        } else if let Some((list, _)) = line.strip_prefix("  export { ").and_then(|rest| rest.split_once(" }")) {
+            let names = list.split(", ").map(|name| name.rsplit(' ').next().unwrap_or(name).to_string());
+            modules.last_mut().expect("within a module").1.extend(names);
+        }
+    }
+    assert!(globals.len() >= 15 && modules.len() >= 7, "{globals:?} {modules:?}");
+    let globals: Vec<String> = globals;
+    let imports: String = modules
+        .iter()
+        .enumerate()
+        .map(|(index, (module, _))| format!("import * as m{index} from '{module}';\n"))
+        .collect();
+    let asked: Vec<String> = globals
+        .iter()
+        .map(|name| format!("['{name}', typeof {name}]"))
+        .chain(modules.iter().enumerate().flat_map(|(index, (module, names))| {
+            names.iter().map(move |name| format!("['{module}: {name}', typeof m{index}['{name}']]"))
+        }))
+        .collect();
+    net.file(
+        "shop/asks.js",
+        &format!(
+            "{imports}export default ({{ exit }}) => {{ exit([{}].filter(([, type]) => type === 'undefined')); return {{}}; }};\n",
+            asked.join(", ")
+        ),
+    );
+    let ran = net.vat(&["run", "shop/asks.js"]).ok();
+    assert_eq!(ran.stdout.trim(), "[]", "{}", ran.stderr);
 }

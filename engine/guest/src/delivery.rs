@@ -78,12 +78,13 @@ fn call(
     result: Option<Slot>,
     context: &mut Context,
 ) -> JsResult<()> {
-    let outcome = cancel::during(result, || inbound(target, method.into(), args, context));
+    let verb = Verb::from(method);
+    let outcome = cancel::during(result, || inbound(target, verb.clone(), args, context));
     let outcome = match outcome {
         Err(error) if error.as_engine().is_some() => return Err(error),
         other => other,
     };
-    answers::settle_with(result, outcome, context)
+    answers::settle_with(result, &verb, outcome, context)
 }
 
 fn inbound(slot: Slot, verb: Verb, args: &CapData<Slot>, context: &mut Context) -> JsResult<JsValue> {

@@ -16,6 +16,7 @@ mod memory;
 mod objects;
 mod outputs;
 mod pass;
+mod places;
 mod runtime;
 mod send;
 mod start;

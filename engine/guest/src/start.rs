@@ -1,17 +1,19 @@
-//! The first delivery: evaluate the bundle, call its default export, keep what it returns as the root.
+//! The first delivery: evaluate the bundle, call its default export (or `buildRootObject`), keep what it returns as the root.
 
 use crate::abi::{Bundle, CapData, Output, Slot};
 use crate::boot::modules::Bundled;
+use crate::boot::{swingset, web};
 use crate::objects::presence::Presence;
 use crate::objects::{harden, inspect, promise};
 use crate::pass::{marshal, unmarshal};
+use crate::places;
 use crate::runtime::{self, type_error};
 use crate::send::answers;
 use crate::{outputs, tables, timers};
 use boa_engine::builtins::map::set_hash_seed;
 use boa_engine::builtins::promise::PromiseState;
-use boa_engine::object::FunctionObjectBuilder;
 use boa_engine::object::builtins::JsPromise;
+use boa_engine::object::{FunctionObjectBuilder, IntegrityLevel};
 use boa_engine::{Context, JsArgs, JsError, JsObject, JsResult, JsString, JsValue, Module, NativeFunction, js_string};
 
 /// Why a delivery did not end well.
@@ -34,28 +36,52 @@ pub fn start(
     }
     // Texts that collide in the hash tables of one vat need not do so in another.
     set_hash_seed(runtime::seed());
+    web::begin_start();
     let loader = context.downcast_module_loader::<Bundled>();
     let loader = loader.expect("boot installs this loader");
+    places::note_modules(bundle.modules.keys().cloned());
     loader.set_sources(bundle.modules);
     let entry = bundle.entry;
     let module = refuse(loader.module(&entry, context), &entry, context)?;
     evaluate(&module, &entry, context)?;
-    let setup = refuse(module.get_value(js_string!("default"), context), &entry, context)?;
-    let Some(setup) = setup.as_callable() else {
-        let found = inspect::text(&setup, context);
-        return Err(Failure::Refused(format!(
-            "{entry}: the entry module must have a function as its default export \
-             (export default function (argv) {{ return root }}), found {found}"
-        )));
-    };
-    let argv = refuse(make_argv(argv, endowments, context), &entry, context)?;
-    let root = setup.call(&JsValue::undefined(), &[argv], context);
-    let root = refuse(root, &entry, context)?;
+    let root = set_up(&module, &entry, argv, endowments, context)?;
     refuse(install_root(root, context), &entry, context)
+}
+
+/// Calls the default export with `argv`, or, in a module without one, `buildRootObject` with what SwingSet gives it.
+fn set_up(
+    module: &Module,
+    entry: &str,
+    argv: &CapData<Slot>,
+    endowments: &[String],
+    context: &mut Context,
+) -> Result<JsValue, Failure> {
+    let setup = refuse(module.get_value(js_string!("default"), context), entry, context)?;
+    let build = refuse(module.get_value(js_string!("buildRootObject"), context), entry, context)?;
+    let (function, of_swingset) = match (setup.as_callable(), build.as_callable()) {
+        (Some(setup), _) => (setup, false),
+        (None, Some(build)) if setup.is_undefined() => (build, true),
+        _ => {
+            let found = inspect::text(&setup, context);
+            return Err(Failure::Refused(format!(
+                "{entry}: the entry module must have a function as its default export \
+                 (export default function (argv) {{ return root }}), found {found}; without a default export, \
+                 buildRootObject(vatPowers, vatParameters, baggage) is called"
+            )));
+        }
+    };
+    let argv = refuse(make_argv(argv, endowments, context), entry, context)?;
+    let args =
+        if of_swingset { refuse(swingset::arguments(argv, endowments, context), entry, context)? } else { vec![argv] };
+    refuse(function.call(&JsValue::undefined(), &args, context), entry, context)
 }
 
 /// Whether the start stands, once all of its jobs have run: a setup that has been rejected by then never began.
 pub fn finish(entry: &str, context: &mut Context) -> Result<(), Failure> {
+    web::end_start();
+    // What modules added to it stays.
+    let global = context.global_object();
+    refuse(global.set_integrity_level(IntegrityLevel::Frozen, context), entry, context)?;
     match tables::root().as_ref().and_then(promise::as_promise).map(|root| root.state()) {
         Some(PromiseState::Rejected(reason)) => refuse(Err(JsError::from_opaque(reason)), entry, context),
         _ => Ok(()),
@@ -164,27 +190,14 @@ fn refuse<T>(result: JsResult<T>, entry: &str, context: &mut Context) -> Result<
         Err(error) if error.as_engine().is_some() => return Err(Failure::Engine(error)),
         Err(error) => error,
     };
-    let place = place_of(&error, context);
+    let place = places::of(&error);
     let thrown = runtime::thrown(error, context).map_err(Failure::Engine)?;
     let text = inspect::text(&thrown, context);
-    let place = place.or_else(|| place_of(&JsError::from_opaque(thrown), context));
+    let place = place.or_else(|| places::of_reason(&thrown));
     let place = place.unwrap_or_else(|| entry.to_owned());
     let loader = context.downcast_module_loader::<Bundled>();
     let exports = loader.as_ref().and_then(|loader| loader.exports_named_in(&text, context));
     let named = loader.is_some_and(|loader| loader.is_named_in(&text));
     let text = exports.map_or(text.clone(), |exports| format!("{text}: {exports}"));
     Err(Failure::Refused(if named { text } else { format!("{text} (at {place})") }))
-}
-
-/// Where in the bundle an error was thrown, from the interpreter's own backtrace: `src/main.js:3:5`. Frames in files of the image and
-/// in evaluated texts are passed over.
-fn place_of(error: &JsError, context: &Context) -> Option<String> {
-    let loader = context.downcast_module_loader::<Bundled>()?;
-    let text = error.to_string();
-    text.lines().find_map(|line| {
-        let place = line.trim().strip_prefix("at ")?;
-        let inner = place.rsplit_once('(').map_or(place, |(_, rest)| rest.trim_end_matches(')'));
-        let path = inner.rsplitn(3, ':').nth(2)?;
-        loader.has(path).then(|| inner.to_owned())
-    })
 }

@@ -4,8 +4,8 @@
 
 use crate::abi::{MAX_TIMERS, Output};
 use crate::objects::inspect;
-use crate::outputs;
 use crate::runtime::{self, type_error};
+use crate::{outputs, places};
 use boa_engine::native_function::NativeFunctionPointer;
 use boa_engine::{Context, JsArgs, JsObject, JsResult, JsString, JsValue, NativeFunction, js_string};
 use std::cell::{Cell, RefCell};
@@ -42,6 +42,11 @@ pub fn set_now(now_ms: u64) {
     NOW_MS.with(|now| now.set(now_ms));
 }
 
+/// The time of the log, in ms since the Unix epoch.
+pub fn now_ms() -> u64 {
+    NOW_MS.with(Cell::get)
+}
+
 /// The endowment `timer`.
 pub fn endowment() -> JsResult<JsObject> {
     let timer = TIMER.with(|slot| slot.borrow().as_ref().map(|(timer, _)| timer.clone()));
@@ -54,7 +59,10 @@ pub fn wake(timer: u64, failure: Option<String>, context: &mut Context) -> JsRes
     let failure = failure.map_or_else(JsValue::undefined, |reason| JsString::from(reason.as_str()).into());
     match wake.call(&JsValue::undefined(), &[(timer as f64).into(), failure], context) {
         Err(error) if error.as_engine().is_none() => {
-            runtime::log(runtime::ERROR, &format!("a timer failed: {error}"));
+            let place = places::suffix(places::of(&error));
+            let reason = runtime::thrown(error, context)?;
+            let text = inspect::text(&reason, context);
+            runtime::log(runtime::ERROR, &format!("a timer failed: {text}{place}"));
             Ok(())
         }
         outcome => outcome.map(drop),

@@ -23,7 +23,17 @@ impl Default for Limits {
 /// Fuel of a collection for each byte of memory that a vat may have: some twenty times what looking once at every object of a full heap takes.
 const COLLECTION_FUEL_PER_BYTE: u64 = 128;
 
+/// How many times what a delivery may burn a start may, up to [`MAX_START_FUEL`]: it evaluates all that the code imports, once in the life of a
+/// vat, and nobody waits for the vat yet.
+const START_TIMES: u64 = 20;
+const MAX_START_FUEL: u64 = 100_000_000_000;
+
 impl Limits {
+    /// What a start may burn.
+    pub fn start_fuel(&self) -> u64 {
+        self.fuel_per_delivery.saturating_mul(START_TIMES).min(MAX_START_FUEL).max(self.fuel_per_delivery)
+    }
+
     /// What a collection may burn, whatever a delivery may: its cost depends on the heap, not on who sent something.
     pub fn collection_fuel(&self) -> u64 {
         self.memory_bytes.saturating_mul(COLLECTION_FUEL_PER_BYTE)
@@ -32,6 +42,7 @@ impl Limits {
     pub(super) fn fuel_for(&self, delivery: &Delivery) -> u64 {
         match delivery {
             Delivery::Collect | Delivery::MakeRoom => self.collection_fuel(),
+            Delivery::Start { .. } => self.start_fuel(),
             _ => self.fuel_per_delivery,
         }
     }

@@ -3,6 +3,6 @@
 import { trying } from './lib.js';
 
 export const attempt = () => trying({
-  ...Object.fromEntries(['setTimeout', 'setInterval', 'queueMicrotask', 'setImmediate', 'process', 'require', 'module', 'fetch', 'XMLHttpRequest', 'performance', 'crypto', 'Intl', 'Temporal', 'ShadowRealm', 'lockdown', 'repairIntrinsics',
-    'hardenIntrinsics', 'getStackString', 'WebAssembly', 'Deno', 'window', 'self', 'global', 'print', 'load', 'read', 'gc', 'exit', 'timer', 'structuredClone', '$boa', '$262'].map(name => [name, () => typeof globalThis[name] !== 'undefined'])),
+  ...Object.fromEntries(['setTimeout', 'setInterval', 'setImmediate', 'process', 'require', 'module', 'fetch', 'XMLHttpRequest', 'performance', 'crypto', 'Intl', 'Temporal', 'ShadowRealm', 'lockdown', 'repairIntrinsics',
+    'hardenIntrinsics', 'getStackString', 'WebAssembly', 'Deno', 'window', 'self', 'global', 'print', 'load', 'read', 'gc', 'exit', 'timer', '$boa', '$262'].map(name => [name, () => typeof globalThis[name] !== 'undefined'])),
 });

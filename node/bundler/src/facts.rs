@@ -57,8 +57,8 @@ pub(crate) struct Facts {
     /// A `require` of what is only known when it runs.
     pub dynamic_require: Option<usize>,
     pub hashbang: Option<Range<usize>>,
-    /// Where it reads `process.env.NODE_ENV`, which every bundler answers.
-    pub modes: Vec<Range<usize>>,
+    /// What stands in it that the bundler answers, and the answer, which is no longer.
+    pub answers: Vec<(Range<usize>, &'static str)>,
 }
 
 /// Reads a module's facts.
@@ -250,6 +250,18 @@ fn is_mode(expression: &Expression<'_>) -> bool {
     mode.property.name == "NODE_ENV" && env.property.name == "env" && is_named(&env.object, "process")
 }
 
+/// Whether this is `Function("return this")()`, by which packages that are older than `globalThis` find it in sloppy mode.
+fn is_global_object(expression: &Expression<'_>) -> bool {
+    let Expression::CallExpression(call) = expression else { return false };
+    let (callee, arguments) = match call.callee.without_parentheses() {
+        Expression::CallExpression(made) => (&made.callee, &made.arguments),
+        Expression::NewExpression(made) => (&made.callee, &made.arguments),
+        _ => return false,
+    };
+    let [Argument::StringLiteral(body)] = arguments.as_slice() else { return false };
+    call.arguments.is_empty() && is_named(callee, "Function") && body.value.trim_end_matches(';') == "return this"
+}
+
 /// Whether this is `exports` or `module.exports`.
 fn is_exports(expression: &Expression<'_>) -> bool {
     match expression {
@@ -362,7 +374,9 @@ impl<'a> Visit<'a> for Reader {
 
     fn visit_expression(&mut self, it: &Expression<'a>) {
         if is_mode(it) {
-            self.facts.modes.push(range(it.span()));
+            self.facts.answers.push((range(it.span()), "\"production\""));
+        } else if is_global_object(it) {
+            self.facts.answers.push((range(it.span()), "globalThis"));
         }
         walk::walk_expression(self, it);
     }

@@ -2,7 +2,7 @@
 //!
 //! It follows `import … from`, `export … from`, `import("literal")` and `require("literal")`: to relative files, to packages of `node_modules` by
 //! Node.js' rules, and to what a `package.json` lists under `imports`. TypeScript loses its types, JSON and CommonJS become ES modules. Names in
-//! [`BUILT_INS`] are the engine's own and stay as they are. Everything that is wrong is a [`Mistake`] with file, line, column, the line itself
+//! [`BUILT_INS`] are the engine's own. Everything that is wrong is a [`Mistake`] with file, line, column, the line itself
 //! and a remedy; all of them are found in one pass.
 //!
 //! Invariants: the same files give the same bundle, wherever they lie (paths are relative to the files' common folder; specifiers become the
@@ -43,7 +43,7 @@ use mistake::Mistake;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Modules that the engine has: imports of these names are not looked for in files.
+/// Modules that the engine has. A package of that name that is installed is taken instead, but for those that [`is_always_built_in`] names.
 pub const BUILT_INS: [&str; 13] = [
     "@agoric/eventual-send",
     "@agoric/harden",
@@ -59,6 +59,16 @@ pub const BUILT_INS: [&str; 13] = [
     "@endo/promise-kit",
     "ses",
 ];
+/// Whether a specifier leads to the engine whatever is installed: to what is done before a vat starts, or to what must be the engine's own so that
+/// it and the packages mean the same by it.
+fn is_always_built_in(specifier: &str) -> bool {
+    let done = ["@endo/init", "@endo/lockdown", "ses"];
+    let own = ["@agoric/eventual-send", "@agoric/harden", "@agoric/nat", "@endo/harden"];
+    let in_done =
+        |name: &&str| specifier.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    own.contains(&specifier) || done.iter().any(in_done)
+}
+
 /// Bytes of one module, as a file and as it travels.
 pub const MAX_MODULE_BYTES: u64 = 1 << 20;
 /// Bytes of all modules: a bundle is one command in the log of every member.

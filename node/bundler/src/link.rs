@@ -128,10 +128,9 @@ impl<'m> Linker<'m> {
     /// The module's text, in which all that it imports is named by path.
     fn rewritten(&self, path: &str, module: &Module, found: &[Found]) -> String {
         let mut edits = Edits::default();
-        for mode in &module.facts.modes {
+        for (place, answer) in &module.facts.answers {
             // As long as what it stands for, so that columns stay.
-            let literal = format!("{:<width$}", "\"production\"", width = mode.len());
-            edits.replace(mode.clone(), literal);
+            edits.replace(place.clone(), format!("{answer:<width$}", width = place.len()));
         }
         for (request, found) in
             module.facts.requests.iter().zip(found).filter(|(request, _)| request.ask == Ask::Import)

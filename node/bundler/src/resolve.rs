@@ -1,6 +1,6 @@
 //! From a specifier to a file, by Node.js' rules: the work of `oxc_resolver`, and its errors in words that say what to do.
 
-use crate::BUILT_INS;
+use crate::{BUILT_INS, is_always_built_in};
 use oxc_resolver::{FileMetadata, FileSystem, FileSystemOs, ResolveError, ResolveOptions, ResolverGeneric};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ impl Resolver {
     /// Resolves what `importer` (an absolute path) asks for.
     pub fn resolve(&self, specifier: &str, ask: Ask, importer: &Path) -> Result<Target, Refusal> {
         let cannot = |(why, fix): Refusal| (format!("cannot import \"{}\": {why}", specifier.escape_debug()), fix);
-        if BUILT_INS.contains(&specifier) {
+        if is_always_built_in(specifier) {
             return Ok(Target::BuiltIn);
         }
         if let Some(refusal) = refused_form(specifier) {
@@ -120,6 +120,11 @@ impl Resolver {
                 Some(refusal) => Err(cannot(refusal)),
                 None => Ok(Target::File(found.path().to_path_buf())),
             },
+            Err(ResolveError::NotFound(_))
+                if BUILT_INS.contains(&specifier) && installed(specifier, folder).is_none() =>
+            {
+                Ok(Target::BuiltIn)
+            }
             Err(error) => Err(cannot(refusal(&error, specifier, folder))),
         }
     }
@@ -230,9 +235,8 @@ fn missing(specifier: &str, folder: &Path) -> Refusal {
     let scoped = usize::from(specifier.starts_with('@'));
     let end = specifier.match_indices('/').nth(scoped).map_or(specifier.len(), |(index, _)| index);
     let name = &specifier[..end];
-    let installed = folder.ancestors().map(|folder| folder.join("node_modules").join(name)).find(|path| path.is_dir());
     let known = format!("the built-in modules are {}", BUILT_INS.join(", "));
-    match installed {
+    match installed(name, folder) {
         Some(path) => (
             format!("package {name} has no file for it, in {}", path.display()),
             "install the package again, or import another of its files".to_string(),
@@ -243,6 +247,11 @@ fn missing(specifier: &str, folder: &Path) -> Refusal {
             format!("install the package beside the vat's code, or begin a file's path with ./; {known}"),
         ),
     }
+}
+
+/// The folder of a package that a module in `folder` sees.
+fn installed(name: &str, folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().map(|folder| folder.join("node_modules").join(name)).find(|path| path.is_dir())
 }
 
 /// A module in the same folder whose name differs in letter case or ending only, or by one letter or two.

@@ -26,6 +26,9 @@ const TESTS: &str = include_str!("new/contract.test.js");
 const TESTNET: &str = include_str!("new/testnet.toml");
 const README: &str = include_str!("new/README.md");
 const MANIFEST: &str = include_str!("new/package.json");
+/// Types of the globals and the built-in modules, for editors and `tsc`, and the file by which these find them.
+const DECLARATIONS: &str = include_str!("new/vat.d.ts");
+const TSCONFIG: &str = include_str!("new/tsconfig.json");
 
 pub fn run(args: &Args, json: bool) -> Outcome {
     let (contract, text) = if args.typescript { ("contract.ts", TYPESCRIPT) } else { ("contract.js", JAVASCRIPT) };
@@ -37,6 +40,8 @@ pub fn run(args: &Args, json: bool) -> Outcome {
         ("testnet.toml", named(TESTNET)),
         ("README.md", named(README)),
         ("package.json", named(MANIFEST)),
+        ("vat.d.ts", DECLARATIONS.to_string()),
+        ("tsconfig.json", TSCONFIG.to_string()),
     ];
     make_empty(&args.folder)?;
     for (file, text) in &files {

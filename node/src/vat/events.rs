@@ -7,13 +7,18 @@ use super::{
     console::{self, Console},
     courier::Notice,
     machine::BlockEffects,
+    places,
     progress::SharedProgress,
     recent::Recent,
     view::SharedView,
 };
 use crate::{co_members::CoMembers, directory::Directory, log_limiter::LogLimiter, telemetry::Telemetry};
 use quorate_consensus::{Event, EvidenceRecord, HostId, ReplicaHandle, ReplicaStatus, Role};
-use quorate_engine::VatId;
+use quorate_engine::{
+    VatId,
+    abi::Bundle,
+    heap::{LogLevel, LogLine},
+};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -34,6 +39,8 @@ pub struct EventLoop {
     pub co_members: Arc<CoMembers>,
     pub telemetry: Arc<Telemetry>,
     pub console: Option<Console>,
+    /// The vat's code, as this host was given it, for the lines that errors point at.
+    pub bundle: Option<Bundle>,
     pub removed: Arc<AtomicBool>,
     pub progress: SharedProgress,
     pub recent: Recent,
@@ -201,15 +208,26 @@ impl EventLoop {
     }
 
     /// Console lines go to the vat's own file, which is bounded, and to no other.
-    fn print(&mut self, block: u64, lines: &[quorate_engine::heap::LogLine]) {
+    fn print(&mut self, block: u64, lines: &[LogLine]) {
         for line in lines {
             let level = console::level_name(line.level);
             self.telemetry.console_lines.with_label_values(&[self.name.as_str(), level]).inc();
         }
         let Some(console) = &mut self.console else { return };
-        if let Err(error) = console.write(block, lines) {
+        let lines: Vec<LogLine> = lines.iter().map(|line| with_code(line, self.bundle.as_ref())).collect();
+        if let Err(error) = console.write(block, &lines) {
             tracing::warn!(vat = %self.name, %error, "the console file could not be written");
         }
+    }
+}
+
+/// A warning or an error with the author's line below each place in the code that it names.
+fn with_code(line: &LogLine, bundle: Option<&Bundle>) -> LogLine {
+    match (line.level, bundle) {
+        (LogLevel::Warn | LogLevel::Error, Some(bundle)) => {
+            LogLine { level: line.level, text: places::with_lines(&line.text, bundle) }
+        }
+        _ => line.clone(),
     }
 }
 

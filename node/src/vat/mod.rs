@@ -194,6 +194,7 @@ impl VatService {
                     .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "console file unusable"))
                     .ok()
             }),
+            bundle: options.install.as_ref().map(|signed| signed.install.bundle.clone()),
             notices,
             printed: printed_tx,
             memory: events::Memory::default(),

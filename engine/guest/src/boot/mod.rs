@@ -1,17 +1,19 @@
 //! The base heap: an interpreter that has run `lockdown()` of the npm package `ses` and holds the runtime's globals.
 //!
-//! Runs once per image on each host; what it leaves behind is the same bits everywhere. After it, `globalThis` is frozen and
-//! holds no clock, no randomness, and nothing that observes the collector.
+//! Runs once per image on each host; what it leaves behind is the same bits everywhere. After it, every global is constant, and none is a
+//! clock, a source of randomness, or observes the collector. While the vat starts, globals can be added, and `web` has what packages ask for then.
 
 pub mod jobs;
 pub mod modules;
 mod powers;
+pub mod swingset;
+pub mod web;
 
 use crate::objects::presence::{self, Presence};
-use crate::objects::{base, far, harden, inspect, weak};
-use crate::pass::{style, tagged};
+use crate::objects::{base, far, harden, inspect, marks, weak};
+use crate::pass::style;
 use crate::runtime::{self, DEBUG, ERROR, INFO, WARN};
-use crate::send::{e, unhandled};
+use crate::send::{e, handled, unhandled};
 use crate::{tables, timers};
 use boa_engine::builtins::promise::{OperationType, Promise};
 use boa_engine::context::HostHooks;
@@ -32,6 +34,31 @@ const LOCKDOWN: &str = include_str!("js/lockdown.js");
 const INTRINSICS: &str = include_str!("js/intrinsics.js");
 const RUNTIME: &str = include_str!("js/runtime.js");
 const TIMER: &str = include_str!("js/timer.js");
+const HANDLED: &str = include_str!("js/handled.js");
+const SWINGSET: &str = include_str!("js/swingset.js");
+const WEB: &str = include_str!("js/web.js");
+/// What is put in the place of what in `ses`.
+///
+/// - What can be assigned although `Object.prototype` is frozen: packages also set `constructor` of the plain object that becomes a prototype. All
+///   that the option `severe` adds would make every method of arrays an accessor.
+/// - `Object[Symbol.for('harden')]`, which packages look for: what is frozen by another function than the runtime's does not pass by reference.
+/// - `Date.now`, which packages call when they are loaded: it gives the time of the log while the vat starts.
+const ADAPTED: [(&str, &str); 3] = [
+    (
+        "...minEnablements['%ObjectPrototype%'],\n    valueOf: true,",
+        "...minEnablements['%ObjectPrototype%'],\n    valueOf: true,\n    constructor: true,",
+    ),
+    (
+        "intrinsics.Object[symbolForHarden] = tamedHarden;",
+        "intrinsics.Object[symbolForHarden] = globalThis.quorateHarden;",
+    ),
+    (
+        "throw TypeError('secure mode Calling %SharedDate%.now() throws');",
+        "const time = OriginalDate.now();
+      if (time >= 0) return time;
+      throw TypeError('secure mode Calling %SharedDate%.now() throws');",
+    ),
+];
 
 /// Calls of JavaScript functions within one another. The interpreter's frames are on the wasm stack only for native calls.
 const MAX_RECURSION: usize = 512;
@@ -70,38 +97,50 @@ fn install(loader: &Bundled, context: &mut Context) -> JsResult<()> {
     install_console(context)?;
     weak::install(context)?;
     evaluate("before-lockdown.js", BEFORE_LOCKDOWN, context)?;
-    evaluate("ses.umd.js", SES, context)?;
+    let harden = function("harden", 1, harden::harden_function, context);
+    context.register_global_property(js_string!("quorateHarden"), harden.clone(), Attribute::all())?;
+    evaluate("ses.umd.js", &adapted_ses(), context)?;
     evaluate("lockdown.js", LOCKDOWN, context)?;
     context.run_jobs()?;
+    marks::install(context)?;
     presence::install(context)?;
-    tagged::install(context)?;
     let roots = evaluate("intrinsics.js", INTRINSICS, context)?;
     base::install(&roots, context)?;
     let powers = powers::powers(context)?;
     let e = e::make_e(context)?;
     let native: [(&str, JsValue); 4] = [
         ("E", e.into()),
-        ("harden", function("harden", 1, harden::harden_function, context)),
+        ("harden", harden),
         ("Far", function("Far", 2, far::far_function, context)),
         ("passStyle", function("passStyle", 1, style::pass_style_function, context)),
     ];
     for (name, value) in native {
         powers.create_data_property(JsString::from(name), value, context)?;
     }
-    let runtime = evaluate("runtime.js", RUNTIME, context)?;
-    let runtime = runtime.as_callable().expect("runtime.js is one function expression");
-    let builtins = runtime.call(&JsValue::undefined(), &[powers.clone().into()], context)?;
+    handled::powers(&powers, context)?;
+    web::powers(&powers, context)?;
+    for (name, file, text) in [("HandledPromise", "handled.js", HANDLED), ("web", "web.js", WEB)] {
+        let made = made_by(file, text, &powers, context)?;
+        powers.create_data_property(JsString::from(name), made, context)?;
+    }
+    let builtins = made_by("runtime.js", RUNTIME, &powers, context)?;
     context.run_jobs()?;
+    swingset::install(made_by("swingset.js", SWINGSET, &powers, context)?);
     let builtins = builtins.as_object().expect("runtime.js returns a record of modules");
     loader.set_builtins(read_builtins(&builtins, context)?);
     install_timer(&powers, context)
 }
 
+fn adapted_ses() -> String {
+    ADAPTED.iter().fold(SES.to_owned(), |text, (before, after)| {
+        assert_eq!(text.matches(before).count(), 1, "{before:?} is in `ses` once");
+        text.replace(before, after)
+    })
+}
+
 fn install_timer(powers: &JsObject, context: &mut Context) -> JsResult<()> {
     timers::powers(powers, context)?;
-    let make = evaluate("timer.js", TIMER, context)?;
-    let make = make.as_callable().expect("timer.js is one function expression");
-    let made = make.call(&JsValue::undefined(), &[powers.clone().into()], context)?;
+    let made = made_by("timer.js", TIMER, powers, context)?;
     timers::install(&made.as_object().expect("timer.js returns a record"), context)
 }
 
@@ -114,6 +153,13 @@ fn read_builtins(builtins: &JsObject, context: &mut Context) -> JsResult<BTreeMa
         }
     }
     Ok(map)
+}
+
+/// What the one function expression that a file of the image is makes of the native powers.
+fn made_by(name: &str, text: &str, powers: &JsObject, context: &mut Context) -> JsResult<JsValue> {
+    let make = evaluate(name, text, context)?;
+    let make = make.as_callable().expect("a file of the image is one function expression");
+    make.call(&JsValue::undefined(), &[powers.clone().into()], context)
 }
 
 /// Evaluates a file of the image. No path of a bundle begins as these do, so that no place in them is taken for one in a contract.
@@ -148,7 +194,7 @@ fn install_console(context: &mut Context) -> JsResult<()> {
     context.register_global_property(js_string!("console"), console, Attribute::all())
 }
 
-/// Time stands still.
+/// Time stands still; of the log's time, only a start learns.
 struct NoClock;
 
 impl Clock for NoClock {
@@ -157,7 +203,7 @@ impl Clock for NoClock {
     }
 
     fn system_time_millis(&self) -> i64 {
-        0
+        web::time_of_start().and_then(|time| time.try_into().ok()).unwrap_or(-1)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The vat's own ES modules, and the built-in ones that existing code imports by name.
 //!
 //! A relative specifier is resolved against the importing module's path; as written, then with `.js`, then as a directory.
-//! A bare one is a built-in, or is looked for in the bundle (as written, and under `node_modules` of the importing module's
-//! directory and those above it). A module is parsed once. Nothing outside the bundle can be imported.
+//! A bare one is looked for in the bundle (as written, and under `node_modules` of the importing module's
+//! directory and those above it), and then among the built-in ones; but what `ses` and its like did is done. A module is parsed once. Nothing
+//! outside the bundle can be imported.
 
 use crate::runtime::type_error;
 use boa_engine::module::{ModuleLoader, ModuleRequest, Referrer, SyntheticModuleInitializer};
@@ -27,18 +28,13 @@ impl Bundled {
         *self.sources.borrow_mut() = sources;
     }
 
-    /// Whether the bundle has a module at `path`.
-    pub fn has(&self, path: &str) -> bool {
-        self.sources.borrow().contains_key(path)
-    }
-
     /// Whether `text` says already in which module of the bundle the fault is: `src/lib.js: …`, or, of an import, `` `src/lib.js` ``.
     pub fn is_named_in(&self, text: &str) -> bool {
         let named = |path: &String| text.contains(&format!("{path}: ")) || text.contains(&format!("`{path}`"));
         self.sources.borrow().keys().any(named)
     }
 
-    /// What the built-in module exports that `text`, an error about an export, names: `` of `@endo/nat` ``.
+    /// What the built-in module exports, and what to do, that `text`, an error about an export, names: `` of `@endo/nat` ``.
     pub fn exports_named_in(&self, text: &str, context: &mut Context) -> Option<String> {
         if !text.contains("could not find export") {
             return None;
@@ -48,9 +44,11 @@ impl Bundled {
         let keys = exports.own_property_keys(context).ok()?;
         let names: Vec<String> = keys.iter().map(ToString::to_string).collect();
         let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-        Some(format!(
-            "{name} is built into vats, and exports {names}; a package of that name in the bundle is not used"
-        ))
+        let remedy = match of_lockdown(name) {
+            Some(_) => "what the package of that name does is done before a vat starts",
+            None => "install the package of that name to have all of it",
+        };
+        Some(format!("{name} is built into vats, and exports {names}; {remedy}"))
     }
 
     pub fn set_builtins(&self, builtins: BTreeMap<String, JsObject>) {
@@ -71,13 +69,14 @@ impl Bundled {
     }
 
     fn import(&self, specifier: &str, referrer: &str, context: &mut Context) -> JsResult<Module> {
-        if let Some(exports) = self.builtins.borrow().get(specifier).cloned() {
-            return self.builtin(specifier, exports, context);
+        if let Some(name) = of_lockdown(specifier) {
+            return self.builtin(name, context);
         }
         let found =
             self.candidates(specifier, referrer).into_iter().find(|path| self.sources.borrow().contains_key(path));
         match found {
             Some(path) => self.module(&path, context),
+            None if self.builtins.borrow().contains_key(specifier) => self.builtin(specifier, context),
             None => Err(type_error(format!("cannot find module {specifier:?}, imported by {referrer:?}"))),
         }
     }
@@ -100,10 +99,12 @@ impl Bundled {
         bases.iter().flat_map(|base| endings.iter().map(move |ending| format!("{base}{ending}"))).collect()
     }
 
-    fn builtin(&self, specifier: &str, exports: JsObject, context: &mut Context) -> JsResult<Module> {
+    fn builtin(&self, specifier: &str, context: &mut Context) -> JsResult<Module> {
         if let Some(module) = self.parsed.borrow().get(specifier) {
             return Ok(module.clone());
         }
+        let exports = self.builtins.borrow().get(specifier).cloned();
+        let exports = exports.ok_or_else(|| type_error(format!("there is no built-in module {specifier:?}")))?;
         let names: Vec<JsString> = exports
             .own_property_keys(context)?
             .into_iter()
@@ -122,6 +123,16 @@ impl Bundled {
         self.parsed.borrow_mut().insert(specifier.to_owned(), module.clone());
         Ok(module)
     }
+}
+
+/// Built-in modules whose work is done when a vat starts, all of their files: what a bundle has of them is not used.
+const OF_LOCKDOWN: [&str; 3] = ["@endo/init", "@endo/lockdown", "ses"];
+
+/// Which of them a specifier names, or names a file of.
+fn of_lockdown(specifier: &str) -> Option<&'static str> {
+    OF_LOCKDOWN
+        .into_iter()
+        .find(|name| specifier.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 /// Joins and resolves `.` and `..`; nothing above the root.

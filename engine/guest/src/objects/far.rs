@@ -1,6 +1,7 @@
 //! `Far`: objects that pass by reference, and the name that they show.
 
 use super::harden::harden;
+use super::marks;
 use super::sender::answers_itself;
 use crate::abi::MAX_INTERFACE_BYTES;
 use crate::runtime::type_error;
@@ -48,10 +49,10 @@ pub fn far_function(_: &JsValue, args: &[JsValue], context: &mut Context) -> JsR
     Ok(object.into())
 }
 
-/// Whether `value` was made by `Far`.
+/// Whether `value` was made by `Far`, the runtime's or that of a package.
 pub fn is_far(value: &JsValue) -> bool {
     let prototype = value.as_object().and_then(|object| object.prototype());
-    prototype.is_some_and(|prototype| prototype.is::<Interface>())
+    prototype.is_some_and(|prototype| prototype.is::<Interface>() || marks::says_remotable(&prototype))
 }
 
 fn far(name: &str, object: &JsObject, context: &mut Context) -> JsResult<()> {
@@ -60,7 +61,7 @@ fn far(name: &str, object: &JsObject, context: &mut Context) -> JsResult<()> {
             "Far({name:?}, …): only plain objects, instances and functions can be passed by reference"
         )));
     }
-    if object.prototype().is_some_and(|prototype| prototype.is::<Interface>()) {
+    if is_far(&object.clone().into()) {
         return Err(type_error(format!("Far({name:?}, …): the object is already Far")));
     }
     only_methods(name, object, context)?;
@@ -100,9 +101,15 @@ pub fn interface(tag: &str, inherited: JsObject, context: &mut Context) -> JsRes
         return Ok(known);
     }
     let prototype = JsObject::from_proto_and_data(inherited, Interface);
-    let descriptor =
-        PropertyDescriptor::builder().value(JsString::from(tag)).writable(false).enumerable(false).configurable(false);
-    prototype.define_property_or_throw(PropertyKey::from(JsSymbol::to_string_tag()), descriptor, context)?;
+    let hidden = |text: JsString| {
+        PropertyDescriptor::builder().value(text).writable(false).enumerable(false).configurable(false)
+    };
+    let tag_key = PropertyKey::from(JsSymbol::to_string_tag());
+    prototype.define_property_or_throw(tag_key, hidden(JsString::from(tag)), context)?;
+    // So that `passStyleOf` of Endo's package takes what is under it for what it is.
+    if let Some(key) = marks::pass_style() {
+        prototype.define_property_or_throw(key, hidden(js_string!("remotable")), context)?;
+    }
     harden(&prototype, context)?;
     if plain && tag.len() <= ALLEGED.len() + MAX_INTERFACE_BYTES {
         INTERFACES.with(|known| {

@@ -2,6 +2,8 @@
 
 use super::far::{ALLEGED, Interface, interface};
 use super::harden::seal;
+use super::marks;
+use super::sender::answers_itself;
 use crate::abi::value::is_interface_name;
 use crate::tables;
 use boa_engine::property::{PropertyDescriptor, PropertyKey};
@@ -42,14 +44,21 @@ pub fn new_presence(id: u64, name: Option<&str>, context: &mut Context) -> JsRes
     Ok(presence)
 }
 
-/// The interface name of a presence, or of an object of this vat that `Far` was called with; `None` if it has none that can travel.
+/// Prototypes that are searched for an interface name: instances of an exo inherit it from what its methods are on.
+const MAX_PROTOTYPES: usize = 8;
+
+/// The interface name of a presence, or of an object of this vat that `Far` was called with, the runtime's or that of a package; `None` if it
+/// has none that can travel.
 pub fn interface_name(object: &JsObject) -> Option<String> {
+    let key = PropertyKey::from(JsSymbol::to_string_tag());
     let tagged = if object.is::<Presence>() {
         object.clone()
     } else {
-        object.prototype().filter(|prototype| prototype.is::<Interface>())?
+        let above = std::iter::successors(object.prototype(), |prototype| prototype.prototype());
+        let mut above = above.take(MAX_PROTOTYPES).take_while(|prototype| !answers_itself(prototype));
+        above.find(|prototype| prototype.is::<Interface>() || marks::says_remotable(prototype))?
     };
-    let tag = tagged.borrow().properties().get(&PropertyKey::from(JsSymbol::to_string_tag()))?;
+    let tag = tagged.borrow().properties().get(&key)?;
     let tag = tag.value()?.as_string()?.to_std_string().ok()?;
     tag.strip_prefix(ALLEGED).filter(|name| is_interface_name(name)).map(str::to_owned)
 }

@@ -9,7 +9,7 @@ use crate::abi::Slot;
 use crate::objects::far::{self, Interface, of_every_function};
 use crate::objects::presence::Presence;
 use crate::objects::sender::{Sender, answers_itself};
-use crate::objects::{base, promise};
+use crate::objects::{base, marks, promise};
 use crate::runtime::type_error;
 use crate::tables;
 use boa_engine::builtins::error::Error as JsErrorData;
@@ -130,13 +130,14 @@ pub fn of(object: &JsObject, context: &mut Context) -> Result<Style, Unpassable>
         return because("an object of this kind cannot be passed: copy what is in it into a record or an array");
     }
     let prototype = object.prototype();
-    if prototype.as_ref().is_some_and(|prototype| prototype.is::<Interface>()) {
-        return remotable(object, "an object made with Far(...)", context);
-    }
     let plain = prototype.is_none_or(|prototype| {
         JsObject::equals(&prototype, &context.intrinsics().constructors().object().prototype())
     });
-    if plain { record_or_methods(object, context) } else { remotable(object, "an instance of a class", context) }
+    if plain {
+        return record_or_methods(object, context);
+    }
+    let made_by_far = far::is_far(&object.clone().into());
+    remotable(object, if made_by_far { "an object made with Far(...)" } else { "an instance of a class" }, context)
 }
 
 /// An array has what all arrays have, and its elements. Whoever gets one may call its methods and walk over it, and runs no code of its maker.
@@ -239,7 +240,9 @@ fn remotable(object: &JsObject, what: &str, context: &mut Context) -> Result<Sty
 
 fn only_methods_to_inherit(prototype: &JsObject, what: &str, context: &mut Context) -> Result<(), Unpassable> {
     for key in prototype.own_property_keys(context)? {
-        let silent = of_every_function(prototype, &key) || key == PropertyKey::from(JsSymbol::to_string_tag());
+        let silent = of_every_function(prototype, &key)
+            || key == PropertyKey::from(JsSymbol::to_string_tag())
+            || (marks::pass_style().as_ref() == Some(&key) && marks::says_remotable(prototype));
         let descriptor = prototype.borrow().properties().get(&key);
         let data = descriptor.and_then(|found| found.value().cloned()).filter(|value| !value.is_callable());
         if data.is_some() && !silent {

@@ -1,25 +1,9 @@
 //! Tagged data, as `makeTagged` of `@endo/pass-style` makes it: a hardened object with the property `payload`, the tag as its
 //! `Symbol.toStringTag`, and `'tagged'` under the registered symbol `passStyle`. What a package of its own made in this form passes as well.
 
-use super::symbols;
+use crate::objects::marks::pass_style;
 use boa_engine::property::{PropertyDescriptor, PropertyKey};
 use boa_engine::{Context, JsObject, JsResult, JsString, JsSymbol, JsValue, js_string};
-use std::cell::RefCell;
-
-thread_local! {
-    static PASS_STYLE: RefCell<Option<JsSymbol>> = const { RefCell::new(None) };
-}
-
-/// Finds the symbol. Called once, after lockdown.
-pub fn install(context: &mut Context) -> JsResult<()> {
-    let symbol = symbols::registered("passStyle", context)?;
-    PASS_STYLE.with(|slot| *slot.borrow_mut() = Some(symbol));
-    Ok(())
-}
-
-fn pass_style() -> Option<PropertyKey> {
-    PASS_STYLE.with(|slot| slot.borrow().clone()).map(PropertyKey::from)
-}
 
 /// Tag and payload of a plain object that is tagged data; `None` if it is not.
 pub fn parts(object: &JsObject) -> Option<(JsString, JsValue)> {

@@ -3,13 +3,14 @@
 use crate::abi::{CapData, Output, Resolution, Slot};
 use crate::objects::inspect;
 use crate::objects::promise::{as_promise, plain};
-use crate::outputs;
 use crate::pass::marshal::{self, Marshalled};
 use crate::pass::unmarshal;
 use crate::runtime::{self, native};
+use crate::send::dispatch::Verb;
 use crate::tables::{self, Settled};
+use crate::{outputs, places};
 use boa_engine::object::builtins::JsPromise;
-use boa_engine::{Context, JsArgs, JsError, JsObject, JsResult, JsValue, js_string};
+use boa_engine::{Context, JsArgs, JsError, JsObject, JsResult, JsValue, NativeFunction, js_string};
 
 /// Delivers settlements of promises that others decide.
 pub fn settle(settlements: Vec<(Slot, Resolution)>, context: &mut Context) -> JsResult<()> {
@@ -41,21 +42,32 @@ pub fn settle(settlements: Vec<(Slot, Resolution)>, context: &mut Context) -> Js
 /// Follows the promises that a value named, and gives the value for the host.
 pub fn follow(marshalled: Marshalled, context: &mut Context) -> CapData<Slot> {
     for (promise, slot) in &marshalled.promises {
-        observe(promise, *slot, context);
+        observe(promise, *slot, None, context);
     }
     marshalled.data
 }
 
-/// Tells the host of `promise` under `slot` once it settles.
-pub fn observe(promise: &JsPromise, slot: Slot, context: &mut Context) {
+/// Tells the host of `promise` under `slot` once it settles; if it is the answer to a call, with what was called, also of its failure.
+fn observe(promise: &JsPromise, slot: Slot, called: Option<&Verb>, context: &mut Context) {
     let object: JsObject = promise.clone().into();
     tables::add_own(slot, &object);
     let fulfilled = native(context, move |_, args, context| {
         announce(slot, Settled::Fulfilled(args.get_or_undefined(0).clone()), context)
     });
-    let rejected = native(context, move |_, args, context| {
-        announce(slot, Settled::Rejected(args.get_or_undefined(0).clone()), context)
-    });
+    let rejected = match called {
+        None => native(context, move |_, args, context| {
+            announce(slot, Settled::Rejected(args.get_or_undefined(0).clone()), context)
+        }),
+        Some(called) => NativeFunction::from_copy_closure_with_captures(
+            move |_, args, called, context| {
+                let reason = args.get_or_undefined(0).clone();
+                tell_failure(called, &reason, places::of_reason(&reason), context);
+                announce(slot, Settled::Rejected(reason), context)
+            },
+            called.clone(),
+        )
+        .to_js_function(context.realm()),
+    };
     promise.follow(fulfilled, rejected, context);
 }
 
@@ -105,28 +117,58 @@ fn as_told(value: JsValue, data: &CapData<Slot>, context: &mut Context) -> JsRes
     }
 }
 
+/// Says on the host's console that the vat's own code failed in a call, and where. Of what failed elsewhere the author has no line, and a
+/// caller's mistake is for the caller.
+fn tell_failure(called: &Verb, reason: &JsValue, place: Option<String>, context: &Context) {
+    if place.is_some() {
+        let text = format!("{called} failed: {}{}", inspect::text(reason, context), places::suffix(place));
+        runtime::log(runtime::WARN, &text);
+    }
+}
+
+/// The same of a message whose sender asked for no answer: nobody else hears of it, wherever it failed.
+pub fn tell_lost(called: &Verb, error: JsError, context: &mut Context) -> JsResult<()> {
+    let (reason, place) = thrown_at(error, context)?;
+    let text = inspect::text(&reason, context);
+    runtime::log(runtime::WARN, &format!("a one-way message failed: {called}: {text}{}", places::suffix(place)));
+    Ok(())
+}
+
+/// What was thrown, and where.
+fn thrown_at(error: JsError, context: &mut Context) -> JsResult<(JsValue, Option<String>)> {
+    let place = places::of(&error);
+    let reason = runtime::thrown(error, context)?;
+    let place = place.or_else(|| places::of_reason(&reason));
+    Ok((reason, place))
+}
+
 /// Settles `slot` with what a call gave: now if it is plain, later if it is a promise.
-pub fn settle_with(slot: Option<Slot>, outcome: Result<JsValue, JsError>, context: &mut Context) -> JsResult<()> {
-    let outcome = match outcome {
-        Ok(value) => Ok(value),
-        Err(error) => Err(runtime::thrown(error, context)?),
-    };
+pub fn settle_with(
+    slot: Option<Slot>,
+    called: &Verb,
+    outcome: Result<JsValue, JsError>,
+    context: &mut Context,
+) -> JsResult<()> {
     let Some(slot) = slot else {
-        if let Err(reason) = outcome {
-            runtime::log(runtime::WARN, &format!("a one-way message failed: {}", inspect::text(&reason, context)));
-        }
-        return Ok(());
+        return match outcome {
+            Ok(_) => Ok(()),
+            Err(error) => tell_lost(called, error, context),
+        };
     };
     match outcome {
-        Err(reason) => settled(slot, Settled::Rejected(reason), context),
+        Err(error) => {
+            let (reason, place) = thrown_at(error, context)?;
+            tell_failure(called, &reason, place, context);
+            settled(slot, Settled::Rejected(reason), context)
+        }
         Ok(value) => match as_promise(&value) {
             Some(promise) => {
-                observe(&promise, slot, context);
+                observe(&promise, slot, Some(called), context);
                 Ok(())
             }
             None if is_thenable(&value, context)? => {
                 let promise = plain(&value, context)?;
-                observe(&promise, slot, context);
+                observe(&promise, slot, Some(called), context);
                 Ok(())
             }
             None => settled(slot, Settled::Fulfilled(value), context),

@@ -1,5 +1,6 @@
 //! Doing something to a target: what inbound calls and local sends come to when it is their turn.
 
+use super::handled;
 use crate::abi::{Method, Slot};
 use crate::objects::far::Interface;
 use crate::objects::sender::answers_itself;
@@ -10,6 +11,7 @@ use crate::runtime::type_error;
 use crate::tables;
 use boa_engine::property::PropertyKey;
 use boa_engine::{Context, Finalize, JsError, JsObject, JsResult, JsString, JsSymbol, JsValue, Trace, js_string};
+use std::fmt;
 
 /// What is done to a target, with the name as the interpreter has it.
 #[derive(Clone, Debug, Trace, Finalize)]
@@ -17,6 +19,26 @@ pub enum Verb {
     Call(JsString),
     Apply,
     Get(JsString),
+}
+
+/// Letters of a method's name that are shown in lines for the host.
+const MAX_SHOWN_NAME: usize = 64;
+
+impl fmt::Display for Verb {
+    /// For lines for the host: a name that others chose is shown as it is if it looks like one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, name) = match self {
+            Verb::Call(name) => ("", name),
+            Verb::Apply => return f.write_str("the call of a function"),
+            Verb::Get(name) => ("get ", name),
+        };
+        let name: String = name.to_std_string_escaped().chars().take(MAX_SHOWN_NAME).collect();
+        if !name.is_empty() && name.chars().all(|letter| letter.is_alphanumeric() || "_$@".contains(letter)) {
+            write!(f, "{before}{name}")
+        } else {
+            write!(f, "{before}{name:?}")
+        }
+    }
 }
 
 impl From<Method> for Verb {
@@ -121,9 +143,14 @@ pub fn name_of_symbol(symbol: &JsSymbol) -> Option<JsString> {
     (*symbol == JsSymbol::async_iterator()).then(|| JsString::from(ASYNC_ITERATOR))
 }
 
+/// The symbol that a method name in a message stands for, if it stands for one.
+pub fn symbol_of(name: &JsString) -> Option<JsSymbol> {
+    (*name == ASYNC_ITERATOR).then(JsSymbol::async_iterator)
+}
+
 /// The property that a method name in a message stands for.
 fn key_of(name: &JsString) -> PropertyKey {
-    if *name == ASYNC_ITERATOR { JsSymbol::async_iterator().into() } else { name.clone().into() }
+    symbol_of(name).map_or_else(|| name.clone().into(), PropertyKey::from)
 }
 
 /// Does `verb` to `target` now.
@@ -134,6 +161,9 @@ pub fn invoke(
     reach: Reach,
     context: &mut Context,
 ) -> JsResult<JsValue> {
+    if let Some(answer) = handled::invoke_presence(target, verb, args, context)? {
+        return Ok(answer);
+    }
     match verb {
         Verb::Call(name) => match find_method(target, name, reach, context)? {
             Some(function) => function.call(target, args, context),

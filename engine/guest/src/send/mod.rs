@@ -4,5 +4,6 @@ pub mod answers;
 pub mod cancel;
 pub mod dispatch;
 pub mod e;
+pub mod handled;
 pub mod route;
 pub mod unhandled;

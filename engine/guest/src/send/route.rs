@@ -4,8 +4,8 @@
 //! stands between that was resolved with it; one to
 //! anything of this vat is done in a later turn. Messages to one target are done in the order in which they were sent.
 
-use super::answers;
 use super::dispatch::{Reach, Verb, invoke, invoke_settled};
+use super::{answers, handled};
 use crate::abi::{Method, Output, Slot};
 use crate::objects::presence::Presence;
 use crate::objects::{inspect, promise};
@@ -15,7 +15,7 @@ use crate::{outputs, tables};
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::job::PromiseJob;
 use boa_engine::object::builtins::JsPromise;
-use boa_engine::{Context, JsArgs, JsError, JsResult, JsString, JsValue, NativeFunction};
+use boa_engine::{Context, JsArgs, JsResult, JsString, JsValue, NativeFunction};
 
 /// Sends and gives the promise of the result.
 pub fn send(target: &JsValue, verb: Verb, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
@@ -65,9 +65,10 @@ fn deliver(
         return send_out(slot, &verb, args, wanted, context);
     }
     match promise::as_promise(target) {
-        Some(promise) => match decided_elsewhere(&promise) {
-            Some(slot) => send_out(slot, &verb, args, wanted, context),
-            None => Ok(send_later(&promise, verb, args, wanted, reach, context)),
+        Some(promise) => match way(&promise, reach, context)? {
+            Way::Out(slot) => send_out(slot, &verb, args, wanted, context),
+            Way::Handled(handled) => handled::send(&promise, &handled, &verb, args, wanted, context),
+            Way::Here => Ok(send_later(&promise, verb, args, wanted, reach, context)),
         },
         None => send_here(target.clone(), verb, args.to_vec(), wanted, context),
     }
@@ -88,20 +89,36 @@ pub fn remote_target(target: &JsValue) -> Option<Slot> {
 /// How many promises that were resolved with one another are followed.
 const MOST_FOLLOWED: usize = 64;
 
-/// The slot of the promise of another vat that a pending promise of this vat will settle like, as the promise of an async function that returned it.
-/// None if earlier messages wait for a promise on the way there: they must not be overtaken.
-fn decided_elsewhere(promise: &JsPromise) -> Option<Slot> {
+/// Where what is sent to a promise of this vat goes.
+pub enum Way {
+    /// To a promise that another vat decides.
+    Out(Slot),
+    /// To the handler that a program gave this promise.
+    Handled(JsPromise),
+    /// To what the promise will be fulfilled with.
+    Here,
+}
+
+/// Where what is sent to a promise of this vat goes: a pending one may have been resolved with another, as that of an async function that
+/// returned it. Nowhere else if earlier messages wait for a promise on the way: they must not be overtaken.
+pub fn way(promise: &JsPromise, reach: Reach, context: &mut Context) -> JsResult<Way> {
     let mut promise = promise.clone();
     for _ in 0..MOST_FOLLOWED {
         if promise.is_waited_for() {
-            return None;
+            break;
         }
-        promise = promise.resolved_to()?;
+        if reach == Reach::Here && handled::handler_of(&promise, context)?.is_some() {
+            return Ok(Way::Handled(promise));
+        }
+        match promise.resolved_to() {
+            Some(next) => promise = next,
+            None => break,
+        }
         if let Some(slot) = tables::remote_slot(&promise.clone().into()) {
-            return Some(slot);
+            return Ok(Way::Out(slot));
         }
     }
-    None
+    Ok(Way::Here)
 }
 
 fn send_out(slot: Slot, verb: &Verb, args: &[JsValue], wanted: bool, context: &mut Context) -> JsResult<JsValue> {
@@ -133,10 +150,12 @@ fn send_here(
 ) -> JsResult<JsValue> {
     if !wanted {
         let job = PromiseJob::new(move |context| {
-            let outcome = invoke(&target, &verb, &args, Reach::Here, context);
-            let outcome =
-                outcome.or_else(|error| if error.as_engine().is_some() { Err(error) } else { fail(error, context) });
-            outcome.map(|_| JsValue::undefined())
+            match invoke(&target, &verb, &args, Reach::Here, context) {
+                Err(error) if error.as_engine().is_some() => return Err(error),
+                Err(error) => answers::tell_lost(&verb, error, context)?,
+                Ok(_) => {}
+            }
+            Ok(JsValue::undefined())
         });
         context.enqueue_job(job.into());
         return Ok(JsValue::undefined());
@@ -157,12 +176,6 @@ fn send_here(
     Ok(promise.into())
 }
 
-fn fail(error: JsError, context: &mut Context) -> JsResult<JsValue> {
-    let reason = runtime::thrown(error, context)?;
-    runtime::log(runtime::WARN, &format!("a one-way message failed: {}", inspect::text(&reason, context)));
-    Ok(JsValue::undefined())
-}
-
 /// Sends to what a promise of this vat will be fulfilled with. The promise's own reactions keep the order.
 fn send_later(
     promise: &JsPromise,
@@ -181,7 +194,10 @@ fn send_later(
                 return deliver(target, verb.clone(), args, *wanted, *reach, context);
             }
             match invoke_settled(target, verb, args, *reach, context) {
-                Err(error) if !wanted && error.as_engine().is_none() => fail(error, context),
+                Err(error) if !wanted && error.as_engine().is_none() => {
+                    answers::tell_lost(verb, error, context)?;
+                    Ok(JsValue::undefined())
+                }
                 outcome => outcome,
             }
         },

@@ -1,8 +1,8 @@
 //! Rejections that nobody listens to.
 
 use crate::objects::inspect;
-use crate::runtime;
 use crate::tables::ByIdentity;
+use crate::{places, runtime};
 use boa_engine::builtins::promise::{OperationType, PromiseState};
 use boa_engine::object::builtins::JsPromise;
 use boa_engine::{Context, JsObject};
@@ -45,7 +45,8 @@ pub fn report(context: &Context) {
         if let Ok(promise) = JsPromise::from_object(object)
             && let PromiseState::Rejected(reason) = promise.state()
         {
-            runtime::log(runtime::WARN, &format!("unhandled rejection: {}", inspect::text(&reason, context)));
+            let place = places::suffix(places::of_reason(&reason));
+            runtime::log(runtime::WARN, &format!("unhandled rejection: {}{place}", inspect::text(&reason, context)));
         }
     }
 }

@@ -140,3 +140,46 @@ fn a_manifest_that_is_none_is_named() {
     ));
     assert!(lines[0].contains("over the limit of 1048576"), "{lines:?}");
 }
+
+#[test]
+fn an_installed_package_is_taken_in_place_of_a_built_in_one_but_not_of_lockdown() {
+    let bundle = good(
+        "-- main.js\nimport { makeMarshal } from '@endo/marshal'; import { Far } from '@endo/far'; import harden from '@endo/harden';\n\
+         import 'ses'; import 'ses/lockdown'; import '@endo/init/debug.js'; import '@endo/lockdown/commit-debug.js'; import '@agoric/nat';\n\
+         -- node_modules/@endo/marshal/package.json\n{\"type\":\"module\",\"exports\":\"./index.js\"}\n\
+         -- node_modules/@endo/marshal/index.js\nimport { E } from '@endo/eventual-send'; export const makeMarshal = () => E;\n\
+         -- node_modules/@endo/eventual-send/package.json\n{\"type\":\"module\",\"main\":\"no-shim.js\"}\n\
+         -- node_modules/@endo/eventual-send/no-shim.js\nexport const E = HandledPromise;\n\
+         -- node_modules/@endo/harden/index.js\nexport default () => {};\n\
+         -- node_modules/ses/index.js\nlockdown();\n-- node_modules/@agoric/nat/index.js\nthrow 1;\n\
+         -- node_modules/@endo/init/debug.js\nlockdown();\n",
+    );
+    assert_eq!(
+        paths(&bundle),
+        ["main.js", "node_modules/@endo/eventual-send/no-shim.js", "node_modules/@endo/marshal/index.js"]
+    );
+    let main = &bundle.modules["main.js"];
+    assert!(main.contains("from \"./node_modules/@endo/marshal/index.js\"; import { Far } from '@endo/far'; import harden from '@endo/harden'"), "{main}");
+    assert!(main.contains("import 'ses'; import 'ses/lockdown'; import '@endo/init/debug.js';"), "{main}");
+    let marshal = &bundle.modules["node_modules/@endo/marshal/index.js"];
+    assert!(marshal.starts_with("import { E } from \"../eventual-send/no-shim.js\";"), "{marshal}");
+    // One that is there without its files is no reason to take another.
+    assert_wrong(
+        "-- main.js\nimport '@endo/nat';\n-- node_modules/@endo/nat/README\ntext\n",
+        &["main.js:1:8: cannot import \"@endo/nat\": package @endo/nat has no file for it"],
+    );
+}
+
+#[test]
+fn packages_find_the_global_object_by_a_function_of_old() {
+    let bundle = good(
+        "-- main.js\nimport root from 'root'; export default () => root;\n-- node_modules/root/package.json\n{\"type\":\"module\"}\n\
+         -- node_modules/root/index.js\nconst a = Function('return this')(), b = (new Function(\"return this;\"))(), c = Function('return that')(), d = Function('return this')(1);\n\
+         export default a || b || c || d;\n",
+    );
+    assert_eq!(
+        bundle.modules["node_modules/root/index.js"],
+        "const a = globalThis               , b = globalThis                     , c = Function('return that')(), d = Function('return this')(1);\n\
+         export default a || b || c || d;\n"
+    );
+}

@@ -1,11 +1,13 @@
 // The vat's globals and built-in modules. One function expression: called once, after lockdown, with the native powers; it
-// returns the built-in modules by specifier. Afterwards globalThis is frozen.
+// returns the built-in modules by specifier. Afterwards every global is constant. Modules may add some of their own while the vat starts, as packages
+// do that keep their settings there; then the runtime freezes globalThis.
 (function runtime(powers) {
   'use strict';
 
   const { E, Far, harden, passStyle } = powers;
-  const { makeVow, isVow, promiseOf, flowOf, status, send, plainPromise, react } = powers;
+  const { makeVow, isVow, promiseOf, flowOf, status, send, plainPromise, react, HandledPromise, web, random } = powers;
   const { freeze, defineProperty, getOwnPropertyNames, getOwnPropertySymbols, getOwnPropertyDescriptor } = Object;
+  const { create, getOwnPropertyDescriptors, getPrototypeOf } = Object;
   const hidden = (object, name, value) => defineProperty(object, name, { value, enumerable: false });
 
   // ---- E
@@ -293,14 +295,17 @@
   const commonGlobals = { harden, def: harden, Nat: nat, console };
 
   const globals = {
-    E, Far, harden, makePromiseKit, Nat: nat, Vow, Flow, asVow, def: harden, SES, log,
+    E, Far, harden, makePromiseKit, Nat: nat, Vow, Flow, asVow, def: harden, SES, log, HandledPromise, ...web,
   };
   // Those of a compartment are without power: no clock, no randomness.
   const tame = new Compartment({ __options__: true }).globalThis;
   for (const name of ['Date', 'Math', 'RegExp', 'Error', 'Symbol']) {
     if (tame[name] !== undefined) globals[name] = tame[name];
   }
-  for (const name of ['lockdown', 'repairIntrinsics', 'hardenIntrinsics', 'getStackString']) delete globalThis[name];
+  // It gives numbers while the vat starts.
+  const ofMath = getOwnPropertyDescriptors(tame.Math);
+  globals.Math = create(getPrototypeOf(tame.Math), { ...ofMath, random: { ...ofMath.random, value: random } });
+  for (const name of ['lockdown', 'repairIntrinsics', 'hardenIntrinsics', 'getStackString', 'quorateHarden']) delete globalThis[name];
   for (const name of getOwnPropertyNames(globals)) {
     defineProperty(globalThis, name, {
       value: globals[name], writable: false, enumerable: false, configurable: false,
@@ -308,23 +313,32 @@
   }
   // Everything that can be reached from here is hardened now, so that later calls of harden stop at it.
   for (const name of [...getOwnPropertyNames(globalThis), ...getOwnPropertySymbols(globalThis)]) {
-    const { value } = getOwnPropertyDescriptor(globalThis, name);
+    const descriptor = getOwnPropertyDescriptor(globalThis, name);
+    const { value } = descriptor;
     if (value !== globalThis && Object(value) === value) harden(value);
+    defineProperty(globalThis, name, { configurable: false, ...('value' in descriptor ? { writable: false } : {}) });
   }
   harden([function* g() {}, async function a() {}, async function* ag() {}, [][Symbol.iterator](), /./[Symbol.matchAll]('')]);
-  freeze(globalThis);
 
   // ---- built-in modules
 
   const far = { E, Far, getInterfaceOf, passStyleOf };
-  const eventualSend = { E };
+  const eventualSend = { E, HandledPromise };
+  const isPromise = value => {
+    try {
+      status(value);
+      return true;
+    } catch {
+      return false;
+    }
+  };
   // Programs get the functions in it, and the namespaces share them.
   return harden({
     '@endo/far': far,
     '@endo/eventual-send': eventualSend,
     '@endo/harden': { default: harden, harden },
-    '@endo/nat': { Nat: toNat, isNat, default: toNat },
-    '@endo/promise-kit': { makePromiseKit },
+    '@endo/nat': { Nat: toNat, isNat, default: toNat, ZERO_N: 0n, ONE_N: 1n },
+    '@endo/promise-kit': { makePromiseKit, isPromise },
     '@endo/marshal': { Far, getInterfaceOf, passStyleOf, deeplyFulfilled, makeTagged, getTag },
     '@endo/pass-style': { Far, getInterfaceOf, passStyleOf, deeplyFulfilled, makeTagged, getTag, PASS_STYLE },
     '@endo/init': {},

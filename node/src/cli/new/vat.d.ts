@@ -1,0 +1,173 @@
+// Types of what the code of a vat finds: globals, and the modules that are built in. An installed package of the same name brings its own.
+
+/** What `E(x)` offers for an object with the methods of `T`: each gives a promise of its answer, and is done in a later turn. */
+type Eventual<T> = (T extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : unknown) & {
+  readonly [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never;
+};
+/** The same without answers. */
+type EventualOnly<T> = (T extends (...args: infer A) => unknown ? (...args: A) => void : unknown) & {
+  readonly [K in keyof T]: T[K] extends (...args: infer A) => unknown ? (...args: A) => void : never;
+};
+/** What `E.get(x)` offers: a promise of each property. */
+type EventualProperties<T> = { readonly [K in keyof T]: Promise<Awaited<T[K]>> };
+
+interface EventualSend {
+  /** Sends messages to `x`: an object of this vat, of another one, or a promise of either. */
+  <T>(x: T | PromiseLike<T>): Eventual<T>;
+  sendOnly<T>(x: T | PromiseLike<T>): EventualOnly<T>;
+  get<T>(x: T | PromiseLike<T>): EventualProperties<T>;
+  resolve<T>(x: T | PromiseLike<T>): Promise<T>;
+  when<T, R = T, S = never>(
+    x: T | PromiseLike<T>,
+    onFulfilled?: (value: T) => R | PromiseLike<R>,
+    onRejected?: (reason: unknown) => S | PromiseLike<S>,
+  ): Promise<R | S>;
+  /** Says to the vat that a call went to that its answer is not wanted any more. */
+  cancel(answer: unknown): void;
+  /** Fulfilled if the caller of the method that runs now cancels the call. To be asked for before the first `await`. */
+  whenCancelled(): Promise<void>;
+}
+
+interface FarFunction {
+  /** Makes an object or a function pass by reference, and hardens it. All of its properties are methods. */
+  <T extends object>(name: string, object: T): T;
+  <T extends object>(object: T): T;
+}
+
+interface PromiseKit<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T | PromiseLike<T>) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+type PassStyle =
+  | 'undefined' | 'null' | 'boolean' | 'number' | 'bigint' | 'string' | 'symbol'
+  | 'copyArray' | 'copyRecord' | 'byteArray' | 'tagged' | 'error' | 'promise' | 'remotable';
+
+/** Data with a tag that travels with it. */
+interface Tagged<Tag extends string = string, Payload = unknown> {
+  readonly payload: Payload;
+  readonly [Symbol.toStringTag]: Tag;
+}
+
+/** The endowment `timer`. Times are milliseconds since the Unix epoch, by the clock of the vat's log. */
+interface VatTimer {
+  now(): number;
+  wakeAt(atMs: number): Promise<number>;
+  delay(ms: number): Promise<number>;
+  repeat(ms: number, handler: { wake(nowMs: number): unknown }): { cancel(): void };
+  withDeadline<T>(value: T | PromiseLike<T>, ms: number): Promise<T>;
+}
+
+/** What the default export is called with: the arguments of the config, and the endowments among them. */
+interface VatArgv {
+  /** Ends the vat with this value. For vats on one host only. */
+  readonly exit?: (value?: unknown, ...logged: unknown[]) => void;
+  readonly timer?: VatTimer;
+  readonly [name: string]: unknown;
+}
+
+/** The store that `buildRootObject` gets. */
+interface VatBaggage {
+  has(key: unknown): boolean;
+  get(key: unknown): any;
+  init(key: unknown, value: unknown): void;
+  set(key: unknown, value: unknown): void;
+  delete(key: unknown): void;
+  getSize(): number;
+  keys(): readonly unknown[];
+  values(): readonly unknown[];
+  entries(): readonly (readonly [unknown, unknown])[];
+  clear(): void;
+}
+
+declare const E: EventualSend;
+declare const Far: FarFunction;
+/** Freezes all that can be reached from a value, and gives the value. */
+declare const harden: <T>(value: T) => T;
+declare const def: typeof harden;
+declare const makePromiseKit: <T = any>() => PromiseKit<T>;
+/** The number itself, if it is a whole number that is not negative; throws otherwise. */
+declare const Nat: <T extends number | bigint>(value: T) => T;
+declare const log: (...args: unknown[]) => void;
+declare const console: {
+  log(...args: unknown[]): void;
+  info(...args: unknown[]): void;
+  warn(...args: unknown[]): void;
+  error(...args: unknown[]): void;
+  debug(...args: unknown[]): void;
+  trace(...args: unknown[]): void;
+};
+declare const SES: {
+  confine(source: string, endowments?: Record<string, unknown>): any;
+  confineExpr(source: string, endowments?: Record<string, unknown>): any;
+};
+declare class Compartment {
+  constructor(options?: { globals?: Record<string, unknown>; __options__?: true });
+  readonly globalThis: Record<string, unknown>;
+  evaluate(source: string): any;
+}
+declare class TextEncoder {
+  readonly encoding: 'utf-8';
+  encode(text?: string): Uint8Array;
+  encodeInto(text: string, destination: Uint8Array): { read: number; written: number };
+}
+declare class TextDecoder {
+  constructor(label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean });
+  readonly encoding: 'utf-8';
+  readonly fatal: boolean;
+  readonly ignoreBOM: boolean;
+  decode(input?: ArrayBuffer | ArrayBufferView, options?: { stream?: boolean }): string;
+}
+declare const btoa: (text: string) => string;
+declare const atob: (text: string) => string;
+declare const structuredClone: <T>(value: T, options?: { transfer?: ArrayBuffer[] }) => T;
+declare const queueMicrotask: (callback: () => void) => void;
+declare const HandledPromise: PromiseConstructor & {
+  get(target: unknown, key: PropertyKey): Promise<any>;
+  getSendOnly(target: unknown, key: PropertyKey): void;
+  applyFunction(target: unknown, args: unknown[]): Promise<any>;
+  applyFunctionSendOnly(target: unknown, args: unknown[]): void;
+  applyMethod(target: unknown, key: PropertyKey, args: unknown[]): Promise<any>;
+  applyMethodSendOnly(target: unknown, key: PropertyKey, args: unknown[]): void;
+};
+
+declare module '@endo/far' {
+  const send: EventualSend;
+  const far: FarFunction;
+  export { send as E, far as Far };
+  export const passStyleOf: (value: unknown) => PassStyle;
+  export const getInterfaceOf: (value: unknown) => string | undefined;
+}
+declare module '@endo/eventual-send' {
+  const send: EventualSend;
+  const handled: typeof HandledPromise;
+  export { send as E, handled as HandledPromise };
+}
+declare module '@endo/harden' {
+  const freeze: <T>(value: T) => T;
+  export { freeze as harden, freeze as default };
+}
+declare module '@endo/nat' {
+  export const Nat: (value: number | bigint) => bigint;
+  export const isNat: (value: unknown) => boolean;
+  export const ZERO_N: 0n;
+  export const ONE_N: 1n;
+}
+declare module '@endo/promise-kit' {
+  export const makePromiseKit: <T = any>() => PromiseKit<T>;
+  export const isPromise: (value: unknown) => value is Promise<unknown>;
+}
+declare module '@endo/pass-style' {
+  const far: FarFunction;
+  export { far as Far };
+  export const PASS_STYLE: unique symbol;
+  export const passStyleOf: (value: unknown) => PassStyle;
+  export const getInterfaceOf: (value: unknown) => string | undefined;
+  export const makeTagged: <Tag extends string, Payload>(tag: Tag, payload: Payload) => Tagged<Tag, Payload>;
+  export const getTag: (tagged: Tagged) => string;
+  export const deeplyFulfilled: (value: unknown) => Promise<any>;
+}
+declare module '@endo/marshal' {
+  export { Far, passStyleOf, getInterfaceOf, makeTagged, getTag, deeplyFulfilled } from '@endo/pass-style';
+}
