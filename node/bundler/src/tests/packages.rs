@@ -179,7 +179,7 @@ fn packages_find_the_global_object_by_a_function_of_old() {
     );
     assert_eq!(
         bundle.modules["node_modules/root/index.js"],
-        "const a = globalThis               , b = globalThis                     , c = Function('return that')(), d = Function('return this')(1);\n\
+        "const a = globalThis               , b = globalThis                      , c = Function('return that')(), d = Function('return this')(1);\n\
          export default a || b || c || d;\n"
     );
 }
