@@ -106,11 +106,15 @@ fn vats_are_made_called_and_looked_at_on_hosts_run_by_hand() {
     assert!(table.contains("2 of 2") && !table.contains("late"), "{table}");
     let console = bench.vat(&["logs", "late", "--home", "beta"]).ok();
     assert!(console.stdout.contains("late begins at 0"), "{}", console.stdout);
-    let line = bench.vat(&["logs", "counter", "--home", "alpha", "--json"]).ok().json();
+    let console = bench.vat(&["logs", "counter", "--home", "alpha", "--json"]).ok().stdout;
+    let lines: Vec<Value> = console.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
     assert_eq!(
-        (&line["vat"], &line["level"], &line["text"]),
+        (&lines[0]["vat"], &lines[0]["level"], &lines[0]["text"]),
         (&json!("counter"), &json!("info"), &json!("counter begins at 5"))
     );
+    // The call that was rejected is told with the author's line, here alone.
+    let failed = lines[1]["text"].as_str().expect("a text");
+    assert!(failed.starts_with("fail failed: RangeError: no luck (at counter.js:") && lines.len() == 2, "{failed}");
 
     // Code that does not start is no success, and the vat's id commits to it.
     let broken = late(&["create", "broken", "--on", "./beta", "--source", "broken.js"]);
