@@ -35,9 +35,9 @@ use quorate_node::{
     vat::VatService,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -81,6 +81,8 @@ pub struct World {
     /// Where the network's own tasks run: they outlive every host.
     main: Handle,
     hosts: BTreeMap<String, Place>,
+    /// Hosts whose shares get nowhere.
+    unheard: Arc<Mutex<BTreeSet<HostId>>>,
     vats: BTreeMap<String, Genesis>,
     errands: usize,
 }
@@ -120,6 +122,7 @@ impl World {
             image: image.expect("loading does not panic").expect("the image loads"),
             main: Handle::current(),
             hosts: BTreeMap::new(),
+            unheard: Arc::default(),
             vats: BTreeMap::new(),
             errands: 0,
         }
@@ -162,6 +165,7 @@ impl World {
         };
         let (network, main, handle) = (self.network.clone(), self.main.clone(), runtime.handle().clone());
         let (muzzled, liar) = (place.muzzled.clone(), place.liar.clone());
+        let unheard = Arc::clone(&self.unheard);
         let id = HostId(place.key.verifying_key().to_bytes());
         let started = tokio::task::spawn_blocking(move || {
             handle.block_on(async move {
@@ -177,7 +181,7 @@ impl World {
                         Some(liar) => liar.outbound(network),
                         None => network,
                     };
-                    Ok(Arc::new(Muzzle { network, muzzled }) as Arc<dyn Network>)
+                    Ok(Arc::new(Muzzle { network, muzzled, unheard }) as Arc<dyn Network>)
                 });
                 let host = host.await.expect("the host starts");
                 (host, joined.into_inner().expect("a host that started has joined"))
@@ -205,6 +209,16 @@ impl World {
     /// It ships again.
     pub fn unmuzzle(&self, name: &str) {
         self.hosts[name].muzzled.store(false, Ordering::Relaxed);
+    }
+
+    /// From now on nobody gets what a host signs of the blocks that it executes, nor it what others do. It acknowledges entries as ever.
+    pub fn withhold_shares(&self, name: &str) {
+        self.unheard.lock().expect("no panic").insert(self.id(name));
+    }
+
+    /// All shares get through again.
+    pub fn release_shares(&self) {
+        self.unheard.lock().expect("no panic").clear();
     }
 
     /// A host's key.
@@ -420,10 +434,11 @@ impl World {
     }
 }
 
-/// A host's network, on which slices can be held back.
+/// A host's network, on which slices and shares can be held back.
 struct Muzzle {
     network: Arc<dyn Network>,
     muzzled: Arc<AtomicBool>,
+    unheard: Arc<Mutex<BTreeSet<HostId>>>,
 }
 
 impl NetworkLayer for Muzzle {
@@ -441,6 +456,11 @@ impl NetworkLayer for Muzzle {
         if purpose == Purpose::Slice && self.muzzled.load(Ordering::Relaxed) {
             return unanswered(to, purpose, deadline);
         }
+        let unheard = self.unheard.lock().expect("no panic");
+        if purpose == Purpose::Share && (unheard.contains(&to) || unheard.contains(&self.network.local())) {
+            return unanswered(to, purpose, deadline);
+        }
+        drop(unheard);
         self.network.request(to, purpose, frame, deadline)
     }
 }

@@ -71,8 +71,8 @@ async fn who_is_out_is_leaving_until_the_next_membership_is_certified() {
     let leader = world.leader("ledger", &["a", "b", "c"]).await;
     let others: Vec<&str> = ["a", "b", "c"].into_iter().filter(|host| *host != leader).collect();
     let (out, absent) = (others[0], others[1]);
-    // The newcomer signs its admission and gets the log late, so that a member can be gone when it does, after all have signed for its
-    // coming.
+    // The newcomer signs its admission and gets the log late, so that a member's signatures can be lost when it does, after all have signed
+    // for its coming.
     world.join("ledger", "d").await;
     world.network.partition(&[world.id("d")], &[world.id(&leader)]);
     let recorded = world.begin_replacing("ledger", out, "d").await;
@@ -81,11 +81,11 @@ async fn who_is_out_is_leaving_until_the_next_membership_is_certified() {
         (status.certified_block >= recorded).then_some(())
     };
     world.wait("certificate of the record", signed).await;
-    world.crash(absent).await;
+    world.withhold_shares(absent);
     world.network.heal();
     let role = async |world: &World, role| (world.status(out, "ledger").await.role == role).then_some(());
     world.wait("leaving", async || role(&world, "leaving").await).await;
-    world.restart(absent).await;
+    world.release_shares();
     world.wait("end", async || role(&world, "removed").await).await;
 }
 
