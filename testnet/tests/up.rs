@@ -104,7 +104,7 @@ fn a_testnet_is_found_again_whatever_was_done_around_it() {
     fs::write(&config, config_text().replace("threshold = 2", "threshold = 3")).expect("writable");
     let refused = net.up(&config, &[]);
     assert_eq!(refused.code, 2, "{}", refused.stderr);
-    for wanted in ["vat testnet restart HOST --dir net", "choose another directory", "vat testnet down --dir net"] {
+    for wanted in ["vat testnet restart HOST --dir net", "choose another directory", "--fresh stop and remove it"] {
         assert!(refused.stderr.contains(wanted), "no {wanted} in {}", refused.stderr);
     }
     // And so is what an interrupted command left, by its name.
