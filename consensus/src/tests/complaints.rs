@@ -15,7 +15,7 @@ use crate::raft::gate::Keys;
 use crate::replica::wants::MAX_WANTED;
 use crate::replica::wire::complaint::ComplaintFrame;
 use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
-use crate::replica::wire::share::{ShareFrame, ShareReply};
+use crate::replica::wire::share::ShareFrame;
 use crate::transport::Channel;
 use quorate_order::signed::{Complaint, Reason};
 use quorate_order::signing::Signed;
