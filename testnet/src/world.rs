@@ -453,14 +453,17 @@ impl NetworkLayer for Muzzle {
         frame: Bytes,
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, NetError>> {
-        if purpose == Purpose::Slice && self.muzzled.load(Ordering::Relaxed) {
+        let is_held_back = match purpose {
+            Purpose::Slice => self.muzzled.load(Ordering::Relaxed),
+            Purpose::Share => {
+                let unheard = self.unheard.lock().expect("no panic");
+                [to, self.network.local()].iter().any(|host| unheard.contains(host))
+            }
+            _ => false,
+        };
+        if is_held_back {
             return unanswered(to, purpose, deadline);
         }
-        let unheard = self.unheard.lock().expect("no panic");
-        if purpose == Purpose::Share && (unheard.contains(&to) || unheard.contains(&self.network.local())) {
-            return unanswered(to, purpose, deadline);
-        }
-        drop(unheard);
         self.network.request(to, purpose, frame, deadline)
     }
 }

@@ -6,26 +6,12 @@ mod support;
 use quorate_testnet::process::{Ran, TestNet};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf};
-use support::counter_net;
+use support::{FOUR_MEMBERS, THREE_MEMBERS, counter_net};
 
-/// A counter on four hosts, three of which sign, and a vat of somebody else that calls it.
-const FOUR_OF_FIVE: &str = r#"
-[[host]]
-name = "alpha"
-[[host]]
-name = "beta"
-[[host]]
-name = "gamma"
-[[host]]
-name = "delta"
+/// Beside a counter on four hosts, three of which sign: a vat of somebody else that calls it.
+const SHOP_BESIDE: &str = r#"
 [[host]]
 name = "epsilon"
-
-[[vat]]
-name = "counter"
-hosts = ["alpha", "beta", "gamma", "delta"]
-threshold = 3
-source = "counter.js"
 
 [[vat]]
 name = "shop"
@@ -36,21 +22,6 @@ counter = { vat = "counter" }
 "#;
 
 const SHOP: &str = "import { E, Far } from '@endo/far';\nexport default ({ counter }) => Far('shop', { buy: by => E(counter).increment(by) });\n";
-
-const THREE: &str = r#"
-[[host]]
-name = "alpha"
-[[host]]
-name = "beta"
-[[host]]
-name = "gamma"
-
-[[vat]]
-name = "counter"
-hosts = ["alpha", "beta", "gamma"]
-threshold = 2
-source = "counter.js"
-"#;
 
 fn home(net: &TestNet, host: &str) -> PathBuf {
     net.dir().join("hosts").join(host)
@@ -94,7 +65,7 @@ fn fault(net: &TestNet, host: &str) -> Option<String> {
 
 #[test]
 fn two_of_four_go_on_by_hand_and_lose_nothing_that_was_answered() {
-    let (net, config) = counter_net(FOUR_OF_FIVE);
+    let (net, config) = counter_net(&format!("{FOUR_MEMBERS}{SHOP_BESIDE}"));
     net.file("shop.js", SHOP);
     net.up(&config, &[]).ok();
     increment(&net, 1..11);
@@ -153,7 +124,7 @@ fn two_of_four_go_on_by_hand_and_lose_nothing_that_was_answered() {
 
 #[test]
 fn the_word_of_one_is_no_evidence_and_owners_of_lost_homes_can_give_theirs() {
-    let (net, config) = counter_net(THREE);
+    let (net, config) = counter_net(THREE_MEMBERS);
     net.up(&config, &[]).ok();
     increment(&net, 1..6);
     let beta = lose(&net, "beta");
@@ -180,7 +151,7 @@ fn the_word_of_one_is_no_evidence_and_owners_of_lost_homes_can_give_theirs() {
 
 #[test]
 fn owners_pass_a_file_around_and_hosts_that_die_meanwhile_keep_their_word() {
-    let (net, config) = counter_net(FOUR_OF_FIVE);
+    let (net, config) = counter_net(&format!("{FOUR_MEMBERS}{SHOP_BESIDE}"));
     net.file("shop.js", SHOP);
     net.up(&config, &[]).ok();
     increment(&net, 1..6);

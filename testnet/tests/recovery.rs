@@ -12,23 +12,10 @@ use std::{
     process::Stdio,
     time::Duration,
 };
-use support::{FOUR_HOSTS, SmallDisk, counter_net, falsify_guard, metric};
+use support::{FOUR_HOSTS, SmallDisk, THREE_MEMBERS, counter_net, falsify_guard, metric};
 
 /// Beside a counter on three hosts, one that lives on one of them alone.
 const SOLO_BESIDE: &str = r#"
-[[host]]
-name = "alpha"
-[[host]]
-name = "beta"
-[[host]]
-name = "gamma"
-
-[[vat]]
-name = "counter"
-hosts = ["alpha", "beta", "gamma"]
-threshold = 2
-source = "counter.js"
-
 [[vat]]
 name = "alone"
 hosts = ["alpha"]
@@ -313,7 +300,7 @@ fn a_repair_that_is_killed_again_and_again_is_done_again() {
 /// A vat without other members has nobody to fetch its state from: what a repair has saved of it must not be lost with the repair.
 #[test]
 fn a_repair_that_dies_between_its_last_steps_is_finished_by_the_next_one() {
-    let (net, config) = counter_net(SOLO_BESIDE);
+    let (net, config) = counter_net(&format!("{THREE_MEMBERS}{SOLO_BESIDE}"));
     net.up(&config, &[]).ok();
     for count in 1..6 {
         assert_eq!(net.call("alone", "increment", &[]), json!(count));

@@ -38,6 +38,22 @@ threshold = 2
 source = "counter.js"
 "#;
 
+/// A counter on three hosts, of which two must sign.
+pub const THREE_MEMBERS: &str = r#"
+[[host]]
+name = "alpha"
+[[host]]
+name = "beta"
+[[host]]
+name = "gamma"
+
+[[vat]]
+name = "counter"
+hosts = ["alpha", "beta", "gamma"]
+threshold = 2
+source = "counter.js"
+"#;
+
 /// A counter on four hosts, of which three must sign.
 pub const FOUR_MEMBERS: &str = r#"
 [[host]]
