@@ -361,7 +361,7 @@ impl OrderGate {
     }
 
     /// How many of the members are not all liars.
-    pub(super) fn joining(&self) -> usize {
+    pub(crate) fn joining(&self) -> usize {
         self.lock().member.epoch().joining()
     }
 

@@ -12,7 +12,7 @@ use super::approval::{ApprovalParts, Approvals};
 use super::clock::Clocks;
 use super::event::{Event, EventSink, Events};
 use super::identity::Identity;
-use super::leader::LeaderSeen;
+use super::leader::{Candidates, LeaderSeen};
 use super::lifecycle::Lifecycle;
 use super::membership_view::{Members, MembershipView};
 use super::options::ReplicaOptions;
@@ -229,7 +229,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         status: Arc::clone(&status),
         max_uncertified: options.max_uncertified,
     };
-    let leader = Arc::new(LeaderSeen::default());
+    let (leader, candidates) = (Arc::new(LeaderSeen::default()), Arc::new(Candidates::default()));
     let complaints = Complaints::new(ComplaintParts {
         identity: Arc::clone(&identity),
         lifecycle: Arc::clone(&lifecycle),
@@ -242,6 +242,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         proposer: proposer.clone(),
         urgent,
         leader: Arc::clone(&leader),
+        candidates: Arc::clone(&candidates),
         max_uncertified: options.max_uncertified,
     });
     let leader_watch = LeaderWatch {
@@ -299,6 +300,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         members: Arc::clone(&members),
         status: Arc::clone(&status),
         leader: Arc::clone(&leader),
+        candidates,
         since: Instant::now(),
     };
     let service = Service {

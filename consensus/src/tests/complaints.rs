@@ -2,20 +2,20 @@
 //! a wrapper around frames; all replicas are the product's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::cluster::{Cluster, Node, Toy, parameters, wait};
 use super::*;
 use crate::codec::{self, MAX_COMMAND_BYTES};
 use crate::error::{ProposeError, TransportError};
-use crate::order::frames::{RaftFrame, RaftMessage};
+use crate::order::frames::{RaftFrame, RaftMessage, RaftReply};
 use crate::proof::equivocation::EvidenceRecord;
 use crate::raft::gate::Keys;
 use crate::replica::wants::MAX_WANTED;
 use crate::replica::wire::complaint::ComplaintFrame;
 use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
-use crate::replica::wire::share::ShareFrame;
+use crate::replica::wire::share::{ShareFrame, ShareReply};
 use crate::transport::Channel;
 use quorate_order::signed::{Complaint, Reason};
 use quorate_order::signing::Signed;
@@ -250,4 +250,111 @@ async fn an_honest_leader_orders_what_is_wanted_and_a_flood_of_it_is_refused() {
     let last = cluster.propose(other, b"on").await.block;
     cluster.wait_applied(last).await;
     cluster.assert_no_trouble();
+}
+
+/// What a leader sends that keeps its share to itself. Its followers get what it orders.
+fn unsigned(channel: Channel, frame: Vec<u8>) -> Vec<u8> {
+    match channel {
+        Channel::Share if matches!(codec::decode(&frame), Ok(ShareFrame::Push(_))) => {
+            codec::encode(&ShareFrame::Push(Vec::new()))
+        }
+        _ => frame,
+    }
+}
+
+/// The liar's replica hears no complaints, nothing that `speaks_to` denies gets from its log to members, and no share leaves it. Returns
+/// the count of what did not get through.
+fn cut_off(
+    cluster: &Cluster,
+    liar: usize,
+    speaks_to: impl Fn(HostId) -> bool + Send + Sync + 'static,
+) -> Arc<AtomicU64> {
+    let (guilty, cut) = (cluster.nodes[liar].id(), Arc::new(AtomicU64::new(0)));
+    let counted = Arc::clone(&cut);
+    cluster.hub.lie(Box::new(move |from, to, channel, frame| match channel {
+        _ if to == guilty => deaf(channel, frame),
+        Channel::Append | Channel::Vote if from == guilty && !speaks_to(to) => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Vec::new()
+        }
+        _ if from == guilty => unsigned(channel, frame),
+        _ => frame,
+    }));
+    cluster.hub.lie_in_answers(Box::new(move |by, _, channel, _, answer| match channel {
+        Channel::Share if by == guilty => codec::encode(&ShareReply::default()),
+        _ => answer,
+    }));
+    cut
+}
+
+/// The honest members order and certify something without the liar.
+async fn go_on_without(cluster: &Cluster, liar: usize, proposer: usize) {
+    let guilty = cluster.nodes[liar].id();
+    let last = cluster.propose(proposer, b"two").await.block;
+    for (place, node) in cluster.nodes.iter().enumerate().filter(|(place, _)| *place != liar) {
+        wait("certified", || (node.up().status().certified_block >= last).then_some(())).await;
+        assert!(node.up().status().leader != Some(guilty), "{place}");
+        assert_eq!(node.log.lock().unwrap().fault, None);
+    }
+}
+
+/// A member that comes back is not spoken to by whoever leads meanwhile, and that one keeps its share to itself: two of four can't sign. They
+/// leave it with the third, whom they tell who leads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_cuts_a_member_off_and_signs_nothing_is_left() {
+    let (mut cluster, first) = certified_cluster(4, 3).await;
+    let away = (first + 1) % 4;
+    cluster.stop(away).await;
+    // After a restart it leads no more in its term.
+    cluster.stop(first).await;
+    cluster.start(first).await;
+    let liar = cluster.wait_for_leader().await;
+    let victim = cluster.nodes[away].id();
+    let cut = cut_off(&cluster, liar, move |member| member != victim);
+    cluster.start(away).await;
+    let proposer = (1..4).map(|step| (liar + step) % 4).find(|place| *place != away).unwrap();
+    go_on_without(&cluster, liar, proposer).await;
+    assert!(cut.load(Ordering::SeqCst) > 0);
+}
+
+/// Members that stood for election while the leader was silent are in a later term, and can't go back. It speaks to the others alone from
+/// then on: to two, and signs nothing, or to one, with which it can't order anything. The others ask for votes in vain while one hears it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_is_left_by_members_that_are_in_later_terms() {
+    for astray in [1, 2] {
+        let (cluster, liar) = certified_cluster(4, 3).await;
+        let term = cluster.nodes[liar].up().status().term;
+        let guilty = cluster.nodes[liar].id();
+        let away: Vec<usize> = (1..=astray).map(|step| (liar + step) % 4).collect();
+        let victims: Vec<HostId> = away.iter().map(|place| cluster.nodes[*place].id()).collect();
+        let speaks_to = {
+            let victims = victims.clone();
+            move |member: HostId| !victims.contains(&member)
+        };
+        // What they would be told if the others heard no leader either: each stands, and gets no vote, since they do.
+        let candidates = victims.clone();
+        cluster.hub.lie(Box::new(move |from, to, channel, frame| match channel {
+            Channel::Append | Channel::Vote if from == guilty && candidates.contains(&to) => Vec::new(),
+            _ => frame,
+        }));
+        let candidates = victims.clone();
+        cluster.hub.lie_in_answers(Box::new(move |_, to, channel, request, answer| {
+            let is_asked = matches!(
+                codec::decode(request),
+                Ok(RaftFrame { message: RaftMessage::Vote { pre: true, .. }, .. }) if candidates.contains(&to)
+            );
+            match codec::decode(&answer) {
+                Ok(RaftReply::Vote { vote, last, grant, better, .. }) if is_asked && channel == Channel::Vote => {
+                    codec::encode(&RaftReply::Vote { vote, granted: true, last, grant, better })
+                }
+                _ => answer,
+            }
+        }));
+        for place in &away {
+            let node = &cluster.nodes[*place];
+            wait("a later term", || (node.up().status().term > term).then_some(())).await;
+        }
+        cut_off(&cluster, liar, speaks_to);
+        go_on_without(&cluster, liar, (liar + 3) % 4).await;
+    }
 }

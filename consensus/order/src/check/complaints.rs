@@ -251,3 +251,28 @@ fn c12_patience_becomes_shorter_while_nothing_is_wanted() {
     member.eased();
     assert_eq!((member.doublings(), member.starved().len()), (0, 0));
 }
+
+/// A member that stood for election is in a later term. It can't acknowledge anything of the earlier one, nor go back to complain.
+#[test]
+fn c12_a_member_in_a_later_term_counts_against_the_leader_of_an_earlier_one() {
+    let mut world = Timely::new(4, 3, &[0]);
+    assert!(world.elect(0));
+    let of = (world.members[1].term().0, key(0));
+    let step = &mut Step { signing: &Symbolic(key(3)), outputs: &mut Vec::new() };
+    let complain = |member: &Member, step: &Step<'_>| member.complain_of_earlier(of, Reason::NoOrder, step);
+    assert!(complain(&world.members[3], step).is_err(), "it is in that term");
+    world.members[3].stand(of.0 + 1, step).unwrap();
+    for number in [1, 2] {
+        world.act(number, |member, step| drop(member.complain(Reason::NoOrder, step)));
+    }
+    assert!([1, 2].iter().all(|number| !world.members[*number].has_left()), "two of three that must");
+    let complaint = complain(&world.members[3], step).unwrap();
+    for number in [1, 2] {
+        world.act(number, |member, step| member.complaint(complaint, step).unwrap());
+        assert!(world.members[number].has_left());
+    }
+    assert!(!world.members[3].has_left(), "its own term goes on");
+    // One that follows a leader shows the others who that is.
+    assert!(world.elect(1) || world.elect(1));
+    assert!(complain(&world.members[3], step).is_err());
+}

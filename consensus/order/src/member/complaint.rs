@@ -1,6 +1,7 @@
 //! COMPLAIN: how a leader that starves a command, or is caught, is left.
 //!
-//! Invariants: `n − t + 1` complaints hold an honest one, so a member joins them; `t` leave the term. A leader that was left gets votes
+//! Invariants: `n − t + 1` complaints hold an honest one, so a member joins them; `t` leave the term. A member in a later term has left
+//! it, too, and says so to those who have not. A leader that was left gets votes
 //! later than others, never none; at most the last `n − t` are so delayed. Patience doubles with each change of leaders in which the
 //! starved command was not ordered; it shrinks when such a command is, or while nobody here wants one.
 //!
@@ -57,6 +58,25 @@ impl Member {
         let signed = self.sign(complaint, step);
         step.send(To::All, Message::Complaint(signed), false);
         self.complaint(signed, step)
+    }
+
+    /// Signs a complaint of the leader of an earlier term, for those who follow it still. This member is in a later term, in which it
+    /// knows no leader: it can't go back, so that leader has one member less that could acknowledge anything.
+    ///
+    /// # Errors
+    /// The term is not over here, or a leader is followed.
+    pub fn complain_of_earlier(
+        &self,
+        (term, leader): (u64, HostId),
+        reason: Reason,
+        step: &Step<'_>,
+    ) -> Result<Signed<Complaint>, Refusal> {
+        self.running()?;
+        let (present, followed) = self.term();
+        if term >= present || followed.is_some() || leader == self.own {
+            return Err(Refusal::Unknown);
+        }
+        Ok(self.sign(Complaint { epoch: self.epoch.number, term, leader, reason }, step))
     }
 
     /// Takes in a complaint.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::OrderGate;
 use quorate_ids::{Hash, HostId};
-use quorate_order::proofs::OrderCertificate;
+use quorate_order::proofs::{OrderCertificate, TermProof};
 use quorate_order::refusal::Refusal;
 use quorate_order::signed::{Complaint, Reason};
 use quorate_order::signing::Signed;
@@ -24,6 +24,15 @@ impl OrderGate {
             // It fails only where nobody can be complained of.
             let _ = member.complain(reason, step);
         });
+    }
+
+    /// Signs a complaint of the leader that was elected in an earlier term, if nobody is followed in the present one.
+    pub(crate) fn complain_of_earlier(&self, proof: &TermProof) -> Option<Signed<Complaint>> {
+        if !self.proves(proof) {
+            return None;
+        }
+        let of = (proof.term, proof.leader);
+        self.step(|member, step| member.complain_of_earlier(of, Reason::NoOrder, step).ok()).0
     }
 
     /// Takes in another member's complaint.

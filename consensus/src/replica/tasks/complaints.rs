@@ -5,6 +5,7 @@
 //!  not ordered in a patience after that           ──►  complaint, signed, to all; n − t + 1 of them join, t leave the term
 //!  entries without proof for a patience           ──►  likewise (NoOrder)
 //!  statements without certificate for four        ──►  likewise (NoOrder): it may cut somebody off
+//!  n − t + 1 others look for a leader for one     ──►  likewise (NoOrder): it has too few followers
 //! ```
 //!
 //! Invariants: a member complains only of what its own log shows, never for another's word; it joins others only when it has had the
@@ -29,12 +30,13 @@ use crate::raft::role::Role;
 use crate::replica::RaftCell;
 use crate::replica::handle::Proposed;
 use crate::replica::identity::Identity;
-use crate::replica::leader::LeaderSeen;
+use crate::replica::leader::{Candidates, LeaderSeen};
 use crate::replica::lifecycle::Lifecycle;
 use crate::replica::membership_view::Members;
 use crate::replica::status::StatusCell;
 use crate::replica::tasks::proposer::{self, Proposal};
 use crate::replica::wants::{self, Wants};
+use crate::replica::wire::append::CANDIDATE_PAUSE;
 use crate::replica::wire::complaint::ComplaintFrame;
 use crate::replica::wire::propose::Payload;
 use crate::replica::wire::share::{ShareClient, ShareFrame};
@@ -59,6 +61,9 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(250);
 /// Since when nothing moves.
 struct Progress {
     ordered: u64,
+    /// When the order came farther last.
+    ordered_at: Instant,
+    /// The same, or when there was nothing to order.
     ordered_since: Instant,
     certified: u64,
     certified_since: Instant,
@@ -88,6 +93,7 @@ pub(crate) struct ComplaintParts {
     /// What goes first into the next block.
     pub(crate) urgent: mpsc::Sender<Proposal>,
     pub(crate) leader: Arc<LeaderSeen>,
+    pub(crate) candidates: Arc<Candidates>,
     /// See [`ReplicaOptions::max_uncertified`](crate::ReplicaOptions::max_uncertified).
     pub(crate) max_uncertified: u64,
 }
@@ -103,7 +109,7 @@ impl Complaints {
     /// Nothing is wanted, and nobody complained of.
     pub(crate) fn new(parts: ComplaintParts) -> Arc<Complaints> {
         let now = Instant::now();
-        let progress = Progress { ordered: 0, ordered_since: now, certified: 0, certified_since: now };
+        let progress = Progress { ordered: 0, ordered_at: now, ordered_since: now, certified: 0, certified_since: now };
         let table = Table { wants: Wants::new(parts.identity.key), term: (0, None), since: now, progress, said: None };
         Arc::new(Complaints { parts, table: Mutex::new(table), woken: Notify::new() })
     }
@@ -227,7 +233,7 @@ impl Complaints {
     /// # Errors
     /// It is another member's, or of no leader here.
     pub(crate) async fn heard(
-        &self,
+        self: &Arc<Self>,
         from: HostId,
         frame: ComplaintFrame,
     ) -> Result<Option<Box<OrderCertificate>>, String> {
@@ -237,6 +243,9 @@ impl Complaints {
         }
         if let Some(proof) = proof {
             self.follow(*proof).await;
+        }
+        if complaint.content.term < self.parts.gate.term().0 {
+            return Ok(self.parts.gate.order_beyond(ordered));
         }
         // Whoever has just begun to follow a leader can't tell. The others repeat themselves.
         let is_settled = {
@@ -250,12 +259,17 @@ impl Complaints {
         Ok(self.parts.gate.order_beyond(ordered))
     }
 
-    /// A member that its leader does not speak to hears of it by the others: else it could not leave it.
-    async fn follow(&self, proof: TermProof) {
+    /// A member that its leader does not speak to hears of it by the others: else it could not leave it. It may be in that term
+    /// already, or in a later one: others name theirs when they refuse a vote.
+    async fn follow(self: &Arc<Self>, proof: TermProof) {
         let Some(raft) = self.parts.raft.get() else { return };
         let (term, leader) = (proof.term, proof.leader);
-        if term <= self.parts.gate.term().0 || leader == self.parts.identity.key {
+        let (present, followed) = self.parts.gate.term();
+        if leader == self.parts.identity.key || (followed.is_some() && term <= present) {
             return;
+        }
+        if term < present {
+            return self.complain_of_earlier(proof);
         }
         let node = raft.view().nodes.into_iter().find(|(_, member)| member.key == leader).map(|(id, _)| id);
         let Some(node) = node else { return };
@@ -265,6 +279,23 @@ impl Complaints {
             let (prev, entries, commit, header) = (None, Vec::new(), None, None);
             // It fails only if Raft has stopped.
             let _ = raft.handle(RaftMessage::Append { vote, prev, entries, commit, header }).await;
+        }
+    }
+
+    /// Others follow a leader and complain of it, while this member is in a later term, and has looked for a leader in vain for a
+    /// patience. It can't go back: were that not counted as a complaint, such a leader would need to be left by more than there are.
+    fn complain_of_earlier(self: &Arc<Self>, proof: TermProof) {
+        let (gate, now) = (&self.parts.gate, Instant::now());
+        {
+            let table = self.table();
+            let is_due = table.said.is_none_or(|said| now >= said + self.election_max());
+            if table.term != gate.term() || now < table.since + self.patience() || !is_due || !self.is_member() {
+                return;
+            }
+        }
+        if let Some(complaint) = gate.complain_of_earlier(&proof) {
+            self.table().said = Some(now);
+            self.say(ComplaintFrame { complaint, proof: Some(Box::new(proof)), ordered: gate.ordered() });
         }
     }
 
@@ -302,10 +333,14 @@ impl Complaints {
         if table.term != term {
             (table.term, table.since, table.said) = (term, now, None);
             table.wants.begin_term(now);
-            (table.progress.ordered_since, table.progress.certified_since) = (now, now);
+            (table.progress.ordered_at, table.progress.ordered_since) = (now, now);
+            table.progress.certified_since = now;
         }
         let progress = &mut table.progress;
         let moves = (ordered != progress.ordered, certified != progress.certified);
+        if moves.0 {
+            progress.ordered_at = now;
+        }
         if moves.0 || last <= ordered {
             (progress.ordered, progress.ordered_since) = (ordered, now);
         }
@@ -333,6 +368,19 @@ impl Complaints {
     fn is_stuck(&self, progress: &Progress, now: Instant) -> bool {
         let patience = self.patience();
         now >= progress.ordered_since + patience || now >= progress.certified_since + patience * CERTIFY
+    }
+
+    /// Whether so many members look for a leader that the present one has too few followers for anything to be ordered. It speaks to
+    /// those alone whom it likes. What it could order meanwhile it has: then they are not as many as they seem.
+    fn is_deserted(&self, progress: &Progress, now: Instant) -> bool {
+        let (patience, pause) = (self.patience(), self.election_max() * CANDIDATE_PAUSE);
+        if now < progress.ordered_at + patience {
+            return false;
+        }
+        let mut astray = self.parts.candidates.for_long(patience, pause, now);
+        let members = self.parts.members.view().newest().clone();
+        astray.retain(|member| members.contains(member));
+        astray.len() >= self.parts.gate.joining().max(2)
     }
 
     /// Finds in the log what is wanted, and what the leader says to be there.
@@ -419,8 +467,8 @@ impl Complaints {
             let table = self.table();
             let is_followed = table.term == (term, leader) && leader != Some(own) && self.is_member();
             let starved = table.wants.overdue(patience, now).map(Reason::Starved);
-            let stuck = self.is_stuck(&table.progress, now).then_some(Reason::NoOrder);
-            starved.or(stuck).filter(|_| is_followed)
+            let is_stuck = self.is_stuck(&table.progress, now) || self.is_deserted(&table.progress, now);
+            starved.or(is_stuck.then_some(Reason::NoOrder)).filter(|_| is_followed)
         };
         let is_due = self.table().said.is_none_or(|said| now >= said + self.election_max());
         if is_due && let Some(reason) = gate.complains().or(reason) {

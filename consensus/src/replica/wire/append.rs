@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::order::frames::{Header, RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
 use crate::raft::RaftNode;
 use crate::raft::gate::{Barred, NoVote};
-use crate::replica::leader::LeaderSeen;
+use crate::replica::leader::{Candidates, LeaderSeen};
 use crate::replica::membership_view::Members;
 use crate::replica::status::StatusCell;
 use crate::state::{LogPosition, RaftMembership, ReplicatedState};
@@ -27,12 +27,16 @@ const CONVICTED_PATIENCE: u32 = 8;
 /// Likewise for one of the last leaders that were left.
 const LEFT_PATIENCE: u32 = 4;
 
+/// Times `election_max`: a member that has not asked for a vote for so long has found a leader.
+pub(crate) const CANDIDATE_PAUSE: u32 = 4;
+
 /// Serves the messages of Raft.
 pub(crate) struct RaftServer {
     pub(crate) timing: Timing,
     pub(crate) members: Arc<Members>,
     pub(crate) status: Arc<StatusCell>,
     pub(crate) leader: Arc<LeaderSeen>,
+    pub(crate) candidates: Arc<Candidates>,
     /// When the replica began.
     pub(crate) since: Instant,
 }
@@ -46,6 +50,9 @@ impl RaftServer {
         message: RaftMessage,
     ) -> Result<RaftReply, String> {
         raft.admissible(&message)?;
+        if matches!(message, RaftMessage::Vote { .. }) {
+            self.candidates.note(*from, self.timing.election_max * CANDIDATE_PAUSE, Instant::now());
+        }
         match message {
             RaftMessage::Append { vote, prev, entries, commit, header } => {
                 let message = Leading { from, vote, prev, header: header.as_deref() };
