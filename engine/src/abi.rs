@@ -2,7 +2,8 @@
 //!
 //! This one file is compiled into both sides (`engine/guest` includes it by path), so the two cannot disagree. Every
 //! message is a version byte followed by bincode's standard configuration; a change of any type here is a change of
-//! [`ABI_VERSION`] and of the image.
+//! [`ABI_VERSION`] and of the image. Only what comes at the end of an enum, and is said to no image that does not export that it knows it
+//! (`quorate_hands_over`), leaves the version as it is: so images of before go on.
 //!
 //! Invariants: ids come from counters and are never reused; a guest names only what it was told of or allocated itself;
 //! there is nothing in here about peers, streams or keys, which a guest cannot see.
@@ -153,6 +154,44 @@ pub enum Delivery {
     MakeRoom,
     /// The timer with this number is due. With `failure`, what it set off was rolled back for that reason, and must not be tried again.
     Wake { timer: u64, failure: Option<String> },
+    /// Say what would outlive an upgrade now: [`Output::HandOver`]. What that changes is undone.
+    HandOver,
+    /// As `Start`, in a heap that takes the place of another one.
+    Upgrade(Box<Upgrade>),
+}
+
+/// What a heap starts with that takes the place of another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    pub bundle: Bundle,
+    pub argv: CapData<Slot>,
+    pub endowments: Vec<String>,
+    /// What the heap before it handed over. In `argv` and in here, objects of this vat have the numbers that they had there.
+    pub durable: Durable,
+    /// Numbers of the objects of this vat that others hold, but for the root.
+    pub held: Vec<u64>,
+    /// The first number that this heap gives to an object or promise: none before it was so high.
+    pub first_number: u64,
+}
+
+/// What outlives an upgrade.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Durable {
+    /// The baggage, what `prepareExo` made, and then whatever can be reached from these, from instances that others hold, and from answers.
+    pub holdings: Vec<Holding>,
+    /// How promises came out to which others may still send, as far as the objects in that outlive the upgrade.
+    pub answers: Vec<(Slot, Resolution)>,
+}
+
+/// An instance of a kind, or a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// Its kind; those of the runtime begin with `@`.
+    pub kind: String,
+    /// Its objects, with their numbers. What is no kit has one, without a name.
+    pub facets: Vec<(String, u64)>,
+    /// Its values by their names, or its entries by their keys.
+    pub entries: Vec<(CapData<Slot>, CapData<Slot>)>,
 }
 
 /// What the host has learned since the last turn, beside the delivery itself.
@@ -202,6 +241,8 @@ pub enum Output {
     SetTimer { timer: u64, at_ms: u64 },
     /// Do not wake the guest for this timer any more.
     CancelTimer { timer: u64 },
+    /// In a [`Delivery::HandOver`] only.
+    HandOver(Durable),
 }
 
 /// What came of one delivery. It was rolled back (by the host) unless it is `Done`.

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use quorate_engine::abi::value::Part;
 use quorate_engine::abi::{CapData, Delivery, Method, Slot, Value};
 use quorate_engine::comms::StreamHead;
-use quorate_engine::machine::{ArgValue, Command, CommandResult, Deliver, Machine};
+use quorate_engine::machine::{ArgValue, Command, CommandResult, Deliver, Machine, Upgrade};
 use quorate_engine::wire::{
     MAX_MESSAGE_BYTES, MAX_METHOD_BYTES, MAX_SLOTS, MAX_VALUES, Op, RefKind, Side, WireError, WireRef, WireResolution,
     WireSlot,
@@ -71,6 +71,12 @@ fn commands() -> Vec<(&'static str, Command)> {
     full.bearers = vec![[8; 32]];
     let deliver =
         Deliver { from: vat(1), begin: 1, messages: vec![vec![1, 2], vec![], vec![3; 300]], end: 9, ack: 1_000 };
+    let upgrade = Command::Upgrade(Upgrade {
+        bundle: full.bundle.clone(),
+        argv: full.argv.clone(),
+        endowments: vec!["timer".into()],
+        image: Some(Hash([7; 32])),
+    });
     vec![
         ("command-install", Command::Install(full)),
         ("command-deliver", Command::Deliver(deliver)),
@@ -87,6 +93,7 @@ fn commands() -> Vec<(&'static str, Command)> {
             },
         ),
         ("command-revoke-bearer", Command::RevokeBearer { key: [4; 32] }),
+        ("command-upgrade", upgrade),
         ("command-tick", Command::Tick { now_ms: 1_700_000_000_000 }),
     ]
 }
@@ -98,6 +105,8 @@ fn results() -> Vec<(&'static str, CommandResult)> {
         ("result-delivered", CommandResult::Delivered { next: 4 }),
         ("result-gap", CommandResult::Gap { next: 400 }),
         ("result-later", CommandResult::Later { next: 500 }),
+        ("result-upgraded", CommandResult::Upgraded),
+        ("result-upgrade-failed", CommandResult::UpgradeFailed { message: "no".into() }),
         ("result-not-ready", CommandResult::NotReady),
         ("result-granted", CommandResult::Granted),
         ("result-revoked", CommandResult::Revoked),

@@ -17,7 +17,7 @@ use comms_support::golden;
 use guest_support::{Vat, describe, replay};
 use quorate_engine::Hash;
 use quorate_engine::abi::{
-    self, Bundle, CapData, Delivery, Method, News, Outcome, Output, Resolution, Slot, Turn, Value,
+    self, Bundle, CapData, Delivery, Durable, Holding, Method, News, Outcome, Output, Resolution, Slot, Turn, Value,
 };
 use quorate_engine::heap::{GlobalValue, Heap, HeapManifest, Limits, with_engine_stack};
 use quorate_engine::image::{Image, image_hash};
@@ -148,6 +148,14 @@ fn data() -> CapData<Slot> {
     CapData::new(&Value::Array(items), slots)
 }
 
+fn durable() -> Durable {
+    let entry = (CapData::data(&Value::String("k".into())), data());
+    Durable {
+        holdings: vec![Holding { kind: "Purse".into(), facets: vec![("owner".into(), 3)], entries: vec![entry] }],
+        answers: vec![(Slot::HostPromise(4), Resolution::Fulfilled(data()))],
+    }
+}
+
 fn deliveries() -> Vec<(&'static str, Delivery)> {
     let modules = BTreeMap::from([("main.js".to_owned(), "export default () => 1".to_owned())]);
     let bundle = Bundle { entry: "main.js".into(), modules };
@@ -157,6 +165,14 @@ fn deliveries() -> Vec<(&'static str, Delivery)> {
         (Slot::VatPromise(1), Resolution::Fulfilled(data())),
         (Slot::HostPromise(2), Resolution::Rejected(CapData::data(&Value::Null))),
     ];
+    let upgrade = abi::Upgrade {
+        bundle: bundle.clone(),
+        argv: data(),
+        endowments: vec!["exit".into()],
+        durable: durable(),
+        held: vec![3, 70_000],
+        first_number: 1 << 32,
+    };
     vec![
         ("abi-start", Delivery::Start { bundle, argv: data(), endowments: vec!["exit".into()] }),
         ("abi-call", call(Method::Call("m".into()))),
@@ -169,6 +185,8 @@ fn deliveries() -> Vec<(&'static str, Delivery)> {
         ("abi-make-room", Delivery::MakeRoom),
         ("abi-wake", Delivery::Wake { timer: 300, failure: None }),
         ("abi-wake-failed", Delivery::Wake { timer: 1, failure: Some("no".into()) }),
+        ("abi-hand-over", Delivery::HandOver),
+        ("abi-upgrade", Delivery::Upgrade(Box::new(upgrade))),
     ]
 }
 
@@ -188,6 +206,7 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
     ];
     vec![
         ("abi-done", Outcome::Done { outputs }),
+        ("abi-handed-over", Outcome::Done { outputs: vec![Output::HandOver(durable())] }),
         ("abi-start-failed", Outcome::StartFailed { message: "no".into() }),
         ("abi-limit", Outcome::Limit { name: "stack".into() }),
     ]

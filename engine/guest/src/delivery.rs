@@ -7,7 +7,7 @@ use crate::pass::unmarshal;
 use crate::runtime::{self, type_error};
 use crate::send::dispatch::{Reach, Verb, invoke};
 use crate::send::{answers, cancel, route, unhandled};
-use crate::{outputs, start, tables, timers};
+use crate::{durable, outputs, start, tables, timers};
 use boa_engine::{Context, JsResult, JsValue};
 
 /// Does what a turn asks for, and says what came of it.
@@ -16,7 +16,7 @@ pub fn deliver(turn: Turn, context: &mut Context) -> Outcome {
     timers::set_now(news.now_ms);
     // Before anything runs: what is exported from now on must not be said under a number that the host has given up.
     tables::free(&news.freed);
-    let mut started = None;
+    let (mut started, mut upgrading) = (None, false);
     let result = match delivery {
         Delivery::Start { bundle, argv, endowments } => {
             started = Some(bundle.entry.clone());
@@ -37,9 +37,22 @@ pub fn deliver(turn: Turn, context: &mut Context) -> Outcome {
             Ok(())
         }
         Delivery::Wake { timer, failure } => timers::wake(timer, failure, context).map_err(start::Failure::Engine),
+        Delivery::HandOver => {
+            tables::forget(&news.retired);
+            durable::hand_over(context).map_err(start::failure)
+        }
+        Delivery::Upgrade(upgrade) => {
+            started = Some(upgrade.bundle.entry.clone());
+            upgrading = true;
+            start::upgrade(*upgrade, context)
+        }
     };
     let result = result.and_then(|()| context.run_jobs().map_err(start::Failure::Engine));
-    let result = result.and_then(|()| started.map_or(Ok(()), |entry| start::finish(&entry, context)));
+    let result = result.and_then(|()| started.as_ref().map_or(Ok(()), |entry| start::finish(entry, context)));
+    let result = match &started {
+        Some(entry) if upgrading => result.and_then(|()| start::take_over(entry, context)),
+        _ => result,
+    };
     match result {
         Ok(()) => {
             tables::forget(&news.retired);

@@ -12,6 +12,7 @@
 mod abi;
 mod boot;
 mod delivery;
+mod durable;
 mod memory;
 mod objects;
 mod outputs;
@@ -45,6 +46,12 @@ pub extern "C" fn quorate_abi() -> i32 {
 pub extern "C" fn quorate_boot() {
     let context = boot::boot();
     CONTEXT.with(|slot| *slot.borrow_mut() = Some(context));
+}
+
+/// That this export is there says that the image knows upgrades: `HandOver` and `Upgrade`. Images of before have the same version.
+#[unsafe(no_mangle)]
+pub extern "C" fn quorate_hands_over() -> i32 {
+    1
 }
 
 /// Reserves a buffer that the host fills and hands to `quorate_deliver`.

@@ -30,7 +30,11 @@ pub fn say(output: Output) -> JsResult<()> {
     with(|said| {
         let counts = match &output {
             Output::Settle { promise: Slot::VatPromise(id), .. } => tables::is_new_promise(*id),
-            Output::Settle { .. } | Output::Setup { .. } | Output::SetTimer { .. } | Output::Drop { .. } => false,
+            Output::Settle { .. }
+            | Output::Setup { .. }
+            | Output::SetTimer { .. }
+            | Output::Drop { .. }
+            | Output::HandOver(_) => false,
             Output::Send { .. } | Output::Exit { .. } | Output::Cancel { .. } | Output::CancelTimer { .. } => true,
         };
         said.counted += usize::from(counts);
@@ -61,7 +65,8 @@ fn rename_object(output: &mut Output, from: u64, to: u64) {
         | Output::Setup { .. }
         | Output::Drop { .. }
         | Output::SetTimer { .. }
-        | Output::CancelTimer { .. } => return,
+        | Output::CancelTimer { .. }
+        | Output::HandOver(_) => return,
     };
     for slot in data.slots.iter_mut().filter(|slot| **slot == Slot::VatObject(from)) {
         *slot = Slot::VatObject(to);

@@ -1,6 +1,6 @@
 //! The first delivery: evaluate the bundle, call its default export (or `buildRootObject`), keep what it returns as the root.
 
-use crate::abi::{Bundle, CapData, Output, Slot};
+use crate::abi::{Bundle, CapData, Output, Slot, Upgrade};
 use crate::boot::modules::Bundled;
 use crate::boot::{swingset, web};
 use crate::objects::presence::Presence;
@@ -9,7 +9,7 @@ use crate::pass::{marshal, unmarshal};
 use crate::places;
 use crate::runtime::{self, type_error};
 use crate::send::answers;
-use crate::{outputs, tables, timers};
+use crate::{durable, outputs, tables, timers};
 use boa_engine::builtins::map::set_hash_seed;
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::object::builtins::JsPromise;
@@ -22,6 +22,11 @@ pub enum Failure {
     Refused(String),
     /// What guest code cannot catch.
     Engine(JsError),
+}
+
+/// A failure that is no start's: what was thrown, as text.
+pub fn failure(error: JsError) -> Failure {
+    if error.as_engine().is_some() { Failure::Engine(error) } else { Failure::Refused(error.to_string()) }
 }
 
 /// Starts the vat.
@@ -71,9 +76,30 @@ fn set_up(
         }
     };
     let argv = refuse(make_argv(argv, endowments, context), entry, context)?;
-    let args =
-        if of_swingset { refuse(swingset::arguments(argv, endowments, context), entry, context)? } else { vec![argv] };
+    let args = if of_swingset {
+        refuse(swingset::arguments(argv, endowments, context), entry, context)?
+    } else {
+        vec![argv, refuse(durable::baggage(), entry, context)?]
+    };
     refuse(function.call(&JsValue::undefined(), &args, context), entry, context)
+}
+
+/// Starts the vat in this heap, which takes the place of another one.
+pub fn upgrade(upgrade: Upgrade, context: &mut Context) -> Result<(), Failure> {
+    let Upgrade { bundle, argv, endowments, durable, held, first_number } = upgrade;
+    if tables::root().is_some() {
+        return Err(Failure::Refused("this vat was already started".to_owned()));
+    }
+    let begun = durable::begin(durable, &held, first_number, context);
+    refuse(begun, &bundle.entry, context)?;
+    start(bundle, &argv, &endowments, context)
+}
+
+/// The end of such a start, which stands: all that was handed over is there.
+pub fn take_over(entry: &str, context: &mut Context) -> Result<(), Failure> {
+    let settled = durable::settle(context);
+    refuse(settled, entry, context)?;
+    context.run_jobs().map_err(Failure::Engine)
 }
 
 /// Whether the start stands, once all of its jobs have run: a setup that has been rejected by then never began.

@@ -28,6 +28,7 @@ pub mod peer;
 pub(crate) mod plants;
 mod promises;
 pub mod stream;
+mod upgrade;
 
 pub use bearers::{Bearer, BearerKeys, is_redemption};
 pub use inbound::{Broken, Inbound, Introduction};

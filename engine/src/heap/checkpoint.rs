@@ -3,7 +3,7 @@
 use super::manifest::HeapManifest;
 use super::{Heap, Limits};
 use crate::error::EngineError;
-use crate::image::Image;
+use crate::image::{Image, ImageSource};
 use crate::sandbox::{PAGE_BYTES, WASM_PAGE_BYTES, ZERO_PAGE};
 use quorate_ids::Hash;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct HeapCheckpoint {
     pub manifest: HeapManifest,
-    /// Pages that neither the previous checkpoint nor the image's base heap has.
+    /// Pages that neither the previous checkpoint nor the base heap of the vat's first image has.
     pub new_pages: Vec<(Hash, Vec<u8>)>,
 }
 
@@ -29,6 +29,29 @@ impl Heap {
     /// is checked.
     pub fn restore(
         image: Arc<Image>,
+        limits: Limits,
+        manifest: &HeapManifest,
+        fetch: &mut dyn FnMut(&Hash) -> Result<Vec<u8>, EngineError>,
+    ) -> Result<Heap, EngineError> {
+        Heap::restore_in(image.clone(), image, limits, manifest, fetch)
+    }
+
+    /// The same of a vat that may have moved to another image than that of its genesis, `origin`, whose pages every host of the vat has. The
+    /// other one is taken from `images`.
+    pub fn restore_moved(
+        origin: Arc<Image>,
+        images: Arc<dyn ImageSource>,
+        limits: Limits,
+        manifest: &HeapManifest,
+        fetch: &mut dyn FnMut(&Hash) -> Result<Vec<u8>, EngineError>,
+    ) -> Result<Heap, EngineError> {
+        let image = if manifest.image == origin.hash() { origin.clone() } else { images.image(&manifest.image)? };
+        Ok(Heap::restore_in(image, origin, limits, manifest, fetch)?.with_images(images))
+    }
+
+    fn restore_in(
+        image: Arc<Image>,
+        origin: Arc<Image>,
         limits: Limits,
         manifest: &HeapManifest,
         fetch: &mut dyn FnMut(&Hash) -> Result<Vec<u8>, EngineError>,
@@ -65,19 +88,21 @@ impl Heap {
             shadow.set_page(page, &bytes);
         }
         shadow.take_changed();
-        let mut heap = Heap::over(image, limits, shadow)?;
-        heap.checkpointed = Some(Checkpointed::of(&heap.image, manifest.pages.clone()));
+        let mut heap = Heap::over(image, origin, limits, shadow)?;
+        heap.checkpointed = Some(Checkpointed::of(&heap.origin, manifest.pages.clone()));
         Ok(heap)
     }
 
-    /// The heap as it is now, with the pages that are new since the last checkpoint.
+    /// The heap as it is now, with the pages that are new since the last checkpoint. The first one of a heap that has moved to another image has
+    /// all pages but those of the image that it came from.
     pub fn checkpoint(&mut self) -> Result<HeapCheckpoint, EngineError> {
         if self.live.is_none() {
             return Err(EngineError::Failed);
         }
         self.rebase();
-        let base = self.image.base();
-        let at_first = || Checkpointed { pages: base.page_hashes.clone(), stored: BTreeMap::new() };
+        let (base, origin) = (self.image.base(), self.origin.base());
+        let moved = self.image.hash() != self.origin.hash() && self.checkpointed.is_none();
+        let at_first = || Checkpointed::of(&self.origin, base.page_hashes.clone());
         let Checkpointed { pages, stored } = self.checkpointed.get_or_insert_with(at_first);
         pages.resize(self.shadow.size() / PAGE_BYTES, *ZERO_PAGE);
         let changes: Vec<(usize, Hash)> = self
@@ -90,7 +115,7 @@ impl Heap {
         let mut new_pages = Vec::new();
         let mut seen = BTreeSet::new();
         for (page, hash) in &changes {
-            if base.page_by_hash(hash).is_none() && !stored.contains_key(hash) && seen.insert(*hash) {
+            if !moved && origin.page_by_hash(hash).is_none() && !stored.contains_key(hash) && seen.insert(*hash) {
                 new_pages.push((*hash, self.shadow.page(*page).to_vec()));
             }
         }
@@ -102,8 +127,15 @@ impl Heap {
                     stored.remove(&old);
                 }
             }
-            if base.page_by_hash(&hash).is_none() {
+            if origin.page_by_hash(&hash).is_none() {
                 *stored.entry(hash).or_insert(0) += 1;
+            }
+        }
+        if moved {
+            for (page, hash) in pages.iter().enumerate() {
+                if origin.page_by_hash(hash).is_none() && seen.insert(*hash) {
+                    new_pages.push((*hash, self.shadow.page(page).to_vec()));
+                }
             }
         }
         let manifest =
@@ -122,8 +154,9 @@ impl Heap {
 }
 
 impl Checkpointed {
-    fn of(image: &Image, pages: Vec<Hash>) -> Checkpointed {
-        let base = image.base();
+    /// `origin` is the image whose pages are not counted.
+    fn of(origin: &Image, pages: Vec<Hash>) -> Checkpointed {
+        let base = origin.base();
         let mut stored = BTreeMap::new();
         for hash in &pages {
             if base.page_by_hash(hash).is_none() {

@@ -42,7 +42,7 @@ impl Limits {
     pub(super) fn fuel_for(&self, delivery: &Delivery) -> u64 {
         match delivery {
             Delivery::Collect | Delivery::MakeRoom => self.collection_fuel(),
-            Delivery::Start { .. } => self.start_fuel(),
+            Delivery::Start { .. } | Delivery::Upgrade(_) | Delivery::HandOver => self.start_fuel(),
             _ => self.fuel_per_delivery,
         }
     }

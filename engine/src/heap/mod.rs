@@ -25,7 +25,7 @@ pub use manifest::HeapManifest;
 
 use crate::abi::{self, Delivery, News, Outcome, Output, Turn};
 use crate::error::EngineError;
-use crate::image::Image;
+use crate::image::{Image, ImageSource};
 use crate::sandbox::{Call, Instance, WASM_PAGE_BYTES, check_stack};
 use checkpoint::Checkpointed;
 use quorate_ids::Hash;
@@ -71,6 +71,10 @@ struct JournalEntry {
 /// One vat's instance. Deliver on a thread with [`ENGINE_STACK_BYTES`].
 pub struct Heap {
     image: Arc<Image>,
+    /// The image whose pages every host of the vat has by itself: that of the vat's genesis.
+    origin: Arc<Image>,
+    /// Where other images come from, for a heap that takes the place of this one.
+    images: Option<Arc<dyn ImageSource>>,
     limits: Limits,
     /// `None` once something of the host has failed.
     live: Option<Instance>,
@@ -88,7 +92,29 @@ impl Heap {
     /// A heap equal to the image's base heap.
     pub fn new(image: Arc<Image>, limits: Limits) -> Result<Heap, EngineError> {
         let shadow = Heap::base_shadow(&image, limits, image.base().file.len())?;
-        Heap::over(image, limits, shadow)
+        Heap::over(image.clone(), image, limits, shadow)
+    }
+
+    /// The same heap, whose vat can move to images of this source.
+    pub fn with_images(self, images: Arc<dyn ImageSource>) -> Heap {
+        Heap { images: Some(images), ..self }
+    }
+
+    /// A heap equal to the base heap of the image with this hash, or of this one's, to take the place of this one. `None`: that image cannot take
+    /// over what another one hands over.
+    pub fn successor(&self, image: Option<&Hash>) -> Result<Option<Heap>, EngineError> {
+        let image = match image.filter(|hash| **hash != self.image.hash()) {
+            None => self.image.clone(),
+            Some(hash) if *hash == self.origin.hash() => self.origin.clone(),
+            Some(hash) => self.images.as_ref().ok_or(EngineError::NoImage { hash: *hash })?.image(hash)?,
+        };
+        if !image.hands_over() {
+            return Ok(None);
+        }
+        let shadow = Heap::base_shadow(&image, self.limits, image.base().file.len())?;
+        let mut heap = Heap::over(image, self.origin.clone(), self.limits, shadow)?;
+        heap.images.clone_from(&self.images);
+        Ok(Some(heap))
     }
 
     fn base_shadow(image: &Image, limits: Limits, needed: usize) -> Result<Shadow, EngineError> {
@@ -101,9 +127,11 @@ impl Heap {
         Shadow::new(&base.file, &base.globals, limit / WASM_PAGE_BYTES * WASM_PAGE_BYTES)
     }
 
-    fn over(image: Arc<Image>, limits: Limits, shadow: Shadow) -> Result<Heap, EngineError> {
+    fn over(image: Arc<Image>, origin: Arc<Image>, limits: Limits, shadow: Shadow) -> Result<Heap, EngineError> {
         let mut heap = Heap {
             image,
+            origin,
+            images: None,
             limits,
             live: None,
             seed: 0,
@@ -141,6 +169,31 @@ impl Heap {
 
     /// The same; `news` is what the guest learns beside it. If the delivery is not done, the guest has learned nothing.
     pub fn deliver_with(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError> {
+        let (crank, happened) = self.run(delivery, news)?;
+        match happened {
+            Some((live, entry)) => {
+                self.live = Some(live);
+                self.record(entry);
+            }
+            None => self.roll_back()?,
+        }
+        Ok(crank)
+    }
+
+    /// The same, and whatever comes of it is undone.
+    pub fn look(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError> {
+        let (crank, happened) = self.run(delivery, news)?;
+        drop(happened);
+        self.roll_back()?;
+        Ok(crank)
+    }
+
+    /// Runs one delivery on the live instance, and takes that out. It is given back if the delivery is done.
+    fn run(
+        &mut self,
+        delivery: &Delivery,
+        news: &News,
+    ) -> Result<(Crank, Option<(Instance, JournalEntry)>), EngineError> {
         check_stack()?;
         let encoded = Turn::encode_parts(delivery, news);
         let budget = self.limits.fuel_for(delivery);
@@ -151,10 +204,10 @@ impl Heap {
             Call::Trapped(limit) => (CrankOutcome::RolledBack { limit }, budget),
             Call::Answered { answer, fuel } => match abi::decode(&answer) {
                 Ok(Outcome::Done { outputs }) => {
-                    self.live = Some(live);
                     let answer = Hash::of_parts(&[&answer]);
-                    self.record(JournalEntry { delivery: encoded, budget, answer, fuel });
-                    return Ok(Crank { outcome: CrankOutcome::Done { outputs }, fuel, logs });
+                    let entry = JournalEntry { delivery: encoded, budget, answer, fuel };
+                    let crank = Crank { outcome: CrankOutcome::Done { outputs }, fuel, logs };
+                    return Ok((crank, Some((live, entry))));
                 }
                 Ok(Outcome::StartFailed { message }) => (CrankOutcome::StartFailed { message }, fuel),
                 Ok(Outcome::Limit { name }) => {
@@ -167,9 +220,7 @@ impl Heap {
                 }
             },
         };
-        drop(live);
-        self.roll_back()?;
-        Ok(Crank { outcome, fuel, logs })
+        Ok((Crank { outcome, fuel, logs }, None))
     }
 
     /// Remembers a delivery that happened, and refreshes the shadow when the journal is long enough.
@@ -219,6 +270,11 @@ impl Heap {
     /// Size of the vat's memory, its base heap included.
     pub fn memory_bytes(&self) -> u64 {
         self.live.as_ref().map_or(self.shadow.size(), Instance::size) as u64
+    }
+
+    /// The image that this heap is of.
+    pub fn image(&self) -> &Arc<Image> {
+        &self.image
     }
 
     /// The limits that this heap was made with.

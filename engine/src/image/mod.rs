@@ -44,12 +44,31 @@ const BASE_COMPRESSION_LEVEL: i32 = 3;
 /// In the names of cache files; raised with any change of their content or of how they are made.
 const CACHE_VERSION: u32 = 1;
 
+/// Where a host has engine images from.
+pub trait ImageSource: Send + Sync {
+    /// The image with this hash, compiled. May take as long as it takes to fetch it from elsewhere.
+    ///
+    /// # Errors
+    /// [`EngineError::NoImage`] if it is not to be had; a fault of the disk.
+    fn image(&self, hash: &Hash) -> Result<Arc<Image>, EngineError>;
+}
+
+impl ImageSource for Images {
+    fn image(&self, hash: &Hash) -> Result<Arc<Image>, EngineError> {
+        self.get(hash)
+    }
+}
+
+/// What an image exports that can hand over to another one what outlives an upgrade, and take it over.
+const HANDS_OVER: &str = "quorate_hands_over";
+
 /// A compiled image and its base heap. One for a process is enough.
 pub struct Image {
     hash: Hash,
     engine: Engine,
     module: InstancePre<HostState>,
     global_names: Vec<String>,
+    hands_over: bool,
     base: BaseHeap,
 }
 
@@ -88,6 +107,7 @@ impl Image {
         let engine = Engine::new(&config()).map_err(sandbox("configuring"))?;
         let module = load_module(&engine, &cache, hash, wasm)?;
         let global_names = exported_globals(&module)?;
+        let hands_over = module.get_export(HANDS_OVER).is_some();
         let module = link(&engine, &module)?
             .instantiate_pre(&module)
             .map_err(|error| EngineError::Image(format!("{error:#}")))?;
@@ -97,12 +117,17 @@ impl Image {
             |payload| decode_base(payload, global_names.len()),
         )?;
         let base = BaseHeap::new(stored)?;
-        Ok(Arc::new(Image { hash, engine, module, global_names, base }))
+        Ok(Arc::new(Image { hash, engine, module, global_names, hands_over, base }))
     }
 
     /// SHA-256 of the image as built: what a genesis names.
     pub fn hash(&self) -> Hash {
         self.hash
+    }
+
+    /// Whether vats in it can be upgraded with what they keep: images of before upgrades cannot.
+    pub fn hands_over(&self) -> bool {
+        self.hands_over
     }
 
     /// Size of the heap that every vat begins with.

@@ -11,7 +11,7 @@ use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 
 const MANIFEST_VERSION: u8 = 1;
-const TABLES_VERSION: u8 = 8;
+const TABLES_VERSION: u8 = 9;
 /// Longest manifest, in bytes. It holds unacknowledged messages.
 const MAX_MANIFEST_BYTES: usize = 1 << 30;
 

@@ -41,6 +41,11 @@ pub(super) struct Collector {
 }
 
 impl Collector {
+    /// Of a guest that has just taken the place of another one.
+    pub fn after_upgrade(imports_then: u64, memory_bytes_then: u64) -> Collector {
+        Collector { imports_then, memory_bytes_then, ..Collector::default() }
+    }
+
     /// Counts a delivery that ended, well or not.
     pub fn count(&mut self, fuel: u64) {
         self.deliveries += 1;

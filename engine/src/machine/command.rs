@@ -2,6 +2,7 @@
 //!
 //! The encodings go into logs: they are versioned, bounded, and have golden files.
 
+use super::Upgrade;
 use crate::abi::{Bundle, Value};
 use crate::comms::Deliver;
 use crate::wire::codec::{self, CodecError};
@@ -29,6 +30,8 @@ pub enum Command {
     AddBearer { key: [u8; 32], object: u64, expires_ms: Option<u64>, note: String },
     /// Removes one, and what was kept through it.
     RevokeBearer { key: [u8; 32] },
+    /// Gives the vat other code, or has it run in another image.
+    Upgrade(Upgrade),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,6 +85,12 @@ pub enum CommandResult {
     /// work. Send again later, from `next` on.
     Later {
         next: u64,
+    },
+    /// The vat runs its new code.
+    Upgraded,
+    /// The new code did not start, or cannot take over: the vat goes on as it was.
+    UpgradeFailed {
+        message: String,
     },
 }
 

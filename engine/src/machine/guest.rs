@@ -20,6 +20,24 @@ pub trait Guest: Send {
     /// Runs one delivery. `news` is what the guest learns beside it, if the delivery is done. An error is a fault of the host.
     fn deliver(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError>;
 
+    /// What the code would hand over to other code: a [`Delivery::HandOver`] that is undone, whatever comes of it. `None`: a guest that hands
+    /// nothing over.
+    fn hand_over(&mut self, _news: &News) -> Result<Option<Crank>, EngineError> {
+        Ok(None)
+    }
+
+    /// A guest that nothing was delivered to, to take the place of this one: of the image with this hash, or of this one's. `None`: there can
+    /// be none, or it could not take over.
+    ///
+    /// # Errors
+    /// A fault of the host; the image is not here.
+    fn successor(&self, _image: Option<&Hash>) -> Result<Option<Self>, EngineError>
+    where
+        Self: Sized,
+    {
+        Ok(None)
+    }
+
     /// The state as of now, for a restore elsewhere.
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<Self::Manifest>, EngineError>;
 

@@ -36,6 +36,17 @@ impl Guest for Heap {
         Ok(second)
     }
 
+    fn hand_over(&mut self, news: &News) -> Result<Option<Crank>, EngineError> {
+        if !self.image().hands_over() {
+            return Ok(None);
+        }
+        self.look(&Delivery::HandOver, news).map(Some)
+    }
+
+    fn successor(&self, image: Option<&Hash>) -> Result<Option<Heap>, EngineError> {
+        Heap::successor(self, image)
+    }
+
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<HeapManifest>, EngineError> {
         let checkpoint = Heap::checkpoint(self)?;
         Ok(GuestCheckpoint { manifest: checkpoint.manifest, new_chunks: checkpoint.new_pages })

@@ -43,7 +43,7 @@ impl<G: Guest> Machine<G> {
     }
 
     /// Enters grants, keys and references, and makes the record for the bundle's default export.
-    fn prepare(
+    pub(super) fn prepare(
         &mut self,
         argv: Vec<(String, ArgValue)>,
         grants: Vec<quorate_ids::VatId>,

@@ -22,6 +22,7 @@ mod install;
 mod run;
 mod timers;
 mod turns;
+mod upgrade;
 
 pub use crate::comms::Deliver;
 pub use crate::heap::{Crank, CrankOutcome, LimitKind, LogLevel, LogLine};
@@ -32,6 +33,7 @@ pub use host_work::{MESSAGE_FUEL, message_fuel};
 pub use run::NOBODY;
 pub use timers::MAX_WAKES;
 pub use turns::{FuelShares, PATIENCE};
+pub use upgrade::{Forecast, Upgrade};
 
 use crate::abi::{CapData, Slot};
 use crate::comms::{Bearer, Comms, StreamHead};
@@ -60,6 +62,8 @@ pub struct Exit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrankKind {
     Start,
+    /// A step of an upgrade: what the present code hands over, or the start of the new one.
+    Upgrade,
     Call,
     Settle,
     /// The machine's own rejections, of sends that it refused.
@@ -76,6 +80,7 @@ impl CrankKind {
     pub fn as_str(self) -> &'static str {
         match self {
             CrankKind::Start => "start",
+            CrankKind::Upgrade => "upgrade",
             CrankKind::Call => "call",
             CrankKind::Settle => "settle",
             CrankKind::Refusals => "refusals",
@@ -199,6 +204,8 @@ struct Status {
     deliveries: u64,
     rolled_back: u64,
     now_ms: u64,
+    /// How many upgrades were carried out.
+    upgrades: u64,
 }
 
 fn granted(entered: Result<(), &'static str>) -> CommandResult {
@@ -320,6 +327,7 @@ impl<G: Guest> Machine<G> {
         self.run_timers()?;
         let result = match command {
             Command::Install(install) => self.install(install)?,
+            Command::Upgrade(upgrade) => self.upgrade(upgrade)?,
             Command::Deliver(deliver) => self.deliver(deliver)?,
             Command::Grant { to, expires_ms } => granted(self.comms.grant(&to, expires_ms)),
             Command::AddBearer { key, object, expires_ms, note } => {
@@ -375,6 +383,11 @@ impl<G: Guest> Machine<G> {
             Some(OutboxStream { head: self.comms.head(vat)?, messages })
         })
         .collect()
+    }
+
+    /// What runs the vat's code.
+    pub fn guest(&self) -> &G {
+        &self.guest
     }
 
     /// The tables towards all others.

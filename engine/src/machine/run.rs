@@ -100,7 +100,7 @@ impl<G: Guest> Machine<G> {
     }
 
     /// Enters work of the host's on an account.
-    fn charge_host(&mut self, account: Option<VatId>, work: HostWork) {
+    pub(super) fn charge_host(&mut self, account: Option<VatId>, work: HostWork) {
         let fuel = self.fuel.of_host(work);
         self.block.host_fuel = self.block.host_fuel.saturating_add(fuel);
         self.burnt = self.burnt.saturating_add(fuel);
@@ -108,7 +108,7 @@ impl<G: Guest> Machine<G> {
     }
 
     /// Enters the messages that were said since this was last called.
-    fn charge_said(&mut self, account: Option<VatId>) {
+    pub(super) fn charge_said(&mut self, account: Option<VatId>) {
         let before = self.charged_messages;
         let (count, bytes) = self.comms.said_after(before);
         self.charged_messages = count;
@@ -325,7 +325,9 @@ impl<G: Guest> Machine<G> {
             | Delivery::Cancel(_)
             | Delivery::Collect
             | Delivery::MakeRoom
-            | Delivery::Wake { .. } => {}
+            | Delivery::Wake { .. }
+            | Delivery::HandOver
+            | Delivery::Upgrade(_) => {}
         }
     }
 
@@ -353,6 +355,8 @@ impl<G: Guest> Machine<G> {
                 Output::Drop { slots } => self.comms.drop_by_guest(&slots),
                 Output::SetTimer { timer, at_ms } => self.timers.set(timer, at_ms, self.account),
                 Output::CancelTimer { timer } => self.timers.cancel(timer),
+                // Said in deliveries that are undone alone.
+                Output::HandOver(_) => {}
             }
         }
         self.block.logs.extend(unsent.line());
@@ -409,7 +413,7 @@ impl Unsent {
 /// Longest text of the guest's about its own start that is kept, in bytes.
 const MAX_REASON_BYTES: usize = 4 << 10;
 
-fn shortened(mut text: String) -> String {
+pub(super) fn shortened(mut text: String) -> String {
     if text.len() > MAX_REASON_BYTES {
         let end = (0..=MAX_REASON_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);

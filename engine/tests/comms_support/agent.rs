@@ -212,7 +212,12 @@ impl Run<'_> {
                 assert!(self.state.awaited.remove(slot), "{slot:?} is held, but nobody should settle it");
                 self.state.held.insert(*slot);
             }
-            Delivery::Cancel(_) | Delivery::Collect | Delivery::MakeRoom | Delivery::Wake { .. } => {}
+            Delivery::Cancel(_)
+            | Delivery::Collect
+            | Delivery::MakeRoom
+            | Delivery::Wake { .. }
+            | Delivery::HandOver
+            | Delivery::Upgrade(_) => {}
         }
         true
     }

@@ -203,6 +203,7 @@ fn output(output: &Output) -> String {
         Output::SetTimer { timer, at_ms } => format!("timer {timer} at {at_ms}"),
         Output::Cancel { result } => format!("cancel {}", name(result)),
         Output::CancelTimer { timer } => format!("cancel timer {timer}"),
+        Output::HandOver(durable) => format!("hand over {durable:?}"),
     }
 }
 

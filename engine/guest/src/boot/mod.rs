@@ -14,7 +14,7 @@ use crate::objects::{base, far, harden, inspect, marks, weak};
 use crate::pass::style;
 use crate::runtime::{self, DEBUG, ERROR, INFO, WARN};
 use crate::send::{e, handled, unhandled};
-use crate::{tables, timers};
+use crate::{durable, tables, timers};
 use boa_engine::builtins::promise::{OperationType, Promise};
 use boa_engine::context::HostHooks;
 use boa_engine::context::time::{Clock, JsInstant};
@@ -37,6 +37,7 @@ const TIMER: &str = include_str!("js/timer.js");
 const HANDLED: &str = include_str!("js/handled.js");
 const SWINGSET: &str = include_str!("js/swingset.js");
 const WEB: &str = include_str!("js/web.js");
+const DURABLE: &str = include_str!("js/durable.js");
 /// What is put in the place of what in `ses`.
 ///
 /// - What can be assigned although `Object.prototype` is frozen: packages also set `constructor` of the plain object that becomes a prototype. All
@@ -123,6 +124,12 @@ fn install(loader: &Bundled, context: &mut Context) -> JsResult<()> {
         let made = made_by(file, text, &powers, context)?;
         powers.create_data_property(JsString::from(name), made, context)?;
     }
+    durable::powers(&powers, context)?;
+    let made = made_by("durable.js", DURABLE, &powers, context)?;
+    let made = made.as_object().expect("durable.js returns a record");
+    let exports = durable::install(&made, context)?;
+    powers.create_data_property(js_string!("baggage"), durable::baggage()?, context)?;
+    powers.create_data_property(js_string!("vatData"), exports, context)?;
     let builtins = made_by("runtime.js", RUNTIME, &powers, context)?;
     context.run_jobs()?;
     swingset::install(made_by("swingset.js", SWINGSET, &powers, context)?);

@@ -4,6 +4,7 @@ pub mod base;
 pub mod far;
 pub mod harden;
 pub mod inspect;
+pub mod lost;
 pub mod marks;
 pub mod presence;
 pub mod promise;

@@ -111,6 +111,30 @@ pub fn value(value: &JsValue, root: &'static str, context: &mut Context) -> JsRe
     whole(value, Marshaller::new(root, None, context))
 }
 
+/// The objects of this vat that a value names.
+///
+/// # Errors
+/// It does not pass, or holds a promise.
+pub fn own_objects(value: &JsValue, context: &mut Context) -> JsResult<Vec<JsObject>> {
+    let mut marshaller = Marshaller::new("value", None, context);
+    marshaller.value(value)?;
+    let mut objects = Vec::new();
+    for named in marshaller.named {
+        match named {
+            Named::Known(Slot::HostObject(_)) => {}
+            Named::Known(Slot::VatObject(0)) => objects.extend(tables::root().and_then(|root| root.as_object())),
+            Named::Known(Slot::VatObject(id)) => objects.extend(tables::exported(id)),
+            Named::Object(object) => objects.push(object),
+            Named::Known(Slot::VatPromise(_) | Slot::HostPromise(_)) | Named::Promise(..) => {
+                return Err(type_error(
+                    "a promise does not outlive an upgrade, so it cannot be kept: keep what it settles to",
+                ));
+            }
+        }
+    }
+    Ok(objects)
+}
+
 /// Marshals what the promise `slot` was fulfilled with.
 pub fn result(value: &JsValue, slot: Slot, context: &mut Context) -> JsResult<Marshalled> {
     whole(value, Marshaller::new("result", Some(slot), context))

@@ -4,7 +4,7 @@
 
 use super::{symbols, tagged};
 use crate::abi::{CapData, Slot, Value};
-use crate::objects::{harden, presence, promise};
+use crate::objects::{harden, lost, presence, promise};
 use crate::runtime::type_error;
 use crate::tables;
 use boa_engine::object::builtins::{AlignedVec, JsArray, JsArrayBuffer, JsPromise, JsUint8Array};
@@ -93,7 +93,7 @@ fn record(fields: Vec<(String, Value)>, slots: &[Slot], context: &mut Context) -
 }
 
 /// An error of the named kind; a name that is not a built-in one becomes an own property.
-fn error(name: &str, message: String, context: &mut Context) -> JsResult<JsValue> {
+pub fn error(name: &str, message: String, context: &mut Context) -> JsResult<JsValue> {
     let native = match name {
         "TypeError" => JsNativeError::typ(),
         "RangeError" => JsNativeError::range(),
@@ -119,17 +119,40 @@ fn error(name: &str, message: String, context: &mut Context) -> JsResult<JsValue
 /// The object that `slot` has always been. If it is new here, `name` is what is said of it.
 pub fn slot(slot: Slot, name: Option<&str>, context: &mut Context) -> JsResult<JsValue> {
     match slot {
-        Slot::VatObject(0) => Ok(tables::root().unwrap_or_default()),
-        Slot::VatObject(id) => match tables::exported(id) {
-            Some(object) => Ok(object.into()),
-            None => Err(type_error(format!("this vat has no object {id}"))),
+        Slot::VatObject(0) => match tables::root() {
+            Some(root) => Ok(root),
+            None => Ok(inherited(0, context)?.map_or_else(JsValue::undefined, JsValue::from)),
         },
+        Slot::VatObject(id) => own(id, context),
         Slot::HostObject(id) => match tables::presence(id) {
             Some(presence) => Ok(presence.into()),
             None => Ok(presence::new_presence(id, name, context)?.into()),
         },
         Slot::VatPromise(_) | Slot::HostPromise(_) => promised(slot, context),
     }
+}
+
+/// An object of this vat. Of what an upgrade ended there is a stand-in.
+fn own(id: u64, context: &mut Context) -> JsResult<JsValue> {
+    if let Some(object) = tables::exported(id) {
+        return Ok(object.into());
+    }
+    if let Some(object) = inherited(id, context)? {
+        return Ok(object.into());
+    }
+    if !tables::is_of_before(id) {
+        return Err(type_error(format!("this vat has no object {id}")));
+    }
+    let lost = lost::new_lost(context)?;
+    tables::export_as(id, &lost);
+    Ok(lost.into())
+}
+
+/// The object that had this number before the upgrade that this heap begins with, if it was handed over.
+fn inherited(id: u64, context: &mut Context) -> JsResult<Option<JsObject>> {
+    let Some(heir) = tables::heir() else { return Ok(None) };
+    let found = heir.call(&JsValue::undefined(), &[(id as f64).into()], context)?;
+    Ok(found.as_object())
 }
 
 fn promised(slot: Slot, context: &mut Context) -> JsResult<JsValue> {
@@ -139,7 +162,10 @@ fn promised(slot: Slot, context: &mut Context) -> JsResult<JsValue> {
     match tables::settled(slot) {
         Some(tables::Settled::Fulfilled(value)) => Ok(JsPromise::settled(Ok(value), context).into()),
         Some(tables::Settled::Rejected(reason)) => Ok(JsPromise::settled(Err(reason), context).into()),
-        None if matches!(slot, Slot::HostPromise(_)) => Ok(promise::new_remote(slot, context).into()),
+        // One of before an upgrade is another vat's by now.
+        None if matches!(slot, Slot::HostPromise(_)) || tables::is_promise_of_before(slot) => {
+            Ok(promise::new_remote(slot, context).into())
+        }
         None => {
             let error = JsNativeError::error().with_message("this promise was settled long ago");
             Ok(JsPromise::reject(JsError::from(error), context)?.into())

@@ -4,9 +4,10 @@ use super::handled;
 use crate::abi::{Method, Slot};
 use crate::objects::far::Interface;
 use crate::objects::sender::answers_itself;
-use crate::objects::{base, inspect};
+use crate::objects::{base, inspect, lost};
 use crate::pass::marshal;
 use crate::pass::style::{self, Style};
+use crate::pass::unmarshal;
 use crate::runtime::type_error;
 use crate::tables;
 use boa_engine::property::PropertyKey;
@@ -163,6 +164,10 @@ pub fn invoke(
 ) -> JsResult<JsValue> {
     if let Some(answer) = handled::invoke_presence(target, verb, args, context)? {
         return Ok(answer);
+    }
+    if lost::is_lost(target) {
+        let error = unmarshal::error("VatError", lost::ENDED.to_owned(), context)?;
+        return Err(JsError::from_opaque(error));
     }
     match verb {
         Verb::Call(name) => match find_method(target, name, reach, context)? {

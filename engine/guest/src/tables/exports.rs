@@ -13,6 +13,10 @@ struct Tables {
     exports: BTreeMap<u64, JsObject>,
     export_ids: ByIdentity<u64>,
     root: Option<JsValue>,
+    /// Numbers below are of before the last upgrade.
+    first_object: u64,
+    /// The function from a number of before the upgrade to the object that takes its place, while the vat starts in a new heap.
+    heir: Option<JsObject>,
 }
 
 thread_local! {
@@ -22,11 +26,50 @@ thread_local! {
         exports: BTreeMap::new(),
         export_ids: ByIdentity::default(),
         root: None,
+        first_object: 0,
+        heir: None,
     });
 }
 
 fn with<T>(action: impl FnOnce(&mut Tables) -> T) -> T {
     TABLES.with(|tables| action(&mut tables.borrow_mut()))
+}
+
+/// This heap takes the place of another one, and gives numbers from `first` on.
+pub(super) fn begin_at(first: u64) {
+    with(|tables| {
+        tables.next_object = first;
+        tables.first_new_object = first;
+        tables.first_object = first;
+    });
+}
+
+/// Whether an upgrade took place since an object got this number.
+pub fn is_of_before(id: u64) -> bool {
+    with(|tables| id < tables.first_object)
+}
+
+/// See [`heir`].
+pub fn set_heir(function: Option<JsObject>) {
+    with(|tables| tables.heir = function);
+}
+
+/// What gives the object that takes the place of one with a number of before, while the vat starts after an upgrade.
+pub fn heir() -> Option<JsObject> {
+    with(|tables| tables.heir.clone())
+}
+
+/// Enters an object under a number that others know.
+pub fn export_as(id: u64, object: &JsObject) {
+    with(|tables| {
+        tables.exports.insert(id, object.clone());
+        tables.export_ids.insert(object.clone(), id);
+    });
+}
+
+/// All own objects that others hold, in the order of their numbers.
+pub fn all_exported() -> Vec<JsObject> {
+    with(|tables| tables.exports.values().cloned().collect())
 }
 
 pub fn set_root(root: JsValue) {

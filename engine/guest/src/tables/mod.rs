@@ -9,13 +9,16 @@ mod imports;
 mod promises;
 mod settled;
 
-pub use exports::{export, export_root, export_slot, exported, free, root, set_root};
+pub use exports::{
+    all_exported, export, export_as, export_root, export_slot, exported, free, heir, is_of_before, root, set_heir,
+    set_root,
+};
 pub use imports::{add_presence, mark_presence, presence, take_gone};
 pub use promises::{
-    Listener, add_listener, add_own, add_remote, descend, hold_remote, is_new_promise, listener, new_promise_slot,
-    own_promise, own_slot, remote_promise, remote_slot, settle_own, take_remote,
+    Listener, add_listener, add_own, add_remote, descend, hold_remote, is_new_promise, is_promise_of_before, listener,
+    new_promise_slot, own_promise, own_slot, remote_promise, remote_slot, settle_own, take_remote,
 };
-pub use settled::{Settled, remember, settled};
+pub use settled::{Settled, answers, remember, settled};
 
 use crate::abi::Slot;
 use boa_engine::JsObject;
@@ -45,6 +48,12 @@ impl Hasher for AddressHasher {
 
 /// A table by identity of objects; it is never iterated.
 pub type ByIdentity<T> = HashMap<JsObject, T, BuildHasherDefault<AddressHasher>>;
+
+/// This heap takes the place of another one: its objects and promises get numbers from `first` on, which no earlier one had.
+pub fn begin_at(first: u64) {
+    exports::begin_at(first);
+    promises::begin_at(first);
+}
 
 /// Whether `slot` is a promise that is pending here, or that has settled and is still remembered.
 pub fn knows(slot: Slot) -> bool {

@@ -24,6 +24,8 @@ struct Tables {
     next_promise: u64,
     /// Promises of this guest's from here on got their number in this delivery.
     first_new_promise: u64,
+    /// Those below are of before the last upgrade.
+    first_promise: u64,
     remote: BTreeMap<Slot, JsPromise>,
     remote_slots: ByIdentity<Slot>,
     own: BTreeMap<Slot, JsObject>,
@@ -39,6 +41,7 @@ thread_local! {
     static TABLES: RefCell<Tables> = RefCell::new(Tables {
         next_promise: 1,
         first_new_promise: 1,
+        first_promise: 0,
         remote: BTreeMap::new(),
         remote_slots: ByIdentity::default(),
         own: BTreeMap::new(),
@@ -59,6 +62,20 @@ pub fn new_promise_slot() -> Slot {
         tables.next_promise += 1;
         Slot::VatPromise(id)
     })
+}
+
+/// This heap takes the place of another one, and gives numbers from `first` on.
+pub(super) fn begin_at(first: u64) {
+    with(|tables| {
+        tables.next_promise = first;
+        tables.first_new_promise = first;
+        tables.first_promise = first;
+    });
+}
+
+/// Whether an upgrade took place since this vat first spoke of a promise.
+pub fn is_promise_of_before(slot: Slot) -> bool {
+    with(|tables| matches!(slot, Slot::VatPromise(id) if id < tables.first_promise))
 }
 
 /// Notes that `promise`, which has settled, gets the name `slot` in the settlement of `from`. A promise that has settled gets a new name

@@ -23,6 +23,11 @@ pub fn remember(slot: Slot, how: Settled) {
     SETTLED.with(|settled| settled.borrow_mut().insert(slot, how));
 }
 
+/// All that are remembered, in the order of their slots.
+pub fn answers() -> Vec<(Slot, Settled)> {
+    SETTLED.with(|settled| settled.borrow().iter().map(|(slot, how)| (*slot, how.clone())).collect())
+}
+
 pub fn forget(slot: Slot) {
     SETTLED.with(|settled| settled.borrow_mut().remove(&slot));
 }

@@ -67,7 +67,7 @@ interface VatArgv {
   readonly [name: string]: unknown;
 }
 
-/** The store that `buildRootObject` gets. */
+/** What outlives upgrades: what a default export gets as its second argument, and `buildRootObject` as its third. */
 interface VatBaggage {
   has(key: unknown): boolean;
   get(key: unknown): any;
@@ -132,6 +132,64 @@ declare const HandledPromise: PromiseConstructor & {
   applyMethodSendOnly(target: unknown, key: PropertyKey, args: unknown[]): void;
 };
 
+declare module '@agoric/vat-data' {
+  type Methods = { [name: string]: (...args: any[]) => unknown };
+  type Facets<F> = { readonly [K in keyof F]: F[K] };
+  interface Options<State, Context> {
+    /** Called with what methods have as `this`, once an instance is there. */
+    readonly finish?: (context: Context) => void;
+    /** The state of an instance that was made before an upgrade, as this code has it. */
+    readonly migrate?: (state: any) => State;
+  }
+  interface DurableOption {
+    readonly durable: true;
+  }
+  interface VatSet {
+    has(key: unknown): boolean;
+    add(key: unknown): void;
+    delete(key: unknown): void;
+    getSize(): number;
+    keys(): readonly unknown[];
+    values(): readonly unknown[];
+    clear(): void;
+  }
+  /** One object for all time, under this name. */
+  export const prepareExo: <M extends Methods>(
+    baggage: VatBaggage,
+    name: string,
+    guard: undefined,
+    methods: M & ThisType<{ state: {}; self: M }>,
+    options?: Options<{}, { state: {}; self: M }>,
+  ) => M;
+  /** A function that makes instances with a state of their own. */
+  export const prepareExoClass: <A extends any[], S extends object, M extends Methods>(
+    baggage: VatBaggage,
+    name: string,
+    guard: undefined,
+    init: (...args: A) => S,
+    methods: M & ThisType<{ state: S; self: M }>,
+    options?: Options<S, { state: S; self: M }>,
+  ) => (...args: A) => M;
+  /** The same, of instances with several facets. */
+  export const prepareExoClassKit: <
+    A extends any[],
+    S extends object,
+    F extends { [facet: string]: Methods },
+  >(
+    baggage: VatBaggage,
+    name: string,
+    guards: undefined,
+    init: (...args: A) => S,
+    facets: F & { [K in keyof F]: ThisType<{ state: S; facets: F }> },
+    options?: Options<S, { state: S; facets: Facets<F> }>,
+  ) => (...args: A) => Facets<F>;
+  export const provide: <T>(store: VatBaggage, key: string, make: (key: string) => T) => T;
+  export const makeScalarBigMapStore: (label: string | undefined, options: DurableOption) => VatBaggage;
+  export const makeScalarBigSetStore: (label: string | undefined, options: DurableOption) => VatSet;
+  export const provideDurableMapStore: (store: VatBaggage, key: string) => VatBaggage;
+  export const provideDurableSetStore: (store: VatBaggage, key: string) => VatSet;
+  export const initEmpty: () => {};
+}
 declare module '@endo/far' {
   const send: EventualSend;
   const far: FarFunction;

@@ -77,6 +77,14 @@ pub fn delivery(delivery: &Delivery) -> String {
         Delivery::MakeRoom => "collection of garbage, to make room".to_owned(),
         Delivery::Wake { timer, failure: None } => format!("timer {timer} is due"),
         Delivery::Wake { timer, failure: Some(why) } => format!("timer {timer}: {why}"),
+        Delivery::HandOver => "what an upgrade could take over".to_owned(),
+        Delivery::Upgrade(upgrade) => format!(
+            "start {} ({} modules) in the place of what ran before, with {} and {} things that were kept",
+            upgrade.bundle.entry,
+            upgrade.bundle.modules.len(),
+            value(&upgrade.argv),
+            upgrade.durable.holdings.len()
+        ),
     }
 }
 
@@ -115,6 +123,7 @@ fn said(output: &Output, asked: Option<Slot>) -> String {
         Output::Drop { slots } => format!("drops {} references", slots.len()),
         Output::SetTimer { timer, at_ms } => format!("sets timer {timer} for {}", crate::moment::shown(*at_ms)),
         Output::CancelTimer { timer } => format!("cancels timer {timer}"),
+        Output::HandOver(durable) => format!("hands over {} things", durable.holdings.len()),
     }
 }
 

@@ -4,7 +4,7 @@
 (function runtime(powers) {
   'use strict';
 
-  const { E, Far, harden, passStyle } = powers;
+  const { E, Far, harden, passStyle, vatData } = powers;
   const { makeVow, isVow, promiseOf, flowOf, status, send, plainPromise, react, HandledPromise, web, random } = powers;
   const { freeze, defineProperty, getOwnPropertyNames, getOwnPropertySymbols, getOwnPropertyDescriptor } = Object;
   const { create, getOwnPropertyDescriptors, getPrototypeOf } = Object;
@@ -346,6 +346,7 @@
     '@agoric/harden': { default: harden },
     '@agoric/nat': { default: nat, Nat: nat, isNat },
     '@agoric/eventual-send': eventualSend,
+    '@agoric/vat-data': vatData,
     ses: {},
   });
 })
