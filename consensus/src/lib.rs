@@ -82,15 +82,15 @@ pub use raft::role::Role;
 pub use replay::{Replay, ReplayError, Replayed, Verdict};
 pub use replica::{
     Approve, CheckpointSummary, Clock, Event, MAX_UNCERTIFIED, Motions, NoMotions, Proposed, RecoveryOffer, Replica,
-    ReplicaHandle, ReplicaOptions, ReplicaStatus, SystemClock, WaitingChange, WaitingMatter, agree_to_recovery,
-    carry_out_recovery, evidence_of, recovery_of, recovery_offer, remove_vat,
+    ReplicaHandle, ReplicaOptions, ReplicaStatus, ScrubPace, SystemClock, VatScrub, WaitingChange, WaitingMatter,
+    agree_to_recovery, carry_out_recovery, evidence_of, recovery_of, recovery_offer, remove_vat,
 };
 pub use state::change::{Change, PendingChange};
 pub use state::state_root as checkpoint_root;
 pub use stats::{BUCKETS_US, CheckpointSize, ConsensusStats, Timings};
 pub use storage::{
-    Family, Flushed, ManifestInfo, Marks, MemoryStore, Record, RepairReport, Repaired, RocksStore, Store, Write,
-    repair_store, repair_vat,
+    Family, Flushed, ManifestInfo, Marks, MemoryStore, Record, RepairReport, Repaired, RocksStore, Scrubbed, Store,
+    TableDamage, VatBytes, Write, repair_store, repair_vat,
 };
 pub use timing::Timing;
 pub use transport::{Channel, Transport};

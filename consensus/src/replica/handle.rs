@@ -17,6 +17,7 @@ use crate::raft::RaftNode;
 use crate::raft::role::Role;
 use crate::replica::approval::WaitingChange;
 use crate::replica::options::ReplicaOptions;
+use crate::replica::scrub::{ScrubPace, VatScrub};
 use crate::replica::service::{self, Service};
 use crate::replica::status::ReplicaStatus;
 use crate::replica::wire::propose::{self, Payload, ProposeFrame};
@@ -297,6 +298,20 @@ impl ReplicaHandle {
             }
         }));
         answer.await.ok()
+    }
+
+    /// Takes no new commands from now on when it leads, for this reason, or takes them again. As a follower it goes on.
+    pub fn limit(&self, why: Option<String>) {
+        self.service.intake.limit(why);
+    }
+
+    /// Reads everything that this replica has on disk, checks it, and fetches what is damaged from the other members, where that is
+    /// possible. Damage to what this member has promised to have stops the replica, unless the vat has no other.
+    ///
+    /// # Errors
+    /// The store fails in another way than by damage.
+    pub async fn scrub(&self, pace: &ScrubPace) -> Result<VatScrub, StoreError> {
+        self.service.scrubber().run(pace).await
     }
 
     /// Stops the replica. What it acknowledged is on disk.

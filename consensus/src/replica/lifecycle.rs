@@ -24,8 +24,9 @@ impl Stopping {
     }
 }
 
-/// Faults that stay: this host contradicts what it signed (`Q-C041`), or what the others certified (`Q-C042`).
-const STICKY: [&str; 2] = ["Q-C041 ", "Q-C042 "];
+/// Faults that stay: this host contradicts what it signed (`Q-C041`), or what the others certified (`Q-C042`), or what it has on disk is
+/// damaged (`Q-C049`).
+const STICKY: [&str; 3] = ["Q-C041 ", "Q-C042 ", "Q-C049 "];
 
 /// See the head of the module.
 pub(crate) struct Lifecycle {

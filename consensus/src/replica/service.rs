@@ -12,10 +12,12 @@ use super::approval::{ApprovalParts, Approvals};
 use super::clock::Clocks;
 use super::event::{Event, EventSink, Events};
 use super::identity::Identity;
+use super::intake::Intake;
 use super::leader::{Candidates, LeaderSeen};
 use super::lifecycle::Lifecycle;
 use super::membership_view::{Members, MembershipView};
 use super::options::ReplicaOptions;
+use super::scrub::Scrubber;
 use super::status::{ReplicaStatus, StatusCell};
 use super::stored::{begin_mark, check_watermark, kept_fault, memberships, raft_id, verified_chain};
 use super::tasks::approvals;
@@ -73,6 +75,23 @@ pub(crate) struct Service {
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) raft: Arc<RaftCell>,
     pub(crate) raft_starter: RaftStarter,
+    pub(crate) intake: Arc<Intake>,
+}
+
+impl Service {
+    /// What reads everything that this replica has on disk.
+    pub(crate) fn scrubber(&self) -> Scrubber {
+        let applier = &self.raft_starter.applier;
+        Scrubber {
+            store: self.store.clone(),
+            log: self.raft_starter.log.clone(),
+            checkpoints: Arc::clone(&applier.checkpoints),
+            puller: self.snapshots.puller(),
+            members: Arc::clone(&self.members),
+            lifecycle: Arc::clone(&self.lifecycle),
+            execution: Arc::clone(&applier.execution),
+        }
+    }
 }
 
 /// Starts a replica whose machine is `M`.
@@ -219,7 +238,9 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         raft: Arc::clone(&raft),
         signer: signer.clone(),
     };
+    let intake = Arc::new(Intake::default());
     let proposer_parts = Proposer {
+        intake: Arc::clone(&intake),
         key,
         lifecycle: Arc::clone(&lifecycle),
         raft: Arc::clone(&raft),
@@ -323,6 +344,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
             key_watch: key_watch.clone(),
             raft: Arc::clone(&raft),
         },
+        intake,
         identity,
         lifecycle,
         status,

@@ -326,6 +326,28 @@ impl Checkpoints {
         Ok(Some(content))
     }
 
+    /// All checkpoints that are kept.
+    pub(crate) fn records(&self) -> Vec<Arc<CheckpointRecord>> {
+        let inner = self.lock();
+        inner.staged.values().chain(&inner.certified).cloned().collect()
+    }
+
+    /// Stores chunks again that are damaged or gone here, whatever the store has of them. On disk when it returns. Others than those that a
+    /// checkpoint names are left out.
+    pub(crate) fn mend(&self, chunks: &[Blob]) -> Result<(), StoreError> {
+        let named: BTreeSet<Hash> = self.records().iter().flat_map(|record| record.chunks.iter().copied()).collect();
+        let mut inner = self.lock();
+        let mut batch = Vec::new();
+        for content in chunks {
+            let hash = Hash::of(&content.0);
+            if named.contains(&hash) {
+                inner.note(hash, &content.0);
+                batch.push(Write::Put(Family::Chunk, self.store.key(&hash.0), content.0.to_vec()));
+            }
+        }
+        self.store.write_synced(batch)
+    }
+
     /// Takes note of a checkpoint that the machine was restored from, which has read its chunks.
     pub(crate) fn restored(&self, record: &CheckpointRecord) {
         let whole = self.lock().bytes_of(record) as u64;

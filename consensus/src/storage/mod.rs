@@ -3,6 +3,7 @@
 pub(crate) mod checkpoints;
 #[cfg(test)]
 mod damage_tests;
+mod damaged;
 pub(crate) mod evidence;
 pub(crate) mod marks;
 mod memory;
@@ -12,6 +13,9 @@ mod repair;
 mod repair_tests;
 mod rocks;
 mod salvage;
+mod scrub;
+#[cfg(test)]
+mod scrub_tests;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -22,5 +26,6 @@ pub use marks::Marks;
 pub use memory::MemoryStore;
 pub use repair::{RepairReport, Repaired, repair_store, repair_vat};
 pub use rocks::RocksStore;
-pub use store::{Family, Flushed, Record, Store, Write};
+pub use scrub::{Scrubbed, TableDamage};
+pub use store::{Family, Flushed, Record, Store, VatBytes, Write};
 pub(crate) use vat::{SignedWatermark, VOTE, VatStore, read};

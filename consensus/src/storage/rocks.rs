@@ -11,12 +11,14 @@ use rocksdb::{
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use super::damaged::Damaged;
 use super::marks::Marks;
-use super::store::{Family, Flushed, Record, Store, Write, prefix_end};
+use super::scrub::{Scrubbed, TableDamage};
+use super::store::{Family, Flushed, Record, Store, VatBytes, Write, prefix_end};
 use crate::error::StoreError;
 use crate::stats::Timings;
 use quorate_ids::VatId;
@@ -32,17 +34,38 @@ const MEMTABLE_BYTES: usize = 32 << 20;
 /// Bytes of all memtables of a host together: what does not fit is flushed to files.
 const ALL_MEMTABLES_BYTES: usize = 64 << 20;
 /// Bytes of blocks of files that are kept in memory, for all families together.
-const BLOCK_CACHE_BYTES: usize = 32 << 20;
+pub(super) const BLOCK_CACHE_BYTES: usize = 32 << 20;
 /// Files that RocksDB keeps open.
 const MAX_OPEN_FILES: i32 = 256;
 
-struct Shared {
-    db: DB,
-    path: PathBuf,
+pub(super) struct Shared {
+    pub(super) db: DB,
+    pub(super) path: PathBuf,
     failed: OnceLock<StoreError>,
     sync_times: Mutex<Timings>,
     /// Bytes that were written for each vat since the store was opened.
-    written: Mutex<BTreeMap<VatId, u64>>,
+    written: Mutex<BTreeMap<(Family, VatId), u64>>,
+    /// Blocks of files that are in memory.
+    pub(super) cache: Cache,
+    /// Held by writers; alone, while records are moved out of a damaged table.
+    pub(super) writing: RwLock<()>,
+    /// The tables that are known to be damaged.
+    pub(super) damaged: Mutex<Damaged>,
+}
+
+impl Shared {
+    fn new(db: DB, path: &Path, cache: Cache, damaged: Damaged) -> Arc<Shared> {
+        Arc::new(Shared {
+            db,
+            path: path.to_owned(),
+            failed: OnceLock::new(),
+            sync_times: Mutex::default(),
+            written: Mutex::default(),
+            cache,
+            writing: RwLock::default(),
+            damaged: Mutex::new(damaged),
+        })
+    }
 }
 
 enum Request {
@@ -52,7 +75,7 @@ enum Request {
 
 /// See the head of the module.
 pub struct RocksStore {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
     flusher: Option<JoinHandle<()>>,
     marks: Option<Marks>,
@@ -72,10 +95,14 @@ impl RocksStore {
         options.set_keep_log_file_num(4);
         options.set_max_background_jobs(2);
         let mut tables = BlockBasedOptions::default();
+        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
         // Without this each family has a cache of its own, as large as this one.
-        tables.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE_BYTES));
+        tables.set_block_cache(&cache);
+        let damaged = Damaged::read(path)?;
         let families = Family::ALL.iter().map(|family| {
             let mut options = Options::default();
+            // A compaction that reads a damaged block would end the host.
+            options.set_disable_auto_compactions(damaged.has(*family));
             options.set_block_based_table_factory(&tables);
             options.set_write_buffer_size(MEMTABLE_BYTES);
             options.set_compression_type(DBCompressionType::Lz4);
@@ -83,8 +110,7 @@ impl RocksStore {
         });
         check_complete(path)?;
         let db = DB::open_cf_descriptors(&options, path, families).map_err(|error| open_error(path, &error))?;
-        let (path, failed, sync_times) = (path.to_owned(), OnceLock::new(), Mutex::default());
-        let shared = Arc::new(Shared { db, path, failed, sync_times, written: Mutex::default() });
+        let shared = Shared::new(db, path, cache, damaged);
         let (requests, receiver) = mpsc::channel();
         let worker = Arc::clone(&shared);
         let flusher = std::thread::Builder::new()
@@ -110,8 +136,7 @@ impl RocksStore {
             Family::ALL.iter().map(|family| ColumnFamilyDescriptor::new(family.as_str(), Options::default()));
         let opened = DB::open_cf_descriptors_read_only(&options, path, families, false);
         let db = opened.map_err(|error| open_error(path, &error))?;
-        let (path, failed, sync_times) = (path.to_owned(), OnceLock::new(), Mutex::default());
-        let shared = Arc::new(Shared { db, path, failed, sync_times, written: Mutex::default() });
+        let shared = Shared::new(db, path, Cache::new_lru_cache(BLOCK_CACHE_BYTES), Damaged::default());
         // Nothing is ever flushed: whoever asks for it hears that the flusher is gone.
         let (requests, _) = mpsc::channel();
         let store = Self { shared, requests, flusher: None, marks: None };
@@ -186,24 +211,24 @@ fn run_flusher(shared: &Shared, requests: &mpsc::Receiver<Request>) {
 }
 
 impl Shared {
-    fn family(&self, family: Family) -> &ColumnFamily {
+    pub(super) fn family(&self, family: Family) -> &ColumnFamily {
         self.db.cf_handle(family.as_str()).expect("every family is created when the store is opened")
     }
 
-    fn check(&self) -> Result<(), StoreError> {
+    pub(super) fn check(&self) -> Result<(), StoreError> {
         match self.failed.get() {
             Some(error) => Err(error.clone()),
             None => Ok(()),
         }
     }
 
-    fn poison(&self, error: &rocksdb::Error) -> StoreError {
+    pub(super) fn poison(&self, error: &rocksdb::Error) -> StoreError {
         let error = judge(error);
         let _ = self.failed.set(error.clone());
         error
     }
 
-    fn flush(&self) -> Result<(), StoreError> {
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.check()?;
         let began = Instant::now();
         let result = self.db.flush_wal(true);
@@ -213,8 +238,24 @@ impl Shared {
 
     fn note_written(&self, family: Family, key: &[u8], bytes: usize) {
         if let (true, Some(Ok(vat))) = (family != Family::Meta, key.get(..32).map(<[u8; 32]>::try_from)) {
-            *self.written.lock().unwrap_or_else(PoisonError::into_inner).entry(VatId(vat)).or_default() += bytes as u64;
+            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            *written.entry((family, VatId(vat))).or_default() += bytes as u64;
         }
+    }
+
+    /// What a vat has of a family's memory tables, about: their size, shared as the vats have written.
+    fn unflushed(&self, family: Family, vat: &VatId) -> u64 {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = written.get(&(family, *vat)).copied().unwrap_or(0);
+        let all: u64 = written.iter().filter(|((of, _), _)| *of == family).map(|(_, bytes)| bytes).sum();
+        let size = self.property(family, "rocksdb.cur-size-all-mem-tables");
+        // A table takes some memory before anything is in it.
+        let share = u128::from(size) * u128::from(own) / u128::from(all.max(1));
+        own.min(u64::try_from(share).unwrap_or(u64::MAX))
+    }
+
+    fn property(&self, family: Family, name: &str) -> u64 {
+        self.db.property_int_value_cf(self.family(family), name).ok().flatten().unwrap_or(0)
     }
 
     /// Bytes of the write-ahead log: RocksDB has no property for that, but it names the files of it `NUMBER.log`.
@@ -258,7 +299,7 @@ fn open_error(path: &Path, error: &rocksdb::Error) -> StoreError {
 
 /// What an error of RocksDB means for the host. RocksDB puts the kind first and the system's own words last; in between stands a
 /// path, which may hold any words.
-fn judge(error: &rocksdb::Error) -> StoreError {
+pub(super) fn judge(error: &rocksdb::Error) -> StoreError {
     let text = error.as_ref().trim_end().to_owned();
     let system = |words: &str| error.kind() == ErrorKind::IOError && text.ends_with(words);
     if error.kind() == ErrorKind::Corruption || system("No such file or directory") {
@@ -303,6 +344,7 @@ impl RocksStore {
 impl Store for RocksStore {
     fn write(&self, batch: Vec<Write>) -> Result<(), StoreError> {
         self.shared.check()?;
+        let _writing = self.shared.writing.read().unwrap_or_else(PoisonError::into_inner);
         let mut rocks = WriteBatch::default();
         for write in &batch {
             match write {
@@ -339,25 +381,47 @@ impl Store for RocksStore {
     }
 
     fn sizes(&self) -> Vec<(&'static str, u64)> {
-        let property = |family, name| {
-            self.shared.db.property_int_value_cf(self.shared.family(family), name).ok().flatten().unwrap_or(0)
-        };
         let families = Family::ALL.into_iter().map(|family| {
-            let tables = property(family, "rocksdb.total-sst-files-size");
-            (family.as_str(), tables + property(family, "rocksdb.cur-size-all-mem-tables"))
+            let tables = self.shared.property(family, "rocksdb.total-sst-files-size");
+            (family.as_str(), tables + self.shared.property(family, "rocksdb.cur-size-all-mem-tables"))
         });
         families.chain([("wal", self.shared.wal_bytes())]).collect()
     }
 
-    fn bytes_of(&self, vat: &VatId) -> u64 {
+    fn bytes_of(&self, vat: &VatId) -> VatBytes {
         let (from, to) = (vat.0.to_vec(), prefix_end(&vat.0));
         let range = rocksdb::Range::new(&from, &to);
-        let tables = Family::ALL.into_iter().filter(|family| *family != Family::Meta);
-        let tables = tables.flat_map(|family| {
-            self.shared.db.get_approximate_sizes_cf(self.shared.family(family), std::slice::from_ref(&range))
-        });
-        let written = self.shared.written.lock().unwrap_or_else(PoisonError::into_inner).get(vat).copied();
-        tables.sum::<u64>() + written.unwrap_or(0)
+        let of = |family| {
+            let handle = self.shared.family(family);
+            let tables = self.shared.db.get_approximate_sizes_cf(handle, std::slice::from_ref(&range));
+            tables.iter().sum::<u64>() + self.shared.unflushed(family, vat)
+        };
+        VatBytes {
+            log: of(Family::Log),
+            checkpoints: of(Family::Checkpoint) + of(Family::Chunk),
+            certificates: of(Family::Certificate) + of(Family::State),
+            evidence: of(Family::Evidence),
+        }
+    }
+
+    fn reclaim(&self, vat: &VatId) -> Result<(), StoreError> {
+        self.shared.reclaim(vat)
+    }
+
+    fn begin_scrub(&self) -> Result<(), StoreError> {
+        self.shared.begin_scrub()
+    }
+
+    fn scrub(&self, family: Family, from: &[u8], bytes: usize) -> Result<Scrubbed, StoreError> {
+        self.shared.scrub(family, from, bytes)
+    }
+
+    fn set_aside(&self, damage: &TableDamage) -> Result<bool, StoreError> {
+        self.shared.set_aside(damage)
+    }
+
+    fn damaged(&self) -> Vec<TableDamage> {
+        self.shared.damaged.lock().unwrap_or_else(PoisonError::into_inner).all()
     }
 
     fn failure(&self) -> Option<StoreError> {

@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 
 use super::marks::Marks;
+use super::scrub::{Scrubbed, TableDamage};
 use crate::error::StoreError;
 use crate::stats::Timings;
 use quorate_ids::VatId;
@@ -74,6 +75,26 @@ pub type Flushed = Box<dyn FnOnce(Result<(), io::Error>) + Send>;
 /// A record: key and value.
 pub type Record = (Vec<u8>, Vec<u8>);
 
+/// What a vat takes of the disk, about, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VatBytes {
+    /// Log entries.
+    pub log: u64,
+    /// Checkpoints with their chunks.
+    pub checkpoints: u64,
+    /// Certificates, votes and watermarks.
+    pub certificates: u64,
+    /// Evidence.
+    pub evidence: u64,
+}
+
+impl VatBytes {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.log + self.checkpoints + self.certificates + self.evidence
+    }
+}
+
 /// A host's store. All calls may block shortly, except that the wait for the disk is in `sync` alone.
 pub trait Store: Send + Sync + 'static {
     /// Writes a batch: readable at once, on disk later.
@@ -102,10 +123,38 @@ pub trait Store: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// What a vat has taken of the disk, about, and was written for it since the store was opened: in bytes, to tell which vat
-    /// takes most. Nothing where it is not known.
-    fn bytes_of(&self, _vat: &VatId) -> u64 {
-        0
+    /// What a vat takes of the disk, about. Nothing where it is not known.
+    fn bytes_of(&self, _vat: &VatId) -> VatBytes {
+        VatBytes::default()
+    }
+
+    /// Gives back what a vat's removed records still take of the disk. Takes as long as reading and writing the rest anew.
+    fn reclaim(&self, _vat: &VatId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Begins to read all that is on disk: what is in memory is written out, and what was read before is forgotten.
+    fn begin_scrub(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Reads about so many bytes of a family from a key on, as they lie on disk, those of removed records as well.
+    ///
+    /// # Errors
+    /// Reading fails in a way that names no table.
+    fn scrub(&self, _family: Family, _from: &[u8], _bytes: usize) -> Result<Scrubbed, StoreError> {
+        Ok(Scrubbed::default())
+    }
+
+    /// Takes a damaged table out of what the store reads and compacts, as far as that can be done while it is in use. Only content that
+    /// others have as well is moved: what of it can't be read is gone then. Returns whether the damage is gone from the disk.
+    fn set_aside(&self, _damage: &TableDamage) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// The tables that are known to be damaged.
+    fn damaged(&self) -> Vec<TableDamage> {
+        Vec::new()
     }
 
     /// How long the disk took for each sync since the store was opened, without the wait for it; nothing where there is no disk.

@@ -11,4 +11,5 @@ mod motions;
 mod ordering;
 mod own_key;
 mod recovery;
+mod scrub;
 mod time;

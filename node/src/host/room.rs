@@ -120,7 +120,10 @@ impl Host {
     fn largest(&self) -> Option<Arc<VatService>> {
         let runs = |vat: &Arc<VatService>| vat.replica.status().fault.is_none() && !vat.is_removed();
         let store = &self.0.store;
-        self.vats().into_iter().filter(runs).max_by_key(|vat| store.bytes_of(&quorate_consensus::VatId(vat.vat.0)))
+        self.vats()
+            .into_iter()
+            .filter(runs)
+            .max_by_key(|vat| store.bytes_of(&quorate_consensus::VatId(vat.vat.0)).total())
     }
 
     /// Stops a vat's replica in order until [`Host::resume`]. Nothing if it can't be started again.

@@ -20,6 +20,7 @@ use crate::raft::{RaftNode, WriteError};
 use crate::replica::RaftCell;
 use crate::replica::clock::Clocks;
 use crate::replica::handle::Proposed;
+use crate::replica::intake::Intake;
 use crate::replica::lifecycle::Lifecycle;
 use crate::replica::status::StatusCell;
 use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
@@ -115,6 +116,7 @@ pub(crate) struct Proposer {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clocks: Arc<Clocks>,
     pub(crate) status: Arc<StatusCell>,
+    pub(crate) intake: Arc<Intake>,
     /// See [`ReplicaOptions::max_uncertified`](crate::ReplicaOptions::max_uncertified).
     pub(crate) max_uncertified: u64,
 }
@@ -217,7 +219,7 @@ async fn begin(proposer: &Proposer, batch: Vec<Proposal>) -> Done {
     let view = raft.view();
     if view.role == Role::Leader {
         let commands = batch.iter().any(|proposal| matches!(proposal.payload, Payload::Command(_)));
-        if let Some(why) = proposer.overdue().filter(|_| commands) {
+        if let Some(why) = proposer.intake.why().or_else(|| proposer.overdue()).filter(|_| commands) {
             return answer_all(batch, ProposeError::Refused(why));
         }
         return begin_block(proposer, raft, batch).await;

@@ -206,6 +206,29 @@ impl Puller {
         }
     }
 
+    /// Fetches chunks again that are damaged here or gone, from whoever has them.
+    pub(crate) async fn fetch(&self, chunks: &[Hash]) {
+        let members: Vec<Member> = {
+            let view = self.members.view();
+            view.newest().members.iter().filter(|member| member.key != self.key).cloned().collect()
+        };
+        let sources: BTreeSet<usize> = (0..members.len()).collect();
+        let ask = |source: usize, chunks: Vec<Hash>| -> BoxFuture<'_, Option<Vec<Blob>>> {
+            Box::pin(self.ask(&members[source], chunks))
+        };
+        let keep = |chunks: Vec<Blob>| -> BoxFuture<'_, bool> { Box::pin(self.mend(chunks)) };
+        pull(chunks, &sources, &ask, &keep).await;
+    }
+
+    /// Whether they could be stored.
+    async fn mend(&self, chunks: Vec<Blob>) -> bool {
+        let checkpoints = Arc::clone(&self.checkpoints);
+        let Ok(stored) = blocking(self.execution.as_ref(), move || checkpoints.mend(&chunks)).await else {
+            return false;
+        };
+        self.lifecycle.check(stored).is_some()
+    }
+
     async fn ask(&self, member: &Member, chunks: Vec<Hash>) -> Option<Vec<Blob>> {
         let frame = codec::encode(&SnapshotFrame { target: 0, step: SnapshotStep::Fetch { chunks } });
         let answer =

@@ -124,6 +124,11 @@ impl SnapshotReceiver {
         }
     }
 
+    /// What fetches chunks.
+    pub(crate) fn puller(&self) -> Arc<Puller> {
+        Arc::clone(&self.puller)
+    }
+
     /// Serves one step of a transfer.
     pub(crate) async fn serve(&self, from: HostId, step: SnapshotStep) -> SnapshotReply {
         let result = match step {
