@@ -14,14 +14,8 @@ mod room;
 
 use crate::{
     co_members::CoMembers,
-    codec,
-    directory::{Directory, newest_membership},
     images::HostImages,
     local::WithSelf,
-    lookup::look_up,
-    proof::file::{Item, ProofFile, VatProof},
-    provision::{Contacts, Provision},
-    status::{HostStatus, PeerStatus},
     system::room_of,
     telemetry::{Telemetry, mirror, page},
     vat::{VatOptions, VatService, peer_evidence::PeerEvidence},
@@ -32,11 +26,21 @@ use futures::future::join_all;
 use image::fetch_and_run;
 use muted::Muted;
 use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Store, Timing, evidence_of};
+use quorate_courier::{
+    directory::{Directory, newest_membership},
+    lookup::look_up,
+};
 use quorate_engine::{
     VatId, fuel_prices_hash,
     image::{Image, Images, image_hash},
 };
 use quorate_net::{Handler, NetError, Network};
+use quorate_protocol::{
+    codec,
+    proof::file::{Item, ProofFile, VatProof},
+    provision::{Contacts, Provision},
+    status::{HostStatus, PeerStatus},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -49,7 +53,7 @@ use std::{
 use tokio::sync::watch;
 
 /// Keys under which the store notes the vats that it carries; the vat's id follows.
-pub(crate) const VAT_RECORDS: &str = "vat/";
+pub const VAT_RECORDS: &str = "vat/";
 /// How often vats that nobody here knows are asked about.
 const LOOKUP_EVERY: Duration = Duration::from_millis(500);
 /// How often the replicas are asked whether they have heard of another process with this host's key.

@@ -4,10 +4,6 @@
 //! believed; an image is asked for only because this host's owner had it carry a vat of that image. Images are public, so anybody may
 //! ask, and all who ask share one budget of bytes.
 
-use crate::{
-    codec,
-    vat::wire::{DirectoryReply, DirectoryRequest},
-};
 use bytes::Bytes;
 use quorate_consensus::Member;
 use quorate_engine::{
@@ -15,6 +11,10 @@ use quorate_engine::{
     image::{Images, MAX_IMAGE_BYTES},
 };
 use quorate_net::{Network, Purpose};
+use quorate_protocol::{
+    codec,
+    wire::{DirectoryReply, DirectoryRequest},
+};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,

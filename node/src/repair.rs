@@ -4,13 +4,15 @@
 //! begins anew with what the home's marks say that this host has promised, and fetches the rest from its other members.
 
 use crate::{
-    codec,
-    home::{Home, HomeError},
     host::VAT_RECORDS,
-    provision::{self, Provision},
     run::{RunError, carried},
 };
+use quorate_config::home::{Home, HomeError};
 use quorate_consensus::{RepairReport, Repaired, RocksStore, Store, StoreError, VatId, repair_store};
+use quorate_protocol::{
+    codec,
+    provision::{self, Provision},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,

@@ -5,16 +5,17 @@ use crate::{
         listener,
         server::{Api, admin_routes, public_routes, serve_socket},
     },
-    home::{Home, HomeError, private},
     host::{Host, HostError, HostOptions, VAT_RECORDS},
-    provision, system,
+    system,
 };
+use quorate_config::home::{Home, HomeError, private};
 use quorate_consensus::{Marks, RocksStore, Store, StoreError, Timing};
 use quorate_engine::{
     EngineError,
     image::{Images, image_hash},
 };
 use quorate_net::{Handler, Libp2pNetwork, NetLimits, NetOptions, Network};
+use quorate_protocol::provision;
 use std::{
     ffi::OsString,
     io,
@@ -354,7 +355,7 @@ async fn store_failure(store: &Arc<dyn Store>) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::home::HostConfig;
+    use quorate_config::home::HostConfig;
     use quorate_consensus::MemoryStore;
 
     #[test]

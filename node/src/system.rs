@@ -1,7 +1,7 @@
 //! What the operating system is asked for directly: who this process is, who may read what it creates, and how full a disk is.
 
-use crate::status::DiskStatus;
 use quorate_consensus::Store;
+use quorate_protocol::status::DiskStatus;
 use std::{ffi::CString, io, mem::MaybeUninit, os::unix::ffi::OsStrExt, path::Path};
 
 /// Takes every permission of group and others from the files, folders and sockets that this process creates from now on, also from

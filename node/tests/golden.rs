@@ -3,6 +3,7 @@
 //! `QUORATE_GOLDEN=write` writes them anew; then look at the difference and think of those who have the old bytes.
 
 use ed25519_dalek::SigningKey;
+use quorate_client::Known;
 use quorate_consensus::{
     Certificate, Genesis, Hash, HostId, Introduction, MAX_CHAIN, MAX_MEMBERS, Member, MemberSignature, Membership,
     MembershipCertificate, Parameters, Signers, Statement,
@@ -13,21 +14,20 @@ use quorate_engine::{
     comms::stream::StreamHead,
     machine::{ArgValue, Install},
 };
-use quorate_node::{
+use quorate_node::vat::{
+    clients::Clients,
+    tables::{Manifest, Tables},
+};
+use quorate_protocol::{
     authority::{
         AccessChange, AccessEvidence, AccessMotion, AccessOrder, CodeDigest, SignedInstall, bundle_hash,
         install_payload,
     },
-    client::Known,
     codec,
+    command::{VatCommand, VatResult},
     evidence::{EvidenceError, SLICE_CHAIN_SIGNATURES, Slice, outbox_path, outbox_root},
     provision::{Contacts, Provision},
-    vat::{
-        clients::Clients,
-        command::{VatCommand, VatResult},
-        tables::{Manifest, Tables},
-        wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
-    },
+    wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt::Debug, fs, path::Path};

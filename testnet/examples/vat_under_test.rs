@@ -3,16 +3,13 @@
 //! that is named in `QUORATE_TEST_PANIC` has a thread that panics. `QUORATE_TEST_LEADER` holds a host's name and how it lies as a leader
 //! (`two-faced`, `unelected`, `later-terms`, `starves`), which it does while the file `lie` is in its home. The real command has no such switches.
 
+use quorate_cli::logging::{log_panics, log_to_stderr};
+use quorate_config::home::Home;
 use quorate_consensus::{
     Hash, Statement,
     testing::{FalseSigner, LeaderLie},
 };
-use quorate_node::{
-    cli,
-    home::Home,
-    logging::{log_panics, log_to_stderr},
-    run::{RunOptions, run_until_signalled},
-};
+use quorate_node::run::{RunOptions, run_until_signalled};
 use quorate_testnet::{liar::Liar, lying_leader::LyingLeader};
 use std::{path::Path, process::ExitCode, sync::Arc};
 
@@ -39,7 +36,7 @@ fn main() -> ExitCode {
             return run_host(&home, RunOptions::default());
         }
     }
-    cli::main()
+    quorate_cli::main()
 }
 
 /// How a host lies as a leader, if it does.

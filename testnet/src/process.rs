@@ -3,15 +3,13 @@
 //! Invariant: whatever a test starts it stops, also when it panics: dropping a [`TestNet`] kills every host that it started, unless it
 //! was given away by [`TestNet::keep`].
 
-use quorate_consensus::Member;
-use quorate_node::{
-    api::client::Endpoint,
-    status::{HostStatus, VatStatus},
-    testnet::{
-        cluster::{Cluster, HostState},
-        layout::TestnetDir,
-    },
+use quorate_admin::client::Endpoint;
+use quorate_config::{
+    cluster::{Cluster, HostState},
+    layout::TestnetDir,
 };
+use quorate_consensus::Member;
+use quorate_protocol::status::{HostStatus, VatStatus};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},

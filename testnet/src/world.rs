@@ -13,6 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
+use quorate_config::init::reference;
 use quorate_consensus::{
     Approve, Change, Genesis, HostId, Introduction, Member, MemoryStore, Parameters, Timing,
     testing::{Alter, FalseSigner},
@@ -25,14 +26,15 @@ use quorate_engine::{
 };
 use quorate_net::{BoxFuture, MemoryNetwork, NetError, Network, NetworkLayer, Purpose};
 use quorate_node::{
-    authority::SignedInstall,
     host::{Host, HostOptions},
-    provision::{Contacts, Provision, default_parameters},
     run::{Between, engine_cache},
+    vat::VatService,
+};
+use quorate_protocol::{
+    authority::SignedInstall,
+    provision::{Contacts, Provision, default_parameters},
     status::VatStatus,
     sturdyref::{ROOT_OBJECT, Sturdyref},
-    testnet::init::reference,
-    vat::VatService,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

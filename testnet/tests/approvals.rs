@@ -2,8 +2,8 @@
 
 mod support;
 
-use quorate_node::{
-    api::CarryRequest,
+use quorate_admin::CarryRequest;
+use quorate_protocol::{
     codec,
     provision::{Contacts, Provision},
     status::{VatStatus, WaitingStatus},

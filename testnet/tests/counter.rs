@@ -2,8 +2,8 @@
 
 mod support;
 
+use quorate_client::Client;
 use quorate_engine::{abi::Method, comms::client::ClientRef};
-use quorate_node::client::Client;
 use quorate_testnet::process::{TestNet, members};
 use std::{
     sync::{

@@ -3,8 +3,8 @@
 
 mod support;
 
-use quorate_node::{
-    api::{CarryRequest, client::Endpoint},
+use quorate_admin::{CarryRequest, client::Endpoint};
+use quorate_protocol::{
     codec,
     provision::{Contacts, Provision},
     status::VatStatus,

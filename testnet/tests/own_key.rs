@@ -2,7 +2,7 @@
 
 mod support;
 
-use quorate_node::status::VatStatus;
+use quorate_protocol::status::VatStatus;
 use quorate_testnet::process::TestNet;
 use serde_json::json;
 use std::{

@@ -3,7 +3,7 @@
 
 mod support;
 
-use quorate_node::status::VatStatus;
+use quorate_protocol::status::VatStatus;
 use quorate_testnet::process::{Ran, TestNet};
 use serde_json::{Value, json};
 use std::{

@@ -8,11 +8,11 @@ use libp2p::{
     swarm::{StreamProtocol, SwarmEvent},
     tcp, yamux,
 };
+use quorate_config::layout::HostPlace;
 use quorate_net::{
     HostId, PeerName, Purpose,
     frame::{ClosingReason, FRAME_VERSION, HEADER_BYTES},
 };
-use quorate_node::testnet::layout::HostPlace;
 use quorate_testnet::process::TestNet;
 use std::{io::Write as _, net::TcpStream};
 use support::{LONG, counter_net, metric};

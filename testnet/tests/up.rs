@@ -3,8 +3,8 @@
 
 mod support;
 
+use quorate_config::home::Home;
 use quorate_consensus::{Family, RocksStore, Store, VatId, Write};
-use quorate_node::home::Home;
 use quorate_testnet::{
     exposition::Exposition,
     process::{Ran, TestNet, stand_in},

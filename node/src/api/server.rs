@@ -1,22 +1,10 @@
 //! The serving side of the HTTP interface.
 
-use super::{
-    AccessRequest, CarryRequest, EvidenceReply, InstallRequest, IntroductionReply, ProofQuery, ProofReply,
-    RecoveryReply, RecoveryStep,
-};
 use crate::{
-    authority::{AccessChange, SignedInstall},
-    codec,
-    home::SocketAddress,
     host::{Host, HostError},
-    proof::file::VatProof,
-    provision::{Contacts, Provision},
-    status::{ApprovalAnswer, Done, Failed, MemberChange, MuteRequest, ObjectsQuery, ObjectsStatus, ReferencesStatus},
-    testnet::config::check_name,
     vat::{
         VatService,
         access::{self, AccessOutcome},
-        command::{VatCommand, VatResult},
     },
 };
 use axum::{
@@ -26,8 +14,22 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use quorate_admin::SocketAddress;
+use quorate_admin::{
+    AccessRequest, CarryRequest, EvidenceReply, InstallRequest, IntroductionReply, ProofQuery, ProofReply,
+    RecoveryReply, RecoveryStep,
+};
 use quorate_consensus::{
     Change, Hash, HostId, Member, Membership, MembershipCertificate, ProposeError, ReconfigureError,
+};
+use quorate_protocol::{
+    authority::{AccessChange, SignedInstall},
+    codec,
+    command::{VatCommand, VatResult},
+    names::check_name,
+    proof::file::VatProof,
+    provision::{Contacts, Provision},
+    status::{ApprovalAnswer, Done, Failed, MemberChange, MuteRequest, ObjectsQuery, ObjectsStatus, ReferencesStatus},
 };
 use serde::de::DeserializeOwned;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -137,7 +139,7 @@ async fn ready(State(api): State<Api>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", reasons.join("; "))).into_response()
 }
 
-async fn status(State(api): State<Api>) -> Json<crate::status::HostStatus> {
+async fn status(State(api): State<Api>) -> Json<quorate_protocol::status::HostStatus> {
     Json(api.host.status(&api.http).await)
 }
 

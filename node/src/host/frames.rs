@@ -1,16 +1,16 @@
 //! What the network hands to a host: frames of the agreement, slices, and questions of strangers.
 
 use super::{Inner, STARTING};
-use crate::{
-    co_members::channel_of,
-    codec,
-    vat::wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
-};
+use crate::co_members::channel_of;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use quorate_consensus::{Channel, HostId, TransportError};
 use quorate_engine::VatId;
 use quorate_net::{Handler, Purpose};
+use quorate_protocol::{
+    codec,
+    wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
+};
 use std::sync::Weak;
 
 /// What the network hands to a host. Weak, since the network outlives nothing of the host.

@@ -1,12 +1,13 @@
 //! The engine images of a host's vats: those that are here, and those that are fetched from members.
 
 use super::{Host, HostError, Inner};
-use crate::{images::fetch, provision::Provision};
+use crate::images::fetch;
 use quorate_consensus::Member;
 use quorate_engine::{
     EngineError,
     image::{Image, image_hash},
 };
+use quorate_protocol::provision::Provision;
 use std::{
     sync::{Arc, Weak},
     time::Duration,

@@ -5,11 +5,11 @@
 //! that the host's owner has muted do not count as there: a liar can't hold a recovery up.
 
 use super::{Host, HostError, Starting, VAT_RECORDS};
-use crate::{codec, provision::Provision};
 use quorate_consensus::{
     HostId, Introduction, MemberSignature, Membership, MembershipCertificate, RecoveryOffer, agree_to_recovery,
     carry_out_recovery, recovery_offer,
 };
+use quorate_protocol::{codec, provision::Provision};
 use std::sync::PoisonError;
 
 /// Why the replica does not run meanwhile.

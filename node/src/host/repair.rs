@@ -1,8 +1,9 @@
 //! `vat member repair` on a host that runs: one replica begins anew.
 
 use super::{Host, HostError, Starting, VAT_RECORDS};
-use crate::{codec, provision::Provision, repair::VatRepair};
+use crate::repair::VatRepair;
 use quorate_consensus::{Repaired, repair_vat};
+use quorate_protocol::{codec, provision::Provision};
 
 impl Host {
     /// Has a vat whose replica here has stopped by a fault, or could not be started, begin anew: it keeps its key and what it has

@@ -8,8 +8,9 @@
 //! Absent: a disk that fills up faster than it is looked at. Then the database fails, and the host ends (`Q-C005`).
 
 use super::{Host, Inner, VAT_RECORDS};
-use crate::{codec, provision::Provision, status::DiskStatus, system::room_of, vat::VatService};
+use crate::{system::room_of, vat::VatService};
 use quorate_engine::VatId;
+use quorate_protocol::{codec, provision::Provision, status::DiskStatus};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Weak},

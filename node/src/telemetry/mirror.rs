@@ -1,12 +1,10 @@
 //! The figures that mirror a state: of replicas, of the network, of the store, of the process.
 
 use super::page::Page;
-use crate::{
-    status::{DiskStatus, VatStatus},
-    vat::{LEAVING, REMOVED},
-};
+use crate::vat::{LEAVING, REMOVED};
 use quorate_consensus::{BUCKETS_US, HostId, ReplicaStatus, Role, Store, Timings};
 use quorate_net::{NetStats, Purpose};
+use quorate_protocol::status::{DiskStatus, VatStatus};
 use std::collections::BTreeMap;
 
 const ROLES: [Role; 7] =
@@ -391,8 +389,8 @@ fn resident_in(status: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::StreamStatus;
     use quorate_consensus::{CheckpointSize, Hash, Member, Membership, VatId};
+    use quorate_protocol::status::StreamStatus;
 
     fn host(seed: u8) -> HostId {
         HostId([seed; 32])

@@ -1,20 +1,16 @@
 //! Who may use what of a vat: the motions that change it, what the vat's tables say of it, and how both are told to people.
 
-use super::{
-    VatService,
-    command::{VatCommand, VatResult},
-    machine::VatMachine,
-    view::SharedView,
-};
-use crate::{
-    authority::{AccessChange, AccessEvidence, AccessMotion, AccessOrder},
-    codec, moment,
-    status::{BearerStatus, HeldStatus, ObjectsQuery, ObjectsStatus, PeerHoldings, ReferencesStatus},
-};
+use super::{VatService, machine::VatMachine, view::SharedView};
 use quorate_consensus::{MemberSignature, Motions, ReconfigureError};
 use quorate_engine::{
     VatId,
     comms::{Comms, Held, PeerInventory},
+};
+use quorate_protocol::command::{VatCommand, VatResult};
+use quorate_protocol::{
+    authority::{AccessChange, AccessEvidence, AccessMotion, AccessOrder},
+    codec, moment,
+    status::{BearerStatus, HeldStatus, ObjectsQuery, ObjectsStatus, PeerHoldings, ReferencesStatus},
 };
 use std::time::Duration;
 

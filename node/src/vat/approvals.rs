@@ -1,12 +1,12 @@
 //! Changes of members, and of who may use the vat, that wait for approvals, as people are told of them.
 
 use super::{access, describe_change};
-use crate::{
+use quorate_consensus::{Change, HostId, Member, Membership, ReplicaStatus, WaitingChange, WaitingMatter};
+use quorate_engine::VatId;
+use quorate_protocol::{
     card::fingerprint,
     status::{MemberStatus, WaitingStatus},
 };
-use quorate_consensus::{Change, HostId, Member, Membership, ReplicaStatus, WaitingChange, WaitingMatter};
-use quorate_engine::VatId;
 
 /// Describes what waits at a replica. `vat_name` gives the name of a vat here.
 pub fn waiting(

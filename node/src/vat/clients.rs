@@ -190,7 +190,7 @@ impl Clients {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec;
+    use quorate_protocol::codec;
 
     fn vat(number: u64) -> VatId {
         let mut id = [7; 32];

@@ -4,16 +4,13 @@
 //! cause at will is logged sparingly.
 
 use super::{
-    console::{self, Console},
-    courier::Notice,
-    machine::BlockEffects,
-    places,
-    progress::SharedProgress,
-    recent::Recent,
-    view::SharedView,
+    console::Console, machine::BlockEffects, places, progress::SharedProgress, recent::Recent, view::SharedView,
 };
-use crate::{co_members::CoMembers, directory::Directory, log_limiter::LogLimiter, telemetry::Telemetry};
+use crate::vat::console;
+use crate::{co_members::CoMembers, telemetry::Telemetry};
 use quorate_consensus::{Event, EvidenceRecord, HostId, ReplicaHandle, ReplicaStatus, Role};
+use quorate_courier::courier::Notice;
+use quorate_courier::{directory::Directory, log_limiter::LogLimiter};
 use quorate_engine::{
     VatId,
     abi::Bundle,

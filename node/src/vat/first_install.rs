@@ -1,16 +1,12 @@
 //! A vat's first code: members propose it until the vat has it.
 
-use super::{
-    PROPOSE_DEADLINE,
-    command::{VatCommand, VatResult},
-    places,
-    view::SharedView,
-};
-use crate::{
+use super::{PROPOSE_DEADLINE, places, view::SharedView};
+use quorate_consensus::{ProposeError, ReplicaHandle, Role};
+use quorate_protocol::command::{VatCommand, VatResult};
+use quorate_protocol::{
     authority::{Authority, SignedInstall},
     codec,
 };
-use quorate_consensus::{ProposeError, ReplicaHandle, Role};
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},

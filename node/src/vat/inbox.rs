@@ -7,23 +7,25 @@
 //! other threads than the network's, a few at a time.
 
 use super::{
-    command::{VatCommand, VatResult},
-    courier::{Notice, is_greeting},
     incomplete::{Incomplete, WAITING_SENDERS},
     machine::STRANGER,
     peer_evidence::PeerEvidence,
     view::{PeerView, SharedView},
     window::Window,
-    wire::SliceReply,
     witness::Witness,
 };
-use crate::{
+use quorate_consensus::{HostId, ProposeError, ReplicaHandle, ReplicaStatus, Signers, Tally};
+use quorate_courier::courier::{Notice, is_greeting};
+use quorate_engine::{VatId, comms, machine::message_fuel};
+use quorate_protocol::{
     codec,
     evidence::{EvidenceError, Proven, Slice, is_farewell, refuses_lifetime},
     proof::file::CertifiedHead,
 };
-use quorate_consensus::{HostId, ProposeError, ReplicaHandle, ReplicaStatus, Signers, Tally};
-use quorate_engine::{VatId, comms, machine::message_fuel};
+use quorate_protocol::{
+    command::{VatCommand, VatResult},
+    wire::SliceReply,
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -429,9 +431,9 @@ fn is_behind(status: &ReplicaStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::OutboxPath;
     use quorate_consensus::{Certificate, Statement};
     use quorate_engine::{Hash, comms::stream::StreamHead};
+    use quorate_protocol::evidence::OutboxPath;
 
     fn slice(begin: u64, messages: usize, ack: u64) -> Slice {
         let zero = Hash([0; 32]);

@@ -7,21 +7,15 @@
 
 use super::{
     clients::Clients,
-    command::{VatCommand, VatResult},
     stopwatch::{CrankTimes, TimedHeap},
     tables::{Manifest, Tables},
-    view::{PeerView, RestoredOutbox, SharedView},
-};
-use crate::{
-    authority::{AccessChange, AccessOrder, Authority, CodeDigest, SignedInstall},
-    codec,
-    evidence::{Outbox, Proven, Slice, is_farewell, refuses_lifetime},
-    proof::file::ProvenSlice,
+    view::{PeerView, SharedView},
 };
 use quorate_consensus::{
     AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Genesis, Hash, Machine, MachineFault, ManifestInfo,
     Member, Membership, MembershipCertificate, Parameters, Signers, TimeWanted,
 };
+use quorate_courier::courier::RestoredOutbox;
 use quorate_engine::{
     EngineError, VatId,
     comms::{
@@ -32,6 +26,13 @@ use quorate_engine::{
     heap::{Heap, Limits},
     image::Image,
     machine::{BlockOutput, Command, CommandResult, Deliver, FuelShares, Summary},
+};
+use quorate_protocol::command::{VatCommand, VatResult};
+use quorate_protocol::{
+    authority::{AccessChange, AccessOrder, Authority, CodeDigest, SignedInstall},
+    codec,
+    evidence::{Outbox, Proven, Slice, is_farewell, refuses_lifetime},
+    proof::file::ProvenSlice,
 };
 use sha2::{Digest, Sha256};
 use std::{

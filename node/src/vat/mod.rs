@@ -3,9 +3,7 @@
 pub mod access;
 pub mod approvals;
 pub mod clients;
-pub mod command;
 pub mod console;
-pub mod courier;
 pub mod events;
 mod first_install;
 pub mod inbox;
@@ -20,24 +18,14 @@ pub mod tables;
 pub mod view;
 pub mod whereabouts;
 pub mod window;
-pub mod wire;
 mod witness;
 
 use crate::{
-    authority::{Authority, CodeDigest, SignedInstall},
     co_members::CoMembers,
-    codec,
-    directory::Directory,
-    evidence::Slice,
-    proof::file::{CheckpointProof, Item, ProofFile, VatProof},
-    recovered::recovery_words,
-    status::{MemberStatus, StreamStatus, VatStatus},
     telemetry::{Telemetry, mirror, page::Page},
 };
 use access::AccessMotions;
-use command::VatCommand;
 use console::Console;
-use courier::{Courier, CourierMetrics};
 use events::EventLoop;
 use first_install::FirstInstall;
 use inbox::Inbox;
@@ -49,11 +37,22 @@ use quorate_consensus::{
     MembershipCertificate, ProposeError, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store,
     StoreError, SystemClock, Threads, Timing, Transport,
 };
+use quorate_courier::courier::{Courier, CourierMetrics};
+use quorate_courier::directory::Directory;
 use quorate_engine::{
     Hash, VatId, abi,
     heap::Limits,
     image::Image,
     machine::{Exit, Setup, Summary},
+};
+use quorate_protocol::command::VatCommand;
+use quorate_protocol::{
+    authority::{Authority, CodeDigest, SignedInstall},
+    codec,
+    evidence::Slice,
+    proof::file::{CheckpointProof, Item, ProofFile, VatProof},
+    recovered::recovery_words,
+    status::{MemberStatus, StreamStatus, VatStatus},
 };
 use recent::Recent;
 use std::{
@@ -411,7 +410,7 @@ fn standstill(status: &ReplicaStatus) -> Option<String> {
         return Some(format!("its log was rolled back; it has no vote until the log has block {block} again"));
     }
     let still = Duration::from_millis(status.stalled_ms);
-    crate::standstill::standstill(status.applied, status.leader_committed, still)
+    quorate_protocol::standstill::standstill(status.applied, status.leader_committed, still)
 }
 
 /// What a vat gave to `exit`, as JSON.

@@ -2,9 +2,9 @@
 //!
 //! Invariant: nothing is kept twice, and no peer takes the place of another: each has so much room, and so many have some.
 
-use crate::{codec, proof::file::Item};
 use quorate_consensus::{HostId, Store, StoreError};
 use quorate_engine::VatId;
+use quorate_protocol::{codec, proof::file::Item};
 use std::{
     collections::BTreeMap,
     sync::{

@@ -6,10 +6,10 @@
 //! what has come since the one before.
 
 use super::clients::Clients;
-use crate::{authority::CodeDigest, codec};
 use fastcdc::v2020::{Chunk, FastCDC};
 use quorate_consensus::Signers;
 use quorate_engine::{Hash, VatId, comms::stream::StreamHead};
+use quorate_protocol::{authority::CodeDigest, codec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

@@ -2,9 +2,10 @@
 //! inbox, the courier, the status page and the metrics. Never an input to anything that is replicated.
 
 use super::clients::Ended;
-use crate::{evidence::Outbox, proof::file::ProvenSlice};
 use quorate_consensus::Signers;
+use quorate_courier::courier::RestoredOutbox;
 use quorate_engine::{VatId, comms::BearerKeys};
+use quorate_protocol::proof::file::ProvenSlice;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
@@ -59,17 +60,6 @@ pub struct View {
     pub heard: BTreeMap<VatId, Arc<ProvenSlice>>,
     /// After checkpoints were restored: what the courier starts from, for each that it has not heard of yet.
     pub restored: VecDeque<RestoredOutbox>,
-}
-
-/// What a checkpoint knows of messages that were on their way.
-#[derive(Clone, Debug, Default)]
-pub struct RestoredOutbox {
-    /// What the checkpoint's block certified: the heads of every stream with unacknowledged messages.
-    pub outbox: Arc<Outbox>,
-    /// Every vat that anything was said to, with the number of the last message that it acknowledged.
-    pub acknowledged: Vec<(VatId, u64)>,
-    /// The messages after those: receiver, number, bytes.
-    pub messages: Vec<(VatId, u64, Arc<[u8]>)>,
 }
 
 impl View {

@@ -1,9 +1,10 @@
 //! Where the members of other vats are, for a vat's courier: who they are is what the vat's state has proven; where they are is what
 //! the host's directory says of them.
 
-use super::{courier::Whereabouts, view::SharedView};
-use crate::directory::Directory;
+use super::view::SharedView;
 use quorate_consensus::{HostId, Member, Signers};
+use quorate_courier::courier::Whereabouts;
+use quorate_courier::directory::Directory;
 use quorate_engine::VatId;
 
 /// Finds the members of a vat's peers.

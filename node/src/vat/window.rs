@@ -3,7 +3,7 @@
 //! A command whose messages are not taken in is logged, replicated and checked for nothing, and holds up those behind it. It decides nothing
 //! that is replicated.
 
-use crate::evidence::SLICE_MESSAGES;
+use quorate_protocol::evidence::SLICE_MESSAGES;
 
 /// How many messages of a sender one command brings: about as many as the last one took in, as there is no telling what messages cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@
 //! Invariants: only signatures that the caller has checked come in; what is remembered is bounded by peers and by what each of
 //! them said; what is found convicts by what it holds, and is handed out once.
 
-use crate::proof::file::{CertifiedHead, Item, StreamContradiction};
 use quorate_consensus::{
     Certificate, Contradiction, Equivocation, EvidenceRecord, HostId, MemberSignature, Signed, Statement,
 };
 use quorate_engine::VatId;
+use quorate_protocol::proof::file::{CertifiedHead, Item, StreamContradiction};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Peers that are remembered; the one that was silent longest is forgotten first.
@@ -146,10 +146,10 @@ fn equivocations(one: &Certificate, other: &Certificate) -> Vec<Item> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::Outbox;
     use ed25519_dalek::SigningKey;
     use quorate_consensus::Hash;
     use quorate_engine::comms::stream::StreamHead;
+    use quorate_protocol::evidence::Outbox;
 
     /// What the members of these seeds say of a block: the end of a stream, and its hash.
     fn said(seeds: &[u8], block: u64, end: u64, hash: u8) -> CertifiedHead {

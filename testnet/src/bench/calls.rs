@@ -6,8 +6,8 @@ use super::{
     percentile,
 };
 use anyhow::ensure;
+use quorate_client::Client;
 use quorate_engine::{abi::Method, comms::client::ClientRef};
-use quorate_node::client::Client;
 use std::time::Instant;
 
 /// Messages that the driver sends in one turn.

@@ -48,7 +48,7 @@ pub fn measure(sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
 fn delivery(image: &Arc<Image>, sizes: Sizes, answered: bool) -> anyhow::Result<f64> {
     let mut machine = Machine::for_image(VAT, image.clone(), Limits::default())?;
     let install = Install {
-        bundle: quorate_node::bundle::bundle(&own_file("bench-vats/counter.js"))?,
+        bundle: quorate_config::bundle::bundle(&own_file("bench-vats/counter.js"))?,
         argv: vec![],
         endowments: vec![],
         grants: vec![CALLER],

@@ -2,14 +2,15 @@
 
 use crate::process::{TestNet, members, own_file};
 use anyhow::{Context, bail, ensure};
+use quorate_admin::client::Endpoint;
+use quorate_client::Client;
+use quorate_config::cluster::Cluster;
 use quorate_consensus::Member;
 use quorate_engine::{
     abi::{Method, Value},
     comms::client::ClientRef,
 };
-use quorate_node::{
-    api::client::Endpoint, client::Client, status::HostStatus, sturdyref::Sturdyref, testnet::cluster::Cluster,
-};
+use quorate_protocol::{status::HostStatus, sturdyref::Sturdyref};
 use std::{
     path::Path,
     process::{Child, Command},

@@ -10,11 +10,11 @@ use super::{
     percentile,
 };
 use anyhow::{bail, ensure};
+use quorate_client::Client;
 use quorate_engine::{
     abi::{Method, Value},
     comms::client::ClientRef,
 };
-use quorate_node::client::Client;
 use std::{
     path::Path,
     time::{Duration, Instant},

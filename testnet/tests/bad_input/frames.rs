@@ -8,9 +8,9 @@ use crate::{
 use bytes::Bytes;
 use quorate_engine::VatId;
 use quorate_net::{NetError, Network, Purpose};
-use quorate_node::{
+use quorate_protocol::{
     codec,
-    vat::wire::{DirectoryReply, DirectoryRequest},
+    wire::{DirectoryReply, DirectoryRequest},
 };
 
 fn garbage() -> [Vec<u8>; 5] {

@@ -8,9 +8,9 @@ mod starts;
 mod support;
 
 use bytes::Bytes;
+use quorate_config::home::Home;
 use quorate_consensus::HostId;
 use quorate_net::{BoxFuture, Handler, Libp2pNetwork, NetLimits, NetOptions, Network, Purpose};
-use quorate_node::home::Home;
 use quorate_testnet::process::TestNet;
 use std::sync::{Arc, Mutex};
 use support::counter_net;

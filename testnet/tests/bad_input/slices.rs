@@ -17,11 +17,11 @@ use quorate_engine::{
     wire::Op,
 };
 use quorate_net::{Libp2pNetwork, Network, Purpose};
-use quorate_node::{
+use quorate_protocol::{
     codec,
     evidence::{Slice, outbox_path, outbox_root},
     sturdyref::Sturdyref,
-    vat::wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
+    wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
 };
 use quorate_testnet::process::TestNet;
 use std::{sync::Arc, time::Duration};

@@ -1,12 +1,14 @@
 //! Configs and homes that nothing is started with, and sturdyrefs that open nothing.
 
 use crate::support::{LONG, counter_net, sturdyref};
-use quorate_consensus::Hash;
-use quorate_node::{
+use quorate_config::{
     home::{HOME_FORMAT, Home},
-    sturdyref::Sturdyref,
-    testnet::{config::TestnetConfig, init::Plan, layout::TestnetDir},
+    init::Plan,
+    layout::TestnetDir,
+    testnet::TestnetConfig,
 };
+use quorate_consensus::Hash;
+use quorate_protocol::sturdyref::Sturdyref;
 use quorate_testnet::process::{Ran, TestNet, own_file, stand_in};
 use std::{
     fs,
@@ -49,7 +51,7 @@ fn ends(net: &TestNet, args: &[&str]) -> Ran {
 
 #[test]
 fn ten_mistakes_are_ten_errors_and_nothing_starts() {
-    let cases = own_file("../node/src/testnet/config/cases");
+    let cases = own_file("../testnet/config/src/testnet/cases");
     let read = |name: &str| fs::read_to_string(cases.join(name)).expect("a case of the config's own tests");
     let (net, config) = counter_net(&read("ten.toml"));
     net.file("code.js", &read("code.js"));

@@ -9,15 +9,13 @@ use quorate_engine::{
     abi::{Method, Value},
     comms::client::{ClientRef, ClientSession},
 };
-use quorate_node::{
+use quorate_node::vat::machine::STRANGER;
+use quorate_protocol::{
+    command::{VatCommand, VatResult},
     evidence::{Slice, outbox_path, outbox_root},
     proof::{ProofFile, check},
     sturdyref::Sturdyref,
-    vat::{
-        command::{VatCommand, VatResult},
-        machine::STRANGER,
-        wire::SliceReply,
-    },
+    wire::SliceReply,
 };
 use quorate_testnet::world::{VatPlan, World};
 use serde_json::json;

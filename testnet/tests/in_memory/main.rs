@@ -5,13 +5,11 @@ mod exchange;
 mod members;
 
 use quorate_net::LinkOptions;
-use quorate_node::{
+use quorate_node::vat::VatService;
+use quorate_protocol::{
     authority::SignedInstall,
     codec,
-    vat::{
-        VatService,
-        command::{VatCommand, VatResult},
-    },
+    command::{VatCommand, VatResult},
 };
 use quorate_testnet::world::{VatPlan, World};
 use serde_json::{Value as Json, json};

@@ -2,12 +2,13 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use quorate_client::Client;
 use quorate_consensus::{Family, RocksStore, Store, Write};
 use quorate_engine::{
     abi::{Method, Value},
     comms::client::{ClientRef, Completion},
 };
-use quorate_node::{client::Client, sturdyref::Sturdyref};
+use quorate_protocol::sturdyref::Sturdyref;
 use quorate_testnet::process::{TestNet, members, own_file, stand_in};
 use std::{
     fs,

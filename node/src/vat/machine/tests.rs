@@ -1,18 +1,18 @@
 //! What one vat's machine takes and refuses, without a replica around it.
 
 use super::*;
-use crate::{
-    authority::{AccessEvidence, AccessMotion},
-    evidence::farewell_mark,
-    run::engine_cache,
-    sturdyref::Sturdyref,
-};
+use crate::run::engine_cache;
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{Certificate, HostId, MemberSignature, Parameters, Statement, approve_motion};
 use quorate_engine::{
     abi::{Bundle, Method, Value},
     comms::client::{ClientRef, ClientSession},
     machine::Install,
+};
+use quorate_protocol::{
+    authority::{AccessEvidence, AccessMotion},
+    evidence::farewell_mark,
+    sturdyref::Sturdyref,
 };
 use std::{cell::RefCell, collections::BTreeSet};
 
@@ -59,7 +59,7 @@ fn target() -> Genesis {
         bundle: None,
         nonce: [0; 32],
         expires: 0,
-        parameters: crate::provision::default_parameters(),
+        parameters: quorate_protocol::provision::default_parameters(),
     }
 }
 

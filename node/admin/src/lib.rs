@@ -1,0 +1,97 @@
+//! The HTTP interface of a host, as both sides have it: what is asked and answered, and the asking side.
+//!
+//! On loopback TCP (or where `host.toml` says) a host answers reading alone; on the home's Unix socket, which only the host's own user can
+//! open, also what changes something.
+
+pub mod client;
+mod socket;
+
+pub use socket::SocketAddress;
+
+use quorate_protocol::provision::{Contacts, Provision};
+use serde::{Deserialize, Serialize};
+
+/// Asks a host to carry a vat (`POST /api/v1/vats`). The binary parts are the encoding of [`quorate_protocol::codec`], in hex.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CarryRequest {
+    /// A [`Provision`].
+    pub provision: String,
+    /// [`Contacts`] that the vat needs.
+    pub contacts: String,
+}
+
+/// Gives a vat its code (`POST /api/v1/vats/{vat}/install`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InstallRequest {
+    /// A [`SignedInstall`](quorate_protocol::authority::SignedInstall), encoded and in hex.
+    pub install: String,
+    /// [`Contacts`] that the vat needs.
+    pub contacts: String,
+}
+
+/// Changes who may use what of a vat (`POST /api/v1/vats/{vat}/access`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccessRequest {
+    /// An [`AccessChange`](quorate_protocol::authority::AccessChange), encoded and in hex.
+    pub change: String,
+}
+
+/// A vat's introduction (`GET /api/v1/vats/{vat}/introduction`), encoded and in hex.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IntroductionReply {
+    pub vat: String,
+    pub introduction: String,
+}
+
+/// What a host keeps as evidence (`GET /api/v1/evidence`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EvidenceReply {
+    /// A [`ProofFile`](quorate_protocol::proof::ProofFile), encoded and in hex.
+    pub evidence: String,
+    /// Names of vats on that host, by their ids.
+    pub names: std::collections::BTreeMap<String, String>,
+}
+
+/// What a vat has certified (`GET /api/v1/vats/{vat}/proof`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProofReply {
+    /// A [`ProofFile`](quorate_protocol::proof::ProofFile), encoded and in hex; none if there is nothing to show.
+    pub proof: Option<String>,
+}
+
+/// A step of a host in the recovery of a vat (`POST /api/v1/vats/{vat}/recovery`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecoveryStep {
+    /// Stop the replica, and say what it has: the answer is a [`RecoveryOffer`](quorate_consensus::RecoveryOffer).
+    Offer,
+    /// Sign this [`Membership`](quorate_consensus::Membership), encoded and in hex: the answer is the signature.
+    Agree { target: String },
+    /// Go on with this [`MembershipCertificate`](quorate_consensus::MembershipCertificate), encoded and in hex.
+    CarryOut { certificate: String },
+    /// Go on as before, unless the host has agreed to a recovery.
+    End,
+}
+
+/// The answer to a [`RecoveryStep`], encoded and in hex, if there is anything to answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RecoveryReply {
+    pub result: Option<String>,
+}
+
+/// Which proof is wanted of a vat: what it certified itself, or what another vat said to it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ProofQuery {
+    /// The other vat, by its VatId or its name on that host.
+    pub from: Option<String>,
+}
+
+impl CarryRequest {
+    /// Wraps a provision and contacts.
+    pub fn new(provision: &Provision, contacts: &Contacts) -> Self {
+        CarryRequest {
+            provision: hex::encode(quorate_protocol::codec::encode(provision)),
+            contacts: hex::encode(quorate_protocol::codec::encode(contacts)),
+        }
+    }
+}

@@ -1,0 +1,566 @@
+//! A client: an ephemeral vat without code, with a key of its own, that calls an object of another vat and hears the answers.
+//!
+//! To the vat that it calls it is a solo vat like any other: its id is the hash of a genesis with its one key, what it says is
+//! certified by its one signature, and it believes only what the called vat's threshold has signed. Other than those it says by its
+//! genesis when it will be over, and by its last statement that it is over now, so that the called vat can forget it.
+//!
+//! A client that makes one call ([`call_once`]) remembers the vat from the call before ([`Known`]), speaks to one member at first, and
+//! says its farewell in the very reply to the answer: on a line of long round trips nothing waits for anything else.
+
+mod error;
+mod following;
+mod keeping;
+mod known;
+mod lending;
+mod once;
+mod proving;
+mod wiring;
+
+pub use error::ClientError;
+pub use following::{CallTrace, CertifiedAnswer};
+pub use keeping::Kept;
+pub use known::Known;
+pub use once::{Called, OneCall, Request, call_once};
+
+use ed25519_dalek::SigningKey;
+use error::Denial;
+use following::Noted;
+use keeping::Keeper;
+use proving::Prover;
+use quorate_consensus::{
+    Certificate, Genesis, Hash, HostId, Introduction, Member, MemberSignature, Membership, Parameters, Signers,
+    Statement,
+};
+use quorate_courier::{
+    courier::{Courier, Notice, RestoredOutbox},
+    lookup::members_and_block,
+};
+use quorate_engine::{
+    VatId,
+    abi::{Method, Value},
+    comms::{
+        client::{ClientRef, ClientSession, Completion},
+        stream,
+    },
+    machine::Deliver,
+};
+use quorate_net::{Libp2pNetwork, NetLimits, NetOptions, Network};
+use quorate_protocol::{
+    evidence::{Outbox, Slice, farewell_mark, outbox_path},
+    proof::file::VatProof,
+    sturdyref::Sturdyref,
+    wire::SliceReply,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
+use wiring::{ClientFrames, Shipments, TargetMembers};
+
+/// How long hosts may take to say who the members of a vat are, where the caller does not say.
+const WHOIS_DEADLINE: Duration = Duration::from_secs(3);
+/// A client that still has no answer after so long connects to all members: the one that it speaks to may be lost, or the lead change.
+const CONNECT_ALL_AFTER: Duration = Duration::from_secs(1);
+/// For how many of the vat's blocks a client is heard, unless it asks for another number. A busy vat needs a minute for so many; a
+/// `vat call` is over by then, and the vat forgets it.
+pub const LIFETIME_BLOCKS: u64 = 100_000;
+/// How long a client that has its answers waits until the vat has its acknowledgement: a courtesy, not a need.
+const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
+
+/// A vat's answer to a call.
+pub type Answer = Completion;
+
+struct Session {
+    session: ClientSession,
+    /// Who signs for the called vat, and where they are, in the order in which they are tried.
+    signers: Signers,
+    members: Vec<Member>,
+    /// What the next client may want to know.
+    known: Known,
+    waiting: BTreeMap<ClientRef, oneshot::Sender<Answer>>,
+    /// Statements made so far, and the hash of the last.
+    blocks: u64,
+    previous: Hash,
+    acknowledged: u64,
+    /// Members that did not take what was last said, and why.
+    denials: BTreeMap<HostId, Denial>,
+    /// Why nothing that this client says is taken, if so many members say it that one of them is honest.
+    denied: Option<Denial>,
+    /// Whether a member may have got anything of this client.
+    perhaps_sent: bool,
+    /// Whether it has said its farewell.
+    ended: bool,
+    /// When the first call was sent and answered.
+    noted: Noted,
+    /// Keeps what proves the answer to the first call, if that is wanted.
+    prover: Option<Prover>,
+    /// Has the references of the answer to the first call kept, if that is wanted.
+    keeper: Option<Keeper>,
+    /// What the sturdyref names that the client was made with, and those that it was given beside it.
+    target: ClientRef,
+    given: Vec<ClientRef>,
+}
+
+struct Inner {
+    vat: VatId,
+    target: VatId,
+    key: SigningKey,
+    session: Mutex<Session>,
+    /// It makes one call, and says its farewell when that is answered.
+    once: bool,
+    notices: mpsc::UnboundedSender<Notice>,
+    shipped: Notify,
+    /// Something of the called vat was taken in.
+    heard: Notify,
+}
+
+/// A client of one vat; many calls may be under way at once.
+pub struct Client {
+    inner: Arc<Inner>,
+    network: Arc<dyn Network>,
+    /// The courier, and what else runs as long as the client does.
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Client {
+    /// Makes a client for the vat of `sturdyref`, whose members are found by asking `hosts`. A bearer is redeemed with the
+    /// first message.
+    pub async fn connect(sturdyref: &Sturdyref, hosts: &[Member]) -> Result<Client, ClientError> {
+        Client::connect_for(sturdyref, hosts, LIFETIME_BLOCKS).await
+    }
+
+    /// As [`Client::connect`], for a client that is to be heard for so many of the vat's blocks. After these the vat forgets it: what
+    /// it asks then is not answered.
+    pub async fn connect_for(
+        sturdyref: &Sturdyref,
+        hosts: &[Member],
+        lifetime_blocks: u64,
+    ) -> Result<Client, ClientError> {
+        let until = Instant::now() + WHOIS_DEADLINE;
+        Client::connect_with(sturdyref, &[], hosts, lifetime_blocks, until).await
+    }
+
+    /// As [`Client::connect_for`], with further references to objects of the same vat; its members have to be found by `until`.
+    async fn connect_with(
+        sturdyref: &Sturdyref,
+        given: &[Sturdyref],
+        hosts: &[Member],
+        lifetime_blocks: u64,
+        until: Instant,
+    ) -> Result<Client, ClientError> {
+        let (secret, network, frames) = start_network().await?;
+        let (found, block) = match members_and_block(&network, hosts, &sturdyref.vat, until).await {
+            Ok(found) => found,
+            Err(why) => {
+                network.shutdown().await;
+                return Err(ClientError::not_found(why, sturdyref.vat));
+            }
+        };
+        let known = Known::found(found.introduction, block, found.by, &found.silent);
+        let expires = block.saturating_add(lifetime_blocks);
+        let client = Client::start(secret, sturdyref, given, known, expires, network, false)?;
+        frames.serve(&client.inner);
+        Ok(client)
+    }
+
+    /// A client of a vat that is known. What the network brings has to be given to it. `given` are further references to objects of the same
+    /// vat.
+    fn start(
+        secret: [u8; 32],
+        sturdyref: &Sturdyref,
+        given: &[Sturdyref],
+        known: Known,
+        expires: u64,
+        network: Arc<dyn Network>,
+        once: bool,
+    ) -> Result<Client, ClientError> {
+        let key = SigningKey::from_bytes(&secret);
+        let genesis = own_genesis(&key, expires)?;
+        let (vat, target) = (genesis.vat_id(), sturdyref.vat);
+        let membership = known.introduction.verify().map_err(|error| ClientError::Call(error.to_string()))?;
+        let mut session = ClientSession::new(vat, target);
+        let object = redeem(&mut session, sturdyref)?;
+        let given = given.iter().map(|sturdyref| redeem(&mut session, sturdyref)).collect::<Result<_, _>>()?;
+        let (notices, notices_rx) = mpsc::unbounded_channel();
+        let inner = Arc::new(Inner {
+            vat,
+            target,
+            key,
+            session: Mutex::new(Session { target: object, given, ..Session::new(session, known, membership) }),
+            once,
+            notices,
+            shipped: Notify::new(),
+            heard: Notify::new(),
+        });
+        let own = Introduction { genesis, chain: Vec::new() };
+        let whereabouts = Arc::new(TargetMembers(Arc::downgrade(&inner)));
+        let metrics = Arc::new(Shipments(Arc::downgrade(&inner)));
+        let courier = Courier::start(vat, network.clone(), whereabouts, metrics, own, notices_rx);
+        let _ = inner.notices.send(Notice::Restored { block: 0, outbox: RestoredOutbox::default() });
+        let _ = inner.notices.send(Notice::Rank(0));
+        let (connecting, weak) = (network.clone(), Arc::downgrade(&inner));
+        let connect_all = tokio::spawn(async move {
+            tokio::time::sleep(CONNECT_ALL_AFTER).await;
+            for member in weak.upgrade().map(|inner| inner.lock().members.clone()).unwrap_or_default() {
+                connecting.set_addresses(member.key, member.addresses);
+            }
+        });
+        Ok(Client { inner, network, tasks: vec![courier, connect_all] })
+    }
+
+    /// The client's own id: what grants would name.
+    pub fn vat(&self) -> VatId {
+        self.inner.vat
+    }
+
+    /// Calls a method and waits for the answer.
+    ///
+    /// # Errors
+    /// Only where there is no answer: a rejection is an answer.
+    pub async fn call(
+        &self,
+        target: ClientRef,
+        method: Method,
+        args: Vec<Value>,
+        deadline: Duration,
+    ) -> Result<Answer, ClientError> {
+        let answer = self.begin(target, method, args)?;
+        match tokio::time::timeout(deadline, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            _ => Err(self.without_answer(deadline)),
+        }
+    }
+
+    /// Why there is no answer, when none is waited for any more.
+    fn without_answer(&self, deadline: Duration) -> ClientError {
+        let session = self.inner.lock();
+        match session.denied.clone() {
+            Some(denial) => denial.into(),
+            None if !session.perhaps_sent && self.network.peers().iter().all(|peer| !peer.connected) => {
+                ClientError::NotSent(format!("none of its members answered in {} s", deadline.as_secs_f64()))
+            }
+            None => ClientError::Deadline(deadline.as_secs_f64()),
+        }
+    }
+
+    /// Makes a call whose answer comes later.
+    pub fn begin(
+        &self,
+        target: ClientRef,
+        method: Method,
+        args: Vec<Value>,
+    ) -> Result<oneshot::Receiver<Answer>, ClientError> {
+        self.begin_with(target, method, args, &[])
+    }
+
+    /// As [`Client::begin`], with references that slots in the arguments index.
+    pub fn begin_with(
+        &self,
+        target: ClientRef,
+        method: Method,
+        args: Vec<Value>,
+        slots: &[ClientRef],
+    ) -> Result<oneshot::Receiver<Answer>, ClientError> {
+        self.ask(|session| session.call(target, method, &Value::Array(args), slots))
+    }
+
+    /// Has the vat let go of what it keeps for a bearer that this client was made with. The answer comes later.
+    fn begin_discard(&self, bearer: [u8; 32]) -> Result<oneshot::Receiver<Answer>, ClientError> {
+        self.ask(|session| session.discard(bearer))
+    }
+
+    /// Says something that is answered by the result of the number that `say` gives.
+    fn ask(
+        &self,
+        say: impl FnOnce(&mut ClientSession) -> Result<u64, quorate_engine::comms::client::ClientError>,
+    ) -> Result<oneshot::Receiver<Answer>, ClientError> {
+        let (sender, receiver) = oneshot::channel();
+        let mut session = self.inner.lock();
+        let result = say(&mut session.session).map_err(|error| ClientError::Call(error.to_string()))?;
+        let result = ClientRef::Result(result);
+        if let Some(keeper) = session.keeper.as_mut() {
+            keeper.call.get_or_insert(result);
+        }
+        session.waiting.insert(result, sender);
+        session.noted.say();
+        self.inner.speak(&mut session);
+        Ok(receiver)
+    }
+
+    /// Sends messages without answers, all certified at once.
+    pub fn send_only(&self, target: ClientRef, method: &Method, calls: Vec<Vec<Value>>) -> Result<(), ClientError> {
+        let mut session = self.inner.lock();
+        for args in calls {
+            session
+                .session
+                .send_only(target, method.clone(), &Value::Array(args), &[])
+                .map_err(|error| ClientError::Call(error.to_string()))?;
+        }
+        self.inner.speak(&mut session);
+        Ok(())
+    }
+
+    /// Our messages that the vat has not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.inner.lock().session.unacked().count()
+    }
+
+    /// Has the references of the answer to the first call, which is not made yet, kept through a bearer that this client was made with.
+    fn keep(&self, through: [u8; 32]) {
+        self.inner.lock().keeper = Some(Keeper::new(through));
+    }
+
+    /// What came of that, when the answer is there.
+    async fn kept(&self, until: Instant) -> Vec<Kept> {
+        let later = self.inner.lock().take_kept();
+        later.wait(self.inner.target, until).await
+    }
+
+    /// Has the answer to the first call proven, which is not made yet.
+    fn prove(&self) {
+        let mut session = self.inner.lock();
+        let prover = Prover::new(&self.inner.vat, &self.inner.target, session.known.introduction.clone());
+        session.prover = Some(prover);
+    }
+
+    /// What proves the answer to the first call, if that was wanted and the answer is there.
+    fn proof(&self) -> Option<VatProof> {
+        self.inner.lock().prover.as_ref().and_then(Prover::proof)
+    }
+
+    /// What is known of the vat by now.
+    pub fn known(&self) -> Known {
+        self.inner.lock().known.clone()
+    }
+
+    /// Ends the client. If it has had an answer, it says its farewell, unless it has, and waits a moment until that is taken.
+    pub async fn close(self) {
+        let shipped = self.inner.shipped.notified();
+        let needed = {
+            let mut session = self.inner.lock();
+            let needed = session.session.next_inbound().0 > 1 && !session.ended;
+            if needed {
+                session.ended = true;
+                self.inner.speak(&mut session);
+            }
+            needed
+        };
+        if needed {
+            let _ = tokio::time::timeout(CLOSE_DEADLINE, shipped).await;
+        }
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        self.network.shutdown().await;
+    }
+}
+
+/// A network under a new key, which listens nowhere.
+async fn start_network() -> Result<([u8; 32], Arc<dyn Network>, Arc<ClientFrames>), ClientError> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| ClientError::Random(error.to_string()))?;
+    let frames = Arc::new(ClientFrames::default());
+    let options = NetOptions { secret, listen: Vec::new(), handler: frames.clone(), limits: NetLimits::default() };
+    let network: Arc<dyn Network> = Libp2pNetwork::start(options).await?;
+    Ok((secret, network, frames))
+}
+
+impl Session {
+    fn new(session: ClientSession, known: Known, membership: Membership) -> Session {
+        Session {
+            session,
+            signers: Signers::from(&membership),
+            members: known.in_order(membership.members),
+            known,
+            waiting: BTreeMap::new(),
+            blocks: 0,
+            previous: Hash([0; 32]),
+            acknowledged: 0,
+            denials: BTreeMap::new(),
+            denied: None,
+            perhaps_sent: false,
+            ended: false,
+            noted: Noted::default(),
+            prover: None,
+            keeper: None,
+            target: ClientRef::Object(0),
+            given: Vec::new(),
+        }
+    }
+}
+
+/// Uses a sturdyref: what it names, for calls.
+fn redeem(session: &mut ClientSession, sturdyref: &Sturdyref) -> Result<ClientRef, ClientError> {
+    let Some(redemption) = sturdyref.redeem_for(&session.vat()) else {
+        return Ok(ClientRef::Object(sturdyref.object));
+    };
+    let signature = redemption.signature.try_into().expect("Ed25519 signatures have 64 bytes");
+    session.redeem(sturdyref.object, redemption.bearer, signature).map_err(|error| ClientError::Call(error.to_string()))
+}
+
+/// A genesis with one member that has no addresses: others answer over the connection that it makes.
+fn own_genesis(key: &SigningKey, expires: u64) -> Result<Genesis, ClientError> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|error| ClientError::Random(error.to_string()))?;
+    let public = key.verifying_key().to_bytes();
+    Ok(Genesis {
+        members: vec![Member { key: HostId(public), name: "client".into(), addresses: Vec::new() }],
+        threshold: 1,
+        image: Hash([0; 32]),
+        creator: public,
+        bundle: None,
+        nonce,
+        expires,
+        parameters: Parameters::default(),
+    })
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Certifies the session's head as it is now, and gives it to the courier. The last statement of a client that has ended says so.
+    fn speak(&self, session: &mut Session) {
+        let (outbox, certificate) = self.certify(session);
+        let said = session.acknowledged;
+        let queued: Vec<_> = session
+            .session
+            .unacked()
+            .filter(|(number, _)| *number > said)
+            .map(|(number, bytes)| (self.target, number, bytes.clone()))
+            .collect();
+        if let Some(prover) = &mut session.prover {
+            queued.iter().for_each(|(_, _, bytes)| prover.sends(bytes));
+        }
+        session.acknowledged = queued.last().map_or(said, |(_, number, _)| *number);
+        let _ = self.notices.send(Notice::Applied { block: session.blocks, outbox, queued, pruned: Vec::new() });
+        let _ = self.notices.send(Notice::Certified(certificate));
+    }
+
+    fn certify(&self, session: &mut Session) -> (Arc<Outbox>, Certificate) {
+        let head = session.session.head();
+        session.blocks += 1;
+        let outbox = Arc::new(Outbox::new(vec![head]));
+        let root = outbox.root().expect("there is a head");
+        let statement = Statement {
+            vat: self.vat,
+            epoch: 0,
+            block: session.blocks,
+            previous: session.previous,
+            // A client has no log.
+            chain: Hash::ZERO,
+            outbox_root: root,
+            state_root: session.ended.then(farewell_mark),
+        };
+        session.previous = statement.hash();
+        let signatures = vec![MemberSignature::sign(&self.key, &statement.payload())];
+        (outbox, Certificate { statement, signatures })
+    }
+
+    /// The slice with which a client that has its answer ends: the acknowledgement, and that nothing follows.
+    fn farewell(&self, session: &mut Session) -> Slice {
+        session.ended = true;
+        let (outbox, certificate) = self.certify(session);
+        let head = outbox.heads()[0];
+        let path = outbox_path(outbox.heads(), 0);
+        let (begin, messages) = (head.end + 1, Vec::new());
+        Slice { genesis: None, chain: Vec::new(), certificate, head, path, begin, messages, tail: Vec::new() }
+    }
+
+    /// A member did not take what was said. One alone may lie, or not know this vat any more.
+    fn denied(&self, by: HostId, denial: Denial) {
+        let mut session = self.lock();
+        session.denials.insert(by, denial.clone());
+        let members = session.signers.keys.len();
+        // If fewer than a threshold might still take it, nobody will.
+        if session.denials.len() + usize::from(session.signers.threshold) > members {
+            session.denied = Some(denial);
+            // Whoever waits hears that there will be no answer.
+            session.waiting.clear();
+        }
+    }
+
+    /// Hosts say where the vat is by now.
+    fn learn(&self, introduction: Introduction, block: u64) {
+        let Ok(membership) = introduction.verify() else { return };
+        let mut session = self.lock();
+        session.known.block = session.known.block.max(block);
+        if membership.epoch > session.signers.epoch {
+            session.members = session.known.in_order(membership.members);
+            if let Some(prover) = &mut session.prover {
+                prover.introduced(&introduction);
+            }
+            session.known.introduction = introduction;
+        }
+    }
+
+    /// Takes a slice of the called vat.
+    fn take(&self, slice: Slice) -> SliceReply {
+        let mut session = self.lock();
+        if slice.sender() != self.target {
+            return SliceReply::Refused { message: "this client talks to another vat".into() };
+        }
+        let proven = match slice.verify(Some(&session.signers), &self.vat) {
+            Ok(proven) => proven,
+            Err(error) => return SliceReply::Refused { message: error.to_string() },
+        };
+        let (next, hash) = session.session.next_inbound();
+        let run = stream::Slice { begin: slice.begin, messages: &slice.messages, tail: &slice.tail, head: &slice.head };
+        match run.verify(next - 1, &hash) {
+            Ok(()) => {}
+            Err(stream::SliceError::Stale { .. }) => return self.taken(&mut session, next),
+            Err(stream::SliceError::Gap { next, .. }) => return SliceReply::NotYet { next, leader: None },
+            Err(error) => return SliceReply::Refused { message: error.to_string() },
+        }
+        if let Some(prover) = &mut session.prover {
+            prover.takes(&slice, next, hash);
+        }
+        session.signers = proven.signers;
+        if let Some(membership) = proven.news {
+            session.members = session.known.in_order(membership.members);
+        }
+        let stream::StreamHead { end, ack, .. } = slice.head;
+        let carries_messages = !slice.messages.is_empty();
+        let deliver = Deliver { from: self.target, begin: slice.begin, messages: slice.messages, end, ack };
+        let completions = match session.session.receive(&deliver) {
+            Ok(completions) => completions,
+            Err(error) => return SliceReply::Refused { message: error.to_string() },
+        };
+        for completion in completions {
+            session.keep(&completion);
+            if session.waiting.contains_key(&completion.promise) {
+                session.noted.answer(&slice.certificate);
+            }
+            if let Some(waiting) = session.waiting.remove(&completion.promise) {
+                // Whoever waited may have given up.
+                let _ = waiting.send(completion);
+            }
+        }
+        self.heard.notify_waiters();
+        let pruned = vec![(self.target, ack)];
+        let block = session.blocks;
+        let _ = self.notices.send(Notice::Applied { block, outbox: Arc::default(), queued: Vec::new(), pruned });
+        let now = session.session.next_inbound().0;
+        if self.once && session.waiting.is_empty() {
+            // The farewell acknowledges it.
+        } else if now > next {
+            self.speak(&mut session);
+        } else {
+            // What comes again was not heard to be acknowledged.
+            let _ = self.notices.send(Notice::Heard { peer: self.target, again: carries_messages, near: false });
+        }
+        self.taken(&mut session, now)
+    }
+
+    /// The reply for what was taken up to `next`: with the farewell, if there is nothing else to hear. It is said again to whoever
+    /// ships again: the one that it was said to may be gone.
+    fn taken(&self, session: &mut Session, next: u64) -> SliceReply {
+        let done = self.once && session.waiting.is_empty() && next > 1;
+        let farewell = done.then(|| Box::new(self.farewell(session)));
+        SliceReply::Taken { next, leader: None, farewell }
+    }
+}

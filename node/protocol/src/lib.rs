@@ -1,0 +1,33 @@
+//! What hosts, clients and tools say to one another about vats and hand to people: commands, slices and their answers, evidence and files of
+//! proofs, references, cards, provisions and reports. Formats and their checks alone: nothing here waits, opens a connection or keeps a file.
+//!
+//! | module | uses | holds |
+//! |---|---|---|
+//! | [`codec`] | | the one encoding of all of it |
+//! | [`names`] | | which names are fit for files, folders and command lines |
+//! | [`moment`] | | moments of a vat's log, in words and back |
+//! | [`sturdyref`] | | references to objects, as text |
+//! | [`recovered`], [`standstill`] | | words for two states of a vat |
+//! | [`status`] | | what a host reports of itself and its vats |
+//! | [`card`] | `names` | a host's name, key and addresses, for whoever is to name it in a config |
+//! | [`authority`] | `codec` | who may install code and change access |
+//! | [`evidence`] | | slices, outboxes, and what proves them |
+//! | [`proof`] | `codec`, `evidence`, `recovered` | files that prove something to whoever knows a VatId |
+//! | [`provision`] | `authority`, `codec` | what a host needs to carry a vat |
+//! | [`command`] | `authority`, `evidence` | what a vat's log orders, and what comes of it |
+//! | [`wire`] | `evidence` | frames between hosts |
+
+pub mod authority;
+pub mod card;
+pub mod codec;
+pub mod command;
+pub mod evidence;
+pub mod moment;
+pub mod names;
+pub mod proof;
+pub mod provision;
+pub mod recovered;
+pub mod standstill;
+pub mod status;
+pub mod sturdyref;
+pub mod wire;

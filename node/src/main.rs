@@ -1,8 +1,0 @@
-//! The `vat` command. Everything it does is in the library.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    // A packager, or the Makefile, sets it; cargo builds this file anew when it changes, and nothing else.
-    quorate_node::cli::run_command(quorate_node::cli::Build { commit: option_env!("QUORATE_COMMIT") })
-}

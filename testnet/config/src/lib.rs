@@ -1,0 +1,20 @@
+//! Testnets and homes of hosts: a config, the homes made from it, and its hosts as processes of this machine.
+//!
+//! | module | uses | holds |
+//! |---|---|---|
+//! | [`bundle`] | | the code of a vat, from its files |
+//! | [`testnet`] | `bundle` | what people write, a testnet's config and a host's, checked with line and column |
+//! | [`home`] | `testnet` | the folder of one host |
+//! | [`layout`] | | where what lies in a testnet's folder |
+//! | [`digest`] | `testnet` | whether a testnet is still what its config says |
+//! | [`init`] | `bundle`, `digest`, `home`, `layout`, `testnet` | makes a testnet |
+//! | [`cluster`] | `home`, `layout` | its hosts as processes |
+
+pub mod bundle;
+pub mod cluster;
+pub mod home;
+pub mod init;
+pub mod layout;
+pub mod testnet;
+
+mod digest;

@@ -1,0 +1,157 @@
+//! `host.toml`, the file in a host's home that an operator edits: read with the same care as a testnet's config.
+
+use super::check::{Checker, Key, socket_address};
+use super::hosts::{APPROVE, approve, listen_address};
+use super::syntax::{self, Entry, Table, Value};
+use super::{ConfigError, MAX_CONFIG_BYTES, Mistake};
+use quorate_consensus::Approve;
+use quorate_protocol::names::check_name;
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+const NAME: Key = Key::new("name", "name = \"alpha\"", &["id", "host"]);
+const LISTEN: Key =
+    Key::new("listen", "listen = [\"/ip4/0.0.0.0/tcp/4001\"]", &["address", "addr", "port", "multiaddr", "bind"]);
+const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9464\"", &["metrics", "api", "http_address", "metrics_address"]);
+const KEYS: [Key; 4] = [NAME, LISTEN, HTTP, APPROVE];
+
+/// `host.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HostConfig {
+    /// The host's name, for people.
+    pub name: String,
+    /// Where to listen for other hosts, as multiaddrs.
+    pub listen: Vec<String>,
+    /// Where to serve metrics and status.
+    pub http: std::net::SocketAddr,
+    /// Whether the host approves of changes of members by itself, or asks its owner.
+    #[serde(serialize_with = "approve_word")]
+    pub approve: Approve,
+}
+
+fn approve_word<S: serde::Serializer>(approve: &Approve, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(approve.as_str())
+}
+
+/// Checks the text of a `host.toml`; `file` is where it was read from, for messages.
+pub(crate) fn host_file(text: &str, file: &Path) -> Result<HostConfig, ConfigError> {
+    let mut checker = Checker::new(file, PathBuf::new());
+    if text.len() as u64 > MAX_CONFIG_BYTES {
+        let mistake = Mistake {
+            file: file.to_path_buf(),
+            line: 0,
+            column: 0,
+            problem: format!("the file has {} bytes, over the limit of {MAX_CONFIG_BYTES}", text.len()),
+            fix: "it holds `name`, `listen`, `http` and `approve`: nothing long".into(),
+            excerpt: None,
+        };
+        return Err(ConfigError { mistakes: vec![mistake] });
+    }
+    let config = syntax::read(text, &mut checker).and_then(|table| read(&table, &mut checker));
+    // Where nothing was wrong, everything was read.
+    checker.finish(config).map(|config| config.expect("a config without mistakes is whole"))
+}
+
+fn read(table: &Table, checker: &mut Checker) -> Option<HostConfig> {
+    checker.unknown_keys("host.toml", table, &KEYS);
+    let name = checker.required("host.toml", table, &KEYS, &NAME).and_then(|entry| name(entry, checker));
+    let listen = checker.required("host.toml", table, &KEYS, &LISTEN).and_then(|entry| listen(entry, checker));
+    let http = checker.required("host.toml", table, &KEYS, &HTTP).and_then(|entry| http(entry, checker));
+    let approve = match table.get(APPROVE.name) {
+        Some(entry) => approve(entry, checker),
+        None => Some(Approve::Ask),
+    };
+    Some(HostConfig { name: name?, listen: listen?, http: http?, approve: approve? })
+}
+
+fn name(entry: &Entry, checker: &mut Checker) -> Option<String> {
+    let text = checker.string(entry, &NAME)?;
+    if let Err((problem, fix)) = check_name(text) {
+        checker.mistake(entry.node.place, problem, fix);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Port 0 is fine here: the system chooses one.
+fn listen(entry: &Entry, checker: &mut Checker) -> Option<Vec<String>> {
+    let items = checker.array(entry, &LISTEN)?;
+    let mut good = Some(Vec::new());
+    for item in items {
+        let address = match &item.value {
+            Value::String(text) => listen_address(text).map_err(|why| (text, why)),
+            other => {
+                let _: Option<()> = checker.wrong_type(item.place, other, "an array of strings", &LISTEN);
+                good = None;
+                continue;
+            }
+        };
+        match address {
+            Ok(address) => good.iter_mut().for_each(|good| good.push(address.clone())),
+            Err((text, why)) => {
+                let problem = format!("`{}` is no address to listen at: {why}", text.escape_debug());
+                checker.mistake(item.place, problem, format!("write {}", LISTEN.example));
+                good = None;
+            }
+        }
+    }
+    good
+}
+
+fn http(entry: &Entry, checker: &mut Checker) -> Option<SocketAddr> {
+    let text = checker.string(entry, &HTTP)?;
+    let address = socket_address(text);
+    if address.is_none() {
+        let problem = format!("`{}` is not an IP address with a port", text.escape_debug());
+        checker.mistake(entry.node.place, problem, format!("write {}", HTTP.example));
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "name = \"alpha\"\nlisten = [\"/ip4/0.0.0.0/tcp/4001\", \"127.0.0.1:0\"]\nhttp = \"localhost:0\"\n";
+
+    fn mistakes(text: &str) -> Vec<String> {
+        let read = host_file(text, Path::new("host.toml"));
+        read.err().map(|error| error.mistakes.iter().map(ToString::to_string).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_good_file_is_read_whole() {
+        let config = host_file(GOOD, Path::new("host.toml")).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.name, "alpha");
+        assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/4001", "/ip4/127.0.0.1/tcp/0"]);
+        assert_eq!(config.http, ([127, 0, 0, 1], 0).into());
+        assert_eq!(config.approve, Approve::Ask, "where it is not said, the owner is asked");
+        let auto = host_file(&format!("{GOOD}approve = \"auto\"\n"), Path::new("host.toml"));
+        assert_eq!(auto.map(|config| config.approve), Ok(Approve::Auto));
+        assert!(mistakes(&format!("{GOOD}approve = \"yes\"\n"))[0].contains("`yes` is no way to approve"));
+    }
+
+    #[test]
+    fn every_mistake_has_its_line_and_its_remedy() {
+        let text =
+            "name = \"Bad Name!\"\nlisten = [\"garbage\",\n  \"/ip4/1.2.3/tcp/1\", 7]\nhttp = \"9464\"\ncolour = 1\n";
+        let found = mistakes(text);
+        let wanted = [
+            ("host.toml:1: ", "not a good name"),
+            ("host.toml:2: ", "`garbage` is no address"),
+            ("host.toml:3: ", "not an IPv4 address"),
+            ("host.toml:3: ", "must be an array of strings"),
+            ("host.toml:4: ", "not an IP address with a port"),
+            ("host.toml:5: ", "no key `colour`"),
+        ];
+        assert_eq!(found.len(), wanted.len(), "{found:?}");
+        for (found, (place, what)) in found.iter().zip(wanted) {
+            assert!(found.starts_with(place) && found.contains(what), "{found}: no {place}{what}");
+        }
+        assert!(mistakes("nmae = \"a\"\nlisten = []\nhttp = \"127.0.0.1:1\"\n")[0].contains("did you mean `name`"));
+        assert_eq!(mistakes("name = \"a\"\n").len(), 2);
+        assert_eq!(mistakes(&" ".repeat(300_000)).len(), 1);
+    }
+}
