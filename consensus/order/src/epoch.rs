@@ -1,11 +1,29 @@
 //! The members of one epoch, and how many of them each step takes.
 //!
 //! Invariant: two sets of `threshold` members share an honest one as long as at most [`Epoch::safe_up_to`] lie; nothing here counts a
-//! plain majority.
+//! plain majority. No membership proves an order beyond the block that ends it.
 
 use crate::chain::Point;
 use quorate_ids::{HostId, VatId};
 use serde::{Deserialize, Serialize};
+
+/// Members that prove something beside those of the epoch, and how many of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// They.
+    pub members: Vec<HostId>,
+    /// How many of them make a proof.
+    pub threshold: usize,
+    /// The last index whose order they prove; none: there is no last one.
+    pub through: Option<u64>,
+    /// Whether they elect leaders.
+    pub elects: bool,
+}
+
+/// How many of the signers are among the members.
+fn are(signers: &[HostId], members: &[HostId]) -> usize {
+    signers.iter().filter(|signer| members.contains(signer)).count()
+}
 
 /// Who signs in one epoch, and where its log begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,12 +36,11 @@ pub struct Epoch {
     pub members: Vec<HostId>,
     /// `t`: how many of them make a proof.
     pub threshold: usize,
-    /// Other sets of members, with their thresholds, that prove as much: none as a rule. While epochs do not end by EPOCH, members
-    /// change under a running log, and those of the membership before and after count, too. The check by machine has none.
-    pub also: Vec<(Vec<HostId>, usize)>,
-    /// Members of whom so many have to acknowledge an entry besides, and nobody else's acknowledgement counts: none as a rule. While the
-    /// present membership is not certified, members that are behind know only those of the one before.
-    pub behind: Option<(Vec<HostId>, usize)>,
+    /// The last index whose order they prove; none: there is no last one. Those of a membership prove nothing beyond the block that ends it.
+    pub through: Option<u64>,
+    /// Other members that prove something: none as a rule. While epochs do not end by EPOCH, members change under a running log, and
+    /// those of the memberships before and after count, too. The check by machine has none.
+    pub also: Vec<Quorum>,
     /// Where its log begins: the certified last block of the epoch before, or the first entry, which follows from the genesis.
     pub root: Point,
 }
@@ -44,31 +61,32 @@ impl Epoch {
         self.live_up_to() + 1
     }
 
+    fn quorums(&self) -> impl Iterator<Item = (&[HostId], usize, Option<u64>, bool)> {
+        let own = (&self.members[..], self.threshold, self.through, true);
+        let also = self.also.iter();
+        std::iter::once(own).chain(also.map(|other| (&other.members[..], other.threshold, other.through, other.elects)))
+    }
+
     /// Whether the key is a member's.
     pub fn contains(&self, key: &HostId) -> bool {
-        self.members.contains(key) || self.also.iter().any(|(members, _)| members.contains(key))
+        self.quorums().any(|(members, ..)| members.contains(key))
     }
 
-    /// Whether these members, each named once, make a proof.
+    /// Whether these members, each named once, elect a leader, or certify a result.
     pub fn suffices(&self, signers: &[HostId]) -> bool {
-        let enough = |members: &[HostId], threshold: usize| {
-            signers.iter().filter(|signer| members.contains(signer)).count() >= threshold
-        };
-        enough(&self.members, self.threshold)
-            || self.also.iter().any(|(members, threshold)| enough(members, *threshold))
+        self.quorums().any(|(members, threshold, _, elects)| elects && are(signers, members) >= threshold)
     }
 
-    /// Whether the acknowledgements of these members, each named once, prove an order to all members.
+    /// Whether the acknowledgements of these members, each named once, make an order certificate. How far it counts: [`Epoch::reach`].
     pub fn orders(&self, signers: &[HostId]) -> bool {
-        self.suffices(signers)
-            && self.behind.as_ref().is_none_or(|(members, threshold)| {
-                signers.iter().filter(|signer| members.contains(signer)).count() >= *threshold
-            })
+        self.quorums().any(|(members, threshold, ..)| are(signers, members) >= threshold)
     }
 
-    /// Whether the acknowledgement of a member counts.
-    pub fn counts_ack(&self, member: &HostId) -> bool {
-        self.contains(member) && self.behind.as_ref().is_none_or(|(members, _)| members.contains(member))
+    /// Up to which index the acknowledgements of these members, each named once, prove the order, if they are of `index`: no farther than
+    /// their membership goes. 0 if they prove nothing.
+    pub fn reach(&self, signers: &[HostId], index: u64) -> u64 {
+        let enough = self.quorums().filter(|(members, threshold, ..)| are(signers, members) >= *threshold);
+        enough.map(|(.., through, _)| through.map_or(index, |through| index.min(through))).max().unwrap_or(0)
     }
 
     /// How many steps after `leader` it is a member's turn to lead; 0 for the next one.

@@ -38,7 +38,12 @@ pub enum BadProof {
 /// Signatures of several members under one content.
 pub type Signatures = Vec<(HostId, Signature)>;
 
-fn check_signers(signers: impl Iterator<Item = HostId>, needed: usize, epoch: &Epoch) -> Result<(), BadProof> {
+fn check_signers(
+    signers: impl Iterator<Item = HostId>,
+    needed: usize,
+    epoch: &Epoch,
+    suffices: fn(&Epoch, &[HostId]) -> bool,
+) -> Result<(), BadProof> {
     let mut seen: Vec<HostId> = Vec::with_capacity(needed);
     for signer in signers {
         if !epoch.contains(&signer) {
@@ -49,7 +54,7 @@ fn check_signers(signers: impl Iterator<Item = HostId>, needed: usize, epoch: &E
         }
         seen.push(signer);
     }
-    let enough = if planted!(MajorityElects) { seen.len() >= needed } else { epoch.suffices(&seen) };
+    let enough = if planted!(MajorityElects) { seen.len() >= needed } else { suffices(epoch, &seen) };
     if enough { Ok(()) } else { Err(BadProof::TooFew { found: seen.len(), needed }) }
 }
 
@@ -57,9 +62,10 @@ fn check_signatures<T: Signable>(
     content: &T,
     signatures: &[(HostId, Signature)],
     epoch: &Epoch,
+    suffices: fn(&Epoch, &[HostId]) -> bool,
     signing: &dyn Signing,
 ) -> Result<(), BadProof> {
-    check_signers(signatures.iter().map(|(signer, _)| *signer), epoch.threshold, epoch)?;
+    check_signers(signatures.iter().map(|(signer, _)| *signer), epoch.threshold, epoch, suffices)?;
     let payload = content.payload(&epoch.vat);
     match signatures.iter().find(|(signer, signature)| !signing.verify(signer, &payload, signature)) {
         Some((signer, _)) => Err(BadProof::BadSignature(*signer)),
@@ -96,6 +102,14 @@ impl OrderCertificate {
         Self { position, chain: epoch.root.chain, support: Support::Root }
     }
 
+    /// Up to which index it proves the order to the members of an epoch: no farther than the membership of those who signed goes.
+    pub fn reach(&self, epoch: &Epoch) -> u64 {
+        let index = self.position.index;
+        let Support::Acks(signatures) = &self.support else { return index };
+        let signers: Vec<HostId> = signatures.iter().map(|(signer, _)| *signer).collect();
+        epoch.reach(&signers, index)
+    }
+
     /// Checks all of it.
     ///
     /// # Errors
@@ -110,11 +124,11 @@ impl OrderCertificate {
             Support::Root => Err(BadProof::OtherRoot),
             Support::Acks(acks) => {
                 let ack = Ack { epoch: found, term, index, chain: self.chain };
-                check_signatures(&ack, acks, epoch, signing)
+                check_signatures(&ack, acks, epoch, Epoch::orders, signing)
             }
             Support::Shares(statement, shares) => {
                 let share = Share { epoch: found, term, block: index, chain: self.chain, statement: *statement };
-                check_signatures(&share, shares, epoch, signing)
+                check_signatures(&share, shares, epoch, Epoch::suffices, signing)
             }
         }
     }
@@ -140,7 +154,7 @@ impl TermProof {
     /// What does not hold: then nobody was elected.
     pub fn verify(&self, epoch: &Epoch, signing: &dyn Signing) -> Result<(), BadProof> {
         let needed = if planted!(MajorityElects) { epoch.members.len() / 2 + 1 } else { epoch.threshold };
-        check_signers(self.grants.iter().map(|grant| grant.by), needed, epoch)?;
+        check_signers(self.grants.iter().map(|grant| grant.by), needed, epoch, Epoch::suffices)?;
         for grant in &self.grants {
             let Grant { epoch: number, term, candidate, position, .. } = grant.content;
             if !planted!(EpochNotSigned) && number != epoch.number {
@@ -185,6 +199,6 @@ impl Certificate {
         if self.share.epoch != epoch.number {
             return Err(BadProof::OtherEpoch { found: self.share.epoch, expected: epoch.number });
         }
-        check_signatures(&self.share, &self.signatures, epoch, signing)
+        check_signatures(&self.share, &self.signatures, epoch, Epoch::suffices, signing)
     }
 }

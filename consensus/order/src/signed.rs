@@ -83,6 +83,8 @@ pub enum Reason {
     NoOrder,
     /// Its log lacks the base that its election is bound to.
     BaseMissing,
+    /// A change of members is due, and it does not take the next step.
+    NoChange,
 }
 
 /// COMPLAIN: a member wants another leader than that of this term.
@@ -166,6 +168,7 @@ impl Signable for Complaint {
             Reason::Equivocated => writer.number(1),
             Reason::NoOrder => writer.number(2),
             Reason::BaseMissing => writer.number(3),
+            Reason::NoChange => writer.number(4),
         };
     }
 }

@@ -1,7 +1,7 @@
 //! Encodings with real keys, what each proof refuses, and the numbers of C14.
 
 use crate::chain::{Head, Point};
-use crate::epoch::Epoch;
+use crate::epoch::{Epoch, Quorum};
 use crate::evidence::{Evidence, NoEvidence};
 use crate::member::{Append, Durable, Member, Output, Stand, Step, Taken};
 use crate::proofs::{BadProof, Certificate, OrderCertificate, Support, TermProof};
@@ -44,7 +44,7 @@ fn signed<T: Signable>(number: u8, content: T) -> Signed<T> {
 fn epoch(count: u8, threshold: usize) -> Epoch {
     let members = (1..=count).map(|number| real(number).1).collect();
     let root = Point { term: 0, index: 0, chain: Hash([7; 32]) };
-    Epoch { vat: VAT, number: 2, members, threshold, also: Vec::new(), behind: None, root }
+    Epoch { vat: VAT, number: 2, members, threshold, through: None, also: Vec::new(), root }
 }
 
 fn ack() -> Ack {
@@ -102,6 +102,7 @@ fn no_two_things_that_are_signed_have_the_same_bytes() {
         complaint(Reason::Equivocated).payload(&VAT),
         complaint(Reason::NoOrder).payload(&VAT),
         complaint(Reason::BaseMissing).payload(&VAT),
+        complaint(Reason::NoChange).payload(&VAT),
         Handover { epoch: 2, last: 4, chain, membership: Hash([9; 32]) }.payload(&VAT),
     ];
     assert!(payloads.into_iter().all(|payload| seen.insert(payload)));
@@ -268,4 +269,127 @@ fn entries_after_a_gap_are_no_contradiction() {
     assert_eq!(send(0, 1), Ok(Taken::Appended { cut: None }));
     assert_eq!(send(2, 3), Err(Refusal::Conflict { from: 1 }));
     assert_eq!(send(1, 3), Ok(Taken::Appended { cut: None }));
+}
+
+/// Of 1, 2 and 3, two order up to entry 4. From there 3, 4 and 5 do, of whom three must.
+fn between_memberships() -> Epoch {
+    let quorum = |numbers: [u8; 3], threshold, through, elects| {
+        let members = numbers.map(|number| real(number).1).to_vec();
+        Quorum { members, threshold, through, elects }
+    };
+    let Quorum { members, threshold, through, .. } = quorum([3, 4, 5], 3, None, true);
+    let also = vec![quorum([1, 2, 3], 2, Some(4), false)];
+    Epoch { members, threshold, through, also, ..epoch(0, 0) }
+}
+
+#[test]
+fn a_membership_proves_no_order_beyond_its_last_block_and_elects_nobody_after_it() {
+    let epoch = between_memberships();
+    let keys = |numbers: &[u8]| numbers.iter().map(|number| real(*number).1).collect::<Vec<_>>();
+    for (signers, elects, orders, reach) in [
+        (&[1, 2][..], false, true, 4),
+        (&[1, 3], false, true, 4),
+        (&[3], false, false, 0),
+        (&[1, 4, 5], false, false, 0),
+        (&[3, 4, 5], true, true, 9),
+        (&[1, 3, 4, 5], true, true, 9),
+    ] {
+        let signers = keys(signers);
+        assert_eq!((epoch.suffices(&signers), epoch.orders(&signers)), (elects, orders), "{signers:?}");
+        assert_eq!(epoch.reach(&signers, 9), reach, "{signers:?}");
+        assert_eq!(epoch.reach(&signers, 3), reach.min(3), "{signers:?}");
+    }
+}
+
+/// The certificate of an entry behind the last block of a membership counts up to that block, and makes way for one of the next
+/// membership of the same entry.
+#[test]
+fn a_certificate_counts_as_far_as_the_membership_of_its_signers_goes() {
+    let epoch = Arc::new(between_memberships());
+    let (own, id) = real(4);
+    let mut member = Member::new(id, Arc::clone(&epoch), Durable::new(&epoch, 0));
+    let heads = [6u8; 6].map(|content| Head { term: 3, content: Hash([content; 32]) });
+    for head in heads {
+        member.durable.log.push(head);
+    }
+    let point = member.durable().log.point(6).unwrap();
+    let order = |signers: &[u8]| {
+        let content = Ack { epoch: 2, term: 3, index: 6, chain: point.chain };
+        let acks = signers.iter().map(|number| signed(*number, content)).map(|ack| (ack.by, ack.signature)).collect();
+        let position = Position { epoch: 2, term: 3, index: 6 };
+        OrderCertificate { position, chain: point.chain, support: Support::Acks(acks) }
+    };
+    let mut step = Step { signing: &own, outputs: &mut Vec::new() };
+    member.learn(order(&[1, 2]), &mut step).unwrap();
+    assert_eq!(member.clamp(u64::MAX), 4);
+    assert!(member.learn(order(&[3, 4]), &mut step).is_ok(), "it is no better, and is not looked at");
+    member.learn(order(&[3, 4, 5]), &mut step).unwrap();
+    assert_eq!(member.clamp(u64::MAX), 6);
+    member.learn(order(&[1, 3]), &mut step).unwrap();
+    assert_eq!(member.clamp(u64::MAX), 6, "what is proven stays");
+}
+
+/// A leader of 4 of which 3 must, elected by 1, 2 and 3, with an entry of its term.
+fn leader() -> (Member, Real) {
+    let epoch = Arc::new(epoch(4, 3));
+    let (own, id) = real(1);
+    let mut member = Member::new(id, Arc::clone(&epoch), Durable::new(&epoch, 0));
+    let mut step = Step { signing: &own, outputs: &mut Vec::new() };
+    member.stand(1, &mut step).unwrap();
+    let vote = Grant { epoch: 2, term: 1, candidate: id, position: member.durable().order.position, since: 0 };
+    for number in [2, 3] {
+        member.granted(signed(number, vote), &mut step).unwrap();
+    }
+    member.propose(Hash([6; 32]), &mut step).unwrap();
+    assert!(member.leads());
+    (member, own)
+}
+
+/// The same with the signature of another content.
+fn badly_signed<T: Signable + Copy>(number: u8, content: T, other: T) -> Signed<T> {
+    Signed { signature: signed(number, other).signature, ..signed(number, content) }
+}
+
+#[test]
+fn what_nobody_signed_counts_for_nothing() {
+    let (mut member, own) = leader();
+    let mut step = Step { signing: &own, outputs: &mut Vec::new() };
+    let point = member.durable().log.last();
+    let content = Ack { epoch: 2, term: 1, index: point.index, chain: point.chain };
+    let other = Ack { chain: Hash([9; 32]), ..content };
+    for number in [2, 3, 4] {
+        let bad = Err(Refusal::BadSignature(real(number).1));
+        assert_eq!(member.acked(badly_signed(number, content, other), &mut step), bad);
+        assert_eq!(member.acked(signed(number, other), &mut step), Err(Refusal::Unknown), "of another log");
+    }
+    assert_eq!(member.acked(signed(9, content), &mut step), Err(Refusal::NotTheSender(real(9).1)));
+    assert_eq!(member.clamp(u64::MAX), 0);
+    // Signed by three, one of them badly; and by two.
+    let certificate = |acks: Vec<Signed<Ack>>| {
+        let position = Position { epoch: 2, term: 1, index: point.index };
+        let acks = acks.into_iter().map(|ack| (ack.by, ack.signature)).collect();
+        OrderCertificate { position, chain: point.chain, support: Support::Acks(acks) }
+    };
+    let mut acks = vec![signed(2, content), signed(3, content), badly_signed(4, content, other)];
+    assert!(member.learn(certificate(acks.clone()), &mut step).is_err());
+    acks.pop();
+    let _ = member.learn(certificate(acks.clone()), &mut step);
+    assert_eq!(member.clamp(u64::MAX), 0);
+    acks.push(signed(4, content));
+    member.learn(certificate(acks), &mut step).unwrap();
+    assert_eq!(member.clamp(u64::MAX), point.index);
+}
+
+#[test]
+fn a_complaint_that_its_member_did_not_sign_is_none() {
+    let (mut member, own) = leader();
+    let mut step = Step { signing: &own, outputs: &mut Vec::new() };
+    let leader = real(1).1;
+    let content = Complaint { epoch: 2, term: 1, leader, reason: Reason::NoOrder };
+    for number in [2, 3, 4] {
+        let bad = badly_signed(number, content, Complaint { reason: Reason::NoChange, ..content });
+        assert_eq!(member.complaint(bad, &mut step), Err(Refusal::BadSignature(real(number).1)));
+    }
+    assert!(member.complaint(signed(9, content), &mut step).is_err(), "no member");
+    assert!(!member.has_left() && member.complains().is_none());
 }

@@ -32,8 +32,8 @@ impl OrderEvidence {
     pub fn verify(&self, members: &BTreeSet<HostId>) -> Result<HostId, NoEvidence> {
         let members: Vec<HostId> = members.iter().copied().collect();
         let root = Point { term: 0, index: 0, chain: Hash::ZERO };
-        let (threshold, also, behind) = (members.len(), Vec::new(), None);
-        let epoch = Epoch { vat: self.vat, number: 0, threshold, members, also, behind, root };
+        let (threshold, through, also) = (members.len(), None, Vec::new());
+        let epoch = Epoch { vat: self.vat, number: 0, threshold, members, through, also, root };
         self.evidence.verify(&epoch, &Checks)
     }
 

@@ -63,7 +63,9 @@ impl Executing {
     /// `restored`: the state that the executor has.
     pub(super) fn new(apply: Arc<dyn Apply>, gate: Arc<OrderGate>, restored: &ReplicatedState) -> Arc<Self> {
         let reached = Reached::of(restored);
-        let executed = Arc::new(AtomicU64::new(reached.last.map_or(0, |last| last.index)));
+        let index = reached.last.map_or(0, |last| last.index);
+        gate.executed(index);
+        let executed = Arc::new(AtomicU64::new(index));
         let queue = Mutex::new(Queue { life: 0, reached, waiting: VecDeque::new() });
         Arc::new(Self { apply, gate, queue, executed })
     }
@@ -122,6 +124,7 @@ impl Executing {
             batch.iter().for_each(|(item, _)| queue.reached.note(item));
             self.apply.apply(batch).await?;
             self.executed.store(index, Ordering::SeqCst);
+            self.gate.executed(index);
         }
     }
 
@@ -141,6 +144,7 @@ impl Executing {
         let block = record.block();
         self.apply.install(record, state).await?;
         self.executed.store(block, Ordering::SeqCst);
+        self.gate.executed(block);
         self.run(&mut queue).await
     }
 

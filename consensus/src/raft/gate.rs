@@ -4,14 +4,15 @@
 //! leader has signed and contradict nothing that it sent in its term; a vote is signed only when it is on disk, and once a term.
 //! [`Member`] decides all that; its log mirrors openraft's, which is the truth.
 //!
-//! The epoch in all signatures is 0: epochs do not end with their members yet. Instead the members before and after a change count.
+//! The epoch in all signatures is 0: one log goes on over all epochs. Instead each membership proves the order up to the entry that ends it,
+//! and the next one, once it is certified, from there.
 
 mod complaints;
 mod convictions;
 mod ordering;
 
 use ed25519_dalek::SigningKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
@@ -20,15 +21,16 @@ use super::log::LogStore;
 use super::ports::{Counted, Voters};
 use crate::error::StoreError;
 use crate::order::chain;
-use crate::order::frames::{Header, WireEntry, WireVote};
+use crate::order::frames::{Header, WireContent, WireEntry, WireVote};
 use crate::proof::certificate::MemberSignature;
 use crate::proof::equivocation::EvidenceRecord;
 use crate::proof::order_evidence::{Checks, OrderEvidence};
 use crate::state::LogPosition;
+use crate::state::block::{Block, Control};
 use crate::storage::{VatStore, Write};
-use quorate_ids::HostId;
+use quorate_ids::{Hash, HostId};
 use quorate_order::chain::{Head, Log, Point};
-use quorate_order::epoch::Epoch;
+use quorate_order::epoch::{Epoch, Quorum};
 use quorate_order::member::{Append, Message, Stand, Taken, Vote, Write as OrderWrite};
 use quorate_order::proofs::{OrderCertificate, Support, TermProof};
 use quorate_order::refusal::Refusal;
@@ -107,8 +109,12 @@ pub(crate) struct GateParts {
 
 struct State {
     member: Member,
-    /// Whose votes counted when it was looked last.
-    counted: Counted,
+    /// Whose votes counted when it was looked last, and up to where.
+    counted: (Counted, Vec<u64>),
+    /// Entries that may end a membership, as long as they are not executed. Some are of no log here.
+    ends: BTreeSet<Ends>,
+    /// Up to where entries were executed.
+    executed: u64,
     /// What this member shows in the election that it stands in.
     standing: Option<Stand>,
     /// The header that was signed last: heartbeats repeat it.
@@ -126,6 +132,8 @@ struct State {
     mark: u64,
     /// Members that are convicted, and up to which term they lead no more.
     convicted: BTreeMap<HostId, u64>,
+    /// The header of entries of the present leader that contradict what is ordered here.
+    denied: Option<Signed<Lead>>,
 }
 
 /// Records that are to be written.
@@ -165,14 +173,18 @@ impl OrderGate {
         let vat = store.vat();
         let at = first.position();
         let root = Point { term: at.term, index: at.index, chain: chain::next(&chain::root(&vat), &first) };
-        let counted = voters.counted();
+        let counted = (voters.counted(), Vec::new());
         let epoch = Arc::new(epoch_of(&store, root, &counted));
         let own = HostId(key.verifying_key().to_bytes());
         let mut durable = Durable::new(&epoch, log.vote_term());
         durable.log = Log::new(log.purged_point().unwrap_or(root));
         durable.certified = durable.log.root().index;
-        log.each_head(durable.log.root().index + 1, |head| {
-            durable.log.push(head);
+        let mut ends = BTreeSet::new();
+        log.each_entry(durable.log.root().index + 1, |entry| {
+            durable.log.push(head(entry));
+            if ends_membership(entry) {
+                ends.insert((durable.log.last().index, durable.log.last().chain));
+            }
         })?;
         if let Some(vote) = store.named::<Vote>(VOTE)?.filter(|vote| vote.term >= durable.vote.term) {
             durable.vote = vote;
@@ -192,11 +204,11 @@ impl OrderGate {
                 *through = order.term().max(*through);
             }
         }
-        let member = Member::new(own, epoch, durable);
-        let ordered = watch::channel(member.clamp(u64::MAX)).0;
-        let state = State {
-            member,
+        let mut state = State {
+            member: Member::new(own, epoch, durable),
             counted,
+            ends,
+            executed: 0,
             standing: None,
             header: None,
             pending: Pending::default(),
@@ -205,7 +217,10 @@ impl OrderGate {
             better: None,
             mark: 0,
             convicted,
+            denied: None,
         };
+        refresh(&mut state, &store, &*voters, root, &[]);
+        let ordered = watch::channel(state.member.clamp(u64::MAX)).0;
         Ok(OrderGate {
             own,
             keys: Keys(key),
@@ -234,20 +249,37 @@ impl OrderGate {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
+        self.lock_for(&[])
+    }
+
+    /// `coming`: entries that may end a membership, and may be in the log after the step.
+    fn lock_for(&self, coming: &[Ends]) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let counted = self.voters.counted();
-        if state.counted != counted {
-            state.member.set_epoch(Arc::new(epoch_of(&self.store, self.root, &counted)));
-            state.counted = counted;
-        }
+        refresh(&mut state, &self.store, &*self.voters, self.root, coming);
         state
     }
 
     /// Returns what the step gives, and a vote for another if it leads to one.
     fn step<T>(&self, run: impl FnOnce(&mut Member, &mut Step<'_>) -> T) -> (T, Option<Signed<Grant>>) {
-        let mut state = self.lock();
+        self.step_with(Vec::new(), run)
+    }
+
+    /// The same. `ends`: entries that may end a membership, and may come into the log.
+    fn step_with<T>(
+        &self,
+        ends: Vec<Ends>,
+        run: impl FnOnce(&mut Member, &mut Step<'_>) -> T,
+    ) -> (T, Option<Signed<Grant>>) {
+        let mut state = self.lock_for(&ends);
+        let may_end = !ends.is_empty();
+        state.ends.extend(ends);
         let mut outputs = Vec::new();
         let result = run(&mut state.member, &mut Step { signing: &self.keys, outputs: &mut outputs });
+        if may_end {
+            // What was not taken in is forgotten.
+            let State { member, ends, .. } = &mut *state;
+            ends.retain(|(index, chain)| member.durable().log.holds(*index, chain));
+        }
         let (mut granted, mut convicted) = (None, Vec::new());
         for output in outputs {
             match output {
@@ -298,8 +330,11 @@ impl OrderGate {
     }
 
     /// Openraft's log has these entries now. Returns what has to be written with them.
-    pub(super) fn mirrored(&self, entries: &[(Point, Head)]) -> Vec<Write> {
-        self.step(|member, step| entries.iter().for_each(|(point, head)| member.mirrored(point, *head, step)));
+    /// `ends`: those that may end a membership.
+    pub(super) fn mirrored(&self, entries: &[(Point, Head)], ends: Vec<Ends>) -> Vec<Write> {
+        self.step_with(ends, |member, step| {
+            entries.iter().for_each(|(point, head)| member.mirrored(point, *head, step))
+        });
         self.pending()
     }
 
@@ -442,9 +477,19 @@ impl OrderGate {
         };
         let lead = header.lead.ok_or_else(|| Barred::Refused("Q-C050 entries that nobody signed".into()))?;
         let heads: Vec<Head> = entries.iter().map(head).collect();
-        let (taken, _) = self.step(|member, step| {
+        let (mut chain, mut ends) = (prev.chain, Vec::new());
+        for (entry, head) in entries.iter().zip(&heads) {
+            let index = entry.position().index;
+            chain = quorate_order::chain::next_chain(&chain, index, head);
+            if ends_membership(entry) {
+                ends.push((index, chain));
+            }
+        }
+        let mut is_denied = false;
+        let (taken, _) = self.step_with(ends, |member, step| {
             let ordered = member.durable().order.position.index;
             if contradicts(&member.durable().log, &prev, &heads, ordered) {
+                is_denied = true;
                 return Err(Barred::Refused(format!(
                     "Q-C050 entries that contradict what a threshold has acknowledged up to {ordered}"
                 )));
@@ -459,6 +504,9 @@ impl OrderGate {
                 Err(refusal) => Err(refusal.into()),
             }
         });
+        if is_denied && lead.by == *from && lead.verifies(&self.store.vat(), &self.keys) {
+            self.lock().denied = Some(lead);
+        }
         taken
     }
 }
@@ -467,7 +515,7 @@ impl OrderGate {
 fn mark(state: &mut State) -> Option<u64> {
     let (durable, (term, _)) = (state.member.durable(), state.member.term());
     let (ordered, last) = (durable.order.position, durable.log.last());
-    let proven = if ordered.term == term { ordered.index } else { 0 };
+    let proven = if ordered.term == term { state.member.clamp(u64::MAX) } else { 0 };
     let known = durable.log.point(state.mark).is_some_and(|point| point.term == term);
     if !known || state.mark <= proven {
         state.mark = last.index;
@@ -486,9 +534,47 @@ fn contradicts(log: &Log, prev: &Point, heads: &[Head], ordered: u64) -> bool {
     differs.is_some_and(|first| first <= prev.index + heads.len() as u64 && first <= ordered.min(log.last().index))
 }
 
-fn epoch_of(store: &VatStore, root: Point, counted: &Counted) -> Epoch {
-    let mut any = counted.any.iter().cloned();
-    let (members, threshold) = any.next().unwrap_or_default();
-    let (also, behind) = (any.collect(), counted.behind.clone());
-    Epoch { vat: store.vat(), number: 0, members, threshold, also, behind, root }
+/// An entry that may end a membership, and the chain up to it.
+pub(super) type Ends = (u64, Hash);
+
+/// Whether an entry may end a membership. Whether it does is known when it is executed.
+pub(super) fn ends_membership(entry: &WireEntry) -> bool {
+    let WireContent::Block(bytes) = &entry.content else { return false };
+    matches!(Block::decode(bytes).control, Some(Control::Activate(_) | Control::Recover(_)))
+}
+
+/// Takes in who counts now, and up to where: `coming` are entries that the log may have after this.
+fn refresh(state: &mut State, store: &VatStore, voters: &dyn Voters, root: Point, coming: &[Ends]) {
+    let (log, executed) = (&state.member.durable().log, state.executed);
+    let known = state.ends.iter().filter(|(index, chain)| log.holds(*index, chain));
+    // A leader may send again what was executed long ago.
+    let mut ends: Vec<u64> = known.chain(coming).map(|(index, _)| *index).filter(|index| *index > executed).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    let counted = (voters.counted(), ends);
+    if state.counted != counted {
+        state.member.set_epoch(Arc::new(epoch_of(store, root, &counted)));
+        state.counted = counted;
+    }
+}
+
+/// Each membership proves the order up to the entry that ends it, and the next one from there.
+fn epoch_of(store: &VatStore, root: Point, (counted, ends): &(Counted, Vec<u64>)) -> Epoch {
+    let mut ends = ends.iter().copied();
+    let (members, threshold) = counted.present.clone();
+    let through = counted.through.or_else(|| ends.next());
+    let before = counted.before.clone().map(|((members, threshold), through)| Quorum {
+        members,
+        threshold,
+        through: Some(through),
+        elects: counted.before_elects,
+    });
+    let coming = counted.coming.iter().cloned().map(|(members, threshold)| Quorum {
+        members,
+        threshold,
+        through: ends.next(),
+        elects: true,
+    });
+    let also = before.into_iter().chain(coming).collect();
+    Epoch { vat: store.vat(), number: 0, members, threshold, through, also, root }
 }

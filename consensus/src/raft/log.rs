@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::{oneshot, watch};
 
-use super::gate::{OrderGate, head};
+use super::gate::{Ends, OrderGate, ends_membership, head};
 use super::types::{Entry, LogId, TypeConfig, Vote, log_id, position};
 use crate::codec;
 use crate::error::StoreError;
@@ -156,11 +156,11 @@ impl LogStore {
         self.lock().purged.map(|Link { log, chain }| Point { term: log.term, index: log.index, chain })
     }
 
-    /// Shows what the chain says of each entry from an index on.
+    /// Shows each entry from an index on.
     ///
     /// # Errors
     /// The store fails, or an entry is damaged.
-    pub(super) fn each_head(&self, from: u64, mut show: impl FnMut(Head)) -> Result<(), StoreError> {
+    pub(super) fn each_entry(&self, from: u64, mut show: impl FnMut(&WireEntry)) -> Result<(), StoreError> {
         let store = &self.0.store;
         let ((_, end), mut next) = (store.bounds(), from);
         loop {
@@ -171,7 +171,7 @@ impl LogStore {
             for (_, value) in records {
                 let (_, entry): StoredEntry = read(Family::Log, &value)?;
                 next = entry.position().index + 1;
-                show(head(&entry));
+                show(&entry);
             }
         }
     }
@@ -469,6 +469,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut written = Vec::new();
         let mut chains: Vec<(u64, Hash)> = Vec::new();
         let mut heads: Vec<(Point, Head)> = Vec::new();
+        let mut ends: Vec<Ends> = Vec::new();
         for entry in entries {
             let wire = WireEntry::from(&entry);
             let index = entry.log_id.index;
@@ -482,6 +483,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let size = bytes.len();
             batch.push(Write::Put(Family::Log, store.numbered(index), bytes));
             heads.push((Point { term: entry.log_id.leader_id.term, index, chain }, head));
+            if ends_membership(&wire) {
+                ends.push((index, chain));
+            }
             written.push((entry, size));
             chains.push((index, chain));
         }
@@ -489,7 +493,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             callback.io_completed(Ok(()));
             return Ok(());
         };
-        batch.extend(self.0.gate.get().map(|gate| gate.mirrored(&heads)).unwrap_or_default());
+        batch.extend(self.0.gate.get().map(|gate| gate.mirrored(&heads, ends)).unwrap_or_default());
         {
             let mut inner = self.lock();
             inner.last = Some(last);

@@ -342,7 +342,11 @@ impl RaftNode {
         let last = meta.last_log_id.as_ref().map(types::position);
         let executed = self.executed.load(Ordering::SeqCst);
         let committed = self.committed().map_or(0, |committed| committed.index);
-        if last.is_some_and(|last| executed < last.index && last.index <= committed) {
+        // Of two logs the entries beyond the checkpoint have the same names, and openraft would keep what it has of them.
+        let is_another = |last: &LogPosition| {
+            self.log.chain(last.index).is_ok_and(|own| own != record.statement.chain) && last.index < self.log_end()
+        };
+        if last.is_some_and(|last| executed < last.index && (last.index <= committed || is_another(&last))) {
             // Openraft takes no checkpoint of what it calls committed. What is beyond the executed is not proven here.
             self.reopen(executed + 1).await?;
         }

@@ -28,20 +28,25 @@ pub(crate) trait Apply: Send + Sync + 'static {
 /// Members, and how many of them are enough.
 pub(crate) type Enough = (Vec<HostId>, usize);
 
-/// Whose votes and acknowledgements count.
+/// Whose votes and acknowledgements count. A membership counts when it is certified, and the one before up to the block that ended it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
-    /// Any of these is enough. The first one is the present membership.
-    pub(crate) any: Vec<Enough>,
-    /// So many have to acknowledge an entry, too, and nobody else does.
-    pub(crate) behind: Option<Enough>,
+    /// The newest membership that is executed and certified.
+    pub(crate) present: Enough,
+    /// The block that ended it, if one did: the membership that follows is executed, and not certified.
+    pub(crate) through: Option<u64>,
+    /// The one before, and the block that ended it.
+    pub(crate) before: Option<(Enough, u64)>,
+    /// The one before elects, too: Raft does not have the present one's voters yet.
+    pub(crate) before_elects: bool,
+    /// Those that are certified to come, in turn.
+    pub(crate) coming: Vec<Enough>,
 }
 
 /// Knows who votes.
 pub(crate) trait Voters: Send + Sync + 'static {
-    /// The members whose votes count, and how many of them must vote: of the present membership first, then of the one before, and of
-    /// those that are certified to come. A leader needs the votes of one of them. While the present one is not certified, entries need
-    /// the acknowledgements of the one before: whoever is behind knows no other.
+    /// The members whose votes and acknowledgements count, and how many of them must give theirs. A leader needs the votes of the present
+    /// membership, or of one that is certified to come. An entry needs the acknowledgements of the membership in which it is.
     fn counted(&self) -> Counted;
 }
 

@@ -48,6 +48,9 @@ impl Members {
         {
             let mut view = self.view();
             view.memberships.insert(state.membership.epoch, state.membership.clone());
+            if state.membership.epoch != view.applied.membership.epoch {
+                view.began = state.last_log.map_or(0, |last| last.index);
+            }
             view.applied = Arc::clone(state);
         }
         self.status.set(|status| {
@@ -78,16 +81,24 @@ impl Members {
 impl Voters for Members {
     fn counted(&self) -> Counted {
         let view = self.view();
-        let present = &view.applied.membership;
-        let coming = view.memberships.range(present.epoch.saturating_add(1)..).map(|(_, membership)| membership);
-        let before = view.applied.previous_membership.as_ref();
+        let state = &view.applied;
         let enough = |membership: &Membership| -> Enough {
             let members = membership.members.iter().map(|member| member.key).collect();
             (members, usize::from(membership.threshold))
         };
-        let any = std::iter::once(present).chain(before).chain(coming).map(enough).collect();
-        let is_certified = view.chain.len() as u64 >= present.epoch;
-        Counted { any, behind: before.filter(|_| !is_certified).map(enough) }
+        let epoch = state.membership.epoch;
+        let before = state.previous_membership.as_ref().map(enough);
+        if let Some(before) = before.clone().filter(|_| (view.chain.len() as u64) < epoch) {
+            return Counted { present: before, through: Some(view.began), ..Counted::default() };
+        }
+        let coming = view.memberships.range(epoch.saturating_add(1)..).map(|(_, membership)| enough(membership));
+        Counted {
+            present: enough(&state.membership),
+            through: None,
+            before: before.map(|before| (before, view.began)),
+            before_elects: state.raft_membership.configs != [state.voters()],
+            coming: coming.collect(),
+        }
     }
 }
 
@@ -96,6 +107,8 @@ pub(crate) struct MembershipView {
     pub(crate) chain: Vec<MembershipCertificate>,
     pub(crate) memberships: BTreeMap<u64, Membership>,
     pub(crate) applied: Arc<ReplicatedState>,
+    /// The block that began the present epoch; or that of a checkpoint after it, if the state is that of one.
+    pub(crate) began: u64,
     pub(crate) raft_nodes: BTreeMap<u64, Member>,
 }
 

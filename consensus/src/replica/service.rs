@@ -27,6 +27,7 @@ use super::tasks::complaints::{ComplaintParts, Complaints};
 use super::tasks::election::{self, Election};
 use super::tasks::leader_watch::LeaderWatch;
 use super::tasks::membership::MembershipTask;
+use super::tasks::order_teller::OrderTeller;
 use super::tasks::own_key::{self, KeyWatch, OwnKey};
 use super::tasks::proposer::{self, MAX_URGENT, MAX_WAITING, Proposal, Proposer};
 use super::tasks::signer::{Signer, SignerInput, SignerParts};
@@ -166,7 +167,8 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let raft = Arc::new(RaftCell::new());
     let lifecycle = Lifecycle::new(store.clone(), Arc::clone(&status), Arc::clone(&events), &raft);
     let lifecycle = Arc::new(lifecycle);
-    let view = MembershipView { chain, memberships, applied: Arc::new(state), raft_nodes: BTreeMap::new() };
+    let began = state.last_log.map_or(0, |last| last.index);
+    let view = MembershipView { chain, memberships, applied: Arc::new(state), began, raft_nodes: BTreeMap::new() };
     let members = Members::new(view, store.clone(), Arc::clone(&status), Arc::clone(&lifecycle));
     let members = Arc::new(members);
     let gate = GateParts {
@@ -273,6 +275,13 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         gate: Arc::clone(&gate),
         share: share.clone(),
     };
+    let order_teller = OrderTeller {
+        identity: Arc::clone(&identity),
+        lifecycle: Arc::clone(&lifecycle),
+        members: Arc::clone(&members),
+        gate: Arc::clone(&gate),
+        share: share.clone(),
+    };
     let clock_task = ClockTask {
         clocks: Arc::clone(&clocks),
         lifecycle: Arc::clone(&lifecycle),
@@ -289,6 +298,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         tokio::spawn(Arc::clone(&complaints).run());
         tokio::spawn(clock_task.run());
         tokio::spawn(leader_watch.run());
+        tokio::spawn(order_teller.run());
     }
     let approvals = Approvals::load(ApprovalParts {
         policy: options.approve,

@@ -173,7 +173,7 @@ fn what_replicas_say_to_each_other() {
     let raft = |message| RaftFrame { target: 3, message };
     let entries = WireEntry::examples(RaftMembership::default()).into_iter().take(2).collect();
     let (header, stand, grant, proof) = super::leading::examples(&genesis(3, 2));
-    let led = header.lead.unwrap();
+    let (led, order) = (header.lead.unwrap(), proof.base.clone());
     let append = RaftMessage::Append { vote, prev: Some(log), entries, commit: None, header: Some(Box::new(header)) };
     check("raft-append", &raft(append));
     check(
@@ -217,6 +217,7 @@ fn what_replicas_say_to_each_other() {
         ShareFrame::Wanted(Payload::Command(vec![1, 2, 3].into())),
         ShareFrame::Complaint(Box::new(ComplaintFrame { complaint, proof: None, ordered: 300 })),
         ShareFrame::Certified(vec![certificate(one.clone(), &[1, 2])]),
+        ShareFrame::Ordered(Box::new(order)),
     ];
     check("share-frames", &frames);
     let certificates = vec![certificate(one, &[1, 2])];

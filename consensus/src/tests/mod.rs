@@ -14,6 +14,7 @@ mod equivocations;
 mod first_start;
 mod foreseen;
 mod golden;
+mod handing_over;
 mod leading;
 mod links;
 mod lying_leaders;

@@ -25,7 +25,7 @@ impl Timely {
         let root = Point { term: 0, index: 0, chain: Hash([7; 32]) };
         let members = (0..count).map(key).collect();
         let also = Vec::new();
-        let epoch = Arc::new(Epoch { vat: VatId([5; 32]), number: 0, members, threshold, also, behind: None, root });
+        let epoch = Arc::new(Epoch { vat: VatId([5; 32]), number: 0, members, threshold, through: None, also, root });
         let member = |number| Member::new(key(number), Arc::clone(&epoch), Durable::new(&epoch, 0));
         let lies = (0..count).map(|number| liars.contains(&number)).collect();
         Self { members: (0..count).map(member).collect(), lies, down: vec![false; count] }
@@ -275,4 +275,20 @@ fn c12_a_member_in_a_later_term_counts_against_the_leader_of_an_earlier_one() {
     // One that follows a leader shows the others who that is.
     assert!(world.elect(1) || world.elect(1));
     assert!(complain(&world.members[3], step).is_err());
+}
+
+#[test]
+fn c12_a_complaint_of_a_change_that_is_due_ends_when_the_change_goes_on() {
+    let mut world = Timely::new(4, 3, &[]);
+    assert!(world.elect(0));
+    world.act(1, |member, step| drop(member.complain(Reason::NoChange, step)));
+    for member in &mut world.members {
+        member.progressed();
+        member.ordered(&COMMAND);
+    }
+    assert_eq!(world.members[1].complains(), Some(Reason::NoChange), "that others are served is no change");
+    world.members.iter_mut().for_each(Member::changed);
+    assert_eq!(world.members[1].complains(), None);
+    world.act(2, |member, step| drop(member.complain(Reason::NoChange, step)));
+    assert!(world.honest().all(|number| !world.members[number].has_left()), "one is left");
 }

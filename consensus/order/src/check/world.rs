@@ -151,7 +151,7 @@ impl World {
         let members = (0..scope.members).map(|number| key(World::identity(&scope, number))).collect();
         let root = Point { term: 0, index: 0, chain: Hash([7; 32]) };
         let threshold = scope.threshold;
-        let epoch = Epoch { vat: VatId([5; 32]), number: 0, members, threshold, also: Vec::new(), behind: None, root };
+        let epoch = Epoch { vat: VatId([5; 32]), number: 0, members, threshold, through: None, also: Vec::new(), root };
         let epoch = Arc::new(epoch);
         let node = |number| {
             let durable = Durable::new(&epoch, 0);
@@ -203,7 +203,7 @@ impl World {
         let mut members: Vec<HostId> = epoch.members.iter().copied().filter(|member| *member != key(0)).collect();
         members.insert(0, newcomer);
         let (number, threshold) = (epoch.number + 1, epoch.threshold);
-        Arc::new(Epoch { vat: epoch.vat, number, members, threshold, also: Vec::new(), behind: None, root })
+        Arc::new(Epoch { vat: epoch.vat, number, members, threshold, through: None, also: Vec::new(), root })
     }
 
     /// Order certificates that can be made, as counted from what honest members acknowledged.

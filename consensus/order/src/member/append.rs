@@ -403,8 +403,7 @@ impl Member {
                 later.push(index);
                 continue;
             }
-            let proven = self.durable.order.position;
-            if proven.term == term && index <= proven.index {
+            if self.durable.order.position.term == term && index <= self.proven() {
                 continue;
             }
             let own_term = point.term == term || planted!(AckOlderEntries);

@@ -135,6 +135,11 @@ impl Member {
         self.complaints.present.retain(|known| known.content.reason != Reason::NoOrder);
     }
 
+    /// Says that a change of members has gone on: whoever complained that it does not has no reason any more.
+    pub fn changed(&mut self) {
+        self.complaints.present.retain(|known| known.content.reason != Reason::NoChange);
+    }
+
     /// Says that nothing waits here that a leader should order, and that the vat goes on: patience becomes shorter again. What others
     /// wanted is forgotten.
     pub fn eased(&mut self) {

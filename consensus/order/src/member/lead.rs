@@ -61,28 +61,46 @@ impl Member {
     pub fn acked(&mut self, ack: Signed<Ack>, step: &mut Step<'_>) -> Result<(), Refusal> {
         self.authentic(&ack, ack.content.epoch, step)?;
         let Ack { epoch, term, index, chain } = ack.content;
-        let counts = self.epoch.counts_ack(&ack.by);
-        if !counts || !self.durable.log.holds(index, &chain) || term != self.durable.vote.term {
+        if !self.durable.log.holds(index, &chain) || term != self.durable.vote.term {
             return Err(Refusal::Unknown);
         }
-        if index <= self.durable.order.position.index && self.durable.order.position.term == term {
+        if self.durable.order.position.term == term && index <= self.proven() {
             return Ok(());
         }
-        let epoch_members = Arc::clone(&self.epoch);
         let Role::Leader { acks } = &mut self.role else { return Err(Refusal::NotLeading) };
         let found = acks.entry(index).or_default();
         if found.iter().all(|(signer, _)| *signer != ack.by) {
             found.push((ack.by, ack.signature));
         }
+        self.count_acks(epoch, index, step);
+        Ok(())
+    }
+
+    /// Makes an order certificate of the acknowledgements of an entry, if they are enough, and go farther than the one that is there.
+    fn count_acks(&mut self, epoch: u64, index: u64, step: &mut Step<'_>) {
+        let (proven, Position { term: of, index: known, .. }) = (self.proven(), self.durable.order.position);
+        let (term, members) = (self.durable.vote.term, Arc::clone(&self.epoch));
+        let Some(chain) = self.durable.log.point(index).map(|point| point.chain) else { return };
+        let Role::Leader { acks } = &mut self.role else { return };
+        let Some(found) = acks.get(&index) else { return };
         let signers: Vec<HostId> = found.iter().map(|(signer, _)| *signer).collect();
-        if epoch_members.orders(&signers) {
+        let is_new = of < term || (index >= known && members.reach(&signers, index) > proven);
+        if members.orders(&signers) && is_new {
             let support = Support::Acks(found.clone());
             *acks = acks.split_off(&(index + 1));
             let order = OrderCertificate { position: Position { epoch, term, index }, chain, support };
             self.adopt(order.clone(), step);
             step.send(To::All, Message::Order(order), false);
         }
-        Ok(())
+    }
+
+    /// Counts again what was acknowledged to this leader: other members may count now.
+    pub fn recount(&mut self, step: &mut Step<'_>) {
+        let Role::Leader { acks } = &self.role else { return };
+        let indexes: Vec<u64> = acks.keys().copied().collect();
+        let epoch = self.epoch.number;
+        indexes.into_iter().for_each(|index| self.count_acks(epoch, index, step));
+        self.acknowledge_own(self.flushed, step);
     }
 
     /// Two acknowledgements that convict their signer, if they do: for whoever hears of both.

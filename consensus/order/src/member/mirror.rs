@@ -8,7 +8,7 @@ use crate::epoch::Epoch;
 use crate::evidence::{Evidence, MAX_LINKS};
 use crate::proofs::{OrderCertificate, TermProof};
 use crate::refusal::Refusal;
-use crate::signed::{Lead, Position};
+use crate::signed::Lead;
 use crate::signing::Signed;
 use quorate_ids::HostId;
 use std::sync::Arc;
@@ -121,8 +121,8 @@ impl Member {
     pub fn acknowledge_own(&mut self, index: u64, step: &mut Step<'_>) {
         let Role::Leader { acks } = &self.role else { return };
         let given = acks.get(&index).is_some_and(|acks| acks.iter().any(|(signer, _)| *signer == self.own));
-        let Position { term, index: ordered, .. } = self.durable.order.position;
-        if !given && (term != self.durable.vote.term || index > ordered) {
+        let of_this_term = self.durable.order.position.term == self.durable.vote.term;
+        if !given && !(of_this_term && index <= self.proven()) {
             self.want(index);
             self.acknowledge(step);
         }

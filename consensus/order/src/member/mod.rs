@@ -342,7 +342,7 @@ impl Member {
         let index = order.position.index;
         // It is on the log, unless the log that this one mirrors has not taken what it is of.
         let on_it = index <= self.durable.log.root().index || self.durable.log.holds(index, &order.chain);
-        let mut proven = if on_it { index.max(self.durable.certified) } else { self.durable.certified };
+        let mut proven = if on_it { self.proven().max(self.durable.certified) } else { self.durable.certified };
         if planted!(ClampWithoutChain) {
             proven = proven
                 .max(self.heard.as_ref().map_or(0, |heard| heard.position.index))
@@ -350,6 +350,18 @@ impl Member {
         }
         let end = self.ending.as_ref().map_or(u64::MAX, |ending| ending.last);
         commit.min(proven).min(end)
+    }
+
+    /// Up to which index the order certificate here proves the order, if the log has what it is of.
+    pub(crate) fn proven(&self) -> u64 {
+        self.durable.order.reach(&self.epoch)
+    }
+
+    /// Whether an order certificate is of more worth than the one here: a higher one, or one of the same place that proves more of it.
+    fn is_better(&self, order: &OrderCertificate) -> bool {
+        let own = &self.durable.order;
+        let same = order.position == own.position && order.chain == own.chain;
+        order.position > own.position || (same && order.reach(&self.epoch) > self.proven())
     }
 
     pub(crate) fn write(&mut self, write: Write, step: &mut Step<'_>) {
@@ -395,7 +407,7 @@ impl Member {
     /// It proves nothing, or the member has stopped.
     pub fn learn(&mut self, order: OrderCertificate, step: &mut Step<'_>) -> Result<(), Refusal> {
         self.running()?;
-        if order.position <= self.durable.order.position {
+        if !self.is_better(&order) {
             return Ok(());
         }
         order.verify(&self.epoch, step.signing)?;
@@ -406,7 +418,7 @@ impl Member {
     /// Takes a checked order certificate in.
     pub(crate) fn adopt(&mut self, order: OrderCertificate, step: &mut Step<'_>) {
         let Position { index, .. } = order.position;
-        if order.position > self.durable.order.position && self.durable.log.holds(index, &order.chain) {
+        if self.is_better(&order) && self.durable.log.holds(index, &order.chain) {
             self.write(Write::Order(order), step);
             self.progress(step);
         } else if self.heard.as_ref().is_none_or(|heard| heard.position < order.position) {

@@ -9,7 +9,7 @@ use super::OrderGate;
 use quorate_ids::{Hash, HostId};
 use quorate_order::proofs::{OrderCertificate, TermProof};
 use quorate_order::refusal::Refusal;
-use quorate_order::signed::{Complaint, Reason};
+use quorate_order::signed::{Complaint, Lead, Reason};
 use quorate_order::signing::Signed;
 
 impl OrderGate {
@@ -84,6 +84,18 @@ impl OrderGate {
     /// The order, or what is certified, has come farther.
     pub(crate) fn progressed(&self) {
         self.lock().member.progressed();
+    }
+
+    /// A change of members has come a step farther, or is over.
+    pub(crate) fn changed(&self) {
+        self.lock().member.changed();
+    }
+
+    /// Up to where the log of whoever shows this header goes, if it is the present leader's.
+    pub(crate) fn led_to(&self, lead: &Signed<Lead>) -> Option<u64> {
+        let is_present = self.term() == (lead.content.term, Some(lead.by));
+        let is_good = is_present && lead.verifies(&self.store.vat(), &self.keys);
+        is_good.then_some(lead.content.last)
     }
 
     /// The vat goes on, and nothing is wanted here.

@@ -12,9 +12,13 @@ use quorate_order::signed::Lead;
 use quorate_order::signing::Signed;
 
 impl OrderGate {
-    /// The header of the present leader that goes farthest here.
+    /// The header of the present leader that goes farthest here; or of what it sent and was refused, since it contradicts what is ordered:
+    /// others, who have its log as it should be, can convict it with that.
     pub(crate) fn farthest(&self) -> Option<Signed<Lead>> {
-        self.lock().member.farthest()
+        let state = self.lock();
+        let (term, leader) = state.member.term();
+        let denied = state.denied.filter(|lead| (lead.content.term, Some(lead.by)) == (term, leader));
+        denied.or_else(|| state.member.farthest())
     }
 
     /// Holds the header that another member was sent against the log here. Returns what both prove together, if they are of two logs.

@@ -35,6 +35,21 @@ impl OrderGate {
         self.step(|member, step| member.flushed_own(upto, step));
     }
 
+    /// Entries were executed up to this index: who is a member then is known.
+    pub(in crate::raft) fn executed(&self, upto: u64) {
+        {
+            let mut state = self.lock();
+            state.executed = upto.max(state.executed);
+            state.ends.retain(|(index, _)| *index > upto);
+        }
+        self.recount();
+    }
+
+    /// Other members may count than before.
+    pub(crate) fn recount(&self) {
+        self.step(|member, step| member.recount(step));
+    }
+
     /// Takes in what a member acknowledges to this leader. What does not count is left out.
     pub(in crate::raft) fn acked(&self, by: &HostId, acks: &[Signed<Ack>]) {
         for ack in acks.iter().take(MAX_ACKS).filter(|ack| ack.by == *by) {
@@ -87,7 +102,7 @@ impl OrderGate {
     }
 
     /// Follows up to where the order is proven.
-    pub(in crate::raft) fn follow_order(&self) -> watch::Receiver<u64> {
+    pub(crate) fn follow_order(&self) -> watch::Receiver<u64> {
         self.ordered.subscribe()
     }
 

@@ -5,6 +5,7 @@
 //!  not ordered in a patience after that           ──►  complaint, signed, to all; n − t + 1 of them join, t leave the term
 //!  entries without proof for a patience           ──►  likewise (NoOrder)
 //!  statements without certificate for four        ──►  likewise (NoOrder): it may cut somebody off
+//!  a step of a change of members due for four    ──►  likewise (NoChange): only leaders take them
 //!  n − t + 1 others look for a leader for one     ──►  likewise (NoOrder): it has too few followers
 //! ```
 //!
@@ -34,6 +35,7 @@ use crate::replica::leader::{Candidates, LeaderSeen};
 use crate::replica::lifecycle::Lifecycle;
 use crate::replica::membership_view::Members;
 use crate::replica::status::StatusCell;
+use crate::replica::tasks::membership::{Certified, Step, next_step};
 use crate::replica::tasks::proposer::{self, Proposal};
 use crate::replica::wants::{self, Wants};
 use crate::replica::wire::append::CANDIDATE_PAUSE;
@@ -69,12 +71,23 @@ struct Progress {
     certified_since: Instant,
 }
 
+#[derive(Clone, Copy, Default)]
+struct Newcomer {
+    raft_id: u64,
+    reached: u64,
+    asked: Option<Instant>,
+}
+
 struct Table {
     wants: Wants,
     /// The term and its leader, and since when this member follows it.
     term: (u64, Option<HostId>),
     since: Instant,
     progress: Progress,
+    /// The next step of a change of members, as far as is known here, and since when it is due.
+    due: (Step, Instant),
+    /// Up to where the newcomer of that raft id has the log, and when it was asked last.
+    newcomer: Newcomer,
     /// When the others were told of a complaint last.
     said: Option<Instant>,
 }
@@ -110,7 +123,9 @@ impl Complaints {
     pub(crate) fn new(parts: ComplaintParts) -> Arc<Complaints> {
         let now = Instant::now();
         let progress = Progress { ordered: 0, ordered_at: now, ordered_since: now, certified: 0, certified_since: now };
-        let table = Table { wants: Wants::new(parts.identity.key), term: (0, None), since: now, progress, said: None };
+        let wants = Wants::new(parts.identity.key);
+        let (due, newcomer) = ((Step::Nothing, now), Newcomer::default());
+        let table = Table { wants, term: (0, None), since: now, progress, due, newcomer, said: None };
         Arc::new(Complaints { parts, table: Mutex::new(table), woken: Notify::new() })
     }
 
@@ -314,6 +329,7 @@ impl Complaints {
                 // Whatever else reads the log finds that, too, and stops the replica.
                 tracing::debug!(vat = %self.parts.identity.vat, %error, "the log could not be searched");
             }
+            self.follow_change(raft);
             self.tell();
             self.judge();
         }
@@ -334,7 +350,7 @@ impl Complaints {
             (table.term, table.since, table.said) = (term, now, None);
             table.wants.begin_term(now);
             (table.progress.ordered_at, table.progress.ordered_since) = (now, now);
-            table.progress.certified_since = now;
+            (table.progress.certified_since, table.due.1) = (now, now);
         }
         let progress = &mut table.progress;
         let moves = (ordered != progress.ordered, certified != progress.certified);
@@ -381,6 +397,50 @@ impl Complaints {
         let members = self.parts.members.view().newest().clone();
         astray.retain(|member| members.contains(member));
         astray.len() >= self.parts.gate.joining().max(2)
+    }
+
+    /// Takes note of the step of a change of members that is due. Leaders alone take them, and each honest one does at once: they follow
+    /// from the log, and, where a host is to come, from how far it has followed. Of that the leader knows by itself; here it is asked.
+    fn follow_change(self: &Arc<Self>, raft: &RaftNode) {
+        let now = Instant::now();
+        let (state, epoch) = {
+            let known = self.parts.members.view();
+            (Arc::clone(&known.applied), known.chain.len() as u64)
+        };
+        let certified = Certified { epoch, block: self.parts.status.read().certified_block };
+        let mut view = raft.view();
+        let pending = state.pending.as_ref().filter(|pending| certified.block >= pending.block);
+        let coming = pending.and_then(|pending| Some((pending.raft_id?, pending.change.newcomer()?.clone())));
+        let mut ask = None;
+        {
+            let mut table = self.table();
+            if let Some((raft_id, member)) = coming.filter(|(raft_id, _)| view.nodes.contains_key(raft_id)) {
+                let newcomer = &mut table.newcomer;
+                if newcomer.raft_id != raft_id {
+                    *newcomer = Newcomer { raft_id, ..Newcomer::default() };
+                }
+                view.matched.insert(raft_id, newcomer.reached);
+                if newcomer.asked.is_none_or(|asked| now >= asked + self.election_max()) {
+                    newcomer.asked = Some(now);
+                    ask = Some((raft_id, member));
+                }
+            }
+            let step = next_step(&state, certified, &view);
+            if table.due.0 != step {
+                table.due = (step, now);
+                self.parts.gate.changed();
+            }
+        }
+        let (Some((raft_id, member)), Some(own)) = (ask, self.parts.gate.farthest()) else { return };
+        let complaints = Arc::clone(self);
+        tokio::spawn(async move {
+            let Ok(reply) = complaints.parts.share.exchange(&member, &ShareFrame::Led(own)).await else { return };
+            let reached = reply.led.and_then(|lead| complaints.parts.gate.led_to(&lead));
+            let newcomer = &mut complaints.table().newcomer;
+            if newcomer.raft_id == raft_id {
+                newcomer.reached = newcomer.reached.max(reached.unwrap_or(0));
+            }
+        });
     }
 
     /// Finds in the log what is wanted, and what the leader says to be there.
@@ -468,7 +528,9 @@ impl Complaints {
             let is_followed = table.term == (term, leader) && leader != Some(own) && self.is_member();
             let starved = table.wants.overdue(patience, now).map(Reason::Starved);
             let is_stuck = self.is_stuck(&table.progress, now) || self.is_deserted(&table.progress, now);
-            starved.or(is_stuck.then_some(Reason::NoOrder)).filter(|_| is_followed)
+            let stuck = is_stuck.then_some(Reason::NoOrder);
+            let is_late = table.due.0 != Step::Nothing && now >= table.due.1 + patience * CERTIFY;
+            starved.or(stuck).or(is_late.then_some(Reason::NoChange)).filter(|_| is_followed)
         };
         let is_due = self.table().said.is_none_or(|said| now >= said + self.election_max());
         if is_due && let Some(reason) = gate.complains().or(reason) {
@@ -509,6 +571,7 @@ fn words(reason: Reason) -> &'static str {
         Reason::Starved(_) => "it does not order what it was given",
         Reason::NoOrder => "what it sends is not proven, or not certified",
         Reason::Equivocated => "it showed two logs",
+        Reason::NoChange => "a change of members is due, and it does not go on with it",
         Reason::BaseMissing => "its log lacks what its election is bound to",
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod complaints;
 pub(crate) mod election;
 pub(crate) mod leader_watch;
 pub(crate) mod membership;
+pub(crate) mod order_teller;
 pub(crate) mod own_key;
 pub(crate) mod proposer;
 pub(crate) mod signer;

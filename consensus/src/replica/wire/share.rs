@@ -75,6 +75,8 @@ pub(crate) enum ShareFrame {
     Complaint(Box<ComplaintFrame>),
     /// Certificates that the sender has gathered, for those who have sent it their shares.
     Certified(Vec<Certificate>),
+    /// What proves the order here.
+    Ordered(Box<OrderCertificate>),
 }
 
 /// An answer on the share channel.
@@ -299,6 +301,10 @@ impl ShareServer {
                 Ok(_) => Ok(ShareReply::default()),
                 Err(error) => Err(TransportError::Refused(error.to_string())),
             },
+            ShareFrame::Ordered(order) => {
+                self.gate.learn(*order);
+                Ok(ShareReply::default())
+            }
             ShareFrame::Wanted(payload) => match self.complaints.wanted(from, payload) {
                 Ok(()) => Ok(ShareReply::default()),
                 Err(text) => refused(&text),

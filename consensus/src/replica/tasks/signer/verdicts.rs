@@ -19,6 +19,7 @@ impl Signer {
                 Verdict::Certified(certificate) => self.certified(certificate).await,
                 Verdict::Reconfigured(certificate) => {
                     self.parts.members.learn(vec![certificate.clone()]);
+                    self.parts.share.gate.recount();
                     self.parts.events.send(PlainEvent::Reconfigured(certificate)).await;
                 }
                 Verdict::Equivocation(pair) => {
