@@ -130,6 +130,54 @@ impl Hash {
     }
 }
 
+/// `#[serde(with = "quorate_ids::hash_list")]` for `Vec<Hash>`: one run of bytes, 32 for each hash. One byte at a time, as serde has arrays, some
+/// thousands of them take milliseconds.
+pub mod hash_list {
+    use super::Hash;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+    use std::fmt;
+
+    /// Writes the hashes; where people read, as a list of their texts.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(hashes: &[Hash], serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.collect_seq(hashes);
+        }
+        let mut bytes = Vec::with_capacity(hashes.len() * 32);
+        hashes.iter().for_each(|hash| bytes.extend_from_slice(&hash.0));
+        serializer.serialize_bytes(&bytes)
+    }
+
+    /// Reads what [`serialize`] wrote.
+    ///
+    /// # Errors
+    /// Those of the deserializer, and a run that is no whole number of hashes.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hash>, D::Error> {
+        struct Run;
+        impl de::Visitor<'_> for Run {
+            type Value = Vec<Hash>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("hashes of 32 bytes each")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<Hash>, E> {
+                let (hashes, rest) = bytes.as_chunks::<32>();
+                if !rest.is_empty() {
+                    return Err(E::invalid_length(bytes.len(), &self));
+                }
+                Ok(hashes.iter().copied().map(Hash).collect())
+            }
+        }
+        if deserializer.is_human_readable() {
+            return Vec::deserialize(deserializer);
+        }
+        deserializer.deserialize_bytes(Run)
+    }
+}
+
 /// Builds the bytes that are hashed or signed. Begins with a domain, so that no two kinds of things collide.
 pub struct Canonical(Vec<u8>);
 

@@ -6,7 +6,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// First byte of every encoding made here.
-pub const NODE_CODEC_VERSION: u8 = 2;
+pub const NODE_CODEC_VERSION: u8 = 3;
 
 /// The most that a decoder will reserve: above the largest frame of any purpose.
 pub const DECODE_LIMIT_BYTES: usize = 64 << 20;
@@ -67,5 +67,21 @@ mod tests {
         let mut bytes = vec![NODE_CODEC_VERSION, 253];
         bytes.extend_from_slice(&u64::MAX.to_le_bytes());
         assert_eq!(decode::<Vec<u8>>(&bytes), Err(CodecError::Malformed));
+    }
+
+    #[test]
+    fn a_list_of_hashes_is_one_run_of_whole_hashes() {
+        #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        struct Hashes(#[serde(with = "quorate_ids::hash_list")] Vec<quorate_ids::Hash>);
+        let hashes = Hashes(vec![quorate_ids::Hash([1; 32]), quorate_ids::Hash([2; 32])]);
+        let bytes = encode(&hashes);
+        assert_eq!(bytes[..3], [NODE_CODEC_VERSION, 64, 1]);
+        assert_eq!(decode::<Hashes>(&bytes).as_ref(), Ok(&hashes));
+        for length in [0, 1, 31, 33, 63] {
+            let run = [&[NODE_CODEC_VERSION, length][..], &bytes[2..2 + usize::from(length)]].concat();
+            let expected = if length == 0 { Ok(Hashes(vec![])) } else { Err(CodecError::Malformed) };
+            assert_eq!(decode::<Hashes>(&run), expected, "{length} bytes");
+        }
+        assert_eq!(serde_json::to_string(&hashes.0[..1]).expect("JSON"), format!("[\"{}\"]", "01".repeat(32)));
     }
 }

@@ -59,8 +59,10 @@ pub struct Slice {
     /// Number of the first message.
     pub begin: u64,
     /// The messages, as they were hashed.
+    #[serde(with = "quorate_engine::wire::codec::byte_lists")]
     pub messages: Vec<Vec<u8>>,
     /// Digests of the messages after these, up to the head's end.
+    #[serde(with = "quorate_ids::hash_list")]
     pub tail: Vec<Hash>,
 }
 

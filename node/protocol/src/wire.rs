@@ -56,6 +56,7 @@ pub enum DirectoryReply {
     /// Some bytes of an image, and how many it has as a whole.
     ImagePart {
         whole: u64,
+        #[serde(with = "quorate_engine::wire::codec::bytes")]
         bytes: Vec<u8>,
     },
     /// The host has given away as much as it will just now; ask again later, or another one.

@@ -22,8 +22,10 @@ pub const PIECE_BYTES: [usize; 3] = [32 << 10, 64 << 10, 256 << 10];
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The pieces of an encoded [`Tables`], in order. They commit to everything: the engine's manifest is in them.
+    #[serde(with = "quorate_ids::hash_list")]
     pub tables: Vec<Hash>,
     /// The pages of the heap: what else to fetch.
+    #[serde(with = "quorate_ids::hash_list")]
     pub pages: Vec<Hash>,
 }
 
@@ -42,6 +44,7 @@ impl Manifest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tables {
     /// The engine's manifest.
+    #[serde(with = "quorate_engine::wire::codec::bytes")]
     pub engine: Vec<u8>,
     /// Who signs for each vat that ever said anything here.
     pub known: BTreeMap<VatId, Signers>,
