@@ -44,10 +44,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Modules that the engine has. A package of that name that is installed is taken instead, but for those that [`is_always_built_in`] names.
-pub const BUILT_INS: [&str; 13] = [
+pub const BUILT_INS: [&str; 14] = [
     "@agoric/eventual-send",
     "@agoric/harden",
     "@agoric/nat",
+    "@agoric/vat-data",
     "@endo/eventual-send",
     "@endo/far",
     "@endo/harden",
@@ -63,7 +64,7 @@ pub const BUILT_INS: [&str; 13] = [
 /// it and the packages mean the same by it.
 fn is_always_built_in(specifier: &str) -> bool {
     let done = ["@endo/init", "@endo/lockdown", "ses"];
-    let own = ["@agoric/eventual-send", "@agoric/harden", "@agoric/nat", "@endo/harden"];
+    let own = ["@agoric/eventual-send", "@agoric/harden", "@agoric/nat", "@agoric/vat-data", "@endo/harden"];
     let in_done =
         |name: &&str| specifier.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     own.contains(&specifier) || done.iter().any(in_done)

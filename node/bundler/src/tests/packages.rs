@@ -145,13 +145,13 @@ fn a_manifest_that_is_none_is_named() {
 fn an_installed_package_is_taken_in_place_of_a_built_in_one_but_not_of_lockdown() {
     let bundle = good(
         "-- main.js\nimport { makeMarshal } from '@endo/marshal'; import { Far } from '@endo/far'; import harden from '@endo/harden';\n\
-         import 'ses'; import 'ses/lockdown'; import '@endo/init/debug.js'; import '@endo/lockdown/commit-debug.js'; import '@agoric/nat';\n\
+         import 'ses'; import 'ses/lockdown'; import '@endo/init/debug.js'; import '@endo/lockdown/commit-debug.js'; import '@agoric/nat'; import '@agoric/vat-data';\n\
          -- node_modules/@endo/marshal/package.json\n{\"type\":\"module\",\"exports\":\"./index.js\"}\n\
          -- node_modules/@endo/marshal/index.js\nimport { E } from '@endo/eventual-send'; export const makeMarshal = () => E;\n\
          -- node_modules/@endo/eventual-send/package.json\n{\"type\":\"module\",\"main\":\"no-shim.js\"}\n\
          -- node_modules/@endo/eventual-send/no-shim.js\nexport const E = HandledPromise;\n\
          -- node_modules/@endo/harden/index.js\nexport default () => {};\n\
-         -- node_modules/ses/index.js\nlockdown();\n-- node_modules/@agoric/nat/index.js\nthrow 1;\n\
+         -- node_modules/ses/index.js\nlockdown();\n-- node_modules/@agoric/nat/index.js\nthrow 1;\n-- node_modules/@agoric/vat-data/index.js\nthrow 1;\n\
          -- node_modules/@endo/init/debug.js\nlockdown();\n",
     );
     assert_eq!(
