@@ -11,6 +11,7 @@ mod muted;
 mod recover;
 mod repair;
 mod room;
+mod scrub;
 
 use crate::{
     co_members::CoMembers,
@@ -35,6 +36,7 @@ use quorate_engine::{
     image::{Image, Images, image_hash},
 };
 use quorate_net::{Handler, NetError, Network};
+use quorate_protocol::disk::DiskLimits;
 use quorate_protocol::{
     codec,
     proof::file::{Item, ProofFile, VatProof},
@@ -74,6 +76,8 @@ pub struct HostOptions {
     pub timing: Timing,
     /// How the host answers to changes of members that others propose.
     pub approve: Approve,
+    /// What the host may take of its disk.
+    pub disk: DiskLimits,
     /// Where the console file of a vat lies, by its name; `None` keeps no console files.
     pub console: Option<Arc<ConsolePath>>,
 }
@@ -89,6 +93,8 @@ struct Inner {
     store: Arc<dyn Store>,
     timing: Timing,
     approve: Approve,
+    disk: DiskLimits,
+    scrub: Arc<scrub::Scrub>,
     console: Option<Arc<ConsolePath>>,
     directory: Directory,
     peer_evidence: PeerEvidence,
@@ -123,6 +129,8 @@ impl Host {
             store: options.store,
             timing: options.timing,
             approve: options.approve,
+            disk: options.disk,
+            scrub: Arc::default(),
             console: options.console,
             directory,
             peer_evidence,
@@ -165,6 +173,7 @@ impl Host {
         }
         tokio::spawn(look_up_wanted(Arc::downgrade(&host.0)));
         tokio::spawn(room::watch(Arc::downgrade(&host.0)));
+        tokio::spawn(scrub::run(Arc::downgrade(&host.0)));
         Ok(host)
     }
 
@@ -327,6 +336,7 @@ impl Host {
             vats,
             failed_vats: self.failed(),
             disk: room_of(self.0.store.as_ref()),
+            damage: self.damage(),
             peer_evidence: self.0.peer_evidence.count(),
             muted: self.0.muted.all().iter().map(ToString::to_string).collect(),
         }
@@ -377,7 +387,11 @@ impl Host {
         mirror::process(&mut page, env!("CARGO_PKG_VERSION"), &image_hash().to_string(), vats.len());
         mirror::network(&mut page, &self.network().stats());
         mirror::store(&mut page, self.0.store.as_ref());
-        room_of(self.0.store.as_ref()).iter().for_each(|room| mirror::disk(&mut page, room));
+        room_of(self.0.store.as_ref()).iter().for_each(|room| mirror::disk(&mut page, room, &self.0.disk));
+        mirror::scrub(&mut page, &self.scrub_status(), self.damage().len());
+        for vat in &vats {
+            mirror::vat_bytes(&mut page, &vat.name, &self.0.store.bytes_of(&quorate_consensus::VatId(vat.vat.0)));
+        }
         mirror::peer_evidence(&mut page, self.0.peer_evidence.count());
         for (vat, status) in vats.iter().zip(join_all(vats.iter().map(|vat| vat.status())).await) {
             vat.observe(&status, &mut page);

@@ -183,6 +183,7 @@ impl Running {
                 store: store.clone(),
                 timing: Timing::default(),
                 approve: home.config.approve,
+                disk: home.config.disk,
                 console: Some(Arc::new(move |name| logs.join(format!("{name}.console")))),
             },
             async move |handler| {
@@ -420,6 +421,7 @@ mod tests {
             listen: vec![],
             http: address,
             approve: quorate_consensus::Approve::Auto,
+            disk: Default::default(),
         };
         let home = Home::init(&dir.path().join("home"), config).expect("a new home");
         let (store, vat) = (MemoryStore::new(), "ab".repeat(32));

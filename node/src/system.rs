@@ -2,7 +2,13 @@
 
 use quorate_consensus::Store;
 use quorate_protocol::status::DiskStatus;
-use std::{ffi::CString, io, mem::MaybeUninit, os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    ffi::CString,
+    io,
+    mem::MaybeUninit,
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
+    path::Path,
+};
 
 /// Takes every permission of group and others from the files, folders and sockets that this process creates from now on, also from
 /// those of libraries such as RocksDB: a host's state, its vats' arguments and its sturdyrefs are nobody else's.
@@ -25,6 +31,25 @@ fn disk_space(path: &Path) -> io::Result<DiskStatus> {
     #[allow(clippy::unnecessary_cast, reason = "they are not all u64 everywhere")]
     let (unit, free, total) = (found.f_frsize as u64, found.f_bavail as u64, found.f_blocks as u64);
     Ok(DiskStatus { free_bytes: free.saturating_mul(unit), total_bytes: total.saturating_mul(unit) })
+}
+
+/// Has the system forget what it keeps in memory of the tables in a folder, so that whoever reads them reads the disk.
+///
+/// # Errors
+/// The folder can't be read.
+pub fn forget_pages(folder: &Path) -> io::Result<()> {
+    for file in std::fs::read_dir(folder)? {
+        let path = file?.path();
+        if path.extension().is_none_or(|end| end != "sst") {
+            continue;
+        }
+        // One that is gone meanwhile has no pages. The system may refuse: then it reads what it has, as it does anyway.
+        if let Ok(file) = std::fs::File::open(&path) {
+            // SAFETY: the descriptor is open as long as `file` lives, and the call touches no memory of this process.
+            let _ = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+        }
+    }
+    Ok(())
 }
 
 /// The room for what a store still writes; none where it lies in memory.

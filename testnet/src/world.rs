@@ -163,6 +163,7 @@ impl World {
             store: disk.clone(),
             timing: Timing::quick(),
             approve: Approve::Auto,
+            disk: Default::default(),
             console: None,
         };
         let (network, main, handle) = (self.network.clone(), self.main.clone(), runtime.handle().clone());

@@ -126,6 +126,7 @@ const CRATES: [Crate; 6] = [
             ("recovered", &[]),
             ("standstill", &[]),
             ("status", &[]),
+            ("disk", &["status"]),
             ("card", &["names"]),
             ("authority", &["codec"]),
             ("evidence", &[]),

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::damaged::Damaged;
 use super::marks::{Mark, Marks};
 use super::rocks::RocksStore;
 use super::salvage::Salvaged;
@@ -80,7 +81,10 @@ pub fn repair_store(
     let marks = Marks::open(marks)?;
     let strict = open_damaged(old, DBRecoveryMode::TolerateCorruptedTailRecords);
     let log_is_whole = strict.is_ok();
-    let mut report = RepairReport { sound: log_is_whole && anew.is_empty(), ..RepairReport::default() };
+    // A table that is out of use is left behind, though nothing of it is missing.
+    let is_noted = Damaged::read(old).map_or(true, |damaged| !damaged.all().is_empty());
+    let sound = log_is_whole && anew.is_empty() && !is_noted;
+    let mut report = RepairReport { sound, ..RepairReport::default() };
     // A log with a hole in its middle is good up to there, as one that was rolled back is.
     let found = strict.or_else(|error| {
         report.lost.push(error);

@@ -9,6 +9,7 @@ mod arguments;
 mod call;
 mod check;
 mod create;
+mod disk;
 mod evidence;
 mod explain;
 mod hosts;
@@ -226,6 +227,8 @@ enum Command {
     Join(join::JoinArgs),
     /// How vats and their members stand
     Status(status::Args),
+    /// What takes the disks of hosts, and what is damaged there
+    Disk(disk::Args),
     /// What hosts keep of members that contradict one another
     Evidence(evidence::Args),
     /// Write what a vat has certified to a file for others
@@ -364,6 +367,7 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Introduce(args) => join::introduce(args).await,
         Command::Join(args) => join::join(args, json).await,
         Command::Status(args) => status::run(args, json).await,
+        Command::Disk(args) => disk::run(args, json).await,
         Command::Evidence(args) => evidence::run(args, json).await,
         Command::Prove(args) => prove::run(args, json).await,
         Command::Verify(args) => verify::run(&args, json),

@@ -8,7 +8,7 @@ use quorate_config::{
 };
 use quorate_consensus::{Approve, HostId};
 use quorate_node::run::{Remedy, RunError, RunOptions, run_until_signalled};
-use quorate_protocol::names::check_name;
+use quorate_protocol::{disk::DiskLimits, names::check_name};
 use std::{net::SocketAddr, path::PathBuf};
 
 #[derive(clap::Subcommand)]
@@ -51,7 +51,7 @@ pub async fn run(command: Command, json: bool) -> Outcome {
             let approve = Approve::from_word(&approve).unwrap_or_default();
             check_name(&name).map_err(|(problem, fix)| Failure::new(Exit::Usage, format!("{problem}; {fix}")))?;
             let listen = listen.iter().map(|text| listen_at(text)).collect::<Result<Vec<_>, _>>()?;
-            let home = Home::init(&home, HostConfig { name, listen, http, approve })
+            let home = Home::init(&home, HostConfig { name, listen, http, approve, disk: DiskLimits::default() })
                 .map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
             if !home.config.http.ip().is_loopback() {
                 output::note(everybody_reads(&home.config.name, home.config.http));

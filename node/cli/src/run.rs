@@ -192,6 +192,7 @@ impl Here {
             listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
             http: ([127, 0, 0, 1], 0).into(),
             approve: Approve::Auto,
+            disk: Default::default(),
         };
         let home = Home::init(&folder.0.join("home"), config)?;
         let node = tokio::select! {

@@ -20,7 +20,7 @@ const LOW_DISK_BYTES: u64 = 1 << 30;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat status                 all vats of the testnet in ./quorate-testnet\n  vat status two --watch     one vat, again and again\n  vat status --home HOME     the vats of one host\n\nExit code 1 if a vat can't speak, has no leader, or a member that is down, hangs, is faulty, is not connected with the\nothers or does not move; if no host of a vat runs here, or members contradict one another. Exit code 0, with a `!` line, while a\nchange of members or a setup is under way, a newcomer waits to be added, or a disk has less than 1 GiB left."
+    after_help = "Examples:\n  vat status                 all vats of the testnet in ./quorate-testnet\n  vat status two --watch     one vat, again and again\n  vat status --home HOME     the vats of one host\n\nExit code 1 if a vat can't speak, has no leader, or a member that is down, hangs, is faulty, is not connected with the\nothers or does not move; if no host of a vat runs here, something on a disk is damaged, or members contradict one another. Exit code 0, with a `!` line, while a\nchange of members or a setup is under way, a newcomer waits to be added, or a disk has less than 1 GiB left."
 )]
 pub struct Args {
     /// Only this vat
@@ -99,6 +99,8 @@ struct View {
     quorums: Vec<Quorum>,
     /// Hosts whose disk is nearly full.
     full_disks: Vec<String>,
+    /// What is damaged on hosts' disks.
+    damage: Vec<String>,
     /// Members that hosts here don't listen to.
     muted: Vec<String>,
     /// Whether any host runs.
@@ -129,6 +131,7 @@ impl View {
             };
             view.running = true;
             view.full_disks.extend(low_disk(status));
+            view.damage.extend(status.damage.iter().map(|damage| format!("{}: {damage}", status.host)));
             view.muted.extend(
                 status.muted.iter().map(|key| format!("{} does not listen to {key}: `vat member mute`", status.host)),
             );
@@ -180,6 +183,7 @@ impl View {
             && self.failed.is_empty()
             && self.absent.is_empty()
             && self.hanging.is_empty()
+            && self.damage.is_empty()
             && self.quorums.iter().all(Quorum::is_whole)
             && self.rows.iter().all(|row| row.stuck.is_none() && (row.waits || is_healthy(&row.vat)))
     }
@@ -199,6 +203,7 @@ impl View {
             "healthy": self.is_healthy(), "vats": vats, "replicas": replicas, "hosts_down": self.down,
             "hosts_hung": self.hanging, "failed": self.failed, "not_running": self.absent,
             "disks_nearly_full": self.full_disks,
+            "damage": self.damage,
             "muted": self.muted,
         })
     }
@@ -302,6 +307,7 @@ fn show(view: &View) {
     view.unusable
         .iter()
         .chain(&view.full_disks)
+        .chain(&view.damage)
         .chain(&view.muted)
         .chain(&view.recovered())
         .for_each(|host| output::line(format!("! {host}")));

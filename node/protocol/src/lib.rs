@@ -9,6 +9,7 @@
 //! | [`sturdyref`] | | references to objects, as text |
 //! | [`recovered`], [`standstill`] | | words for two states of a vat |
 //! | [`status`] | | what a host reports of itself and its vats |
+//! | [`disk`] | `status` | what takes a host's disk, and the limits that its owner sets |
 //! | [`card`] | `names` | a host's name, key and addresses, for whoever is to name it in a config |
 //! | [`authority`] | `codec` | who may install code and change access |
 //! | [`evidence`] | | slices, outboxes, and what proves them |
@@ -21,6 +22,7 @@ pub mod authority;
 pub mod card;
 pub mod codec;
 pub mod command;
+pub mod disk;
 pub mod evidence;
 pub mod moment;
 pub mod names;

@@ -30,6 +30,9 @@ pub struct HostStatus {
     /// The file system that the host's data lie on; unset where they lie in memory.
     #[serde(default)]
     pub disk: Option<DiskStatus>,
+    /// What is damaged on its disk, and what to do about it.
+    #[serde(default)]
+    pub damage: Vec<String>,
     /// Proofs kept here that members of other vats contradict themselves.
     #[serde(default)]
     pub peer_evidence: u64,

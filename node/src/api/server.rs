@@ -22,6 +22,7 @@ use quorate_admin::{
 use quorate_consensus::{
     Change, Hash, HostId, Member, Membership, MembershipCertificate, ProposeError, ReconfigureError,
 };
+use quorate_protocol::disk::DiskReport;
 use quorate_protocol::{
     authority::{AccessChange, SignedInstall},
     codec,
@@ -122,9 +123,23 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/contacts", post(contacts))
         .route("/api/v1/muted", post(mute))
         .route("/api/v1/evidence", get(evidence))
+        .route("/api/v1/disk", get(disk))
+        .route("/api/v1/scrub", post(scrub))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(api.clone());
     public_routes(api).merge(changing)
+}
+
+async fn disk(State(api): State<Api>) -> Answer<DiskReport> {
+    let host = api.host.clone();
+    let report = tokio::task::spawn_blocking(move || host.disk()).await;
+    let report = report.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "Q-N000", error))?;
+    Ok(Json(report.map_err(HostError::from)?))
+}
+
+async fn scrub(State(api): State<Api>) -> Json<Done> {
+    api.host.begin_scrub();
+    Json(Done::new("the host reads everything that it has on disk"))
 }
 
 async fn metrics(State(api): State<Api>) -> Response {

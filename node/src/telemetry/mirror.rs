@@ -2,8 +2,9 @@
 
 use super::page::Page;
 use crate::vat::{LEAVING, REMOVED};
-use quorate_consensus::{BUCKETS_US, HostId, ReplicaStatus, Role, Store, Timings};
+use quorate_consensus::{BUCKETS_US, HostId, ReplicaStatus, Role, Store, Timings, VatBytes};
 use quorate_net::{NetStats, Purpose};
+use quorate_protocol::disk::{DiskLimits, ScrubStatus};
 use quorate_protocol::status::{DiskStatus, VatStatus};
 use std::collections::BTreeMap;
 
@@ -351,15 +352,64 @@ pub fn store(page: &mut Page, store: &dyn Store) {
 
 /// Whether a vat takes messages at this host.
 pub fn limited(page: &mut Page, vat: &str, is_limited: bool) {
-    let help = "1 while this host takes no new messages for the vat, since its disk is nearly full.";
+    let help =
+        "1 while this host takes no new work for the vat, since its disk is nearly full, or the vat is at its quota.";
     page.gauge("quorate_intake_limited", help, &[("vat", vat)], u64::from(is_limited));
 }
 
 /// The file system that the store lies on.
-pub fn disk(page: &mut Page, space: &DiskStatus) {
+pub fn disk(page: &mut Page, space: &DiskStatus, limits: &DiskLimits) {
     let help = "Bytes that the host may still write to the file system of its data.";
     page.gauge("quorate_disk_free_bytes", help, &[], space.free_bytes);
     page.gauge("quorate_disk_size_bytes", "Size of the file system of the host's data.", &[], space.total_bytes);
+    let help =
+        "Room below which the host takes no new work for its largest vat (soft), and stops replicas in order (hard).";
+    for (limit, bytes) in [("soft", limits.soft_on(space)), ("hard", limits.hard_on(space))] {
+        page.gauge("quorate_disk_limit_bytes", help, &[("limit", limit)], bytes);
+    }
+    if let Some(quota) = limits.vat_quota {
+        page.gauge("quorate_disk_vat_quota_bytes", "What a vat may take of this host's disk.", &[], quota);
+    }
+}
+
+/// What a vat takes of the disk.
+pub fn vat_bytes(page: &mut Page, vat: &str, bytes: &VatBytes) {
+    let parts = [
+        ("log", bytes.log),
+        ("checkpoints", bytes.checkpoints),
+        ("certificates", bytes.certificates),
+        ("evidence", bytes.evidence),
+    ];
+    for (part, bytes) in parts {
+        let help = "What a vat takes of the host's disk, about.";
+        page.gauge("quorate_vat_disk_bytes", help, &[("vat", vat), ("part", part)], bytes);
+    }
+}
+
+/// The reading of all that is on disk.
+pub fn scrub(page: &mut Page, scrub: &ScrubStatus, damage: usize) {
+    page.counter("quorate_scrub_read_bytes_total", "Bytes read to find damage on the disk.", &[], scrub.read_bytes);
+    page.counter("quorate_scrub_passes_total", "How often everything on the disk was read.", &[], scrub.passes);
+    page.gauge(
+        "quorate_scrub_progress_permille",
+        "Of a thousand parts, how many are read.",
+        &[],
+        scrub.progress_permille,
+    );
+    let finished = scrub.finished_ms.unwrap_or(0) / 1_000;
+    let help =
+        "When everything on the disk was last read, in seconds since 1970; 0 if it was not since the host started.";
+    page.gauge("quorate_scrub_finished_timestamp_seconds", help, &[], finished);
+    page.counter(
+        "quorate_scrub_damaged_tables_total",
+        "Damaged tables of the database that were found.",
+        &[],
+        scrub.tables,
+    );
+    let help = "Chunks of checkpoints that were damaged and came again from other members.";
+    page.counter("quorate_scrub_chunks_fetched_total", help, &[], scrub.fetched);
+    let help = "What is damaged on the disk and waits for somebody to act.";
+    page.gauge("quorate_disk_damage", help, &[], damage as u64);
 }
 
 /// The process and the build.

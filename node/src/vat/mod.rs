@@ -310,6 +310,12 @@ impl VatService {
         genesis.members.iter().chain(later).any(|member| member.key == *key)
     }
 
+    /// Takes no new work from now on, for this reason, or takes it again: no messages here, and no commands where the replica leads.
+    pub fn limit(&self, why: Option<String>) {
+        self.replica.limit(why.clone());
+        self.inbox.limit(why);
+    }
+
     /// Stops the replica and all that belongs to it.
     pub async fn shutdown(&self) {
         self.replica.shutdown().await;

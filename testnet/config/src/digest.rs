@@ -5,6 +5,7 @@
 
 use crate::testnet::{Argument, TestnetConfig, VatLimits};
 use quorate_engine::abi::{self, Bundle};
+use quorate_protocol::disk::DiskLimits;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -20,6 +21,13 @@ pub fn digest(config: &TestnetConfig, bundles: &BTreeMap<String, Bundle>) -> Str
         fields.option(host.announce.as_deref());
         fields.option(host.http.map(|http| http.to_string()).as_deref());
         fields.text(host.approve.as_str());
+        // Configs of before there were limits are the same testnets as they were. No host has such a name.
+        if host.disk != DiskLimits::default() {
+            let DiskLimits { soft, hard, vat_quota } = host.disk;
+            fields.text("limits of the disk");
+            let limits = [soft, hard, vat_quota];
+            limits.iter().for_each(|limit| fields.option(limit.map(|limit| limit.to_string()).as_deref()));
+        }
     }
     let mut vats: Vec<_> = config.vats.iter().collect();
     vats.sort_by_key(|vat| &vat.name);

@@ -3,7 +3,7 @@
 //! ```text
 //! FORMAT         which version of this layout it is
 //! LOCK           held while a node runs on it
-//! host.toml      name, addresses, and how changes of members are approved (for people to edit)
+//! host.toml      name, addresses, how changes of members are approved, and limits of the disk (for people to edit)
 //! host.key       the host's Ed25519 seed
 //! provision/     vats that this host shall carry, read at every start
 //! carried/       of each vat whose replica was created here: what was provided for it
@@ -313,6 +313,7 @@ pub(crate) mod tests {
             listen: vec!["/ip4/127.0.0.1/tcp/4001".into()],
             http: "127.0.0.1:9001".parse().expect("an address"),
             approve: Approve::Auto,
+            disk: Default::default(),
         }
     }
 

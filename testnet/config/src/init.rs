@@ -275,7 +275,8 @@ fn make_home(dir: &TestnetDir, host: &HostEntry, ports: &mut PortChooser) -> any
         Some(http) => http,
         None => ([127, 0, 0, 1], ports.choose()?).into(),
     };
-    let config = HostConfig { name: host.name.clone(), listen: vec![listen.clone()], http, approve: host.approve };
+    let (name, listens) = (host.name.clone(), vec![listen.clone()]);
+    let config = HostConfig { name, listen: listens, http, approve: host.approve, disk: host.disk };
     let home = Home::init(&dir.home(&host.name), config)?;
     let address = host.announce.clone().unwrap_or(listen);
     let key = HostId(home.key.verifying_key().to_bytes());

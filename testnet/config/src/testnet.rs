@@ -8,6 +8,7 @@
 
 mod argv;
 mod check;
+mod disk;
 pub(crate) mod host_file;
 mod hosts;
 mod syntax;
@@ -21,6 +22,7 @@ pub use hosts::listen_address;
 pub use quorate_bundler::mistake::Mistake;
 pub(crate) use quorate_bundler::mistake::after;
 pub use quorate_bundler::suggest::nearest;
+use quorate_protocol::disk::DiskLimits;
 use quorate_protocol::sturdyref::Sturdyref;
 
 use quorate_consensus::Approve;
@@ -62,6 +64,8 @@ pub struct HostConfig {
     pub http: Option<SocketAddr>,
     /// Whether the host approves of changes of members by itself; without it, it does.
     pub approve: Approve,
+    /// What the host may take of its disk.
+    pub disk: DiskLimits,
     /// Line of its `[[host]]`, from 1.
     pub line: usize,
 }

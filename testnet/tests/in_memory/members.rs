@@ -45,6 +45,7 @@ async fn members_of_vats_that_start_are_put_off_and_not_turned_away() {
         store: Arc::new(MemoryStore::new()),
         timing: Timing::quick(),
         approve: Approve::Auto,
+        disk: Default::default(),
         console: None,
     };
     let (network, kept) = (MemoryNetwork::new(20), OnceLock::<Arc<dyn Handler>>::new());

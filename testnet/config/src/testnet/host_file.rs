@@ -1,10 +1,12 @@
 //! `host.toml`, the file in a host's home that an operator edits: read with the same care as a testnet's config.
 
 use super::check::{Checker, Key, socket_address};
+use super::disk::{self, disk_limits};
 use super::hosts::{APPROVE, approve, listen_address};
 use super::syntax::{self, Entry, Table, Value};
 use super::{ConfigError, MAX_CONFIG_BYTES, Mistake};
 use quorate_consensus::Approve;
+use quorate_protocol::disk::DiskLimits;
 use quorate_protocol::names::check_name;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -14,7 +16,7 @@ const NAME: Key = Key::new("name", "name = \"alpha\"", &["id", "host"]);
 const LISTEN: Key =
     Key::new("listen", "listen = [\"/ip4/0.0.0.0/tcp/4001\"]", &["address", "addr", "port", "multiaddr", "bind"]);
 const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9464\"", &["metrics", "api", "http_address", "metrics_address"]);
-const KEYS: [Key; 4] = [NAME, LISTEN, HTTP, APPROVE];
+const KEYS: [Key; 7] = [NAME, LISTEN, HTTP, APPROVE, disk::SOFT, disk::HARD, disk::VAT_QUOTA];
 
 /// `host.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +30,9 @@ pub struct HostConfig {
     /// Whether the host approves of changes of members by itself, or asks its owner.
     #[serde(serialize_with = "approve_word")]
     pub approve: Approve,
+    /// What the host may take of its disk.
+    #[serde(flatten)]
+    pub disk: DiskLimits,
 }
 
 fn approve_word<S: serde::Serializer>(approve: &Approve, serializer: S) -> Result<S::Ok, S::Error> {
@@ -43,7 +48,7 @@ pub(crate) fn host_file(text: &str, file: &Path) -> Result<HostConfig, ConfigErr
             line: 0,
             column: 0,
             problem: format!("the file has {} bytes, over the limit of {MAX_CONFIG_BYTES}", text.len()),
-            fix: "it holds `name`, `listen`, `http` and `approve`: nothing long".into(),
+            fix: "it holds `name`, `listen`, `http`, `approve` and limits of the disk: nothing long".into(),
             excerpt: None,
         };
         return Err(ConfigError { mistakes: vec![mistake] });
@@ -62,7 +67,8 @@ fn read(table: &Table, checker: &mut Checker) -> Option<HostConfig> {
         Some(entry) => approve(entry, checker),
         None => Some(Approve::Ask),
     };
-    Some(HostConfig { name: name?, listen: listen?, http: http?, approve: approve? })
+    let disk = disk_limits(table, checker);
+    Some(HostConfig { name: name?, listen: listen?, http: http?, approve: approve?, disk: disk? })
 }
 
 fn name(entry: &Entry, checker: &mut Checker) -> Option<String> {
@@ -131,6 +137,30 @@ mod tests {
         let auto = host_file(&format!("{GOOD}approve = \"auto\"\n"), Path::new("host.toml"));
         assert_eq!(auto.map(|config| config.approve), Ok(Approve::Auto));
         assert!(mistakes(&format!("{GOOD}approve = \"yes\"\n"))[0].contains("`yes` is no way to approve"));
+    }
+
+    #[test]
+    fn limits_of_the_disk_are_sizes_in_order() {
+        let read = |text: &str| host_file(&format!("{GOOD}{text}"), Path::new("host.toml")).map(|config| config.disk);
+        assert_eq!(read(""), Ok(DiskLimits::default()));
+        let text = "disk_soft_limit = \"2 GiB\"\ndisk_hard_limit = \"512MiB\"\ndisk_vat_quota = \"10 GiB\"\n";
+        let limits = DiskLimits { soft: Some(2 << 30), hard: Some(512 << 20), vat_quota: Some(10 << 30) };
+        assert_eq!(read(text), Ok(limits));
+        // As it is written into a new home.
+        let config =
+            host_file(&format!("{GOOD}{text}"), Path::new("host.toml")).unwrap_or_else(|error| panic!("{error}"));
+        let written = toml::to_string(&config).expect("plain data is TOML");
+        assert_eq!(host_file(&written, Path::new("host.toml")), Ok(config), "{written}");
+        for (text, wanted) in [
+            ("disk_soft_limit = \"many\"", "`many` is no size"),
+            ("disk_soft_limit = 5", "must be a string"),
+            ("disk_vat_quota = \"64 KiB\"", "at least 1 MiB"),
+            ("disk_soft_limit = \"1 GiB\"\ndisk_hard_limit = \"1 GiB\"", "is not below `disk_soft_limit`"),
+            ("quota = \"1 GiB\"", "did you mean `disk_vat_quota`"),
+        ] {
+            let found = mistakes(&format!("{GOOD}{text}\n"));
+            assert!(found.len() == 1 && found[0].contains(wanted), "{text}: {found:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `[[host]]`: names, and addresses that can be listened on and dialled.
 
 use super::check::{Checker, Key, socket_address};
+use super::disk::{self, disk_limits};
 use super::syntax::{Entry, Table};
 use super::{HostConfig, Place};
 use quorate_consensus::Approve;
@@ -17,7 +18,7 @@ const LISTEN_EXAMPLE: &str = "listen = \"0.0.0.0:7001\"";
 const ANNOUNCE: Key = Key::new("announce", "announce = \"192.0.2.7:7001\"", &["public", "external", "advertise"]);
 const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9001\"", &["metrics", "api", "http_address", "metrics_address"]);
 pub(super) const APPROVE: Key = Key::new("approve", "approve = \"ask\"", &["approval", "approvals", "policy"]);
-const KEYS: [Key; 5] = [NAME, LISTEN, ANNOUNCE, HTTP, APPROVE];
+const KEYS: [Key; 8] = [NAME, LISTEN, ANNOUNCE, HTTP, APPROVE, disk::SOFT, disk::HARD, disk::VAT_QUOTA];
 
 /// Which socket an address takes on its machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -144,7 +145,8 @@ pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) ->
     };
     let text = |found: Option<(Option<Socket>, String)>| found.map(|(_, text)| text);
     let (listen, announce, line) = (text(listen), text(announce), table.place.line);
-    Some(HostConfig { name: name?, listen, announce, http, approve: approve?, line })
+    let disk = disk_limits(table, checker);
+    Some(HostConfig { name: name?, listen, announce, http, approve: approve?, disk: disk?, line })
 }
 
 /// How a host approves of changes of members.
