@@ -24,7 +24,7 @@ use crate::{
 pub use error::HostError;
 use frames::Frames;
 use futures::future::join_all;
-use image::fetch_and_run;
+use image::{MemberImages, fetch_and_run};
 use muted::Muted;
 use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Store, Timing, evidence_of};
 use quorate_courier::{
@@ -239,6 +239,7 @@ impl Host {
             approve: self.0.approve,
             key: self.0.key.clone(),
             image,
+            images: Arc::new(MemberImages::new(&self.0, vat)),
             store: self.0.store.clone(),
             transport: co_members.transport(vat),
             co_members,

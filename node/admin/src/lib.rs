@@ -8,7 +8,11 @@ mod socket;
 
 pub use socket::SocketAddress;
 
-use quorate_protocol::provision::{Contacts, Provision};
+use quorate_protocol::{
+    provision::{Contacts, Provision},
+    status::{Done, ForecastStatus},
+    upgrade::UpgradeDraft,
+};
 use serde::{Deserialize, Serialize};
 
 /// Asks a host to carry a vat (`POST /api/v1/vats`). The binary parts are the encoding of [`quorate_protocol::codec`], in hex.
@@ -34,6 +38,29 @@ pub struct InstallRequest {
 pub struct AccessRequest {
     /// An [`AccessChange`](quorate_protocol::authority::AccessChange), encoded and in hex.
     pub change: String,
+}
+
+/// Upgrades a vat (`POST /api/v1/vats/{vat}/upgrade`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UpgradeRequest {
+    /// An [`UpgradeDraft`], encoded and in hex.
+    pub upgrade: String,
+    /// Only say what would come of it.
+    pub foresee: bool,
+}
+
+impl UpgradeRequest {
+    /// Asks for an upgrade, or for what would come of it.
+    pub fn new(draft: &UpgradeDraft, foresee: bool) -> UpgradeRequest {
+        UpgradeRequest { upgrade: hex::encode(quorate_protocol::codec::encode(draft)), foresee }
+    }
+}
+
+/// The answer: one of the two.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UpgradeReply {
+    pub forecast: Option<ForecastStatus>,
+    pub done: Option<Done>,
 }
 
 /// A vat's introduction (`GET /api/v1/vats/{vat}/introduction`), encoded and in hex.

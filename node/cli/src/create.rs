@@ -412,19 +412,25 @@ impl CodeArgs {
         if members > 1 && self.endowments.iter().any(|name| name == "exit") {
             return Err(usage(format!("--endowment exit is for solo vats; {members} members can't exit as one")));
         }
-        let mut argv = Vec::new();
-        for (name, text) in named_arguments(&self.arguments, &self.endowments)? {
-            let value = match text.parse::<Sturdyref>() {
-                Ok(sturdyref) => reference(&sturdyref, vat),
-                Err(error) if text.starts_with("vat://") => return Err(usage(error)),
-                Err(_) => ArgValue::Data(parse_value(text)?),
-            };
-            argv.push((name, value));
-        }
+        let argv = arguments(&self.arguments, &self.endowments, vat)?;
         let bearers = bearer.bearer_key().into_iter().collect();
         let install = Install { bundle, argv, endowments: self.endowments.clone(), grants: Vec::new(), bearers };
         Ok((install, bearer))
     }
+}
+
+/// The values of `--arg NAME=VALUE`, for code of `vat`.
+pub fn arguments(arguments: &[String], endowments: &[String], vat: &VatId) -> Result<Vec<(String, ArgValue)>, Failure> {
+    let mut argv = Vec::new();
+    for (name, text) in named_arguments(arguments, endowments)? {
+        let value = match text.parse::<Sturdyref>() {
+            Ok(sturdyref) => reference(&sturdyref, vat),
+            Err(error) if text.starts_with("vat://") => return Err(usage(error)),
+            Err(_) => ArgValue::Data(parse_value(text)?),
+        };
+        argv.push((name, value));
+    }
+    Ok(argv)
 }
 
 /// Takes `--arg NAME=VALUE` apart. Each name is one that a property can have, given once, and none of an endowment.

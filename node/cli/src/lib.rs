@@ -36,6 +36,7 @@ mod standing;
 mod status;
 mod test;
 mod testnet;
+mod upgrade;
 mod verify;
 mod watch;
 
@@ -217,6 +218,8 @@ enum Command {
     Create(create::CreateArgs),
     /// Give a vat its code
     Install(create::InstallArgs),
+    /// Give a vat that runs other code, or move it to another engine image
+    Upgrade(upgrade::Args),
     /// Say who a host is: a card for partners who make or change a vat
     Card(join::CardArgs),
     /// Show what is in a card or a vat file
@@ -362,6 +365,7 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Node(command) => node::run(command, json).await,
         Command::Create(args) => create::create(args, json).await,
         Command::Install(args) => create::install(args, json).await,
+        Command::Upgrade(args) => upgrade::run(args, json).await,
         Command::Card(args) => join::card(args).await,
         Command::Inspect(args) => inspect::run(&args, json),
         Command::Introduce(args) => join::introduce(args).await,

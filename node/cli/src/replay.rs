@@ -97,13 +97,13 @@ impl Stored {
     /// The machine of the vat, in which nothing has happened, and whose deliveries are kept to be shown.
     fn machine(&self, home: &Home) -> Result<VatMachine, Failure> {
         let genesis = &self.provision.genesis;
-        let images = Images::open(engine_cache()?, home.images());
+        let images = Arc::new(Images::open(engine_cache()?, home.images()));
         let image = images.get(&genesis.image)?;
         let limits = Limits {
             fuel_per_delivery: genesis.parameters.fuel_per_delivery,
             memory_bytes: genesis.parameters.memory_bytes,
         };
-        let machine = VatMachine::new(genesis, None, image, limits, SharedView::default())?;
+        let machine = VatMachine::new(genesis, None, image, images, limits, SharedView::default())?;
         machine.crank_times().see();
         Ok(machine)
     }

@@ -11,7 +11,7 @@ use quorate_consensus::{
 };
 use quorate_engine::{
     abi::Bundle,
-    machine::{ArgValue, Install},
+    machine::{ArgValue, Install, Upgrade},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,6 +31,14 @@ pub enum AuthorityError {
         "this is change {found} of who may use the vat, and change {next} is the next one: another was carried out meanwhile"
     )]
     Order { found: u64, next: u64 },
+    #[error("the upgrade is not authorised: {0}")]
+    Upgrade(CertificateError),
+    #[error("this is upgrade {found}, and upgrade {next} is the next one: another was carried out or tried meanwhile")]
+    UpgradeOrder { found: u64, next: u64 },
+    #[error(
+        "the upgrade is not what the owners of the members approved of, or changes something else than they were told"
+    )]
+    OtherUpgrade,
     #[error("the change of who may use the vat does not decode: {0}")]
     Motion(String),
 }
@@ -198,7 +206,7 @@ pub fn install_payload(vat: &VatId, install: &Install) -> Vec<u8> {
     writer.finish()
 }
 
-fn argument_hash(value: &ArgValue) -> Hash {
+pub(crate) fn argument_hash(value: &ArgValue) -> Hash {
     let mut writer = Canonical::new("quorate/argument/1");
     match value {
         ArgValue::Data(value) => writer.number(0).bytes(&value.encode()),
@@ -242,6 +250,39 @@ impl CodeDigest {
         }
     }
 
+    /// That of other code in the place of this one: who may use the vat stays as it is.
+    pub fn upgraded(&self, upgrade: &Upgrade) -> CodeDigest {
+        let Upgrade { bundle, argv, endowments, .. } = upgrade.clone();
+        let install = Install { bundle, argv, endowments, grants: self.grants.clone(), bearers: self.bearers.clone() };
+        CodeDigest::of(&install)
+    }
+
+    /// What differs in `next`, code that would take the place of this one, each with its name: at most `most_bytes` of it.
+    pub fn changes(&self, next: &CodeDigest, most_bytes: usize) -> Vec<String> {
+        let mut found = changed("file", &self.modules, &next.modules);
+        if self.entry != next.entry {
+            found.push(format!("the entry is {}, and was {}", next.entry, self.entry));
+        }
+        found.extend(changed("argument", &self.arguments, &next.arguments));
+        if self.endowments != next.endowments {
+            let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            found.push(format!("endowments: {}, and were {}", list(&next.endowments), list(&self.endowments)));
+        }
+        let (mut bytes, mut shown) = (0, 0);
+        while let Some(line) = found.get(shown)
+            && bytes + line.len() <= most_bytes
+        {
+            bytes += line.len();
+            shown += 1;
+        }
+        let left = found.len() - shown;
+        found.truncate(shown);
+        if left > 0 {
+            found.push(format!("and {left} more"));
+        }
+        found
+    }
+
     /// Whether the code is given the timer.
     pub fn has_timer(&self) -> bool {
         self.endowments.iter().any(|name| name == TIMER)
@@ -262,6 +303,16 @@ impl CodeDigest {
         }
         found
     }
+}
+
+fn changed(what: &str, before: &BTreeMap<String, Hash>, after: &BTreeMap<String, Hash>) -> Vec<String> {
+    let of_now = after.iter().filter_map(|(name, hash)| match before.get(name) {
+        Some(other) if other == hash => None,
+        Some(_) => Some(format!("{what} {name} differs")),
+        None => Some(format!("{what} {name} is new")),
+    });
+    let gone = before.keys().filter(|name| !after.contains_key(*name));
+    of_now.chain(gone.map(|name| format!("{what} {name} goes"))).collect()
 }
 
 fn compared(what: &str, installed: &BTreeMap<String, Hash>, given: &BTreeMap<String, Hash>) -> Vec<String> {

@@ -3,6 +3,7 @@
 use crate::{
     authority::{AccessOrder, SignedInstall},
     evidence::Slice,
+    upgrade::UpgradeOrder,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ pub enum VatCommand {
     Deliver(Box<Slice>),
     /// Changes who may use what, as the creator or a threshold of the members want.
     Access(AccessOrder),
+    /// Gives the vat other code, or another engine image, as a threshold of the members want.
+    Upgrade(Box<UpgradeOrder>),
 }
 
 /// What came of a command, for whoever proposed it.
@@ -36,4 +39,8 @@ pub enum VatResult {
     Granted,
     /// It is gone.
     Revoked,
+    /// The vat runs the new code.
+    Upgraded,
+    /// The new code did not take over, and the vat goes on as it was: why.
+    UpgradeFailed { message: String },
 }

@@ -15,7 +15,8 @@
 //! | [`evidence`] | | slices, outboxes, and what proves them |
 //! | [`proof`] | `codec`, `evidence`, `recovered` | files that prove something to whoever knows a VatId |
 //! | [`provision`] | `authority`, `codec` | what a host needs to carry a vat |
-//! | [`command`] | `authority`, `evidence` | what a vat's log orders, and what comes of it |
+//! | [`upgrade`] | `authority`, `codec` | what owners approve of when a vat is upgraded |
+//! | [`command`] | `authority`, `evidence`, `upgrade` | what a vat's log orders, and what comes of it |
 //! | [`wire`] | `evidence` | frames between hosts |
 
 pub mod authority;
@@ -32,4 +33,5 @@ pub mod recovered;
 pub mod standstill;
 pub mod status;
 pub mod sturdyref;
+pub mod upgrade;
 pub mod wire;

@@ -143,7 +143,40 @@ pub struct MemberStatus {
     pub addresses: Vec<String>,
 }
 
-/// A change of members, or of who may use the vat, that waits for the approval of owners.
+/// What would come of an upgrade of a vat now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForecastStatus {
+    /// The files and arguments that differ.
+    pub changes: Vec<String>,
+    /// Why it would fail, and change nothing.
+    pub failure: Option<String>,
+    /// Whether the image that the vat runs in can hand anything over; otherwise only the root outlives the upgrade.
+    pub hands_over: bool,
+    /// Keys in the baggage.
+    pub baggage: u64,
+    /// How many instances of each kind outlive it.
+    pub kinds: std::collections::BTreeMap<String, u64>,
+    /// Objects that other vats hold and that outlive it, the root aside.
+    pub kept: u64,
+    /// Objects that other vats hold and that do not.
+    pub lost: u64,
+    /// The first of these, with their interface names.
+    pub lost_objects: Vec<(u64, String)>,
+    /// Promises that other vats wait for, and that are rejected.
+    pub promises: u64,
+    /// Calls of the vat whose answers it does not hear.
+    pub calls: u64,
+    /// Timers that end.
+    pub timers: u64,
+    /// What is handed over, in bytes.
+    pub bytes: u64,
+    /// What the upgrade burns.
+    pub fuel: u64,
+    /// What the new code writes when it starts.
+    pub logs: Vec<String>,
+}
+
+/// A change of members, or of who may use the vat, or an upgrade, that waits for the approval of owners.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WaitingStatus {
     /// Names it, at all members alike.

@@ -5,6 +5,7 @@ use crate::{
     vat::{
         VatService,
         access::{self, AccessOutcome},
+        upgrade::UpgradeOutcome,
     },
 };
 use axum::{
@@ -17,7 +18,7 @@ use axum::{
 use quorate_admin::SocketAddress;
 use quorate_admin::{
     AccessRequest, CarryRequest, EvidenceReply, InstallRequest, IntroductionReply, ProofQuery, ProofReply,
-    RecoveryReply, RecoveryStep,
+    RecoveryReply, RecoveryStep, UpgradeReply, UpgradeRequest,
 };
 use quorate_consensus::{
     Change, Hash, HostId, Member, Membership, MembershipCertificate, ProposeError, ReconfigureError,
@@ -31,6 +32,7 @@ use quorate_protocol::{
     proof::file::VatProof,
     provision::{Contacts, Provision},
     status::{ApprovalAnswer, Done, Failed, MemberChange, MuteRequest, ObjectsQuery, ObjectsStatus, ReferencesStatus},
+    upgrade::UpgradeDraft,
 };
 use serde::de::DeserializeOwned;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -39,6 +41,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 const BODY_BYTES: usize = 64 << 20;
 /// How long recording a membership change may take.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(20);
+/// How long an upgrade may take: what the vat keeps is made again, and an image may have to be compiled.
+const UPGRADE_DEADLINE: Duration = Duration::from_secs(50);
 
 /// Notes on disk that a vat is carried.
 pub type Marker = dyn Fn(&str) -> std::io::Result<()> + Send + Sync;
@@ -115,6 +119,7 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/vats/{vat}/repair", post(repair))
         .route("/api/v1/vats/{vat}/recovery", post(recover))
         .route("/api/v1/vats/{vat}/access", post(change_access))
+        .route("/api/v1/vats/{vat}/upgrade", post(upgrade))
         .route("/api/v1/vats/{vat}/objects", get(objects))
         .route("/api/v1/vats/{vat}/references", get(references))
         .route("/api/v1/vats/{vat}/work/{account}", get(work))
@@ -315,6 +320,48 @@ async fn change_access(
         Err(ReconfigureError::Propose(error)) => refused(status_of(&error), error.to_string()),
         Err(error @ ReconfigureError::Rejected(_)) => refused(StatusCode::GONE, error.to_string()),
         Err(error) => refused(StatusCode::CONFLICT, error.to_string()),
+    }
+}
+
+/// Gives a vat other code, or says what would come of that.
+async fn upgrade(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Json(request): Json<UpgradeRequest>,
+) -> Answer<UpgradeReply> {
+    let vat = api.host.find(&name)?;
+    let draft: UpgradeDraft = unhex("the upgrade", &request.upgrade)?;
+    let refused = |status, why: String| ApiError::new(status, "Q-A024", why);
+    if let Some(image) = draft.image.filter(|image| !api.host.has_image(image)) {
+        let why = format!(
+            "{} does not have engine image {image}: give it to this host with `vat image add FILE --home HOME`, then repeat",
+            api.host.name()
+        );
+        return Err(refused(StatusCode::CONFLICT, why));
+    }
+    let upgrade = vat.complete_upgrade(draft).map_err(|why| refused(StatusCode::CONFLICT, why))?;
+    if request.foresee {
+        let forecast = vat.foresee_upgrade(upgrade).await.ok_or_else(|| no_look(&vat.name))?;
+        let forecast = forecast.map_err(|error| refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        return Ok(Json(UpgradeReply { forecast: Some(forecast), done: None }));
+    }
+    let done = |message: String, block, waits| {
+        Ok(Json(UpgradeReply { forecast: None, done: Some(Done { message, block, waits }) }))
+    };
+    match vat.upgrade(upgrade, UPGRADE_DEADLINE).await {
+        Ok(UpgradeOutcome::Done(block)) => {
+            done(format!("{} is upgraded in block {block}", vat.name), Some(block), false)
+        }
+        Ok(UpgradeOutcome::Waits(message)) => done(message, None, true),
+        Ok(UpgradeOutcome::Failed(why)) => {
+            let message =
+                format!("the upgrade of {} was tried and thrown away, and the vat goes on as it was: {why}", vat.name);
+            Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Q-A025", message))
+        }
+        Ok(UpgradeOutcome::Refused(why)) => Err(refused(StatusCode::CONFLICT, why)),
+        Err(ReconfigureError::Propose(error)) => Err(refused(status_of(&error), error.to_string())),
+        Err(error @ ReconfigureError::Rejected(_)) => Err(refused(StatusCode::GONE, error.to_string())),
+        Err(error) => Err(refused(StatusCode::CONFLICT, error.to_string())),
     }
 }
 

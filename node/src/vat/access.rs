@@ -1,6 +1,6 @@
 //! Who may use what of a vat: the motions that change it, what the vat's tables say of it, and how both are told to people.
 
-use super::{VatService, machine::VatMachine, view::SharedView};
+use super::{VatService, codes::Codes, machine::VatMachine, upgrade, view::SharedView};
 use quorate_consensus::{MemberSignature, Motions, ReconfigureError};
 use quorate_engine::{
     VatId,
@@ -11,8 +11,9 @@ use quorate_protocol::{
     authority::{AccessChange, AccessEvidence, AccessMotion, AccessOrder},
     codec, moment,
     status::{BearerStatus, HeldStatus, ObjectsQuery, ObjectsStatus, PeerHoldings, ReferencesStatus},
+    upgrade::UpgradeMotion,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// How long a look at the machine may take: a vat that is busy for seconds answers later.
 const LOOK_DEADLINE: Duration = Duration::from_secs(20);
@@ -22,13 +23,21 @@ const MAX_PEERS: usize = 1_000;
 const MAX_ROWS: usize = 10_000;
 
 /// What a vat means by motions.
-pub struct AccessMotions {
+pub struct VatMotions {
     /// The state that this replica has executed.
     pub view: SharedView,
+    /// What this host proposes.
+    pub codes: Arc<Codes>,
 }
 
-impl Motions for AccessMotions {
+impl Motions for VatMotions {
     fn refuses(&self, motion: &[u8]) -> Option<String> {
+        if let Some(motion) = UpgradeMotion::decode(motion) {
+            let next = self.view.lock().upgrade_orders;
+            return (motion.number != next).then(|| {
+                "another upgrade was carried out or tried meanwhile; look with `vat inspect`, then repeat the command".to_owned()
+            });
+        }
         let motion: AccessMotion = match codec::decode(motion) {
             Ok(motion) => motion,
             Err(error) => return Some(format!("a motion that this version does not understand: {error}")),
@@ -40,6 +49,9 @@ impl Motions for AccessMotions {
     }
 
     fn command(&self, motion: &[u8], approvals: Vec<MemberSignature>) -> Vec<u8> {
+        if UpgradeMotion::decode(motion).is_some() {
+            return upgrade::command(&self.codes, motion, approvals);
+        }
         let evidence = AccessEvidence::Members(approvals);
         codec::encode(&VatCommand::Access(AccessOrder { motion: motion.to_vec(), evidence }))
     }
@@ -52,6 +64,9 @@ pub fn short_key(key: &[u8; 32]) -> String {
 
 /// What a motion asks for, in words. `name` gives a vat's name here.
 pub fn describe(motion: &[u8], name: impl Fn(&VatId) -> Option<String>) -> String {
+    if let Some(upgrade) = UpgradeMotion::decode(motion) {
+        return upgrade.describe();
+    }
     let Ok(AccessMotion { change, .. }) = codec::decode::<AccessMotion>(motion) else {
         return "something that this version does not understand".to_owned();
     };

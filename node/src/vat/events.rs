@@ -4,7 +4,8 @@
 //! cause at will is logged sparingly.
 
 use super::{
-    console::Console, machine::BlockEffects, places, progress::SharedProgress, recent::Recent, view::SharedView,
+    codes::Codes, console::Console, machine::BlockEffects, places, progress::SharedProgress, recent::Recent,
+    view::SharedView,
 };
 use crate::vat::console;
 use crate::{co_members::CoMembers, telemetry::Telemetry};
@@ -36,8 +37,8 @@ pub struct EventLoop {
     pub co_members: Arc<CoMembers>,
     pub telemetry: Arc<Telemetry>,
     pub console: Option<Console>,
-    /// The vat's code, as this host was given it, for the lines that errors point at.
-    pub bundle: Option<Bundle>,
+    /// The vat's code, as this host has it, for the lines that errors point at.
+    pub codes: Arc<Codes>,
     pub removed: Arc<AtomicBool>,
     pub progress: SharedProgress,
     pub recent: Recent,
@@ -192,6 +193,10 @@ impl EventLoop {
                 tracing::warn!(vat = %self.name, block, %why, left_out, "a command in the log was refused");
             }
         }
+        if let Some(upgrade) = &effects.upgraded {
+            tracing::info!(vat = %self.name, block, entry = upgrade.bundle.entry, "the vat was upgraded");
+            self.codes.note(upgrade);
+        }
         self.print(block, &output.logs);
         self.printed.send_replace(block);
         for evidence in effects.introductions {
@@ -211,7 +216,9 @@ impl EventLoop {
             self.telemetry.console_lines.with_label_values(&[self.name.as_str(), level]).inc();
         }
         let Some(console) = &mut self.console else { return };
-        let lines: Vec<LogLine> = lines.iter().map(|line| with_code(line, self.bundle.as_ref())).collect();
+        let failed = lines.iter().any(|line| matches!(line.level, LogLevel::Warn | LogLevel::Error));
+        let bundle = self.codes.present().filter(|_| failed).map(|present| present.bundle);
+        let lines: Vec<LogLine> = lines.iter().map(|line| with_code(line, bundle.as_ref())).collect();
         if let Err(error) = console.write(block, &lines) {
             tracing::warn!(vat = %self.name, %error, "the console file could not be written");
         }

@@ -9,6 +9,7 @@ use super::{
     clients::Clients,
     stopwatch::{CrankTimes, TimedHeap},
     tables::{Manifest, Tables},
+    upgrade,
     view::{PeerView, SharedView},
 };
 use quorate_consensus::{
@@ -24,8 +25,8 @@ use quorate_engine::{
     },
     fuel_prices_hash,
     heap::{Heap, Limits},
-    image::Image,
-    machine::{BlockOutput, Command, CommandResult, Deliver, FuelShares, Summary},
+    image::{Image, ImageSource},
+    machine::{BlockOutput, Command, CommandResult, Deliver, FuelShares, Summary, Upgrade},
 };
 use quorate_protocol::command::{VatCommand, VatResult};
 use quorate_protocol::{
@@ -33,6 +34,8 @@ use quorate_protocol::{
     codec,
     evidence::{Outbox, Proven, Slice, is_farewell, refuses_lifetime},
     proof::file::ProvenSlice,
+    status::ForecastStatus,
+    upgrade::{UpgradeMotion, UpgradeOrder},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -64,6 +67,8 @@ pub struct BlockEffects {
     pub crank_times: Vec<Duration>,
     /// Slices that were refused when they were applied, with the reason.
     pub refused: Vec<String>,
+    /// The code that the vat has got.
+    pub upgraded: Option<Box<Upgrade>>,
 }
 
 /// Evidence of a peer's membership that was not known before: its genesis, if that was new, and what followed.
@@ -82,6 +87,7 @@ struct SideEffects {
     forgotten: Vec<VatId>,
     /// Clients that have ended, with the end of their lifetime.
     ended: Vec<(VatId, u64)>,
+    upgraded: Option<Box<Upgrade>>,
 }
 
 /// A vat's machine.
@@ -94,7 +100,12 @@ pub struct VatMachine {
     code: Option<CodeDigest>,
     /// How many changes of who may use what were carried out.
     access_orders: u64,
+    /// How many upgrades were ordered, whatever came of them.
+    upgrade_orders: u64,
+    /// The image of the vat's genesis, whose pages all members have.
     image: Arc<Image>,
+    /// Where others come from that the vat moves to.
+    images: Arc<dyn ImageSource>,
     limits: Limits,
     fuel: FuelShares,
     engine: EngineMachine,
@@ -120,6 +131,7 @@ impl VatMachine {
         genesis: &Genesis,
         given: Option<CodeDigest>,
         image: Arc<Image>,
+        images: Arc<dyn ImageSource>,
         limits: Limits,
         view: SharedView,
     ) -> Result<Self, EngineError> {
@@ -131,7 +143,8 @@ impl VatMachine {
         }
         let fuel = FuelShares { per_turn, per_block, host_work: true };
         let crank_times = CrankTimes::default();
-        let guest = TimedHeap { guest: Heap::new(image.clone(), limits)?, times: crank_times.clone() };
+        let heap = Heap::new(image.clone(), limits)?.with_images(images.clone());
+        let guest = TimedHeap { guest: heap, times: crank_times.clone() };
         let engine = EngineMachine::new(vat, guest).with_fuel(fuel);
         let machine = VatMachine {
             vat,
@@ -139,7 +152,9 @@ impl VatMachine {
             given,
             code: None,
             access_orders: 0,
+            upgrade_orders: 0,
             image,
+            images,
             limits,
             fuel,
             engine,
@@ -169,6 +184,7 @@ impl VatMachine {
                 self.deliver(context.block, *slice, side)
             }
             Ok(VatCommand::Access(order)) => self.change_access(context.membership, &order, side),
+            Ok(VatCommand::Upgrade(order)) => self.upgrade(context.membership, *order, side),
             Err(error) => Ok(VatResult::Refused { message: format!("the command does not decode: {error}") }),
         }
     }
@@ -228,8 +244,50 @@ impl VatMachine {
         Ok(result)
     }
 
-    /// Fails where the vat's code is not the one that this host's owner was given.
+    /// Gives the vat other code, if a threshold of the members want that.
+    fn upgrade(
+        &mut self,
+        members: &Membership,
+        order: UpgradeOrder,
+        side: &mut SideEffects,
+    ) -> Result<VatResult, EngineError> {
+        let refused = |message: String| Ok(VatResult::Refused { message });
+        let Some(present) = &self.code else { return refused("the vat has no code yet".to_owned()) };
+        let code = match order.check(members, present, self.upgrade_orders) {
+            Ok(code) => code,
+            Err(error) => return refused(error.to_string()),
+        };
+        if code.has_timer() && self.engine.now_ms() == 0 {
+            return refused("too few members have said what time it is, which code with the timer needs".to_owned());
+        }
+        // Whatever comes of it: what was approved of once is not tried again.
+        self.upgrade_orders = self.upgrade_orders.saturating_add(1);
+        Ok(match self.engine.apply(Command::Upgrade(order.upgrade.clone()))? {
+            CommandResult::Upgraded => {
+                self.code = Some(code);
+                side.upgraded = Some(Box::new(order.upgrade));
+                side.touched.extend(self.engine.comms().peers().map(|(vat, _)| *vat));
+                VatResult::Upgraded
+            }
+            CommandResult::UpgradeFailed { message } => VatResult::UpgradeFailed { message },
+            CommandResult::Refused { message } => VatResult::Refused { message },
+            other => VatResult::Refused { message: format!("unexpected result of an upgrade: {other:?}") },
+        })
+    }
+
+    /// What would come of an upgrade of the present state, which stays as it is.
+    pub fn foresee(&mut self, upgrade: Upgrade) -> Result<ForecastStatus, EngineError> {
+        let changes = self.code.as_ref().map(|code| UpgradeMotion::of(&upgrade, code, 0).changes);
+        let forecast = self.engine.foresee(upgrade)?;
+        self.crank_times.take();
+        Ok(upgrade::shown(forecast, changes.unwrap_or_default()))
+    }
+
+    /// Fails where the vat's first code is not the one that this host's owner was given. Later code is what a threshold of the owners want.
     fn check_given(&self) -> Result<(), MachineFault> {
+        if self.upgrade_orders > 0 {
+            return Ok(());
+        }
         let (Some(code), Some(given)) = (&self.code, &self.given) else { return Ok(()) };
         let differences = code.differences(given);
         if differences.is_empty() {
@@ -398,6 +456,11 @@ impl VatMachine {
         view.command_fuel = self.engine.command_fuel();
         let comms = self.engine.comms();
         view.access_orders = self.access_orders;
+        if view.code.is_none() || view.upgrade_orders != self.upgrade_orders {
+            view.code.clone_from(&self.code);
+        }
+        view.upgrade_orders = self.upgrade_orders;
+        view.image = Some(self.engine.guest().guest.image().hash());
         if view.bearers_version != Some(comms.bearers_version()) {
             view.bearers = Arc::new(comms.bearer_keys());
             view.bearers_version = Some(comms.bearers_version());
@@ -483,6 +546,7 @@ impl Machine for VatMachine {
             seconds: started.elapsed().as_secs_f64(),
             crank_times,
             refused,
+            upgraded: side.upgraded,
         };
         Ok(AppliedBlock { results, outbox_root, work, effects })
     }
@@ -492,8 +556,9 @@ impl Machine for VatMachine {
         let pages = EngineMachine::describe(&engine.manifest).map_err(fault)?.chunks;
         let heads = self.outbox.heads().to_vec();
         let (known, clients) = (self.known.clone(), self.clients.clone());
-        let (code, access_orders) = (self.code.clone(), self.access_orders);
-        let pieces = Tables { engine: engine.manifest, known, heads, clients, code, access_orders }.pieces();
+        let (code, access_orders, upgrade_orders) = (self.code.clone(), self.access_orders, self.upgrade_orders);
+        let tables = Tables { engine: engine.manifest, known, heads, clients, code, access_orders, upgrade_orders };
+        let pieces = tables.pieces();
         let manifest = Manifest { tables: pieces.iter().map(|(hash, _)| *hash).collect(), pages };
         let chunks = engine.new_chunks.into_iter().chain(pieces);
         let new_chunks = chunks.collect();
@@ -514,15 +579,17 @@ impl Machine for VatMachine {
         }
         let tables: Tables = codec::decode(&encoded).map_err(fault)?;
         let mut fetch = |hash: &Hash| fetch(hash).map_err(|error| EngineError::Checkpoint(error.to_string()));
-        let (image, limits, times) = (self.image.clone(), self.limits, self.crank_times.clone());
+        let (image, images) = (self.image.clone(), self.images.clone());
+        let (limits, times) = (self.limits, self.crank_times.clone());
         let engine = EngineMachine::restore_with(self.vat, &tables.engine, |manifest| {
-            Ok(TimedHeap { guest: Heap::restore(image, limits, manifest, &mut fetch)?, times })
+            Ok(TimedHeap { guest: Heap::restore_moved(image, images, limits, manifest, &mut fetch)?, times })
         })
         .map_err(fault)?;
         self.engine = engine.with_fuel(self.fuel);
         self.known = tables.known;
         self.clients = tables.clients;
         (self.code, self.access_orders) = (tables.code, tables.access_orders);
+        self.upgrade_orders = tables.upgrade_orders;
         self.check_given()?;
         let engine = &self.engine;
         self.clients.rebuild(|vat| Self::bytes_waiting_for(engine, vat));
@@ -534,6 +601,7 @@ impl Machine for VatMachine {
             let mut view = self.view.lock();
             view.peers.clear();
             view.bearers_version = None;
+            view.code = None;
             view.ended = self.clients.ended().clone();
             view.restored.push_back(restored);
         }

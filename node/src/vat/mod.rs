@@ -3,6 +3,7 @@
 pub mod access;
 pub mod approvals;
 pub mod clients;
+pub mod codes;
 pub mod console;
 pub mod events;
 mod first_install;
@@ -15,6 +16,7 @@ pub mod progress;
 pub mod recent;
 pub mod stopwatch;
 pub mod tables;
+pub mod upgrade;
 pub mod view;
 pub mod whereabouts;
 pub mod window;
@@ -24,7 +26,8 @@ use crate::{
     co_members::CoMembers,
     telemetry::{Telemetry, mirror, page::Page},
 };
-use access::AccessMotions;
+use access::VatMotions;
+use codes::Codes;
 use console::Console;
 use events::EventLoop;
 use first_install::FirstInstall;
@@ -42,7 +45,7 @@ use quorate_courier::directory::Directory;
 use quorate_engine::{
     Hash, VatId, abi,
     heap::Limits,
-    image::Image,
+    image::{Image, ImageSource},
     machine::{Exit, Setup, Summary},
 };
 use quorate_protocol::command::VatCommand;
@@ -94,6 +97,8 @@ pub struct VatOptions {
     pub approve: Approve,
     pub key: ed25519_dalek::SigningKey,
     pub image: Arc<Image>,
+    /// Where other images come from, if the vat moves to one.
+    pub images: Arc<dyn ImageSource>,
     pub store: Arc<dyn Store>,
     pub transport: Arc<dyn Transport>,
     pub co_members: Arc<CoMembers>,
@@ -115,6 +120,7 @@ pub struct VatService {
     image: Hash,
     heap_limit_bytes: u64,
     view: SharedView,
+    codes: Arc<Codes>,
     directory: Directory,
     install_error: Arc<Mutex<Option<String>>>,
     /// What the replica last told of its state.
@@ -140,8 +146,13 @@ impl VatService {
             memory_bytes: options.genesis.parameters.memory_bytes,
         };
         let given = options.install.as_ref().map(|signed| CodeDigest::of(&signed.install));
-        let machine = VatMachine::new(&options.genesis, given, options.image.clone(), limits, view.clone())
-            .map_err(|error| format!("vat {}: {error}", options.name))?;
+        let machine =
+            VatMachine::new(&options.genesis, given, options.image.clone(), options.images, limits, view.clone())
+                .map_err(|error| format!("vat {}: {error}", options.name))?;
+        let given = options.install.as_ref().map(|signed| &signed.install);
+        let codes =
+            Codes::load(vat, options.store.clone(), given).map_err(|error| format!("vat {}: {error}", options.name))?;
+        let codes = Arc::new(codes);
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
         let replica = Replica::start(ReplicaOptions {
             genesis: options.genesis.clone(),
@@ -157,7 +168,7 @@ impl VatService {
             learner: options.joining,
             approve: options.approve,
             max_uncertified: MAX_UNCERTIFIED,
-            motions: Arc::new(AccessMotions { view: view.clone() }),
+            motions: Arc::new(VatMotions { view: view.clone(), codes: codes.clone() }),
         })
         .await
         .map_err(|error| format!("vat {}: {error}", options.name))?;
@@ -193,7 +204,7 @@ impl VatService {
                     .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "console file unusable"))
                     .ok()
             }),
-            bundle: options.install.as_ref().map(|signed| signed.install.bundle.clone()),
+            codes: codes.clone(),
             notices,
             printed: printed_tx,
             memory: events::Memory::default(),
@@ -214,6 +225,7 @@ impl VatService {
             inbox,
             replica,
             view,
+            codes,
             directory: options.directory,
             install_error,
             summary: Mutex::default(),
@@ -337,7 +349,7 @@ impl VatService {
         VatStatus {
             name: self.name.clone(),
             vat: self.vat.to_string(),
-            image: self.image.to_string(),
+            image: self.view.lock().image.unwrap_or(self.image).to_string(),
             role: self.role(&status).to_owned(),
             leader: status.leader.as_ref().map(name_of),
             term: status.term,

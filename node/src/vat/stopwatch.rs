@@ -4,7 +4,7 @@
 //! Invariant: times leave it for metrics alone. Nothing that the machine decides, says or commits to depends on them, or on what is kept.
 
 use quorate_engine::{
-    EngineError, VatId,
+    EngineError, Hash, VatId,
     abi::{Delivery, News},
     heap::{Crank, Heap},
     machine::{Guest, GuestCheckpoint},
@@ -72,6 +72,20 @@ impl<G: Guest> Guest for Timed<G> {
         let crank = self.guest.deliver(delivery, news);
         self.times.note(began.elapsed(), delivery, crank.as_ref().ok());
         crank
+    }
+
+    fn hand_over(&mut self, news: &News) -> Result<Option<Crank>, EngineError> {
+        let began = Instant::now();
+        let crank = self.guest.hand_over(news)?;
+        if let Some(crank) = &crank {
+            self.times.note(began.elapsed(), &Delivery::HandOver, Some(crank));
+        }
+        Ok(crank)
+    }
+
+    fn successor(&self, image: Option<&Hash>) -> Result<Option<Self>, EngineError> {
+        let guest = self.guest.successor(image)?;
+        Ok(guest.map(|guest| Timed { guest, times: self.times.clone() }))
     }
 
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<G::Manifest>, EngineError> {

@@ -56,6 +56,8 @@ pub struct Tables {
     pub code: Option<CodeDigest>,
     /// How many changes of who may use what were carried out.
     pub access_orders: u64,
+    /// How many upgrades were ordered, whatever came of them.
+    pub upgrade_orders: u64,
 }
 
 impl Tables {
@@ -89,6 +91,7 @@ mod tests {
             clients: Clients::default(),
             code: None,
             access_orders: 0,
+            upgrade_orders: 0,
         }
     }
 

@@ -4,8 +4,8 @@
 use super::clients::Ended;
 use quorate_consensus::Signers;
 use quorate_courier::courier::RestoredOutbox;
-use quorate_engine::{VatId, comms::BearerKeys};
-use quorate_protocol::proof::file::ProvenSlice;
+use quorate_engine::{Hash, VatId, comms::BearerKeys};
+use quorate_protocol::{authority::CodeDigest, proof::file::ProvenSlice};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
@@ -50,6 +50,12 @@ pub struct View {
     pub bearers_version: Option<u64>,
     /// How many changes of who may use what were carried out.
     pub access_orders: u64,
+    /// How many upgrades were ordered.
+    pub upgrade_orders: u64,
+    /// What the vat's code is.
+    pub code: Option<CodeDigest>,
+    /// The engine image that it runs in.
+    pub image: Option<Hash>,
     /// Whether the vat has its code.
     pub installed: bool,
     /// Why its code did not start when that was last tried, as far as this replica's memory goes.

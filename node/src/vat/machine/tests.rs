@@ -7,6 +7,7 @@ use quorate_consensus::{Certificate, HostId, MemberSignature, Parameters, Statem
 use quorate_engine::{
     abi::{Bundle, Method, Value},
     comms::client::{ClientRef, ClientSession},
+    image::Images,
     machine::Install,
 };
 use quorate_protocol::{
@@ -21,7 +22,9 @@ fn each_restored_state_tells_the_courier_where_to_start() {
     let image = Image::load(&engine_cache().expect("a place")).expect("the image loads");
     let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
     let view = SharedView::default();
-    let mut machine = VatMachine::new(&target(), None, image, limits, view.clone()).expect("it starts");
+    let mut machine =
+        VatMachine::new(&target(), None, image.clone(), Arc::new(Images::from(image)), limits, view.clone())
+            .expect("it starts");
     let CheckpointParts { manifest, new_chunks, .. } = machine.checkpoint().expect("it can be kept");
     let chunks: BTreeMap<Hash, Vec<u8>> = new_chunks.into_iter().collect();
     let mut fetch = |hash: &Hash| chunks.get(hash).cloned().ok_or_else(|| MachineFault("a missing chunk".into()));
@@ -139,7 +142,9 @@ fn farewells_are_final() {
     let image = Image::load(&engine_cache().expect("a cache")).expect("the image loads");
     let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
     let view = SharedView::default();
-    let mut machine = VatMachine::new(&target(), None, image, limits, view.clone()).expect("it starts");
+    let mut machine =
+        VatMachine::new(&target(), None, image.clone(), Arc::new(Images::from(image)), limits, view.clone())
+            .expect("it starts");
     let bearer = Sturdyref::bearer(target().vat_id(), 0, [5; 32]);
     let install = adder(&bearer);
     assert_eq!(apply(&mut machine, 1, &VatCommand::Install(Box::new(signed(install)))).0, VatResult::Installed);
@@ -208,7 +213,8 @@ fn forged_commands() {
     let image = Image::load(&engine_cache().expect("a cache")).expect("the image loads");
     let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
     let view = SharedView::default();
-    let mut machine = VatMachine::new(&target(), None, image, limits, view).expect("it starts");
+    let mut machine = VatMachine::new(&target(), None, image.clone(), Arc::new(Images::from(image)), limits, view)
+        .expect("it starts");
     let (vat, members) = (target().vat_id(), target().membership());
     let key = |seed: u8| SigningKey::from_bytes(&[seed; 32]);
     let bearer = Sturdyref::bearer(vat, 0, [5; 32]);
@@ -290,8 +296,64 @@ fn forged_commands() {
     unsigned.certificate.signatures.clear();
     refused(&mut machine, "messages that nobody signed", &VatCommand::Deliver(unsigned));
     assert_eq!(apply(&mut machine, 5, &VatCommand::Deliver(slice)).0, VatResult::Delivered { next: 3 });
-    let all = ["deliver", "grant", "install", "new reference", "revoke", "revoke reference"];
+    forged_upgrades(&mut machine, &members, &bearer, &refused);
+    let all = ["deliver", "grant", "install", "new reference", "revoke", "revoke reference", "upgrade"];
     assert_eq!(tried.into_inner(), BTreeSet::from(all), "every command was tried without its evidence");
+}
+
+/// Upgrades that nobody wants, that others want, or that owners were told something else of.
+fn forged_upgrades(
+    machine: &mut VatMachine,
+    members: &Membership,
+    bearer: &Sturdyref,
+    refused: &dyn Fn(&mut VatMachine, &str, &VatCommand),
+) {
+    let present = CodeDigest::of(&adder(bearer));
+    let code = |source: &str| Upgrade {
+        bundle: Bundle { entry: "main.js".into(), modules: BTreeMap::from([("main.js".into(), source.into())]) },
+        argv: vec![],
+        endowments: vec![],
+        image: None,
+    };
+    let wanted = code("import { Far } from '@endo/far'; export default () => Far('adder', { add: () => 7 });");
+    let order = |upgrade: &Upgrade, motion: &UpgradeMotion, seeds: &[u8]| {
+        let motion = motion.encode();
+        let key = |seed: &u8| SigningKey::from_bytes(&[*seed; 32]);
+        let approvals = seeds.iter().map(|seed| approve_motion(members, &motion, &key(seed))).collect();
+        VatCommand::Upgrade(Box::new(UpgradeOrder { upgrade: upgrade.clone(), motion, approvals }))
+    };
+    let motion = |number| UpgradeMotion::of(&wanted, &present, number);
+    assert_eq!(motion(0).changes, ["file main.js differs"]);
+    let told_nothing = UpgradeMotion { changes: vec![], ..motion(0) };
+    let more = Upgrade { endowments: vec!["exit".into()], ..wanted.clone() };
+    let moved = Upgrade { image: Some(Hash([7; 32])), ..wanted.clone() };
+    let mut unsigned = order(&wanted, &motion(0), &[1, 2]);
+    if let VatCommand::Upgrade(order) = &mut unsigned {
+        order.motion = AccessMotion { change: AccessChange::RevokeReference { key: [6; 32] }, number: 2 }.encode();
+    }
+    for (what, forged) in [
+        ("an upgrade by nobody", order(&wanted, &motion(0), &[])),
+        ("an upgrade by one member", order(&wanted, &motion(0), &[1])),
+        ("an upgrade by one member twice", order(&wanted, &motion(0), &[2, 2])),
+        ("an upgrade by a stranger", order(&wanted, &motion(0), &[1, 9])),
+        ("an upgrade out of order", order(&wanted, &motion(1), &[1, 2])),
+        ("other code than was approved of", order(&code("export default () => 1;"), &motion(0), &[1, 2])),
+        ("another endowment than was approved of", order(&more, &motion(0), &[1, 2])),
+        ("another image than was approved of", order(&moved, &motion(0), &[1, 2])),
+        ("an upgrade that the owners were told changes nothing", order(&wanted, &told_nothing, &[1, 2])),
+        ("an upgrade with a change of access approved of", unsigned),
+    ] {
+        refused(machine, what, &forged);
+    }
+    // One that fails counts, and leaves the code.
+    let bad = code("export default () => { throw Error('no'); };");
+    let approved = order(&bad, &UpgradeMotion::of(&bad, &present, 0), &[1, 3]);
+    assert!(matches!(apply(machine, 6, &approved).0, VatResult::UpgradeFailed { .. }));
+    refused(machine, "one that failed before", &approved);
+    refused(machine, "one that was approved of before another", &order(&wanted, &motion(0), &[1, 2]));
+    let good = order(&wanted, &motion(1), &[2, 3]);
+    assert_eq!(apply(machine, 7, &good).0, VatResult::Upgraded);
+    refused(machine, "one that was carried out", &good);
 }
 
 /// What a command wants. A new one does not compile until it is named here, and then the test fails until it was tried.
@@ -299,6 +361,7 @@ fn kind(command: &VatCommand) -> &'static str {
     match command {
         VatCommand::Install(_) => "install",
         VatCommand::Deliver(_) => "deliver",
+        VatCommand::Upgrade(_) => "upgrade",
         VatCommand::Access(order) => match codec::decode::<AccessMotion>(&order.motion).expect("a motion").change {
             AccessChange::Grant { .. } => "grant",
             AccessChange::Revoke { .. } => "revoke",
@@ -323,8 +386,17 @@ fn other_code() {
     let command = codec::encode(&VatCommand::Install(Box::new(signed(adder(&bearer)))));
     let members = target().membership();
     let context = BlockContext { block: 1, epoch: 0, membership: &members, now_ms: 0 };
-    let machine =
-        |given| VatMachine::new(&target(), given, image.clone(), limits, SharedView::default()).expect("it starts");
+    let machine = |given| {
+        VatMachine::new(
+            &target(),
+            given,
+            image.clone(),
+            Arc::new(Images::from(image.clone())),
+            limits,
+            SharedView::default(),
+        )
+        .expect("it starts")
+    };
     let fault = machine(given.clone()).apply(&context, std::slice::from_ref(&command), false).expect_err("other code");
     assert!(fault.0.contains("Q-N009") && fault.0.contains("file main.js differs"), "{fault:?}");
     // Also where the state comes by a checkpoint.
@@ -344,7 +416,8 @@ fn a_vat_with_other_fuel_prices_is_refused() {
     let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
     let mut other = target();
     other.parameters.fuel_prices.0[0] ^= 1;
-    let started = VatMachine::new(&other, None, image, limits, SharedView::default());
+    let started =
+        VatMachine::new(&other, None, image.clone(), Arc::new(Images::from(image)), limits, SharedView::default());
     let error = started.map(|_| ()).expect_err("it counts otherwise").to_string();
     for hash in [other.parameters.fuel_prices, fuel_prices_hash()] {
         assert!(error.contains(&hash.to_string()), "no {hash} in {error}");
@@ -361,7 +434,9 @@ fn least_first() {
     let image = Image::load(&engine_cache().expect("a cache")).expect("the image loads");
     let limits = Limits { fuel_per_delivery: 1_000_000_000, memory_bytes: 128 << 20 };
     let view = SharedView::default();
-    let mut machine = VatMachine::new(&target(), None, image, limits, view.clone()).expect("it starts");
+    let mut machine =
+        VatMachine::new(&target(), None, image.clone(), Arc::new(Images::from(image)), limits, view.clone())
+            .expect("it starts");
     let bearer = Sturdyref::bearer(target().vat_id(), 0, [5; 32]);
     let mut install = adder(&bearer);
     let source =
