@@ -102,6 +102,8 @@ pub struct VatMachine {
     access_orders: u64,
     /// How many upgrades were ordered, whatever came of them.
     upgrade_orders: u64,
+    /// The hash of the last one's motion, and why it failed, if it did.
+    last_upgrade: Option<(Hash, Option<String>)>,
     /// The image of the vat's genesis, whose pages all members have.
     image: Arc<Image>,
     /// Where others come from that the vat moves to.
@@ -153,6 +155,7 @@ impl VatMachine {
             code: None,
             access_orders: 0,
             upgrade_orders: 0,
+            last_upgrade: None,
             image,
             images,
             limits,
@@ -253,6 +256,12 @@ impl VatMachine {
     ) -> Result<VatResult, EngineError> {
         let refused = |message: String| Ok(VatResult::Refused { message });
         let Some(present) = &self.code else { return refused("the vat has no code yet".to_owned()) };
+        // Several members may have the approvals, and each has it ordered.
+        let motion = Hash::of(&order.motion);
+        if let Some((_, failure)) = self.last_upgrade.as_ref().filter(|(last, _)| *last == motion) {
+            let failed = failure.clone().map(|message| VatResult::UpgradeFailed { message });
+            return Ok(failed.unwrap_or(VatResult::Upgraded));
+        }
         let code = match order.check(members, present, self.upgrade_orders) {
             Ok(code) => code,
             Err(error) => return refused(error.to_string()),
@@ -267,9 +276,13 @@ impl VatMachine {
                 self.code = Some(code);
                 side.upgraded = Some(Box::new(order.upgrade));
                 side.touched.extend(self.engine.comms().peers().map(|(vat, _)| *vat));
+                self.last_upgrade = Some((motion, None));
                 VatResult::Upgraded
             }
-            CommandResult::UpgradeFailed { message } => VatResult::UpgradeFailed { message },
+            CommandResult::UpgradeFailed { message } => {
+                self.last_upgrade = Some((motion, Some(message.clone())));
+                VatResult::UpgradeFailed { message }
+            }
             CommandResult::Refused { message } => VatResult::Refused { message },
             other => VatResult::Refused { message: format!("unexpected result of an upgrade: {other:?}") },
         })
@@ -557,7 +570,17 @@ impl Machine for VatMachine {
         let heads = self.outbox.heads().to_vec();
         let (known, clients) = (self.known.clone(), self.clients.clone());
         let (code, access_orders, upgrade_orders) = (self.code.clone(), self.access_orders, self.upgrade_orders);
-        let tables = Tables { engine: engine.manifest, known, heads, clients, code, access_orders, upgrade_orders };
+        let last_upgrade = self.last_upgrade.clone();
+        let tables = Tables {
+            engine: engine.manifest,
+            known,
+            heads,
+            clients,
+            code,
+            access_orders,
+            upgrade_orders,
+            last_upgrade,
+        };
         let pieces = tables.pieces();
         let manifest = Manifest { tables: pieces.iter().map(|(hash, _)| *hash).collect(), pages };
         let chunks = engine.new_chunks.into_iter().chain(pieces);
@@ -589,7 +612,7 @@ impl Machine for VatMachine {
         self.known = tables.known;
         self.clients = tables.clients;
         (self.code, self.access_orders) = (tables.code, tables.access_orders);
-        self.upgrade_orders = tables.upgrade_orders;
+        (self.upgrade_orders, self.last_upgrade) = (tables.upgrade_orders, tables.last_upgrade);
         self.check_given()?;
         let engine = &self.engine;
         self.clients.rebuild(|vat| Self::bytes_waiting_for(engine, vat));

@@ -58,6 +58,8 @@ pub struct Tables {
     pub access_orders: u64,
     /// How many upgrades were ordered, whatever came of them.
     pub upgrade_orders: u64,
+    /// The hash of the last one's motion, and why it failed, if it did.
+    pub last_upgrade: Option<(Hash, Option<String>)>,
 }
 
 impl Tables {
@@ -92,6 +94,7 @@ mod tests {
             code: None,
             access_orders: 0,
             upgrade_orders: 0,
+            last_upgrade: None,
         }
     }
 
