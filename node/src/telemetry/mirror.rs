@@ -367,9 +367,8 @@ pub fn disk(page: &mut Page, space: &DiskStatus, limits: &DiskLimits) {
     for (limit, bytes) in [("soft", limits.soft_on(space)), ("hard", limits.hard_on(space))] {
         page.gauge("quorate_disk_limit_bytes", help, &[("limit", limit)], bytes);
     }
-    if let Some(quota) = limits.vat_quota {
-        page.gauge("quorate_disk_vat_quota_bytes", "What a vat may take of this host's disk.", &[], quota);
-    }
+    let help = "What a vat may take of this host's disk; 0 if no quota is set.";
+    page.gauge("quorate_disk_vat_quota_bytes", help, &[], limits.vat_quota.unwrap_or(0));
 }
 
 /// What a vat takes of the disk.
