@@ -185,14 +185,7 @@ pub fn bundle_hash(bundle: &Bundle) -> Hash {
 pub fn install_payload(vat: &VatId, install: &Install) -> Vec<u8> {
     let Install { bundle, argv, endowments, grants, bearers } = install;
     let mut rest = Canonical::new("quorate/arguments/1");
-    rest.number(argv.len() as u64);
-    for (name, value) in argv {
-        rest.bytes(name.as_bytes()).fixed(&argument_hash(value).0);
-    }
-    rest.number(endowments.len() as u64);
-    endowments.iter().for_each(|name| {
-        rest.bytes(name.as_bytes());
-    });
+    write_arguments(&mut rest, argv, endowments);
     rest.number(grants.len() as u64);
     grants.iter().for_each(|vat| {
         rest.fixed(&vat.0);
@@ -206,7 +199,19 @@ pub fn install_payload(vat: &VatId, install: &Install) -> Vec<u8> {
     writer.finish()
 }
 
-pub(crate) fn argument_hash(value: &ArgValue) -> Hash {
+/// Writes what code is called with: the same in what a creator signs and in what owners approve of.
+pub(crate) fn write_arguments(writer: &mut Canonical, argv: &[(String, ArgValue)], endowments: &[String]) {
+    writer.number(argv.len() as u64);
+    for (name, value) in argv {
+        writer.bytes(name.as_bytes()).fixed(&argument_hash(value).0);
+    }
+    writer.number(endowments.len() as u64);
+    endowments.iter().for_each(|name| {
+        writer.bytes(name.as_bytes());
+    });
+}
+
+fn argument_hash(value: &ArgValue) -> Hash {
     let mut writer = Canonical::new("quorate/argument/1");
     match value {
         ArgValue::Data(value) => writer.number(0).bytes(&value.encode()),
@@ -259,11 +264,12 @@ impl CodeDigest {
 
     /// What differs in `next`, code that would take the place of this one, each with its name: at most `most_bytes` of it.
     pub fn changes(&self, next: &CodeDigest, most_bytes: usize) -> Vec<String> {
-        let mut found = changed("file", &self.modules, &next.modules);
+        let words = ["is new", "goes"];
+        let mut found = compared("file", [&next.modules, &self.modules], words);
         if self.entry != next.entry {
             found.push(format!("the entry is {}, and was {}", next.entry, self.entry));
         }
-        found.extend(changed("argument", &self.arguments, &next.arguments));
+        found.extend(compared("argument", [&next.arguments, &self.arguments], words));
         if self.endowments != next.endowments {
             let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             found.push(format!("endowments: {}, and were {}", list(&next.endowments), list(&self.endowments)));
@@ -290,11 +296,12 @@ impl CodeDigest {
 
     /// What differs in `given`, the code that this host's owner was given, each with its name. Nothing: they are the same.
     pub fn differences(&self, given: &CodeDigest) -> Vec<String> {
-        let mut found = compared("file", &self.modules, &given.modules);
+        let words = ["was not given to this host", "was given to this host and is not installed"];
+        let mut found = compared("file", [&self.modules, &given.modules], words);
         if self.entry != given.entry {
             found.push(format!("the entry file is {}, not {}", self.entry, given.entry));
         }
-        found.extend(compared("argument", &self.arguments, &given.arguments));
+        found.extend(compared("argument", [&self.arguments, &given.arguments], words));
         if self.endowments != given.endowments {
             found.push("the endowments differ".to_owned());
         }
@@ -305,28 +312,19 @@ impl CodeDigest {
     }
 }
 
-fn changed(what: &str, before: &BTreeMap<String, Hash>, after: &BTreeMap<String, Hash>) -> Vec<String> {
-    let of_now = after.iter().filter_map(|(name, hash)| match before.get(name) {
+/// What differs between `ours` and `theirs`, each with its name; `ours_alone` and `theirs_alone` say what it means that only one of them has it.
+fn compared(
+    what: &str,
+    [ours, theirs]: [&BTreeMap<String, Hash>; 2],
+    [ours_alone, theirs_alone]: [&str; 2],
+) -> Vec<String> {
+    let of_ours = ours.iter().filter_map(|(name, hash)| match theirs.get(name) {
         Some(other) if other == hash => None,
         Some(_) => Some(format!("{what} {name} differs")),
-        None => Some(format!("{what} {name} is new")),
+        None => Some(format!("{what} {name} {ours_alone}")),
     });
-    let gone = before.keys().filter(|name| !after.contains_key(*name));
-    of_now.chain(gone.map(|name| format!("{what} {name} goes"))).collect()
-}
-
-fn compared(what: &str, installed: &BTreeMap<String, Hash>, given: &BTreeMap<String, Hash>) -> Vec<String> {
-    let mut found = Vec::new();
-    for (name, hash) in installed {
-        match given.get(name) {
-            Some(other) if other == hash => {}
-            Some(_) => found.push(format!("{what} {name} differs")),
-            None => found.push(format!("{what} {name} was not given to this host")),
-        }
-    }
-    let more = given.keys().filter(|name| !installed.contains_key(*name));
-    found.extend(more.map(|name| format!("{what} {name} was given to this host and is not installed")));
-    found
+    let more = theirs.keys().filter(|name| !ours.contains_key(*name));
+    of_ours.chain(more.map(|name| format!("{what} {name} {theirs_alone}"))).collect()
 }
 
 #[cfg(test)]

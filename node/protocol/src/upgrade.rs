@@ -4,7 +4,7 @@
 //! upgrade; it counts once, whether it succeeds or not; what the owners were told that it changes is what it changes.
 
 use crate::{
-    authority::{AuthorityError, CodeDigest, argument_hash, bundle_hash},
+    authority::{AuthorityError, CodeDigest, bundle_hash, write_arguments},
     codec,
 };
 use quorate_consensus::{Canonical, Hash, MemberSignature, Membership, verify_motion};
@@ -110,14 +110,8 @@ impl UpgradeOrder {
 fn content_hash(upgrade: &Upgrade) -> Hash {
     let Upgrade { bundle, argv, endowments, image } = upgrade;
     let mut writer = Canonical::new("quorate/upgrade-content/1");
-    writer.fixed(&bundle_hash(bundle).0).number(argv.len() as u64);
-    for (name, value) in argv {
-        writer.bytes(name.as_bytes()).fixed(&argument_hash(value).0);
-    }
-    writer.number(endowments.len() as u64);
-    endowments.iter().for_each(|name| {
-        writer.bytes(name.as_bytes());
-    });
+    writer.fixed(&bundle_hash(bundle).0);
+    write_arguments(&mut writer, argv, endowments);
     match image {
         None => writer.number(0),
         Some(image) => writer.number(1).fixed(&image.0),
