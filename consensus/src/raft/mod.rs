@@ -1,5 +1,6 @@
 //! Raft, by openraft. Its types are here and nowhere else in the crate; the rest speaks to [`RaftNode`].
 
+mod ballots;
 #[cfg(test)]
 mod chain_tests;
 mod executing;

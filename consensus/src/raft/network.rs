@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::ballots::Ballots;
 use super::gate::OrderGate;
 use super::links::{Links, Question, question};
 use super::node::RaftNode;
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) links: Arc<Links>,
     pub(crate) gate: Arc<OrderGate>,
     pub(crate) named_terms: Mutex<NamedTerms>,
+    pub(crate) ballots: Ballots,
     /// Set as soon as Raft runs; until then answers are not checked.
     pub(crate) raft: Arc<OnceLock<RaftNode>>,
 }
@@ -173,16 +175,24 @@ impl PeerClient {
         terms.is_told(self.target, (vote.term, own), self.shared.gate.joining(), pause, Instant::now())
     }
 
-    /// How long others may take to answer before one answer that names a later term ends an election.
-    fn patience(&self) -> Duration {
+    /// Gives the other members the time to answer in an election, too. Returns whether it still goes on.
+    async fn others_had_their_say(&self, asked: &WireVote, pre: bool) -> bool {
         let timing = &self.shared.timing;
-        let round_trips = self.shared.links.to(&self.member.key).timeout() * 2;
-        timing.heartbeat.max(round_trips).min(timing.election_min / 2)
+        let moment = timing.heartbeat.min(timing.election_min / 4);
+        // Their questions may not even have been sent yet.
+        tokio::time::sleep(moment).await;
+        // Late: this member stands again soon, and that may as well be in a later term.
+        let _ = timeout(timing.election_min - moment * 2, self.shared.ballots.closed(asked.term, pre)).await;
+        // Openraft may not have counted the last answer yet.
+        tokio::time::sleep(moment).await;
+        let own = self.shared.raft.get().map(|raft| raft.frame_check().term);
+        own.is_none_or(|own| if pre { own < asked.term } else { own == asked.term })
     }
 
     /// The answer to a question for a vote, as openraft is to hear it. A later term that is only named must not end an election that
-    /// others decide: they get the time to answer. What a log would be is only the other's word as well, and is not told.
-    async fn voted(&self, asked: WireVote, reply: RaftReply) -> Result<VoteResponse<TypeConfig>, Failure> {
+    /// others decide: they get the time to answer, however fast the one is that names it. What a log would be is only the other's word as
+    /// well, and is not told.
+    async fn voted(&self, asked: WireVote, pre: bool, reply: RaftReply) -> Result<VoteResponse<TypeConfig>, Failure> {
         let RaftReply::Vote { vote, granted, better, .. } = reply else {
             return Err(unreachable("an answer to something else"));
         };
@@ -192,10 +202,10 @@ impl PeerClient {
         if granted {
             return Ok(VoteResponse::new(Vote::from(asked), None, true));
         }
-        if vote.term < asked.term || vote.node == asked.node {
+        let is_told = vote.term >= asked.term && vote.node != asked.node;
+        if !is_told || !self.others_had_their_say(&asked, pre).await {
             return Ok(VoteResponse::new(make_vote(0, 0, false), None, false));
         }
-        tokio::time::sleep(self.patience()).await;
         Ok(VoteResponse::new(Vote::from(vote), None, false))
     }
 
@@ -296,7 +306,10 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         if let RaftMessage::Vote { stand, .. } = &mut message {
             *stand = self.shared.gate.standing(asked.term).map(Box::new);
         }
-        let reply = self.call(Channel::Vote, message).await?;
+        let open = self.shared.ballots.open(asked.term, false);
+        let reply = self.call(Channel::Vote, message).await;
+        drop(open);
+        let reply = reply?;
         if let RaftReply::Vote { granted: true, grant, .. } = &reply {
             let Some(grant) = grant else { return Err(unreachable("a vote that nobody signed")) };
             if !self.shared.gate.granted(&self.member.key, **grant) {
@@ -305,7 +318,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             // Openraft counts to a majority, which may be fewer than must elect.
             self.shared.gate.elected(asked.term).await;
         }
-        self.voted(asked, reply).await
+        self.voted(asked, false, reply).await
     }
 
     async fn pre_vote(
@@ -317,8 +330,11 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         if let RaftMessage::Vote { vote, stand, .. } = &mut message {
             *stand = Some(Box::new(self.shared.gate.would_stand(vote.term)));
         }
-        let reply = self.call(Channel::Vote, message).await?;
-        self.voted((&request.vote).into(), reply).await
+        let asked = WireVote::from(&request.vote);
+        let open = self.shared.ballots.open(asked.term, true);
+        let reply = self.call(Channel::Vote, message).await;
+        drop(open);
+        self.voted(asked, true, reply?).await
     }
 
     async fn full_snapshot(

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
+use super::ballots::Ballots;
 use super::executing::Executing;
 use super::gate::OrderGate;
 use super::instance::{Instances, Parts, RaftWatch};
@@ -154,6 +155,7 @@ impl RaftNode {
             links: Arc::clone(&links),
             gate: Arc::clone(&gate),
             named_terms: Mutex::default(),
+            ballots: Ballots::default(),
             raft: Arc::clone(&running),
         });
         let executed = executing.executed_index();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::cluster::{Cluster, parameters, wait};
 use super::leading::{chain_at, election, header};
@@ -17,6 +18,7 @@ use crate::state::{LogPosition, ReplicatedState, state_root};
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::{Family, Store, VatStore, read};
 use crate::testing::fabricated::root_of;
+use crate::timing::Timing;
 use crate::transport::{Channel, TransportError};
 use quorate_ids::{Hash, HostId};
 use quorate_order::proofs::TermProof;
@@ -402,6 +404,17 @@ async fn a_leader_that_contradicts_itself_is_refused() {
 /// One member answers all that a leader sends by naming a later term.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_names_later_terms_does_not_keep_a_vat_from_its_work() {
+    goes_on_while_one_names_later_terms(Duration::ZERO).await;
+}
+
+/// Likewise, and all others are slower than it is: their votes wait for slow disks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_names_later_terms_at_once_ends_no_election_of_slow_members() {
+    goes_on_while_one_names_later_terms(Timing::quick().heartbeat * 3).await;
+}
+
+/// `votes`: how long those of the others take.
+async fn goes_on_while_one_names_later_terms(votes: Duration) {
     let cluster = Cluster::started(4, 3, parameters()).await;
     let last = cluster.propose(0, b"one").await.block;
     cluster.wait_certified(last).await;
@@ -421,6 +434,10 @@ async fn a_member_that_names_later_terms_does_not_keep_a_vat_from_its_work() {
         };
         count.fetch_add(1, Ordering::SeqCst);
         codec::encode(&reply)
+    }));
+    cluster.hub.answer_late(Box::new(move |by, _, asked| match codec::decode(asked) {
+        Ok(RaftFrame { message: RaftMessage::Vote { pre: false, .. }, .. }) if by != liar => votes,
+        _ => Duration::ZERO,
     }));
     let mut last = 0;
     while named.load(Ordering::SeqCst) < 400 {

@@ -28,6 +28,8 @@ pub struct Hub {
     lies: Mutex<Option<Lies>>,
     /// What liars make of their answers.
     false_answers: Mutex<Option<FalseAnswers>>,
+    /// What is answered late.
+    late: Mutex<Option<Late>>,
     /// Members that sign something else than their replicas.
     false_signers: Mutex<BTreeMap<HostId, FalseSigner>>,
 }
@@ -37,6 +39,9 @@ pub type Lies = Box<dyn Fn(HostId, HostId, Channel, Vec<u8>) -> Vec<u8> + Send +
 
 /// Makes another answer of one: who answers, to whom, channel, request, answer.
 pub type FalseAnswers = Box<dyn Fn(HostId, HostId, Channel, &[u8], Vec<u8>) -> Vec<u8> + Send + Sync>;
+
+/// How long an answer takes beside what all take: who answers, channel, request.
+pub type Late = Box<dyn Fn(HostId, Channel, &[u8]) -> Duration + Send + Sync>;
 
 impl Hub {
     pub fn add(&self, key: HostId, replica: ReplicaHandle) {
@@ -99,6 +104,12 @@ impl Hub {
     #[allow(dead_code, reason = "the crate's unit tests can tell frames apart, and use it")]
     pub fn lie_in_answers(&self, answers: FalseAnswers) {
         *self.false_answers.lock().unwrap() = Some(answers);
+    }
+
+    /// From now on some answers come late.
+    #[allow(dead_code, reason = "the crate's unit tests can tell frames apart, and use it")]
+    pub fn answer_late(&self, late: Late) {
+        *self.late.lock().unwrap() = Some(late);
     }
 
     fn false_signer(&self, host: &HostId) -> Option<FalseSigner> {
@@ -185,6 +196,8 @@ impl Transport for HubTransport {
             if hub.is_lost() {
                 return Err(TransportError::Timeout);
             }
+            let late = hub.late.lock().unwrap().as_ref().map(|late| late(to, channel, &frame));
+            tokio::time::sleep(late.unwrap_or_default()).await;
             hub.travel().await;
             answer
         }
