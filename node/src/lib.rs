@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod co_members;
+mod gateway;
 pub mod host;
 mod images;
 mod local;

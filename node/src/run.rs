@@ -5,6 +5,7 @@ use crate::{
         listener,
         server::{Api, admin_routes, public_routes, serve_socket},
     },
+    gateway,
     host::{Host, HostError, HostOptions, VAT_RECORDS},
     system,
 };
@@ -74,7 +75,7 @@ pub enum RunError {
     DataLost { vat: String, data: String },
 }
 
-fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
+pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
     let what = what.into();
     |source| RunError::Io { what, source }
 }
@@ -205,7 +206,8 @@ impl Running {
             other => other.into(),
         })?;
         carry_provisions(home, &host, store.as_ref()).await?;
-        let (servers, socket) = serve(home, &host).await?;
+        let (mut servers, socket) = serve(home, &host).await?;
+        servers.extend(gateway::serve(home, &host).await?);
         tracing::info!(host = %home.config.name, http = %home.config.http, vats = host.vats().len(), "running");
         Ok(Running { host, servers, socket })
     }
@@ -422,6 +424,7 @@ mod tests {
             http: address,
             approve: quorate_consensus::Approve::Auto,
             disk: Default::default(),
+            gateway: None,
         };
         let home = Home::init(&dir.path().join("home"), config).expect("a new home");
         let (store, vat) = (MemoryStore::new(), "ab".repeat(32));

@@ -1,10 +1,14 @@
 //! A vat without a guest: what a command line needs to call an object and hear the answer.
 //!
 //! A [`ClientSession`] is one vat's side of one stream pair. It makes messages, keeps them until they are acknowledged, and reads
-//! settlements; any number of calls may be open. It exports nothing, so the other side cannot call it. It has one stream only, so
+//! settlements; any number of calls may be open. What it offers ([`ClientSession::offer`]) the other side can call. It has one stream only, so
 //! it declines gifts: an object of a third vat in an answer is [`ClientRef::Elsewhere`], which says where, and cannot be used. To pass an object
 //! of a third vat, its owner has another session with that vat, which deposits the object ([`ClientSession::deposit`]) for what this one
 //! names as lent ([`ClientSession::lend`]). Signing heads and carrying slices is its owner's work.
+
+mod callee;
+
+pub use callee::Owed;
 
 use super::peer::{PairId, Party};
 use super::{Deliver, InStream, MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES, OutStream, StreamHead};
@@ -28,12 +32,17 @@ pub enum ClientRef {
     Elsewhere(VatId),
     /// What this session lends, by number: it can be passed in calls, not called. See [`ClientSession::lend`].
     Lent(u64),
+    /// An object of this client: it can be passed, and the vat calls it. See [`ClientSession::offer`].
+    Own(u64),
+    /// A promise that this client settles: it can be passed as long as it has not.
+    Owed(Owed),
 }
 
 impl ClientRef {
     fn pair(self) -> Option<PairId> {
         match self {
             ClientRef::Object(_) | ClientRef::Elsewhere(_) | ClientRef::Lent(_) => None,
+            ClientRef::Own(_) | ClientRef::Owed(_) => None,
             ClientRef::Result(id) => Some(PairId { by: Party::Us, id }),
             ClientRef::Promise(id) => Some(PairId { by: Party::Them, id }),
         }
@@ -46,6 +55,8 @@ impl ClientRef {
             ClientRef::Promise(id) => WireRef::promise(Side::Receiver, id),
             ClientRef::Elsewhere(home) => return Err(ClientError::Elsewhere(home)),
             ClientRef::Lent(_) => return Err(ClientError::IsLent),
+            ClientRef::Own(id) => WireRef::object(Side::Sender, id),
+            ClientRef::Owed(owed) => owed.pair().outbound(),
         })
     }
 }
@@ -60,6 +71,33 @@ pub struct Completion {
     /// [`Value::Slot`]s in it index `slots`.
     pub value: Value,
     pub slots: Vec<ClientRef>,
+}
+
+/// A call of something that this client has given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InboundCall {
+    /// [`ClientRef::Own`] or [`ClientRef::Owed`].
+    pub target: ClientRef,
+    pub method: Method,
+    /// [`Value::Slot`]s in them index `slots`.
+    pub args: Vec<Value>,
+    pub slots: Vec<ClientRef>,
+    /// What is to be settled with the answer, if one is wanted.
+    pub result: Option<Owed>,
+}
+
+/// What comes from the vat.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    Settled(Completion),
+    Called(InboundCall),
+    /// The vat holds this object of the client no more.
+    Dropped(u64),
+    /// The vat does not want this answer any more. It is settled as ever.
+    Unwanted(Owed),
+    /// The vat knows how this promise came out: no more calls of it come. One that was settled to nothing but an object of the vat is to be
+    /// [released](ClientSession::release).
+    Quiet(Owed),
 }
 
 /// Why a message was not made or not believed.
@@ -79,6 +117,10 @@ pub enum ClientError {
     IsLent,
     #[error("what is lent is passed once, and in the order in which it was lent")]
     LentOrder,
+    #[error("what lives in this client, or is settled by it, is called by itself and not by a message")]
+    IsOwn,
+    #[error("a promise of this client is passed in the message that is made next after it")]
+    PledgeOrder,
     #[error("the message cannot be sent: {0}")]
     Message(WireError),
     #[error("a message of {0} bytes is longer than the {MAX_MESSAGE_BYTES} that are allowed")]
@@ -97,11 +139,11 @@ pub struct ClientSession {
     out: OutStream,
     inbound: InStream,
     next_result: u64,
-    next_promise: u64,
     open: BTreeSet<PairId>,
     /// What was lent and not passed yet, by number, and the last number.
     lent: BTreeMap<u64, WireSlot>,
     last_lent: u64,
+    callee: callee::Callee,
 }
 
 impl ClientSession {
@@ -113,10 +155,10 @@ impl ClientSession {
             out: OutStream::new(&vat, &target),
             inbound: InStream::new(&target, &vat),
             next_result: 1,
-            next_promise: 1,
             open: BTreeSet::new(),
             lent: BTreeMap::new(),
             last_lent: 0,
+            callee: callee::Callee::default(),
         }
     }
 
@@ -189,6 +231,7 @@ impl ClientSession {
         let id = self.next_result;
         self.push(&op(id))?;
         self.next_result += 1;
+        self.said_result(id);
         self.open.insert(PairId { by: Party::Us, id });
         Ok(id)
     }
@@ -207,6 +250,7 @@ impl ClientSession {
         let id = self.next_result;
         self.send(target, method, args, slots, Some(id))?;
         self.next_result += 1;
+        self.said_result(id);
         self.open.insert(PairId { by: Party::Us, id });
         Ok(id)
     }
@@ -231,6 +275,10 @@ impl ClientSession {
         result: Option<u64>,
     ) -> Result<(), ClientError> {
         self.check_room()?;
+        if matches!(target, ClientRef::Own(_) | ClientRef::Owed(_)) {
+            return Err(ClientError::IsOwn);
+        }
+        self.check_slots(slots)?;
         for reference in slots.iter().chain([&target]) {
             if reference.pair().is_some_and(|pair| !self.open.contains(&pair)) {
                 return Err(ClientError::NotOpen(*reference));
@@ -244,6 +292,7 @@ impl ClientSession {
         let args = CapData::new(args, wire_slots);
         wire::check_send(&method, &args).map_err(ClientError::Message)?;
         self.push(&Op::Send { target: target.outbound()?, method, args, result })?;
+        self.passed(slots);
         if let Some(last) = slots.iter().filter_map(lent).next_back() {
             self.lent = self.lent.split_off(&(last + 1));
         }
@@ -295,47 +344,73 @@ impl ClientSession {
         self.open.len()
     }
 
-    /// Takes in messages whose evidence was checked, and gives what has settled. What was taken in before is skipped. After
-    /// [`ClientError::Broken`] the session is of no use any more.
+    /// Takes in messages whose evidence was checked, and gives what has settled: of a client that has given nothing, that is all that
+    /// comes. What was taken in before is skipped. After [`ClientError::Broken`] the session is of no use any more.
+    ///
+    /// # Errors
+    /// As for [`ClientSession::receive_all`].
     pub fn receive(&mut self, deliver: &Deliver) -> Result<Vec<Completion>, ClientError> {
+        let settled = |heard| if let Heard::Settled(completion) = heard { Some(completion) } else { None };
+        Ok(self.receive_all(deliver)?.into_iter().filter_map(settled).collect())
+    }
+
+    /// The same, and gives all that came, in order.
+    ///
+    /// # Errors
+    /// The messages do not follow what came before, or the vat broke the protocol.
+    pub fn receive_all(&mut self, deliver: &Deliver) -> Result<Vec<Heard>, ClientError> {
         let received = self.inbound.received();
-        let mut completions = Vec::new();
+        let mut heard = Vec::new();
         if !deliver.messages.is_empty() {
             if deliver.from != self.target || deliver.begin == 0 || deliver.begin > received + 1 {
                 return Err(ClientError::Gap { begin: deliver.begin, received });
             }
             let known = usize::try_from(received + 1 - deliver.begin).unwrap_or(usize::MAX);
             for message in deliver.messages.iter().skip(known) {
-                let completion = self.take(message)?;
+                self.take(message, &mut heard)?;
                 self.inbound.advance(message);
-                completions.extend(completion);
             }
         }
         if deliver.ack > self.out.end() {
             return Err(ClientError::Broken("it acknowledges what was never sent".to_owned()));
         }
+        // Messages up to the head's end may still name what is known to be settled there.
+        let known = self.out.acked();
+        let through = self.inbound.acknowledged(deliver.end, deliver.ack, known);
         self.out.acknowledge(deliver.ack);
-        Ok(completions)
+        if let Some(through) = through {
+            heard.extend(self.retire(through));
+        }
+        Ok(heard)
     }
 
-    fn take(&mut self, message: &[u8]) -> Result<Option<Completion>, ClientError> {
+    fn take(&mut self, message: &[u8], heard: &mut Vec<Heard>) -> Result<(), ClientError> {
         match Op::decode(message).map_err(|error| ClientError::Broken(error.to_string()))? {
             // Nothing here can be redeemed. Gifts that come to nothing were declined already, and what is cancelled was never there.
-            Op::Redeem { .. } | Op::Undo { .. } | Op::Cancel { .. } => Ok(None),
-            Op::Settle { promise, resolution } => self.settle(promise, resolution).map(Some),
-            Op::Send { .. } => broken("it calls an object of a client, which has none"),
+            Op::Redeem { .. } | Op::Undo { .. } | Op::Cancel { .. } => {}
+            Op::Settle { promise, resolution } => heard.push(Heard::Settled(self.settle(promise, resolution)?)),
+            Op::Send { target, method, args, result } => heard.push(self.called(target, method, &args, result)?),
             Op::Deposit { .. } | Op::Withdraw { .. } => {
-                broken("it deposits or withdraws an object of a client, which has none")
+                return broken("it deposits or withdraws an object of a client, which gives none to others");
             }
-            Op::Release { .. } => broken("it releases a promise that has come home to a client, which has no objects"),
+            // Whoever calls the object from here does not wait for what was sent to the promise before.
+            Op::Release { promise } => {
+                if !self.callee.released(PairId::inbound(promise.allocator, promise.id)) {
+                    return broken("it releases a promise that has not come home to this client");
+                }
+            }
             // Of a deposit. Whoever withdraws it is told so when this client has gone.
-            Op::Declined { home, .. } if home == self.target => Ok(None),
-            Op::Declined { .. } => broken("it declines a gift of a client, which makes none"),
-            Op::Abandon { .. } => broken("it wants no answer to a call of a client, which answers none"),
-            Op::Drop(_) | Op::Keep { .. } | Op::Discard { .. } => {
-                broken("it drops or keeps objects of a client, which has none")
+            Op::Declined { home, .. } if home == self.target => {}
+            Op::Declined { .. } => return broken("it declines a gift of a client, which makes none"),
+            Op::Abandon { result } => {
+                let owed = self.callee.owed(PairId { by: Party::Them, id: result });
+                let Some(owed) = owed else { return broken("it wants no answer to a call that is unknown here") };
+                heard.push(Heard::Unwanted(owed));
             }
+            Op::Drop(dropped) => heard.extend(self.dropped(&dropped)?),
+            Op::Keep { .. } | Op::Discard { .. } => return broken("it keeps objects of a client, which can't be kept"),
         }
+        Ok(())
     }
 
     fn settle(&mut self, promise: WireRef, resolution: WireResolution) -> Result<Completion, ClientError> {
@@ -345,9 +420,12 @@ impl ClientSession {
         }
         let fulfilled = matches!(resolution, WireResolution::Fulfilled(_));
         let (WireResolution::Fulfilled(data) | WireResolution::Rejected(data)) = resolution;
-        let slots = data.slots.iter().map(|slot| self.import(*slot)).collect::<Result<_, _>>()?;
+        let slots = data.slots.iter().map(|slot| self.import(*slot)).collect::<Result<Vec<_>, _>>()?;
         let value = data.value().map_err(|_| ClientError::Broken("a body that is not a value".to_owned()))?;
         self.open.remove(&pair);
+        if let (true, Value::Slot(_) | Value::Named(..), [ClientRef::Own(_)]) = (fulfilled, &value, &slots[..]) {
+            self.callee.came_home(pair);
+        }
         Ok(Completion { promise: client_promise(pair), fulfilled, value, slots })
     }
 
@@ -364,13 +442,19 @@ impl ClientSession {
         };
         let pair = PairId::inbound(reference.allocator, reference.id);
         match (reference.kind, reference.allocator) {
-            (RefKind::Object, Side::Sender) => Ok(ClientRef::Object(reference.id)),
-            (RefKind::Object, Side::Receiver) => {
-                Err(ClientError::Broken("it names an object of a client, which has none".to_owned()))
+            (RefKind::Object, Side::Sender) => {
+                self.check_objects()?;
+                self.callee.object_came(reference.id);
+                Ok(ClientRef::Object(reference.id))
             }
+            (RefKind::Object, Side::Receiver) if self.callee.exports(reference.id) => Ok(ClientRef::Own(reference.id)),
+            (RefKind::Object, Side::Receiver) => broken("it names an object that this client has not given it"),
             (RefKind::Promise, _) if self.open.contains(&pair) => Ok(client_promise(pair)),
-            (RefKind::Promise, Side::Sender) if reference.id >= self.next_promise && reference.id < u64::MAX => {
-                self.next_promise = reference.id + 1;
+            (RefKind::Promise, _) if self.callee.owed(pair).is_some() => {
+                self.callee.owed(pair).map(ClientRef::Owed).ok_or(ClientError::IsOwn)
+            }
+            (RefKind::Promise, Side::Sender) if self.callee.is_new(reference.id) => {
+                self.callee.named_by_vat(reference.id);
                 self.open.insert(pair);
                 Ok(client_promise(pair))
             }

@@ -51,8 +51,11 @@ pub async fn run(command: Command, json: bool) -> Outcome {
             let approve = Approve::from_word(&approve).unwrap_or_default();
             check_name(&name).map_err(|(problem, fix)| Failure::new(Exit::Usage, format!("{problem}; {fix}")))?;
             let listen = listen.iter().map(|text| listen_at(text)).collect::<Result<Vec<_>, _>>()?;
-            let home = Home::init(&home, HostConfig { name, listen, http, approve, disk: DiskLimits::default() })
-                .map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
+            let home = Home::init(
+                &home,
+                HostConfig { name, listen, http, approve, disk: DiskLimits::default(), gateway: None },
+            )
+            .map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
             if !home.config.http.ip().is_loopback() {
                 output::note(everybody_reads(&home.config.name, home.config.http));
             }

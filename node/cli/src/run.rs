@@ -193,6 +193,7 @@ impl Here {
             http: ([127, 0, 0, 1], 0).into(),
             approve: Approve::Auto,
             disk: Default::default(),
+            gateway: None,
         };
         let home = Home::init(&folder.0.join("home"), config)?;
         let node = tokio::select! {

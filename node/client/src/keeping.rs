@@ -69,7 +69,11 @@ impl Session {
         let id = match object {
             ClientRef::Object(id) => id,
             ClientRef::Elsewhere(home) => return Err(format!("it lives in vat {home}; only that vat can keep it")),
-            ClientRef::Result(_) | ClientRef::Promise(_) | ClientRef::Lent(_) => {
+            ClientRef::Result(_)
+            | ClientRef::Promise(_)
+            | ClientRef::Lent(_)
+            | ClientRef::Own(_)
+            | ClientRef::Owed(_) => {
                 return Err(
                     "it is a promise, and only objects are kept; have the vat answer when it has settled".into()
                 );

@@ -14,6 +14,7 @@ mod known;
 mod lending;
 mod once;
 mod proving;
+mod talking;
 mod wiring;
 
 pub use error::ClientError;
@@ -21,6 +22,7 @@ pub use following::{CallTrace, CertifiedAnswer};
 pub use keeping::Kept;
 pub use known::Known;
 pub use once::{Called, OneCall, Request, call_once};
+pub use talking::Listener;
 
 use ed25519_dalek::SigningKey;
 use error::Denial;
@@ -39,7 +41,7 @@ use quorate_engine::{
     VatId,
     abi::{Method, Value},
     comms::{
-        client::{ClientRef, ClientSession, Completion},
+        client::{ClientRef, ClientSession, Completion, Heard},
         stream,
     },
     machine::Deliver,
@@ -83,6 +85,8 @@ struct Session {
     /// What the next client may want to know.
     known: Known,
     waiting: BTreeMap<ClientRef, oneshot::Sender<Answer>>,
+    /// Hears what comes and nobody waits for.
+    listener: Option<mpsc::Sender<Heard>>,
     /// Statements made so far, and the hash of the last.
     blocks: u64,
     previous: Hash,
@@ -376,6 +380,7 @@ impl Session {
             members: known.in_order(membership.members),
             known,
             waiting: BTreeMap::new(),
+            listener: None,
             blocks: 0,
             previous: Hash([0; 32]),
             acknowledged: 0,
@@ -481,6 +486,7 @@ impl Inner {
             session.denied = Some(denial);
             // Whoever waits hears that there will be no answer.
             session.waiting.clear();
+            session.listener = None;
         }
     }
 
@@ -526,18 +532,23 @@ impl Inner {
         let stream::StreamHead { end, ack, .. } = slice.head;
         let carries_messages = !slice.messages.is_empty();
         let deliver = Deliver { from: self.target, begin: slice.begin, messages: slice.messages, end, ack };
-        let completions = match session.session.receive(&deliver) {
-            Ok(completions) => completions,
+        let heard = match session.session.receive_all(&deliver) {
+            Ok(heard) => heard,
             Err(error) => return SliceReply::Refused { message: error.to_string() },
         };
-        for completion in completions {
+        for heard in heard {
+            let Heard::Settled(completion) = heard else {
+                session.tell(heard);
+                continue;
+            };
             session.keep(&completion);
             if session.waiting.contains_key(&completion.promise) {
                 session.noted.answer(&slice.certificate);
             }
-            if let Some(waiting) = session.waiting.remove(&completion.promise) {
+            match session.waiting.remove(&completion.promise) {
                 // Whoever waited may have given up.
-                let _ = waiting.send(completion);
+                Some(waiting) => drop(waiting.send(completion)),
+                None => session.tell(Heard::Settled(completion)),
             }
         }
         self.heard.notify_waiters();

@@ -28,6 +28,11 @@ pub fn digest(config: &TestnetConfig, bundles: &BTreeMap<String, Bundle>) -> Str
             let limits = [soft, hard, vat_quota];
             limits.iter().for_each(|limit| fields.option(limit.map(|limit| limit.to_string()).as_deref()));
         }
+        if let Some(gateway) = &host.gateway {
+            fields.text("a gateway");
+            fields.text(&gateway.listen.to_string());
+            fields.list(&gateway.origins);
+        }
     }
     let mut vats: Vec<_> = config.vats.iter().collect();
     vats.sort_by_key(|vat| &vat.name);

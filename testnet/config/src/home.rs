@@ -314,6 +314,7 @@ pub(crate) mod tests {
             http: "127.0.0.1:9001".parse().expect("an address"),
             approve: Approve::Auto,
             disk: Default::default(),
+            gateway: None,
         }
     }
 

@@ -276,7 +276,8 @@ fn make_home(dir: &TestnetDir, host: &HostEntry, ports: &mut PortChooser) -> any
         None => ([127, 0, 0, 1], ports.choose()?).into(),
     };
     let (name, listens) = (host.name.clone(), vec![listen.clone()]);
-    let config = HostConfig { name, listen: listens, http, approve: host.approve, disk: host.disk };
+    let (disk, gateway) = (host.disk, host.gateway.clone());
+    let config = HostConfig { name, listen: listens, http, approve: host.approve, disk, gateway };
     let home = Home::init(&dir.home(&host.name), config)?;
     let address = host.announce.clone().unwrap_or(listen);
     let key = HostId(home.key.verifying_key().to_bytes());

@@ -9,6 +9,7 @@
 mod argv;
 mod check;
 mod disk;
+mod gateway;
 pub(crate) mod host_file;
 mod hosts;
 mod syntax;
@@ -17,6 +18,7 @@ mod tests;
 mod vats;
 
 pub use argv::check_argument_name;
+pub use gateway::GatewayConfig;
 pub(crate) use host_file::host_file;
 pub use hosts::listen_address;
 pub use quorate_bundler::mistake::Mistake;
@@ -66,6 +68,8 @@ pub struct HostConfig {
     pub approve: Approve,
     /// What the host may take of its disk.
     pub disk: DiskLimits,
+    /// Where programs may connect that know nothing of vats, if anywhere.
+    pub gateway: Option<GatewayConfig>,
     /// Line of its `[[host]]`, from 1.
     pub line: usize,
 }

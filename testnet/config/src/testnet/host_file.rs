@@ -2,6 +2,7 @@
 
 use super::check::{Checker, Key, socket_address};
 use super::disk::{self, disk_limits};
+use super::gateway::{self, GatewayConfig};
 use super::hosts::{APPROVE, approve, listen_address};
 use super::syntax::{self, Entry, Table, Value};
 use super::{ConfigError, MAX_CONFIG_BYTES, Mistake};
@@ -16,7 +17,8 @@ const NAME: Key = Key::new("name", "name = \"alpha\"", &["id", "host"]);
 const LISTEN: Key =
     Key::new("listen", "listen = [\"/ip4/0.0.0.0/tcp/4001\"]", &["address", "addr", "port", "multiaddr", "bind"]);
 const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9464\"", &["metrics", "api", "http_address", "metrics_address"]);
-const KEYS: [Key; 7] = [NAME, LISTEN, HTTP, APPROVE, disk::SOFT, disk::HARD, disk::VAT_QUOTA];
+const KEYS: [Key; 9] =
+    [NAME, LISTEN, HTTP, APPROVE, disk::SOFT, disk::HARD, disk::VAT_QUOTA, gateway::LISTEN, gateway::ORIGINS];
 
 /// `host.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,6 +35,9 @@ pub struct HostConfig {
     /// What the host may take of its disk.
     #[serde(flatten)]
     pub disk: DiskLimits,
+    /// Where programs may connect that know nothing of vats, if anywhere.
+    #[serde(flatten)]
+    pub gateway: Option<GatewayConfig>,
 }
 
 fn approve_word<S: serde::Serializer>(approve: &Approve, serializer: S) -> Result<S::Ok, S::Error> {
@@ -48,7 +53,7 @@ pub(crate) fn host_file(text: &str, file: &Path) -> Result<HostConfig, ConfigErr
             line: 0,
             column: 0,
             problem: format!("the file has {} bytes, over the limit of {MAX_CONFIG_BYTES}", text.len()),
-            fix: "it holds `name`, `listen`, `http`, `approve` and limits of the disk: nothing long".into(),
+            fix: "it holds addresses, `approve` and limits of the disk: nothing long".into(),
             excerpt: None,
         };
         return Err(ConfigError { mistakes: vec![mistake] });
@@ -68,7 +73,8 @@ fn read(table: &Table, checker: &mut Checker) -> Option<HostConfig> {
         None => Some(Approve::Ask),
     };
     let disk = disk_limits(table, checker);
-    Some(HostConfig { name: name?, listen: listen?, http: http?, approve: approve?, disk: disk? })
+    let gateway = gateway::gateway(table, checker);
+    Some(HostConfig { name: name?, listen: listen?, http: http?, approve: approve?, disk: disk?, gateway: gateway? })
 }
 
 fn name(entry: &Entry, checker: &mut Checker) -> Option<String> {
@@ -157,6 +163,28 @@ mod tests {
             ("disk_vat_quota = \"64 KiB\"", "at least 1 MiB"),
             ("disk_soft_limit = \"1 GiB\"\ndisk_hard_limit = \"1 GiB\"", "is not below `disk_soft_limit`"),
             ("quota = \"1 GiB\"", "did you mean `disk_vat_quota`"),
+        ] {
+            let found = mistakes(&format!("{GOOD}{text}\n"));
+            assert!(found.len() == 1 && found[0].contains(wanted), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_is_there_where_it_is_written() {
+        let read = |text: &str| host_file(&format!("{GOOD}{text}"), Path::new("host.toml"));
+        assert_eq!(read("").map(|config| config.gateway), Ok(None));
+        let text = "gateway = \"127.0.0.1:8080\"\ngateway_origins = [\"https://example.org\"]\n";
+        let config = read(text).unwrap_or_else(|error| panic!("{error}"));
+        let listen = ([127, 0, 0, 1], 8080).into();
+        assert_eq!(config.gateway, Some(GatewayConfig { listen, origins: vec!["https://example.org".into()] }));
+        let written = toml::to_string(&config).expect("plain data is TOML");
+        assert_eq!(host_file(&written, Path::new("host.toml")), Ok(config), "{written}");
+        for (text, wanted) in [
+            ("gateway = \"8080\"", "not an IP address with a port"),
+            ("gateway_origins = []", "nothing listens"),
+            ("gateway = \"127.0.0.1:1\"\ngateway_origins = [\"*\"]", "`*` is no origin"),
+            ("gateway = \"127.0.0.1:1\"\ngateway_origins = [7]", "must be an array of strings"),
+            ("capnweb = \"127.0.0.1:1\"", "did you mean `gateway`"),
         ] {
             let found = mistakes(&format!("{GOOD}{text}\n"));
             assert!(found.len() == 1 && found[0].contains(wanted), "{text}: {found:?}");

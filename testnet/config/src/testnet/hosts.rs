@@ -2,6 +2,7 @@
 
 use super::check::{Checker, Key, socket_address};
 use super::disk::{self, disk_limits};
+use super::gateway;
 use super::syntax::{Entry, Table};
 use super::{HostConfig, Place};
 use quorate_consensus::Approve;
@@ -18,7 +19,8 @@ const LISTEN_EXAMPLE: &str = "listen = \"0.0.0.0:7001\"";
 const ANNOUNCE: Key = Key::new("announce", "announce = \"192.0.2.7:7001\"", &["public", "external", "advertise"]);
 const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9001\"", &["metrics", "api", "http_address", "metrics_address"]);
 pub(super) const APPROVE: Key = Key::new("approve", "approve = \"ask\"", &["approval", "approvals", "policy"]);
-const KEYS: [Key; 8] = [NAME, LISTEN, ANNOUNCE, HTTP, APPROVE, disk::SOFT, disk::HARD, disk::VAT_QUOTA];
+const KEYS: [Key; 10] =
+    [NAME, LISTEN, ANNOUNCE, HTTP, APPROVE, disk::SOFT, disk::HARD, disk::VAT_QUOTA, gateway::LISTEN, gateway::ORIGINS];
 
 /// Which socket an address takes on its machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -134,10 +136,18 @@ pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) ->
     let http = table.get(HTTP.name).and_then(|entry| {
         let address = http_address(entry, checker)?;
         let owner = format!("`http` of {shown}");
-        let claim = Claim { socket: Socket { udp: false, address }, machine };
+        let claim = Claim { socket: Socket { udp: false, address }, machine: machine.clone() };
         claims.claim(claim, owner, entry.node.place, checker);
         Some(address)
     });
+    let gateway = gateway::gateway(table, checker);
+    if let Some(Some(gateway)) = &gateway
+        && gateway.listen.port() != 0
+    {
+        let claim = Claim { socket: Socket { udp: false, address: gateway.listen }, machine };
+        let owner = format!("`{}` of {shown}", gateway::LISTEN.name);
+        claims.claim(claim, owner, place_of(table, &gateway::LISTEN), checker);
+    }
     let approve = match table.get(APPROVE.name) {
         Some(entry) => approve(entry, checker),
         // All hosts of a testnet have one owner.
@@ -146,7 +156,8 @@ pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) ->
     let text = |found: Option<(Option<Socket>, String)>| found.map(|(_, text)| text);
     let (listen, announce, line) = (text(listen), text(announce), table.place.line);
     let disk = disk_limits(table, checker);
-    Some(HostConfig { name: name?, listen, announce, http, approve: approve?, disk: disk?, line })
+    let (approve, disk, gateway) = (approve?, disk?, gateway?);
+    Some(HostConfig { name: name?, listen, announce, http, approve, disk, gateway, line })
 }
 
 /// How a host approves of changes of members.

@@ -1,0 +1,215 @@
+//! Listens for Cap'n Web: `GET /capnweb` for a session over a WebSocket, `POST /capnweb` for a batch.
+//!
+//! Browsers say which page connects (`Origin`), and only pages that are listed may; programs say nothing, and may. What is sent is bounded: a
+//! message, a batch, sessions at once, and what waits for a client that does not read.
+
+use crate::connection::Connection;
+pub use crate::vats::Connects;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use axum::extract::{State, WebSocketUpgrade};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+/// Longest message, and longest batch, in bytes.
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
+/// How long a client may take to take a message.
+const SEND_PATIENCE: Duration = Duration::from_secs(10);
+/// A client of which nothing was heard for so long is asked whether it is there.
+const PING_AFTER: Duration = Duration::from_secs(20);
+/// One that does not answer for so long is gone.
+const SILENCE: Duration = Duration::from_secs(60);
+/// From the connection, or the last answer, until a request's head has come whole.
+const HEAD_PATIENCE: Duration = Duration::from_secs(15);
+/// Bytes of a request's head, and of what waits to be sent.
+const HEAD_BYTES: usize = 64 << 10;
+/// How long a batch's body may take to come.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// How long accepting pauses after a failure, such as that this process has no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How long a batch may take: what is not answered by then is left out.
+const BATCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who may connect.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Origins of pages, as browsers name them (`https://example.org`).
+    pub origins: Vec<String>,
+    /// How many sessions there are at once.
+    pub max_sessions: usize,
+}
+
+struct Server {
+    connects: Arc<dyn Connects>,
+    rules: Rules,
+    sessions: Arc<Semaphore>,
+}
+
+/// Serves until it is dropped, and with it all sessions end.
+pub async fn serve(listener: TcpListener, connects: Arc<dyn Connects>, rules: Rules) {
+    // Beside those of sessions, connections that have yet to say what they want.
+    let most = rules.max_sessions.saturating_mul(2).clamp(1, Semaphore::MAX_PERMITS);
+    let (places, mut tasks) = (Arc::new(Semaphore::new(most)), JoinSet::new());
+    let routes = router(connects, rules);
+    loop {
+        // It is never closed.
+        let place = Arc::clone(&places).acquire_owned().await;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "a connection of the gateway was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        while tasks.try_join_next().is_some() {}
+        let routes = TowerToHyperService::new(routes.clone());
+        tasks.spawn(async move {
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_PATIENCE)
+                .max_buf_size(HEAD_BYTES)
+                .serve_connection(TokioIo::new(stream), routes)
+                .with_upgrades();
+            // How it ends concerns the client alone.
+            let _ = served.await;
+            drop(place);
+        });
+    }
+}
+
+/// What is served, and where.
+fn router(connects: Arc<dyn Connects>, rules: Rules) -> Router {
+    let sessions = Arc::new(Semaphore::new(rules.max_sessions.min(Semaphore::MAX_PERMITS)));
+    let server = Arc::new(Server { connects, rules, sessions });
+    Router::new().route("/capnweb", get(session).post(batch).options(preflight)).with_state(server)
+}
+
+impl Server {
+    /// The page that asks, if it is a page; an error if it may not.
+    fn origin(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Response> {
+        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(None) };
+        let is_listed = self.rules.origins.iter().any(|listed| listed.as_bytes() == origin.as_bytes());
+        if is_listed {
+            return Ok(Some(origin.clone()));
+        }
+        let shown = String::from_utf8_lossy(origin.as_bytes()).into_owned();
+        let why = format!("pages of {shown} may not connect here: list it under `origins` of `[gateway]`\n");
+        Err((StatusCode::FORBIDDEN, why).into_response())
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Response> {
+        Arc::clone(&self.sessions).try_acquire_owned().map_err(|_| {
+            let why = format!("{} sessions are open, which is the most; try again later\n", self.rules.max_sessions);
+            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], why).into_response()
+        })
+    }
+}
+
+async fn session(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Response> {
+    server.origin(&headers)?;
+    let permit = server.permit()?;
+    let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).max_frame_size(MAX_MESSAGE_BYTES);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        let mut connection = Connection::new(Arc::clone(&server.connects));
+        talk(socket, &mut connection).await;
+        connection.close().await;
+        drop(permit);
+    }))
+}
+
+/// Carries messages until the client, the network or the session ends.
+async fn talk(mut socket: WebSocket, connection: &mut Connection) {
+    let mut heard_at = Instant::now();
+    loop {
+        tokio::select! {
+            message = socket.recv() => {
+                heard_at = Instant::now();
+                match message {
+                    Some(Ok(Message::Text(text))) => connection.receive(text.as_str()),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(Message::Binary(_))) => connection.receive("a message of bytes"),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                }
+            }
+            () = connection.turn() => {}
+            () = tokio::time::sleep(PING_AFTER) => {
+                if heard_at.elapsed() > SILENCE || !sent(&mut socket, Message::Ping(Bytes::new())).await {
+                    return;
+                }
+            }
+        }
+        for text in connection.take_out() {
+            if !sent(&mut socket, Message::Text(text.into())).await {
+                return;
+            }
+        }
+        if let Some(why) = connection.ended() {
+            let end = CloseFrame { code: close_code::POLICY, reason: shortened(why).into() };
+            sent(&mut socket, Message::Close(Some(end))).await;
+            return;
+        }
+    }
+}
+
+async fn sent(socket: &mut WebSocket, message: Message) -> bool {
+    matches!(timeout(SEND_PATIENCE, socket.send(message)).await, Ok(Ok(())))
+}
+
+/// A close frame has room for 123 bytes.
+fn shortened(why: &str) -> &str {
+    let end = (0..=why.len().min(120)).rev().find(|end| why.is_char_boundary(*end)).unwrap_or(0);
+    why.get(..end).unwrap_or_default()
+}
+
+async fn batch(State(server): State<Arc<Server>>, headers: HeaderMap, body: Body) -> Result<Response, Response> {
+    let origin = server.origin(&headers)?;
+    let _permit = server.permit()?;
+    let body = match timeout(BODY_PATIENCE, axum::body::to_bytes(body, MAX_MESSAGE_BYTES)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => return Err((StatusCode::PAYLOAD_TOO_LARGE, format!("{error}\n")).into_response()),
+        Err(_) => return Err((StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n").into_response()),
+    };
+    let text = std::str::from_utf8(&body).map_err(|_| (StatusCode::BAD_REQUEST, "not text\n").into_response())?;
+    let mut connection = Connection::new(Arc::clone(&server.connects));
+    text.lines().filter(|line| !line.trim().is_empty()).for_each(|line| connection.receive(line));
+    connection.finish(BATCH_PATIENCE).await;
+    let answer = connection.take_out().join("\n");
+    // The client has its answer while the vats hear that it is over.
+    tokio::spawn(connection.close());
+    let mut response = ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], answer).into_response();
+    allow(&mut response, origin);
+    Ok(response)
+}
+
+async fn preflight(State(server): State<Arc<Server>>, headers: HeaderMap) -> Result<Response, Response> {
+    let origin = server.origin(&headers)?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let allowed = HeaderValue::from_static("content-type");
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    allow(&mut response, origin);
+    Ok(response)
+}
+
+fn allow(response: &mut Response, origin: Option<HeaderValue>) {
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+    if let Some(origin) = origin {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+}

@@ -1,0 +1,48 @@
+//! The host's door for programs that know nothing of vats ([`quorate_gateway`]), where its owner has opened one.
+
+use crate::{
+    host::Host,
+    run::{RunError, io_error},
+};
+use futures::future::BoxFuture;
+use quorate_client::Client;
+use quorate_config::home::Home;
+use quorate_gateway::server::{self, Connects, Rules};
+use quorate_protocol::{evidence::MAX_LIFETIME_BLOCKS, sturdyref::Sturdyref};
+use std::sync::Arc;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// Sessions at once. Each has a client of its own for each vat that it talks to.
+const MAX_SESSIONS: usize = 1_024;
+
+/// Makes clients that ask this host, and those that it knows, where vats are.
+struct Clients(Host);
+
+impl Connects for Clients {
+    fn connect(&self, sturdyref: Sturdyref) -> BoxFuture<'static, Result<Client, String>> {
+        let mut hosts = vec![self.0.as_member()];
+        hosts.extend(self.0.directory().members(&sturdyref.vat));
+        Box::pin(async move {
+            let client = Client::connect_for(&sturdyref, &hosts, MAX_LIFETIME_BLOCKS).await;
+            client.map_err(|error| error.to_string())
+        })
+    }
+}
+
+/// Begins to listen, if `host.toml` says where.
+///
+/// # Errors
+/// It can't listen there.
+pub(crate) async fn serve(home: &Home, host: &Host) -> Result<Option<JoinHandle<()>>, RunError> {
+    let Some(config) = &home.config.gateway else { return Ok(None) };
+    let listener = TcpListener::bind(config.listen).await.map_err(io_error(format!(
+        "the gateway at {} (`gateway` in {} says where)",
+        config.listen,
+        home.config_file().display()
+    )))?;
+    let rules = Rules { origins: config.origins.clone(), max_sessions: MAX_SESSIONS };
+    let clients = Arc::new(Clients(host.clone()));
+    let at = listener.local_addr().map_err(io_error("the gateway's address"))?;
+    tracing::info!(host = %home.config.name, gateway = %at, "programs may connect");
+    Ok(Some(tokio::spawn(server::serve(listener, clients, rules))))
+}
