@@ -340,6 +340,14 @@ fn who_breaks_the_protocol_is_told_and_heard_no_more() {
         ("a number of this side's own", vec![format!(r#"["push",["pipeline",{},["a"],[]]]"#, i64::MIN + 1)]),
         ("a release of nothing", vec![r#"["release",9,1]"#.into()]),
         ("a release of too many", vec![r#"["push",1]"#.into(), r#"["release",1,2]"#.into()]),
+        (
+            "a release of what only this side needs",
+            vec![
+                r#"["push",["pipeline",0,["redeem"],["vat://r"]]]"#.into(),
+                r#"["push",["pipeline",1,["a"],[]]]"#.into(),
+                r#"["release",1,2]"#.into(),
+            ],
+        ),
         ("a release of none", vec![r#"["push",1]"#.into(), r#"["release",1,0]"#.into()]),
         ("a settlement of nothing", vec![r#"["resolve",-1,1]"#.into()]),
         ("a settlement of an object", vec![r#"["push",[[["export",-1]]]]"#.into(), r#"["resolve",-1,1]"#.into()]),
@@ -361,6 +369,7 @@ fn who_breaks_the_protocol_is_told_and_heard_no_more() {
         assert!(talk.0.ended().is_some(), "{what}");
         let out = talk.out();
         assert_eq!(out.last().map(|out| out[0].clone()), Some(json!("abort")), "{what}: {out:?}");
+        talk.said();
         talk.tell(json!(["push", ["pipeline", 0, ["redeem"], ["vat://r"]]]));
         assert_eq!((talk.said(), talk.out().len()), (vec![], 0), "{what}");
     }
