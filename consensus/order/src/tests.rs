@@ -381,6 +381,45 @@ fn what_nobody_signed_counts_for_nothing() {
 }
 
 #[test]
+fn votes_that_their_members_did_not_sign_elect_nobody() {
+    let (epoch, (key, own)) = (Arc::new(epoch(4, 3)), real(1));
+    let mut member = Member::new(own, Arc::clone(&epoch), Durable::new(&epoch, 0));
+    let mut step = Step { signing: &key, outputs: &mut Vec::new() };
+    member.stand(1, &mut step).unwrap();
+    let vote = Grant { epoch: 2, term: 1, candidate: own, position: member.durable().order.position, since: 0 };
+    for number in [2, 3, 4] {
+        let bad = badly_signed(number, vote, Grant { term: 2, ..vote });
+        assert_eq!(member.granted(bad, &mut step), Err(Refusal::BadSignature(real(number).1)));
+    }
+    assert_eq!(member.granted(signed(9, vote), &mut step), Err(Refusal::NotTheSender(real(9).1)));
+    assert!(!member.leads());
+}
+
+/// A host that is to come follows the leader as the members do. What it wants is nobody's business, but it leaves whom they leave.
+#[test]
+fn whoever_is_no_member_leaves_with_a_threshold_of_those_who_are() {
+    let (epoch, (own, id)) = (Arc::new(epoch(4, 3)), real(9));
+    let mut newcomer = Member::new(id, Arc::clone(&epoch), Durable::new(&epoch, 1));
+    let mut outputs = Vec::new();
+    let mut step = Step { signing: &own, outputs: &mut outputs };
+    let leader = real(1).1;
+    let vote = Grant { position: newcomer.durable().order.position, ..grant(1, 2, 0) };
+    let grants = [1, 2, 3].map(|voter| signed(voter, vote)).to_vec();
+    let proof = TermProof { term: 2, leader, grants, base: OrderCertificate::root(&epoch) };
+    newcomer.follow_leader(&leader, 2, Some(proof), &mut step).unwrap();
+    let complaint =
+        |number| signed(number, Complaint { epoch: 2, term: 2, leader: real(1).1, reason: Reason::NoOrder });
+    assert!(newcomer.complaint(complaint(8), &mut step).is_err(), "of another that is none");
+    for number in [2, 3] {
+        newcomer.complaint(complaint(number), &mut step).unwrap();
+        assert!(!newcomer.has_left() && newcomer.complains().is_none());
+    }
+    newcomer.complaint(complaint(4), &mut step).unwrap();
+    assert!(newcomer.has_left());
+    assert!(outputs.iter().all(|output| !matches!(output, Output::Send { .. })), "it says nothing itself");
+}
+
+#[test]
 fn a_complaint_that_its_member_did_not_sign_is_none() {
     let (mut member, own) = leader();
     let mut step = Step { signing: &own, outputs: &mut Vec::new() };

@@ -10,6 +10,8 @@
 mod complaints;
 mod convictions;
 mod ordering;
+#[cfg(test)]
+mod tests;
 
 use ed25519_dalek::SigningKey;
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,8 +132,8 @@ struct State {
     better: Option<Box<OrderCertificate>>,
     /// The index that this member, as the leader, wants acknowledged by all.
     mark: u64,
-    /// Members that are convicted, and up to which term they lead no more.
-    convicted: BTreeMap<HostId, u64>,
+    /// Members that are convicted, and of each what convicts it of the latest term: up to that one it leads no more.
+    convicted: BTreeMap<HostId, OrderEvidence>,
     /// The header of entries of the present leader that contradict what is ordered here.
     denied: Option<Signed<Lead>>,
 }
@@ -197,11 +199,10 @@ impl OrderGate {
         if let Some(order) = stored.filter(on_the_log) {
             durable.order = order;
         }
-        let mut convicted: BTreeMap<HostId, u64> = BTreeMap::new();
+        let mut convicted = BTreeMap::new();
         for record in store.evidence()? {
             if let EvidenceRecord::Order(order) = record {
-                let through = convicted.entry(order.evidence.accused()).or_default();
-                *through = order.term().max(*through);
+                convictions::note(&mut convicted, order);
             }
         }
         let mut state = State {
@@ -354,13 +355,13 @@ impl OrderGate {
         self.lock().standing.clone().filter(|stand| stand.term == term)
     }
 
-    /// Takes in a vote for this member. Returns whether it counts.
-    pub(super) fn granted(&self, by: &HostId, grant: Signed<Grant>) -> bool {
-        let (counts, _) = self.step(|member, step| {
-            let elected = member.leads() && member.term().0 == grant.content.term;
-            grant.by == *by && (elected || member.granted(grant, step).is_ok())
-        });
-        counts
+    /// Takes in a vote for this member. One that does not count changes nothing.
+    pub(super) fn granted(&self, by: &HostId, grant: Signed<Grant>) {
+        if grant.by == *by {
+            self.step(|member, step| {
+                let _ = member.granted(grant, step);
+            });
+        }
     }
 
     /// Returns when this member is elected in a term.
@@ -440,7 +441,7 @@ impl OrderGate {
     pub(crate) fn follow(&self, from: &HostId, term: u64, proof: Option<TermProof>) -> Result<(), Barred> {
         let proof = {
             let state = self.lock();
-            if state.convicted.get(from).is_some_and(|through| term <= *through) {
+            if state.convicted.get(from).is_some_and(|of| term <= of.term()) {
                 return Err(Barred::Refused(format!("Q-C051 {from} is convicted, and leads term {term} no more")));
             }
             proof.map(|proof| self.counted_only(&state, proof))

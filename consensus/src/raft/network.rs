@@ -202,11 +202,24 @@ impl PeerClient {
         if granted {
             return Ok(VoteResponse::new(Vote::from(asked), None, true));
         }
+        self.show_conviction(&vote);
         let is_told = vote.term >= asked.term && vote.node != asked.node;
         if !is_told || !self.others_had_their_say(&asked, pre).await {
             return Ok(VoteResponse::new(make_vote(0, 0, false), None, false));
         }
         Ok(VoteResponse::new(Vote::from(vote), None, false))
+    }
+
+    /// Shows the member what convicts the leader that it follows: it may have been away when the others were told. As long as it hears
+    /// that leader it votes for nobody.
+    fn show_conviction(&self, followed: &WireVote) {
+        let Some(raft) = self.shared.raft.get().filter(|_| followed.committed) else { return };
+        let leader = raft.view().nodes.get(&followed.node).map(|member| member.key);
+        let Some(leader) = leader.filter(|leader| *leader != self.member.key) else { return };
+        let Some(evidence) = self.shared.gate.convicting(&leader, followed.term) else { return };
+        let (shared, member) = (Arc::clone(&self.shared), self.member.clone());
+        // It is shown again when it refuses again.
+        tokio::spawn(async move { shared.peers.show_conviction(&member, evidence).await });
     }
 
     /// A heartbeat. It goes on when openraft gives up waiting for it; see [`super::links`].
@@ -312,10 +325,8 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         let reply = reply?;
         if let RaftReply::Vote { granted: true, grant, .. } = &reply {
             let Some(grant) = grant else { return Err(unreachable("a vote that nobody signed")) };
-            if !self.shared.gate.granted(&self.member.key, **grant) {
-                return Err(unreachable("a vote that does not count"));
-            }
-            // Openraft counts to a majority, which may be fewer than must elect.
+            self.shared.gate.granted(&self.member.key, **grant);
+            // Openraft counts to a majority, which may be fewer than must elect. It also counts the votes of hosts that are no members yet.
             self.shared.gate.elected(asked.term).await;
         }
         self.voted(asked, false, reply).await

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::error::TransportError;
 use crate::order::frames::WireVote;
 use crate::proof::membership::Member;
+use crate::proof::order_evidence::OrderEvidence;
 use crate::state::ReplicatedState;
 use crate::state::block::{BlockReply, LogItem};
 use crate::storage::checkpoints::CheckpointRecord;
@@ -54,6 +55,13 @@ pub(crate) trait Voters: Send + Sync + 'static {
 pub(crate) trait Peers: Send + Sync + 'static {
     /// Proves to a member that does not know this host who is in the vat.
     fn introduce<'a>(&'a self, to: &'a Member) -> BoxFuture<'a, Result<(), TransportError>>;
+
+    /// Shows a member what convicts another one.
+    fn show_conviction<'a>(
+        &'a self,
+        to: &'a Member,
+        evidence: OrderEvidence,
+    ) -> BoxFuture<'a, Result<(), TransportError>>;
 }
 
 /// Why a checkpoint was not sent.

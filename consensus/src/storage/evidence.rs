@@ -86,6 +86,17 @@ impl EvidenceCounts {
     }
 }
 
+/// What distinguishes two deeds of one kind and member: epoch and block, or, of the order, term and index. (A leader that is elected again
+/// may do the same at the same place.)
+fn place_of(record: &EvidenceRecord) -> (u64, u64) {
+    let (epoch, block) = record.place();
+    let of = match record {
+        EvidenceRecord::Order(order) => order.term(),
+        _ => epoch,
+    };
+    (of, block.unwrap_or_default())
+}
+
 impl VatStore {
     /// Keeps evidence, if it is new and few of its kind are kept of its signer, and counts it. On disk when it returns, if it is
     /// kept.
@@ -93,8 +104,7 @@ impl VatStore {
         let mut counts: EvidenceCounts = self.evidence_counts()?;
         let key = self.evidence_key(record, signer);
         let kind = EvidenceKind::of(record);
-        let (epoch, block) = record.place();
-        let place = (epoch, block.unwrap_or_default());
+        let place = place_of(record);
         let count = counts.0.entry((kind, *signer)).or_default();
         let is_kept = self.get_bytes(Family::Evidence, &key)?.is_some();
         let is_new = !is_kept && (count.kept < MAX_EVIDENCE || count.latest < Some(place));
@@ -128,11 +138,11 @@ impl VatStore {
 
     /// One key for what is said of one member and place, so that nothing is kept twice.
     fn evidence_key(&self, record: &EvidenceRecord, signer: &HostId) -> Vec<u8> {
-        let (epoch, block) = record.place();
+        let (of, block) = place_of(record);
         let mut key = self.key(&[EvidenceKind::of(record) as u8]);
         key.extend_from_slice(&signer.0);
-        key.extend_from_slice(&epoch.to_be_bytes());
-        key.extend_from_slice(&block.unwrap_or_default().to_be_bytes());
+        key.extend_from_slice(&of.to_be_bytes());
+        key.extend_from_slice(&block.to_be_bytes());
         key
     }
 

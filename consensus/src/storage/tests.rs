@@ -9,9 +9,11 @@ use super::*;
 use crate::error::StoreError;
 use crate::proof::certificate::Statement;
 use crate::proof::equivocation::{Disagreement, Divergence, Equivocation, EvidenceRecord, Signed};
+use crate::proof::order_evidence::OrderEvidence;
 use crate::testing::stores::{keys, put, store_conforms};
-use crate::tests::{certificate, genesis, host, sign, statement};
+use crate::tests::{certificate, genesis, header_at, host, sign, statement};
 use quorate_ids::{Hash, VatId};
+use quorate_order::evidence::Evidence;
 
 fn both_shared(check: impl Fn(Arc<dyn Store>)) {
     check(Arc::new(MemoryStore::new()));
@@ -147,6 +149,25 @@ fn evidence_is_bounded_by_member_and_is_kept_and_counted_once() {
         // The vat is gone and comes again: what is known of it lies there still.
         store.remove().unwrap();
         assert_eq!(store.evidence().unwrap(), kept);
+    });
+}
+
+/// A leader that is elected again may show two logs at the same place again: whoever starts anew has to know of the later term.
+#[test]
+fn the_same_deed_in_two_terms_is_kept_twice() {
+    both_shared(|shared| {
+        let genesis = genesis(3, 2);
+        let store = VatStore::new(Arc::clone(&shared), genesis.vat_id());
+        let two_logs = |term| {
+            let [first, second] = [6, 7].map(|chain| header_at(&genesis, (2, term), 10, Hash([chain; 32])));
+            let evidence = Evidence::Headers { first, second, before: second.content.chain, heads: Vec::new() };
+            EvidenceRecord::Order(OrderEvidence { vat: genesis.vat_id(), evidence })
+        };
+        for term in [3, 5] {
+            assert!(store.add_evidence(&two_logs(term), &host(2)).unwrap().is_kept, "{term}");
+            assert!(!store.add_evidence(&two_logs(term), &host(2)).unwrap().is_new, "{term}");
+        }
+        assert_eq!(store.evidence().unwrap(), [two_logs(3), two_logs(5)]);
     });
 }
 

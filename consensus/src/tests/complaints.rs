@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::cluster::{Cluster, Node, Toy, parameters, wait};
+use super::leading::Asking;
 use super::*;
 use crate::codec::{self, MAX_COMMAND_BYTES};
 use crate::error::{ProposeError, TransportError};
-use crate::order::frames::{RaftFrame, RaftMessage, RaftReply};
+use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireContent, WireEntry};
 use crate::proof::equivocation::EvidenceRecord;
 use crate::raft::gate::Keys;
 use crate::replica::wants::MAX_WANTED;
 use crate::replica::wire::complaint::ComplaintFrame;
 use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
 use crate::replica::wire::share::{ShareFrame, ShareReply};
+use crate::state::block::{Block, Control};
 use crate::transport::Channel;
 use quorate_order::signed::{Complaint, Reason};
 use quorate_order::signing::Signed;
@@ -225,6 +227,71 @@ async fn one_liar_that_complains_changes_nothing_and_as_many_as_must_end_a_term(
     cluster.assert_no_trouble();
 }
 
+/// Whoever has just begun to follow a leader can't tell whether others complain with reason.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_has_just_begun_to_follow_a_leader_joins_nobody() {
+    let (mut cluster, _) = certified_cluster(4, 3).await;
+    let beginner = (cluster.wait_for_leader().await + 1) % 4;
+    cluster.stop(beginner).await;
+    // It stays one for several minutes.
+    cluster.timing.election_max = Duration::from_secs(60);
+    cluster.start(beginner).await;
+    let node = &cluster.nodes[beginner];
+    let (term, accused) = wait("a leader", || {
+        let status = node.up().status();
+        status.leader.map(|leader| (status.term, leader))
+    })
+    .await;
+    let others = (0..4).filter(|place| *place != beginner && cluster.nodes[*place].id() != accused);
+    for by in others {
+        let seed = u8::try_from(by).unwrap() + 1;
+        let complaint = complaint_of(&cluster.genesis, seed, (term, accused), Reason::NoOrder);
+        complain(node, cluster.nodes[by].id(), complaint).await.unwrap();
+    }
+    let last = cluster.propose(beginner, b"on").await.block;
+    cluster.wait_applied(last).await;
+    assert_eq!(node.up().status().stats.leaders_left, 0);
+    cluster.assert_no_trouble();
+}
+
+/// A leader that was left may be elected again, but not before the others have had the time to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_votes_for_a_leader_that_was_left_while_another_may_be_elected() {
+    let mut cluster = Cluster::new(4, 3, parameters());
+    // So long that stopping three members takes no part of it.
+    cluster.timing.election_max = Duration::from_secs(1);
+    for place in 0..4 {
+        cluster.start(place).await;
+    }
+    let last = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(last).await;
+    let leader = cluster.wait_for_leader().await;
+    let [voter, second, third] = [1, 2, 3].map(|step| (leader + step) % 4);
+    let (term, left) = (cluster.nodes[voter].up().status().term, cluster.nodes[leader].id());
+    let [accused, other] =
+        [leader, third].map(|place| (cluster.nodes[place].id(), cluster.nodes[place].up().status().raft_id));
+    // They count as soon as the voter has followed the leader for long enough.
+    while cluster.nodes[voter].up().status().stats.leaders_left == 0 {
+        for by in [second, third] {
+            let seed = u8::try_from(by).unwrap() + 1;
+            let complaint = complaint_of(&cluster.genesis, seed, (term, left), Reason::NoOrder);
+            complain(&cluster.nodes[voter], cluster.nodes[by].id(), complaint).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for place in [leader, second, third] {
+        cluster.stop(place).await;
+    }
+    let mut asking = Asking::of(cluster.nodes[voter].up(), &cluster.genesis);
+    while !asking.would_vote(other).await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!asking.would_vote(accused).await, "the others have had no time yet");
+    while !asking.would_vote(accused).await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// What members want is put first by an honest leader, each has so much room, and no strangers have any.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_honest_leader_orders_what_is_wanted_and_a_flood_of_it_is_refused() {
@@ -362,8 +429,57 @@ async fn a_leader_is_left_by_members_that_are_in_later_terms() {
             wait("a later term", || (node.up().status().term > term).then_some(())).await;
         }
         cut_off(&cluster, liar, speaks_to);
+        if astray == 2 {
+            // Nobody wants anything of the leader, and all that it has sent is proven. The third sees that the others look for one.
+            all_have_left(&cluster, liar).await;
+        }
         go_on_without(&cluster, liar, (liar + 3) % 4).await;
     }
+}
+
+/// Whether an entry ends a membership.
+fn activates(entry: &WireEntry) -> bool {
+    let WireContent::Block(bytes) = &entry.content else { return false };
+    matches!(Block::decode(bytes).control, Some(Control::Activate(_)))
+}
+
+/// A leader has a newcomer begin to vote in the place of one of the others, and keeps what proves the order from then on. The newcomer is no
+/// member yet, and hears it: without its vote nobody else is elected.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_to_come_leaves_the_leader_that_the_members_leave() {
+    let (mut cluster, liar) = certified_cluster(4, 3).await;
+    let guilty = cluster.nodes[liar].id();
+    let newcomer = cluster.learner().await;
+    let keeps = Arc::new(AtomicBool::new(false));
+    let begun = Arc::clone(&keeps);
+    cluster.hub.lie(Box::new(move |from, to, channel, frame| match channel {
+        _ if to == guilty => deaf(channel, frame),
+        Channel::Append | Channel::Vote if from == guilty => {
+            if let Ok(RaftFrame { message: RaftMessage::Append { entries, .. }, .. }) = codec::decode(&frame)
+                && entries.iter().any(activates)
+            {
+                begun.store(true, Ordering::SeqCst);
+            }
+            if begun.load(Ordering::SeqCst) { without_order(frame) } else { frame }
+        }
+        _ => frame,
+    }));
+    let (out, proposer) = ((liar + 1) % 4, (liar + 2) % 4);
+    let change = Change::Replace { out: cluster.nodes[out].id(), in_: cluster.nodes[newcomer].member() };
+    let up = cluster.nodes[proposer].up();
+    if let Err(error) = up.reconfigure(change, None, Duration::from_secs(20)).await {
+        assert!(up.status().pending.is_some() || up.status().epoch > 0, "{error}");
+    }
+    for place in [proposer, (liar + 3) % 4, newcomer] {
+        let node = &cluster.nodes[place];
+        wait("the next epoch", || (node.up().status().certified_epoch == 1).then_some(())).await;
+        assert_eq!(node.log.lock().unwrap().fault, None);
+    }
+    assert!(keeps.load(Ordering::SeqCst));
+    assert!(up.status().stats.leaders_left > 0);
+    assert!(cluster.nodes[newcomer].up().status().stats.leaders_left > 0);
+    let last = cluster.propose(proposer, b"two").await.block;
+    wait("certified", || (up.status().certified_block >= last).then_some(())).await;
 }
 
 /// The leader gets no signatures of the others, so that it never sees its way clear to a change of members. Everything else it orders: from

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use super::cluster::Cluster;
 use super::key;
+use crate::codec;
 use crate::order::chain;
-use crate::order::frames::{Header, RaftMessage, WireEntry, WireVote};
+use crate::order::frames::{Header, RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
 use crate::proof::membership::Genesis;
 use crate::proof::order_evidence::OrderEvidence;
 use crate::raft::gate::Keys;
+use crate::replica::handle::ReplicaHandle;
 use crate::state::LogPosition;
 use crate::storage::{Family, Store, VatStore};
 use crate::testing::fabricated::{root_of, stand_of};
+use crate::transport::Channel;
 use quorate_ids::{Hash, HostId};
 use quorate_order::chain::{Head, next_chain};
 use quorate_order::evidence::Evidence;
@@ -37,7 +40,7 @@ pub(crate) fn election(genesis: &Genesis, term: u64, seeds: &[u8], leader: HostI
 }
 
 /// What proves that the members `seeds` have acknowledged the log that a leader has signed.
-fn acknowledged(genesis: &Genesis, lead: &Lead, seeds: &[u8]) -> OrderCertificate {
+pub(crate) fn acknowledged(genesis: &Genesis, lead: &Lead, seeds: &[u8]) -> OrderCertificate {
     let Lead { epoch, term, last: index, chain } = *lead;
     let sign = |seed: &u8| {
         let ack = Signed::new(Ack { epoch, term, index, chain }, host(*seed), &genesis.vat_id(), &Keys(key(*seed)));
@@ -101,6 +104,35 @@ pub(crate) fn leading(
     let lead = header.lead.filter(|_| commit >= last && last.is_some_and(|last| last.term == vote.term));
     header.order = lead.map(|lead| Box::new(acknowledged(genesis, &lead.content, &voters)));
     RaftMessage::Append { vote, prev, entries, commit, header: Some(Box::new(header)) }
+}
+
+/// Candidates that ask a member whether it would vote for them, with the longest log of all, and as much of a proof as it wants to see.
+pub(crate) struct Asking<'a> {
+    voter: &'a ReplicaHandle,
+    genesis: &'a Genesis,
+    order: OrderCertificate,
+}
+
+impl<'a> Asking<'a> {
+    pub(crate) fn of(voter: &'a ReplicaHandle, genesis: &'a Genesis) -> Asking<'a> {
+        Asking { voter, genesis, order: root_of(genesis) }
+    }
+
+    /// Whether this member with its raft id would get a vote for the next term.
+    pub(crate) async fn would_vote(&mut self, (from, node): (HostId, u64)) -> bool {
+        let (term, target) = (self.voter.status().term, self.voter.status().raft_id);
+        let vote = WireVote { term: term + 1, node, committed: false };
+        let last = Some(LogPosition { term, index: 10_000 });
+        let stand = Some(Box::new(Stand { order: self.order.clone(), ..stand_of(self.genesis, term + 1, last) }));
+        let message = RaftMessage::Vote { vote, last, transfer: false, pre: true, stand };
+        let frame = codec::encode(&RaftFrame { target, message });
+        let answer = self.voter.handle(from, Channel::Vote, &frame).await.unwrap();
+        let Ok(RaftReply::Vote { granted, better, .. }) = codec::decode(&answer) else { panic!("no answer") };
+        if let Some(better) = better {
+            self.order = *better;
+        }
+        granted
+    }
 }
 
 /// What convicts the second member of having led a term with two logs, of which one goes farther.

@@ -398,7 +398,10 @@ async fn a_leader_that_contradicts_itself_is_refused() {
     let last = cluster.propose(place, b"three").await.block;
     cluster.wait_certified(last).await;
     cluster.assert_equal_states().await;
-    cluster.assert_no_trouble();
+    // What was refused may convict it, as far as the others are shown it.
+    for node in &cluster.nodes {
+        assert_eq!(node.log.lock().unwrap().fault, None);
+    }
 }
 
 /// One member answers all that a leader sends by naming a later term.

@@ -36,7 +36,7 @@ use crate::state::block::{Activation, Admission};
 use crate::state::change::Change;
 use crate::state::drafts::{Draft, Matter};
 use crate::state::{RaftMembership, ReplicatedState};
-pub(crate) use leading::leading;
+pub(crate) use leading::{acknowledged, header_at, leading};
 use quorate_ids::{Hash, HostId};
 
 pub(crate) fn key(seed: u8) -> SigningKey {

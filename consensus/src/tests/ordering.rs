@@ -169,15 +169,50 @@ async fn a_leader_takes_back_what_a_majority_claimed_to_have_and_no_threshold_ac
     assert!(cluster.nodes[old].log.lock().unwrap().restored.is_empty(), "not by a checkpoint");
 }
 
+/// Openraft would have whoever gets the votes of a majority lead. Where five are members of which four must sign, that is one too few.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_majority_that_is_less_than_a_threshold_elects_nobody() {
+    let (mut cluster, leader, _) = begun(5, 4).await;
+    let away = [leader, (leader + 1) % 5];
+    let up = [2, 3, 4].map(|step| (leader + step) % 5);
+    let began = cluster.nodes[leader].up().status().term;
+    for place in away {
+        cluster.stop(place).await;
+    }
+    wait("elections", || {
+        let statuses = up.map(|place| cluster.nodes[place].up().status());
+        assert!(statuses.iter().all(|status| status.role != Role::Leader));
+        statuses.iter().all(|status| status.term >= began + 3).then_some(())
+    })
+    .await;
+    for place in away {
+        cluster.start(place).await;
+    }
+    goes_on(&cluster, up[0]).await;
+}
+
 /// Proofs decide who gets a vote, and logs where those are equal: nothing proves how long a candidate's log is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_candidate_that_can_prove_less_gets_no_vote_and_is_shown_what_it_lacks() {
-    let (mut cluster, leader, _) = begun(3, 2).await;
-    let [voter, candidate] = [1, 2].map(|step| (leader + step) % 3);
-    let (from, node) = (cluster.nodes[candidate].id(), cluster.nodes[candidate].up().status().raft_id);
-    for place in [leader, candidate] {
-        cluster.stop(place).await;
+    for power_is_cut in [false, true] {
+        let (mut cluster, leader, _) = begun(3, 2).await;
+        let [voter, candidate] = [1, 2].map(|step| (leader + step) % 3);
+        let (from, node) = (cluster.nodes[candidate].id(), cluster.nodes[candidate].up().status().raft_id);
+        for place in [leader, candidate] {
+            cluster.stop(place).await;
+        }
+        if power_is_cut {
+            // What it has certified, it knows the proof of.
+            cluster.crash(voter).await;
+            cluster.start(voter).await;
+            wait("raft", || (cluster.nodes[voter].up().status().last_log > 0).then_some(())).await;
+        }
+        asks_for_a_vote(&cluster, voter, (from, node)).await;
     }
+}
+
+/// The member at `candidate` asks for votes, once with less of a proof than the voter has, and then with as much.
+async fn asks_for_a_vote(cluster: &Cluster, voter: usize, (from, node): (HostId, u64)) {
     let voter = cluster.nodes[voter].up();
     let (target, term) = (voter.status().raft_id, voter.status().term + 1);
     let ask = async |pre: bool, order: &OrderCertificate, index: u64| {

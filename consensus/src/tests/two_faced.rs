@@ -2,27 +2,26 @@
 //! around what a replica sends; the replica itself is the product's.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::cluster::{Cluster, parameters, wait};
-use super::leading::header_at;
+use super::leading::{Asking, chain_at, header};
 use super::*;
 use crate::codec::{self, Blob};
-use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
+use crate::order::frames::{RaftFrame, RaftMessage, WireContent, WireEntry, WireVote};
 use crate::proof::equivocation::EvidenceRecord;
-use crate::proof::membership::Genesis;
+use crate::proof::membership::{Genesis, Parameters};
 use crate::proof::order_evidence::OrderEvidence;
 use crate::proof::shares::Share;
 use crate::proof::signers::Signers;
 use crate::replica::wire::share::ShareFrame;
 use crate::state::LogPosition;
 use crate::state::block::Block;
-use crate::testing::fabricated::{root_of, stand_of};
 use crate::testing::faces::Faces;
 use crate::transport::{Channel, TransportError};
 use quorate_order::evidence::Evidence;
-use quorate_order::member::Stand;
 
 /// What the liar shows one member instead of what it shows the others.
 fn altered(entry: WireEntry, begins: &[u8]) -> WireEntry {
@@ -49,7 +48,18 @@ fn otherwise(bytes: Blob, begins: &[u8]) -> Blob {
 /// A leader of `members` shows some of the others (`victims` of them) other contents under the same log ids. Returns the cluster, and the
 /// leader.
 async fn shown_two_logs(members: u8, threshold: u16, victims: usize, command: &[u8]) -> (Cluster, usize) {
-    let cluster = Cluster::started(members, threshold, parameters()).await;
+    shown_two_logs_with(parameters(), (members, threshold), victims, command, false).await
+}
+
+/// The same. `apart`: the victims do not reach the others, but the leader.
+async fn shown_two_logs_with(
+    parameters: Parameters,
+    (members, threshold): (u8, u16),
+    victims: usize,
+    command: &[u8],
+    apart: bool,
+) -> (Cluster, usize) {
+    let cluster = Cluster::started(members, threshold, parameters).await;
     let last = cluster.propose(0, b"one").await.block;
     cluster.wait_certified(last).await;
     let leader = cluster.wait_for_leader().await;
@@ -57,6 +67,10 @@ async fn shown_two_logs(members: u8, threshold: u16, victims: usize, command: &[
     let victims: Vec<usize> = others.take(victims).collect();
     let (from, to) = (cluster.nodes[leader].id(), victims.iter().map(|place| cluster.nodes[*place].id()));
     let (begins, to) = (command.to_vec(), to.collect::<Vec<_>>());
+    let others = cluster.nodes.iter().map(super::cluster::Node::id).filter(|other| *other != from);
+    for other in others.filter(|other| apart && !to.contains(other)) {
+        to.iter().for_each(|victim| cluster.hub.cut(*victim, other));
+    }
     let (signing, vat) = (cluster.nodes[leader].key.clone(), cluster.genesis.vat_id());
     let faces = Mutex::new(Faces::default());
     cluster.hub.lie(Box::new(move |sender, receiver, channel, frame| match channel {
@@ -141,28 +155,112 @@ async fn nobody_votes_for_a_convicted_member_while_another_may_be_elected() {
     for place in [guilty, other, leader] {
         cluster.stop(place).await;
     }
-    let (voter, genesis) = (cluster.nodes[voter].up(), &cluster.genesis);
-    let mut order = root_of(genesis);
-    let mut would_vote = async |(from, node): (HostId, u64)| {
-        let (term, target) = (voter.status().term, voter.status().raft_id);
-        let vote = WireVote { term: term + 1, node, committed: false };
-        let last = Some(LogPosition { term, index: 10_000 });
-        let stand = Some(Box::new(Stand { order: order.clone(), ..stand_of(genesis, term + 1, last) }));
-        let message = RaftMessage::Vote { vote, last, transfer: false, pre: true, stand };
-        let frame = codec::encode(&RaftFrame { target, message });
-        let answer = voter.handle(from, Channel::Vote, &frame).await.unwrap();
-        let Ok(RaftReply::Vote { granted, better, .. }) = codec::decode(&answer) else { panic!("no answer") };
-        // What a candidate should know that knows less.
-        order = better.map_or(order.clone(), |better| *better);
-        granted
-    };
-    while !would_vote(candidates[1]).await {
+    let mut asking = Asking::of(cluster.nodes[voter].up(), &cluster.genesis);
+    while !asking.would_vote(candidates[1]).await {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(!would_vote(candidates[0]).await, "the others have had no time yet");
-    while !would_vote(candidates[0]).await {
+    assert!(!asking.would_vote(candidates[0]).await, "the others have had no time yet");
+    while !asking.would_vote(candidates[0]).await {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A member that was away when the others heard what convicts their leader follows it on, and votes for nobody as long as it hears it. It is
+/// shown what they know when they ask it for its vote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_follows_a_convicted_leader_is_shown_what_convicts_it() {
+    let cluster = Cluster::started(4, 3, parameters()).await;
+    let last = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(last).await;
+    let liar = cluster.wait_for_leader().await;
+    let [away, teller, third] = [1, 2, 3].map(|step| (liar + step) % 4);
+    let (victim, guilty) = (cluster.nodes[away].id(), cluster.nodes[liar].id());
+    let missed = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&missed);
+    cluster.hub.lie(Box::new(move |_, receiver, channel, frame| match codec::decode(&frame) {
+        Ok(ShareFrame::Convicted(_)) if channel == Channel::Share && receiver == victim => {
+            count.fetch_add(1, Ordering::SeqCst);
+            codec::encode(&ShareFrame::Clock)
+        }
+        _ => frame,
+    }));
+    let term = cluster.nodes[away].up().status().term;
+    let seed = u8::try_from(liar).unwrap() + 1;
+    let told = (&cluster.nodes[teller], cluster.nodes[third].id());
+    convict(&cluster.genesis, told, (seed, term, last), [7, 8]).await.unwrap();
+    // Each of the two tells all others, once.
+    for place in [teller, third] {
+        wait("the proof", || (cluster.nodes[place].up().evidence().unwrap().len() == 1).then_some(())).await;
+    }
+    wait("what it missed", || (missed.load(Ordering::SeqCst) >= 2).then_some(())).await;
+    cluster.hub.lie(Box::new(|_, _, _, frame| frame));
+    for place in [away, teller, third] {
+        let node = &cluster.nodes[place];
+        wait("another leader", || node.up().status().leader.filter(|leader| *leader != guilty)).await;
+        wait("the proof", || (node.up().evidence().unwrap().len() == 1).then_some(())).await;
+    }
+    let last = cluster.propose(away, b"two").await.block;
+    cluster.wait_certified(last).await;
+    cluster.assert_equal_states().await;
+}
+
+/// A member that holds what proves the order takes nothing else in its place, so that it has no second header of its leader's log. The others
+/// have the log that it is held against.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_is_convicted_by_what_a_member_has_refused() {
+    let cluster = Cluster::started(4, 3, parameters()).await;
+    let last = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(last).await;
+    let liar = cluster.wait_for_leader().await;
+    let block = cluster.propose(liar, b"two").await.block;
+    cluster.wait_applied(block).await;
+    let (victim, guilty) = (&cluster.nodes[(liar + 1) % 4], cluster.nodes[liar].id());
+    let (status, term) = (victim.up().status(), cluster.nodes[liar].up().status().term);
+    let at = |index| LogPosition { term, index };
+    let other = WireEntry { log: at(block), content: WireContent::Block(b"another".to_vec().into()) };
+    let prev = Some(at(block - 1));
+    let before = chain_at(&cluster, (liar + 1) % 4, block - 1);
+    let seed = u8::try_from(liar).unwrap() + 1;
+    let header = Some(Box::new(header(&cluster.genesis, (seed, term), prev, before, &[other.clone()])));
+    let vote = WireVote { term, node: cluster.nodes[liar].up().status().raft_id, committed: true };
+    let message = RaftMessage::Append { vote, prev, entries: vec![other], commit: None, header };
+    let frame = codec::encode(&RaftFrame { target: status.raft_id, message });
+    let refused = victim.up().handle(guilty, Channel::Append, &frame).await;
+    assert!(matches!(&refused, Err(TransportError::Refused(text)) if text.contains("contradict")), "{refused:?}");
+    for node in cluster.nodes.iter().filter(|node| node.id() != guilty) {
+        wait("the proof", || (node.up().evidence().unwrap().len() == 1).then_some(())).await;
+        wait("another leader", || node.up().status().leader.filter(|leader| *leader != guilty)).await;
+        let accused: Vec<HostId> = node.up().evidence().unwrap().iter().flat_map(EvidenceRecord::accused).collect();
+        assert_eq!(accused, [guilty]);
+    }
+}
+
+/// A member that was shown other entries than the rest gets a checkpoint of theirs, of which its own entries have the names, behind it as
+/// well. None of them is of that log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deceived_member_keeps_nothing_behind_the_checkpoint_that_it_gets() {
+    let few = Parameters { checkpoint_commands: 10, ..parameters() };
+    let (mut cluster, liar) = shown_two_logs_with(few, (4, 3), 1, b"deceived", true).await;
+    let victim = (0..4).find(|place| *place != liar).unwrap();
+    let honest: Vec<usize> = (0..4).filter(|place| ![liar, victim].contains(place)).collect();
+    let mut last = 0;
+    for _ in 0..65 {
+        last = cluster.propose(honest[0], b"shown truly").await.block;
+    }
+    for place in &honest {
+        wait("a purge", || (cluster.nodes[*place].up().status().purged > 30).then_some(())).await;
+    }
+    wait("false entries", || (cluster.nodes[victim].up().status().last_log >= last).then_some(())).await;
+    cluster.stop(liar).await;
+    cluster.hub.lie(Box::new(|_, _, _, frame| frame));
+    cluster.hub.heal();
+    let last = cluster.propose(honest[0], b"all the same").await.block;
+    cluster.wait_certified(last).await;
+    cluster.assert_equal_states().await;
+    for place in [victim, honest[0], honest[1]] {
+        assert_eq!(cluster.nodes[place].log.lock().unwrap().fault, None);
+    }
+    assert!(!cluster.nodes[victim].log.lock().unwrap().restored.is_empty(), "by a checkpoint");
 }
 
 /// What convicts a leader outlives a restart, and is believed only if it proves something.

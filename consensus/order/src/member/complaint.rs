@@ -97,8 +97,8 @@ impl Member {
         known.push(complaint);
         let (count, own) = (known.len(), known.iter().any(|known| known.by == self.own));
         // Where nobody may be missing one is enough by the numbers. But such a vat stops by any member that wants it to, and an honest
-        // one that is slow must not end a term alone.
-        if count >= self.epoch.joining().max(2) && !own {
+        // one that is slow must not end a term alone. Whoever is no member yet has no complaint that counts, and leaves with the others.
+        if count >= self.epoch.joining().max(2) && !own && self.epoch.contains(&self.own) {
             return self.complain(reason, step);
         }
         if count >= self.epoch.threshold {

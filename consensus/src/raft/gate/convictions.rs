@@ -2,7 +2,10 @@
 //!
 //! Invariants: only what [`Evidence`] proves counts; a member that is convicted of something in a term leads no term up to that one, as
 //! far as this member goes. (An honest member is never convicted, so nobody is left that should lead.) It may be elected again, since it
-//! may be the only one that has a log; how much later: `replica::wire::append`.
+//! may be the only one that has a log; how much later: `replica::wire::append`. Whoever refuses a vote since it follows such a leader is
+//! shown what convicts it: it may have been away when the others were.
+
+use std::collections::BTreeMap;
 
 use super::OrderGate;
 use crate::proof::order_evidence::OrderEvidence;
@@ -49,9 +52,7 @@ impl OrderGate {
     fn convicted(&self, evidence: OrderEvidence) {
         let guilty = evidence.evidence.accused();
         if guilty != self.own {
-            let mut state = self.lock();
-            let through = state.convicted.entry(guilty).or_default();
-            *through = evidence.term().max(*through);
+            note(&mut self.lock().convicted, evidence.clone());
         }
         (self.convictions)(evidence);
     }
@@ -59,5 +60,18 @@ impl OrderGate {
     /// Whether a member is convicted of anything.
     pub(crate) fn is_convicted(&self, member: &HostId) -> bool {
         self.lock().convicted.contains_key(member)
+    }
+
+    /// What shows that a member is not to lead this term, if it is convicted.
+    pub(in crate::raft) fn convicting(&self, leader: &HostId, term: u64) -> Option<OrderEvidence> {
+        self.lock().convicted.get(leader).filter(|of| term <= of.term()).cloned()
+    }
+}
+
+/// Of each member what convicts it of the latest term is kept in mind.
+pub(super) fn note(convicted: &mut BTreeMap<HostId, OrderEvidence>, evidence: OrderEvidence) {
+    let known = convicted.get(&evidence.evidence.accused()).map(OrderEvidence::term);
+    if known.is_none_or(|known| known < evidence.term()) {
+        convicted.insert(evidence.evidence.accused(), evidence);
     }
 }

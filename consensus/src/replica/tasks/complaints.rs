@@ -16,6 +16,7 @@
 //! Absent: what is ordered twice. A member that tells of something does not know whether it is under way; executing it again must do no
 //! harm, as any member may propose anything at any time.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -551,9 +552,15 @@ impl Complaints {
         self.parts.members.view().newest().contains(&self.parts.identity.key)
     }
 
+    /// Tells the others, and whoever else has a vote in Raft: a newcomer, which would follow a leader that all others have left, and vote for
+    /// none of them.
     fn say(self: &Arc<Self>, frame: ComplaintFrame) {
         self.parts.stats.update(|stats| stats.complaints += 1);
-        for member in self.others() {
+        let nodes = self.parts.raft.get().map(|raft| raft.view().nodes).unwrap_or_default();
+        let mut told: BTreeMap<HostId, Member> = nodes.into_values().map(|member| (member.key, member)).collect();
+        told.extend(self.others().into_iter().map(|member| (member.key, member)));
+        told.remove(&self.parts.identity.key);
+        for member in told.into_values() {
             let (complaints, frame) = (Arc::clone(self), ShareFrame::Complaint(Box::new(frame.clone())));
             tokio::spawn(async move {
                 let reply = complaints.parts.share.exchange(&member, &frame).await;

@@ -188,6 +188,14 @@ impl Peers for ShareClient {
     fn introduce<'a>(&'a self, to: &'a Member) -> BoxFuture<'a, Result<(), TransportError>> {
         Box::pin(self.introduce_to(to))
     }
+
+    fn show_conviction<'a>(
+        &'a self,
+        to: &'a Member,
+        evidence: OrderEvidence,
+    ) -> BoxFuture<'a, Result<(), TransportError>> {
+        Box::pin(async move { self.exchange(to, &ShareFrame::Convicted(Box::new(evidence))).await.map(drop) })
+    }
 }
 
 /// Answers other members on the share channel.
