@@ -52,6 +52,11 @@ fn starting() {
 }
 
 #[test]
+fn guards() {
+    check("guards.txt");
+}
+
+#[test]
 fn presences() {
     check("presences.txt");
 }

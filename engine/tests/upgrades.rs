@@ -4,304 +4,19 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod comms_support;
+#[path = "upgrades/depth.rs"]
+mod depth;
+#[path = "upgrades/town.rs"]
+mod town;
 
-use comms_support::{World, root_of, vat};
-use quorate_engine::abi::{Bundle, Method, Value};
-use quorate_engine::comms::client::{ClientRef, ClientSession, Completion};
-use quorate_engine::heap::{Heap, HeapManifest, Limits, with_engine_stack};
-use quorate_engine::image::{IMAGE_WASM, Image, ImageSource};
-use quorate_engine::machine::{ArgValue, Command, CommandResult, CrankKind, Install, Machine, Upgrade};
-use quorate_engine::{EngineError, Hash, VatId};
+use quorate_engine::abi::Value;
+use quorate_engine::heap::{Heap, HeapManifest, with_engine_stack};
+use quorate_engine::image::{IMAGE_WASM, Image};
+use quorate_engine::machine::{Command, CommandResult, CrankKind, Install, Machine, Upgrade};
+use quorate_engine::{EngineError, Hash};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-const BANK: VatId = vat(1);
-const SHOP: VatId = vat(2);
-const CLIENT: VatId = vat(9);
-
-const LIMITS: Limits = Limits { fuel_per_delivery: 100_000_000, memory_bytes: 64 << 20 };
-
-/// A bank whose purses outlive upgrades, and whose tickets do not.
-const BANK_1: &str = "
-import { Far, E } from '@endo/far';
-import { prepareExo, prepareExoClass, prepareExoClassKit, provide, provideDurableMapStore } from '@agoric/vat-data';
-export default ({ name, shop, timer }, baggage) => {
-  const makePurse = prepareExoClass(baggage, 'Purse', undefined, balance => ({ balance, log: [] }), {
-    deposit(amount) { this.state.balance += amount; this.state.log = [...this.state.log, amount]; return this.state.balance; },
-    balance() { return this.state.balance; },
-    log() { return this.state.log; },
-    fail() { this.state.balance = -1; for (;;); },
-    self() { return this.self; },
-  });
-  const makeAccount = prepareExoClassKit(baggage, 'Account', undefined, purse => ({ purse, closed: false }), {
-    owner: { close() { this.state.closed = true; }, viewer() { return this.facets.viewer; } },
-    viewer: { see() { return [this.state.closed, this.state.purse]; } },
-  });
-  const desk = prepareExo(baggage, 'Desk', undefined, { greet: () => `${name} 1` });
-  const purses = provideDurableMapStore(baggage, 'purses');
-  const count = provide(baggage, 'count', () => 0n);
-  if (shop !== undefined && !baggage.has('shop')) baggage.init('shop', shop);
-  const attempt = f => { try { f(); return 'kept'; } catch (error) { return `${error.name}: ${error.message}`; } };
-  return Far('bank', {
-    open(key, amount) { purses.init(key, makePurse(amount)); baggage.set('count', baggage.get('count') + 1n); return purses.get(key); },
-    find: key => purses.get(key),
-    keys: () => purses.keys(),
-    account: key => makeAccount(purses.get(key)).owner,
-    viewer: owner => E(owner).viewer(),
-    desk: () => desk,
-    ticket: () => Far('ticket', { use: () => 'used' }),
-    same: (a, b) => a === b,
-    count: () => baggage.get('count'),
-    version: () => 1,
-    never: () => new Promise(() => {}),
-    later: ms => E(timer).delay(ms),
-    ask: () => E(shop).hang(),
-    shopping: () => E(baggage.get('shop')).name(),
-    forget: () => { baggage.delete('shop'); },
-    hold: other => { baggage.init('other', other); },
-    refusals: () => [
-      attempt(() => baggage.init('f', Far('f', {}))), attempt(() => baggage.init('p', Promise.resolve(1))),
-      attempt(() => { makePurse(Far('f', {})); }), attempt(() => prepareExo(baggage, 'Desk', undefined, {})),
-      attempt(() => prepareExo({}, 'X', undefined, {})), attempt(() => prepareExo(baggage, 'X', {}, {})),
-      attempt(() => makePurse.call(1, 5n).deposit.call({}, 1n)),
-    ],
-  });
-};
-";
-
-/// The same bank, later: purses also say their owner, and there is an interest.
-const BANK_2: &str = "
-import { Far, E } from '@endo/far';
-import { prepareExo, prepareExoClass, prepareExoClassKit, provideDurableMapStore } from '@agoric/vat-data';
-export default ({ name }, baggage) => {
-  const purses = provideDurableMapStore(baggage, 'purses');
-  const desk = prepareExo(baggage, 'Desk', undefined, { greet: () => `${name} 2` });
-  prepareExoClassKit(baggage, 'Account', undefined, purse => ({ purse, closed: false }), {
-    owner: { close() { this.state.closed = true; }, viewer() { return this.facets.viewer; } },
-    viewer: { see() { return [this.state.closed, this.state.purse, 'seen by 2']; } },
-  });
-  const makePurse = prepareExoClass(baggage, 'Purse', undefined, balance => ({ balance, log: [], owner: 'new' }), {
-    deposit(amount) { this.state.balance += amount; return this.state.balance; },
-    balance() { return this.state.balance; },
-    log() { return this.state.log; },
-    owner() { return this.state.owner; },
-    self() { return this.self; },
-  }, { migrate: state => ({ owner: 'old', ...state }) });
-  return Far('bank', {
-    open(key, amount) { purses.init(key, makePurse(amount)); return purses.get(key); },
-    find: key => purses.get(key),
-    keys: () => purses.keys(),
-    desk: () => desk,
-    ticket: () => Far('ticket', { use: () => 'used' }),
-    same: (a, b) => a === b,
-    count: () => baggage.get('count'),
-    total: () => purses.values().reduce((sum, purse) => sum + purse.balance(), 0n),
-    version: () => 2,
-    shopping: () => E(baggage.get('shop')).name(),
-    forget: () => { baggage.delete('shop'); },
-    hold: other => { baggage.init('other', other); },
-    kept: () => baggage.get('other'),
-  });
-};
-";
-
-const SHOP_CODE: &str = "
-import { E, Far } from '@endo/far';
-export default () => {
-  const made = [];
-  return Far('shop', {
-    name: () => 'the shop',
-    hang: () => new Promise(() => {}),
-    thing: () => Far('thing', { what: () => 'a thing' }),
-  });
-};
-";
-
-fn cache() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("images")
-}
-
-fn own_image() -> Arc<Image> {
-    Image::load(&cache()).unwrap()
-}
-
-/// The program's image with a section of no effect: another one by its hash.
-fn twin() -> Arc<Image> {
-    let mut wasm = IMAGE_WASM.to_vec();
-    wasm.extend_from_slice(b"\x00\x05\x04twin");
-    Image::from_wasm(&wasm, &cache()).unwrap()
-}
-
-struct Both(Arc<Image>, Arc<Image>);
-
-impl ImageSource for Both {
-    fn image(&self, hash: &Hash) -> Result<Arc<Image>, EngineError> {
-        [&self.0, &self.1]
-            .into_iter()
-            .find(|image| image.hash() == *hash)
-            .cloned()
-            .ok_or(EngineError::NoImage { hash: *hash })
-    }
-}
-
-fn bundle(source: &str) -> Bundle {
-    Bundle { entry: "main.js".into(), modules: BTreeMap::from([("main.js".to_owned(), source.to_owned())]) }
-}
-
-fn named(name: &str) -> Vec<(String, ArgValue)> {
-    vec![("name".to_owned(), ArgValue::Data(Value::String(name.to_owned())))]
-}
-
-fn upgrade_to(source: &str) -> Upgrade {
-    Upgrade { bundle: bundle(source), argv: named("late"), endowments: vec![], image: None }
-}
-
-/// A bank, a shop that it knows, and a client of the bank.
-struct Town {
-    world: World<Heap>,
-}
-
-impl Town {
-    fn new() -> Town {
-        Town::with(BANK_1)
-    }
-
-    fn with(source: &str) -> Town {
-        let mut world = World::new(3);
-        let images: Arc<dyn ImageSource> = Arc::new(Both(own_image(), twin()));
-        for name in [BANK, SHOP] {
-            let heap = Heap::new(own_image(), LIMITS).unwrap().with_images(images.clone());
-            world.add(name, heap);
-        }
-        let install = |source: &str, argv, grants| {
-            let endowments = vec!["timer".to_owned()];
-            Command::Install(Install { bundle: bundle(source), argv, endowments, grants, bearers: vec![] })
-        };
-        let mut argv = named("early");
-        argv.push(("shop".to_owned(), root_of(SHOP)));
-        for name in [BANK, SHOP] {
-            world.apply(name, Command::Tick { now_ms: 1_000 });
-        }
-        assert_eq!(world.apply(SHOP, install(SHOP_CODE, vec![], vec![BANK])), CommandResult::Installed);
-        assert_eq!(world.apply(BANK, install(source, argv, vec![CLIENT])), CommandResult::Installed);
-        world.clients.insert(CLIENT, ClientSession::new(CLIENT, BANK));
-        Town { world }
-    }
-
-    fn bank(&mut self) -> &mut Machine<Heap> {
-        self.world.machines.get_mut(&BANK).unwrap()
-    }
-
-    /// Says something to the bank that is not delivered yet.
-    fn say(&mut self, target: ClientRef, method: &str, args: Vec<Value>, slots: &[ClientRef]) -> ClientRef {
-        let session = self.world.clients.get_mut(&CLIENT).unwrap();
-        let id = session.call(target, Method::Call(method.into()), &Value::Array(args), slots).unwrap();
-        self.world.post(CLIENT);
-        ClientRef::Result(id)
-    }
-
-    fn settle(&mut self) {
-        self.world.settle();
-    }
-
-    fn answer(&mut self, promise: ClientRef) -> Option<Completion> {
-        let at = self.world.completions.iter().position(|completion| completion.promise == promise)?;
-        Some(self.world.completions.remove(at))
-    }
-
-    fn ask(&mut self, target: ClientRef, method: &str, args: Vec<Value>, slots: &[ClientRef]) -> Completion {
-        let promise = self.say(target, method, args, slots);
-        self.settle();
-        self.answer(promise).unwrap_or_else(|| panic!("{method} has no answer"))
-    }
-
-    /// What a call gives, which must succeed.
-    fn get(&mut self, target: ClientRef, method: &str, args: Vec<Value>, slots: &[ClientRef]) -> Value {
-        let completion = self.ask(target, method, args, slots);
-        assert!(completion.fulfilled, "{method}: {completion:?}");
-        completion.value
-    }
-
-    /// The one object that a call gives.
-    fn object(&mut self, target: ClientRef, method: &str, args: Vec<Value>) -> ClientRef {
-        let completion = self.ask(target, method, args, &[]);
-        assert!(completion.fulfilled && completion.slots.len() == 1, "{method}: {completion:?}");
-        completion.slots[0]
-    }
-
-    /// What a call is rejected with.
-    fn refused(&mut self, target: ClientRef, method: &str) -> (String, String) {
-        let completion = self.ask(target, method, vec![], &[]);
-        match completion.value {
-            Value::Error { name, message } if !completion.fulfilled => (name, message),
-            other => panic!("{method}: {other:?}"),
-        }
-    }
-
-    fn upgrade(&mut self, upgrade: Upgrade) -> CommandResult {
-        self.world.apply(BANK, Command::Upgrade(upgrade))
-    }
-
-    fn fails(&mut self, upgrade: Upgrade, why: &str) {
-        let before = self.heap_root();
-        let (held, promises) = (self.bank().comms().inventory(None, 9), self.bank().summary().promises);
-        let foreseen = self.bank().foresee(upgrade.clone()).unwrap().failure;
-        match self.upgrade(upgrade) {
-            CommandResult::UpgradeFailed { message } | CommandResult::Refused { message } => {
-                assert!(message.contains(why), "{message}");
-                assert_eq!(foreseen, Some(message));
-            }
-            other => panic!("{other:?}"),
-        }
-        assert_eq!(self.heap_root(), before, "the heap is as it was");
-        assert_eq!((self.bank().comms().inventory(None, 9), self.bank().summary().promises), (held, promises));
-    }
-
-    fn heap_root(&mut self) -> Hash {
-        manifest(self.bank()).root()
-    }
-}
-
-/// The heap's part of a checkpoint.
-fn manifest(machine: &mut Machine<Heap>) -> HeapManifest {
-    let checkpoint = machine.checkpoint().unwrap();
-    let found = std::cell::RefCell::new(None);
-    let look = |manifest: &HeapManifest| {
-        *found.borrow_mut() = Some(manifest.clone());
-        Err(EngineError::Failed)
-    };
-    let _ = Machine::<Heap>::restore_with(BANK, &checkpoint.manifest, look);
-    found.into_inner().unwrap()
-}
-
-const ROOT: ClientRef = ClientRef::Object(0);
-
-fn text(text: &str) -> Value {
-    Value::String(text.to_owned())
-}
-
-fn big(number: i64) -> Value {
-    Value::BigInt(number.to_string())
-}
-
-/// The client's references, from before the upgrade.
-struct Held {
-    purse: ClientRef,
-    owner: ClientRef,
-    desk: ClientRef,
-    ticket: ClientRef,
-}
-
-fn open_accounts(town: &mut Town) -> Held {
-    let purse = town.object(ROOT, "open", vec![text("ann"), big(10)]);
-    town.object(ROOT, "open", vec![text("ben"), big(20)]);
-    assert_eq!(town.get(purse, "deposit", vec![big(5)], &[]), big(15));
-    let owner = town.object(ROOT, "account", vec![text("ann")]);
-    let (desk, ticket) = (town.object(ROOT, "desk", vec![]), town.object(ROOT, "ticket", vec![]));
-    assert_eq!(town.get(desk, "greet", vec![], &[]), text("early 1"));
-    Held { purse, owner, desk, ticket }
-}
+use town::*;
 
 #[test]
 fn state_and_references_outlive_an_upgrade_and_the_rest_is_said_to_have_ended() {
@@ -380,6 +95,9 @@ fn state_and_references_outlive_an_upgrade_and_the_rest_is_said_to_have_ended() 
         assert_eq!(town.get(carl, "owner", vec![], &[]), text("new"));
         assert_eq!(town.refused(fresh, "use").0, "VatError");
         assert_eq!(town.refused(ticket, "use").0, "VatError");
+        let newest = town.object(ROOT, "ticket", vec![]);
+        assert_eq!(town.get(newest, "use", vec![], &[]), text("used"));
+        assert!(![fresh, ticket, carl].contains(&newest));
         town.settle();
         let summary = town.bank().summary();
         // The shop never answers what it was asked; nobody here waits for it.
@@ -477,7 +195,7 @@ fn only_what_was_kept_by_cranks_that_were_done_is_handed_over() {
             "the state's balance: ",
             "the kind Desk is prepared already",
             "with the baggage of the vat",
-            "guards are not checked",
+            "guards and shapes are checked by the package @endo/patterns",
             "was called on",
         ];
         for (refusal, part) in refusals.iter().zip(parts) {
@@ -594,31 +312,54 @@ fn a_vat_of_an_older_image_moves_to_the_present_one() {
     with_engine_stack(move || {
         let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
         for file in files.filter(|file| file.extension().is_some_and(|end| end == "wasm")) {
-            let older = Image::from_wasm(&std::fs::read(&file).unwrap(), &cache()).unwrap();
-            let images = Arc::new(Both(own_image(), older.clone()));
-            let heap = Heap::new(older.clone(), LIMITS).unwrap().with_images(images);
-            let mut machine = Machine::new(BANK, heap);
-            let code = "import { Far } from '@endo/far'; export default () => Far('root', { version: () => 1 });";
-            let install = Install {
-                bundle: bundle(code),
-                argv: vec![],
-                endowments: vec![],
-                grants: vec![CLIENT],
-                bearers: vec![],
-            };
-            assert_eq!(machine.apply(Command::Install(install)).unwrap(), CommandResult::Installed);
-            machine.end_block(false);
-            let to_own = Upgrade { image: Some(own_image().hash()), ..upgrade_to(BANK_2) };
-            let forecast = machine.foresee(to_own.clone()).unwrap();
-            assert_eq!((forecast.hands_over, forecast.failure), (older.hands_over(), None), "{}", file.display());
-            assert_eq!(machine.apply(Command::Upgrade(to_own)).unwrap(), CommandResult::Upgraded, "{}", file.display());
-            machine.end_block(false);
-            assert_eq!(manifest(&mut machine).image, own_image().hash());
-            println!("{} moved to {}", older.hash(), own_image().hash());
-            let back = Upgrade { image: Some(older.hash()), ..upgrade_to(BANK_2) };
-            let expected = if older.hands_over() { None } else { Some("of before upgrades") };
-            let failure = machine.foresee(back).unwrap().failure;
-            assert_eq!(failure.is_some(), expected.is_some(), "{failure:?}");
+            moves_to_the_present(&Image::from_wasm(&std::fs::read(&file).unwrap(), &cache()).unwrap());
         }
     });
+}
+
+/// The present image without the export that says that it hands over: as images of before upgrades are.
+#[test]
+fn a_vat_moves_out_of_an_image_of_before_upgrades_and_never_into_one() {
+    with_engine_stack(|| {
+        let name = b"quorate_hands_over";
+        let mut wasm = IMAGE_WASM.to_vec();
+        let places: Vec<usize> =
+            wasm.windows(name.len()).enumerate().filter(|(_, part)| part == name).map(|(at, _)| at).collect();
+        assert!(!places.is_empty(), "the image has the export");
+        for at in places {
+            wasm[at + name.len() - 1] = b'x';
+        }
+        let older = Image::from_wasm(&wasm, &cache()).unwrap();
+        assert!(!older.hands_over());
+        moves_to_the_present(&older);
+    });
+}
+
+/// Moves a vat of this image to the present one, and not back if that is of before upgrades.
+fn moves_to_the_present(older: &Arc<Image>) {
+    let images = Arc::new(Both(own_image(), older.clone()));
+    let heap = Heap::new(older.clone(), LIMITS).unwrap().with_images(images);
+    let mut machine = Machine::new(BANK, heap);
+    let code = "import { Far } from '@endo/far'; export default () => Far('root', { version: () => 1 });";
+    let install =
+        Install { bundle: bundle(code), argv: vec![], endowments: vec![], grants: vec![CLIENT], bearers: vec![] };
+    assert_eq!(machine.apply(Command::Install(install)).unwrap(), CommandResult::Installed);
+    machine.end_block(false);
+    let to_own = Upgrade { image: Some(own_image().hash()), ..upgrade_to(BANK_2) };
+    let forecast = machine.foresee(to_own.clone()).unwrap();
+    assert_eq!((forecast.hands_over, forecast.failure), (older.hands_over(), None));
+    assert_eq!(machine.apply(Command::Upgrade(to_own)).unwrap(), CommandResult::Upgraded);
+    machine.end_block(false);
+    assert_eq!(manifest(&mut machine).image, own_image().hash());
+    println!("{} moved to {}", older.hash(), own_image().hash());
+    let back = Upgrade { image: Some(older.hash()), ..upgrade_to(BANK_2) };
+    let failure = machine.foresee(back.clone()).unwrap().failure;
+    if older.hands_over() {
+        assert_eq!(failure, None);
+        return;
+    }
+    assert!(failure.as_ref().is_some_and(|why| why.contains("of before upgrades")), "{failure:?}");
+    let refused = machine.apply(Command::Upgrade(back)).unwrap();
+    assert!(matches!(refused, CommandResult::Refused { .. }), "{refused:?}");
+    assert_eq!(manifest(&mut machine).image, own_image().hash());
 }

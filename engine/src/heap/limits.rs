@@ -28,6 +28,10 @@ const COLLECTION_FUEL_PER_BYTE: u64 = 128;
 const START_TIMES: u64 = 20;
 const MAX_START_FUEL: u64 = 100_000_000_000;
 
+/// How many times the memory of a vat there may be while it says what outlives an upgrade: what it says is in memory three times, as values, as
+/// data, and encoded.
+const HAND_OVER_TIMES: u64 = 4;
+
 impl Limits {
     /// What a start may burn.
     pub fn start_fuel(&self) -> u64 {
@@ -37,6 +41,15 @@ impl Limits {
     /// What a collection may burn, whatever a delivery may: its cost depends on the heap, not on who sent something.
     pub fn collection_fuel(&self) -> u64 {
         self.memory_bytes.saturating_mul(COLLECTION_FUEL_PER_BYTE)
+    }
+
+    /// What the memory may grow to in a delivery. Only to say what outlives an upgrade does it grow further: that is undone, and a heap that is full
+    /// could not be upgraded otherwise.
+    pub(super) fn memory_for(&self, delivery: &Delivery) -> u64 {
+        match delivery {
+            Delivery::HandOver => self.memory_bytes.saturating_mul(HAND_OVER_TIMES),
+            _ => self.memory_bytes,
+        }
     }
 
     pub(super) fn fuel_for(&self, delivery: &Delivery) -> u64 {

@@ -198,6 +198,7 @@ impl Heap {
         let encoded = Turn::encode_parts(delivery, news);
         let budget = self.limits.fuel_for(delivery);
         let mut live = self.live.take().ok_or(EngineError::Failed)?;
+        live.set_memory_limit(self.limits.memory_for(delivery).min(MAX_MEMORY_BYTES as u64) as usize);
         let call = live.deliver(&encoded, budget)?;
         let mut logs = live.take_logs();
         let (outcome, fuel) = match call {

@@ -67,6 +67,11 @@ impl Instance {
         self.store.data_mut().seed = seed;
     }
 
+    /// Sets what the guest's memory may grow to.
+    pub fn set_memory_limit(&mut self, bytes: usize) {
+        self.store.data_mut().memory_limit = bytes;
+    }
+
     /// Runs an export without arguments and results, if there is one of this name. For making base heaps.
     pub fn run(&mut self, name: &str, fuel: u64) -> Result<bool, EngineError> {
         let Some(function) = self.instance.get_func(&mut self.store, name) else { return Ok(false) };

@@ -125,6 +125,8 @@ fn install(loader: &Bundled, context: &mut Context) -> JsResult<()> {
         powers.create_data_property(JsString::from(name), made, context)?;
     }
     durable::powers(&powers, context)?;
+    let patterns = function("patterns", 0, modules::patterns_function, context);
+    powers.create_data_property(js_string!("patterns"), patterns, context)?;
     let made = made_by("durable.js", DURABLE, &powers, context)?;
     let made = made.as_object().expect("durable.js returns a record");
     let exports = durable::install(&made, context)?;

@@ -8,7 +8,7 @@
 use crate::runtime::type_error;
 use boa_engine::module::{ModuleLoader, ModuleRequest, Referrer, SyntheticModuleInitializer};
 use boa_engine::property::PropertyKey;
-use boa_engine::{Context, JsError, JsObject, JsResult, JsString, Module, Source, js_string};
+use boa_engine::{Context, JsError, JsObject, JsResult, JsString, JsValue, Module, Source, js_string};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,6 +66,24 @@ impl Bundled {
         let module = Module::parse(source, None, context).map_err(|error| in_module(error, path, context))?;
         self.parsed.borrow_mut().insert(path.to_owned(), module.clone());
         Ok(module)
+    }
+
+    /// The package that makes and checks guards, if the code has it: the first of its modules that has all that is wanted.
+    fn patterns(&self, context: &mut Context) -> JsResult<Option<JsObject>> {
+        let is_meant = |path: &&String| path.ends_with("patterns/index.js");
+        let modules: Vec<Module> =
+            self.parsed.borrow().iter().filter(|(path, _)| is_meant(path)).map(|(_, module)| module.clone()).collect();
+        for module in modules {
+            let exports = module.namespace(context);
+            let mut has_all = true;
+            for name in OF_PATTERNS {
+                has_all &= exports.has_property(JsString::from(name), context)?;
+            }
+            if has_all {
+                return Ok(Some(exports));
+            }
+        }
+        Ok(None)
     }
 
     fn import(&self, specifier: &str, referrer: &str, context: &mut Context) -> JsResult<Module> {
@@ -127,6 +145,25 @@ impl Bundled {
 
 /// Built-in modules whose work is done when a vat starts, all of their files: what a bundle has of them is not used.
 const OF_LOCKDOWN: [&str; 3] = ["@endo/init", "@endo/lockdown", "ses"];
+
+/// What guards are checked with, of the exports of `@endo/patterns`.
+const OF_PATTERNS: [&str; 8] = [
+    "M",
+    "mustMatch",
+    "getInterfaceGuardPayload",
+    "getMethodGuardPayload",
+    "getAwaitArgGuardPayload",
+    "isAwaitArgGuard",
+    "isRawGuard",
+    "getCopyMapEntries",
+];
+
+/// `patterns()`: the exports of the package `@endo/patterns` that the bundle has and that was imported; nothing if there is none.
+pub fn patterns_function(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    let loader = context.downcast_module_loader::<Bundled>();
+    let loader = loader.ok_or_else(|| type_error("boot installs this loader"))?;
+    Ok(loader.patterns(context)?.map_or_else(JsValue::undefined, JsValue::from))
+}
 
 /// Which of them a specifier names, or names a file of.
 fn of_lockdown(specifier: &str) -> Option<&'static str> {

@@ -10,8 +10,8 @@
 (function durable(powers) {
   'use strict';
 
-  const { Far, harden, passStyle, line, named, holdingOf, keysOf, valueAt, origin, adopt } = powers;
-  const { create, defineProperty, entries, freeze, getOwnPropertyDescriptor } = Object;
+  const { Far, harden, passStyle, line, named, holdingOf, keysOf, valueAt, origin, adopt, patterns } = powers;
+  const { create, defineProperty, entries, freeze, getOwnPropertyDescriptor, hasOwn, keys } = Object;
   const { apply, ownKeys } = Reflect;
 
   // Kinds of the runtime's own; no kind of a program has such a name.
@@ -21,6 +21,8 @@
   const SET = '@set';
   // The name of the one facet of what is no kit.
   const SELF = '';
+  // The method by which others ask an object for its guard.
+  const GET_GUARD = '__getInterfaceGuard__';
 
   const kinds = new Map();
   // Facet → instance.
@@ -59,6 +61,16 @@
 
   // ---- instances
 
+  // The values of a state, each checked; `shape` is the kind's, a pattern for each.
+  const checkedValue = ({ name, shape }, key, value) => {
+    const what = `${name}: the state's ${key}`;
+    if (shape !== undefined) {
+      if (!hasOwn(shape, key)) throw TypeError(`${what} is not in its stateShape`);
+      patternsFor(name).mustMatch(harden(value), shape[key], what);
+    }
+    return checked(value, what);
+  };
+
   const readValues = instance => {
     const { from } = instance;
     if (from === undefined) return instance.values;
@@ -70,14 +82,18 @@
       for (const key of instance.values.keys()) {
         defineProperty(before, key, { value: read(instance.values, key), enumerable: true });
       }
-      instance.values = recordValues(migrate(harden(before)), instance.kind.name);
+      instance.values = recordValues(migrate(harden(before)), instance.kind);
     }
     return instance.values;
   };
 
-  const recordValues = (record, name) => {
+  const recordValues = (record, kind) => {
+    const { name, shape } = kind;
     if (Object(record) !== record) throw TypeError(`${name}: the state must be a record, not ${line(record)}`);
-    return new Map(entries(record).map(([key, value]) => [key, checked(value, `${name}: the state's ${key}`)]));
+    const values = new Map(entries(record).map(([key, value]) => [key, checkedValue(kind, key, value)]));
+    const missing = shape === undefined ? undefined : keys(shape).find(key => !values.has(key));
+    if (missing !== undefined) throw TypeError(`${name}: the state lacks ${missing}, which its stateShape has`);
+    return values;
   };
 
   // Prototypes of `state`, by the names in it: the accessors find the instance by what they are called on.
@@ -92,7 +108,7 @@
         get() { return read(states.get(this).values, name); },
         set(value) {
           const { kind, values } = states.get(this);
-          values.set(name, checked(value, `${kind.name}: the state's ${name}`));
+          values.set(name, checkedValue(kind, name, value));
         },
         enumerable: true,
         configurable: false,
@@ -125,12 +141,16 @@
     return instance;
   };
 
-  const prototypeOf = (kind, facet, tag, methods, contextFor) => {
-    if (Object(methods) !== methods) throw TypeError(`${tag}: methods must be an object, not ${line(methods)}`);
-    const wrapped = {};
-    for (const key of ownKeys(methods)) {
-      const { value: method } = getOwnPropertyDescriptor(methods, key);
+  const prototypeOf = (kind, facet, tag, given, guard, contextFor) => {
+    if (Object(given) !== given) throw TypeError(`${tag}: methods must be an object, not ${line(given)}`);
+    const methods = new Map();
+    for (const key of ownKeys(given)) {
+      const { value: method } = getOwnPropertyDescriptor(given, key);
       if (typeof method !== 'function') throw TypeError(`${tag}: ${String(key)} is not a method`);
+      methods.set(key, method);
+    }
+    const wrapped = {};
+    for (const [key, method] of guard === undefined ? methods : guarded(tag, guard, methods)) {
       const wrapper = {
         [key](...args) {
           const instance = instances.get(this);
@@ -145,16 +165,106 @@
     return Far(tag, wrapped);
   };
 
-  const addKind = (name, facets, contextFor, { init, finish, migrate } = {}, shown = name) => {
+  const addKind = (name, facets, contextFor, { init, finish, migrate, stateShape, ...others } = {}, guards = {}, shown = name) => {
     if (kinds.has(name)) throw Error(`the kind ${name} is prepared already`);
+    const [unknown] = keys(others);
+    if (unknown !== undefined) throw TypeError(`${name}: the option ${unknown} is not known here; there are finish, migrate and stateShape`);
     const isKit = facets !== undefined && !(SELF in facets);
-    const kind = { name, isKit, init, finish, migrate, prototypes: new Map() };
+    const kind = { name, isKit, init, finish, migrate, shape: harden(stateShape), prototypes: new Map() };
     for (const [facet, methods] of entries(facets)) {
       const tag = isKit ? `${shown} ${facet}` : shown;
-      kind.prototypes.set(facet, prototypeOf(kind, facet, tag, methods, contextFor));
+      kind.prototypes.set(facet, prototypeOf(kind, facet, tag, methods, guards[facet], contextFor));
     }
     kinds.set(name, freeze(kind));
     return kind;
+  };
+
+  // ---- guards: made by the package @endo/patterns that the code has, and checked by the same
+
+  const patternsFor = name => {
+    const found = patterns();
+    if (found === undefined) {
+      throw TypeError(`${name}: guards and shapes are checked by the package @endo/patterns, which is not among the modules of this code: install it and import it, or pass undefined and check arguments in the methods`);
+    }
+    return found;
+  };
+
+  // What stands in the place of an argument that is passed on unseen.
+  const UNSEEN = 'an argument that is not checked';
+
+  // A function that checks arguments, as a method guard says.
+  const argumentChecker = ({ M, mustMatch, isRawGuard }, { argGuards, optionalArgGuards = [], restArgGuard }, label) => {
+    const isUnseen = [...argGuards, ...optionalArgGuards].map(guard => isRawGuard(guard));
+    const isRestUnseen = isRawGuard(restArgGuard);
+    const seen = guard => (isRawGuard(guard) ? UNSEEN : guard);
+    const rest = isRestUnseen ? M.arrayOf(UNSEEN) : restArgGuard;
+    const shape = M.splitArray(argGuards.map(seen), optionalArgGuards.map(seen), rest);
+    return args => {
+      const shown = args.map((arg, index) => (isUnseen[index] ?? isRestUnseen ? UNSEEN : arg));
+      mustMatch(harden(shown), shape, label);
+      if (restArgGuard === undefined && args.length > isUnseen.length) {
+        throw Error(`${label} accepts at most ${isUnseen.length} arguments, not ${args.length}`);
+      }
+    };
+  };
+
+  // The method behind its guard.
+  const guardedMethod = (tools, methodGuard, method, label) => {
+    const { mustMatch, isRawGuard, getMethodGuardPayload, isAwaitArgGuard, getAwaitArgGuardPayload } = tools;
+    const payload = getMethodGuardPayload(methodGuard);
+    const { callKind, argGuards, optionalArgGuards = [], restArgGuard, returnGuard } = payload;
+    const finish = result => {
+      if (!isRawGuard(returnGuard)) mustMatch(harden(result), returnGuard, `${label}: result`);
+      return result;
+    };
+    if (callKind === 'sync') {
+      const check = argumentChecker(tools, payload, label);
+      return function guardedCall(...args) {
+        check(args);
+        return finish(apply(method, this, args));
+      };
+    }
+    if (isAwaitArgGuard(restArgGuard)) throw TypeError(`${label}: further arguments cannot be awaited`);
+    const awaited = [...argGuards, ...optionalArgGuards].map(guard => isAwaitArgGuard(guard));
+    const bare = guard => (isAwaitArgGuard(guard) ? getAwaitArgGuardPayload(guard).argGuard : guard);
+    const check = argumentChecker(
+      tools,
+      { argGuards: argGuards.map(bare), optionalArgGuards: optionalArgGuards.map(bare), restArgGuard },
+      label,
+    );
+    return async function guardedWhen(...args) {
+      // Both are read before anything is waited for.
+      const waiting = args.map((arg, index) => (awaited[index] ? arg : undefined));
+      const values = await Promise.all(waiting);
+      const all = args.map((arg, index) => (awaited[index] ? values[index] : arg));
+      check(all);
+      return finish(await apply(method, this, all));
+    };
+  };
+
+  // The methods behind an interface guard, which must name all of them, unless it says how the others are guarded.
+  const guarded = (tag, guard, methods) => {
+    const tools = patternsFor(tag);
+    const { M, getInterfaceGuardPayload, getCopyMapEntries } = tools;
+    const { interfaceName, methodGuards, symbolMethodGuards, sloppy = false, defaultGuards = sloppy ? 'passable' : undefined } =
+      getInterfaceGuardPayload(guard);
+    const symbols = symbolMethodGuards === undefined ? [] : [...getCopyMapEntries(symbolMethodGuards)];
+    const guards = new Map([...entries(methodGuards), ...symbols]);
+    const absent = [...guards.keys()].filter(key => !methods.has(key));
+    if (absent.length > 0) throw Error(`${tag}: the interface ${interfaceName} has methods that are not implemented: ${absent.map(String).join(', ')}`);
+    const open = [...methods.keys()].filter(key => !guards.has(key));
+    if (open.length > 0 && defaultGuards === undefined) {
+      throw Error(`${tag}: the interface ${interfaceName} does not guard ${open.map(String).join(', ')}`);
+    }
+    const passable = M.call().rest(M.any()).returns(M.any());
+    const behind = new Map();
+    for (const [key, method] of methods) {
+      const label = `In ${typeof key === 'string' ? JSON.stringify(key) : `[${String(key)}]`} method of (${tag})`;
+      const own = guards.get(key) ?? (defaultGuards === 'raw' ? undefined : passable);
+      behind.set(key, own === undefined ? method : guardedMethod(tools, own, method, label));
+    }
+    if (!behind.has(GET_GUARD)) behind.set(GET_GUARD, () => guard);
+    return behind;
   };
 
   // ---- stores
@@ -213,7 +323,7 @@
     [MAP, 'mapStore', storeMethods('a map')],
     [SET, 'setStore', setMethods],
   ]) {
-    addKind(name, { [SELF]: methods }, readValues, {}, shown);
+    addKind(name, { [SELF]: methods }, readValues, {}, {}, shown);
   }
   const newStore = name => newInstance(kinds.get(name), new Map(), undefined);
   const baggageInstance = newStore(BAGGAGE);
@@ -223,19 +333,16 @@
 
   // ---- what programs call
 
-  const checkedName = (name, given, guard) => {
+  const checkedName = (name, given) => {
     if (given !== baggage) throw TypeError('a kind is prepared with the baggage of the vat: it outlives upgrades under its name there');
     if (typeof name !== 'string' || name === '' || name.startsWith('@')) {
       throw TypeError(`a kind's name must be a string that does not begin with "@", not ${line(name)}`);
-    }
-    if (guard !== undefined) {
-      throw TypeError(`${name}: guards are not checked by the built-in @agoric/vat-data; pass undefined, and check arguments in the methods`);
     }
     return name;
   };
 
   const instanceMaker = kind => (...args) => {
-    const instance = newInstance(kind, recordValues(apply(kind.init, undefined, args), kind.name), undefined);
+    const instance = newInstance(kind, recordValues(apply(kind.init, undefined, args), kind), undefined);
     if (kind.finish !== undefined) apply(kind.finish, undefined, [contextOf(instance)]);
     return kind.isKit ? instance.facets : instance.facets[SELF];
   };
@@ -243,16 +350,18 @@
   const empty = () => ({});
 
   const prepareExoClass = (given, name, guard, init, methods, options = {}) => {
-    const kind = addKind(checkedName(name, given, guard), { [SELF]: methods }, contextOf, { ...options, init });
+    const kind = addKind(checkedName(name, given), { [SELF]: methods }, contextOf, { ...options, init }, { [SELF]: guard });
     return harden(instanceMaker(kind));
   };
 
-  const prepareExoClassKit = (given, name, guards, init, facets, options = {}) => {
-    checkedName(name, given, guards);
+  const prepareExoClassKit = (given, name, guards = {}, init, facets, options = {}) => {
+    checkedName(name, given);
     if (Object(facets) !== facets || SELF in facets || ownKeys(facets).length === 0) {
       throw TypeError(`${name}: a kit needs a record of facets, each with a name and methods`);
     }
-    return harden(instanceMaker(addKind(name, facets, contextOf, { ...options, init })));
+    const odd = keys(guards).find(facet => !hasOwn(facets, facet));
+    if (odd !== undefined) throw TypeError(`${name}: there is a guard for ${line(odd)}, which is no facet; a kit's guards are a record by facet`);
+    return harden(instanceMaker(addKind(name, facets, contextOf, { ...options, init }, guards)));
   };
 
   const prepareExo = (given, name, guard, methods, options = {}) => {
