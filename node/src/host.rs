@@ -15,7 +15,7 @@ mod scrub;
 
 use crate::{
     co_members::CoMembers,
-    images::HostImages,
+    images::{HostImages, wait::ImageWait},
     local::WithSelf,
     system::room_of,
     telemetry::{Telemetry, mirror, page},
@@ -161,14 +161,13 @@ impl Host {
                 // Its members may take long to answer, or not be there yet: the others need not wait for that.
                 let waits = format!("its engine image {} is being fetched from its members", provision.genesis.image);
                 host.0.fail(provision.name.clone(), waits);
-                tokio::spawn(fetch_and_run(Arc::downgrade(&host.0), provision));
+                let wanted = provision.genesis.image;
+                tokio::spawn(fetch_and_run(Arc::downgrade(&host.0), provision, wanted));
                 continue;
             }
-            let name = provision.name.clone();
             // One vat that can't start is no reason to keep the others down; status, readiness and the log show it.
-            if let Err(error) = host.start_vat(provision).await {
-                tracing::error!(vat = %name, %error, "a vat could not be started");
-                host.0.fail(name, error.to_string());
+            if let Err(error) = host.start_vat(provision.clone()).await {
+                host.not_started(provision, &error);
             }
         }
         tokio::spawn(look_up_wanted(Arc::downgrade(&host.0)));
@@ -223,6 +222,15 @@ impl Host {
         self.run_vat(provision, image).await
     }
 
+    /// Notes why a vat was not started. One that waits for an image which it has moved to is started when that is here.
+    fn not_started(&self, provision: Provision, error: &HostError) {
+        tracing::error!(vat = %provision.name, %error, "a vat could not be started");
+        self.0.fail(provision.name.clone(), error.to_string());
+        if let HostError::NoImage { wanted, .. } = error {
+            tokio::spawn(fetch_and_run(Arc::downgrade(&self.0), provision, *wanted));
+        }
+    }
+
     async fn run_vat(&self, provision: Provision, image: Arc<Image>) -> Result<(), HostError> {
         let vat = provision.genesis.vat_id();
         let co_members = self.0.co_members().clone();
@@ -230,6 +238,7 @@ impl Host {
         self.0.directory.learn(Some(&provision.name), &introduction);
         let introduction = self.0.directory.introduction(&vat).unwrap_or(introduction);
         co_members.set(vat, &newest_membership(&introduction).members, Instant::now());
+        let wait = Arc::new(ImageWait::default());
         let service = VatService::start(VatOptions {
             name: provision.name.clone(),
             genesis: provision.genesis,
@@ -239,7 +248,8 @@ impl Host {
             approve: self.0.approve,
             key: self.0.key.clone(),
             image,
-            images: Arc::new(MemberImages::new(&self.0, vat)),
+            images: Arc::new(MemberImages::new(&self.0, vat, wait.clone())),
+            image_wait: wait.clone(),
             store: self.0.store.clone(),
             transport: co_members.transport(vat),
             co_members,
@@ -250,7 +260,14 @@ impl Host {
             timing: self.0.timing,
         })
         .await
-        .map_err(HostError::Vat)?;
+        .map_err(|why| match wait.missing() {
+            Some(wanted) => HostError::NoImage {
+                name: provision.name.clone(),
+                wanted,
+                why: "the vat has moved to it, and the host asks the vat's members".to_owned(),
+            },
+            None => HostError::Vat(why),
+        })?;
         tracing::info!(vat = %provision.name, vat_id = %vat, "carrying");
         self.0.vats.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(vat, Arc::new(service));
         Ok(())

@@ -4,6 +4,8 @@
 //! believed; an image is asked for only because this host's owner had it carry a vat of that image. Images are public, so anybody may
 //! ask, and all who ask share one budget of bytes.
 
+pub mod wait;
+
 use bytes::Bytes;
 use quorate_consensus::Member;
 use quorate_engine::{

@@ -90,7 +90,10 @@ impl Apply for Applier {
         Box::pin(async move {
             let (items, answers): (Vec<LogItem>, Vec<Option<Answer>>) = entries.into_iter().unzip();
             let outcomes = self.executor.apply(items).await.map_err(|fault| {
-                self.lifecycle.fault(fault.to_string());
+                // What is cut off as the replica stops is executed again when it starts.
+                if !self.lifecycle.is_stopped() {
+                    self.lifecycle.fault(fault.to_string());
+                }
                 io::Error::other(fault)
             })?;
             for (outcome, answer) in outcomes.into_iter().zip(answers) {

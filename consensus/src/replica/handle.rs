@@ -292,8 +292,8 @@ impl ReplicaHandle {
     ) -> Option<R> {
         let (reply, answer) = oneshot::channel();
         self.service.executor.inspect(Box::new(move |machine| {
-            if let Some(machine) = machine.downcast_mut::<M>() {
-                // Whoever asked may have gone.
+            // A look may take long: nobody waits for it any more where the caller has gone.
+            if let Some(machine) = machine.downcast_mut::<M>().filter(|_| !reply.is_closed()) {
                 let _ = reply.send(look(machine));
             }
         }));

@@ -5,7 +5,7 @@ use crate::{
     vat::{
         VatService,
         access::{self, AccessOutcome},
-        upgrade::UpgradeOutcome,
+        upgrade::{NotForeseen, UpgradeOutcome},
     },
 };
 use axum::{
@@ -341,8 +341,13 @@ async fn upgrade(
     }
     let upgrade = vat.complete_upgrade(draft).map_err(|why| refused(StatusCode::CONFLICT, why))?;
     if request.foresee {
-        let forecast = vat.foresee_upgrade(upgrade).await.ok_or_else(|| no_look(&vat.name))?;
-        let forecast = forecast.map_err(|error| refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        let forecast = vat.foresee_upgrade(upgrade).await.map_err(|error| match error {
+            NotForeseen::NoLook => no_look(&vat.name),
+            NotForeseen::Engine(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            busy @ (NotForeseen::Taken | NotForeseen::Rests(_)) => {
+                ApiError::new(StatusCode::TOO_MANY_REQUESTS, "Q-A027", busy)
+            }
+        })?;
         return Ok(Json(UpgradeReply { forecast: Some(forecast), done: None }));
     }
     let done = |message: String, block, waits| {

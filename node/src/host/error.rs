@@ -14,7 +14,7 @@ pub enum HostError {
         "Q-N003 vat {name} runs in engine image {wanted}, which is not here: {why}; this version's own is {}. Bring the file of the image (`vat image add --home HOME FILE`), or replace this member of the vat",
         image_hash()
     )]
-    NoImage { name: String, wanted: String, why: String },
+    NoImage { name: String, wanted: Hash, why: String },
     #[error("Q-N010 the engine image of vat {name} can't be used: {source}")]
     Image { name: String, source: EngineError },
     #[error(

@@ -18,7 +18,7 @@ impl Host {
         let (provision, why) = self.broken(name)?;
         let vat = provision.genesis.vat_id();
         // It waits for something, and has all that it had.
-        if ["Q-C048 ", "Q-N016 ", "Q-N018 "].iter().any(|code| why.starts_with(code)) {
+        if ["Q-C048 ", "Q-N003 ", "Q-N016 ", "Q-N018 "].iter().any(|code| why.starts_with(code)) {
             return Err(HostError::NotDamaged { name: provision.name, why });
         }
         if ["Q-C001 ", "Q-C002 "].iter().any(|code| why.contains(code)) {

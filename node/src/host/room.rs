@@ -230,12 +230,9 @@ impl Host {
     async fn resume(&self, provision: Provision) {
         let name = provision.name.clone();
         tracing::info!(vat = %name, "there is room again");
-        match self.start_vat(provision).await {
+        match self.start_vat(provision.clone()).await {
             Ok(()) => self.0.recover(&name),
-            Err(error) => {
-                tracing::error!(vat = %name, %error, "a vat could not be started");
-                self.0.fail(name, error.to_string());
-            }
+            Err(error) => self.not_started(provision, &error),
         }
     }
 }

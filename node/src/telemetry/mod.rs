@@ -29,6 +29,7 @@ pub struct Telemetry {
     pub block_seconds: HistogramVec,
     pub block_deliveries: HistogramVec,
     pub rolled_back: IntCounterVec,
+    pub trial_fuel: IntCounterVec,
     pub console_lines: IntCounterVec,
     pub refused_commands: IntCounterVec,
     pub waited_commands: IntCounterVec,
@@ -78,7 +79,7 @@ impl Telemetry {
 
     /// A vat's series, each at 0: a counter that is first seen at 1 has not risen, as Prometheus counts.
     pub fn begin(&self, vat: &str) {
-        for counter in [&self.deliveries, &self.refused_commands, &self.waited_commands] {
+        for counter in [&self.deliveries, &self.refused_commands, &self.waited_commands, &self.trial_fuel] {
             counter.with_label_values(&[vat]);
         }
         for histogram in [&self.crank_seconds, &self.crank_fuel, &self.block_seconds, &self.block_deliveries] {
@@ -140,6 +141,11 @@ impl Telemetry {
                 "rolled_back_deliveries_total",
                 "Deliveries undone because they reached a limit.",
                 &["vat", "limit"],
+            ),
+            trial_fuel: f.counter(
+                "upgrade_trial_fuel_total",
+                "Fuel that this host burnt in trying upgrades of the vat, which no account pays.",
+                &["vat"],
             ),
             console_lines: f.counter("console_lines_total", "Lines that the vat's console printed.", &["vat", "level"]),
             refused_commands: f.counter(

@@ -16,6 +16,7 @@ pub mod progress;
 pub mod recent;
 pub mod stopwatch;
 pub mod tables;
+pub mod trials;
 pub mod upgrade;
 pub mod view;
 pub mod whereabouts;
@@ -24,6 +25,7 @@ mod witness;
 
 use crate::{
     co_members::CoMembers,
+    images::wait::ImageWait,
     telemetry::{Telemetry, mirror, page::Page},
 };
 use access::VatMotions;
@@ -67,6 +69,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, watch};
+use trials::Trials;
 use view::SharedView;
 use whereabouts::PeerFinder;
 
@@ -99,6 +102,8 @@ pub struct VatOptions {
     pub image: Arc<Image>,
     /// Where other images come from, if the vat moves to one.
     pub images: Arc<dyn ImageSource>,
+    /// How the replica waits for one of those.
+    pub image_wait: Arc<ImageWait>,
     pub store: Arc<dyn Store>,
     pub transport: Arc<dyn Transport>,
     pub co_members: Arc<CoMembers>,
@@ -118,9 +123,12 @@ pub struct VatService {
     /// What its latest blocks did on whose account.
     pub recent: Recent,
     image: Hash,
+    image_wait: Arc<ImageWait>,
     heap_limit_bytes: u64,
     view: SharedView,
     codes: Arc<Codes>,
+    trials: Arc<Trials>,
+    telemetry: Arc<Telemetry>,
     directory: Directory,
     install_error: Arc<Mutex<Option<String>>>,
     /// What the replica last told of its state.
@@ -217,15 +225,19 @@ impl VatService {
             let first = FirstInstall { name: options.name.clone(), replica, view, install, authority, error };
             tasks.push(tokio::spawn(first.propose()));
         }
+        options.image_wait.begin();
         Ok(VatService {
             vat,
             name: options.name,
             image: options.image.hash(),
+            image_wait: options.image_wait,
             heap_limit_bytes: limits.memory_bytes,
             inbox,
             replica,
             view,
             codes,
+            trials: Arc::default(),
+            telemetry: options.telemetry,
             directory: options.directory,
             install_error,
             summary: Mutex::default(),
@@ -283,13 +295,13 @@ impl VatService {
         self.removed.load(Ordering::Relaxed)
     }
 
-    /// Why a replica that runs is of no use just now though there is a leader: it does not move, its log was rolled back, or there is
-    /// too little room on its disk.
+    /// Why a replica that runs is of no use just now though there is a leader: it does not move, its log was rolled back, it waits for an engine
+    /// image, or there is too little room on its disk.
     pub fn standstill(&self, status: &ReplicaStatus) -> Option<String> {
         if self.is_removed() || status.fault.is_some() {
             return None;
         }
-        self.inbox.limited().or_else(|| standstill(status))
+        self.inbox.limited().or_else(|| self.image_wait.missing().map(waits_for_image)).or_else(|| standstill(status))
     }
 
     /// Whether this host is a member that runs and knows of no leader with a quorum. One that was told to join waits for the
@@ -330,7 +342,8 @@ impl VatService {
 
     /// Stops the replica and all that belongs to it.
     pub async fn shutdown(&self) {
-        self.replica.shutdown().await;
+        // The replica first knows that it stops: an execution that is cut off is no fault then. And it waits for what it executes.
+        tokio::join!(self.replica.shutdown(), async { self.image_wait.stop() });
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
@@ -420,6 +433,12 @@ impl VatService {
         mirror::vat(page, status);
         mirror::limited(page, &self.name, self.inbox.limited().is_some());
     }
+}
+
+fn waits_for_image(image: Hash) -> String {
+    format!(
+        "it waits for engine image {image}, which the vat has moved to and whose members do not give it yet; `vat image add FILE --home HOME` gives it to this host"
+    )
 }
 
 /// See [`VatService::standstill`].

@@ -1,6 +1,6 @@
 //! What a host does for an upgrade of a vat: it completes what was asked for, tries it on the present state, and puts it to the owners of the members.
 
-use super::{VatService, codes::Codes, machine::VatMachine};
+use super::{VatService, codes::Codes, machine::VatMachine, trials::Busy};
 use quorate_consensus::{MemberSignature, ReconfigureError};
 use quorate_engine::{
     EngineError,
@@ -13,10 +13,12 @@ use quorate_protocol::{
     status::ForecastStatus,
     upgrade::{UpgradeDraft, UpgradeMotion, UpgradeOrder},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a trial on the present state may take.
 const TRIAL_DEADLINE: Duration = Duration::from_secs(50);
+/// How long a trial waits for the rest after the one before.
+const REST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What came of an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,30 @@ pub enum UpgradeOutcome {
     Refused(String),
     /// It waits for approvals, as this says.
     Waits(String),
+}
+
+/// Why it is not known what would come of an upgrade.
+#[derive(Debug, thiserror::Error)]
+pub enum NotForeseen {
+    #[error("the replica has stopped, or is too busy")]
+    NoLook,
+    #[error(
+        "another upgrade is being tried on the vat's state, for `vat upgrade`: repeat the command when that has ended"
+    )]
+    Taken,
+    #[error("an upgrade was tried on the vat's state just now, and the vat comes first: repeat the command in {} s", .0.as_secs() + 1)]
+    Rests(Duration),
+    #[error("{0}")]
+    Engine(#[from] EngineError),
+}
+
+impl From<Busy> for NotForeseen {
+    fn from(busy: Busy) -> NotForeseen {
+        match busy {
+            Busy::Taken => NotForeseen::Taken,
+            Busy::Rests(left) => NotForeseen::Rests(left),
+        }
+    }
 }
 
 impl VatService {
@@ -56,10 +82,27 @@ impl VatService {
         })
     }
 
-    /// What would come of an upgrade now, by this replica's state, with what it would change. `None`: the replica has stopped, or is too busy.
-    pub async fn foresee_upgrade(&self, upgrade: Upgrade) -> Option<Result<ForecastStatus, EngineError>> {
-        let look = self.replica.inspect(move |machine: &mut VatMachine| machine.foresee(upgrade));
-        tokio::time::timeout(TRIAL_DEADLINE, look).await.ok().flatten()
+    /// What would come of an upgrade now, by this replica's state, with what it would change.
+    ///
+    /// # Errors
+    /// It was not tried, or a fault of this host.
+    pub async fn foresee_upgrade(&self, upgrade: Upgrade) -> Result<ForecastStatus, NotForeseen> {
+        let deadline = tokio::time::Instant::now() + TRIAL_DEADLINE;
+        let mut trial = loop {
+            match self.trials.take(Instant::now()) {
+                Ok(trial) => break trial,
+                Err(Busy::Rests(left)) if left <= REST_PATIENCE => tokio::time::sleep(left).await,
+                Err(busy) => return Err(busy.into()),
+            }
+        };
+        let look = self.replica.inspect(move |machine: &mut VatMachine| {
+            trial.begin();
+            machine.foresee(upgrade)
+        });
+        let tried = tokio::time::timeout_at(deadline, look).await.ok().flatten();
+        let forecast = tried.ok_or(NotForeseen::NoLook)??;
+        self.telemetry.trial_fuel.with_label_values(&[self.name.as_str()]).inc_by(forecast.fuel);
+        Ok(forecast)
     }
 
     /// Puts an upgrade to the owners of the members.
