@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-liars sim-plants handoff order-check audit-plants references worst million test262 fmt image
+.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-liars sim-plants handoff order-check audit-plants endo-suites swingset-patterns packages types references worst million test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -44,6 +44,7 @@ help: ## list the targets
 	@echo 'make handoff PROGRAMS=n               run small programs over several vats in all interleavings, and n by chance'
 	@echo 'make order-check WALKS=n                look at all states of small worlds of the order protocol, hunt planted errors, and walk n times by chance'
 	@echo 'make audit-plants PLANTS=names        take each defence out of the engine image, and see which attempts of the audit get through'
+	@echo 'make endo-suites ENDO=folder          run the tests of Endo in vats; swingset-patterns AGORIC=folder, packages, types: testnet/suites/README.md'
 	@echo 'make references                       exchange a million references between two and among three vats, and print the figures'
 	@echo 'make worst MINUTES=n                  have a sender do its worst beside an honest one, n minutes for each of four kinds'
 	@echo 'make million CALLS=n                  make a million (n) ordinary calls, and print heap and tables on the way'
@@ -141,6 +142,24 @@ PLANTS ?=
 # Another image is built for it: four minutes of one core, once for each change of engine/guest. Not part of `make test` for that.
 audit-plants: setup
 	@engine/tests/audit/plants/run $(PLANTS)
+
+FLAGS ?=
+PACKAGES ?=
+SUITE = $(BUILD) && VAT='$(CARGO_TARGET_DIR)/debug/vat' node testnet/suites
+
+endo-suites: setup
+	@test -n '$(ENDO)' || { echo 'make endo-suites: name a checkout: git clone https://github.com/endojs/endo, then make endo-suites ENDO=endo' >&2; exit 1; }
+	@$(SUITE)/endo.mjs '$(ENDO)' $(FLAGS)
+
+swingset-patterns: setup
+	@test -n '$(AGORIC)' || { echo 'make swingset-patterns: name a checkout: git clone https://github.com/Agoric/agoric-sdk, then make swingset-patterns AGORIC=agoric-sdk' >&2; exit 1; }
+	@$(SUITE)/swingset.mjs '$(AGORIC)'
+
+packages: setup
+	@$(SUITE)/packages.mjs $(PACKAGES)
+
+types: setup
+	@$(SUITE)/types.mjs
 
 references: setup
 	@QUORATE_REFERENCES=1000000 $(CARGO) test $(LOCKED) --workspace --test references -- --nocapture --test-threads 1

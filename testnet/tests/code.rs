@@ -1,8 +1,8 @@
 //! Code as people write it, through the `vat` command: TypeScript with types, enums, JSON and packages, and what is said of mistakes in it.
 
-use quorate_testnet::process::{TestNet, stand_in};
+use quorate_testnet::process::{TestNet, own_file, stand_in};
 use serde_json::{Value, json};
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 /// A place with these files: `-- path` begins each.
 fn with_files(files: &str) -> TestNet {
@@ -229,7 +229,7 @@ fn the_types_of_a_new_project_are_of_things_that_are_there() {
         if let Some(name) = line.strip_prefix("declare const ").or_else(|| line.strip_prefix("declare class ")) {
             globals.push(word(name));
         } else if let Some(module) = line.strip_prefix("declare module '") {
-            modules.push((module.trim_end_matches("' {").to_string(), Vec::new()));
+            modules.push((module.split('\'').next().unwrap_or_default().to_string(), Vec::new()));
         } else if let Some(name) = line.strip_prefix("  export const ") {
             modules.last_mut().expect("within a module").1.push(word(name));
         } else if let Some((list, _)) = line.strip_prefix("  export { ").and_then(|rest| rest.split_once(" }")) {
@@ -260,4 +260,27 @@ fn the_types_of_a_new_project_are_of_things_that_are_there() {
     );
     let ran = net.vat(&["run", "shop/asks.js"]).ok();
     assert_eq!(ran.stdout.trim(), "[]", "{}", ran.stderr);
+    // And the other way round: what is there beside the language, and every module that is built in, has types.
+    net.file(
+        "shop/names.js",
+        "export default ({ exit }) => { exit(Object.getOwnPropertyNames(globalThis)); return {}; };\n",
+    );
+    let ran = net.vat(&["run", "shop/names.js"]).ok();
+    let there: Vec<String> = serde_json::from_str(ran.stdout.trim()).expect("a list of names");
+    let of_language: BTreeSet<&str> = OF_THE_LANGUAGE.split_whitespace().collect();
+    let untyped: Vec<&String> =
+        there.iter().filter(|name| !of_language.contains(name.as_str()) && !globals.contains(name)).collect();
+    assert!(there.len() > 60 && untyped.is_empty(), "{untyped:?} of {there:?}");
+    let bundler = fs::read_to_string(own_file("../node/bundler/src/lib.rs")).expect("the bundler's source");
+    let (_, list) = bundler.split_once("pub const BUILT_INS").expect("the list of built-in modules");
+    let (list, _) = list.split_once("];").expect("its end");
+    let built_in: BTreeSet<&str> = list.split('"').skip(1).step_by(2).collect();
+    let typed: BTreeSet<&str> = modules.iter().map(|(module, _)| module.as_str()).collect();
+    assert!(built_in.len() > 10 && built_in == typed, "{built_in:?} {typed:?}");
 }
+
+/// Names of the global object for which TypeScript has types itself.
+const OF_THE_LANGUAGE: &str = "globalThis Infinity NaN undefined isFinite isNaN parseFloat parseInt decodeURI decodeURIComponent encodeURI encodeURIComponent
+    escape unescape eval Object Function Array String Number Boolean Symbol BigInt Math JSON Reflect Proxy Date RegExp Promise Map Set WeakMap WeakSet
+    ArrayBuffer DataView Iterator AsyncIterator Int8Array Uint8Array Uint8ClampedArray Int16Array Uint16Array Int32Array Uint32Array Float16Array Float32Array
+    Float64Array TypedArray BigInt64Array BigUint64Array Error TypeError RangeError SyntaxError ReferenceError EvalError URIError AggregateError";

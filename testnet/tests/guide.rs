@@ -14,6 +14,12 @@ fn guide() -> String {
     fs::read_to_string(own_file("../docs/contract-guide.md")).expect("the guide is there")
 }
 
+/// A command with the examples where they are.
+fn with_examples(command: &str) -> String {
+    let examples = own_file("examples/");
+    command.replace("testnet/examples/", examples.to_str().expect("a path that is text"))
+}
+
 /// The first block of a language.
 fn block(guide: &str, language: &str) -> String {
     let (_, rest) = guide.split_once(&format!("\n```{language}\n")).expect("the guide has one");
@@ -24,6 +30,7 @@ fn block(guide: &str, language: &str) -> String {
 fn place(guide: &str) -> TestNet {
     let net = TestNet::new(stand_in());
     net.file("greeter.js", &block(guide, "js"));
+    net.file("greeter.test.js", &block(guide, "javascript"));
     net.file("testnet.toml", &block(guide, "toml"));
     net
 }
@@ -64,7 +71,7 @@ fn shown(guide: &str) -> Vec<Shown> {
     found
 }
 
-/// A line without what differs between two runs: fuel, numbers of blocks, terms, times and ids.
+/// A line without what differs between two runs: fuel, numbers of blocks, terms, times, bytes and ids.
 fn masked(line: &str) -> String {
     let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     for at in 0..words.len() {
@@ -75,7 +82,7 @@ fn masked(line: &str) -> String {
         let is_time = core.len() >= 8 && core.bytes().all(|byte| byte.is_ascii_digit() || b"-:".contains(&byte));
         let is_fuel = words.get(at + 1).is_some_and(|next| next.starts_with("fuel"));
         let next = words.get(at + 1).map_or("", String::as_str);
-        let is_counted = next.starts_with("deliveries") || next.starts_with("blocks");
+        let is_counted = ["deliveries", "blocks", "bytes"].iter().any(|what| next.starts_with(what));
         let is_number =
             core.parse::<u64>().is_ok() && (is_counted || ["block", "blocks", "term", "to"].contains(&before.as_str()));
         if is_id || is_time || is_fuel || is_number {
@@ -102,14 +109,16 @@ fn is_as_shown(shown: &[String], printed: &[String]) -> bool {
 #[test]
 fn what_the_guide_shows_on_a_console_is_what_is_printed() {
     let guide = guide();
-    let net = place(&guide);
-    net.file("greeter.test.js", &block(&guide, "javascript"));
+    let mut net = place(&guide);
     let all = shown(&guide);
-    for wanted in ["repl ", "test", "replay "] {
+    for wanted in ["repl ", "test", "replay ", "upgrade "] {
         assert!(all.iter().any(|shown| shown.command.starts_with(wanted)), "the guide shows no vat {wanted}");
     }
     for Shown { command, typed, printed } in all {
-        let line = command.replace("quorate-testnet/", "net/");
+        if command.starts_with("testnet up") {
+            net = place(&guide);
+        }
+        let line = with_examples(&command).replace("quorate-testnet/", "net/");
         let words: Vec<&str> = line.split_whitespace().collect();
         let mut child = net.command(&words);
         child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -138,10 +147,7 @@ fn the_commands_of_the_contract_guide_work() {
             // The guide's reader has taken the last one down, or begins elsewhere.
             net = place(&guide);
         }
-        let examples = own_file("examples/");
-        let examples = examples.to_str().expect("a path that is text");
-        let command = command.replace("testnet/examples/", examples);
-        let ran = net.vat(&command.split_whitespace().collect::<Vec<_>>()).ok();
+        let ran = net.vat(&with_examples(command).split_whitespace().collect::<Vec<_>>()).ok();
         // Where a comment is what the command prints, it stands in quotes.
         if said.starts_with('"') {
             assert_eq!(ran.stdout.trim(), said, "{command}");

@@ -215,6 +215,9 @@ fn an_upgrade_under_load_loses_and_doubles_nothing() {
     net.vat(&["testnet", "kill", "alpha"]).ok();
     net.vat(&["testnet", "restart", "alpha"]).ok();
     assert_eq!(net.call("ledger", "version", &[]), json!([4, "salve"]));
+    // What is not named stays as it is now, not as it was at first.
+    net.vat(&["upgrade", "ledger", "--arg", "greeting=ave", "--yes"]).ok();
+    assert_eq!(net.call("ledger", "version", &[]), json!([4, "ave"]));
     for number in 0..40 {
         net.call("ledger", "enter", &[&format!("{}", CALLS + 100 + number)]);
     }
@@ -259,6 +262,63 @@ fn a_vat_moves_to_another_image_and_members_fetch_it() {
     });
     assert_eq!(net.call("driver", "version", &[]), json!(2));
     assert_eq!(net.call("driver", "add", &[]), json!(5));
+}
+
+#[test]
+fn a_host_without_the_image_that_a_vat_has_moved_to_carries_its_other_vats_and_can_be_stopped() {
+    let side = "\n[[vat]]\nname = \"side\"\nhosts = [\"alpha\"]\nsource = \"side.js\"\n";
+    let net = TestNet::new(stand_in());
+    net.file("ledger.js", LEDGER);
+    net.file("driver.js", DRIVER);
+    net.file("side.js", "import { Far } from '@endo/far'; export default () => Far('side', { ping: () => 'pong' });");
+    let config = net.file("testnet.toml", &format!("{CONFIG}{side}"));
+    net.up(&config, &[]).ok();
+    let mut wasm = IMAGE_WASM.to_vec();
+    wasm.extend_from_slice(b"\x00\x05\x04twin");
+    let twin = Hash::of_parts(&[&wasm]).to_string();
+    let file = net.path("twin.wasm");
+    fs::write(&file, &wasm).expect("writable");
+    let home = |host: &str| net.dir().join("hosts").join(host);
+    let leader = home(&net.leader("ledger"));
+    net.vat(&["image", "add", file.to_str().expect("text"), "--home", leader.to_str().expect("text")]).ok();
+    net.vat(&["upgrade", "ledger", "--image", &twin, "--yes", "--home", leader.to_str().expect("text")]).ok();
+    let image_of = |host: &str| {
+        let replicas = net.replicas("ledger");
+        replicas.into_iter().find(|(name, _)| name == host).map(|(_, status)| status.image)
+    };
+    net.wait("alpha runs the other image", || (image_of("alpha").as_deref() == Some(&*twin)).then_some(()));
+    net.vat(&["call", "driver", "run", &CALLS.to_string(), "--timeout", "300"]).ok();
+
+    // It starts alone: nobody can give it the image.
+    net.vat(&["testnet", "down"]).ok();
+    fs::remove_file(home("alpha").join("images").join(format!("{twin}.wasm"))).expect("it was fetched, or added");
+    net.vat(&["testnet", "restart", "alpha"]).ok();
+    assert_eq!(net.call("side", "ping", &[]), json!("pong"));
+    net.wait("the host says what the vat waits for", || {
+        let status = net.host("alpha")?;
+        let failed = status.failed_vats.get("ledger").cloned();
+        let stands = status.vats.iter().find(|vat| vat.name == "ledger").and_then(|vat| vat.standstill.clone());
+        failed.or(stands).filter(|why| why.contains(&twin) && why.contains("vat image add"))
+    });
+    assert_eq!(net.call("side", "ping", &[]), json!("pong"));
+    let stopped = net.vat(&["testnet", "down", "--json"]).ok();
+    assert_eq!(serde_json::from_str::<Value>(&stopped.stdout).expect("JSON"), json!({ "stopped": ["alpha"] }));
+
+    // As soon as others can give it, the vat goes on there.
+    for host in ["alpha", "beta", "gamma", "delta"] {
+        net.vat(&["testnet", "restart", host]).ok();
+    }
+    net.wait("alpha runs the other image again", || (image_of("alpha").as_deref() == Some(&*twin)).then_some(()));
+    net.call("ledger", "enter", &[&(10 * CALLS).to_string()]);
+    assert_eq!(total(&net), u64::from(CALLS) + 1);
+    net.wait("alpha has executed what the others have", || {
+        let replicas = net.replicas("ledger");
+        for (host, status) in &replicas {
+            assert_eq!((status.disagreements, &status.fault, &status.standstill), (0, &None, &None), "{host}");
+        }
+        let blocks: Vec<u64> = replicas.iter().map(|(_, status)| status.applied_block).collect();
+        (blocks.len() == 3 && blocks.iter().all(|block| *block == blocks[0])).then_some(())
+    });
 }
 
 #[test]

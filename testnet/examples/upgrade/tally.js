@@ -13,8 +13,9 @@ export default ({ greeting }, baggage) => {
   return Far('tally', {
     open(name) {
       counters.init(name, makeCounter(name));
-      return counters.get(name);
+      return name;
     },
+    counter: name => counters.get(name),
     increment: name => counters.get(name).increment(),
     ticket: () => Far('ticket', { greet: () => greeting }),
   });

@@ -81,6 +81,74 @@ interface VatBaggage {
   clear(): void;
 }
 
+/** What `buildRootObject` is called with first: the endowments, and these. */
+interface VatPowers {
+  readonly testLog: (...args: unknown[]) => void;
+  readonly exitVat?: (completion?: unknown) => void;
+  readonly exitVatWithFailure?: (reason: unknown) => void;
+  readonly exit?: VatArgv['exit'];
+  readonly timer?: VatTimer;
+}
+
+/** What a file of tests (`vat test`) is called with: `export default ({ test }: VatTests) => { … }`. */
+interface VatTests {
+  readonly test: {
+    (name: string, body: (t: VatTest) => unknown): void;
+    skip(name: string, body: (t: VatTest) => unknown): void;
+  };
+}
+interface VatTest {
+  /** Starts a vat, and gives its root. */
+  vat(path: string, argv?: object, options?: { name?: string; endowments?: 'timer'[]; fuelPerDelivery?: number; memoryMb?: number }): Promise<any>;
+  /** Starts all vats of a testnet's config, and gives their roots by name. */
+  testnet(path: string): Promise<Record<string, any>>;
+  is<T>(actual: T, expected: T, note?: string): void;
+  not(actual: unknown, expected: unknown, note?: string): void;
+  deepEqual(actual: unknown, expected: unknown, note?: string): void;
+  true(actual: unknown, note?: string): void;
+  false(actual: unknown, note?: string): void;
+  truthy(actual: unknown, note?: string): void;
+  /** `expected`: a part of the message, an expression for it, an error's class, or its name and message. */
+  throws(run: () => unknown, expected?: ExpectedReason, note?: string): any;
+  rejects(promise: unknown, expected?: ExpectedReason, note?: string): Promise<any>;
+  pass(): void;
+  fail(note?: string): void;
+  log(...values: unknown[]): void;
+  /** Fulfilled when no message is under way. */
+  settle(): Promise<void>;
+  advance(ms: number): Promise<void>;
+  restart(): Promise<void>;
+  now(): number;
+  readonly timer: VatTimer;
+  text(path: string): Promise<string>;
+}
+type ExpectedReason = string | RegExp | (new (...args: any[]) => Error) | { name?: string; message?: string | RegExp };
+
+/** A promise with a syntax for sending: `vow.e.method(…)`. For code of before; new code uses `E`. */
+interface Vow<T = any> extends Promise<T> {
+  readonly e: { readonly [name: string]: (...args: any[]) => Vow };
+  /** The same, in a flow of its own. */
+  fork(): Vow<T>;
+}
+/** Vows of one flow keep their order. */
+interface Flow {
+  makeVow<T = any>(executor?: (resolve: (value: T | PromiseLike<T>) => void, reject: (reason: unknown) => void) => void): Vow<T>;
+}
+
+/** What `assert` throws with: a template of it hides what is in it from others, but for what `quote` marks. */
+interface Assert {
+  (flag: unknown, details?: unknown): asserts flag;
+  equal<T>(actual: unknown, expected: T, details?: unknown): asserts actual is T;
+  string(value: unknown, details?: unknown): asserts value is string;
+  typeof(value: unknown, name: string, details?: unknown): void;
+  fail(details?: unknown): never;
+  Fail(template: TemplateStringsArray, ...args: unknown[]): never;
+  details(template: TemplateStringsArray, ...args: unknown[]): object;
+  quote(value: unknown): object;
+  error(details?: unknown, constructor?: ErrorConstructor): Error;
+  note(error: Error, details: unknown): void;
+}
+
 declare const E: EventualSend;
 declare const Far: FarFunction;
 /** Freezes all that can be reached from a value, and gives the value. */
@@ -89,6 +157,19 @@ declare const def: typeof harden;
 declare const makePromiseKit: <T = any>() => PromiseKit<T>;
 /** The number itself, if it is a whole number that is not negative; throws otherwise. */
 declare const Nat: <T extends number | bigint>(value: T) => T;
+declare const assert: Assert;
+declare const Vow: {
+  resolve<T>(value: T | PromiseLike<T>): Vow<T>;
+  reject(reason: unknown): Vow<never>;
+  all(values: Iterable<unknown>): Vow<any[]>;
+  race(values: Iterable<unknown>): Vow;
+  /** Fulfilled if both are the same. */
+  join<T>(left: T | PromiseLike<T>, right: T | PromiseLike<T>): Vow<T>;
+  fromFn<T>(fn: () => T | PromiseLike<T>): Vow<T>;
+  isVow(value: unknown): value is Vow;
+};
+declare const asVow: <T>(value: T | PromiseLike<T>) => Vow<T>;
+declare const Flow: { new (): Flow };
 declare const log: (...args: unknown[]) => void;
 declare const console: {
   log(...args: unknown[]): void;
@@ -140,6 +221,8 @@ declare module '@agoric/vat-data' {
     readonly finish?: (context: Context) => void;
     /** The state of an instance that was made before an upgrade, as this code has it. */
     readonly migrate?: (state: any) => State;
+    /** What each value of a state must match: patterns of `@endo/patterns`. */
+    readonly stateShape?: { readonly [K in keyof State]: unknown };
   }
   interface DurableOption {
     readonly durable: true;
@@ -153,11 +236,13 @@ declare module '@agoric/vat-data' {
     values(): readonly unknown[];
     clear(): void;
   }
+  /** An interface guard, `M.interface(…)` of `@endo/patterns`, which must be installed; or nothing. */
+  type Guard = object | undefined;
   /** One object for all time, under this name. */
   export const prepareExo: <M extends Methods>(
     baggage: VatBaggage,
     name: string,
-    guard: undefined,
+    guard: Guard,
     methods: M & ThisType<{ state: {}; self: M }>,
     options?: Options<{}, { state: {}; self: M }>,
   ) => M;
@@ -165,7 +250,7 @@ declare module '@agoric/vat-data' {
   export const prepareExoClass: <A extends any[], S extends object, M extends Methods>(
     baggage: VatBaggage,
     name: string,
-    guard: undefined,
+    guard: Guard,
     init: (...args: A) => S,
     methods: M & ThisType<{ state: S; self: M }>,
     options?: Options<S, { state: S; self: M }>,
@@ -178,9 +263,9 @@ declare module '@agoric/vat-data' {
   >(
     baggage: VatBaggage,
     name: string,
-    guards: undefined,
+    guards: { readonly [K in keyof F]?: Guard } | undefined,
     init: (...args: A) => S,
-    facets: F & { [K in keyof F]: ThisType<{ state: S; facets: F }> },
+    facets: F & { [K in keyof F]: ThisType<{ state: S; facets: Facets<F> }> },
     options?: Options<S, { state: S; facets: Facets<F> }>,
   ) => (...args: A) => Facets<F>;
   export const provide: <T>(store: VatBaggage, key: string, make: (key: string) => T) => T;
@@ -229,3 +314,20 @@ declare module '@endo/pass-style' {
 declare module '@endo/marshal' {
   export { Far, passStyleOf, getInterfaceOf, makeTagged, getTag, deeplyFulfilled } from '@endo/pass-style';
 }
+declare module '@agoric/eventual-send' {
+  export { E, HandledPromise } from '@endo/eventual-send';
+}
+declare module '@agoric/harden' {
+  const freeze: <T>(value: T) => T;
+  export { freeze as default };
+}
+declare module '@agoric/nat' {
+  /** The number itself, as the global `Nat` gives it. */
+  const nat: <T extends number | bigint>(value: T) => T;
+  export { nat as Nat, nat as default };
+  export const isNat: (value: unknown) => boolean;
+}
+/** Lockdown is done: these may be imported, and do nothing. */
+declare module 'ses' {}
+declare module '@endo/init' {}
+declare module '@endo/lockdown' {}
