@@ -336,7 +336,15 @@ fn unsigned(channel: Channel, frame: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// The liar's replica hears no complaints, nothing that `speaks_to` denies gets from its log to members, and no share leaves it. Returns
+/// What gets to a leader that votes for nobody, either.
+fn deaf_to_all(channel: Channel, frame: Vec<u8>) -> Vec<u8> {
+    match codec::decode(&frame) {
+        Ok(RaftFrame { message: RaftMessage::Vote { .. }, .. }) if channel == Channel::Vote => Vec::new(),
+        _ => deaf(channel, frame),
+    }
+}
+
+/// The liar's replica hears no complaints and no candidates, nothing that `speaks_to` denies gets from its log to members, and no share leaves it. Returns
 /// the count of what did not get through.
 fn cut_off(
     cluster: &Cluster,
@@ -346,7 +354,7 @@ fn cut_off(
     let (guilty, cut) = (cluster.nodes[liar].id(), Arc::new(AtomicU64::new(0)));
     let counted = Arc::clone(&cut);
     cluster.hub.lie(Box::new(move |from, to, channel, frame| match channel {
-        _ if to == guilty => deaf(channel, frame),
+        _ if to == guilty => deaf_to_all(channel, frame),
         Channel::Append | Channel::Vote if from == guilty && !speaks_to(to) => {
             counted.fetch_add(1, Ordering::SeqCst);
             Vec::new()
@@ -408,6 +416,7 @@ async fn a_leader_is_left_by_members_that_are_in_later_terms() {
         // What they would be told if the others heard no leader either: each stands, and gets no vote, since they do.
         let candidates = victims.clone();
         cluster.hub.lie(Box::new(move |from, to, channel, frame| match channel {
+            _ if to == guilty => deaf_to_all(channel, frame),
             Channel::Append | Channel::Vote if from == guilty && candidates.contains(&to) => Vec::new(),
             _ => frame,
         }));
