@@ -175,3 +175,22 @@ fn a_vat_whose_memory_is_full_can_be_upgraded() {
         assert!(town.bank().summary().heap_bytes <= limits.memory_bytes);
     });
 }
+
+/// Arguments name vats that nobody here knew.
+#[test]
+fn what_an_upgrade_names_that_fails_or_is_only_foreseen_stays_unknown() {
+    with_engine_stack(|| {
+        let mut town = Town::new();
+        let other = crate::comms_support::vat(5);
+        let argv = [named("late"), vec![("other".to_owned(), crate::comms_support::root_of(other))]].concat();
+        let upgrade = |source: &str| Upgrade { argv: argv.clone(), ..upgrade_to(source) };
+        let knows = |town: &mut Town| town.bank().comms().peers().any(|(vat, _)| *vat == other);
+        assert_eq!(town.bank().foresee(upgrade(BANK_2)).unwrap().failure, None);
+        assert!(!knows(&mut town));
+        let failed = town.upgrade(upgrade("export default () => { throw Error('no'); };"));
+        assert!(matches!(failed, CommandResult::UpgradeFailed { .. }), "{failed:?}");
+        assert!(!knows(&mut town));
+        assert_eq!(town.upgrade(upgrade(BANK_2)), CommandResult::Upgraded);
+        assert!(knows(&mut town));
+    });
+}
