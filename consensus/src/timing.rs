@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct Timing {
     /// Between heartbeats of a leader. A heartbeat may take longer to be answered: several are under way then.
     pub heartbeat: Duration,
-    /// How long votes may take to come in: longer than the longest round trip between members.
+    /// How long votes may take to come in: longer than the longest round trip between members. If nobody stood for election
+    /// in turn (`tasks::election`), openraft would let a member do so after `election_max` and a wait between these two.
     pub election_min: Duration,
     /// How long a silent leader is believed in: longer than heartbeats stay away when packets are lost. Longer than
     /// `election_min`.
