@@ -106,7 +106,7 @@ impl KeptLater {
         for Keeping { object, seed, answer } in self.0 {
             let answer = match answer {
                 Ok(answer) => match tokio::time::timeout_at(until, answer).await {
-                    Ok(Ok(answer)) => number(&answer),
+                    Ok(Ok(answer)) => kept_number(&answer),
                     _ => Err("the vat did not confirm it in time".to_owned()),
                 },
                 Err(why) => Err(why),
@@ -117,8 +117,8 @@ impl KeptLater {
     }
 }
 
-/// The object's number in its vat, or why it is not kept.
-fn number(answer: &Answer) -> Result<u64, String> {
+/// The object's number in its vat, by the vat's answer to [`quorate_engine::comms::client::ClientSession::keep`], or why it is not kept.
+pub fn kept_number(answer: &Answer) -> Result<u64, String> {
     match &answer.value {
         Value::Number(number) if answer.fulfilled && *number >= 0.0 && number.fract() == 0.0 => Ok(*number as u64),
         Value::Error { message, .. } => Err(message.clone()),

@@ -19,7 +19,7 @@ mod wiring;
 
 pub use error::ClientError;
 pub use following::{CallTrace, CertifiedAnswer};
-pub use keeping::Kept;
+pub use keeping::{Kept, kept_number};
 pub use known::Known;
 pub use once::{Called, OneCall, Request, call_once};
 pub use talking::Listener;

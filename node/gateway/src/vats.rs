@@ -3,7 +3,7 @@
 use crate::capnweb::session::{Remote, Vats};
 use ed25519_dalek::SigningKey;
 use futures::future::BoxFuture;
-use quorate_client::{Client, Listener};
+use quorate_client::{Client, Listener, kept_number};
 use quorate_engine::VatId;
 use quorate_engine::abi::{Method, Value};
 use quorate_engine::comms::client::{ClientRef, Completion, Owed};
@@ -210,13 +210,7 @@ impl Vats for Connections {
     fn kept(&mut self, result: Remote, answer: &Completion) -> Option<Result<String, String>> {
         let seed = self.keeping.remove(&result)?;
         let home = self.known.iter().find(|(_, vat)| **vat == result.vat).map(|(home, _)| *home)?;
-        Some(match &answer.value {
-            Value::Number(number) if answer.fulfilled && *number >= 0.0 && number.fract() == 0.0 => {
-                Ok(Sturdyref::bearer(home, *number as u64, seed).to_string())
-            }
-            Value::Error { message, .. } => Err(message.clone()),
-            _ => Err("the vat's answer is not understood".to_owned()),
-        })
+        Some(kept_number(answer).map(|object| Sturdyref::bearer(home, object, seed).to_string()))
     }
 
     fn offer(&mut self, vat: usize) -> Result<ClientRef, String> {

@@ -313,6 +313,10 @@ impl<V: Vats> Session<V> {
         if self.exports.len() + self.imports.len() >= MAX_ENTRIES {
             return Err(format!("more than {MAX_ENTRIES} references and calls at once: release those that are done"));
         }
+        self.check_bytes()
+    }
+
+    fn check_bytes(&self) -> Result<(), String> {
         if self.bytes > MAX_BYTES {
             return Err(format!("more than {MAX_BYTES} bytes at once: release what is not needed"));
         }
@@ -949,10 +953,7 @@ impl<V: Vats> Session<V> {
         if let Some(data) = data {
             self.stored(&data);
         }
-        if self.bytes > MAX_BYTES {
-            return Err(format!("more than {MAX_BYTES} bytes at once: release what is not needed"));
-        }
-        Ok(())
+        self.check_bytes()
     }
 
     /// A vat calls something of the other side.

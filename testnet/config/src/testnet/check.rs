@@ -76,6 +76,17 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// An IP address with a port, which may be 0.
+    pub fn address(&mut self, entry: &Entry, key: &Key) -> Option<SocketAddr> {
+        let text = self.string(entry, key)?;
+        let address = socket_address(text);
+        if address.is_none() {
+            let problem = format!("`{}` is not an IP address with a port", text.escape_debug());
+            self.mistake(entry.node.place, problem, format!("write {}", key.example));
+        }
+        address
+    }
+
     pub fn array<'t>(&mut self, entry: &'t Entry, key: &Key) -> Option<&'t [Node]> {
         match &entry.node.value {
             Value::Array(items) => Some(items),

@@ -1,6 +1,6 @@
 //! The keys by which a host opens a door for programs that know nothing of vats: in `host.toml`, and in `[[host]]` of a testnet.
 
-use super::check::{Checker, Key, socket_address};
+use super::check::{Checker, Key};
 use super::syntax::{Entry, Table, Value};
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ pub struct GatewayConfig {
 
 /// Reads the keys. The outer `None`: one of them is wrong, which has been said; the inner one: there is no gateway.
 pub(super) fn gateway(table: &Table, checker: &mut Checker) -> Option<Option<GatewayConfig>> {
-    let listen = table.get(LISTEN.name).map(|entry| address(entry, checker));
+    let listen = table.get(LISTEN.name).map(|entry| checker.address(entry, &LISTEN));
     let origins = table.get(ORIGINS.name).map(|entry| (entry, origins(entry, checker)));
     match (listen, origins) {
         (None, None) => Some(None),
@@ -38,16 +38,6 @@ pub(super) fn gateway(table: &Table, checker: &mut Checker) -> Option<Option<Gat
         (Some(listen), None) => Some(Some(GatewayConfig { listen: listen?, origins: Vec::new() })),
         (Some(listen), Some((_, origins))) => Some(Some(GatewayConfig { listen: listen?, origins: origins? })),
     }
-}
-
-fn address(entry: &Entry, checker: &mut Checker) -> Option<SocketAddr> {
-    let text = checker.string(entry, &LISTEN)?;
-    let address = socket_address(text);
-    if address.is_none() {
-        let problem = format!("`{}` is not an IP address with a port", text.escape_debug());
-        checker.mistake(entry.node.place, problem, format!("write {}", LISTEN.example));
-    }
-    address
 }
 
 /// What a browser names a page's origin by: scheme, name, and the port if it is not the scheme's own; no path.

@@ -1,6 +1,6 @@
 //! `host.toml`, the file in a host's home that an operator edits: read with the same care as a testnet's config.
 
-use super::check::{Checker, Key, socket_address};
+use super::check::{Checker, Key};
 use super::disk::{self, disk_limits};
 use super::gateway::{self, GatewayConfig};
 use super::hosts::{APPROVE, approve, listen_address};
@@ -10,7 +10,6 @@ use quorate_consensus::Approve;
 use quorate_protocol::disk::DiskLimits;
 use quorate_protocol::names::check_name;
 use serde::Serialize;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 const NAME: Key = Key::new("name", "name = \"alpha\"", &["id", "host"]);
@@ -67,7 +66,7 @@ fn read(table: &Table, checker: &mut Checker) -> Option<HostConfig> {
     checker.unknown_keys("host.toml", table, &KEYS);
     let name = checker.required("host.toml", table, &KEYS, &NAME).and_then(|entry| name(entry, checker));
     let listen = checker.required("host.toml", table, &KEYS, &LISTEN).and_then(|entry| listen(entry, checker));
-    let http = checker.required("host.toml", table, &KEYS, &HTTP).and_then(|entry| http(entry, checker));
+    let http = checker.required("host.toml", table, &KEYS, &HTTP).and_then(|entry| checker.address(entry, &HTTP));
     let approve = match table.get(APPROVE.name) {
         Some(entry) => approve(entry, checker),
         None => Some(Approve::Ask),
@@ -109,16 +108,6 @@ fn listen(entry: &Entry, checker: &mut Checker) -> Option<Vec<String>> {
         }
     }
     good
-}
-
-fn http(entry: &Entry, checker: &mut Checker) -> Option<SocketAddr> {
-    let text = checker.string(entry, &HTTP)?;
-    let address = socket_address(text);
-    if address.is_none() {
-        let problem = format!("`{}` is not an IP address with a port", text.escape_debug());
-        checker.mistake(entry.node.place, problem, format!("write {}", HTTP.example));
-    }
-    address
 }
 
 #[cfg(test)]
