@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::CodecError;
 
 /// Version of every encoding made here.
-pub const CODEC_VERSION: u8 = 3;
+pub const CODEC_VERSION: u8 = 4;
 
 /// Bytes in the largest frame of proposals that is handed on to a leader.
 pub(crate) const MAX_PROPOSE_FRAME_BYTES: usize = 8 << 20;

@@ -365,6 +365,7 @@ fn differences(kept: &Statement, own: Option<&Statement>, chain: &Hash) -> Vec<(
         ("block", kept.block.to_string(), own.block.to_string()),
         ("chain", kept.chain.to_string(), own.chain.to_string()),
         ("outbox root", kept.outbox_root.to_string(), own.outbox_root.to_string()),
+        ("published root", kept.published_root.to_string(), own.published_root.to_string()),
         ("state root", root(&kept.state_root), root(&own.state_root)),
         ("previous statement", kept.previous.to_string(), own.previous.to_string()),
     ];

@@ -46,6 +46,18 @@ pub const MAX_DROPS: usize = 16_384;
 /// Most timers of one vat that have not fired.
 pub const MAX_TIMERS: usize = 65_536;
 
+/// Longest name under which a vat publishes something, in bytes.
+pub const MAX_PUBLISHED_NAME_BYTES: usize = 256;
+
+/// Largest value that a vat publishes, in bytes of its encoding: an answer with its proof fits a small frame.
+pub const MAX_PUBLISHED_VALUE_BYTES: usize = 64 << 10;
+
+/// Most names under which a vat publishes something at a time.
+pub const MAX_PUBLISHED: usize = 1_024;
+
+/// Most bytes of all that a vat publishes at a time, names and values together: members keep them beside the heap.
+pub const MAX_PUBLISHED_BYTES: usize = 1 << 20;
+
 /// The `level` argument of the image's `quorate.log` import.
 pub mod log_level {
     pub const DEBUG: i32 = 0;
@@ -243,6 +255,9 @@ pub enum Output {
     CancelTimer { timer: u64 },
     /// In a [`Delivery::HandOver`] only.
     HandOver(Durable),
+    /// From now on anybody can read this value under this name; without a value, nothing is to be read there. `value` is an encoded
+    /// [`Value`] without references.
+    Publish { name: String, value: Option<Vec<u8>> },
 }
 
 /// What came of one delivery. It was rolled back (by the host) unless it is `Done`.

@@ -98,7 +98,7 @@ fn modules(block: &Block) -> BTreeMap<String, String> {
         modules.insert("block.js".to_owned(), block.code.clone());
         main += "import make from './block.js';\n";
     }
-    main += "\nconst run = async ({ peer, timer }) => {\n";
+    main += "\nconst run = async ({ peer, timer, publisher }) => {\n";
     main += &lines.join("\n");
     main += "\n};\nexport default argv => { run(argv).then(argv.exit, reason => argv.exit(`${reason}`)); return Far('root', {}); };\n";
     modules.insert("main.js".to_owned(), main);
@@ -117,7 +117,7 @@ fn complaint(block: &Block, image: &Arc<Image>) -> Option<String> {
     let install = Install {
         bundle: Bundle { entry: "main.js".into(), modules: modules(block) },
         argv: vec![("peer".into(), root_of(name(2)))],
-        endowments: vec!["exit".into(), "timer".into()],
+        endowments: vec!["exit".into(), "timer".into(), "publisher".into()],
         grants: vec![],
         bearers: vec![],
     };

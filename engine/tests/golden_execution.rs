@@ -204,9 +204,14 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
         Output::SetTimer { timer: 1, at_ms: 1_764_000_000_000 },
         Output::CancelTimer { timer: 300 },
     ];
+    let published = vec![
+        Output::Publish { name: "rate".into(), value: Some(Value::Number(1.5).encode()) },
+        Output::Publish { name: "rate".into(), value: None },
+    ];
     vec![
         ("abi-done", Outcome::Done { outputs }),
         ("abi-handed-over", Outcome::Done { outputs: vec![Output::HandOver(durable())] }),
+        ("abi-published", Outcome::Done { outputs: published }),
         ("abi-start-failed", Outcome::StartFailed { message: "no".into() }),
         ("abi-limit", Outcome::Limit { name: "stack".into() }),
     ]

@@ -62,6 +62,11 @@ fn presences() {
 }
 
 #[test]
+fn publishing() {
+    check("publishing.txt");
+}
+
+#[test]
 fn timers() {
     check("timers.txt");
 }

@@ -77,7 +77,9 @@ async fn fetch_from(network: &Arc<dyn Network>, member: &Member, hash: &Hash) ->
             DirectoryReply::ImagePart { whole, bytes } => (whole, bytes),
             DirectoryReply::Unknown => return Err("it does not have this image".to_owned()),
             DirectoryReply::Busy => return Err("it has given much to others just now".to_owned()),
-            DirectoryReply::Known { .. } | DirectoryReply::Alive => return Err("it answers something else".to_owned()),
+            DirectoryReply::Known { .. } | DirectoryReply::Alive | DirectoryReply::Read(_) => {
+                return Err("it answers something else".to_owned());
+            }
         };
         let so_far = wasm.len() as u64 + bytes.len() as u64;
         if whole > MAX_IMAGE_BYTES || so_far > whole || bytes.is_empty() {

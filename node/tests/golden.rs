@@ -12,7 +12,7 @@ use quorate_engine::{
     VatId,
     abi::{Bundle, Value},
     comms::stream::StreamHead,
-    machine::{ArgValue, Install},
+    machine::{ArgValue, Install, published::Publications},
 };
 use quorate_node::vat::{
     clients::Clients,
@@ -27,10 +27,11 @@ use quorate_protocol::{
     command::{VatCommand, VatResult},
     evidence::{EvidenceError, SLICE_CHAIN_SIGNATURES, Slice, outbox_path, outbox_root},
     provision::{Contacts, Provision},
-    wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
+    published::PublishedTree,
+    wire::{DirectoryReply, DirectoryRequest, ReadReply, ReadRequest, SliceReply, VatFrame},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, fmt::Debug, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Debug, fs, path::Path, sync::Arc};
 
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.hex"));
@@ -97,6 +98,7 @@ fn slice() -> Slice {
         previous: Hash([11; 32]),
         chain: Hash([14; 32]),
         outbox_root: Hash(outbox_root(&heads).expect("there are heads").0),
+        published_root: Hash([13; 32]),
         state_root: Some(Hash([12; 32])),
     };
     let sign = |seed: u8| MemberSignature::sign(&SigningKey::from_bytes(&[seed; 32]), &statement.payload());
@@ -164,8 +166,8 @@ fn what_a_log_holds() {
 #[test]
 fn what_nobody_may_want_does_not_decode() {
     for (what, text) in [
-        ("a grant of the root", "03020707070707070707070707070707070707070707070707070707070707070707"),
-        ("a tick of the clock", "0304fd0068e5cf8b010000"),
+        ("a grant of the root", "04020707070707070707070707070707070707070707070707070707070707070707"),
+        ("a tick of the clock", "0404fd0068e5cf8b010000"),
     ] {
         let bytes = hex::decode(text).expect("hex");
         assert_eq!(bytes[0], codec::NODE_CODEC_VERSION, "refused for its version alone");
@@ -226,7 +228,7 @@ fn what_a_checkpoint_holds() {
     let pages = vec![quorate_engine::Hash([15; 32])];
     let manifest = Manifest { tables: pieces.iter().map(|(hash, _)| *hash).collect(), pages };
     check("manifest", &manifest);
-    assert_eq!(manifest.root().to_string(), "d86da856b66d4b366284962c6941866a7b8255e102388720a99ba8fad5d48376");
+    assert_eq!(manifest.root().to_string(), "a570e56ccd51ef1256d260f9743c2f956ec319e4c7493cee23212e7895a072f2");
 
     // Where they are cut is part of the root that members certify together.
     let mut state = 1_u64;
@@ -263,6 +265,19 @@ fn what_hosts_say_to_each_other() {
     check("directory_image", &DirectoryRequest::Image { hash: Hash([9; 32]), offset: 524_288 });
     check("directory_image_part", &DirectoryReply::ImagePart { whole: 524_290, bytes: vec![1, 2] });
     check("directory_busy", &DirectoryReply::Busy);
+    let request = ReadRequest { vat: VatId([7; 32]), name: "price".into(), at_least: 300, current: true };
+    check("directory_read", &DirectoryRequest::Read(request));
+    let value: Arc<[u8]> = Value::Number(1.5).encode().into();
+    let published = ["a", "price", "z"].map(|name| (Arc::<str>::from(name), value.clone()));
+    let published: Publications = Arc::new(published.into());
+    let tree = PublishedTree::new(published);
+    let mut certificate = slice().certificate;
+    certificate.statement.published_root = tree.root();
+    let reading = |name| ReadReply::Reading { reading: Box::new(tree.read(name, certificate.clone())), epoch: 3 };
+    check("directory_reading", &DirectoryReply::Read(reading("price")));
+    check("directory_reading_nothing", &DirectoryReply::Read(reading("b")));
+    let not_yet = ReadReply::NotYet { block: Some(299), why: "no".into() };
+    check("directory_not_yet", &DirectoryReply::Read(not_yet));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The `vat` command for tests: the same command line, but a host that is named in `QUORATE_TEST_LIAR` signs outputs that it
 //! did not compute, one that is named in `QUORATE_TEST_EQUIVOCATOR` signs one thing for one member and another for the rest, and one
 //! that is named in `QUORATE_TEST_PANIC` has a thread that panics. `QUORATE_TEST_LEADER` holds a host's name and how it lies as a leader
-//! (`two-faced`, `unelected`, `later-terms`, `starves`), which it does while the file `lie` is in its home. The real command has no such switches.
+//! (`two-faced`, `unelected`, `later-terms`, `starves`), which it does while the file `lie` is in its home. `QUORATE_TEST_READS` holds a host's
+//! name and how it lies to readers of what vats publish (`forged`, `stale`, `hidden`, `epoch`). The real command has no such switches.
 
 use quorate_cli::logging::{log_panics, log_to_stderr};
 use quorate_config::home::Home;
@@ -10,7 +11,11 @@ use quorate_consensus::{
     testing::{FalseSigner, LeaderLie},
 };
 use quorate_node::run::{RunOptions, run_until_signalled};
-use quorate_testnet::{liar::Liar, lying_leader::LyingLeader};
+use quorate_testnet::{
+    liar::Liar,
+    lying_leader::LyingLeader,
+    lying_reader::{LyingReader, ReadLie},
+};
 use std::{path::Path, process::ExitCode, sync::Arc};
 
 fn main() -> ExitCode {
@@ -32,6 +37,9 @@ fn main() -> ExitCode {
             let liar = LyingLeader::new(home.key.clone(), lie, home.path().join("lie"));
             return run_host(&home, RunOptions { between: Some(Arc::new(liar)) });
         }
+        if let Some(lie) = read_lie(&home.config.name) {
+            return run_host(&home, RunOptions { between: Some(Arc::new(LyingReader::new(lie))) });
+        }
         if is_meant("QUORATE_TEST_PANIC") {
             return run_host(&home, RunOptions::default());
         }
@@ -47,6 +55,18 @@ fn leader_lie(host: &str) -> Option<LeaderLie> {
         "unelected" => Some(LeaderLie::Unelected),
         "later-terms" => Some(LeaderLie::LaterTerms),
         "starves" => Some(LeaderLie::Starves),
+        _ => None,
+    }
+}
+
+/// How a host lies to readers, if it does.
+fn read_lie(host: &str) -> Option<ReadLie> {
+    let switch = std::env::var("QUORATE_TEST_READS").ok()?;
+    match switch.split_once(' ').filter(|(name, _)| *name == host)?.1 {
+        "forged" => Some(ReadLie::Forged),
+        "stale" => Some(ReadLie::Stale),
+        "hidden" => Some(ReadLie::Hidden),
+        "epoch" => Some(ReadLie::Epoch),
         _ => None,
     }
 }

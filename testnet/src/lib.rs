@@ -7,5 +7,6 @@ mod disk;
 pub mod exposition;
 pub mod liar;
 pub mod lying_leader;
+pub mod lying_reader;
 pub mod process;
 pub mod world;

@@ -269,8 +269,9 @@ impl<M: Machine> Executor<M> {
             stats.commands += commands.len() as u64;
             stats.work = stats.work.saturating_add(applied.work);
         });
-        if applied.outbox_root.is_some() || recorded || due {
-            self.state_statement(applied.outbox_root, chain, due, outcome)?;
+        if applied.outbox_root.is_some() || applied.publishes || recorded || due {
+            let roots = (applied.outbox_root, applied.published_root);
+            self.state_statement(roots, chain, due, outcome)?;
         }
         if recorded {
             // With the hash of the block's own statement.
@@ -317,7 +318,7 @@ impl<M: Machine> Executor<M> {
     /// Makes the block's statement and, if one is due, its checkpoint.
     fn state_statement(
         &mut self,
-        outbox_root: Option<Hash>,
+        (outbox_root, published_root): (Option<Hash>, Hash),
         chain: Hash,
         due: bool,
         outcome: &mut Outcome,
@@ -329,6 +330,7 @@ impl<M: Machine> Executor<M> {
             previous: self.state.last_statement,
             chain,
             outbox_root: outbox_root.unwrap_or(Hash::ZERO),
+            published_root,
             state_root: None,
         };
         if due {

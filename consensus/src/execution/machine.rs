@@ -51,6 +51,10 @@ pub struct AppliedBlock<E> {
     pub results: Vec<Vec<u8>>,
     /// Merkle root of the heads that changed; `None` if the block said nothing new.
     pub outbox_root: Option<Hash>,
+    /// Root of what the vat publishes after the block, for anybody to read; zero if that is nothing.
+    pub published_root: Hash,
+    /// Whether that is another one than before the block: then the block has a statement, whatever else it did.
+    pub publishes: bool,
     /// Work done (fuel), for the checkpoint rule. Part of the replicated state: it must be exact.
     pub work: u64,
     /// What the node does with it (queue, courier, logs). Opaque here.

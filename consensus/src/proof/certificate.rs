@@ -28,6 +28,8 @@ pub struct Statement {
     pub chain: Hash,
     /// Merkle root of the stream heads that the block changed; zero if there are none.
     pub outbox_root: Hash,
+    /// Root of all that the vat publishes after the block; zero if that is nothing. See [`AppliedBlock::published_root`](crate::AppliedBlock::published_root).
+    pub published_root: Hash,
     /// Root of the whole state after the block, if a checkpoint was made there.
     pub state_root: Option<Hash>,
 }
@@ -35,9 +37,9 @@ pub struct Statement {
 impl Statement {
     /// The bytes that are signed.
     pub fn payload(&self) -> Vec<u8> {
-        let mut writer = Canonical::new("quorate/statement/2");
+        let mut writer = Canonical::new("quorate/statement/3");
         writer.fixed(&self.vat.0).number(self.epoch).number(self.block);
-        writer.fixed(&self.previous.0).fixed(&self.chain.0).fixed(&self.outbox_root.0);
+        writer.fixed(&self.previous.0).fixed(&self.chain.0).fixed(&self.outbox_root.0).fixed(&self.published_root.0);
         match &self.state_root {
             None => writer.number(0),
             Some(root) => writer.number(1).fixed(&root.0),

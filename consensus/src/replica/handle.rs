@@ -148,6 +148,23 @@ impl ReplicaHandle {
         self.service.status.subscribe()
     }
 
+    /// Waits until this replica has executed all that its log held when this was called, and returns the epoch of its state then.
+    ///
+    /// Whatever this host had acknowledged or signed before is then executed. So of the members of one epoch whose answers are a threshold,
+    /// one at least is honest and has executed each block that a threshold had certified before they were asked. `None`: this replica does not
+    /// run, or its log lacks something that it has signed.
+    pub async fn execute_all(&self) -> Option<u64> {
+        let service = &self.service;
+        let log_end = service.raft.get()?.log_end();
+        let is_sound = || !service.own_key.is_recovering() && !service.lifecycle.is_stopped();
+        if !is_sound() {
+            return None;
+        }
+        let mut status = self.status_watch();
+        status.wait_for(|status| status.applied >= log_end || status.fault.is_some()).await.ok()?;
+        is_sound().then(|| service.members.view().applied.membership.epoch)
+    }
+
     /// Genesis and chain of memberships, as far as certified here.
     pub fn introduction(&self) -> Introduction {
         Introduction { genesis: self.service.identity.genesis.clone(), chain: self.service.members.chain() }

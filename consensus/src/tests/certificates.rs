@@ -52,6 +52,7 @@ fn every_field_of_a_statement_is_signed() {
         |s| s.block += 1,
         |s| s.previous.0[31] ^= 1,
         |s| s.outbox_root.0[0] ^= 1,
+        |s| s.published_root.0[0] ^= 1,
         |s| s.state_root = None,
         |s| s.state_root = Some(Hash([7; 32])),
     ];

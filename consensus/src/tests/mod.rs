@@ -81,6 +81,7 @@ pub(crate) fn statement(membership: &Membership, block: u64) -> Statement {
         previous: Hash([1; 32]),
         chain: Hash([8; 32]),
         outbox_root: Hash([2; 32]),
+        published_root: Hash([7; 32]),
         state_root: block.is_multiple_of(10).then_some(Hash([6; 32])),
     }
 }

@@ -70,6 +70,10 @@ impl Toy {
         self.rung = rung.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     }
 
+    fn published_root(&self) -> Hash {
+        Hash(self.pages[1][PUBLISHED].try_into().unwrap())
+    }
+
     /// Rings what is due. Returns whether anything was.
     fn ring(&mut self, now_ms: u64) -> bool {
         self.now_ms = now_ms;
@@ -79,6 +83,9 @@ impl Toy {
         !due.is_empty()
     }
 }
+
+/// Where in the second page the hash is of what was published last.
+const PUBLISHED: std::ops::Range<usize> = 32..64;
 
 /// Bytes of a manifest before the times.
 const FIXED_BYTES: usize = 40 + 32 * PAGES;
@@ -98,6 +105,7 @@ impl Machine for Toy {
     ) -> Result<AppliedBlock<u64>, MachineFault> {
         self.applied += 1;
         let rang = self.ring(context.now_ms);
+        let published_before = self.published_root();
         let mut results = Vec::new();
         for command in commands {
             self.timed |= command == b"timed";
@@ -111,6 +119,11 @@ impl Machine for Toy {
             }
             self.counter += 1;
             self.commands.push(command.iter().copied().take(16).collect());
+            if command.starts_with(b"publish") {
+                self.pages[1][PUBLISHED].copy_from_slice(&Hash::of(command).0);
+                results.push(self.counter.to_be_bytes().to_vec());
+                continue;
+            }
             if command.starts_with(b"quiet") {
                 // It changes the state, and nothing that the block says.
                 self.pages[0][..32].copy_from_slice(&Hash::of(command).0);
@@ -124,9 +137,16 @@ impl Machine for Toy {
             self.pages[page][..32].copy_from_slice(&self.chain.0);
             results.push(self.counter.to_be_bytes().to_vec());
         }
-        let said = !commands.is_empty() || rehead || rang;
+        let said = commands.iter().any(|command| !command.starts_with(b"publish")) || rehead || rang;
         let outbox_root = said.then(|| Hash::of(&[&self.chain.0[..], &context.epoch.to_be_bytes()].concat()));
-        Ok(AppliedBlock { results, outbox_root, work: commands.len() as u64, effects: self.counter })
+        Ok(AppliedBlock {
+            results,
+            outbox_root,
+            published_root: self.published_root(),
+            publishes: self.published_root() != published_before,
+            work: commands.len() as u64,
+            effects: self.counter,
+        })
     }
 
     fn checkpoint(&mut self) -> Result<CheckpointParts, MachineFault> {

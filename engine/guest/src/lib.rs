@@ -18,6 +18,7 @@ mod objects;
 mod outputs;
 mod pass;
 mod places;
+mod publisher;
 mod runtime;
 mod send;
 mod start;

@@ -35,7 +35,11 @@ pub fn say(output: Output) -> JsResult<()> {
             | Output::SetTimer { .. }
             | Output::Drop { .. }
             | Output::HandOver(_) => false,
-            Output::Send { .. } | Output::Exit { .. } | Output::Cancel { .. } | Output::CancelTimer { .. } => true,
+            Output::Send { .. }
+            | Output::Exit { .. }
+            | Output::Cancel { .. }
+            | Output::CancelTimer { .. }
+            | Output::Publish { .. } => true,
         };
         said.counted += usize::from(counts);
         if said.counted > MAX_OUTPUTS {
@@ -66,6 +70,7 @@ fn rename_object(output: &mut Output, from: u64, to: u64) {
         | Output::Drop { .. }
         | Output::SetTimer { .. }
         | Output::CancelTimer { .. }
+        | Output::Publish { .. }
         | Output::HandOver(_) => return,
     };
     for slot in data.slots.iter_mut().filter(|slot| **slot == Slot::VatObject(from)) {

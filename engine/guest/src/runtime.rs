@@ -60,3 +60,8 @@ pub fn thrown(error: JsError, context: &mut Context) -> JsResult<JsValue> {
 pub fn type_error(message: impl Into<std::borrow::Cow<'static, str>>) -> JsError {
     JsNativeError::typ().with_message(message).into()
 }
+
+/// A `RangeError` with this message.
+pub fn range_error(message: impl Into<std::borrow::Cow<'static, str>>) -> JsError {
+    JsNativeError::range().with_message(message).into()
+}

@@ -9,7 +9,7 @@ use crate::pass::{marshal, unmarshal};
 use crate::places;
 use crate::runtime::{self, type_error};
 use crate::send::answers;
-use crate::{durable, outputs, tables, timers};
+use crate::{durable, outputs, publisher, tables, timers};
 use boa_engine::builtins::map::set_hash_seed;
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::object::builtins::JsPromise;
@@ -189,8 +189,12 @@ fn make_argv(argv: &CapData<Slot>, endowments: &[String], context: &mut Context)
                 FunctionObjectBuilder::new(context.realm(), exit).name(js_string!("exit")).length(1).build().into()
             }
             "timer" => timers::endowment()?,
+            "publisher" => publisher::endowment()?,
             "console" => continue,
-            _ => return Err(type_error(format!("there is no endowment {name:?}; known ones are: exit, timer"))),
+            _ => {
+                let known = "exit, timer, publisher";
+                return Err(type_error(format!("there is no endowment {name:?}; known ones are: {known}")));
+            }
         };
         object.create_data_property(JsString::from(name.as_str()), endowment, context)?;
     }

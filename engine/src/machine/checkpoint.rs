@@ -3,7 +3,7 @@
 //! `root = H("quorate/machine/1" || root of the guest || H(tables))`, where the tables are everything beside the guest. The
 //! manifest holds the tables and names the guest's chunks; the root is recomputed from it, never read out of it.
 
-use super::{Collector, Guest, GuestCheckpoint, GuestManifest, Machine, Status, Timers, Turns};
+use super::{Collector, Guest, GuestCheckpoint, GuestManifest, Machine, Published, Status, Timers, Turns};
 use crate::comms::Comms;
 use crate::error::EngineError;
 use crate::wire::codec;
@@ -11,7 +11,7 @@ use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 
 const MANIFEST_VERSION: u8 = 1;
-const TABLES_VERSION: u8 = 9;
+const TABLES_VERSION: u8 = 10;
 /// Longest manifest, in bytes. It holds unacknowledged messages.
 const MAX_MANIFEST_BYTES: usize = 1 << 30;
 
@@ -47,6 +47,7 @@ struct Tables {
     timers: Timers,
     collector: Collector,
     turns: Turns,
+    published: Published,
 }
 
 #[derive(Serialize)]
@@ -57,6 +58,7 @@ struct TablesRef<'a> {
     timers: &'a Timers,
     collector: &'a Collector,
     turns: &'a Turns,
+    published: &'a Published,
 }
 
 impl<M: GuestManifest> Manifest<M> {
@@ -83,6 +85,7 @@ impl<G: Guest> Machine<G> {
             timers: &self.timers,
             collector: &self.collector,
             turns: &self.turns,
+            published: &self.published,
         };
         let manifest = Manifest { guest: manifest, tables: codec::encode(TABLES_VERSION, &tables) };
         let (root, manifest) = (manifest.root(), codec::encode(MANIFEST_VERSION, &manifest));
@@ -114,6 +117,7 @@ impl<G: Guest> Machine<G> {
         machine.timers = tables.timers;
         machine.collector = tables.collector;
         machine.turns = tables.turns;
+        machine.published = tables.published;
         Ok(machine)
     }
 }

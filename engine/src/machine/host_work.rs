@@ -14,6 +14,8 @@ const SAID_FUEL: u64 = 60_000;
 const BYTE_FUEL: u64 = 200;
 /// A message of a command that is not taken in with it, or the digest of one: it is logged, decoded and hashed all the same.
 const CARRIED_FUEL: u64 = 7_000;
+/// A name of all that is published, when any of it changes: the tree over the names is made anew.
+const PUBLISHED_FUEL: u64 = 20_000;
 /// A crank that is undone: a new instance, filled with the memory from before, and the deliveries since then once more.
 const ROLLBACK_FUEL: u64 = 50_000_000;
 
@@ -31,6 +33,8 @@ pub(super) enum HostWork {
     Said { count: usize, bytes: usize },
     /// A command brought so many more messages, or digests of them, than it took in.
     Carried { count: u64, bytes: usize },
+    /// A crank changes what is published: so many bytes of it, and there are so many names then.
+    Published { count: usize, bytes: usize },
     /// A crank is undone.
     Rollback,
 }
@@ -46,6 +50,9 @@ impl HostWork {
             }
             HostWork::Carried { count, bytes } => {
                 each(CARRIED_FUEL, count).saturating_add(each(BYTE_FUEL, bytes as u64))
+            }
+            HostWork::Published { count, bytes } => {
+                each(PUBLISHED_FUEL, 1 + count as u64).saturating_add(each(BYTE_FUEL, bytes as u64))
             }
             HostWork::Rollback => ROLLBACK_FUEL,
         }

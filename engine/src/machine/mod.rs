@@ -19,6 +19,7 @@ mod handoff_check;
 mod heap_guest;
 mod host_work;
 mod install;
+pub mod published;
 mod run;
 mod timers;
 mod turns;
@@ -40,6 +41,7 @@ use crate::comms::{Bearer, Comms, StreamHead};
 use crate::error::EngineError;
 use collector::Collector;
 use host_work::HostWork;
+use published::{Publications, Published};
 use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -120,6 +122,8 @@ pub struct BlockOutput {
     pub logs: Vec<LogLine>,
     /// The guest exited in this block.
     pub exit: Option<Exit>,
+    /// All that the vat publishes, if the block may have changed that.
+    pub published: Option<Publications>,
 }
 
 /// All that is said to one peer and not acknowledged.
@@ -226,6 +230,7 @@ pub struct Machine<G> {
     timers: Timers,
     collector: Collector,
     turns: Turns,
+    published: Published,
     fuel: FuelShares,
     /// On whose account cranks are now.
     account: Option<VatId>,
@@ -258,6 +263,7 @@ impl<G: Guest> Machine<G> {
             timers: Timers::default(),
             collector: Collector::default(),
             turns: Turns::default(),
+            published: Published::default(),
             fuel: FuelShares::UNLIMITED,
             account: None,
             burnt: 0,
@@ -372,6 +378,7 @@ impl<G: Guest> Machine<G> {
         output.heads = heads;
         output.queued = changes.queued;
         output.pruned = changes.pruned.into_iter().collect();
+        output.published = self.published.take_changed();
         output
     }
 
@@ -383,6 +390,11 @@ impl<G: Guest> Machine<G> {
             Some(OutboxStream { head: self.comms.head(vat)?, messages })
         })
         .collect()
+    }
+
+    /// All that the vat publishes.
+    pub fn published(&self) -> Publications {
+        self.published.all()
     }
 
     /// What runs the vat's code.

@@ -334,6 +334,7 @@ impl<G: Guest> Machine<G> {
     pub(super) fn take_outputs(&mut self, outputs: Vec<Output>) {
         let mut exit = None;
         let mut unsent = Unsent::default();
+        let mut published_bytes = None;
         for output in outputs {
             match output {
                 Output::Send { target, method, args, result } => {
@@ -355,9 +356,15 @@ impl<G: Guest> Machine<G> {
                 Output::Drop { slots } => self.comms.drop_by_guest(&slots),
                 Output::SetTimer { timer, at_ms } => self.timers.set(timer, at_ms, self.account),
                 Output::CancelTimer { timer } => self.timers.cancel(timer),
+                Output::Publish { name, value } => {
+                    *published_bytes.get_or_insert(0) += self.published.set(&name, value);
+                }
                 // Said in deliveries that are undone alone.
                 Output::HandOver(_) => {}
             }
+        }
+        if let Some(bytes) = published_bytes {
+            self.charge_host(self.account, HostWork::Published { count: self.published.len(), bytes });
         }
         self.block.logs.extend(unsent.line());
         if let Some(exit) = exit

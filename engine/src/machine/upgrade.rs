@@ -2,7 +2,8 @@
 //!
 //! The present guest says what it would hand over, in a delivery that is undone. A fresh guest starts with that. Only if its start is done does it
 //! take the place of the present one; until then nothing here has changed. The streams to other vats stay as they are: objects that were handed
-//! over keep their numbers, and so does the root. Of all else that others hold or wait for, they hear that it has ended.
+//! over keep their numbers, and so does the root. Of all else that others hold or wait for, they hear that it has ended. What the code before has published is withdrawn: the new code
+//! publishes what it stands for.
 //!
 //! Invariants: a command that fails leaves the guest and the tables as they were, but for what it has burnt; numbers that
 //! the new guest gives were never given before.
@@ -125,6 +126,7 @@ impl<G: Guest> Machine<G> {
         self.status.upgrades += 1;
         self.status.setup = Setup::Waiting;
         self.timers.clear();
+        self.published.clear();
         self.collector = Collector::after_upgrade(self.comms.host_objects_made(), self.guest.memory_bytes());
         let answers = durable.answers.iter().map(|(slot, _)| *slot).collect();
         self.comms.upgraded(&told.iter().copied().collect(), &answers, ENDED);

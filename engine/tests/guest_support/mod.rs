@@ -60,13 +60,13 @@ impl Vat {
         self.heap.deliver_with(delivery, &news).expect("the host is well")
     }
 
-    /// Starts a bundle whose entry is `main.js`, with `argv.target` an object of another vat (`h1`), `argv.exit` and `argv.timer`.
+    /// Starts a bundle whose entry is `main.js`, with `argv.target` an object of another vat (`h1`), `argv.exit`, `argv.timer` and `argv.publisher`.
     pub fn start(&mut self, modules: BTreeMap<String, String>) -> Crank {
         let argv = Value::Record(vec![("name".into(), Value::String("bob".into())), ("target".into(), Value::Slot(0))]);
         self.deliver(&Delivery::Start {
             bundle: Bundle { entry: "main.js".into(), modules },
             argv: CapData::new(&argv, vec![Slot::HostObject(1)]),
-            endowments: vec!["exit".into(), "timer".into()],
+            endowments: vec!["exit".into(), "timer".into(), "publisher".into()],
         })
     }
 
@@ -178,6 +178,11 @@ fn data(data: &CapData<Slot>) -> String {
     if slots.is_empty() { json } else { format!("{json} | {}", slots.join(" ")) }
 }
 
+/// A text, or how long it is.
+fn shortened(text: &str) -> String {
+    if text.len() <= 80 { text.to_owned() } else { format!("{} bytes", text.len()) }
+}
+
 fn output(output: &Output) -> String {
     match output {
         Output::Send { target, method, args, result } => {
@@ -203,6 +208,12 @@ fn output(output: &Output) -> String {
         Output::SetTimer { timer, at_ms } => format!("timer {timer} at {at_ms}"),
         Output::Cancel { result } => format!("cancel {}", name(result)),
         Output::CancelTimer { timer } => format!("cancel timer {timer}"),
+        Output::Publish { name, value: None } => format!("unpublish {:?}", shortened(name)),
+        Output::Publish { name, value: Some(value) } => {
+            let text =
+                Value::decode(value).map_or_else(|error| format!("{error:?}"), |value| value.to_json().to_string());
+            format!("publish {:?} {}", shortened(name), shortened(&text))
+        }
         Output::HandOver(durable) => format!("hand over {durable:?}"),
     }
 }

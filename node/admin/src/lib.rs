@@ -113,6 +113,19 @@ pub struct ProofQuery {
     pub from: Option<String>,
 }
 
+/// What is to be read of what a vat publishes (`GET /api/v1/vats/{vat}/read`); the answer is a [`ProofReply`], whose file holds a reading. No
+/// proof: nothing so new is certified there yet.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ReadQuery {
+    pub name: String,
+    /// The answer is to be of this block or a later one.
+    #[serde(default)]
+    pub at_least: u64,
+    /// The answer is to have all that the host's log held when it was asked.
+    #[serde(default)]
+    pub current: bool,
+}
+
 impl CarryRequest {
     /// Wraps a provision and contacts.
     pub fn new(provision: &Provision, contacts: &Contacts) -> Self {

@@ -91,7 +91,7 @@ pub struct CodeArgs {
     #[arg(long = "arg", value_name = "NAME=VALUE")]
     arguments: Vec<String>,
     /// What the host gives the code: `timer`, the vat's time; `exit`, on solo vats (may be repeated)
-    #[arg(long = "endowment", value_name = "NAME", value_parser = ["exit", "timer"])]
+    #[arg(long = "endowment", value_name = "NAME", value_parser = ["exit", "timer", "publisher"])]
     endowments: Vec<String>,
 }
 

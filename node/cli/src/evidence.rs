@@ -252,6 +252,7 @@ fn place(item: &Item) -> (u64, Option<u64>) {
         Item::Slice(slice) => of(&slice.slice.certificate.statement),
         Item::Answer(answer) => of(&answer.head.certificate.statement),
         Item::Checkpoint(checkpoint) => of(&checkpoint.certificate.statement),
+        Item::Reading(reading) => of(&reading.certificate.statement),
     }
 }
 

@@ -469,7 +469,7 @@ mod tests {
         let why = VatFile::parse(&text_of(garbage)).err().expect("it is refused");
         assert!(why.contains("0.0.0.0") && why.contains("m2"), "{why}");
         let good = text_of(members());
-        for bad in ["{}", "hello", &good.replace("\"provision\":\"03", "\"provision\":\"02"), &good[..good.len() / 2]] {
+        for bad in ["{}", "hello", &good.replace("\"provision\":\"04", "\"provision\":\"03"), &good[..good.len() / 2]] {
             assert!(VatFile::parse(bad).is_err());
         }
     }

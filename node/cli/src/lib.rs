@@ -25,6 +25,7 @@ mod node;
 mod objects;
 mod output;
 mod prove;
+mod read;
 mod recover;
 mod reference;
 mod repl;
@@ -196,6 +197,8 @@ enum Command {
     Testnet(testnet::Command),
     /// Call a method of a vat's object, from outside
     Call(call::Args),
+    /// Read what a vat publishes, from outside, by what its members have signed
+    Read(read::Args),
     /// Let another vat use a vat's root
     Grant(access::GrantArgs),
     /// Let another vat use a vat's root no longer
@@ -358,6 +361,7 @@ async fn perform(command: Command, json: bool) -> Outcome {
     match command {
         Command::Testnet(command) => testnet::run(command, json).await,
         Command::Call(args) => call::run(args, json).await,
+        Command::Read(args) => read::run(args, json).await,
         Command::Grant(args) => access::grant(args, json).await,
         Command::Revoke(args) => access::revoke(args, json).await,
         Command::Ref(command) => reference::run(command, json).await,

@@ -74,7 +74,7 @@ pub async fn run(args: Args, json: bool) -> Outcome {
     // What is wrong with the code is said with the lines, before anything is started.
     entry.as_deref().map(bundle::bundle).transpose().map_err(wrong_code)?;
     let mut argv = Vec::new();
-    for (name, text) in named_arguments(&args.arguments, &["timer".to_owned()])? {
+    for (name, text) in named_arguments(&args.arguments, &["timer".to_owned(), "publisher".to_owned()])? {
         argv.push((name, parse_value(text)?));
     }
     let cache = engine_cache()?;

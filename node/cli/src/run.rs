@@ -39,7 +39,7 @@ const REMOVALS: usize = 40;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat run hello.js\n  vat run contract.js --arg price=10 --seconds 5\n  vat run contract.ts --watch          starts anew when one of its files changes\n\nOnce the code runs, the command that calls the vat from another terminal is printed on standard error.\nThe vat gets two endowments: argv.exit(value) ends the run and prints the value as JSON, and argv.timer is the time. Ctrl-C ends the run as well. With --json, the console goes to standard error."
+    after_help = "Examples:\n  vat run hello.js\n  vat run contract.js --arg price=10 --seconds 5\n  vat run contract.ts --watch          starts anew when one of its files changes\n\nOnce the code runs, the command that calls the vat from another terminal is printed on standard error.\nThe vat gets three endowments: argv.exit(value) ends the run and prints the value as JSON, argv.timer is the time, and argv.publisher publishes. Ctrl-C ends the run as well. With --json, the console goes to standard error."
 )]
 pub struct Args {
     /// The code's entry file
@@ -67,7 +67,7 @@ pub async fn run(args: Args, json: bool) -> Outcome {
 
 /// What the vat is given.
 fn install(bundle: Bundle, args: &Args) -> Result<Install, Failure> {
-    let endowments = vec!["exit".to_owned(), "timer".to_owned()];
+    let endowments = vec!["exit".to_owned(), "timer".to_owned(), "publisher".to_owned()];
     let mut argv = Vec::new();
     for (name, text) in named_arguments(&args.arguments, &endowments)? {
         argv.push((name, ArgValue::Data(parse_value(text)?)));

@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long)]
     no_arguments: bool,
     /// What the host gives the code: `timer`, the vat's time; `exit`, on solo vats (may be repeated); without any, they stay as they are
-    #[arg(long = "endowment", value_name = "NAME", value_parser = ["exit", "timer"], conflicts_with = "no_arguments")]
+    #[arg(long = "endowment", value_name = "NAME", value_parser = ["exit", "timer", "publisher"], conflicts_with = "no_arguments")]
     endowments: Vec<String>,
     /// Only say what would come of it
     #[arg(long, conflicts_with = "yes")]

@@ -23,7 +23,7 @@ use std::{
     after_help = "Examples:\n  vat verify evidence.proof                  what the file proves, and of whom\n  vat verify answer.proof 9f…                the same, if it is about this vat and no other\n  vat verify purse.vat                       who a vat's members are, by its vat file\n\nNothing is asked of any host. Exit code 0: everything in the file holds. Exit code 1: something does not, and nothing in the\nfile is to be believed. Exit code 2: it is no file of proofs.\nCompare the VatId that is printed with the one that you were told by another way."
 )]
 pub struct Args {
-    /// A file that `vat evidence --export`, `vat call --proof` or `vat prove` made, a vat file, or a host's card
+    /// A file that `vat evidence --export`, `vat call --proof`, `vat read --save` or `vat prove` made, a vat file, or a host's card
     file: PathBuf,
     /// The vat that it must be about: a VatId or a sturdyref
     #[arg(value_name = "VATID")]

@@ -14,6 +14,7 @@ mod known;
 mod lending;
 mod once;
 mod proving;
+mod reading;
 mod talking;
 mod wiring;
 
@@ -22,6 +23,7 @@ pub use following::{CallTrace, CertifiedAnswer};
 pub use keeping::{Kept, kept_number};
 pub use known::Known;
 pub use once::{Called, OneCall, Request, call_once};
+pub use reading::{Freshness, ReadAnswer, ReadError, Reader};
 pub use talking::Listener;
 
 use ed25519_dalek::SigningKey;
@@ -459,6 +461,7 @@ impl Inner {
             // A client has no log.
             chain: Hash::ZERO,
             outbox_root: root,
+            published_root: Hash::ZERO,
             state_root: session.ended.then(farewell_mark),
         };
         session.previous = statement.hash();

@@ -6,7 +6,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// First byte of every encoding made here.
-pub const NODE_CODEC_VERSION: u8 = 3;
+pub const NODE_CODEC_VERSION: u8 = 4;
 
 /// The most that a decoder will reserve: above the largest frame of any purpose.
 pub const DECODE_LIMIT_BYTES: usize = 64 << 20;

@@ -361,6 +361,7 @@ mod tests {
             previous: Hash::ZERO,
             chain: Hash::ZERO,
             outbox_root: Hash::ZERO,
+            published_root: Hash::ZERO,
             state_root: None,
         };
         let certificate = Certificate { statement, signatures: vec![] };

@@ -13,11 +13,12 @@
 //! | [`card`] | `names` | a host's name, key and addresses, for whoever is to name it in a config |
 //! | [`authority`] | `codec` | who may install code and change access |
 //! | [`evidence`] | | slices, outboxes, and what proves them |
-//! | [`proof`] | `codec`, `evidence`, `recovered` | files that prove something to whoever knows a VatId |
+//! | [`published`] | | what a vat publishes, and what proves it to anybody |
+//! | [`proof`] | `codec`, `evidence`, `published`, `recovered` | files that prove something to whoever knows a VatId |
 //! | [`provision`] | `authority`, `codec` | what a host needs to carry a vat |
 //! | [`upgrade`] | `authority`, `codec` | what owners approve of when a vat is upgraded |
 //! | [`command`] | `authority`, `evidence`, `upgrade` | what a vat's log orders, and what comes of it |
-//! | [`wire`] | `evidence` | frames between hosts |
+//! | [`wire`] | `evidence`, `published` | frames between hosts |
 
 pub mod authority;
 pub mod card;
@@ -29,6 +30,7 @@ pub mod moment;
 pub mod names;
 pub mod proof;
 pub mod provision;
+pub mod published;
 pub mod recovered;
 pub mod standstill;
 pub mod status;

@@ -1,6 +1,7 @@
 //! What hosts say to each other about vats, beside Raft: slices and their answers, and looking vats up.
 
 use crate::evidence::Slice;
+use crate::published::Reading;
 use quorate_consensus::{HostId, Introduction};
 use quorate_engine::{Hash, VatId};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,32 @@ pub enum DirectoryRequest {
     Alive,
     /// The part of an engine image from this byte on. Images are public, and known by their hash.
     Image { hash: Hash, offset: u64 },
+    /// What does this vat publish under this name?
+    Read(ReadRequest),
+}
+
+/// A question for what a vat publishes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadRequest {
+    pub vat: VatId,
+    pub name: String,
+    /// The answer is to be of this block or a later one.
+    pub at_least: u64,
+    /// The answer is to have all that this host had in its log when it was asked: see [`ReadReply::Reading`].
+    pub current: bool,
+}
+
+/// The answer to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ReadReply {
+    Reading {
+        /// Proves itself.
+        reading: Box<Reading>,
+        /// The epoch of the vat at that host, by its word.
+        epoch: u64,
+    },
+    /// Nothing so new is certified here yet. This is the newest block that is, if any.
+    NotYet { block: Option<u64>, why: String },
 }
 
 /// The answer.
@@ -61,4 +88,5 @@ pub enum DirectoryReply {
     },
     /// The host has given away as much as it will just now; ask again later, or another one.
     Busy,
+    Read(ReadReply),
 }

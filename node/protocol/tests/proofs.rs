@@ -24,9 +24,10 @@ use quorate_protocol::{
             StreamContradiction, VatProof,
         },
     },
+    published::{Found, Place, PublishedTree, Reading},
 };
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 const CLIENT: VatId = VatId([9; 32]);
 
@@ -83,6 +84,7 @@ fn statement(block: u64) -> Statement {
         previous: Hash([11; 32]),
         chain: Hash([12; 32]),
         outbox_root: Hash([13; 32]),
+        published_root: Hash([14; 32]),
         state_root: None,
     }
 }
@@ -217,7 +219,21 @@ fn items() -> Vec<Item> {
         Item::Slice(Box::new(slice())),
         Item::Answer(Box::new(answer())),
         Item::Checkpoint(Box::new(checkpoint())),
+        Item::Reading(Box::new(reading("price"))),
     ]
+}
+
+fn published() -> PublishedTree {
+    let entry = |(name, value): (&str, f64)| (name.into(), Value::Number(value).encode().into());
+    let publications = [("currency", 1.0), ("price", 12.5), ("tax", 0.19)].map(entry);
+    PublishedTree::new(Arc::new(publications.into()))
+}
+
+/// What the vat publishes under a name.
+fn reading(name: &str) -> Reading {
+    let tree = published();
+    let statement = Statement { published_root: tree.root(), ..statement(40) };
+    tree.read(name, certificate(statement, &[1, 2, 4]))
 }
 
 fn file_of(items: Vec<Item>) -> ProofFile {
@@ -266,6 +282,7 @@ fn each_kind_says_what_it_proves_and_accuses_the_guilty_alone() {
         ("slice", vec![]),
         ("answer", vec![]),
         ("checkpoint", vec![]),
+        ("reading", vec![]),
     ];
     assert_eq!(accused, wanted);
     assert!(vat.findings.iter().all(|finding| !finding.proven.is_empty() && !finding.not_proven.is_empty()));
@@ -392,6 +409,67 @@ fn what_only_looks_like_a_proof_is_refused() {
 }
 
 #[test]
+fn what_a_vat_publishes_is_proven_and_what_was_changed_of_it_is_refused() {
+    let read = |name| match check(&file_of(vec![Item::Reading(Box::new(reading(name)))]), Some(&vat())) {
+        Ok(checked) => checked.vats[0].findings[0].clone(),
+        Err(error) => panic!("{error}"),
+    };
+    let (price, nothing) = (read("price"), read("prices"));
+    assert_eq!((price.kind, &price.values["value"]), ("reading", &serde_json::json!(12.5)));
+    assert_eq!(price.values["block"], 40);
+    assert!(price.proven.iter().any(|text| text.contains("under the name \"price\" the value 12.5")), "{price:?}");
+    assert!(nothing.proven.iter().any(|text| text.contains("nothing under the name \"prices\"")), "{nothing:?}");
+    assert_eq!(nothing.values["found"], false);
+
+    let refused = |name: &str, change: &dyn Fn(&mut Reading)| {
+        let mut changed = reading(name);
+        change(&mut changed);
+        refusal(vec![Item::Reading(Box::new(changed))])
+    };
+    let place = |reading: &mut Reading, change: &dyn Fn(&mut Place)| match &mut reading.found {
+        Found::Value { place, .. } => change(place),
+        Found::Nothing { before: Some(before), .. } => change(&mut before.place),
+        Found::Nothing { .. } => panic!("{reading:?}"),
+    };
+    let not_there = "is not in the certified tree";
+    // The value, the name, the path.
+    let other_value = |reading: &mut Reading| match &mut reading.found {
+        Found::Value { value, .. } => *value = Value::Number(13.0).encode(),
+        Found::Nothing { .. } => panic!("{reading:?}"),
+    };
+    assert!(refused("price", &other_value).contains(not_there));
+    assert!(refused("price", &|reading| reading.name = "tax".into()).contains(not_there));
+    assert!(refused("price", &|reading| place(reading, &|place| place.siblings[5] ^= 1)).contains(not_there));
+    assert!(refused("price", &|reading| place(reading, &|place| place.index = 2)).contains(not_there));
+    // That there is nothing.
+    let not_absent = "does not prove that nothing";
+    assert!(refused("prices", &|reading| reading.name = "price".into()).contains(not_absent));
+    assert!(refused("prices", &|reading| place(reading, &|place| place.siblings[5] ^= 1)).contains(not_absent));
+    let hidden = |reading: &mut Reading| reading.found = Found::Nothing { before: None, after: None };
+    assert!(refused("price", &hidden).contains(not_absent));
+    // The whole tree, the block, the epoch, the signatures.
+    let other_root = "the root is another one";
+    assert!(refused("price", &|reading| reading.names = 2).contains(other_root));
+    assert!(refused("price", &|reading| reading.tree.0[0] ^= 1).contains(other_root));
+    assert!(refused("price", &|reading| reading.certificate.statement.published_root.0[0] ^= 1).contains(other_root));
+    let not_good = "certificate is not good";
+    assert!(refused("price", &|reading| reading.certificate.statement.block += 1).contains(not_good));
+    assert!(refused("price", &|reading| reading.certificate.signatures[0].signature[7] ^= 1).contains(not_good));
+    assert!(refused("price", &|reading| reading.certificate.signatures.truncate(2)).contains(not_good));
+    assert!(refused("price", &|reading| reading.certificate.statement.epoch = 1).contains(not_good));
+    assert!(refused("price", &|reading| reading.certificate.statement.epoch = 7).contains("epoch 7"));
+    // A vat of that name with other members.
+    let stranger = Genesis { nonce: [77; 32], ..genesis() };
+    let file = file_of(vec![Item::Reading(Box::new(reading("price")))]);
+    let other =
+        VatProof { introduction: Introduction { genesis: stranger.clone(), chain: vec![] }, ..file.vats[0].clone() };
+    let other = ProofFile { vats: vec![other] };
+    assert!(matches!(check(&other, Some(&vat())), Err(CheckError::OtherVat { .. })));
+    let error = check(&other, None).expect_err("another vat signed it");
+    assert!(error.to_string().contains(not_good), "{error}");
+}
+
+#[test]
 fn an_answer_is_tied_to_its_call_and_to_what_the_vat_took_in() {
     let refused = |change: &dyn Fn(&mut AnswerProof)| {
         let mut proof = answer();
@@ -428,8 +506,8 @@ fn a_file_about_another_vat_is_refused_by_name() {
     assert!(text.contains(&vat().to_string()) && text.contains(&stranger.to_string()), "{text}");
     assert_eq!(check(&ProofFile { vats: vec![] }, None), Err(CheckError::Empty));
     assert_eq!(ProofFile::decode(b"hello"), Err(FileError::Other));
-    let later = ProofFile::decode(b"quorate-proof/2\nwhatever");
-    assert_eq!(later, Err(FileError::Version("quorate-proof/2".into())));
+    let later = ProofFile::decode(b"quorate-proof/3\nwhatever");
+    assert_eq!(later, Err(FileError::Version("quorate-proof/3".into())));
     assert_eq!(ProofFile::decode(&vec![0; FILE_BYTES + 1]), Err(FileError::TooLarge));
     // A true hash over what is no content.
     let mut nonsense = MAGIC.to_vec();

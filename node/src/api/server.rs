@@ -17,7 +17,7 @@ use axum::{
 };
 use quorate_admin::SocketAddress;
 use quorate_admin::{
-    AccessRequest, CarryRequest, EvidenceReply, InstallRequest, IntroductionReply, ProofQuery, ProofReply,
+    AccessRequest, CarryRequest, EvidenceReply, InstallRequest, IntroductionReply, ProofQuery, ProofReply, ReadQuery,
     RecoveryReply, RecoveryStep, UpgradeReply, UpgradeRequest,
 };
 use quorate_consensus::{
@@ -29,10 +29,11 @@ use quorate_protocol::{
     codec,
     command::{VatCommand, VatResult},
     names::check_name,
-    proof::file::VatProof,
+    proof::file::{Item, ProofFile, VatProof},
     provision::{Contacts, Provision},
     status::{ApprovalAnswer, Done, Failed, MemberChange, MuteRequest, ObjectsQuery, ObjectsStatus, ReferencesStatus},
     upgrade::UpgradeDraft,
+    wire::{ReadReply, ReadRequest},
 };
 use serde::de::DeserializeOwned;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -125,6 +126,7 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/vats/{vat}/work/{account}", get(work))
         .route("/api/v1/vats/{vat}/introduction", get(introduction))
         .route("/api/v1/vats/{vat}/proof", get(proof))
+        .route("/api/v1/vats/{vat}/read", get(read))
         .route("/api/v1/contacts", post(contacts))
         .route("/api/v1/muted", post(mute))
         .route("/api/v1/evidence", get(evidence))
@@ -256,6 +258,21 @@ async fn proof(
         }
     };
     Ok(Json(ProofReply { proof: file.map(|file| hex::encode(codec::encode(&file))) }))
+}
+
+async fn read(State(api): State<Api>, Path(name): Path<String>, Query(wanted): Query<ReadQuery>) -> Answer<ProofReply> {
+    let vat = api.host.find(&name)?;
+    let ReadQuery { name, at_least, current } = wanted;
+    let reply = vat.read(&ReadRequest { vat: vat.vat, name, at_least, current }).await;
+    let proof = match reply {
+        ReadReply::NotYet { .. } => None,
+        ReadReply::Reading { reading, .. } => {
+            let introduction = vat.replica.introduction();
+            let items = vec![Item::Reading(reading)];
+            Some(hex::encode(codec::encode(&ProofFile { vats: vec![VatProof { introduction, items }] })))
+        }
+    };
+    Ok(Json(ProofReply { proof }))
 }
 
 async fn evidence(State(api): State<Api>) -> Answer<EvidenceReply> {

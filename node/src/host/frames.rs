@@ -69,6 +69,13 @@ impl Inner {
         let vat = match self.decode(frame, Purpose::Directory)? {
             DirectoryRequest::WhoIs(vat) => vat,
             DirectoryRequest::Alive => return Ok(codec::encode(&DirectoryReply::Alive).into()),
+            DirectoryRequest::Read(request) => {
+                let Some(vat) = self.vat(&request.vat).filter(|vat| !vat.is_removed()) else {
+                    let reply = if self.is_starting() { DirectoryReply::Busy } else { DirectoryReply::Unknown };
+                    return Ok(codec::encode(&reply).into());
+                };
+                return Ok(codec::encode(&DirectoryReply::Read(vat.read(&request).await)).into());
+            }
             DirectoryRequest::Image { hash, offset } => {
                 return Ok(codec::encode(&self.images.give(hash, offset).await?).into());
             }

@@ -20,6 +20,9 @@ const LEVELS: [LogLevel; 4] = [LogLevel::Debug, LogLevel::Info, LogLevel::Warn, 
 /// What comes of a slice at its receiver.
 const OUTCOMES: [&str; 4] = ["taken", "not_yet", "introduce", "refused"];
 
+/// What comes of a question for what a vat publishes.
+const READ_OUTCOMES: [&str; 2] = ["answered", "not_yet"];
+
 /// The metrics that are fed as things happen.
 pub struct Telemetry {
     registry: Registry,
@@ -36,6 +39,7 @@ pub struct Telemetry {
     pub slices_shipped: IntCounterVec,
     pub slices_received: IntCounterVec,
     pub malformed_frames: IntCounterVec,
+    pub reads: IntCounterVec,
 }
 
 /// Defines families and registers them as they are made.
@@ -96,6 +100,9 @@ impl Telemetry {
             self.slices_received.with_label_values(&[vat, outcome]);
         }
         self.slices_shipped.with_label_values(&[vat, "unreachable"]);
+        for outcome in READ_OUTCOMES {
+            self.reads.with_label_values(&[vat, outcome]);
+        }
     }
 
     fn define() -> Telemetry {
@@ -167,6 +174,11 @@ impl Telemetry {
                 "malformed_frames_total",
                 "Frames whose content did not decode, by purpose.",
                 &["purpose"],
+            ),
+            reads: f.counter(
+                "reads_total",
+                "Questions for what the vat publishes, by outcome.",
+                &["vat", "outcome"],
             ),
             registry,
         }

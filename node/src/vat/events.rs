@@ -4,8 +4,14 @@
 //! cause at will is logged sparingly.
 
 use super::{
-    codes::Codes, console::Console, machine::BlockEffects, places, progress::SharedProgress, recent::Recent,
-    view::SharedView,
+    codes::Codes,
+    console::Console,
+    machine::BlockEffects,
+    places,
+    progress::SharedProgress,
+    readings::Readings,
+    recent::Recent,
+    view::{RestoredState, SharedView},
 };
 use crate::vat::console;
 use crate::{co_members::CoMembers, telemetry::Telemetry};
@@ -42,6 +48,8 @@ pub struct EventLoop {
     pub removed: Arc<AtomicBool>,
     pub progress: SharedProgress,
     pub recent: Recent,
+    /// What anybody may read.
+    pub readings: Readings,
     pub notices: mpsc::UnboundedSender<Notice>,
     /// The block up to which the console's file has all lines.
     pub printed: watch::Sender<u64>,
@@ -97,14 +105,22 @@ impl EventLoop {
 
     fn handle(&mut self, event: Event<BlockEffects>) {
         match event {
-            Event::Applied { block, effects, .. } => self.applied(block, effects),
+            Event::Applied { block, statement, effects } => {
+                if statement.is_some() {
+                    self.readings.stated(block, effects.published.clone());
+                }
+                self.applied(block, effects);
+            }
             Event::Certified(certificate) => {
+                self.readings.certified(&certificate);
                 self.notify(Notice::Certified(certificate));
             }
             Event::Restored { block } => {
                 // Lines of blocks before a checkpoint that came from others never come here.
                 self.printed.send_replace(block);
-                let outbox = self.view.lock().restored.pop_front().unwrap_or_default();
+                let RestoredState { outbox, published } = self.view.lock().restored.pop_front().unwrap_or_default();
+                self.readings.stated(block, published);
+                self.view.lock().published_block.get_or_insert(block);
                 self.notify(Notice::Restored { block, outbox });
             }
             Event::Reconfigured(certificate) => {

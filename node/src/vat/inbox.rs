@@ -444,6 +444,7 @@ mod tests {
             previous: zero,
             chain: zero,
             outbox_root: zero,
+            published_root: zero,
             state_root: None,
         };
         let end = (begin + messages as u64).saturating_sub(1);

@@ -96,6 +96,7 @@ mod tests {
             previous: Hash([0; 32]),
             chain: Hash::ZERO,
             outbox_root: Hash([1; 32]),
+            published_root: Hash::ZERO,
             state_root: None,
         }
     }

@@ -10,7 +10,7 @@ use super::{
     stopwatch::{CrankTimes, TimedHeap},
     tables::{Manifest, Tables},
     upgrade,
-    view::{PeerView, SharedView},
+    view::{PeerView, RestoredState, SharedView},
 };
 use quorate_consensus::{
     AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Genesis, Hash, Machine, MachineFault, ManifestInfo,
@@ -34,6 +34,7 @@ use quorate_protocol::{
     codec,
     evidence::{Outbox, Proven, Slice, is_farewell, refuses_lifetime},
     proof::file::ProvenSlice,
+    published::PublishedTree,
     status::ForecastStatus,
     upgrade::{UpgradeMotion, UpgradeOrder},
 };
@@ -57,6 +58,8 @@ pub struct BlockEffects {
     pub output: BlockOutput,
     /// What is to be certified of it.
     pub outbox: Arc<Outbox>,
+    /// All that the vat publishes after it.
+    pub published: Arc<PublishedTree>,
     /// What was proven of the members of other vats: for whoever looks for them.
     pub introductions: Vec<Evidence>,
     /// Vats whose time was over.
@@ -117,6 +120,8 @@ pub struct VatMachine {
     clients: Clients,
     /// What the newest block said: a checkpoint keeps it, so that its certificate can be used after a restart.
     outbox: Arc<Outbox>,
+    /// All that the vat publishes.
+    published: Arc<PublishedTree>,
     /// The newest block's epoch; unknown right after a restore.
     epoch: Option<u64>,
     /// Kept apart from the engine's summary, which costs more with every peer.
@@ -165,12 +170,14 @@ impl VatMachine {
             known: BTreeMap::new(),
             clients: Clients::default(),
             outbox: Arc::default(),
+            published: Arc::default(),
             epoch: None,
             installed: false,
             install_failure: None,
             view,
         };
         machine.publish_all(0);
+        machine.view.lock().published_block = Some(0);
         Ok(machine)
     }
 
@@ -542,6 +549,15 @@ impl Machine for VatMachine {
         let mut output = self.engine.end_block(rehead);
         side.touched.extend(output.heads.iter().map(|head| head.peer));
         self.outbox = Arc::new(Outbox::new(std::mem::take(&mut output.heads)));
+        let published_before = self.published.root();
+        if let Some(publications) = output.published.take() {
+            self.published = Arc::new(PublishedTree::new(publications));
+        }
+        let published_root = self.published.root();
+        let publishes = published_root != published_before;
+        if publishes {
+            self.view.lock().published_block = Some(context.block);
+        }
         self.epoch = Some(context.epoch);
         for vat in &side.touched {
             self.clients.note_bytes(vat, Self::bytes_waiting_for(&self.engine, vat));
@@ -554,6 +570,7 @@ impl Machine for VatMachine {
         let effects = BlockEffects {
             output,
             outbox: self.outbox.clone(),
+            published: self.published.clone(),
             introductions: side.introductions,
             forgotten: side.forgotten,
             seconds: started.elapsed().as_secs_f64(),
@@ -561,7 +578,7 @@ impl Machine for VatMachine {
             refused,
             upgraded: side.upgraded,
         };
-        Ok(AppliedBlock { results, outbox_root, work, effects })
+        Ok(AppliedBlock { results, outbox_root, published_root, publishes, work, effects })
     }
 
     fn checkpoint(&mut self) -> Result<CheckpointParts, MachineFault> {
@@ -617,11 +634,13 @@ impl Machine for VatMachine {
         let engine = &self.engine;
         self.clients.rebuild(|vat| Self::bytes_waiting_for(engine, vat));
         self.outbox = Arc::new(Outbox::new(tables.heads));
+        self.published = Arc::new(PublishedTree::new(self.engine.published()));
         self.epoch = None;
         self.installed = self.engine.summary().installed;
         {
-            let restored = self.restored_outbox();
+            let restored = RestoredState { outbox: self.restored_outbox(), published: self.published.clone() };
             let mut view = self.view.lock();
+            view.published_block = None;
             view.peers.clear();
             view.bearers_version = None;
             view.code = None;

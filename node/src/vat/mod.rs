@@ -13,6 +13,7 @@ pub mod machine;
 pub mod peer_evidence;
 mod places;
 pub mod progress;
+pub mod readings;
 pub mod recent;
 pub mod stopwatch;
 pub mod tables;
@@ -58,7 +59,9 @@ use quorate_protocol::{
     proof::file::{CheckpointProof, Item, ProofFile, VatProof},
     recovered::recovery_words,
     status::{MemberStatus, StreamStatus, VatStatus},
+    wire::{ReadReply, ReadRequest},
 };
+use readings::Readings;
 use recent::Recent;
 use std::{
     path::PathBuf,
@@ -122,6 +125,7 @@ pub struct VatService {
     pub inbox: Arc<Inbox>,
     /// What its latest blocks did on whose account.
     pub recent: Recent,
+    readings: Readings,
     image: Hash,
     image_wait: Arc<ImageWait>,
     heap_limit_bytes: u64,
@@ -194,12 +198,13 @@ impl VatService {
         let inbox = Arc::new(inbox);
         let install_error = Arc::new(Mutex::new(None));
         let removed = Arc::new(AtomicBool::new(false));
-        let (progress, recent) = (SharedProgress::default(), Recent::default());
+        let (progress, recent, readings) = (SharedProgress::default(), Recent::default(), Readings::default());
         let (printed_tx, printed) = watch::channel(0);
         let event_loop = EventLoop {
             removed: removed.clone(),
             progress: progress.clone(),
             recent: recent.clone(),
+            readings: readings.clone(),
             vat,
             name: options.name.clone(),
             replica: replica.clone(),
@@ -237,13 +242,14 @@ impl VatService {
             view,
             codes,
             trials: Arc::default(),
-            telemetry: options.telemetry,
             directory: options.directory,
             install_error,
             summary: Mutex::default(),
             removed,
             progress,
             recent,
+            readings,
+            telemetry: options.telemetry,
             printed,
             tasks,
         })
@@ -280,6 +286,18 @@ impl VatService {
         let introduction = self.directory.introduction(peer)?;
         let items = vec![Item::Slice(Box::new((*said).clone()))];
         Some(ProofFile { vats: vec![VatProof { introduction, items }] })
+    }
+
+    /// What the vat publishes under a name, by the newest certificate that is here, or by a later one if that is asked for: then it is waited
+    /// for, but not long.
+    pub async fn read(&self, request: &ReadRequest) -> ReadReply {
+        let reply = self.readings.read(&self.replica, &self.view, request).await;
+        let outcome = match &reply {
+            ReadReply::Reading { .. } => "answered",
+            ReadReply::NotYet { .. } => "not_yet",
+        };
+        self.telemetry.reads.with_label_values(&[self.name.as_str(), outcome]).inc();
+        reply
     }
 
     /// Waits until the console's file has what was printed in all blocks that are executed by now: the state is ahead of the file.

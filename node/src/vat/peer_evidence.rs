@@ -132,6 +132,7 @@ mod tests {
             previous: zero,
             chain: zero,
             outbox_root: zero,
+            published_root: zero,
             state_root: None,
         };
         let signature = MemberSignature { key: HostId([1; 32]), signature: [0; 64] };

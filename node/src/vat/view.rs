@@ -5,7 +5,7 @@ use super::clients::Ended;
 use quorate_consensus::Signers;
 use quorate_courier::courier::RestoredOutbox;
 use quorate_engine::{Hash, VatId, comms::BearerKeys};
-use quorate_protocol::{authority::CodeDigest, proof::file::ProvenSlice};
+use quorate_protocol::{authority::CodeDigest, proof::file::ProvenSlice, published::PublishedTree};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
@@ -64,8 +64,19 @@ pub struct View {
     pub ended: Ended,
     /// The newest slice of each peer that said something, with what proves it to others; see [`View::hear`].
     pub heard: BTreeMap<VatId, Arc<ProvenSlice>>,
-    /// After checkpoints were restored: what the courier starts from, for each that it has not heard of yet.
-    pub restored: VecDeque<RestoredOutbox>,
+    /// The newest block that changed what the vat publishes; unknown right after a restore.
+    pub published_block: Option<u64>,
+    /// After checkpoints were restored: what follows from each that has not been heard of yet.
+    pub restored: VecDeque<RestoredState>,
+}
+
+/// What a restored state says to the rest of the node.
+#[derive(Clone, Debug, Default)]
+pub struct RestoredState {
+    /// What the courier starts from.
+    pub outbox: RestoredOutbox,
+    /// What the vat publishes.
+    pub published: Arc<PublishedTree>,
 }
 
 impl View {

@@ -168,6 +168,7 @@ mod tests {
             previous: Hash::ZERO,
             chain: Hash::ZERO,
             outbox_root: Hash(outbox.root().expect("a head").0),
+            published_root: Hash::ZERO,
             state_root: None,
         };
         let payload = statement.payload();

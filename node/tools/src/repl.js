@@ -69,7 +69,7 @@
       return status;
     },
     async start(path, argv) {
-      compartment.globalThis.root = await vat(path, argv, { endowments: ['timer'] });
+      compartment.globalThis.root = await vat(path, argv, { endowments: ['timer', 'publisher'] });
     },
     next: () => services.next(),
     done: (id, failure, value) => services.done(id, failure, value),

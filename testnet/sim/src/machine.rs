@@ -258,7 +258,8 @@ impl Machine for RegisterMachine {
         self.watcher.executed(context.block, commands, &results, &self.state);
         let says = rehead || self.state.said != said;
         let outbox_root = says.then_some(self.state.said);
-        Ok(AppliedBlock { results, outbox_root, work: commands.len() as u64, effects: () })
+        let work = commands.len() as u64;
+        Ok(AppliedBlock { results, outbox_root, published_root: Hash::ZERO, publishes: false, work, effects: () })
     }
 
     fn checkpoint(&mut self) -> Result<CheckpointParts, MachineFault> {

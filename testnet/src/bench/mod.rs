@@ -10,6 +10,7 @@ pub mod engine;
 pub mod memory;
 pub mod micro;
 pub mod net;
+pub mod reads;
 pub mod restart;
 pub mod worst;
 
@@ -204,6 +205,8 @@ async fn measure_all(binary: &Path, sizes: Sizes, figures: &mut Vec<Figure>) -> 
         eprintln!("bench: a testnet of five hosts");
         let net = net::BenchNet::up(binary, net::VATS)?;
         figures.extend(calls::measure(&net, sizes).await?);
+        eprintln!("bench: reads");
+        figures.extend(reads::measure(&net, sizes).await?);
         for (vat, what) in [("lone", "solo vat"), ("counter", "2-of-3 vat")] {
             restart::measure(&net, vat, what, sizes, figures).await?;
         }

@@ -3,7 +3,7 @@
 use crate::process::{TestNet, members, own_file};
 use anyhow::{Context, bail, ensure};
 use quorate_admin::client::Endpoint;
-use quorate_client::Client;
+use quorate_client::{Client, Reader};
 use quorate_config::cluster::Cluster;
 use quorate_consensus::Member;
 use quorate_engine::{
@@ -30,7 +30,11 @@ pub const VATS: &[VatLine] = &[
     ("driver", &["outside"], 1, "driver.js", &["counter"]),
     ("counter", &["alpha", "beta", "gamma"], 2, "counter.js", &[]),
     ("lone", &["single"], 1, "counter.js", &[]),
+    ("board", &["alpha", "beta", "gamma"], 2, "board.js", &[]),
 ];
+
+/// The vat among them that publishes something.
+const PUBLISHES: &str = "board";
 
 /// A running testnet; dropping it kills its hosts.
 pub struct BenchNet {
@@ -51,6 +55,9 @@ impl BenchNet {
             text.push_str(&format!("[[vat]]\nname = \"{name}\"\nhosts = {hosts:?}\nthreshold = {threshold}\n"));
             text.push_str(&format!("source = {:?}\n[vat.argv]\n", source.display().to_string()));
             argv.iter().for_each(|other| text.push_str(&format!("{other} = {{ vat = \"{other}\" }}\n")));
+            if *name == PUBLISHES {
+                text.push_str("publisher = { endowment = \"publisher\" }\n");
+            }
         }
         BenchNet::up_config(binary, &text)
     }
@@ -74,6 +81,13 @@ impl BenchNet {
         let hosts = self.hosts_of(vat);
         let members: Vec<Member> = self.members.iter().filter(|member| hosts.contains(&member.name)).cloned().collect();
         Ok(Client::connect(&sturdyref, &members).await?)
+    }
+
+    /// A reader of what a vat publishes, that knows no member yet.
+    pub async fn reader(&self, vat: &str) -> anyhow::Result<Reader> {
+        let text = std::fs::read_to_string(self.net.dir().join("refs").join(format!("{vat}.ref")))?;
+        let sturdyref: Sturdyref = text.trim().parse()?;
+        Ok(Reader::start(sturdyref.vat, &self.members, None, tokio::time::Instant::now() + PATIENCE).await?)
     }
 
     /// The hosts that carry a vat.

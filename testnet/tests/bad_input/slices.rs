@@ -88,6 +88,7 @@ impl Stranger {
             previous: Hash([0; 32]),
             chain: Hash([7; 32]),
             outbox_root: Hash(outbox_root(&heads).expect("a head").0),
+            published_root: Hash::ZERO,
             state_root: None,
         };
         let signatures = vec![MemberSignature::sign(&self.key, &statement.payload())];

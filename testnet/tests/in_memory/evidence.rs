@@ -70,6 +70,7 @@ fn expiring(world: &World, signers: &[&str], bearer: Option<&Sturdyref>, expires
         previous: Hash([0; 32]),
         chain: Hash([7; 32]),
         outbox_root: root,
+        published_root: Hash::ZERO,
         state_root: None,
     };
     let mut signatures: Vec<MemberSignature> =

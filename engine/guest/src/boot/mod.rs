@@ -14,7 +14,7 @@ use crate::objects::{base, far, harden, inspect, marks, weak};
 use crate::pass::style;
 use crate::runtime::{self, DEBUG, ERROR, INFO, WARN};
 use crate::send::{e, handled, unhandled};
-use crate::{durable, tables, timers};
+use crate::{durable, publisher, tables, timers};
 use boa_engine::builtins::promise::{OperationType, Promise};
 use boa_engine::context::HostHooks;
 use boa_engine::context::time::{Clock, JsInstant};
@@ -34,6 +34,7 @@ const LOCKDOWN: &str = include_str!("js/lockdown.js");
 const INTRINSICS: &str = include_str!("js/intrinsics.js");
 const RUNTIME: &str = include_str!("js/runtime.js");
 const TIMER: &str = include_str!("js/timer.js");
+const PUBLISHER: &str = include_str!("js/publisher.js");
 const HANDLED: &str = include_str!("js/handled.js");
 const SWINGSET: &str = include_str!("js/swingset.js");
 const WEB: &str = include_str!("js/web.js");
@@ -137,7 +138,8 @@ fn install(loader: &Bundled, context: &mut Context) -> JsResult<()> {
     swingset::install(made_by("swingset.js", SWINGSET, &powers, context)?);
     let builtins = builtins.as_object().expect("runtime.js returns a record of modules");
     loader.set_builtins(read_builtins(&builtins, context)?);
-    install_timer(&powers, context)
+    install_timer(&powers, context)?;
+    install_publisher(&powers, context)
 }
 
 fn adapted_ses() -> String {
@@ -151,6 +153,13 @@ fn install_timer(powers: &JsObject, context: &mut Context) -> JsResult<()> {
     timers::powers(powers, context)?;
     let made = made_by("timer.js", TIMER, powers, context)?;
     timers::install(&made.as_object().expect("timer.js returns a record"), context)
+}
+
+fn install_publisher(powers: &JsObject, context: &mut Context) -> JsResult<()> {
+    publisher::powers(powers, context)?;
+    let made = made_by("publisher.js", PUBLISHER, powers, context)?;
+    publisher::install(&made.as_object().expect("publisher.js returns an object"));
+    Ok(())
 }
 
 fn read_builtins(builtins: &JsObject, context: &mut Context) -> JsResult<BTreeMap<String, JsObject>> {

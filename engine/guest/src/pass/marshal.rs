@@ -6,7 +6,7 @@
 use super::style::{self, Style};
 use super::symbols;
 use crate::abi::{CapData, MAX_BIGINT_DIGITS, MAX_SLOTS, MAX_VALUE_DEPTH, MAX_VALUES, Slot, Value};
-use crate::objects::{inspect, presence};
+use crate::objects::{inspect, presence, promise};
 use crate::runtime::type_error;
 use crate::tables::{self, ByIdentity};
 use boa_engine::builtins::promise::PromiseState;
@@ -51,6 +51,8 @@ struct Marshaller<'a> {
     values: usize,
     /// The promise whose settlement this is.
     settling: Option<Slot>,
+    /// Whether nothing but data passes.
+    data_only: bool,
     context: &'a mut Context,
 }
 
@@ -64,6 +66,7 @@ impl<'a> Marshaller<'a> {
             new_places: ByIdentity::default(),
             values: 0,
             settling,
+            data_only: false,
             context,
         }
     }
@@ -109,6 +112,16 @@ fn new_promise(promise: &JsPromise, place: Option<&str>, settling: Option<Slot>)
 /// Marshals one value; `root` names it in complaints.
 pub fn value(value: &JsValue, root: &'static str, context: &mut Context) -> JsResult<Marshalled> {
     whole(value, Marshaller::new(root, None, context))
+}
+
+/// The bytes of a value that is data as a whole.
+///
+/// # Errors
+/// It does not pass, or holds an object that passes by reference, or a promise.
+pub fn data(value: &JsValue, root: &'static str, context: &mut Context) -> JsResult<Vec<u8>> {
+    let mut marshaller = Marshaller::new(root, None, context);
+    marshaller.data_only = true;
+    Ok(marshaller.value(value)?.encode())
 }
 
 /// The objects of this vat that a value names.
@@ -309,6 +322,14 @@ impl Marshaller<'_> {
 
     /// The index of a reference in this message.
     fn name(&mut self, named: Named, object: &JsObject) -> JsResult<u32> {
+        if self.data_only {
+            let what = if matches!(named, Named::Promise(..)) || promise::as_promise(&object.clone().into()).is_some() {
+                "a promise: await it first"
+            } else {
+                "an object that passes by reference"
+            };
+            return Err(self.refuse(&format!("only data can be published, which is copied; this is {what}")));
+        }
         let next = self.named.len() as u32;
         let index = match &named {
             Named::Known(slot) => *self.places.entry(*slot).or_insert(next),

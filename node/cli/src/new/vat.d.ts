@@ -59,11 +59,20 @@ interface VatTimer {
   withDeadline<T>(value: T | PromiseLike<T>, ms: number): Promise<T>;
 }
 
+/** The endowment `publisher`. What it publishes, anybody can read without a message to the vat. */
+interface VatPublisher {
+  /** Values are data, which is copied. Throws if they are not, or are too large. */
+  publish(name: string, value: unknown): void;
+  /** Whether something was published there. */
+  unpublish(name: string): boolean;
+}
+
 /** What the default export is called with: the arguments of the config, and the endowments among them. */
 interface VatArgv {
   /** Ends the vat with this value. For vats on one host only. */
   readonly exit?: (value?: unknown, ...logged: unknown[]) => void;
   readonly timer?: VatTimer;
+  readonly publisher?: VatPublisher;
   readonly [name: string]: unknown;
 }
 

@@ -125,6 +125,12 @@ fn said(output: &Output, asked: Option<Slot>) -> String {
             format!("sets timer {timer} for {}", quorate_protocol::moment::shown(*at_ms))
         }
         Output::CancelTimer { timer } => format!("cancels timer {timer}"),
+        Output::Publish { name, value: None } => format!("publishes nothing under {name:?} any more"),
+        Output::Publish { name, value: Some(value) } => {
+            let value =
+                Value::decode(value).map_or_else(|_| "no value".to_owned(), |value| value.to_json().to_string());
+            format!("publishes under {name:?} {value}")
+        }
         Output::HandOver(durable) => format!("hands over {} things", durable.holdings.len()),
     }
 }

@@ -43,7 +43,7 @@ pub const WRONG: &[(&[&str], &str)] = &[
     (&["create", "purse", "--on", "nowhere"], "vat card"),
     (&["create", "../purse", "--on", "./nowhere"], "not a good name"),
     (&["create", "purse", "--on", "./nowhere", "--arg", "price=1"], "vat install"),
-    (&["create", "purse", "--on", "./nowhere", "--endowment", "clock"], "exit, timer"),
+    (&["create", "purse", "--on", "./nowhere", "--endowment", "clock"], "exit, timer, publisher"),
     (&["install", "purse", "nowhere.js"], "nowhere.js"),
     (&["card", "--home", "nowhere"], "vat node init"),
     (&["introduce", "two"], "vat testnet up"),

@@ -161,6 +161,7 @@ impl Sender {
             previous: zero,
             chain: zero,
             outbox_root: zero,
+            published_root: zero,
             state_root,
         };
         self.tell(Notice::Certified(Certificate { statement, signatures: vec![] }));

@@ -7,7 +7,7 @@ use super::{
     file::{AnswerProof, CertifiedHead, CheckpointProof, Item, ProofFile, ProvenMessage, ProvenSlice, VatProof},
     words::{describe, describe_call, shown, shown_value},
 };
-use crate::{evidence::path_leads_to, recovered::recovery_words};
+use crate::{evidence::path_leads_to, published::Reading, recovered::recovery_words};
 use quorate_consensus::{
     Certificate, Contradiction, Divergence, Equivocation, EvidenceRecord, Exclusive, HostId, Introduction, Membership,
     OrderEvidence, Signed, Signers, checkpoint_root,
@@ -142,6 +142,7 @@ impl Item {
             Item::Slice(_) => "slice",
             Item::Answer(_) => "answer",
             Item::Checkpoint(_) => "checkpoint",
+            Item::Reading(_) => "reading",
         }
     }
 
@@ -165,6 +166,7 @@ impl Item {
             Item::Slice(slice) => slice.slice.certificate.signatures.len(),
             Item::Answer(answer) => answer.head.certificate.signatures.len(),
             Item::Checkpoint(checkpoint) => checkpoint.certificate.signatures.len(),
+            Item::Reading(reading) => reading.certificate.signatures.len(),
         }
     }
 }
@@ -235,6 +237,7 @@ fn check_item(item: &Item, members: &Members) -> Result<Finding, String> {
         Item::Slice(slice) => check_slice(slice, members)?,
         Item::Answer(answer) => check_answer(answer, members)?,
         Item::Checkpoint(checkpoint) => check_checkpoint(checkpoint, members)?,
+        Item::Reading(reading) => check_reading(reading, members)?,
     };
     finding.kind = item.kind();
     Ok(finding)
@@ -482,6 +485,26 @@ fn check_answer(answer: &AnswerProof, members: &Members) -> Result<Finding, Stri
     let object = serde_json::json!({
         "caller": head.peer.to_string(), "call": shown_call, "arguments": args.to_json(),
         "fulfilled": fulfilled, "value": value.to_json(),
+    });
+    if let serde_json::Value::Object(object) = object {
+        finding.values.extend(object);
+    }
+    Ok(finding)
+}
+
+fn check_reading(reading: &Reading, members: &Members) -> Result<Finding, String> {
+    let value = reading.check().map_err(|error| error.to_string())?;
+    let mut finding = check_certificate(&reading.certificate, members)?;
+    let (name, block) = (shown(&reading.name), reading.block());
+    finding.proven.push(match &value {
+        Some(value) => {
+            format!("after block {block} the vat published under the name {name:?} the value {}", shown_value(value))
+        }
+        None => format!("after block {block} the vat published nothing under the name {name:?}"),
+    });
+    finding.not_proven.push("that the vat publishes the same now".into());
+    let object = serde_json::json!({
+        "name": reading.name, "found": value.is_some(), "value": value.map(|value| value.to_json()),
     });
     if let serde_json::Value::Object(object) = object {
         finding.values.extend(object);

@@ -1,7 +1,7 @@
 //! Files of proofs: what somebody who runs nothing can check who knows a VatId.
 //!
 //! ```text
-//! file = "quorate-proof/1\n" ‖ SHA-256(body)[32] ‖ body            body = codec bytes of `ProofFile`
+//! file = "quorate-proof/2\n" ‖ SHA-256(body)[32] ‖ body            body = codec bytes of `ProofFile`
 //! ```
 //!
 //! Invariants: what is decoded is bounded in bytes, vats and items before anything of it is checked; the hash only tells damage
@@ -10,6 +10,7 @@
 use crate::{
     codec::{self, CodecError},
     evidence::{OutboxPath, Slice},
+    published::Reading,
 };
 use quorate_consensus::{Certificate, EvidenceRecord, Introduction};
 use quorate_engine::{Hash, comms::stream::StreamHead};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// How every file begins. The number is the version of all that follows.
-pub const MAGIC: &[u8] = b"quorate-proof/1\n";
+pub const MAGIC: &[u8] = b"quorate-proof/2\n";
 /// What files of all versions begin with.
 const MAGIC_STEM: &[u8] = b"quorate-proof/";
 /// Bytes of the largest file.
@@ -58,6 +59,8 @@ pub enum Item {
     Answer(Box<AnswerProof>),
     /// A certified checkpoint, without the pages of its heap.
     Checkpoint(Box<CheckpointProof>),
+    /// What the vat publishes under a name.
+    Reading(Box<Reading>),
 }
 
 /// A head of a stream with its way into a certified outbox.
@@ -138,10 +141,10 @@ pub struct CheckpointProof {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     #[error(
-        "it is not a file of proofs; `vat call … --proof FILE`, `vat prove` and `vat evidence --export FILE` make these"
+        "it is not a file of proofs; `vat call … --proof FILE`, `vat read … --save FILE`, `vat prove` and `vat evidence --export FILE` make these"
     )]
     Other,
-    #[error("it was made by a version of this program with another format ({0}); this build reads quorate-proof/1")]
+    #[error("it was made by a version of this program with another format ({0}); this build reads quorate-proof/2")]
     Version(String),
     #[error("it is larger than {FILE_BYTES} bytes, more than any file of proofs")]
     TooLarge,

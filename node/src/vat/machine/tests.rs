@@ -17,6 +17,8 @@ use quorate_protocol::{
 };
 use std::{cell::RefCell, collections::BTreeSet};
 
+mod publishing;
+
 #[test]
 fn each_restored_state_tells_the_courier_where_to_start() {
     let image = Image::load(&engine_cache().expect("a place")).expect("the image loads");
@@ -107,6 +109,7 @@ impl Caller {
             previous: Hash([0; 32]),
             chain: Hash::ZERO,
             outbox_root: Hash(outbox.root().expect("a head").0),
+            published_root: Hash::ZERO,
             state_root: farewell.map(|_| farewell_mark()),
         };
         let signatures = vec![MemberSignature::sign(&self.key, &statement.payload())];

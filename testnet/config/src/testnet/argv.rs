@@ -16,7 +16,7 @@ const SPECIAL: [Key; 4] = [
     Key::new("sturdyref", "{ sturdyref = \"vat://…\" }", &[]),
     Key::new("endowment", "{ endowment = \"exit\" }", &[]),
 ];
-const ENDOWMENTS: [&str; 2] = [EXIT, "timer"];
+const ENDOWMENTS: [&str; 3] = [EXIT, "timer", "publisher"];
 /// The one that only a vat on one host can have.
 const EXIT: &str = "exit";
 
