@@ -5,7 +5,8 @@ use super::{
     net::{BenchNet, call, number},
     percentile,
 };
-use anyhow::ensure;
+use crate::exposition::Exposition;
+use anyhow::{Context, ensure};
 use quorate_client::Client;
 use quorate_engine::{abi::Method, comms::client::ClientRef};
 use std::time::Instant;
@@ -24,10 +25,48 @@ pub async fn measure(net: &BenchNet, sizes: Sizes) -> anyhow::Result<Vec<Figure>
         call(&counter, "increment", vec![]).await?;
     }
     let mut figures = vec![round_trip(&driver, sizes).await?, one_way(&driver, sizes).await?];
+    let before = work(net).await?;
     figures.extend(from_outside(&counter, sizes).await?);
+    figures.extend(shares(&before, &work(net).await?, sizes));
     driver.close().await;
     counter.close().await;
     Ok(figures)
+}
+
+/// What the members of the quorum vat count, all of them together: name of the figure, family of the metric, labels.
+type Counter = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+const WORK: [Counter; 5] = [
+    ("blocks a call from outside, all members", "quorate_blocks_total", &[]),
+    ("syncs a call from outside, all members", "quorate_store_sync_seconds_count", &[]),
+    ("time in syncs a call from outside, all members", "quorate_store_sync_seconds_sum", &[]),
+    ("statements signed a call from outside, all members", "quorate_signature_shares_signed_total", &[]),
+    ("bytes sent a call from outside, all members", "quorate_net_bytes_total", &[("direction", "out")]),
+];
+
+/// What the members have counted until now, in the order of [`WORK`].
+async fn work(net: &BenchNet) -> anyhow::Result<Vec<f64>> {
+    let mut counted = vec![0.0; WORK.len()];
+    for host in net.hosts_of("counter") {
+        let page = Exposition::parse(&net.metrics(&host).await).map_err(anyhow::Error::msg)?;
+        for (count, (_, family, labels)) in counted.iter_mut().zip(WORK) {
+            *count += page.sum(family, labels).with_context(|| format!("{host} has no {family}"))?;
+        }
+    }
+    Ok(counted)
+}
+
+/// What one call from outside made the members do.
+fn shares(before: &[f64], after: &[f64], sizes: Sizes) -> Vec<Figure> {
+    let each = WORK.iter().zip(before.iter().zip(after));
+    let figures = each.map(|((what, family, _), (before, after))| {
+        let share = (after - before) / f64::from(sizes.client_calls);
+        match *family {
+            "quorate_store_sync_seconds_sum" => Figure::new(*what, share * 1_000.0, "ms"),
+            "quorate_net_bytes_total" => Figure::new(*what, share, "B"),
+            _ => Figure::new(*what, share, ""),
+        }
+    });
+    figures.collect()
 }
 
 /// The outer call with `n` calls inside less the outer call with none, by `n`.
