@@ -5,8 +5,10 @@ use crate::{
     run::{RunError, io_error},
 };
 use futures::future::BoxFuture;
-use quorate_client::Client;
+use quorate_client::{Client, Lasted, LastingCall, call_lasting};
 use quorate_config::home::Home;
+use quorate_consensus::Member;
+use quorate_engine::VatId;
 use quorate_gateway::server::{self, Connects, Rules};
 use quorate_protocol::{evidence::MAX_LIFETIME_BLOCKS, sturdyref::Sturdyref};
 use std::sync::Arc;
@@ -18,21 +20,40 @@ const MAX_SESSIONS: usize = 1_024;
 /// Makes clients that ask this host, and those that it knows, where vats are.
 struct Clients(Host);
 
+impl Clients {
+    /// Who is asked about a vat.
+    fn hosts(&self, vat: &VatId) -> Vec<Member> {
+        let mut hosts = vec![self.0.as_member()];
+        hosts.extend(self.0.directory().members(vat));
+        hosts
+    }
+}
+
 impl Connects for Clients {
     fn connect(&self, sturdyref: Sturdyref) -> BoxFuture<'static, Result<Client, String>> {
-        let mut hosts = vec![self.0.as_member()];
-        hosts.extend(self.0.directory().members(&sturdyref.vat));
+        let hosts = self.hosts(&sturdyref.vat);
         Box::pin(async move {
             let client = Client::connect_for(&sturdyref, &hosts, MAX_LIFETIME_BLOCKS).await;
             client.map_err(|error| error.to_string())
         })
+    }
+
+    fn call(&self, mut call: LastingCall) -> BoxFuture<'static, Lasted> {
+        for reference in [&call.sturdyref].into_iter().chain(&call.slots) {
+            for host in self.hosts(&reference.vat) {
+                if call.hosts.iter().all(|other| other.key != host.key) {
+                    call.hosts.push(host);
+                }
+            }
+        }
+        Box::pin(call_lasting(call))
     }
 }
 
 /// Begins to listen, if `host.toml` says where.
 ///
 /// # Errors
-/// It can't listen there.
+/// It can't listen there, or not read what it keeps.
 pub(crate) async fn serve(home: &Home, host: &Host) -> Result<Option<JoinHandle<()>>, RunError> {
     let Some(config) = &home.config.gateway else { return Ok(None) };
     let listener = TcpListener::bind(config.listen).await.map_err(io_error(format!(
@@ -40,9 +61,10 @@ pub(crate) async fn serve(home: &Home, host: &Host) -> Result<Option<JoinHandle<
         config.listen,
         home.config_file().display()
     )))?;
-    let rules = Rules { origins: config.origins.clone(), max_sessions: MAX_SESSIONS };
-    let clients = Arc::new(Clients(host.clone()));
+    let rules = Rules { origins: config.origins.clone(), max_sessions: MAX_SESSIONS, folder: home.gateway() };
+    let routes = server::routes(Arc::new(Clients(host.clone())), rules);
+    let routes = routes.map_err(io_error(format!("{}, where calls with keys are kept", home.gateway().display())))?;
     let at = listener.local_addr().map_err(io_error("the gateway's address"))?;
     tracing::info!(host = %home.config.name, gateway = %at, "programs may connect");
-    Ok(Some(tokio::spawn(server::serve(listener, clients, rules))))
+    Ok(Some(tokio::spawn(server::serve(listener, routes, MAX_SESSIONS))))
 }

@@ -1,10 +1,7 @@
 //! Running a node on a home: what `vat node run` does, as a function, so that tests can run it with parts exchanged.
 
 use crate::{
-    api::{
-        listener,
-        server::{Api, admin_routes, public_routes, serve_socket},
-    },
+    api::server::{Api, admin_routes, public_routes, serve_socket},
     gateway,
     host::{Host, HostError, HostOptions, VAT_RECORDS},
     system,
@@ -15,6 +12,7 @@ use quorate_engine::{
     EngineError,
     image::{Images, image_hash},
 };
+use quorate_gateway::listener;
 use quorate_net::{Handler, Libp2pNetwork, NetLimits, NetOptions, Network};
 use quorate_protocol::provision;
 use std::{

@@ -133,6 +133,7 @@ const CRATES: [Crate; 6] = [
         name: "node/protocol",
         layers: &[
             ("codec", &[]),
+            ("exact_json", &[]),
             ("names", &[]),
             ("moment", &[]),
             ("sturdyref", &[]),

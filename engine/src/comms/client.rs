@@ -176,14 +176,21 @@ impl ClientSession {
     /// # Errors
     /// Too many messages or promises are under way.
     pub fn redeem(&mut self, object: u64, bearer: [u8; 32], signature: [u8; 64]) -> Result<ClientRef, ClientError> {
-        let signature = signature.to_vec();
         if object == 0 {
             self.check_room()?;
-            self.push(&Op::Redeem { object, bearer, signature, result: None })?;
+            self.push(&Op::Redeem { object, bearer, signature: signature.to_vec(), result: None })?;
             return Ok(ClientRef::Object(0));
         }
-        let result = self.ask(|id| Op::Redeem { object, bearer, signature, result: Some(id) })?;
-        Ok(ClientRef::Result(result))
+        self.redeem_and_hear(object, bearer, signature).map(ClientRef::Result)
+    }
+
+    /// As [`ClientSession::redeem`], for whoever wants to hear whether the reference opens anything, also of the root. Gives the number of
+    /// the result, which can be called at once.
+    ///
+    /// # Errors
+    /// Too many messages or promises are under way.
+    pub fn redeem_and_hear(&mut self, object: u64, bearer: [u8; 32], signature: [u8; 64]) -> Result<u64, ClientError> {
+        self.ask(|id| Op::Redeem { object, bearer, signature: signature.to_vec(), result: Some(id) })
     }
 
     /// Has the vat keep an object of it, by the number that it has here, for the holder of the secret half of `key`. `through` is a bearer

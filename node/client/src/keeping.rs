@@ -90,6 +90,12 @@ impl Session {
         Ok(receiver)
     }
 
+    /// Asks the vat to keep the objects of an answer that is there.
+    pub(super) fn keep_of(&mut self, answer: &Completion, through: [u8; 32]) {
+        self.keeper = Some(Keeper { call: Some(answer.promise), ..Keeper::new(through) });
+        self.keep(answer);
+    }
+
     /// What is to be waited for.
     pub(super) fn take_kept(&mut self) -> KeptLater {
         KeptLater(self.keeper.take().map(|keeper| keeper.under_way).unwrap_or_default())

@@ -11,6 +11,7 @@ mod error;
 mod following;
 mod keeping;
 mod known;
+mod lasting;
 mod lending;
 mod once;
 mod proving;
@@ -22,6 +23,7 @@ pub use error::ClientError;
 pub use following::{CallTrace, CertifiedAnswer};
 pub use keeping::{Kept, kept_number};
 pub use known::Known;
+pub use lasting::{Caller, Lasted, LastingCall, LastingError, Records, call_lasting};
 pub use once::{Called, OneCall, Request, call_once};
 pub use reading::{Freshness, ReadAnswer, ReadError, Reader};
 pub use talking::Listener;
@@ -112,13 +114,23 @@ struct Session {
     given: Vec<ClientRef>,
 }
 
+/// When a client says that it has what the vat has sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Acknowledges {
+    /// As soon as it is there.
+    AtOnce,
+    /// By its farewell, in the reply to the last answer that it waits for.
+    ByFarewell,
+    /// With what its owner has it say next: until then the vat keeps the answers, and sends them again.
+    WhenTold,
+}
+
 struct Inner {
     vat: VatId,
     target: VatId,
     key: SigningKey,
     session: Mutex<Session>,
-    /// It makes one call, and says its farewell when that is answered.
-    once: bool,
+    acknowledges: Acknowledges,
     notices: mpsc::UnboundedSender<Notice>,
     shipped: Notify,
     /// Something of the called vat was taken in.
@@ -169,7 +181,9 @@ impl Client {
         };
         let known = Known::found(found.introduction, block, found.by, &found.silent);
         let expires = block.saturating_add(lifetime_blocks);
-        let client = Client::start(secret, sturdyref, given, known, expires, network, false)?;
+        let key = SigningKey::from_bytes(&secret);
+        let genesis = own_genesis(&key, random()?, expires);
+        let client = Client::start(key, genesis, sturdyref, given, known, network, Acknowledges::AtOnce)?;
         frames.serve(&client.inner);
         Ok(client)
     }
@@ -177,20 +191,25 @@ impl Client {
     /// A client of a vat that is known. What the network brings has to be given to it. `given` are further references to objects of the same
     /// vat.
     fn start(
-        secret: [u8; 32],
+        key: SigningKey,
+        genesis: Genesis,
         sturdyref: &Sturdyref,
         given: &[Sturdyref],
         known: Known,
-        expires: u64,
         network: Arc<dyn Network>,
-        once: bool,
+        acknowledges: Acknowledges,
     ) -> Result<Client, ClientError> {
-        let key = SigningKey::from_bytes(&secret);
-        let genesis = own_genesis(&key, expires)?;
         let (vat, target) = (genesis.vat_id(), sturdyref.vat);
         let membership = known.introduction.verify().map_err(|error| ClientError::Call(error.to_string()))?;
         let mut session = ClientSession::new(vat, target);
-        let object = redeem(&mut session, sturdyref)?;
+        // What is to be told apart from the answer is waited for.
+        let object = match (acknowledges, redemption(&session, sturdyref)) {
+            (Acknowledges::WhenTold, Some((bearer, signature))) => session
+                .redeem_and_hear(sturdyref.object, bearer, signature)
+                .map(ClientRef::Result)
+                .map_err(|error| ClientError::Call(error.to_string()))?,
+            _ => redeem(&mut session, sturdyref)?,
+        };
         let given = given.iter().map(|sturdyref| redeem(&mut session, sturdyref)).collect::<Result<_, _>>()?;
         let (notices, notices_rx) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
@@ -198,7 +217,7 @@ impl Client {
             target,
             key,
             session: Mutex::new(Session { target: object, given, ..Session::new(session, known, membership) }),
-            once,
+            acknowledges,
             notices,
             shipped: Notify::new(),
             heard: Notify::new(),
@@ -346,6 +365,11 @@ impl Client {
 
     /// Ends the client. If it has had an answer, it says its farewell, unless it has, and waits a moment until that is taken.
     pub async fn close(self) {
+        self.say_farewell().await;
+        self.leave().await;
+    }
+
+    async fn say_farewell(&self) {
         let shipped = self.inner.shipped.notified();
         let needed = {
             let mut session = self.inner.lock();
@@ -359,6 +383,10 @@ impl Client {
         if needed {
             let _ = tokio::time::timeout(CLOSE_DEADLINE, shipped).await;
         }
+    }
+
+    /// Ends the client without a word: to the vat it is as if it had died.
+    async fn leave(self) {
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
         self.network.shutdown().await;
     }
@@ -366,12 +394,23 @@ impl Client {
 
 /// A network under a new key, which listens nowhere.
 async fn start_network() -> Result<([u8; 32], Arc<dyn Network>, Arc<ClientFrames>), ClientError> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|error| ClientError::Random(error.to_string()))?;
+    let secret = random()?;
+    let (network, frames) = start_network_as(secret).await?;
+    Ok((secret, network, frames))
+}
+
+/// The same under a key that is there.
+async fn start_network_as(secret: [u8; 32]) -> Result<(Arc<dyn Network>, Arc<ClientFrames>), ClientError> {
     let frames = Arc::new(ClientFrames::default());
     let options = NetOptions { secret, listen: Vec::new(), handler: frames.clone(), limits: NetLimits::default() };
     let network: Arc<dyn Network> = Libp2pNetwork::start(options).await?;
-    Ok((secret, network, frames))
+    Ok((network, frames))
+}
+
+fn random() -> Result<[u8; 32], ClientError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| ClientError::Random(error.to_string()))?;
+    Ok(bytes)
 }
 
 impl Session {
@@ -401,19 +440,22 @@ impl Session {
 
 /// Uses a sturdyref: what it names, for calls.
 fn redeem(session: &mut ClientSession, sturdyref: &Sturdyref) -> Result<ClientRef, ClientError> {
-    let Some(redemption) = sturdyref.redeem_for(&session.vat()) else {
+    let Some((bearer, signature)) = redemption(session, sturdyref) else {
         return Ok(ClientRef::Object(sturdyref.object));
     };
-    let signature = redemption.signature.try_into().expect("Ed25519 signatures have 64 bytes");
-    session.redeem(sturdyref.object, redemption.bearer, signature).map_err(|error| ClientError::Call(error.to_string()))
+    session.redeem(sturdyref.object, bearer, signature).map_err(|error| ClientError::Call(error.to_string()))
+}
+
+/// What a bearer is used by: its key, and the signature for this session's vat.
+fn redemption(session: &ClientSession, sturdyref: &Sturdyref) -> Option<([u8; 32], [u8; 64])> {
+    let redemption = sturdyref.redeem_for(&session.vat())?;
+    Some((redemption.bearer, redemption.signature.try_into().expect("Ed25519 signatures have 64 bytes")))
 }
 
 /// A genesis with one member that has no addresses: others answer over the connection that it makes.
-fn own_genesis(key: &SigningKey, expires: u64) -> Result<Genesis, ClientError> {
-    let mut nonce = [0; 32];
-    getrandom::fill(&mut nonce).map_err(|error| ClientError::Random(error.to_string()))?;
+fn own_genesis(key: &SigningKey, nonce: [u8; 32], expires: u64) -> Genesis {
     let public = key.verifying_key().to_bytes();
-    Ok(Genesis {
+    Genesis {
         members: vec![Member { key: HostId(public), name: "client".into(), addresses: Vec::new() }],
         threshold: 1,
         image: Hash([0; 32]),
@@ -422,7 +464,7 @@ fn own_genesis(key: &SigningKey, expires: u64) -> Result<Genesis, ClientError> {
         nonce,
         expires,
         parameters: Parameters::default(),
-    })
+    }
 }
 
 impl Inner {
@@ -559,8 +601,9 @@ impl Inner {
         let block = session.blocks;
         let _ = self.notices.send(Notice::Applied { block, outbox: Arc::default(), queued: Vec::new(), pruned });
         let now = session.session.next_inbound().0;
-        if self.once && session.waiting.is_empty() {
-            // The farewell acknowledges it.
+        let is_last = self.acknowledges == Acknowledges::ByFarewell && session.waiting.is_empty();
+        if is_last || self.acknowledges == Acknowledges::WhenTold {
+            // The farewell acknowledges it, or what is said next.
         } else if now > next {
             self.speak(&mut session);
         } else {
@@ -573,7 +616,7 @@ impl Inner {
     /// The reply for what was taken up to `next`: with the farewell, if there is nothing else to hear. It is said again to whoever
     /// ships again: the one that it was said to may be gone.
     fn taken(&self, session: &mut Session, next: u64) -> SliceReply {
-        let done = self.once && session.waiting.is_empty() && next > 1;
+        let done = self.acknowledges == Acknowledges::ByFarewell && session.waiting.is_empty() && next > 1;
         let farewell = done.then(|| Box::new(self.farewell(session)));
         SliceReply::Taken { next, leader: None, farewell }
     }

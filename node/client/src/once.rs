@@ -1,23 +1,25 @@
 //! One call by a client of its own, as `vat call` makes it.
 
 use super::{
-    Answer, Client, ClientError, Kept, Known,
+    Acknowledges, Answer, Client, ClientError, Kept, Known,
     following::{CallTrace, Moments},
     lending::lend,
-    start_network,
+    own_genesis, random, start_network,
 };
+use ed25519_dalek::SigningKey;
 use quorate_consensus::Member;
 use quorate_courier::lookup::{NotFound, members_and_block};
 use quorate_engine::{
     VatId,
     abi::{Method, Value},
 };
+use quorate_net::Network;
 use quorate_protocol::{
     evidence::{LIFETIME_IS_OVER, MAX_LIFETIME_BLOCKS},
     proof::file::VatProof,
     sturdyref::Sturdyref,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// So many blocks the vat may have gone on since it was remembered: a client that knows no newer block asks to be heard so much longer.
@@ -121,15 +123,7 @@ async fn call_known(call: &OneCall<'_>, known: Known, until: Instant) -> Called 
             hosts.push(host.clone());
         }
     }
-    let client = match Client::start(
-        secret,
-        call.sturdyref,
-        &call.request.slots_of(&vat),
-        known,
-        expires,
-        network.clone(),
-        true,
-    ) {
+    let client = match start(call, secret, known, expires, network.clone()) {
         Ok(client) => client,
         Err(error) => {
             network.shutdown().await;
@@ -167,8 +161,7 @@ async fn call_unknown(call: &OneCall<'_>, until: Instant) -> Called {
         Ok((found, block)) => {
             moments.members_are_found();
             let known = Known::found(found.introduction, block, found.by, &found.silent);
-            let expires = block.saturating_add(call.lifetime_blocks);
-            Client::start(secret, call.sturdyref, &call.request.slots_of(&vat), known, expires, network.clone(), true)
+            start(call, secret, known, block.saturating_add(call.lifetime_blocks), network.clone())
         }
         Err(why) => Err(ClientError::not_found(why, vat)),
     };
@@ -182,6 +175,19 @@ async fn call_unknown(call: &OneCall<'_>, until: Instant) -> Called {
     frames.serve(&client.inner);
     let outcome = answer(&client, call, until).await;
     ended(client, outcome, until, &moments).await
+}
+
+/// A client for one call, to be heard until a block of the vat.
+fn start(
+    call: &OneCall<'_>,
+    secret: [u8; 32],
+    known: Known,
+    expires: u64,
+    network: Arc<dyn Network>,
+) -> Result<Client, ClientError> {
+    let key = SigningKey::from_bytes(&secret);
+    let (genesis, given) = (own_genesis(&key, random()?, expires), call.request.slots_of(&call.sturdyref.vat));
+    Client::start(key, genesis, call.sturdyref, &given, known, network, Acknowledges::ByFarewell)
 }
 
 /// Ends a client when what its answer has is kept.

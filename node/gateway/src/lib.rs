@@ -1,8 +1,10 @@
-//! A door for programs that know nothing of vats: Cap'n Web over WebSocket and HTTP, at a host.
+//! A door for programs that know nothing of vats, at a host: Cap'n Web over WebSocket and HTTP, calls over plain HTTP, and tools for agents.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`server`] | listens, and says who may connect and how much |
+//! | [`server`] | what is served where; sessions of Cap'n Web |
+//! | [`listener`] | connections: few, short and small, also of a host's own HTTP interface |
+//! | `http` | calls over plain HTTP, with keys for those that must not be done twice, and tools for agents |
 //! | `connection` | one session: what comes by the network, and from vats |
 //! | `vats` | the vats that a session talks to, by clients of this host |
 //! | `capnweb` | the protocol, pure |
@@ -12,5 +14,7 @@
 
 mod capnweb;
 mod connection;
+mod http;
+pub mod listener;
 pub mod server;
 mod vats;

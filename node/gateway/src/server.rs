@@ -1,9 +1,11 @@
-//! Listens for Cap'n Web: `GET /capnweb` for a session over a WebSocket, `POST /capnweb` for a batch.
+//! Listens: `GET /capnweb` for a session of Cap'n Web over a WebSocket, `POST /capnweb` for a batch; the rest is [`crate::http`]'s.
 //!
 //! Browsers say which page connects (`Origin`), and only pages that are listed may; programs say nothing, and may. What is sent is bounded: a
 //! message, a batch, sessions at once, and what waits for a client that does not read.
 
 use crate::connection::Connection;
+use crate::http;
+use crate::listener::{self, Limits};
 pub use crate::vats::Connects;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -12,14 +14,12 @@ use axum::extract::{State, WebSocketUpgrade};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 /// Longest message, and longest batch, in bytes.
@@ -30,16 +30,20 @@ const SEND_PATIENCE: Duration = Duration::from_secs(10);
 const PING_AFTER: Duration = Duration::from_secs(20);
 /// One that does not answer for so long is gone.
 const SILENCE: Duration = Duration::from_secs(60);
-/// From the connection, or the last answer, until a request's head has come whole.
-const HEAD_PATIENCE: Duration = Duration::from_secs(15);
-/// Bytes of a request's head, and of what waits to be sent.
-const HEAD_BYTES: usize = 64 << 10;
 /// How long a batch's body may take to come.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
-/// How long accepting pauses after a failure, such as that this process has no file descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a batch may take: what is not answered by then is left out.
 const BATCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Connections, but for their number.
+const LIMITS: Limits = Limits {
+    connections: 0,
+    head: Duration::from_secs(15),
+    buffer_bytes: 64 << 10,
+    // A body and a call that both take as long as they may.
+    answer: Duration::from_secs(180),
+    connection: Duration::from_secs(600),
+};
 
 /// Who may connect.
 #[derive(Clone, Debug)]
@@ -48,6 +52,8 @@ pub struct Rules {
     pub origins: Vec<String>,
     /// How many sessions there are at once.
     pub max_sessions: usize,
+    /// Where calls with keys are kept.
+    pub folder: PathBuf,
 }
 
 struct Server {
@@ -56,44 +62,23 @@ struct Server {
     sessions: Arc<Semaphore>,
 }
 
-/// Serves until it is dropped, and with it all sessions end.
-pub async fn serve(listener: TcpListener, connects: Arc<dyn Connects>, rules: Rules) {
-    // Beside those of sessions, connections that have yet to say what they want.
-    let most = rules.max_sessions.saturating_mul(2).clamp(1, Semaphore::MAX_PERMITS);
-    let (places, mut tasks) = (Arc::new(Semaphore::new(most)), JoinSet::new());
-    let routes = router(connects, rules);
-    loop {
-        // It is never closed.
-        let place = Arc::clone(&places).acquire_owned().await;
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::debug!(%error, "a connection of the gateway was not accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        while tasks.try_join_next().is_some() {}
-        let routes = TowerToHyperService::new(routes.clone());
-        tasks.spawn(async move {
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_PATIENCE)
-                .max_buf_size(HEAD_BYTES)
-                .serve_connection(TokioIo::new(stream), routes)
-                .with_upgrades();
-            // How it ends concerns the client alone.
-            let _ = served.await;
-            drop(place);
-        });
-    }
-}
-
 /// What is served, and where.
-fn router(connects: Arc<dyn Connects>, rules: Rules) -> Router {
+///
+/// # Errors
+/// The folder of the rules can't be used.
+pub fn routes(connects: Arc<dyn Connects>, rules: Rules) -> io::Result<Router> {
+    let http = http::routes(Arc::clone(&connects), rules.origins.clone(), &rules.folder)?;
     let sessions = Arc::new(Semaphore::new(rules.max_sessions.min(Semaphore::MAX_PERMITS)));
     let server = Arc::new(Server { connects, rules, sessions });
-    Router::new().route("/capnweb", get(session).post(batch).options(preflight)).with_state(server)
+    let capnweb = Router::new().route("/capnweb", get(session).post(batch).options(preflight)).with_state(server);
+    Ok(http.merge(capnweb))
+}
+
+/// Serves until it is dropped.
+pub async fn serve(listener: TcpListener, routes: Router, max_sessions: usize) {
+    // Beside those of sessions, connections that have yet to say what they want, and those of calls.
+    let connections = max_sessions.saturating_mul(2).max(1);
+    listener::serve(listener, routes, Limits { connections, ..LIMITS }).await;
 }
 
 impl Server {
@@ -105,7 +90,7 @@ impl Server {
             return Ok(Some(origin.clone()));
         }
         let shown = String::from_utf8_lossy(origin.as_bytes()).into_owned();
-        let why = format!("pages of {shown} may not connect here: list it under `origins` of `[gateway]`\n");
+        let why = format!("pages of {shown} may not connect here: list it in `gateway_origins` of host.toml\n");
         Err((StatusCode::FORBIDDEN, why).into_response())
     }
 

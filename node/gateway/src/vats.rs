@@ -3,7 +3,7 @@
 use crate::capnweb::session::{Remote, Vats};
 use ed25519_dalek::SigningKey;
 use futures::future::BoxFuture;
-use quorate_client::{Client, Listener, kept_number};
+use quorate_client::{Client, Lasted, LastingCall, Listener, kept_number};
 use quorate_engine::VatId;
 use quorate_engine::abi::{Method, Value};
 use quorate_engine::comms::client::{ClientRef, Completion, Owed};
@@ -15,13 +15,16 @@ use tokio::sync::mpsc;
 /// Most vats that one session talks to.
 const MAX_VATS: usize = 32;
 
-/// Makes clients of vats; on a host, by asking it where their members are.
+/// Makes clients of vats, and calls; on a host, by asking it where their members are.
 pub trait Connects: Send + Sync + 'static {
     /// A client of the vat of a reference, which it has redeemed.
     ///
     /// # Errors
     /// The vat is not found, in words for people.
     fn connect(&self, sturdyref: Sturdyref) -> BoxFuture<'static, Result<Client, String>>;
+
+    /// Makes one call; hosts to ask are added to those that it names.
+    fn call(&self, call: LastingCall) -> BoxFuture<'static, Lasted>;
 }
 
 /// What the vats of a session tell it beside what they say.

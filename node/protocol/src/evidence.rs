@@ -278,6 +278,9 @@ impl Slice {
 /// Why a client is not heard any more whose time is over.
 pub const LIFETIME_IS_OVER: &str = "the sender's time is over: it must come with a new key";
 
+/// Why nothing of a vat is taken that nobody here has named.
+pub const STRANGER: &str = "this vat gave the sender no reference, and its stream does not begin with the use of one that counts; one that was revoked or has expired does not: ask for another";
+
 /// What stands for the state in the last statement of a client: it has no state, and says nothing after that.
 pub fn farewell_mark() -> quorate_consensus::Hash {
     quorate_consensus::Hash::of(b"quorate/farewell/1")

@@ -4,6 +4,7 @@
 //! | module | uses | holds |
 //! |---|---|---|
 //! | [`codec`] | | the one encoding of all of it |
+//! | [`exact_json`] | | JSON that arrives as it was written, from people and programs |
 //! | [`names`] | | which names are fit for files, folders and command lines |
 //! | [`moment`] | | moments of a vat's log, in words and back |
 //! | [`sturdyref`] | | references to objects, as text |
@@ -26,6 +27,7 @@ pub mod codec;
 pub mod command;
 pub mod disk;
 pub mod evidence;
+pub mod exact_json;
 pub mod moment;
 pub mod names;
 pub mod proof;

@@ -2,7 +2,6 @@
 //!
 //! On loopback TCP (or where `host.toml` says): `/metrics`, `/healthz`, `/readyz`, `GET /api/v1/status`: reading only. On the
 //! home's Unix socket, which only the host's own user can open: the same, and everything that changes something. Over TCP, what
-//! clients can take of a host is bounded: see [`listener`].
+//! clients can take of a host is bounded: see [`quorate_gateway::listener`].
 
-pub mod listener;
 pub mod server;

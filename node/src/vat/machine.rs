@@ -45,11 +45,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use quorate_protocol::evidence::STRANGER;
+
 type Decoded = Result<VatCommand, codec::CodecError>;
 type EngineMachine = quorate_engine::machine::Machine<TimedHeap>;
-
-/// Why nothing of a vat is taken that nobody here has named.
-pub const STRANGER: &str = "this vat gave the sender no reference, and its stream does not begin with the use of one that counts; one that was revoked or has expired does not: ask for another";
 
 /// What a block brought about, for the parts of the node that act on it.
 #[derive(Debug)]

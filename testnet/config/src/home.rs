@@ -9,6 +9,7 @@
 //! carried/       of each vat whose replica was created here: what was provided for it
 //! MARKS          what this host has signed, voted and acknowledged, outside of the database (see `repair` of the host)
 //! data/          RocksDB
+//! gateway/       calls with keys that programs have made over HTTP
 //! creators/      keys of creators of vats that have no code yet
 //! images/        engine images that vats here run in, by their hash
 //! logs/          console lines of vats, one file each
@@ -197,6 +198,11 @@ impl Home {
     /// Where engine images lie.
     pub fn images(&self) -> PathBuf {
         self.path.join("images")
+    }
+
+    /// Where calls with keys lie that programs have made at the gateway.
+    pub fn gateway(&self) -> PathBuf {
+        self.path.join("gateway")
     }
 
     /// The mark that a replica of this vat was created here: a provision, or nothing where an earlier version made it.

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod memory;
 pub mod micro;
 pub mod net;
+pub mod outside;
 pub mod reads;
 pub mod restart;
 pub mod worst;
@@ -211,6 +212,8 @@ async fn measure_all(binary: &Path, sizes: Sizes, figures: &mut Vec<Figure>) -> 
             restart::measure(&net, vat, what, sizes, figures).await?;
         }
     }
+    eprintln!("bench: programs outside");
+    figures.extend(outside::measure(binary, sizes).await?);
     eprintln!("bench: idle vats");
     figures.extend(memory::measure(binary, sizes).await?);
     Ok(())

@@ -1,6 +1,6 @@
 //! The testnet that figures are taken from: five hosts, one for each vat or member, and clients that call from outside.
 
-use crate::process::{TestNet, members, own_file};
+use crate::process::{Ran, TestNet, members, own_file};
 use anyhow::{Context, bail, ensure};
 use quorate_admin::client::Endpoint;
 use quorate_client::{Client, Reader};
@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The longest wait for anything of a testnet.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at a host that is starting.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -74,10 +74,20 @@ impl BenchNet {
         Ok(BenchNet { members: members(&net), net, cluster })
     }
 
+    /// The bearer of a vat's root, as text.
+    pub fn reference(&self, vat: &str) -> anyhow::Result<String> {
+        let text = std::fs::read_to_string(self.net.dir().join("refs").join(format!("{vat}.ref")))?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Runs a command line.
+    pub fn vat(&self, args: &[&str]) -> Ran {
+        self.net.vat(args)
+    }
+
     /// A client of a vat's root.
     pub async fn client(&self, vat: &str) -> anyhow::Result<Client> {
-        let text = std::fs::read_to_string(self.net.dir().join("refs").join(format!("{vat}.ref")))?;
-        let sturdyref: Sturdyref = text.trim().parse()?;
+        let sturdyref: Sturdyref = self.reference(vat)?.parse()?;
         let hosts = self.hosts_of(vat);
         let members: Vec<Member> = self.members.iter().filter(|member| hosts.contains(&member.name)).cloned().collect();
         Ok(Client::connect(&sturdyref, &members).await?)

@@ -1,9 +1,9 @@
-//! The public HTTP interface's connections: few, short, and small, whatever clients do.
+//! Connections of HTTP that anybody may open: few, short, and small, whatever clients do. What a connection is upgraded to counts no more.
 //!
 //! Invariant: what all clients together hold of this process is bounded, and none of them keeps the others out. A connection is ended
 //! when its client is too slow, when it has lasted too long, or when it is the oldest and another one comes.
 //!
-//! The admin socket needs none of this: only the host's own user can open it.
+//! The admin socket of a host needs none of this: only the host's own user can open it.
 
 use axum::{
     Router,
@@ -63,7 +63,7 @@ pub async fn serve(listener: TcpListener, routes: Router, limits: Limits) {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::debug!(%error, "a connection of the HTTP interface was not accepted");
+                tracing::debug!(%error, "a connection was not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -85,7 +85,8 @@ async fn connection(stream: TcpStream, routes: Router, limits: Limits) {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(limits.buffer_bytes)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+        .with_upgrades();
     let mut served = std::pin::pin!(served);
     // How it ends concerns the client alone.
     tokio::select! {
