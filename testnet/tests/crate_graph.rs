@@ -77,8 +77,13 @@ fn the_crates_depend_on_one_another_as_designed() {
         // From files to the code of a vat: it knows no host and no engine.
         ("node/bundler", vec![]),
         // The `vat` command: it alone may use all of them.
-        ("node/cli", vec!["admin", "client", "config", "consensus", "engine", "net", "node", "protocol", "tools"]),
+        (
+            "node/cli",
+            vec!["admin", "client", "config", "consensus", "console", "engine", "net", "node", "protocol", "tools"],
+        ),
         ("node/client", vec!["consensus", "courier", "engine", "net", "protocol"]),
+        // A page that shows how hosts stand: it asks them as the command line does, and is none.
+        ("node/console", vec!["admin", "consensus", "protocol"]),
         ("node/courier", vec!["consensus", "engine", "net", "protocol"]),
         ("node/protocol", vec!["consensus", "engine", "ids"]),
         // A door for programs that know nothing of vats.

@@ -178,6 +178,14 @@ impl ReplicaHandle {
         self.service.store.certificate(self.status().certified_block)
     }
 
+    /// The certificates that are kept of blocks after `after`, the oldest first, and `limit` at most.
+    ///
+    /// # Errors
+    /// The store fails, or a record is damaged.
+    pub fn certificates(&self, after: u64, limit: usize) -> Result<Vec<Certificate>, StoreError> {
+        self.service.store.certificates(after, limit)
+    }
+
     /// The newest certified checkpoint, without the machine's part; none before the first.
     pub fn certified_checkpoint(&self) -> Option<CheckpointSummary> {
         let record = self.service.raft_starter.certified_checkpoint()?;

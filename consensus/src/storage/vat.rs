@@ -139,6 +139,13 @@ impl VatStore {
         self.get(Family::Certificate, &self.tagged(b's', block))
     }
 
+    /// The certificates of blocks after `after`, the oldest first, and `limit` at most.
+    pub(crate) fn certificates(&self, after: u64, limit: usize) -> Result<Vec<Certificate>, StoreError> {
+        let (from, to) = (self.tagged(b's', after.saturating_add(1)), prefix_end(&self.key(b"s")));
+        let records = self.scan(Family::Certificate, &from, &to, limit)?;
+        records.iter().map(|(_, value)| read(Family::Certificate, value)).collect()
+    }
+
     /// The newest block of which a certificate is here; 0 if there is none.
     pub(crate) fn newest_certified(&self) -> Result<u64, StoreError> {
         let (from, to) = (self.tagged(b's', 0), prefix_end(&self.key(b"s")));

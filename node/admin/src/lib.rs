@@ -4,6 +4,7 @@
 //! open, also what changes something.
 
 pub mod client;
+pub mod evidence;
 mod socket;
 
 pub use socket::SocketAddress;

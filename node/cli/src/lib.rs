@@ -8,6 +8,7 @@ mod approvals;
 mod arguments;
 mod call;
 mod check;
+mod console;
 mod create;
 mod disk;
 mod evidence;
@@ -233,6 +234,8 @@ enum Command {
     Join(join::JoinArgs),
     /// How vats and their members stand
     Status(status::Args),
+    /// Serve a page that shows how hosts and vats stand
+    Console(console::Args),
     /// What takes the disks of hosts, and what is damaged there
     Disk(disk::Args),
     /// What hosts keep of members that contradict one another
@@ -375,6 +378,7 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Introduce(args) => join::introduce(args).await,
         Command::Join(args) => join::join(args, json).await,
         Command::Status(args) => status::run(args, json).await,
+        Command::Console(args) => console::run(args, json).await,
         Command::Disk(args) => disk::run(args, json).await,
         Command::Evidence(args) => evidence::run(args, json).await,
         Command::Prove(args) => prove::run(args, json).await,

@@ -8,12 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// As the code spells them, they look like metrics.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 13] = [
     "admin",
     "cli",
     "client",
     "config",
     "consensus",
+    "console",
     "courier",
     "engine",
     "net",

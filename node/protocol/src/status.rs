@@ -84,6 +84,9 @@ pub struct VatStatus {
     pub committed_block: u64,
     pub applied_block: u64,
     pub certified_block: u64,
+    /// Keys of the members whose signatures are in this replica's certificate of that block.
+    #[serde(default)]
+    pub certified_by: Vec<String>,
     pub epoch: u64,
     /// The newest epoch that is certified: others believe in it from then on.
     pub certified_epoch: u64,
@@ -328,6 +331,12 @@ pub struct StreamStatus {
     pub peer: String,
     /// Whether `peer` is a name.
     pub named: bool,
+    /// The peer's id.
+    #[serde(default)]
+    pub vat: String,
+    /// Messages sent to it, in all.
+    #[serde(default)]
+    pub sent: u64,
     /// Our messages that it has not acknowledged.
     pub unacknowledged: u64,
     /// What it makes the vat keep, in bytes at fixed prices.
@@ -340,6 +349,71 @@ pub struct StreamStatus {
     pub received: u64,
     /// Whether it broke the protocol.
     pub broken: bool,
+}
+
+/// Which certificates of a vat are wanted (`GET /api/v1/vats/{vat}/certificates`).
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct CertificatesQuery {
+    /// Only those of later blocks; unset: of the newest blocks.
+    pub after: Option<u64>,
+}
+
+/// Certificates that a replica keeps: those since its last certified checkpoint, as far as the answer has room for them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CertificatesStatus {
+    /// The newest block that is certified here.
+    pub certified_block: u64,
+    /// The oldest one first.
+    pub certificates: Vec<CertificateStatus>,
+}
+
+/// A block's certificate, without the signatures themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    pub block: u64,
+    pub epoch: u64,
+    /// Hash of what was signed, in hex.
+    pub statement: String,
+    /// Root of the state after the block, in hex, where a checkpoint was made.
+    pub state_root: Option<String>,
+    /// Keys of those whose signatures are in it: a threshold, and not all who have signed.
+    pub signers: Vec<String>,
+}
+
+/// What one of a vat's latest blocks said and did, as the process of a host remembers it (`GET /api/v1/vats/{vat}/blocks`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlockStatus {
+    pub block: u64,
+    /// When this host executed it, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The streams that it changed.
+    pub heads: Vec<HeadStatus>,
+    /// What it did, by account.
+    pub work: Vec<WorkStatus>,
+}
+
+/// A stream after a block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadStatus {
+    /// The other vat.
+    pub peer: String,
+    /// Number of the last message sent to it.
+    pub end: u64,
+    /// Number of the last message of it that was taken in.
+    pub ack: u64,
+}
+
+/// What a block did on one account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkStatus {
+    /// The vat, or the client, that caused it.
+    pub account: String,
+    pub deliveries: u64,
+    pub fuel: u64,
+    /// Wall time of these deliveries on this host, in milliseconds.
+    pub execution_ms: f64,
+    /// The limits that deliveries ran into, which were undone then.
+    pub rolled_back: Vec<String>,
 }
 
 /// Asks for a change of a vat's members.

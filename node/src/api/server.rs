@@ -31,7 +31,10 @@ use quorate_protocol::{
     names::check_name,
     proof::file::{Item, ProofFile, VatProof},
     provision::{Contacts, Provision},
-    status::{ApprovalAnswer, Done, Failed, MemberChange, MuteRequest, ObjectsQuery, ObjectsStatus, ReferencesStatus},
+    status::{
+        ApprovalAnswer, BlockStatus, CertificatesQuery, CertificatesStatus, Done, Failed, MemberChange, MuteRequest,
+        ObjectsQuery, ObjectsStatus, ReferencesStatus,
+    },
     upgrade::UpgradeDraft,
     wire::{ReadReply, ReadRequest},
 };
@@ -124,6 +127,8 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/vats/{vat}/objects", get(objects))
         .route("/api/v1/vats/{vat}/references", get(references))
         .route("/api/v1/vats/{vat}/work/{account}", get(work))
+        .route("/api/v1/vats/{vat}/blocks", get(blocks))
+        .route("/api/v1/vats/{vat}/certificates", get(certificates))
         .route("/api/v1/vats/{vat}/introduction", get(introduction))
         .route("/api/v1/vats/{vat}/proof", get(proof))
         .route("/api/v1/vats/{vat}/read", get(read))
@@ -236,6 +241,20 @@ async fn work(
         .parse()
         .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "Q-A001", format!("{account} is no id of a vat")))?;
     Ok(Json(vat.recent.of(&account)))
+}
+
+/// The vat's latest blocks, as far as this process remembers.
+async fn blocks(State(api): State<Api>, Path(name): Path<String>) -> Answer<Vec<BlockStatus>> {
+    Ok(Json(api.host.find(&name)?.recent.blocks()))
+}
+
+/// Who signed which block.
+async fn certificates(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(wanted): Query<CertificatesQuery>,
+) -> Answer<CertificatesStatus> {
+    Ok(Json(api.host.find(&name)?.certificates(wanted.after).map_err(HostError::from)?))
 }
 
 async fn introduction(State(api): State<Api>, Path(name): Path<String>) -> Answer<IntroductionReply> {

@@ -510,6 +510,8 @@ mod tests {
         let stream = |(peer, named, unacknowledged): (&str, bool, u64)| StreamStatus {
             peer: peer.to_owned(),
             named,
+            vat: String::new(),
+            sent: 0,
             unacknowledged,
             kept_bytes: 10 * unacknowledged,
             fuel_ahead: 100 + unacknowledged,

@@ -29,7 +29,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -186,7 +186,7 @@ impl EventLoop {
         if cranks > 0 {
             self.telemetry.block_deliveries.with_label_values(&label).observe(cranks as f64);
         }
-        self.recent.note(block, &output.cranks, &effects.crank_times);
+        self.recent.note(block, now_ms(), effects.outbox.heads(), &output.cranks, &effects.crank_times);
         for time in &effects.crank_times {
             self.telemetry.crank_seconds.with_label_values(&label).observe(time.as_secs_f64());
         }
@@ -249,6 +249,12 @@ fn with_code(line: &LogLine, bundle: Option<&Bundle>) -> LogLine {
         }
         _ => line.clone(),
     }
+}
+
+/// Milliseconds since 1970, by this host's clock.
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// This member's place behind the leader: 0 leads; a member that is no voter never ships.

@@ -39,9 +39,9 @@ use machine::VatMachine;
 use peer_evidence::PeerEvidence;
 use progress::SharedProgress;
 use quorate_consensus::{
-    Approve, Change, CheckpointSummary, Genesis, HostId, Introduction, MAX_UNCERTIFIED, Member, Membership,
-    MembershipCertificate, ProposeError, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role, Store,
-    StoreError, SystemClock, Threads, Timing, Transport,
+    Approve, Certificate, Change, CheckpointSummary, Genesis, HostId, Introduction, MAX_UNCERTIFIED, Member,
+    Membership, MembershipCertificate, ProposeError, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role,
+    Store, StoreError, SystemClock, Threads, Timing, Transport,
 };
 use quorate_courier::courier::{Courier, CourierMetrics};
 use quorate_courier::directory::Directory;
@@ -58,7 +58,7 @@ use quorate_protocol::{
     evidence::Slice,
     proof::file::{CheckpointProof, Item, ProofFile, VatProof},
     recovered::recovery_words,
-    status::{MemberStatus, StreamStatus, VatStatus},
+    status::{CertificateStatus, CertificatesStatus, MemberStatus, StreamStatus, VatStatus},
     wire::{ReadReply, ReadRequest},
 };
 use readings::Readings;
@@ -89,6 +89,8 @@ const INSPECT_PATIENCE: Duration = Duration::from_millis(200);
 /// Farewells of clients that wait to be taken, and how many are taken at once.
 const FAREWELLS: usize = 1_024;
 const FAREWELLS_AT_ONCE: usize = 64;
+/// Certificates in one answer.
+const CERTIFICATES: usize = 128;
 
 /// What one vat on a host needs.
 pub struct VatOptions {
@@ -387,6 +389,7 @@ impl VatService {
             committed_block: status.committed,
             applied_block: status.applied,
             certified_block: status.certified_block,
+            certified_by: self.certified_by(),
             epoch: status.epoch,
             certified_epoch: status.certified_epoch,
             threshold: status.membership.threshold,
@@ -416,6 +419,8 @@ impl VatService {
                 .map(|peer| (peer, self.directory.name(&peer.vat)))
                 .map(|(peer, name)| StreamStatus {
                     named: name.is_some(),
+                    vat: peer.vat.to_string(),
+                    sent: peer.sent,
                     peer: name.unwrap_or_else(|| peer.vat.to_string()),
                     unacknowledged: peer.unacked,
                     kept_bytes: peer.kept_bytes,
@@ -430,6 +435,23 @@ impl VatService {
             complains: status.complains.clone().filter(|_| !self.is_removed()),
             standstill: self.standstill(&status),
         }
+    }
+
+    /// Who signed the newest certificate. A damaged record is for other parts to tell of.
+    fn certified_by(&self) -> Vec<String> {
+        let newest = self.replica.newest_certificate().ok().flatten();
+        newest.into_iter().flat_map(|newest| newest.signatures).map(|signature| signature.key.to_string()).collect()
+    }
+
+    /// Certificates of blocks after `after`, or of the newest ones.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn certificates(&self, after: Option<u64>) -> Result<CertificatesStatus, StoreError> {
+        let certified_block = self.replica.status().certified_block;
+        let after = after.unwrap_or_else(|| certified_block.saturating_sub(CERTIFICATES as u64));
+        let certificates = self.replica.certificates(after, CERTIFICATES)?.iter().map(certificate_status).collect();
+        Ok(CertificatesStatus { certified_block, certificates })
     }
 
     /// The state between two blocks: the newest, if the replica gets to it soon, else the last that it told of. A vat that is busy
@@ -450,6 +472,17 @@ impl VatService {
         mirror::replica(page, &self.name, &replica, &status.role, self.is_leaderless(&replica));
         mirror::vat(page, status);
         mirror::limited(page, &self.name, self.inbox.limited().is_some());
+    }
+}
+
+fn certificate_status(certificate: &Certificate) -> CertificateStatus {
+    let statement = &certificate.statement;
+    CertificateStatus {
+        block: statement.block,
+        epoch: statement.epoch,
+        statement: statement.hash().to_string(),
+        state_root: statement.state_root.map(|root| root.to_string()),
+        signers: certificate.signatures.iter().map(|signature| signature.key.to_string()).collect(),
     }
 }
 

@@ -212,7 +212,7 @@ impl Up<'_> {
         output::note(format!("metrics: prometheus --config.file={}", self.cluster.dir.prometheus().display()));
         let hint = self.dir_option();
         output::note(format!(
-            "look: vat testnet status{hint}   call: vat call{hint} VAT METHOD   stop: vat testnet down{hint}"
+            "look: vat testnet status{hint}   page: vat console{hint}   call: vat call{hint} VAT METHOD   stop: vat testnet down{hint}"
         ));
         Ok(())
     }
