@@ -9,20 +9,22 @@ use quorate_testnet::{
 use std::{path::PathBuf, process::ExitCode};
 
 const USAGE: &str = "\
-Usage: bench [--quick] [--json]
+Usage: bench [--quick] [--json] [--outside]
 
-  --quick   smaller sizes: a minute instead of several; for trying the benchmark itself
-  --json    the figures as JSON on standard output, instead of a table
+  --quick    smaller sizes: a minute instead of several; for trying the benchmark itself
+  --json     the figures as JSON on standard output, instead of a table
+  --outside  only the calls of programs outside, beside etcd where that is installed
 
 The `vat` command to measure is named by the environment variable VAT; without it, the one built beside this program is taken.
 Exit codes: 0 all figures were taken (whether or not they keep the promises), 1 some could not be, 2 usage.";
 
 fn main() -> ExitCode {
-    let (mut quick, mut json) = (false, false);
+    let (mut quick, mut json, mut outside) = (false, false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--quick" => quick = true,
             "--json" => json = true,
+            "--outside" => outside = true,
             "--help" | "-h" => {
                 println!("{USAGE}");
                 return ExitCode::SUCCESS;
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("the system gives this process threads");
     let report = runtime.block_on(async {
         tokio::select! {
-            report = Report::measure(&binary, sizes) => Some(report),
+            report = Report::measure(&binary, sizes, outside) => Some(report),
             // What was started is killed as it is dropped.
             _ = tokio::signal::ctrl_c() => None,
         }

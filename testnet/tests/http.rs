@@ -168,6 +168,7 @@ async fn an_answer_that_could_not_be_recorded_is_sent_again() {
             slots: Vec::new(),
             prove: false,
             deadline,
+            lasts: true,
             caller: again,
             records: Box::new(Disk { caller: Arc::clone(&caller), is_full }),
         };

@@ -9,7 +9,9 @@
 //! another message with the same number for a lie, and not hear it.
 
 use super::lending::lend;
-use super::{Acknowledges, Answer, Client, ClientError, Kept, Known, own_genesis, random, start_network_as};
+use super::{
+    Acknowledges, Answer, Client, ClientError, Kept, Known, LIFETIME_BLOCKS, own_genesis, random, start_network_as,
+};
 use ed25519_dalek::SigningKey;
 use futures::future::BoxFuture;
 use quorate_consensus::Member;
@@ -27,8 +29,9 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::{sync::oneshot, time::Instant};
 
-/// For how many of the vat's blocks the answer can be had. Half of what a vat grants: hosts may say an older block than the vat has.
-const LIFETIME_BLOCKS: u64 = MAX_LIFETIME_BLOCKS / 2;
+/// For how many of the vat's blocks the answer of a call that lasts can be had. Half of what a vat grants: hosts may say an older block
+/// than the vat has.
+const LASTING_BLOCKS: u64 = MAX_LIFETIME_BLOCKS / 2;
 
 /// Who makes a call. It is secret: whoever has it can say things in the client's name until its time is over.
 #[derive(Clone, Serialize, Deserialize)]
@@ -54,6 +57,8 @@ pub struct LastingCall {
     pub prove: bool,
     /// How long everything may take.
     pub deadline: Duration,
+    /// Whether it may be made again, when it has no answer. If not, it is over then, as any client's.
+    pub lasts: bool,
     /// Who made the call before, if it was made.
     pub caller: Option<Caller>,
     /// Where it is recorded.
@@ -126,7 +131,7 @@ impl Lasted {
 /// Makes a call and waits for the answer; has the vat keep the objects that the answer refers to.
 pub async fn call_lasting(mut call: LastingCall) -> Lasted {
     let until = Instant::now() + call.deadline;
-    let is_again = call.caller.is_some();
+    let (is_again, lasts) = (call.caller.is_some(), call.lasts);
     let client = match begin(&mut call, until).await {
         Ok(client) => client,
         Err(error) => return Lasted::failed(error),
@@ -147,9 +152,24 @@ pub async fn call_lasting(mut call: LastingCall) -> Lasted {
             Lasted::failed(LastingError::NotOpened(why))
         }
         Err(error) => {
-            client.leave().await;
+            if lasts {
+                client.leave().await;
+            } else {
+                client.close().await;
+            }
             Lasted::failed(error)
         }
+    }
+}
+
+impl LastingCall {
+    /// For how many of the vat's blocks its client is heard.
+    fn lifetime_blocks(&self) -> u64 {
+        if self.lasts {
+            return LASTING_BLOCKS;
+        }
+        // The longer it waits, the longer the vat has to know it.
+        LIFETIME_BLOCKS.saturating_mul(1 + self.deadline.as_secs() / 30).min(LASTING_BLOCKS)
     }
 }
 
@@ -167,7 +187,7 @@ async fn begin(call: &mut LastingCall, until: Instant) -> Result<Client, Lasting
         let caller = match call.caller.take() {
             Some(caller) => caller,
             None => {
-                let expires = block.saturating_add(LIFETIME_BLOCKS);
+                let expires = block.saturating_add(call.lifetime_blocks());
                 let caller = Caller { secret, nonce: random()?, expires };
                 call.records.begun(&caller).await.map_err(LastingError::NotRecorded)?;
                 caller
@@ -205,7 +225,7 @@ async fn answer(client: &Client, call: &mut LastingCall, until: Instant) -> Resu
         }
         (target, session.given.clone(), redeemed)
     };
-    let (slots, lenders) = lend(client, &call.slots, &given, &call.hosts, LIFETIME_BLOCKS, until).await?;
+    let (slots, lenders) = lend(client, &call.slots, &given, &call.hosts, call.lifetime_blocks(), until).await?;
     let answer = match client.begin_with(target, call.method.clone(), call.args.clone(), &slots) {
         Ok(answer) => match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(answer)) => Ok(answer),

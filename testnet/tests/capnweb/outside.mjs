@@ -7,6 +7,9 @@
 import { newWebSocketRpcSession } from 'capnweb';
 import { WebSocket } from 'ws';
 
+// Node.js has it from version 22 on.
+globalThis.WebSocket ??= WebSocket;
+
 // Before anything is timed: connections, caches, compilation.
 const WARM_UP = 20;
 

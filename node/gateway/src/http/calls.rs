@@ -131,6 +131,7 @@ impl Calls {
             // Whoever asks again may want it then.
             prove: ask.prove || receipt.is_some(),
             deadline: ask.patience,
+            lasts: receipt.is_some(),
             caller,
             records,
         });
