@@ -573,3 +573,157 @@ fn approval(change: &WaitingStatus) -> ApprovalView {
         unanswered: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look::MemberStanding;
+    use quorate_admin::client::Endpoint;
+    use serde_json::{Value, json};
+
+    fn key(number: u8) -> String {
+        format!("{number:02x}").repeat(32)
+    }
+
+    fn vat(id: u8, role: &str, changes: &Value) -> Value {
+        let member = |number: u8| json!({ "name": format!("h{number}"), "key": key(number), "addresses": [] });
+        let mut vat = json!({
+            "name": format!("v{id}"), "vat": key(id), "role": role, "leader": "h1", "term": 1, "committed_block": 9,
+            "applied_block": 9, "certified_block": 8, "certified_by": [key(1)], "epoch": 0, "certified_epoch": 0,
+            "threshold": 2, "members": [member(1), member(2)], "pending_change": null, "installed": true,
+            "install_error": null, "exited": null, "deliveries": 3, "heap_bytes": 1, "checkpoint_block": 0,
+            "certified_checkpoint_block": 0, "state_root": null, "equivocations": 0, "disagreements": 0, "streams": [],
+            "fault": null, "idle_s": 5,
+        });
+        for (field, value) in changes.as_object().expect("an object") {
+            vat[field] = value.clone();
+        }
+        vat
+    }
+
+    fn host(number: u8, uptime_s: u64, vats: &[Value]) -> SeenHost {
+        let status = json!({
+            "host": format!("h{number}"), "key": key(number), "version": "", "image": "", "process": 1,
+            "uptime_s": uptime_s, "listen": [], "http": "", "peers": [], "vats": vats, "failed_vats": {},
+        });
+        SeenHost {
+            name: format!("h{number}"),
+            key: Some(key(number)),
+            home: String::new(),
+            endpoint: Endpoint::socket(std::path::Path::new("nowhere")),
+            state: HostState::Up,
+            problem: None,
+            status: Some(serde_json::from_value(status).expect("a status")),
+        }
+    }
+
+    fn standing(id: u8, reachable: u8) -> Standing {
+        let member = |number: u8| MemberStanding {
+            name: format!("h{number}"),
+            key: key(number),
+            state: if number > 2 - reachable { MemberState::Up } else { MemberState::Down },
+            why: None,
+        };
+        Standing {
+            vat: key(id),
+            needed: 2,
+            reachable: reachable.into(),
+            can_order: reachable == 2,
+            can_speak: reachable == 2,
+            complaint: (reachable < 2).then(|| "one is missing".to_owned()),
+            members: vec![member(1), member(2)],
+        }
+    }
+
+    fn look(hosts: Vec<SeenHost>, reachable: u8) -> Look {
+        Look { hosts, standings: vec![standing(7, reachable)], expected: vec![("v7".to_owned(), key(7))] }
+    }
+
+    #[test]
+    fn a_quiet_vat_is_the_same_from_one_look_to_the_next() {
+        let at = |uptime_s: u64, idle_s: u64| {
+            look(vec![host(1, uptime_s, &[vat(7, "leader", &json!({ "idle_s": idle_s }))])], 2)
+        };
+        let first = model(&at(100, 5), &Model::default(), 1_000_000);
+        // Seconds are whole, and looks are not on time.
+        let second = model(&at(101, 6), &first, 1_001_900);
+        let json = |model: &Model| serde_json::to_string(model).expect("JSON");
+        assert_eq!(json(&first), json(&second));
+        let moved = model(&at(110, 0), &second, 1_010_000);
+        assert_ne!(json(&moved), json(&second), "it got on meanwhile");
+    }
+
+    #[test]
+    fn a_vat_without_a_quorum_is_silent_and_a_leader_that_is_away_leads_nobody() {
+        let well = model(&look(vec![host(1, 1, &[vat(7, "leader", &json!({}))])], 2), &Model::default(), 0);
+        let view = &well.vats[&key(7)];
+        assert_eq!((view.level, view.leader.as_deref(), view.problems.len()), (Level::Well, Some("h1"), 0));
+        assert_eq!(view.members.iter().map(|member| member.signed).collect::<Vec<_>>(), [true, false]);
+        let silent = model(&look(vec![host(2, 1, &[vat(7, "follower", &json!({}))])], 1), &well, 0);
+        let view = &silent.vats[&key(7)];
+        assert_eq!((view.level, view.leader.as_deref()), (Level::Silent, None));
+        assert_eq!(view.problems, ["one is missing"]);
+        // With nobody left, what was known of it stays.
+        let gone = model(&look(Vec::new(), 0), &silent, 0);
+        let view = &gone.vats[&key(7)];
+        assert_eq!((view.level, view.block, view.members.len(), view.replicas.len()), (Level::Silent, 9, 2, 0));
+        assert!(view.members.iter().all(|member| member.state == MemberState::Down && !member.signed));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_replica_or_a_member_is_trouble_and_what_is_under_way_is_not() {
+        for (changes, level) in [
+            (json!({ "fault": "Q-C042" }), Level::Trouble),
+            (json!({ "equivocations": 1 }), Level::Trouble),
+            (json!({ "setup_error": "no" }), Level::Trouble),
+            (json!({ "leader": null }), Level::Trouble),
+            (json!({ "standstill": "it stands" }), Level::Trouble),
+            (json!({ "pending_change": "add h3" }), Level::Attention),
+            (json!({ "complains": "slow" }), Level::Attention),
+            (json!({ "setup": "waiting" }), Level::Attention),
+            (json!({}), Level::Well),
+        ] {
+            let seen = model(&look(vec![host(1, 1, &[vat(7, "leader", &changes)])], 2), &Model::default(), 0);
+            let view = &seen.vats[&key(7)];
+            assert_eq!(view.level, level, "{changes}: {:?}", view.problems);
+            assert_eq!(view.problems.is_empty(), level == Level::Well, "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_several_hosts_were_asked_about_is_there_once_with_its_proposers_count() {
+        let change = |is_own: bool, answer: Option<&str>, approved: &[&str]| {
+            json!({ "approvals": [{
+                "id": "c4", "change": "remove h2", "proposer": "h1", "is_own": is_own, "out": null, "in": null,
+                "fingerprint": null, "threshold_before": 2, "after": [1, 1], "answer": answer, "approved": approved,
+                "rejected": [], "asked": [], "needed": 2, "waits_for_newcomer": false,
+            }] })
+        };
+        let hosts = vec![
+            host(2, 1, &[vat(7, "follower", &change(false, None, &[]))]),
+            host(1, 1, &[vat(7, "leader", &change(true, Some("approved"), &["h1"]))]),
+        ];
+        let seen = model(&look(hosts, 2), &Model::default(), 0);
+        let view = &seen.vats[&key(7)];
+        let [waiting] = &view.approvals[..] else { panic!("{:?}", view.approvals) };
+        assert_eq!(
+            (waiting.approved.clone(), waiting.unanswered.clone()),
+            (vec!["h1".to_owned()], vec!["h2".to_owned()])
+        );
+        assert_eq!(view.level, Level::Attention);
+    }
+
+    #[test]
+    fn a_stream_says_what_arrived_where_the_other_vat_is_here() {
+        let stream = |peer: u8, sent: u64, received: u64| {
+            json!({ "streams": [{
+                "peer": key(peer), "named": false, "vat": key(peer), "sent": sent, "unacknowledged": 1,
+                "received": received, "broken": false,
+            }] })
+        };
+        let vats = [vat(7, "leader", &stream(8, 5, 2)), vat(8, "leader", &stream(7, 2, 4))];
+        let seen = model(&look(vec![host(1, 1, &vats)], 2), &Model::default(), 0);
+        let stream = &seen.vats[&key(7)].streams[0];
+        assert_eq!((stream.name.as_deref(), stream.sent, stream.arrived), (Some("v8"), 5, Some(4)));
+    }
+}
