@@ -240,12 +240,9 @@ fn what_is_published_outlives_restarts_and_members_and_not_the_code() {
     for host in ["alpha", "beta"] {
         net.vat(&["testnet", "restart", host]).ok();
     }
-    // Other code publishes for itself.
-    net.wait("the upgrade", || {
-        let ran = net.vat(&["upgrade", "shop", "next.js", "--yes"]);
-        eprintln!("{}", ran.stderr);
-        (ran.code == 0).then_some(())
-    });
+    // Other code publishes for itself. Alpha has the code of before, and with it what the code is given; delta joined later.
+    let upgrade = ["upgrade", "shop", "next.js", "--yes", "--home", "net/hosts/alpha"];
+    net.wait("the upgrade", || (net.vat(&upgrade).code == 0).then_some(()));
     let gone = read(&net, &["--linearizable"]);
     assert_eq!((gone.code, shown(gone.clone())["found"].clone()), (1, json!(false)), "{gone:?}");
     assert_eq!(net.vat(&["read", "shop", "version", "--linearizable"]).ok().stdout, "2\n");
