@@ -10,7 +10,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `error`, `codec`, `stats`, `timing` | errors, the one encoding, counters, pauses |
-//! | `proof` | statements, certificates, memberships and their chain, shares and what follows from them. Pure |
+//! | `proof` | what is in `quorate-proof` (statements, certificates, memberships and their chain), and shares. Pure |
 //! | `transport` | what is asked of the network |
 //! | `state` | what the log holds, and the state replicated by it. Pure |
 //! | `order` | what members send each other to agree on an order, and which of it is admissible. Pure |
@@ -46,12 +46,7 @@ mod tests;
 mod timing;
 mod transport;
 
-/// What members sign to agree upon an order, as [`OrderEvidence`] holds it.
-pub mod order_signed {
-    pub use quorate_order::evidence::Evidence;
-    pub use quorate_order::signed::{Grant, Lead, Position};
-    pub use quorate_order::signing::{Signable, Signature, Signed};
-}
+pub use quorate_proof::order_signed;
 
 pub use codec::{
     CODEC_VERSION, MAX_BLOCK_BYTES, MAX_COMMAND_BYTES, MAX_FRAME_BYTES, MAX_MANIFEST_BYTES, MAX_SNAPSHOT_FRAME_BYTES,

@@ -15,6 +15,7 @@ mod scrub;
 
 use crate::{
     co_members::CoMembers,
+    directory::{Directory, lookup::look_up, newest_membership},
     images::{HostImages, wait::ImageWait},
     local::WithSelf,
     system::room_of,
@@ -27,10 +28,6 @@ use futures::future::join_all;
 use image::{MemberImages, fetch_and_run};
 use muted::Muted;
 use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Store, Timing, evidence_of};
-use quorate_courier::{
-    directory::{Directory, newest_membership},
-    lookup::look_up,
-};
 use quorate_engine::{
     VatId, fuel_prices_hash,
     image::{Image, Images, image_hash},

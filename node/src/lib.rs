@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod co_members;
+pub mod directory;
 mod gateway;
 pub mod host;
 mod images;

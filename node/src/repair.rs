@@ -7,12 +7,12 @@ use crate::{
     host::VAT_RECORDS,
     run::{RunError, carried},
 };
-use quorate_config::home::{Home, HomeError};
-use quorate_consensus::{RepairReport, Repaired, RocksStore, Store, StoreError, VatId, repair_store};
-use quorate_protocol::{
-    codec,
-    provision::{self, Provision},
+use quorate_config::{
+    home::{Home, HomeError},
+    provision,
 };
+use quorate_consensus::{RepairReport, Repaired, RocksStore, Store, StoreError, VatId, repair_store};
+use quorate_protocol::{codec, provision::Provision};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,

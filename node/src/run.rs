@@ -6,7 +6,10 @@ use crate::{
     host::{Host, HostError, HostOptions, VAT_RECORDS},
     system,
 };
-use quorate_config::home::{Home, HomeError, private};
+use quorate_config::{
+    home::{Home, HomeError, private},
+    provision,
+};
 use quorate_consensus::{Marks, RocksStore, Store, StoreError, Timing};
 use quorate_engine::{
     EngineError,
@@ -14,7 +17,6 @@ use quorate_engine::{
 };
 use quorate_gateway::listener;
 use quorate_net::{Handler, Libp2pNetwork, NetLimits, NetOptions, Network};
-use quorate_protocol::provision;
 use std::{
     ffi::OsString,
     io,

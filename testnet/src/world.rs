@@ -13,7 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use quorate_config::init::reference;
+use quorate_config::{init::reference, provision::default_parameters};
 use quorate_consensus::{
     Approve, Change, Genesis, HostId, Introduction, Member, MemoryStore, Parameters, Timing,
     testing::{Alter, FalseSigner},
@@ -32,7 +32,7 @@ use quorate_node::{
 };
 use quorate_protocol::{
     authority::SignedInstall,
-    provision::{Contacts, Provision, default_parameters},
+    provision::{Contacts, Provision},
     status::VatStatus,
     sturdyref::{ROOT_OBJECT, Sturdyref},
 };

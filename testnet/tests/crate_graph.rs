@@ -50,11 +50,15 @@ fn the_crates_depend_on_one_another_as_designed() {
     };
     let found: BTreeMap<String, Vec<String>> = crates().into_iter().map(|(name, uses)| (name, own(uses))).collect();
     let expected = [
-        ("consensus", vec!["ids", "order"]),
+        ("consensus", vec!["ids", "order", "proof"]),
         ("consensus/ids", vec![]),
         // The order protocol, which is pure and is checked by machine on its own.
         ("consensus/order", vec!["ids"]),
-        ("engine", vec!["ids"]),
+        // What members sign, and how it is checked: without Raft and a database, so that clients have it.
+        ("consensus/proof", vec!["ids", "order"]),
+        ("engine", vec!["ids", "streams"]),
+        // What vats say to each other: without a sandbox, so that clients have it.
+        ("engine/streams", vec!["ids"]),
         ("net", vec!["ids"]),
         // The host.
         (
@@ -73,7 +77,7 @@ fn the_crates_depend_on_one_another_as_designed() {
                 "protocol",
             ],
         ),
-        ("node/admin", vec!["consensus", "protocol"]),
+        ("node/admin", vec!["proof", "protocol"]),
         // From files to the code of a vat: it knows no host and no engine.
         ("node/bundler", vec![]),
         // The `vat` command: it alone may use all of them.
@@ -81,13 +85,13 @@ fn the_crates_depend_on_one_another_as_designed() {
             "node/cli",
             vec!["admin", "client", "config", "consensus", "console", "engine", "net", "node", "protocol", "tools"],
         ),
-        ("node/client", vec!["consensus", "courier", "engine", "net", "protocol"]),
+        ("node/client", vec!["courier", "ids", "net", "proof", "protocol", "streams"]),
         // A page that shows how hosts stand: it asks them as the command line does, and is none.
         ("node/console", vec!["admin", "consensus", "protocol"]),
-        ("node/courier", vec!["consensus", "engine", "net", "protocol"]),
-        ("node/protocol", vec!["consensus", "engine", "ids"]),
+        ("node/courier", vec!["ids", "net", "proof", "protocol", "streams"]),
+        ("node/protocol", vec!["ids", "proof", "streams"]),
         // A door for programs that know nothing of vats.
-        ("node/gateway", vec!["client", "engine", "protocol"]),
+        ("node/gateway", vec!["client", "ids", "protocol", "streams"]),
         // Programs run without hosts, for their authors.
         ("node/tools", vec!["bundler", "config", "engine", "protocol"]),
         ("testnet", vec!["admin", "cli", "client", "config", "consensus", "engine", "net", "node", "protocol"]),
@@ -141,6 +145,66 @@ fn every_dependency_is_declared_once_with_its_reason() {
             let inherited = manifest.contains(&format!("\n{dependency}.workspace = true"))
                 || manifest.contains(&format!("\n{dependency} = {{ workspace = true"));
             assert!(inherited, "{name} declares {dependency} itself: declare it in the workspace, with its reason");
+        }
+    }
+}
+
+/// What a crate of the workspace is built with, whatever it is built for: its own dependencies and those of others, by the lock file. Without
+/// what only its tests and its build script need.
+fn built_with(krate: &str) -> BTreeSet<String> {
+    let lock = manifest(&root().join("Cargo.lock"));
+    let packages = lock["package"].as_array().expect("packages");
+    let name = |package: &Value| package["name"].as_str().expect("a name").to_owned();
+    let locked: BTreeMap<String, BTreeSet<String>> = packages.iter().fold(BTreeMap::new(), |mut locked, package| {
+        let uses = package.get("dependencies").and_then(Value::as_array).into_iter().flatten();
+        // A name may have a version behind it. Packages of one name are taken together.
+        let uses = uses.filter_map(|name| name.as_str()?.split(' ').next()).map(str::to_owned);
+        locked.entry(name(package)).or_default().extend(uses);
+        locked
+    });
+    let members: BTreeMap<String, Table> = crates()
+        .into_keys()
+        .map(|folder| manifest(&root().join(folder).join("Cargo.toml")))
+        .map(|manifest| (manifest["package"]["name"].as_str().expect("a name").to_owned(), manifest))
+        .collect();
+    let uses = |name: &str| match members.get(name) {
+        // The lock file has no word on which dependencies are those of tests.
+        Some(manifest) => {
+            manifest.get("dependencies").and_then(Value::as_table).map(|uses| uses.keys().cloned().collect())
+        }
+        None => locked.get(name).cloned(),
+    };
+    let (mut found, mut left) = (BTreeSet::new(), vec![krate.to_owned()]);
+    while let Some(name) = left.pop() {
+        left.extend(uses(&name).unwrap_or_default().into_iter().filter(|used| found.insert(used.clone())));
+    }
+    found
+}
+
+#[test]
+fn a_client_is_built_without_database_sandbox_and_raft() {
+    let client = built_with("quorate-client");
+    for library in
+        ["rocksdb", "librocksdb-sys", "wasmtime", "openraft", "zstd", "zstd-sys", "quorate-engine", "quorate-consensus"]
+    {
+        assert!(!client.contains(library), "quorate-client is built with {library}");
+    }
+    // They would be found: the host has all of them, and the client has libp2p.
+    let host = built_with("quorate-node");
+    assert!(
+        ["rocksdb", "librocksdb-sys", "wasmtime", "openraft", "zstd"].iter().all(|library| host.contains(*library))
+    );
+    assert!(client.contains("libp2p") && client.contains("yamux"));
+}
+
+#[test]
+fn what_is_compiled_for_browsers_is_pure() {
+    for krate in ["quorate-streams", "quorate-proof", "quorate-protocol"] {
+        let uses = built_with(krate);
+        for library in
+            ["tokio", "libp2p", "rocksdb", "wasmtime", "openraft", "zstd", "quorate-engine", "quorate-consensus"]
+        {
+            assert!(!uses.contains(library), "{krate} is built with {library}");
         }
     }
 }

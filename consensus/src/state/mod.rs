@@ -5,7 +5,7 @@ pub(crate) mod change;
 pub(crate) mod drafts;
 mod replicated;
 
+pub use quorate_proof::state_root::state_root;
 #[cfg(test)]
 pub(crate) use replicated::SinceCheckpoint;
-pub use replicated::state_root;
 pub(crate) use replicated::{LogPosition, RaftMembership, ReplicatedState, genesis_raft_ids};

@@ -16,7 +16,7 @@ use crate::proof::clock::time_of;
 use crate::proof::membership::{Genesis, Member, Membership, MembershipCertificate, Parameters, verify_membership};
 use crate::state::block::{Activation, Admission, Block, Control, LogContent, Tick};
 use crate::state::change::{Change, PendingChange};
-use quorate_ids::{Canonical, Hash, HostId};
+use quorate_ids::{Hash, HostId};
 
 /// Newcomers of changes that were given up that are remembered: a leader may be calling one of them.
 const MAX_GIVEN_UP: usize = 8;
@@ -318,13 +318,4 @@ impl ReplicatedState {
 /// Raft ids of the members of a genesis: their places, from 1.
 pub(crate) fn genesis_raft_ids(genesis: &Genesis) -> BTreeMap<HostId, u64> {
     genesis.members.iter().zip(1..).map(|(member, id)| (member.key, id)).collect()
-}
-
-/// The root that a checkpoint's statement carries.
-pub fn state_root(state: &[u8], machine_root: &Hash) -> Hash {
-    let mut inner = Canonical::new("quorate/consensus-state/1");
-    inner.bytes(state);
-    let mut outer = Canonical::new("quorate/state/1");
-    outer.fixed(&inner.hash().0).fixed(&machine_root.0);
-    outer.hash()
 }

@@ -4,7 +4,7 @@
 //! rolled back: the stream has moved on, and the guest has heard nothing of it. So nothing here is ever undone.
 
 use super::peer::{PairId, Party, Peer, Stage};
-use super::promises::{EXITED, Promise, Speaker, State, bare_slot};
+use super::promises::{EXITED, Promise, Speaker, State};
 use super::{Comms, MAX_OBJECTS, MAX_PROMISES};
 use crate::abi::{CapData, Delivery, Method, Resolution, Slot};
 use crate::wire::{self, Op, RefKind, Side, WireRef, WireResolution, WireSlot};
@@ -205,7 +205,7 @@ impl Comms {
             return broken("a loan in a settlement: only calls lend");
         }
         let bare = match &resolution {
-            WireResolution::Fulfilled(data) => bare_slot(data),
+            WireResolution::Fulfilled(data) => wire::bare_slot(data),
             WireResolution::Rejected(_) => None,
         };
         match stage {
@@ -436,7 +436,7 @@ fn check_withdrawal(resolution: &WireResolution, bare: Option<usize>) -> Result<
 /// The object of this vat that a promise is fulfilled with.
 fn own_object(resolution: &Resolution) -> Option<u64> {
     let Resolution::Fulfilled(data) = resolution else { return None };
-    match data.slots.get(bare_slot(data)?)? {
+    match data.slots.get(wire::bare_slot(data)?)? {
         Slot::VatObject(object) => Some(*object),
         _ => None,
     }

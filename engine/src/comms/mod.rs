@@ -16,7 +16,6 @@ mod abandon;
 mod account;
 mod answers;
 pub mod bearers;
-pub mod client;
 mod deposits;
 mod garbage;
 mod handoff;
@@ -27,12 +26,13 @@ pub mod peer;
 #[cfg(test)]
 pub(crate) mod plants;
 mod promises;
-pub mod stream;
 mod upgrade;
 
 pub use bearers::{Bearer, BearerKeys, is_redemption};
 pub use inbound::{Broken, Inbound, Introduction};
 pub use inventory::{Held, Inventory, PeerInventory};
+pub use quorate_streams::limits::{MAX_OBJECTS, MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES};
+pub use quorate_streams::{client, stream};
 pub use stream::{Deliver, InStream, OutStream, Slice, SliceError, StreamHead};
 
 use crate::abi::Slot;
@@ -43,15 +43,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// Most unacknowledged messages to one peer; a send beyond is refused. Settlements are not counted: each was asked for.
-pub const MAX_UNACKED_MESSAGES: u64 = 16_384;
-/// Most unacknowledged bytes to one peer; a send beyond is refused, a settlement beyond becomes a short rejection.
-pub const MAX_UNACKED_BYTES: u64 = 64 << 20;
-/// Most promises of one pair of vats whose id this vat gave. A peer is believed up to twice that: it may have learned of
-/// settlements whose acknowledgement is still under way.
-pub const MAX_PROMISES: usize = 65_536;
-/// Most objects that this vat exports to one peer, and imports from one.
-pub const MAX_OBJECTS: usize = 262_144;
 /// Most vats that this one knows at a time. Its stream's numbers are what stops a replay, so a vat is forgotten only once nothing
 /// that it ever said could be believed again: see [`Comms::forget`].
 pub const MAX_PEERS: usize = 65_536;

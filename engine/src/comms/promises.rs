@@ -5,7 +5,6 @@ use super::outbound::Passed;
 use super::peer::{PairId, Stage, Then};
 #[cfg(test)]
 use super::plants::Plant;
-use crate::abi::value::Part;
 use crate::abi::{CapData, Resolution, Slot};
 use crate::wire::{self, Op, WireResolution, WireSlot};
 use quorate_ids::VatId;
@@ -337,7 +336,7 @@ impl Comms {
     ) -> (WireResolution, Then) {
         let (Resolution::Fulfilled(data) | Resolution::Rejected(data)) = resolution;
         let bare = match resolution {
-            Resolution::Fulfilled(data) => bare_slot(data),
+            Resolution::Fulfilled(data) => wire::bare_slot(data),
             Resolution::Rejected(_) => None,
         };
         if self.peers.get(vat).is_none_or(|peer| peer.is_broken()) {
@@ -428,26 +427,6 @@ impl Comms {
         }
         self.drop_deposits();
         self.sweep();
-    }
-}
-
-/// Where among its slots what a promise is fulfilled with is, if it is one capability and nothing else.
-pub(super) fn bare_slot<S>(data: &CapData<S>) -> Option<usize> {
-    if data.slots.is_empty() {
-        return None;
-    }
-    let mut first = None;
-    data.scan(&mut |part| {
-        first.get_or_insert(part_slot(part));
-    })
-    .ok()?;
-    first.flatten()
-}
-
-fn part_slot(part: Part<'_>) -> Option<usize> {
-    match part {
-        Part::Slot(index) | Part::Named(index, _) => Some(index as usize),
-        _ => None,
     }
 }
 

@@ -12,7 +12,6 @@
 
 mod checkpoint;
 mod collector;
-pub mod command;
 pub mod guest;
 #[cfg(test)]
 mod handoff_check;
@@ -28,13 +27,13 @@ mod upgrade;
 pub use crate::comms::Deliver;
 pub use crate::heap::{Crank, CrankOutcome, LimitKind, LogLevel, LogLine};
 pub use checkpoint::{MachineCheckpoint, ManifestInfo};
-pub use command::{ArgValue, Command, CommandResult, Install};
 pub use guest::{Guest, GuestCheckpoint, GuestManifest};
 pub use host_work::{MESSAGE_FUEL, message_fuel};
+pub use quorate_streams::command::{self, ArgValue, Command, CommandResult, Install, Upgrade};
 pub use run::NOBODY;
 pub use timers::MAX_WAKES;
 pub use turns::{FuelShares, PATIENCE};
-pub use upgrade::{Forecast, Upgrade};
+pub use upgrade::Forecast;
 
 use crate::abi::{CapData, Slot};
 use crate::comms::{Bearer, Comms, StreamHead};

@@ -6,16 +6,13 @@
 //! Invariants: names and bytes are bounded, whatever a guest says; values are data, without references; a crank that is undone publishes
 //! nothing; what is published is that of the present code, since an upgrade clears it.
 
-use crate::abi::value::Part;
-use crate::abi::{MAX_PUBLISHED, MAX_PUBLISHED_BYTES, MAX_PUBLISHED_NAME_BYTES, MAX_PUBLISHED_VALUE_BYTES, Value};
+use crate::abi::{MAX_PUBLISHED, MAX_PUBLISHED_BYTES};
 use crate::wire::codec;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Encoded values by their names, in the order of the names' bytes. Cheap to clone.
-pub type Publications = Arc<BTreeMap<Arc<str>, Arc<[u8]>>>;
+pub use quorate_streams::publication::{Publications, is_name, is_publishable};
 
 /// What is published now, and whether the present block has changed it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,19 +70,6 @@ impl Published {
     }
 }
 
-/// Whether something can be published under this name.
-pub fn is_name(name: &str) -> bool {
-    (1..=MAX_PUBLISHED_NAME_BYTES).contains(&name.len())
-}
-
-/// Whether these bytes are a value that can be published: data of a bounded size.
-pub fn is_publishable(value: &[u8]) -> bool {
-    let mut is_data = true;
-    let read = value.len() <= MAX_PUBLISHED_VALUE_BYTES
-        && Value::scan(value, &mut |part| is_data &= !matches!(part, Part::Slot(_) | Part::Named(..))).is_ok();
-    read && is_data
-}
-
 /// In the tables: a list of names and values.
 impl Serialize for Published {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -110,6 +94,7 @@ impl<'de> Deserialize<'de> for Published {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::{MAX_PUBLISHED_NAME_BYTES, MAX_PUBLISHED_VALUE_BYTES, Value};
 
     fn text(length: usize) -> Vec<u8> {
         Value::String("x".repeat(length)).encode()

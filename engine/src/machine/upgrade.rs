@@ -10,13 +10,11 @@
 
 use super::run::shortened;
 use super::{
-    ArgValue, Collector, CommandResult, Crank, CrankKind, CrankOutcome, Guest, HostWork, LogLine, Machine, Setup,
+    Collector, CommandResult, Crank, CrankKind, CrankOutcome, Guest, HostWork, LogLine, Machine, Setup, Upgrade,
     refused,
 };
-use crate::abi::{self, Bundle, CapData, Delivery, Durable, News, Output, Resolution, Slot};
+use crate::abi::{self, CapData, Delivery, Durable, News, Output, Resolution, Slot};
 use crate::error::EngineError;
-use quorate_ids::Hash;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many numbers the guest may give to objects, and to promises, between two upgrades. More than its memory has room for.
@@ -25,18 +23,6 @@ const NUMBERS: u64 = 1 << 32;
 const ENDED: &str = "the vat was upgraded before this was settled";
 /// Objects that a forecast names.
 const MAX_NAMED: usize = 100;
-
-/// Other code for a vat that has some.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Upgrade {
-    pub bundle: Bundle,
-    /// Properties of the record that the bundle's default export is called with.
-    pub argv: Vec<(String, ArgValue)>,
-    /// Names of further properties of it that are functions of the host.
-    pub endowments: Vec<String>,
-    /// The engine image that the code is to run in; nothing: the present one.
-    pub image: Option<Hash>,
-}
 
 /// What would come of an upgrade, were it carried out now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

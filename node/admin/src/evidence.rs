@@ -3,7 +3,7 @@
 //! Invariant: the file that is made of it was checked as `vat verify` does, so that nobody is shown what does not hold.
 
 use crate::{EvidenceReply, client::ApiClientError};
-use quorate_consensus::{EvidenceRecord, HostId, Introduction};
+use quorate_proof::{EvidenceRecord, HostId, Introduction};
 use quorate_protocol::{
     codec,
     proof::{
@@ -136,7 +136,7 @@ impl Collection {
 
 /// The epoch and block that an item is about.
 pub fn place(item: &Item) -> (u64, Option<u64>) {
-    let of = |statement: &quorate_consensus::Statement| (statement.epoch, Some(statement.block));
+    let of = |statement: &quorate_proof::Statement| (statement.epoch, Some(statement.block));
     match item {
         Item::Evidence(record) => record.place(),
         Item::StreamContradiction(pair) => of(&pair.second.certificate.statement),

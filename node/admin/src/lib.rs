@@ -91,11 +91,11 @@ pub struct ProofReply {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecoveryStep {
-    /// Stop the replica, and say what it has: the answer is a [`RecoveryOffer`](quorate_consensus::RecoveryOffer).
+    /// Stop the replica, and say what it has: the answer is a `RecoveryOffer` of consensus.
     Offer,
-    /// Sign this [`Membership`](quorate_consensus::Membership), encoded and in hex: the answer is the signature.
+    /// Sign this [`Membership`](quorate_proof::Membership), encoded and in hex: the answer is the signature.
     Agree { target: String },
-    /// Go on with this [`MembershipCertificate`](quorate_consensus::MembershipCertificate), encoded and in hex.
+    /// Go on with this [`MembershipCertificate`](quorate_proof::MembershipCertificate), encoded and in hex.
     CarryOut { certificate: String },
     /// Go on as before, unless the host has agreed to a recovery.
     End,

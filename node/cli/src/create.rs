@@ -19,6 +19,7 @@ use quorate_config::{
     home::write_secret,
     init::{random_bytes, reference},
     layout::TestnetDir,
+    provision::default_parameters,
     testnet::check_argument_name,
 };
 use quorate_consensus::{Genesis, Introduction, Member, Survival};
@@ -32,7 +33,7 @@ use quorate_protocol::{
     authority::{SignedInstall, bundle_hash},
     codec,
     names::check_name,
-    provision::{Contacts, Provision, default_parameters},
+    provision::{Contacts, Provision},
     status::Done,
     sturdyref::{ROOT_OBJECT, Sturdyref},
 };

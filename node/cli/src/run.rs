@@ -16,6 +16,7 @@ use quorate_config::{
     bundle,
     home::{Home, HostConfig},
     init::random_bytes,
+    provision::default_parameters,
 };
 use quorate_consensus::{Approve, Genesis, Member};
 use quorate_engine::{
@@ -27,7 +28,7 @@ use quorate_engine::{
 use quorate_node::run::{RunOptions, Running};
 use quorate_protocol::{
     authority::{SignedInstall, bundle_hash},
-    provision::{Contacts, Provision, default_parameters},
+    provision::{Contacts, Provision},
     sturdyref::{ROOT_OBJECT, Sturdyref},
 };
 use quorate_tools::source::Source;

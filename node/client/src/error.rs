@@ -1,7 +1,7 @@
 //! Why a client has no answer, and why a member takes nothing of it.
 
 use quorate_courier::lookup::NotFound;
-use quorate_engine::VatId;
+use quorate_ids::VatId;
 use quorate_net::NetError;
 
 /// Why a client has no answer.

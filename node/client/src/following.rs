@@ -1,8 +1,8 @@
 //! How a call went: what `vat call --trace` shows.
 
 use super::Session;
-use quorate_consensus::{Certificate, Member};
-use quorate_engine::VatId;
+use quorate_ids::VatId;
+use quorate_proof::{Certificate, Member};
 use std::time::Duration;
 use tokio::time::Instant;
 

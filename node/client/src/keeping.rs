@@ -3,12 +3,12 @@
 
 use super::{Answer, Session};
 use ed25519_dalek::SigningKey;
-use quorate_engine::{
-    VatId,
-    abi::Value,
-    comms::client::{ClientRef, Completion},
-};
+use quorate_ids::VatId;
 use quorate_protocol::sturdyref::Sturdyref;
+use quorate_streams::{
+    abi::Value,
+    client::{ClientRef, Completion},
+};
 use std::collections::BTreeSet;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -123,7 +123,7 @@ impl KeptLater {
     }
 }
 
-/// The object's number in its vat, by the vat's answer to [`quorate_engine::comms::client::ClientSession::keep`], or why it is not kept.
+/// The object's number in its vat, by the vat's answer to [`quorate_streams::client::ClientSession::keep`], or why it is not kept.
 pub fn kept_number(answer: &Answer) -> Result<u64, String> {
     match &answer.value {
         Value::Number(number) if answer.fulfilled && *number >= 0.0 && number.fract() == 0.0 => Ok(*number as u64),

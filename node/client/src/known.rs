@@ -3,8 +3,8 @@
 //! Invariants: the introduction proves itself, so a file that is old, damaged or somebody else's costs time at most; nothing
 //! secret is in it.
 
-use quorate_consensus::{HostId, Introduction, Member};
-use quorate_engine::VatId;
+use quorate_ids::VatId;
+use quorate_proof::{HostId, Introduction, Member};
 use quorate_protocol::codec;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -85,7 +85,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_consensus::{Genesis, Hash, Parameters};
+    use quorate_proof::{Genesis, Hash, Parameters};
 
     fn key(seed: u8) -> HostId {
         HostId(ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes())

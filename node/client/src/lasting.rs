@@ -1,6 +1,6 @@
 //! A call that outlives the process that makes it: made again by the same client vat, it is the same call.
 //!
-//! To the called vat a client is a vat with a stream, and each message of a stream is done once ([`quorate_engine::comms`]). So a call that is
+//! To the called vat a client is a vat with a stream, and each message of a stream is done once (`comms` of the engine). So a call that is
 //! made anew from the same key, genesis, reference and arguments is the same first message of the same stream: the vat does it if it has not, and
 //! sends its answer again as long as that was not acknowledged.
 //!
@@ -14,16 +14,16 @@ use super::{
 };
 use ed25519_dalek::SigningKey;
 use futures::future::BoxFuture;
-use quorate_consensus::Member;
 use quorate_courier::lookup::members_and_block;
-use quorate_engine::{
-    abi::{Method, Value},
-    comms::client::{ClientRef, Completion},
-};
+use quorate_proof::Member;
 use quorate_protocol::{
     evidence::{LIFETIME_IS_OVER, MAX_LIFETIME_BLOCKS, STRANGER},
     proof::file::VatProof,
     sturdyref::Sturdyref,
+};
+use quorate_streams::{
+    abi::{Method, Value},
+    client::{ClientRef, Completion},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

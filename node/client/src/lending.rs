@@ -1,6 +1,6 @@
 //! Passing objects of other vats in a call.
 //!
-//! The vat that is called gets such an object from its home, as it gets any object of a third vat ([`quorate_engine::comms`]): it withdraws
+//! The vat that is called gets such an object from its home, as it gets any object of a third vat (`comms` of the engine): it withdraws
 //! there what was deposited for it. A client is another vat to each vat that it talks to, since it says by its id until which of that
 //! vat's blocks it is heard. So what the call names is lent: a second client, of the object's home, deposits it.
 //!
@@ -8,13 +8,13 @@
 //! deposit names the vat that it is for, and its number stands for the client that calls.
 
 use super::{Client, ClientError};
-use quorate_consensus::Member;
-use quorate_engine::{
-    VatId,
-    abi::Value,
-    comms::client::{ClientRef, Completion},
-};
+use quorate_ids::VatId;
+use quorate_proof::Member;
 use quorate_protocol::sturdyref::Sturdyref;
+use quorate_streams::{
+    abi::Value,
+    client::{ClientRef, Completion},
+};
 use std::collections::BTreeMap;
 use tokio::{sync::oneshot, time::Instant};
 

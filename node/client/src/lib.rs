@@ -33,29 +33,26 @@ use error::Denial;
 use following::Noted;
 use keeping::Keeper;
 use proving::Prover;
-use quorate_consensus::{
-    Certificate, Genesis, Hash, HostId, Introduction, Member, MemberSignature, Membership, Parameters, Signers,
-    Statement,
-};
 use quorate_courier::{
     courier::{Courier, Notice, RestoredOutbox},
     lookup::members_and_block,
 };
-use quorate_engine::{
-    VatId,
-    abi::{Method, Value},
-    comms::{
-        client::{ClientRef, ClientSession, Completion, Heard},
-        stream,
-    },
-    machine::Deliver,
-};
+use quorate_ids::VatId;
 use quorate_net::{Libp2pNetwork, NetLimits, NetOptions, Network};
+use quorate_proof::{
+    Certificate, Genesis, Hash, HostId, Introduction, Member, MemberSignature, Membership, Parameters, Signers,
+    Statement,
+};
 use quorate_protocol::{
     evidence::{Outbox, Slice, farewell_mark, outbox_path},
     proof::file::VatProof,
     sturdyref::Sturdyref,
     wire::SliceReply,
+};
+use quorate_streams::{
+    abi::{Method, Value},
+    client::{ClientRef, ClientSession, Completion, Heard},
+    stream::{self, Deliver},
 };
 use std::{
     collections::BTreeMap,
@@ -302,7 +299,7 @@ impl Client {
     /// Says something that is answered by the result of the number that `say` gives.
     fn ask(
         &self,
-        say: impl FnOnce(&mut ClientSession) -> Result<u64, quorate_engine::comms::client::ClientError>,
+        say: impl FnOnce(&mut ClientSession) -> Result<u64, quorate_streams::client::ClientError>,
     ) -> Result<oneshot::Receiver<Answer>, ClientError> {
         let (sender, receiver) = oneshot::channel();
         let mut session = self.inner.lock();

@@ -7,18 +7,16 @@ use super::{
     own_genesis, random, start_network,
 };
 use ed25519_dalek::SigningKey;
-use quorate_consensus::Member;
 use quorate_courier::lookup::{NotFound, members_and_block};
-use quorate_engine::{
-    VatId,
-    abi::{Method, Value},
-};
+use quorate_ids::VatId;
 use quorate_net::Network;
+use quorate_proof::Member;
 use quorate_protocol::{
     evidence::{LIFETIME_IS_OVER, MAX_LIFETIME_BLOCKS},
     proof::file::VatProof,
     sturdyref::Sturdyref,
 };
+use quorate_streams::abi::{Method, Value};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 

@@ -2,15 +2,15 @@
 //!
 //! Invariant: what is kept are digests and two messages, so a client of many calls does not grow by it; only one call is proven.
 
-use quorate_consensus::{Introduction, MembershipCertificate};
-use quorate_engine::{
-    Hash, VatId,
-    comms::stream::{message_digest, next_hash, start_hash},
-    wire::{Op, Side, WireRef},
-};
+use quorate_ids::{Hash, VatId};
+use quorate_proof::{Introduction, MembershipCertificate};
 use quorate_protocol::{
     evidence::Slice,
     proof::file::{AnswerProof, CertifiedHead, Item, ProvenMessage, VatProof},
+};
+use quorate_streams::{
+    stream::{message_digest, next_hash, start_hash},
+    wire::{Op, Side, WireRef},
 };
 
 /// One client's stream to the vat, and what came of the one call that is to be proven.

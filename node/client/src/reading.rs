@@ -11,15 +11,16 @@
 use super::{ClientError, Known, start_network};
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
-use quorate_consensus::{HostId, Introduction, Member, Membership, Signers};
 use quorate_courier::lookup::{STAGGER, members_and_block};
-use quorate_engine::{VatId, abi::Value};
+use quorate_ids::VatId;
 use quorate_net::{Network, Purpose};
+use quorate_proof::{HostId, Introduction, Member, Membership, Signers};
 use quorate_protocol::{
     codec,
     published::Reading,
     wire::{DirectoryReply, DirectoryRequest, ReadReply, ReadRequest},
 };
+use quorate_streams::abi::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

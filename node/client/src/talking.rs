@@ -1,8 +1,8 @@
 //! Clients that go on talking: what they give the vat it calls, and they say several things at once.
 
 use super::{Client, ClientError, Session};
-use quorate_engine::comms::client::{ClientRef, ClientSession, Heard};
 use quorate_protocol::sturdyref::Sturdyref;
+use quorate_streams::client::{ClientRef, ClientSession, Heard};
 use tokio::sync::mpsc;
 
 /// What comes from the vat and is not taken at most, by count. What is longer ends the listening: its owner is too slow.

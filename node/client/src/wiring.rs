@@ -3,10 +3,10 @@
 use super::{Denial, Inner};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use quorate_consensus::{HostId, Member};
 use quorate_courier::courier::{CourierMetrics, Whereabouts};
-use quorate_engine::VatId;
+use quorate_ids::VatId;
 use quorate_net::{Handler, Purpose};
+use quorate_proof::{HostId, Member};
 use quorate_protocol::{codec, wire::VatFrame};
 use std::{
     sync::{Arc, OnceLock, Weak},

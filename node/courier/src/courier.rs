@@ -32,9 +32,9 @@ use handover::{Handed, Handover};
 pub use peer::is_greeting;
 use peer::{Peer, Ready, backoff};
 use pending::Pending;
-use quorate_consensus::{Certificate, HostId, Introduction};
-use quorate_engine::VatId;
+use quorate_ids::VatId;
 use quorate_net::Network;
+use quorate_proof::{Certificate, HostId, Introduction};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

@@ -3,11 +3,9 @@
 //! | module | uses | holds |
 //! |---|---|---|
 //! | [`log_limiter`] | | one line a minute for what somebody else can cause |
-//! | [`directory`] | | introductions of vats that are known here |
-//! | [`lookup`] | `directory` | asks hosts who a vat's members are |
+//! | [`lookup`] | | asks hosts who a vat's members are |
 //! | [`courier`] | `log_limiter`, `lookup` | ships slices, and sees that they arrive |
 
 pub mod courier;
-pub mod directory;
 pub mod log_limiter;
 pub mod lookup;

@@ -1,12 +1,11 @@
 //! Asking hosts who the members of a vat are. Answers prove themselves; the newest of them counts, since whoever answers may be behind
 //! or say less than it knows.
 
-use crate::directory::Directory;
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
-use quorate_consensus::{Introduction, Member};
-use quorate_engine::VatId;
+use quorate_ids::VatId;
 use quorate_net::{HostId, NetError, Network, Purpose};
+use quorate_proof::{Introduction, Member};
 use quorate_protocol::{
     codec,
     wire::{DirectoryReply, DirectoryRequest},
@@ -14,8 +13,6 @@ use quorate_protocol::{
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// How many hosts are asked about a vat in one round, of those that were its members and of others.
-const HOSTS_OF_EACH: usize = 4;
 /// How long a host may take to answer another one.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How a host asks others.
@@ -225,30 +222,9 @@ fn introduction_in(answer: Result<Bytes, NetError>, vat: &VatId) -> Result<(u64,
     Ok((membership.epoch, *introduction, block))
 }
 
-/// Asks a few hosts who the members of a vat are, its last known members among them, and learns the newest answer.
-pub async fn look_up(network: &Arc<dyn Network>, directory: &Directory, vat: &VatId) -> Option<Introduction> {
-    // By chance, since vats that are looked for in step would each ask always the same hosts.
-    let round = usize::from(rand::random::<u16>());
-    let hosts = to_ask(directory.members(vat), directory.all_members(), network.local(), round);
-    let found = newest_introduction(network, &hosts, vat, ALL_AT_ONCE).await.ok()?;
-    directory.learn(None, &found.introduction);
-    Some(found.introduction)
-}
-
-/// Whom to ask in a round: some who were members when the vat was last heard of, and some others, in turn.
-fn to_ask(members: Vec<Member>, others: Vec<Member>, local: HostId, round: usize) -> Vec<Member> {
-    let were_members: BTreeSet<HostId> = members.iter().map(|member| member.key).collect();
-    let members: Vec<Member> = members.into_iter().filter(|member| member.key != local).collect();
-    let is_other = |member: &Member| member.key != local && !were_members.contains(&member.key);
-    let others: Vec<Member> = others.into_iter().filter(is_other).collect();
-    let mut hosts = in_turn(&members, round);
-    hosts.extend(in_turn(&others, round));
-    hosts
-}
-
-fn in_turn(hosts: &[Member], round: usize) -> Vec<Member> {
-    let start = (round % hosts.len().max(1)) * HOSTS_OF_EACH % hosts.len().max(1);
-    hosts.iter().cycle().skip(start).take(HOSTS_OF_EACH.min(hosts.len())).cloned().collect()
+/// The newest that any of these hosts knows of a vat; all of them are asked at once.
+pub async fn newest_known(network: &Arc<dyn Network>, hosts: &[Member], vat: &VatId) -> Option<Introduction> {
+    newest_introduction(network, hosts, vat, ALL_AT_ONCE).await.ok().map(|found| found.introduction)
 }
 
 #[cfg(test)]
@@ -256,10 +232,8 @@ mod tests {
     use super::*;
     use ed25519_dalek::SigningKey;
     use futures::future::BoxFuture;
-    use quorate_consensus::{
-        Genesis, Hash, HostId, MemberSignature, Membership, MembershipCertificate, MemoryStore, Parameters,
-    };
     use quorate_net::{Handler, MemoryNetwork};
+    use quorate_proof::{Genesis, Hash, HostId, MemberSignature, Membership, MembershipCertificate, Parameters};
     use std::sync::Mutex;
 
     fn member(number: u8) -> Member {
@@ -269,23 +243,6 @@ mod tests {
 
     fn id(number: u8) -> HostId {
         member(number).key
-    }
-
-    #[test]
-    fn each_round_asks_others_until_all_were_asked() {
-        let members: Vec<Member> = (1..=6).map(member).collect();
-        let others: Vec<Member> = (1..=20).map(member).collect();
-        let mut asked = BTreeSet::new();
-        for round in 0..6 {
-            let hosts = to_ask(members.clone(), others.clone(), id(1), round);
-            assert_eq!(hosts.len(), 2 * HOSTS_OF_EACH);
-            let keys: BTreeSet<HostId> = hosts.iter().map(|host| host.key).collect();
-            assert_eq!(keys.len(), hosts.len(), "nobody twice");
-            assert_eq!(hosts.iter().filter(|host| members.contains(host)).count(), HOSTS_OF_EACH);
-            asked.extend(keys);
-        }
-        assert_eq!(asked.len(), 19, "all but the asking host itself");
-        assert_eq!(to_ask(vec![], vec![], id(1), 5), []);
     }
 
     /// Which host was asked for what.
@@ -446,34 +403,6 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn vats_that_are_looked_for_in_step_are_each_asked_for_everywhere() {
-        let genesis = Genesis {
-            members: (1..=8).map(member).collect(),
-            threshold: 5,
-            image: Hash([0; 32]),
-            creator: [0; 32],
-            bundle: None,
-            nonce: [0; 32],
-            expires: 0,
-            parameters: Parameters::default(),
-        };
-        let directory = Directory::load(Arc::new(MemoryStore::new())).expect("an empty store");
-        directory.learn(None, &Introduction { genesis, chain: vec![] });
-        let world = MemoryNetwork::new(5);
-        let network = world.join(id(99), Arc::new(Knows(None)));
-        let asked = Arc::new(Mutex::new(BTreeSet::new()));
-        let hosts = (1..=8).map(|number| world.join(id(number), Arc::new(Asked(number, asked.clone()))));
-        let _joined: Vec<_> = hosts.collect();
-        let wanted = [VatId([1; 32]), VatId([2; 32])];
-        for _ in 0..40 {
-            for vat in &wanted {
-                assert_eq!(look_up(&network, &directory, vat).await, None);
-            }
-        }
-        assert_eq!(asked.lock().expect("no panic holds it").len(), 8 * wanted.len());
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn the_newest_answer_counts_and_silent_hosts_delay_nobody() {
         let genesis = Genesis {
             members: vec![member(1)],
@@ -508,13 +437,5 @@ mod tests {
         assert!(began.elapsed() < Duration::from_millis(100), "the silent one was waited for");
         let found = newest_introduction(&network, &hosts, &VatId([7; 32]), manner).await;
         assert!(matches!(found, Err(NotFound::Silent(_))), "{found:?}");
-
-        // A host that knows where the vat was asks those first, and learns.
-        let directory = Directory::load(Arc::new(MemoryStore::new())).expect("an empty store");
-        let moved = Genesis { members: hosts.clone(), threshold: 3, ..genesis };
-        directory.learn(None, &Introduction { genesis: moved, chain: vec![] });
-        directory.learn(None, &old);
-        assert_eq!(look_up(&network, &directory, &vat).await, Some(new));
-        assert_eq!(directory.membership(&vat), Some(next.membership));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::capnweb::session::Session;
 use crate::vats::{Connections, Connects, Event};
-use quorate_engine::comms::client::Heard;
+use quorate_streams::client::Heard;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;

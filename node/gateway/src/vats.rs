@@ -4,10 +4,10 @@ use crate::capnweb::session::{Remote, Vats};
 use ed25519_dalek::SigningKey;
 use futures::future::BoxFuture;
 use quorate_client::{Client, Lasted, LastingCall, Listener, kept_number};
-use quorate_engine::VatId;
-use quorate_engine::abi::{Method, Value};
-use quorate_engine::comms::client::{ClientRef, Completion, Owed};
+use quorate_ids::VatId;
 use quorate_protocol::sturdyref::Sturdyref;
+use quorate_streams::abi::{Method, Value};
+use quorate_streams::client::{ClientRef, Completion, Owed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -148,7 +148,7 @@ impl Connections {
     fn talk<T, E: ToString>(
         &mut self,
         vat: usize,
-        talk: impl FnOnce(&mut quorate_engine::comms::client::ClientSession) -> Result<T, E>,
+        talk: impl FnOnce(&mut quorate_streams::client::ClientSession) -> Result<T, E>,
     ) -> Result<T, String> {
         let said = self.vat(vat)?.client.quietly(talk).map_err(|error| error.to_string())?;
         self.unsaid.insert(vat);
@@ -217,7 +217,7 @@ impl Vats for Connections {
     }
 
     fn offer(&mut self, vat: usize) -> Result<ClientRef, String> {
-        Ok(self.vat(vat)?.client.quietly(quorate_engine::comms::client::ClientSession::offer))
+        Ok(self.vat(vat)?.client.quietly(quorate_streams::client::ClientSession::offer))
     }
 
     fn settle(

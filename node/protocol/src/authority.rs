@@ -6,12 +6,10 @@
 
 use crate::codec;
 use ed25519_dalek::SigningKey;
-use quorate_consensus::{
-    Canonical, CertificateError, Genesis, Hash, MemberSignature, Membership, VatId, verify_motion,
-};
-use quorate_engine::{
+use quorate_proof::{Canonical, CertificateError, Genesis, Hash, MemberSignature, Membership, VatId, verify_motion};
+use quorate_streams::{
     abi::Bundle,
-    machine::{ArgValue, Install, Upgrade},
+    command::{ArgValue, Install, Upgrade},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -330,8 +328,8 @@ fn compared(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_consensus::{HostId, Member, Parameters, approve_motion};
-    use quorate_engine::abi::Value;
+    use quorate_proof::{HostId, Member, Parameters, approve_motion};
+    use quorate_streams::abi::Value;
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_bytes(&[seed; 32])

@@ -8,7 +8,7 @@
 
 use crate::names::check_name;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-use quorate_consensus::{HostId, MAX_ADDRESS_BYTES, MAX_ADDRESSES, Member, check_address};
+use quorate_proof::{HostId, MAX_ADDRESS_BYTES, MAX_ADDRESSES, Member, check_address};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;

@@ -11,13 +11,9 @@
 //! applied; and deciding who may send at all, which is the tables' business, too.
 
 use ct_merkle::{InclusionProof, RootHash, mem_backed_tree::MemoryBackedTree};
-use quorate_consensus::{
-    Certificate, Introduction, MAX_CHAIN, MAX_MEMBERS, Membership, MembershipCertificate, Signers,
-};
-use quorate_engine::{
-    Hash, VatId,
-    comms::stream::{StreamHead, message_digest},
-};
+use quorate_ids::{Hash, VatId};
+use quorate_proof::{Certificate, Introduction, MAX_CHAIN, MAX_MEMBERS, Membership, MembershipCertificate, Signers};
+use quorate_streams::stream::{StreamHead, message_digest};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -47,7 +43,7 @@ pub struct OutboxPath {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Slice {
     /// The sender's genesis, or `None` where the receiver is known to know the sender.
-    pub genesis: Option<quorate_consensus::Genesis>,
+    pub genesis: Option<quorate_proof::Genesis>,
     /// Memberships after the genesis (or after the epoch that the receiver knows), oldest first.
     pub chain: Vec<MembershipCertificate>,
     /// The sender's statement for a block, with the signatures so far.
@@ -59,7 +55,7 @@ pub struct Slice {
     /// Number of the first message.
     pub begin: u64,
     /// The messages, as they were hashed.
-    #[serde(with = "quorate_engine::wire::codec::byte_lists")]
+    #[serde(with = "quorate_streams::wire::codec::byte_lists")]
     pub messages: Vec<Vec<u8>>,
     /// Digests of the messages after these, up to the head's end.
     #[serde(with = "quorate_ids::hash_list")]
@@ -282,12 +278,12 @@ pub const LIFETIME_IS_OVER: &str = "the sender's time is over: it must come with
 pub const STRANGER: &str = "this vat gave the sender no reference, and its stream does not begin with the use of one that counts; one that was revoked or has expired does not: ask for another";
 
 /// What stands for the state in the last statement of a client: it has no state, and says nothing after that.
-pub fn farewell_mark() -> quorate_consensus::Hash {
-    quorate_consensus::Hash::of(b"quorate/farewell/1")
+pub fn farewell_mark() -> quorate_proof::Hash {
+    quorate_proof::Hash::of(b"quorate/farewell/1")
 }
 
 /// Whether a statement is a client's last one, if it is a client's.
-pub fn is_farewell(statement: &quorate_consensus::Statement) -> bool {
+pub fn is_farewell(statement: &quorate_proof::Statement) -> bool {
     statement.state_root == Some(farewell_mark())
 }
 
@@ -311,7 +307,7 @@ impl Proven {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_engine::comms::stream::{Slice as Run, next_hash};
+    use quorate_streams::stream::{Slice as Run, next_hash};
 
     fn heads(count: u8) -> Vec<StreamHead> {
         (0..count)
@@ -328,9 +324,9 @@ mod tests {
     #[test]
     fn who_expires_is_heard_until_then_and_not_for_too_long() {
         let signers = |expires| Signers {
-            vat: quorate_consensus::VatId([1; 32]),
+            vat: quorate_proof::VatId([1; 32]),
             epoch: 0,
-            hash: quorate_consensus::Hash([2; 32]),
+            hash: quorate_proof::Hash([2; 32]),
             threshold: 1,
             keys: vec![],
             expires,
@@ -357,7 +353,7 @@ mod tests {
         let digests = messages.iter().map(|message| message_digest(message)).chain(tail.iter().copied());
         let hash = digests.fold(start, |hash, digest| next_hash(&hash, &digest));
         let head = StreamHead { peer: VatId([2; 32]), end: 8, hash, ack: 0, ack_hash: Hash([0; 32]) };
-        let statement = quorate_consensus::Statement {
+        let statement = quorate_proof::Statement {
             vat: VatId([1; 32]),
             epoch: 0,
             block: 1,

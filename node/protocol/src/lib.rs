@@ -16,7 +16,7 @@
 //! | [`evidence`] | | slices, outboxes, and what proves them |
 //! | [`published`] | | what a vat publishes, and what proves it to anybody |
 //! | [`proof`] | `codec`, `evidence`, `published`, `recovered` | files that prove something to whoever knows a VatId |
-//! | [`provision`] | `authority`, `codec` | what a host needs to carry a vat |
+//! | [`provision`] | `authority` | what a host needs to carry a vat |
 //! | [`upgrade`] | `authority`, `codec` | what owners approve of when a vat is upgraded |
 //! | [`command`] | `authority`, `evidence`, `upgrade` | what a vat's log orders, and what comes of it |
 //! | [`wire`] | `evidence`, `published` | frames between hosts |

@@ -8,13 +8,13 @@
 //! reader compute is bounded by its size. What is *not* done here: deciding whether a reading is new enough.
 
 use ct_merkle::{InclusionProof, RootHash, mem_backed_tree::MemoryBackedTree};
-use quorate_consensus::{Certificate, Signers};
-use quorate_engine::{
-    Hash, VatId,
-    abi::{MAX_PUBLISHED, Value},
-    machine::published::{Publications, is_name, is_publishable},
-};
 use quorate_ids::Canonical;
+use quorate_ids::{Hash, VatId};
+use quorate_proof::{Certificate, Signers};
+use quorate_streams::{
+    abi::{MAX_PUBLISHED, Value},
+    publication::{Publications, is_name, is_publishable},
+};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub struct Reading {
 pub enum Found {
     /// An encoded value.
     Value {
-        #[serde(with = "quorate_engine::wire::codec::bytes")]
+        #[serde(with = "quorate_streams::wire::codec::bytes")]
         value: Vec<u8>,
         place: Place,
     },
@@ -62,7 +62,7 @@ pub enum Found {
 pub struct Place {
     pub index: u64,
     /// The sibling hashes, from the leaf upwards.
-    #[serde(with = "quorate_engine::wire::codec::bytes")]
+    #[serde(with = "quorate_streams::wire::codec::bytes")]
     pub siblings: Vec<u8>,
 }
 
@@ -237,7 +237,7 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_consensus::Statement;
+    use quorate_proof::Statement;
     use std::collections::BTreeMap;
 
     fn tree(names: &[&str]) -> PublishedTree {

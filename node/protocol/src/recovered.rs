@@ -1,6 +1,6 @@
 //! Epochs in which certified order was broken by hand, in words for people. Pure.
 
-use quorate_consensus::{Introduction, Member};
+use quorate_proof::{Introduction, Member};
 
 /// What there is to know of each epoch of a vat that its members before did not certify, from the first on.
 pub fn recovery_words(introduction: &Introduction) -> Vec<String> {

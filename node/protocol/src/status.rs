@@ -423,7 +423,7 @@ pub struct MemberChange {
     pub out: Option<String>,
     /// The member that joins.
     #[serde(rename = "in")]
-    pub joining: Option<quorate_consensus::Member>,
+    pub joining: Option<quorate_proof::Member>,
     /// The threshold from then on; unset keeps it (or the least majority, where it would no longer fit).
     pub threshold: Option<u16>,
     /// Instead of all that: gives up the change that is under way.

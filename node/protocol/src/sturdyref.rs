@@ -6,7 +6,8 @@
 //! network can't be used by whoever sees it.
 
 use ed25519_dalek::{Signer, SigningKey};
-use quorate_engine::{VatId, wire::redeem_payload};
+use quorate_ids::VatId;
+use quorate_streams::wire::redeem_payload;
 use std::{fmt, str::FromStr};
 
 /// The number of a vat's root object.

@@ -7,10 +7,10 @@ use crate::{
     authority::{AuthorityError, CodeDigest, bundle_hash, write_arguments},
     codec,
 };
-use quorate_consensus::{Canonical, Hash, MemberSignature, Membership, verify_motion};
-use quorate_engine::{
+use quorate_proof::{Canonical, Hash, MemberSignature, Membership, verify_motion};
+use quorate_streams::{
     abi::Bundle,
-    machine::{ArgValue, Upgrade},
+    command::{ArgValue, Upgrade},
 };
 use serde::{Deserialize, Serialize};
 

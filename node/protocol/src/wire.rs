@@ -2,8 +2,8 @@
 
 use crate::evidence::Slice;
 use crate::published::Reading;
-use quorate_consensus::{HostId, Introduction};
-use quorate_engine::{Hash, VatId};
+use quorate_ids::{Hash, VatId};
+use quorate_proof::{HostId, Introduction};
 use serde::{Deserialize, Serialize};
 
 /// A slice on its way: purpose `Slice`, answered by [`SliceReply`].
@@ -83,7 +83,7 @@ pub enum DirectoryReply {
     /// Some bytes of an image, and how many it has as a whole.
     ImagePart {
         whole: u64,
-        #[serde(with = "quorate_engine::wire::codec::bytes")]
+        #[serde(with = "quorate_streams::wire::codec::bytes")]
         bytes: Vec<u8>,
     },
     /// The host has given away as much as it will just now; ask again later, or another one.

@@ -2,17 +2,12 @@
 
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
-use quorate_consensus::{
+use quorate_ids::{Hash as EngineHash, VatId};
+use quorate_proof::{
     Certificate, Contradiction, Disagreement, Divergence, Equivocation, EvidenceRecord, Exclusive, Genesis, Hash,
     HostId, Introduction, Member, MemberSignature, Membership, MembershipCertificate, OrderEvidence, Parameters,
     Signed, Statement, checkpoint_root,
     order_signed::{Evidence, Grant, Lead, Position, Signable, Signature, Signed as OrderSigned},
-};
-use quorate_engine::{
-    Hash as EngineHash, VatId,
-    abi::{CapData, Method, Value},
-    comms::stream::{StreamHead, message_digest, next_hash, start_hash},
-    wire::{Op, Side, WireRef, WireResolution},
 };
 use quorate_protocol::{
     codec,
@@ -25,6 +20,11 @@ use quorate_protocol::{
         },
     },
     published::{Found, Place, PublishedTree, Reading},
+};
+use quorate_streams::{
+    abi::{CapData, Method, Value},
+    stream::{StreamHead, message_digest, next_hash, start_hash},
+    wire::{Op, Side, WireRef, WireResolution},
 };
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
@@ -383,7 +383,7 @@ fn what_only_looks_like_a_proof_is_refused() {
     let both = headers(order_signed(first.content, 8), stranger, stranger.content.chain);
     assert!(order(both).contains("does not count"));
     assert!(order(headers(first, order_signed(second.content, 3), second.content.chain)).contains("two members"));
-    let vat = quorate_consensus::VatId([1; 32]);
+    let vat = quorate_proof::VatId([1; 32]);
     assert!(order(OrderEvidence { vat, ..two_logs() }).contains("another vat"));
     // A disagreement with oneself, and two certificates that agree.
     let same = Disagreement { own: one.clone(), theirs: signed(one.clone(), 3) };

@@ -14,10 +14,10 @@ use super::{
     view::{RestoredState, SharedView},
 };
 use crate::vat::console;
-use crate::{co_members::CoMembers, telemetry::Telemetry};
+use crate::{co_members::CoMembers, directory::Directory, telemetry::Telemetry};
 use quorate_consensus::{Event, EvidenceRecord, HostId, ReplicaHandle, ReplicaStatus, Role};
 use quorate_courier::courier::Notice;
-use quorate_courier::{directory::Directory, log_limiter::LogLimiter};
+use quorate_courier::log_limiter::LogLimiter;
 use quorate_engine::{
     VatId,
     abi::Bundle,

@@ -26,6 +26,7 @@ mod witness;
 
 use crate::{
     co_members::CoMembers,
+    directory::Directory,
     images::wait::ImageWait,
     telemetry::{Telemetry, mirror, page::Page},
 };
@@ -44,7 +45,6 @@ use quorate_consensus::{
     Store, StoreError, SystemClock, Threads, Timing, Transport,
 };
 use quorate_courier::courier::{Courier, CourierMetrics};
-use quorate_courier::directory::Directory;
 use quorate_engine::{
     Hash, VatId, abi,
     heap::Limits,

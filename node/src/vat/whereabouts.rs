@@ -2,9 +2,9 @@
 //! the host's directory says of them.
 
 use super::view::SharedView;
+use crate::directory::Directory;
 use quorate_consensus::{HostId, Member, Signers};
 use quorate_courier::courier::Whereabouts;
-use quorate_courier::directory::Directory;
 use quorate_engine::VatId;
 
 /// Finds the members of a vat's peers.

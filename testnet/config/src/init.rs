@@ -9,6 +9,7 @@ use crate::testnet::{Argument, HostConfig as HostEntry, Mistake, TestnetConfig, 
 use crate::{
     bundle,
     home::{Home, HostConfig, private::make_folder, write_secret},
+    provision::{self, default_parameters},
 };
 use anyhow::{Context, bail};
 use ed25519_dalek::SigningKey;
@@ -22,7 +23,7 @@ use quorate_protocol::{
     authority::{SignedInstall, bundle_hash},
     codec,
     command::VatCommand,
-    provision::{self, Contacts, Provision, default_parameters},
+    provision::{Contacts, Provision},
     sturdyref::{ROOT_OBJECT, Sturdyref},
 };
 use sha2::{Digest, Sha256};

@@ -6,8 +6,9 @@
 //! | [`testnet`] | `bundle` | what people write, a testnet's config and a host's, checked with line and column |
 //! | [`home`] | `testnet` | the folder of one host |
 //! | [`layout`] | | where what lies in a testnet's folder |
+//! | [`provision`] | | vats that a host is to carry, as files in its home |
 //! | [`digest`] | `testnet` | whether a testnet is still what its config says |
-//! | [`init`] | `bundle`, `digest`, `home`, `layout`, `testnet` | makes a testnet |
+//! | [`init`] | `bundle`, `digest`, `home`, `layout`, `provision`, `testnet` | makes a testnet |
 //! | [`cluster`] | `home`, `layout` | its hosts as processes |
 
 pub mod bundle;
@@ -15,6 +16,7 @@ pub mod cluster;
 pub mod home;
 pub mod init;
 pub mod layout;
+pub mod provision;
 pub mod testnet;
 
 mod digest;

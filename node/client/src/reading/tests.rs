@@ -3,8 +3,8 @@
 use super::*;
 use ed25519_dalek::SigningKey;
 use futures::future::BoxFuture;
-use quorate_consensus::{Certificate, Genesis, Hash, MemberSignature, MembershipCertificate, Parameters, Statement};
 use quorate_net::{Handler, MemoryNetwork};
+use quorate_proof::{Certificate, Genesis, Hash, MemberSignature, MembershipCertificate, Parameters, Statement};
 use quorate_protocol::published::PublishedTree;
 
 fn key(seed: u8) -> SigningKey {

@@ -1,7 +1,7 @@
 //! What the courier is told, and what it asks and tells those around it.
 
-use quorate_consensus::{Certificate, HostId, Introduction, Member};
-use quorate_engine::VatId;
+use quorate_ids::VatId;
+use quorate_proof::{Certificate, HostId, Introduction, Member};
 use quorate_protocol::evidence::{Outbox, Slice};
 use std::{sync::Arc, time::Duration};
 

@@ -3,12 +3,10 @@
 //! Pure: the time is a parameter.
 
 use super::CONFIRM_AFTER;
-use quorate_consensus::{Certificate, HostId, Member};
-use quorate_engine::{
-    Hash,
-    comms::stream::{StreamHead, message_digest},
-};
+use quorate_ids::Hash;
+use quorate_proof::{Certificate, HostId, Member};
 use quorate_protocol::evidence::{Outbox, SLICE_MESSAGES, SLICE_MESSAGES_BYTES, Slice, is_farewell};
+use quorate_streams::stream::{StreamHead, message_digest};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::Instant;
 

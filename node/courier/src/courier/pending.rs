@@ -3,7 +3,7 @@
 //! Invariants: the newest head of each peer stays until it is certified or covered by a checkpoint; beside those only so many
 //! blocks are kept.
 
-use quorate_engine::VatId;
+use quorate_ids::VatId;
 use quorate_protocol::evidence::Outbox;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -81,7 +81,8 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_engine::{Hash, comms::stream::StreamHead};
+    use quorate_ids::Hash;
+    use quorate_streams::stream::StreamHead;
 
     fn said(peers: &[u8]) -> Arc<Outbox> {
         let head = |peer: &u8| StreamHead {

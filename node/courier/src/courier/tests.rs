@@ -3,10 +3,11 @@
 use super::*;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use quorate_consensus::{Genesis, HostId, Member, Parameters, Statement};
-use quorate_engine::{Hash, comms::stream::StreamHead};
+use quorate_ids::Hash;
 use quorate_net::{Handler, MemoryNetwork, Purpose};
+use quorate_proof::{Genesis, HostId, Member, Parameters, Statement};
 use quorate_protocol::evidence::Slice;
+use quorate_streams::stream::StreamHead;
 use std::sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -109,7 +110,7 @@ fn introduction() -> Introduction {
     let genesis = Genesis {
         members: vec![Member { key: HOME, name: "home".into(), addresses: vec![] }],
         threshold: 1,
-        image: quorate_consensus::Hash([0; 32]),
+        image: quorate_proof::Hash([0; 32]),
         creator: [0; 32],
         bundle: None,
         nonce: [0; 32],
@@ -149,11 +150,11 @@ impl Sender {
     }
 
     fn certify_checkpoint(&self) {
-        self.certify_with(Some(quorate_consensus::Hash([9; 32])));
+        self.certify_with(Some(quorate_proof::Hash([9; 32])));
     }
 
-    fn certify_with(&self, state_root: Option<quorate_consensus::Hash>) {
-        let zero = quorate_consensus::Hash([0; 32]);
+    fn certify_with(&self, state_root: Option<quorate_proof::Hash>) {
+        let zero = quorate_proof::Hash([0; 32]);
         let statement = Statement {
             vat: SENDER,
             epoch: 0,

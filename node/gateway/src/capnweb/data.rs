@@ -1,8 +1,8 @@
 //! Values, and what they refer to.
 
-use quorate_engine::VatId;
-use quorate_engine::abi::Value;
-use quorate_engine::comms::client::ClientRef;
+use quorate_ids::VatId;
+use quorate_streams::abi::Value;
+use quorate_streams::client::ClientRef;
 
 /// Something of a vat that the session talks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,8 +6,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use quorate_engine::abi::value::is_decimal;
-use quorate_engine::abi::{MAX_BIGINT_DIGITS, MAX_VALUE_DEPTH, Value};
+use quorate_streams::abi::value::is_decimal;
+use quorate_streams::abi::{MAX_BIGINT_DIGITS, MAX_VALUE_DEPTH, Value};
 use serde_json::{Map, Number, Value as Json, json};
 
 /// One expression.

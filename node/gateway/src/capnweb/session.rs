@@ -18,8 +18,8 @@ pub(crate) use super::data::Remote;
 
 use super::data::{Cap, Data, shifted};
 use super::expression::{self, Expression, Import as Reference};
-use quorate_engine::abi::{Method, Value};
-use quorate_engine::comms::client::{ClientRef, Completion, Heard, InboundCall, Owed};
+use quorate_streams::abi::{Method, Value};
+use quorate_streams::client::{ClientRef, Completion, Heard, InboundCall, Owed};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -1112,6 +1112,6 @@ fn number(json: &Json) -> Result<i64, String> {
     expression::read_id(json).ok_or_else(|| "a number that is none".to_owned())
 }
 
-fn elsewhere<T>(vat: &quorate_engine::VatId) -> Result<T, Stop> {
+fn elsewhere<T>(vat: &quorate_ids::VatId) -> Result<T, Stop> {
     type_error(format!("that object lives in vat {vat}, with which this session does not talk"))
 }

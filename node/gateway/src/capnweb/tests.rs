@@ -4,8 +4,8 @@ mod at_random;
 
 use super::data::Remote;
 use super::session::{Session, Vats};
-use quorate_engine::abi::{Method, Value};
-use quorate_engine::comms::client::{ClientRef, Completion, Heard, InboundCall, Owed};
+use quorate_streams::abi::{Method, Value};
+use quorate_streams::client::{ClientRef, Completion, Heard, InboundCall, Owed};
 use serde_json::{Value as Json, json};
 
 const OBJECT: u64 = 7;

@@ -1,9 +1,9 @@
-//! Arguments and results as JSON: as [`quorate_engine::abi::Value::to_json`] writes values, with references as text, `{"@ref":"vat://…#…"}`.
+//! Arguments and results as JSON: as [`quorate_streams::abi::Value::to_json`] writes values, with references as text, `{"@ref":"vat://…#…"}`.
 
 use quorate_client::{Answer, Kept};
-use quorate_engine::abi::{DecodeError, MAX_BIGINT_DIGITS, MAX_VALUE_DEPTH, MAX_VALUES, Value};
-use quorate_engine::comms::client::ClientRef;
 use quorate_protocol::sturdyref::Sturdyref;
+use quorate_streams::abi::{DecodeError, MAX_BIGINT_DIGITS, MAX_VALUE_DEPTH, MAX_VALUES, Value};
+use quorate_streams::client::ClientRef;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -96,7 +96,7 @@ pub(crate) fn shown(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_engine::VatId;
+    use quorate_ids::VatId;
 
     fn reference(object: u64) -> Sturdyref {
         Sturdyref::bearer(VatId([7; 32]), object, [9; 32])

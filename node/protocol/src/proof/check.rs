@@ -8,13 +8,13 @@ use super::{
     words::{describe, describe_call, shown, shown_value},
 };
 use crate::{evidence::path_leads_to, published::Reading, recovered::recovery_words};
-use quorate_consensus::{
+use quorate_ids::{Hash, VatId};
+use quorate_proof::{
     Certificate, Contradiction, Divergence, Equivocation, EvidenceRecord, Exclusive, HostId, Introduction, Membership,
     OrderEvidence, Signed, Signers, checkpoint_root,
 };
-use quorate_engine::{
-    Hash, VatId,
-    comms::stream::{message_digest, next_hash},
+use quorate_streams::{
+    stream::{message_digest, next_hash},
     wire::{Op, Side, WireRef, WireResolution},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -173,7 +173,7 @@ impl Item {
 
 /// Who signs for a vat in each epoch that is proven.
 struct Members {
-    vat: quorate_consensus::VatId,
+    vat: quorate_proof::VatId,
     by_epoch: BTreeMap<u64, Signers>,
     names: BTreeMap<HostId, String>,
     newest: Membership,

@@ -12,8 +12,9 @@ use crate::{
     evidence::{OutboxPath, Slice},
     published::Reading,
 };
-use quorate_consensus::{Certificate, EvidenceRecord, Introduction};
-use quorate_engine::{Hash, comms::stream::StreamHead};
+use quorate_ids::Hash;
+use quorate_proof::{Certificate, EvidenceRecord, Introduction};
+use quorate_streams::stream::StreamHead;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -134,7 +135,7 @@ pub struct CheckpointProof {
     /// The state of consensus: members, pending change, the log's position.
     pub state: Vec<u8>,
     /// Root of the machine's state.
-    pub machine_root: quorate_consensus::Hash,
+    pub machine_root: quorate_proof::Hash,
 }
 
 /// Why a file is none that can be checked.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what comes from a file can't steer a terminal, and is not longer than people read.
 
-use quorate_engine::{
+use quorate_streams::{
     abi::{Method, Value},
     wire::{Op, Side, WireRef, WireResolution},
 };

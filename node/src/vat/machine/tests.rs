@@ -64,7 +64,7 @@ fn target() -> Genesis {
         bundle: None,
         nonce: [0; 32],
         expires: 0,
-        parameters: quorate_protocol::provision::default_parameters(),
+        parameters: quorate_config::provision::default_parameters(),
     }
 }
 

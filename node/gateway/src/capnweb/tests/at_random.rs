@@ -2,8 +2,8 @@
 
 use super::super::data::Remote;
 use super::super::session::{Session, Vats};
-use quorate_engine::abi::{Method, Value};
-use quorate_engine::comms::client::{ClientRef, Completion, Heard, InboundCall, Owed};
+use quorate_streams::abi::{Method, Value};
+use quorate_streams::client::{ClientRef, Completion, Heard, InboundCall, Owed};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -251,6 +251,26 @@ pub fn message_bound<S>(data: &CapData<S>, method_bytes: usize) -> usize {
     FRAME + data.body.len() + data.slots.len() * REF + method_bytes
 }
 
+/// Where among its slots what a promise is fulfilled with is, if it is one capability and nothing else.
+pub fn bare_slot<S>(data: &CapData<S>) -> Option<usize> {
+    if data.slots.is_empty() {
+        return None;
+    }
+    let mut first = None;
+    data.scan(&mut |part| {
+        first.get_or_insert(part_slot(part));
+    })
+    .ok()?;
+    first.flatten()
+}
+
+fn part_slot(part: Part<'_>) -> Option<usize> {
+    match part {
+        Part::Slot(index) | Part::Named(index, _) => Some(index as usize),
+        _ => None,
+    }
+}
+
 /// The machine's own rejections: an `Error` whose name is `VatError`.
 pub fn vat_error<S>(message: &str) -> CapData<S> {
     CapData::data(&Value::error("VatError", message))

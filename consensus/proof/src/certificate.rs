@@ -6,10 +6,10 @@
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
-use crate::codec::signature_bytes;
 use crate::error::CertificateError;
-use crate::proof::membership::Membership;
-use crate::proof::signers::Signers;
+use crate::membership::Membership;
+use crate::signature_bytes;
+use crate::signers::Signers;
 use quorate_ids::{Canonical, Hash, HostId, VatId};
 
 /// What the members of a vat sign of a block.
@@ -28,7 +28,7 @@ pub struct Statement {
     pub chain: Hash,
     /// Merkle root of the stream heads that the block changed; zero if there are none.
     pub outbox_root: Hash,
-    /// Root of all that the vat publishes after the block; zero if that is nothing. See [`AppliedBlock::published_root`](crate::AppliedBlock::published_root).
+    /// Root of all that the vat publishes after the block; zero if that is nothing: what the machine says of it.
     pub published_root: Hash,
     /// Root of the whole state after the block, if a checkpoint was made there.
     pub state_root: Option<Hash>,

@@ -10,9 +10,10 @@ mod callee;
 
 pub use callee::Owed;
 
-use super::peer::{PairId, Party};
-use super::{Deliver, InStream, MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES, OutStream, StreamHead};
 use crate::abi::{CapData, Method, Value};
+use crate::limits::{MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES};
+use crate::pair::{PairId, Party};
+use crate::stream::{Deliver, InStream, OutStream, StreamHead};
 use crate::wire::{self, MAX_MESSAGE_BYTES, Op, RefKind, Side, WireError, WireRef, WireResolution, WireSlot};
 use quorate_ids::{Hash, VatId};
 use std::collections::{BTreeMap, BTreeSet};

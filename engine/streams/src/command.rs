@@ -2,11 +2,10 @@
 //!
 //! The encodings go into logs: they are versioned, bounded, and have golden files.
 
-use super::Upgrade;
 use crate::abi::{Bundle, Value};
-use crate::comms::Deliver;
+use crate::stream::Deliver;
 use crate::wire::codec::{self, CodecError};
-use quorate_ids::VatId;
+use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 
 const COMMAND_VERSION: u8 = 1;
@@ -26,7 +25,7 @@ pub enum Command {
     Tick { now_ms: u64 },
     /// Lets another vat no longer use the root.
     Revoke { from: VatId },
-    /// Enters a bearer key, which opens the vat's own object `object`: see [`Bearer`](crate::comms::Bearer).
+    /// Enters a bearer key, which opens the vat's own object `object`: see `Bearer` of the engine.
     AddBearer { key: [u8; 32], object: u64, expires_ms: Option<u64>, note: String },
     /// Removes one, and what was kept through it.
     RevokeBearer { key: [u8; 32] },
@@ -54,6 +53,18 @@ pub enum ArgValue {
     /// An object of another vat by the name that vat gave it; 0 is the root. `redeem` is a bearer key and its signature over
     /// [`crate::wire::redeem_payload`], which is said to that vat first.
     Reference { vat: VatId, object: u64, redeem: Option<([u8; 32], Vec<u8>)> },
+}
+
+/// Other code for a vat that has some.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Upgrade {
+    pub bundle: Bundle,
+    /// Properties of the record that the bundle's default export is called with.
+    pub argv: Vec<(String, ArgValue)>,
+    /// Names of further properties of it that are functions of the host.
+    pub endowments: Vec<String>,
+    /// The engine image that the code is to run in; nothing: the present one.
+    pub image: Option<Hash>,
 }
 
 /// What a command came to.

@@ -4,11 +4,10 @@
 //! by nobody afterwards who knows that; all that was sent to a promise which has settled to an object of the vat has been passed on before
 //! that is released.
 
-use super::super::promises::bare_slot;
 use super::{ClientError, ClientRef, ClientSession, Heard, InboundCall, PairId, Party, broken};
 use crate::abi::{CapData, Method, Value};
-use crate::comms::{MAX_OBJECTS, MAX_PROMISES};
-use crate::wire::{self, Op, RefKind, Side, WireRef, WireResolution, WireSlot};
+use crate::limits::{MAX_OBJECTS, MAX_PROMISES};
+use crate::wire::{self, Op, RefKind, Side, WireRef, WireResolution, WireSlot, bare_slot};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A promise that this client settles.

@@ -8,11 +8,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::{Certificate, MemberSignature};
 use crate::error::CertificateError;
-use crate::proof::certificate::{Certificate, MemberSignature};
-use crate::proof::membership::{Membership, MembershipCertificate, one_is_honest};
-use crate::proof::survival::recovered_threshold;
-use crate::proof::tally::Tally;
+use crate::membership::{Membership, MembershipCertificate, one_is_honest};
+use crate::survival::recovered_threshold;
+use crate::tally::Tally;
 use quorate_ids::{Hash, HostId, VatId};
 
 /// See the head of the module.

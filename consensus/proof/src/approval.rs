@@ -9,10 +9,10 @@
 
 use ed25519_dalek::SigningKey;
 
+use crate::certificate::MemberSignature;
 use crate::error::CertificateError;
-use crate::proof::certificate::MemberSignature;
-use crate::proof::membership::Membership;
-use crate::proof::signers::Signers;
+use crate::membership::Membership;
+use crate::signers::Signers;
 use quorate_ids::{Canonical, Hash, HostId, VatId};
 
 const APPROVAL: &str = "quorate/change/1";
@@ -20,28 +20,28 @@ const ADMISSION: &str = "quorate/admission/1";
 
 /// What is approved: the step from one membership to the next, or that a recorded step is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Subject {
+pub struct Subject {
     vat: VatId,
     epoch: u64,
     /// Hash of the present membership.
     present: Hash,
     /// Hash of the membership that will follow, or [`canceled`] for the end of a recorded change.
-    pub(crate) target: Hash,
+    pub target: Hash,
 }
 
 impl Subject {
     /// The step from `present` to what has the hash `target`.
-    pub(crate) fn new(present: &Membership, target: Hash) -> Self {
+    pub fn new(present: &Membership, target: Hash) -> Self {
         Self { vat: present.vat, epoch: present.epoch, present: present.hash(), target }
     }
 
     /// The bytes that a member signs.
-    pub(crate) fn approval_payload(&self) -> Vec<u8> {
+    pub fn approval_payload(&self) -> Vec<u8> {
         self.payload(APPROVAL)
     }
 
     /// The bytes that the newcomer signs.
-    pub(crate) fn admission_payload(&self) -> Vec<u8> {
+    pub fn admission_payload(&self) -> Vec<u8> {
         self.payload(ADMISSION)
     }
 
@@ -52,22 +52,22 @@ impl Subject {
     }
 
     /// Signs as a member that approves.
-    pub(crate) fn approve(&self, key: &SigningKey) -> MemberSignature {
+    pub fn approve(&self, key: &SigningKey) -> MemberSignature {
         MemberSignature::sign(key, &self.approval_payload())
     }
 
     /// Signs as the newcomer.
-    pub(crate) fn enter(&self, key: &SigningKey) -> MemberSignature {
+    pub fn enter(&self, key: &SigningKey) -> MemberSignature {
         MemberSignature::sign(key, &self.admission_payload())
     }
 
     /// Checks one approval, whoever gave it.
-    pub(crate) fn verify_approval(&self, signature: &MemberSignature) -> Result<(), CertificateError> {
+    pub fn verify_approval(&self, signature: &MemberSignature) -> Result<(), CertificateError> {
         signature.verify(&self.approval_payload())
     }
 
     /// Checks that at least a threshold of the members of `present` approve.
-    pub(crate) fn verify_approvals(
+    pub fn verify_approvals(
         &self,
         present: &Membership,
         approvals: &[MemberSignature],
@@ -76,7 +76,7 @@ impl Subject {
     }
 
     /// Checks that the newcomer has signed its admission; that nobody did where nobody comes.
-    pub(crate) fn verify_newcomer(
+    pub fn verify_newcomer(
         &self,
         newcomer: Option<&HostId>,
         signature: Option<&MemberSignature>,
@@ -91,7 +91,7 @@ impl Subject {
 }
 
 /// The target of an approval of a motion, which the application means something by.
-pub(crate) fn moved(motion: &[u8]) -> Hash {
+pub fn moved(motion: &[u8]) -> Hash {
     let mut writer = Canonical::new("quorate/motion/1");
     writer.bytes(motion);
     writer.hash()
@@ -115,7 +115,7 @@ pub fn verify_motion(
 }
 
 /// The target of an approval that gives up the change that `block` recorded, whose membership has the hash `target`.
-pub(crate) fn canceled(block: u64, target: &Hash) -> Hash {
+pub fn canceled(block: u64, target: &Hash) -> Hash {
     let mut writer = Canonical::new("quorate/cancel/1");
     writer.number(block).fixed(&target.0);
     writer.hash()

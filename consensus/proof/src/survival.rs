@@ -50,7 +50,7 @@ pub fn default_threshold(members_before: usize, threshold_before: usize, members
 
 /// The least threshold of the members that are left over when a vat of `members_before` is recovered: the smallest that keeps the
 /// number of liars that it is built for, or all of them.
-pub(crate) fn recovered_threshold(members_before: usize, threshold_before: usize, members: usize) -> usize {
+pub fn recovered_threshold(members_before: usize, threshold_before: usize, members: usize) -> usize {
     ((members + tolerance(members_before, threshold_before)) / 2 + 1).min(members)
 }
 

@@ -80,7 +80,7 @@ impl OrderEvidence {
 }
 
 /// Checks signatures of members.
-pub(crate) struct Checks;
+pub struct Checks;
 
 impl Checking for Checks {
     fn verify(&self, signer: &HostId, payload: &[u8], signature: &Signature) -> bool {

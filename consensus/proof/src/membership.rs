@@ -7,11 +7,11 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+use crate::address::check_address;
+use crate::certificate::MemberSignature;
 use crate::error::CertificateError;
-use crate::proof::address::check_address;
-use crate::proof::certificate::MemberSignature;
-use crate::proof::signers::Signers;
-use crate::proof::survival::recovered_threshold;
+use crate::signers::Signers;
+use crate::survival::recovered_threshold;
 use quorate_ids::{Canonical, Hash, HostId, VatId};
 
 /// Most members that a vat may have. Every member sends its share to every other, so work is quadratic.
@@ -38,7 +38,7 @@ pub struct Member {
 
 impl Member {
     /// Writes what identifies the member.
-    pub(crate) fn canonical(&self, writer: &mut Canonical) {
+    pub fn canonical(&self, writer: &mut Canonical) {
         writer.fixed(&self.key.0).bytes(self.name.as_bytes()).number(self.addresses.len() as u64);
         for address in &self.addresses {
             writer.bytes(address.as_bytes());
@@ -259,7 +259,7 @@ impl Membership {
 }
 
 /// See [`Membership::one_is_honest`].
-pub(crate) fn one_is_honest(members: usize, threshold: usize) -> usize {
+pub fn one_is_honest(members: usize, threshold: usize) -> usize {
     (2 * threshold).saturating_sub(members).max((members + 1).saturating_sub(threshold))
 }
 

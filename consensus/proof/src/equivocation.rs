@@ -14,7 +14,7 @@ use super::certificate::{Certificate, MemberSignature, Statement};
 use super::membership::{Membership, MembershipCertificate};
 use super::signers::Signers;
 use crate::error::EvidenceError;
-use crate::proof::order_evidence::OrderEvidence;
+use crate::order_evidence::OrderEvidence;
 use quorate_ids::{Hash, HostId, VatId};
 
 /// Something with one member's signature over its canonical bytes.
@@ -251,7 +251,7 @@ pub enum Divergence {
 
 impl Divergence {
     /// A certificate against what this replica had signed, if they are of one block and different.
-    pub(crate) fn from_signed(certificate: &Certificate, block: u64, signed: Hash) -> Option<Self> {
+    pub fn from_signed(certificate: &Certificate, block: u64, signed: Hash) -> Option<Self> {
         let statement = &certificate.statement;
         let contradicts = statement.block == block && statement.hash() != signed;
         contradicts.then(|| Self::Signed { certificate: certificate.clone(), signed })

@@ -3,8 +3,9 @@
 //! Names are this host's own (from a testnet config or an operator) and prove nothing. Introductions prove themselves. It is a
 //! convenience for finding hosts: what a vat believes of a peer is in the vat's replicated state, never here.
 
-use quorate_consensus::{Genesis, Introduction, Member, Membership, MembershipCertificate, Store};
-use quorate_engine::VatId;
+pub mod lookup;
+
+use quorate_consensus::{Genesis, Introduction, Member, Membership, MembershipCertificate, Store, VatId};
 use quorate_protocol::{codec, recovered::recovery_words};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -274,7 +275,7 @@ mod tests {
         }
         directory.note_membership(&chain[0].membership);
         assert_eq!(directory.membership(&vat).map(|membership| membership.epoch), Some(1));
-        let stranger = Membership { vat: quorate_consensus::VatId([9; 32]), ..genesis.membership() };
+        let stranger = Membership { vat: VatId([9; 32]), ..genesis.membership() };
         directory.note_membership(&stranger);
         assert_eq!(directory.membership(&VatId([9; 32])), None);
     }

@@ -9,10 +9,10 @@
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::MemberSignature;
 use crate::error::CertificateError;
-use crate::proof::certificate::MemberSignature;
-use crate::proof::membership::Membership;
-use crate::proof::tally::Tally;
+use crate::membership::Membership;
+use crate::tally::Tally;
 use quorate_ids::{Canonical, VatId};
 
 /// The latest time there is, in ms since the Unix epoch: the last that a `Date` of JavaScript can hold.
@@ -20,27 +20,27 @@ pub const MAX_TIME_MS: u64 = 8_640_000_000_000_000;
 
 /// What a member's clock showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ClockStatement {
+pub struct ClockStatement {
     /// In ms since the Unix epoch.
-    pub(crate) ms: u64,
-    pub(crate) signature: MemberSignature,
+    pub ms: u64,
+    pub signature: MemberSignature,
 }
 
 impl ClockStatement {
     /// The bytes that a member signs.
-    pub(crate) fn payload(vat: &VatId, epoch: u64, ms: u64) -> Vec<u8> {
+    pub fn payload(vat: &VatId, epoch: u64, ms: u64) -> Vec<u8> {
         let mut writer = Canonical::new("quorate/clock/1");
         writer.fixed(&vat.0).number(epoch).number(ms);
         writer.finish()
     }
 
     /// Signs what a clock shows, as a member of `present`.
-    pub(crate) fn sign(key: &SigningKey, present: &Membership, ms: u64) -> Self {
+    pub fn sign(key: &SigningKey, present: &Membership, ms: u64) -> Self {
         Self { ms, signature: MemberSignature::sign(key, &Self::payload(&present.vat, present.epoch, ms)) }
     }
 
     /// Checks that a member of `present` says this.
-    pub(crate) fn verify(&self, present: &Membership) -> Result<(), CertificateError> {
+    pub fn verify(&self, present: &Membership) -> Result<(), CertificateError> {
         if !present.contains(&self.signature.key) {
             return Err(CertificateError::NotAMember(self.signature.key));
         }
@@ -52,7 +52,7 @@ impl ClockStatement {
 }
 
 /// The time that follows from statements.
-pub(crate) fn time_of(present: &Membership, clocks: &[ClockStatement]) -> Result<u64, CertificateError> {
+pub fn time_of(present: &Membership, clocks: &[ClockStatement]) -> Result<u64, CertificateError> {
     let (found, needed) = (clocks.len(), present.one_is_honest());
     if found < needed {
         return Err(CertificateError::BelowThreshold { found, needed });
