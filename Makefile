@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build demo test verify fmt-check clippy deny bench differential sim sim-liars sim-plants handoff order-check audit-plants endo-suites swingset-patterns packages types references worst million test262 fmt image
+.PHONY: help setup env build web demo test verify fmt-check clippy deny bench differential sim sim-liars sim-plants handoff order-check audit-plants endo-suites swingset-patterns packages types references worst million test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -50,6 +50,7 @@ help: ## list the targets
 	@echo 'make million CALLS=n                  make a million (n) ordinary calls, and print heap and tables on the way'
 	@echo 'make test262 TEST262=folder           run the parts of a checkout of tc39/test262 that concern vats'
 	@echo 'make build    build the `vat` command, and say where it is'
+	@echo 'make web      compile the client that checks in the page to node/web/js/quorate_web.wasm'
 	@echo 'make fmt      format the sources'
 	@echo 'make image    build the engine image anew and record its hash in engine/image.sha256'
 	@echo 'make env      what to export before running cargo itself: eval "$$(make --silent env)"'
@@ -67,6 +68,12 @@ env: ## what to set for running cargo itself with the products of this Makefile
 build: setup
 	@$(BUILD)
 	@echo '$(CARGO_TARGET_DIR)/debug/vat'
+
+# The client that checks in the page.
+web: setup
+	@$(CARGO) build $(LOCKED) --profile web --target wasm32-unknown-unknown --manifest-path node/web/Cargo.toml --target-dir '$(CARGO_TARGET_DIR)/web'
+	@cp '$(CARGO_TARGET_DIR)/web/wasm32-unknown-unknown/web/quorate_web.wasm' node/web/js/
+	@echo node/web/js/quorate_web.wasm
 
 demo: setup
 	@$(BUILD)

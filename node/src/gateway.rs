@@ -4,15 +4,19 @@ use crate::{
     host::Host,
     run::{RunError, io_error},
 };
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use quorate_client::{Client, Lasted, LastingCall, call_lasting};
 use quorate_config::home::Home;
-use quorate_consensus::Member;
+use quorate_consensus::{HostId, Member};
 use quorate_engine::VatId;
+use quorate_gateway::carry::{Carries, ForClient};
 use quorate_gateway::server::{self, Connects, Rules};
+use quorate_net::Purpose;
+use quorate_protocol::relay::Carried;
 use quorate_protocol::{evidence::MAX_LIFETIME_BLOCKS, sturdyref::Sturdyref};
 use std::sync::Arc;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 /// Sessions at once. Each has a client of its own for each vat that it talks to.
 const MAX_SESSIONS: usize = 1_024;
@@ -50,6 +54,24 @@ impl Connects for Clients {
     }
 }
 
+impl Carries for Clients {
+    fn hand(&self, from: HostId, purpose: Carried, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        let purpose = match purpose {
+            Carried::Slice => Purpose::Slice,
+            Carried::Directory => Purpose::Directory,
+        };
+        let frames = self.0.frames();
+        if frame.len() > purpose.max_frame_bytes() || !frames.permits(from, purpose) {
+            return Box::pin(async move { Err(format!("a frame of that size, or for {purpose}, is not taken")) });
+        }
+        frames.handle(from, purpose, frame)
+    }
+
+    fn attach(&self, client: HostId, slices: mpsc::Sender<ForClient>) -> Box<dyn Send> {
+        Box::new(self.0.carried().attach(client, slices))
+    }
+}
+
 /// Begins to listen, if `host.toml` says where.
 ///
 /// # Errors
@@ -62,7 +84,8 @@ pub(crate) async fn serve(home: &Home, host: &Host) -> Result<Option<JoinHandle<
         home.config_file().display()
     )))?;
     let rules = Rules { origins: config.origins.clone(), max_sessions: MAX_SESSIONS, folder: home.gateway() };
-    let routes = server::routes(Arc::new(Clients(host.clone())), rules);
+    let clients = Arc::new(Clients(host.clone()));
+    let routes = server::routes(clients.clone(), clients, rules);
     let routes = routes.map_err(io_error(format!("{}, where calls with keys are kept", home.gateway().display())))?;
     let at = listener.local_addr().map_err(io_error("the gateway's address"))?;
     tracing::info!(host = %home.config.name, gateway = %at, "programs may connect");

@@ -14,6 +14,7 @@ mod room;
 mod scrub;
 
 use crate::{
+    carried::{CarriedClients, WithCarried},
     co_members::CoMembers,
     directory::{Directory, lookup::look_up, newest_membership},
     images::{HostImages, wait::ImageWait},
@@ -100,6 +101,8 @@ struct Inner {
     co_members: OnceLock<Arc<CoMembers>>,
     /// How many vats, or lists of them, are being started.
     starting: AtomicUsize,
+    /// Clients whose frames come by the gateway.
+    carried: CarriedClients,
     vats: RwLock<BTreeMap<VatId, Arc<VatService>>>,
     /// Vats that could not be started with the host, and why.
     failed: Mutex<BTreeMap<String, String>>,
@@ -135,6 +138,7 @@ impl Host {
             telemetry: Arc::new(Telemetry::new()),
             co_members: OnceLock::new(),
             starting: AtomicUsize::new(0),
+            carried: CarriedClients::default(),
             vats: RwLock::default(),
             failed: Mutex::default(),
             own_key: watch::Sender::new(None),
@@ -152,6 +156,7 @@ impl Host {
         let _starting = Starting::begin(&host.0);
         let frames = Arc::new(Frames(Arc::downgrade(&host.0)));
         let network: Arc<dyn Network> = Arc::new(WithSelf::new(connect(frames.clone()).await?, frames));
+        let network: Arc<dyn Network> = Arc::new(WithCarried::new(network, host.0.carried.clone()));
         host.0.co_members.set(CoMembers::new(network)).map_err(|_| ()).expect("set here only");
         for provision in provisions {
             if !host.0.images.images().has(&provision.genesis.image) {
@@ -313,6 +318,16 @@ impl Host {
     /// The host's directory.
     pub fn directory(&self) -> &Directory {
         &self.0.directory
+    }
+
+    /// Clients whose frames come by the gateway.
+    pub fn carried(&self) -> &CarriedClients {
+        &self.0.carried
+    }
+
+    /// What the network hands its frames to.
+    pub fn frames(&self) -> Arc<dyn Handler> {
+        Arc::new(Frames(Arc::downgrade(&self.0)))
     }
 
     /// The store of everything that this host keeps.

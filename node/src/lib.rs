@@ -4,6 +4,7 @@
 //! Invariant: nothing but the crates of this folder converts between the three; they know nothing of each other.
 
 pub mod api;
+pub mod carried;
 pub mod co_members;
 pub mod directory;
 mod gateway;

@@ -85,13 +85,18 @@ fn the_crates_depend_on_one_another_as_designed() {
             "node/cli",
             vec!["admin", "client", "config", "consensus", "console", "engine", "net", "node", "protocol", "tools"],
         ),
-        ("node/client", vec!["courier", "ids", "net", "proof", "protocol", "streams"]),
+        ("node/client", vec!["courier", "ids", "net", "proof", "protocol", "streams", "verified"]),
         // A page that shows how hosts stand: it asks them as the command line does, and is none.
         ("node/console", vec!["admin", "consensus", "protocol"]),
         ("node/courier", vec!["ids", "net", "proof", "protocol", "streams"]),
         ("node/protocol", vec!["ids", "proof", "streams"]),
+        // Cap'n Web, at a gateway and in a page.
+        ("node/capnweb", vec!["ids", "streams"]),
+        // A client's checks, for programs and for pages; and the page's client.
+        ("node/verified", vec!["ids", "proof", "protocol", "streams"]),
+        ("node/web", vec!["capnweb", "ids", "proof", "protocol", "streams", "verified"]),
         // A door for programs that know nothing of vats.
-        ("node/gateway", vec!["client", "ids", "protocol", "streams"]),
+        ("node/gateway", vec!["capnweb", "client", "ids", "protocol", "streams"]),
         // Programs run without hosts, for their authors.
         ("node/tools", vec!["bundler", "config", "engine", "protocol"]),
         ("testnet", vec!["admin", "cli", "client", "config", "consensus", "engine", "net", "node", "protocol"]),
@@ -199,7 +204,7 @@ fn a_client_is_built_without_database_sandbox_and_raft() {
 
 #[test]
 fn what_is_compiled_for_browsers_is_pure() {
-    for krate in ["quorate-streams", "quorate-proof", "quorate-protocol"] {
+    for krate in ["quorate-streams", "quorate-proof", "quorate-protocol", "quorate-web"] {
         let uses = built_with(krate);
         for library in
             ["tokio", "libp2p", "rocksdb", "wasmtime", "openraft", "zstd", "quorate-engine", "quorate-consensus"]

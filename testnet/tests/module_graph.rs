@@ -164,6 +164,7 @@ const CRATES: [Crate; 7] = [
             ("provision", &["authority"]),
             ("upgrade", &["authority", "codec"]),
             ("command", &["authority", "evidence", "upgrade"]),
+            ("relay", &["codec"]),
             ("wire", &["evidence", "published"]),
         ],
         tests: &[],

@@ -92,7 +92,7 @@ impl CallTrace {
             total: since(Some(moments.begun), end),
             certified: answered
                 .as_ref()
-                .map(|(_, certificate)| certified(certificate, &session.members, session.signers.threshold)),
+                .map(|(_, certificate)| certified(certificate, &session.members, session.talk.signers().threshold)),
         }
     }
 }

@@ -1,14 +1,11 @@
 //! Keeps the references of an answer: has the vat make a bearer for each, so that whoever has its text comes back to the object later, by a
 //! client of its own.
 
-use super::{Answer, Session};
+use super::{Answer, Session, kept_number};
 use ed25519_dalek::SigningKey;
 use quorate_ids::VatId;
 use quorate_protocol::sturdyref::Sturdyref;
-use quorate_streams::{
-    abi::Value,
-    client::{ClientRef, Completion},
-};
+use quorate_streams::client::{ClientRef, Completion};
 use std::collections::BTreeSet;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -84,7 +81,7 @@ impl Session {
         }
         getrandom::fill(seed).map_err(|error| format!("the system gives no random bytes: {error}"))?;
         let key = SigningKey::from_bytes(seed).verifying_key().to_bytes();
-        let result = self.session.keep(id, key, through).map_err(|error| error.to_string())?;
+        let result = self.talk.session.keep(id, key, through).map_err(|error| error.to_string())?;
         let (sender, receiver) = oneshot::channel();
         self.waiting.insert(ClientRef::Result(result), sender);
         Ok(receiver)
@@ -120,14 +117,5 @@ impl KeptLater {
             kept.push((object, answer.map(|object| Sturdyref::bearer(vat, object, seed))));
         }
         kept
-    }
-}
-
-/// The object's number in its vat, by the vat's answer to [`quorate_streams::client::ClientSession::keep`], or why it is not kept.
-pub fn kept_number(answer: &Answer) -> Result<u64, String> {
-    match &answer.value {
-        Value::Number(number) if answer.fulfilled && *number >= 0.0 && number.fract() == 0.0 => Ok(*number as u64),
-        Value::Error { message, .. } => Err(message.clone()),
-        _ => Err("the vat's answer is not understood".to_owned()),
     }
 }

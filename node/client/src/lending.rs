@@ -68,7 +68,7 @@ async fn lend_by(
     // Loans are numbered in the order in which the call names them.
     for (place, (index, object)) in objects {
         let lender = &lenders.0[index];
-        let (name, number) = borrower.inner.lock().session.lend(lender.inner.target, lender.vat());
+        let (name, number) = borrower.inner.lock().talk.session.lend(lender.inner.target, lender.vat());
         names[place] = Some(name);
         deposits.entry(index).or_insert_with(Vec::new).push((number, object));
     }
@@ -119,7 +119,7 @@ async fn deposit(lender: &Client, to: VatId, deposits: Vec<(u64, u64)>, until: I
     {
         let mut session = lender.inner.lock();
         for (number, object) in deposits {
-            session.session.deposit(to, number, object).map_err(|error| ClientError::Call(error.to_string()))?;
+            session.talk.session.deposit(to, number, object).map_err(|error| ClientError::Call(error.to_string()))?;
         }
         lender.inner.speak(&mut session);
     }

@@ -1,8 +1,9 @@
 //! A client: an ephemeral vat without code, with a key of its own, that calls an object of another vat and hears the answers.
 //!
 //! To the vat that it calls it is a solo vat like any other: its id is the hash of a genesis with its one key, what it says is
-//! certified by its one signature, and it believes only what the called vat's threshold has signed. Other than those it says by its
-//! genesis when it will be over, and by its last statement that it is over now, so that the called vat can forget it.
+//! certified by its one signature, and it believes only what the called vat's threshold has signed: that is [`quorate_verified`], which this
+//! crate carries by libp2p. Other than solo vats it says by its genesis when it will be over, and by its last statement that it is over now, so
+//! that the called vat can forget it.
 //!
 //! A client that makes one call ([`call_once`]) remembers the vat from the call before ([`Known`]), speaks to one member at first, and
 //! says its farewell in the very reply to the answer: on a line of long round trips nothing waits for anything else.
@@ -14,14 +15,13 @@ mod known;
 mod lasting;
 mod lending;
 mod once;
-mod proving;
 mod reading;
 mod talking;
 mod wiring;
 
 pub use error::ClientError;
 pub use following::{CallTrace, CertifiedAnswer};
-pub use keeping::{Kept, kept_number};
+pub use keeping::Kept;
 pub use known::Known;
 pub use lasting::{Caller, Lasted, LastingCall, LastingError, Records, call_lasting};
 pub use once::{Called, OneCall, Request, call_once};
@@ -32,28 +32,26 @@ use ed25519_dalek::SigningKey;
 use error::Denial;
 use following::Noted;
 use keeping::Keeper;
-use proving::Prover;
 use quorate_courier::{
     courier::{Courier, Notice, RestoredOutbox},
     lookup::members_and_block,
 };
 use quorate_ids::VatId;
 use quorate_net::{Libp2pNetwork, NetLimits, NetOptions, Network};
-use quorate_proof::{
-    Certificate, Genesis, Hash, HostId, Introduction, Member, MemberSignature, Membership, Parameters, Signers,
-    Statement,
-};
+use quorate_proof::{Genesis, HostId, Introduction, Member};
 use quorate_protocol::{
-    evidence::{Outbox, Slice, farewell_mark, outbox_path},
-    proof::file::VatProof,
+    evidence::{Outbox, Slice},
+    proof::file::{Item, VatProof},
     sturdyref::Sturdyref,
     wire::SliceReply,
 };
 use quorate_streams::{
     abi::{Method, Value},
     client::{ClientRef, ClientSession, Completion, Heard},
-    stream::{self, Deliver},
 };
+use quorate_verified::conversation::client_genesis as own_genesis;
+pub use quorate_verified::conversation::kept_number;
+use quorate_verified::{Conversation, NotTaken, Prover, Taken};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -79,19 +77,16 @@ const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
 pub type Answer = Completion;
 
 struct Session {
-    session: ClientSession,
-    /// Who signs for the called vat, and where they are, in the order in which they are tried.
-    signers: Signers,
+    talk: Conversation,
+    /// Who the members of the called vat are, in the order in which they are tried.
     members: Vec<Member>,
     /// What the next client may want to know.
     known: Known,
     waiting: BTreeMap<ClientRef, oneshot::Sender<Answer>>,
     /// Hears what comes and nobody waits for.
     listener: Option<mpsc::Sender<Heard>>,
-    /// Statements made so far, and the hash of the last.
-    blocks: u64,
-    previous: Hash,
-    acknowledged: u64,
+    /// Number of the last message that was handed to the courier.
+    queued: u64,
     /// Members that did not take what was last said, and why.
     denials: BTreeMap<HostId, Denial>,
     /// Why nothing that this client says is taken, if so many members say it that one of them is honest.
@@ -102,8 +97,8 @@ struct Session {
     ended: bool,
     /// When the first call was sent and answered.
     noted: Noted,
-    /// Keeps what proves the answer to the first call, if that is wanted.
-    prover: Option<Prover>,
+    /// The first call, if its answer is to be proven.
+    proven: Option<u64>,
     /// Has the references of the answer to the first call kept, if that is wanted.
     keeper: Option<Keeper>,
     /// What the sturdyref names that the client was made with, and those that it was given beside it.
@@ -125,7 +120,6 @@ enum Acknowledges {
 struct Inner {
     vat: VatId,
     target: VatId,
-    key: SigningKey,
     session: Mutex<Session>,
     acknowledges: Acknowledges,
     notices: mpsc::UnboundedSender<Notice>,
@@ -196,30 +190,30 @@ impl Client {
         network: Arc<dyn Network>,
         acknowledges: Acknowledges,
     ) -> Result<Client, ClientError> {
-        let (vat, target) = (genesis.vat_id(), sturdyref.vat);
-        let membership = known.introduction.verify().map_err(|error| ClientError::Call(error.to_string()))?;
-        let mut session = ClientSession::new(vat, target);
+        let talk = Conversation::new(key, genesis, known.introduction.clone());
+        let mut talk = talk.map_err(|error| ClientError::Call(error.to_string()))?;
+        let (vat, target) = (talk.vat(), talk.target());
         // What is to be told apart from the answer is waited for.
-        let object = match (acknowledges, redemption(&session, sturdyref)) {
-            (Acknowledges::WhenTold, Some((bearer, signature))) => session
+        let object = match (acknowledges, redemption(&talk.session, sturdyref)) {
+            (Acknowledges::WhenTold, Some((bearer, signature))) => talk
+                .session
                 .redeem_and_hear(sturdyref.object, bearer, signature)
                 .map(ClientRef::Result)
                 .map_err(|error| ClientError::Call(error.to_string()))?,
-            _ => redeem(&mut session, sturdyref)?,
+            _ => redeem(&mut talk.session, sturdyref)?,
         };
-        let given = given.iter().map(|sturdyref| redeem(&mut session, sturdyref)).collect::<Result<_, _>>()?;
+        let given = given.iter().map(|sturdyref| redeem(&mut talk.session, sturdyref)).collect::<Result<_, _>>()?;
+        let own = Introduction { genesis: talk.genesis().clone(), chain: Vec::new() };
         let (notices, notices_rx) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             vat,
             target,
-            key,
-            session: Mutex::new(Session { target: object, given, ..Session::new(session, known, membership) }),
+            session: Mutex::new(Session { target: object, given, ..Session::new(talk, known) }),
             acknowledges,
             notices,
             shipped: Notify::new(),
             heard: Notify::new(),
         });
-        let own = Introduction { genesis, chain: Vec::new() };
         let whereabouts = Arc::new(TargetMembers(Arc::downgrade(&inner)));
         let metrics = Arc::new(Shipments(Arc::downgrade(&inner)));
         let courier = Courier::start(vat, network.clone(), whereabouts, metrics, own, notices_rx);
@@ -303,7 +297,10 @@ impl Client {
     ) -> Result<oneshot::Receiver<Answer>, ClientError> {
         let (sender, receiver) = oneshot::channel();
         let mut session = self.inner.lock();
-        let result = say(&mut session.session).map_err(|error| ClientError::Call(error.to_string()))?;
+        let result = say(&mut session.talk.session).map_err(|error| ClientError::Call(error.to_string()))?;
+        if session.talk.prover.is_some() {
+            session.proven.get_or_insert(result);
+        }
         let result = ClientRef::Result(result);
         if let Some(keeper) = session.keeper.as_mut() {
             keeper.call.get_or_insert(result);
@@ -319,6 +316,7 @@ impl Client {
         let mut session = self.inner.lock();
         for args in calls {
             session
+                .talk
                 .session
                 .send_only(target, method.clone(), &Value::Array(args), &[])
                 .map_err(|error| ClientError::Call(error.to_string()))?;
@@ -329,7 +327,7 @@ impl Client {
 
     /// Our messages that the vat has not acknowledged.
     pub fn unacknowledged(&self) -> usize {
-        self.inner.lock().session.unacked().count()
+        self.inner.lock().talk.session.unacked().count()
     }
 
     /// Has the references of the answer to the first call, which is not made yet, kept through a bearer that this client was made with.
@@ -345,14 +343,16 @@ impl Client {
 
     /// Has the answer to the first call proven, which is not made yet.
     fn prove(&self) {
-        let mut session = self.inner.lock();
-        let prover = Prover::new(&self.inner.vat, &self.inner.target, session.known.introduction.clone());
-        session.prover = Some(prover);
+        let prover = Prover::new(&self.inner.vat, &self.inner.target);
+        self.inner.lock().talk.prover = Some(prover);
     }
 
     /// What proves the answer to the first call, if that was wanted and the answer is there.
     fn proof(&self) -> Option<VatProof> {
-        self.inner.lock().prover.as_ref().and_then(Prover::proof)
+        let session = self.inner.lock();
+        let proof = session.talk.prover.as_ref()?.proof(session.proven?)?.clone();
+        let items = vec![Item::Answer(Box::new(proof))];
+        Some(VatProof { introduction: session.talk.introduction().clone(), items })
     }
 
     /// What is known of the vat by now.
@@ -370,7 +370,7 @@ impl Client {
         let shipped = self.inner.shipped.notified();
         let needed = {
             let mut session = self.inner.lock();
-            let needed = session.session.next_inbound().0 > 1 && !session.ended;
+            let needed = session.talk.session.next_inbound().0 > 1 && !session.ended;
             if needed {
                 session.ended = true;
                 self.inner.speak(&mut session);
@@ -411,23 +411,20 @@ fn random() -> Result<[u8; 32], ClientError> {
 }
 
 impl Session {
-    fn new(session: ClientSession, known: Known, membership: Membership) -> Session {
+    fn new(talk: Conversation, known: Known) -> Session {
         Session {
-            session,
-            signers: Signers::from(&membership),
-            members: known.in_order(membership.members),
+            talk,
+            members: known.members(),
             known,
             waiting: BTreeMap::new(),
             listener: None,
-            blocks: 0,
-            previous: Hash([0; 32]),
-            acknowledged: 0,
+            queued: 0,
             denials: BTreeMap::new(),
             denied: None,
             perhaps_sent: false,
             ended: false,
             noted: Noted::default(),
-            prover: None,
+            proven: None,
             keeper: None,
             target: ClientRef::Object(0),
             given: Vec::new(),
@@ -449,21 +446,6 @@ fn redemption(session: &ClientSession, sturdyref: &Sturdyref) -> Option<([u8; 32
     Some((redemption.bearer, redemption.signature.try_into().expect("Ed25519 signatures have 64 bytes")))
 }
 
-/// A genesis with one member that has no addresses: others answer over the connection that it makes.
-fn own_genesis(key: &SigningKey, nonce: [u8; 32], expires: u64) -> Genesis {
-    let public = key.verifying_key().to_bytes();
-    Genesis {
-        members: vec![Member { key: HostId(public), name: "client".into(), addresses: Vec::new() }],
-        threshold: 1,
-        image: Hash([0; 32]),
-        creator: public,
-        bundle: None,
-        nonce,
-        expires,
-        parameters: Parameters::default(),
-    }
-}
-
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, Session> {
         self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -471,60 +453,30 @@ impl Inner {
 
     /// Certifies the session's head as it is now, and gives it to the courier. The last statement of a client that has ended says so.
     fn speak(&self, session: &mut Session) {
-        let (outbox, certificate) = self.certify(session);
-        let said = session.acknowledged;
-        let queued: Vec<_> = session
-            .session
-            .unacked()
-            .filter(|(number, _)| *number > said)
-            .map(|(number, bytes)| (self.target, number, bytes.clone()))
-            .collect();
-        if let Some(prover) = &mut session.prover {
-            queued.iter().for_each(|(_, _, bytes)| prover.sends(bytes));
-        }
-        session.acknowledged = queued.last().map_or(said, |(_, number, _)| *number);
-        let _ = self.notices.send(Notice::Applied { block: session.blocks, outbox, queued, pruned: Vec::new() });
-        let _ = self.notices.send(Notice::Certified(certificate));
-    }
-
-    fn certify(&self, session: &mut Session) -> (Arc<Outbox>, Certificate) {
-        let head = session.session.head();
-        session.blocks += 1;
-        let outbox = Arc::new(Outbox::new(vec![head]));
-        let root = outbox.root().expect("there is a head");
-        let statement = Statement {
-            vat: self.vat,
-            epoch: 0,
-            block: session.blocks,
-            previous: session.previous,
-            // A client has no log.
-            chain: Hash::ZERO,
-            outbox_root: root,
-            published_root: Hash::ZERO,
-            state_root: session.ended.then(farewell_mark),
-        };
-        session.previous = statement.hash();
-        let signatures = vec![MemberSignature::sign(&self.key, &statement.payload())];
-        (outbox, Certificate { statement, signatures })
+        let said = session.talk.certify(session.ended);
+        let noted = session.talk.note_said(session.queued);
+        let before = std::mem::replace(&mut session.queued, noted);
+        let queued = session.talk.session.unacked().filter(|(number, _)| *number > before);
+        let queued = queued.map(|(number, bytes)| (self.target, number, bytes.clone())).collect();
+        let (block, outbox) = (session.talk.blocks(), Arc::new(Outbox::new(vec![said.head])));
+        let _ = self.notices.send(Notice::Applied { block, outbox, queued, pruned: Vec::new() });
+        let _ = self.notices.send(Notice::Certified(said.certificate));
     }
 
     /// The slice with which a client that has its answer ends: the acknowledgement, and that nothing follows.
     fn farewell(&self, session: &mut Session) -> Slice {
         session.ended = true;
-        let (outbox, certificate) = self.certify(session);
-        let head = outbox.heads()[0];
-        let path = outbox_path(outbox.heads(), 0);
-        let (begin, messages) = (head.end + 1, Vec::new());
-        Slice { genesis: None, chain: Vec::new(), certificate, head, path, begin, messages, tail: Vec::new() }
+        let said = session.talk.certify(true);
+        Slice { genesis: None, ..session.talk.slice(&said, said.head.end + 1) }
     }
 
     /// A member did not take what was said. One alone may lie, or not know this vat any more.
     fn denied(&self, by: HostId, denial: Denial) {
         let mut session = self.lock();
         session.denials.insert(by, denial.clone());
-        let members = session.signers.keys.len();
+        let members = session.talk.signers().keys.len();
         // If fewer than a threshold might still take it, nobody will.
-        if session.denials.len() + usize::from(session.signers.threshold) > members {
+        if session.denials.len() + usize::from(session.talk.signers().threshold) > members {
             session.denied = Some(denial);
             // Whoever waits hears that there will be no answer.
             session.waiting.clear();
@@ -537,11 +489,9 @@ impl Inner {
         let Ok(membership) = introduction.verify() else { return };
         let mut session = self.lock();
         session.known.block = session.known.block.max(block);
-        if membership.epoch > session.signers.epoch {
+        if membership.epoch > session.talk.signers().epoch {
             session.members = session.known.in_order(membership.members);
-            if let Some(prover) = &mut session.prover {
-                prover.introduced(&introduction);
-            }
+            session.talk.introduced(&introduction);
             session.known.introduction = introduction;
         }
     }
@@ -549,35 +499,18 @@ impl Inner {
     /// Takes a slice of the called vat.
     fn take(&self, slice: Slice) -> SliceReply {
         let mut session = self.lock();
-        if slice.sender() != self.target {
-            return SliceReply::Refused { message: "this client talks to another vat".into() };
-        }
-        let proven = match slice.verify(Some(&session.signers), &self.vat) {
-            Ok(proven) => proven,
-            Err(error) => return SliceReply::Refused { message: error.to_string() },
+        let certificate = slice.certificate.clone();
+        let carries_messages = !slice.messages.is_empty();
+        let taken = match session.talk.take(slice) {
+            Ok(taken) => taken,
+            Err(NotTaken::Stale { next }) => return self.taken(&mut session, next),
+            Err(NotTaken::Gap { next }) => return SliceReply::NotYet { next, leader: None },
+            Err(NotTaken::Refused(message)) => return SliceReply::Refused { message },
         };
-        let (next, hash) = session.session.next_inbound();
-        let run = stream::Slice { begin: slice.begin, messages: &slice.messages, tail: &slice.tail, head: &slice.head };
-        match run.verify(next - 1, &hash) {
-            Ok(()) => {}
-            Err(stream::SliceError::Stale { .. }) => return self.taken(&mut session, next),
-            Err(stream::SliceError::Gap { next, .. }) => return SliceReply::NotYet { next, leader: None },
-            Err(error) => return SliceReply::Refused { message: error.to_string() },
-        }
-        if let Some(prover) = &mut session.prover {
-            prover.takes(&slice, next, hash);
-        }
-        session.signers = proven.signers;
-        if let Some(membership) = proven.news {
+        let Taken { next, heard, acknowledged, news, is_new } = taken;
+        if let Some(membership) = news {
             session.members = session.known.in_order(membership.members);
         }
-        let stream::StreamHead { end, ack, .. } = slice.head;
-        let carries_messages = !slice.messages.is_empty();
-        let deliver = Deliver { from: self.target, begin: slice.begin, messages: slice.messages, end, ack };
-        let heard = match session.session.receive_all(&deliver) {
-            Ok(heard) => heard,
-            Err(error) => return SliceReply::Refused { message: error.to_string() },
-        };
         for heard in heard {
             let Heard::Settled(completion) = heard else {
                 session.tell(heard);
@@ -585,7 +518,7 @@ impl Inner {
             };
             session.keep(&completion);
             if session.waiting.contains_key(&completion.promise) {
-                session.noted.answer(&slice.certificate);
+                session.noted.answer(&certificate);
             }
             match session.waiting.remove(&completion.promise) {
                 // Whoever waited may have given up.
@@ -594,20 +527,19 @@ impl Inner {
             }
         }
         self.heard.notify_waiters();
-        let pruned = vec![(self.target, ack)];
-        let block = session.blocks;
+        let pruned = vec![(self.target, acknowledged)];
+        let block = session.talk.blocks();
         let _ = self.notices.send(Notice::Applied { block, outbox: Arc::default(), queued: Vec::new(), pruned });
-        let now = session.session.next_inbound().0;
         let is_last = self.acknowledges == Acknowledges::ByFarewell && session.waiting.is_empty();
         if is_last || self.acknowledges == Acknowledges::WhenTold {
             // The farewell acknowledges it, or what is said next.
-        } else if now > next {
+        } else if is_new {
             self.speak(&mut session);
         } else {
             // What comes again was not heard to be acknowledged.
             let _ = self.notices.send(Notice::Heard { peer: self.target, again: carries_messages, near: false });
         }
-        self.taken(&mut session, now)
+        self.taken(&mut session, next)
     }
 
     /// The reply for what was taken up to `next`: with the farewell, if there is nothing else to hear. It is said again to whoever

@@ -26,7 +26,7 @@ impl Client {
 
     /// Says things, which leave with [`Client::say`].
     pub fn quietly<T>(&self, talk: impl FnOnce(&mut ClientSession) -> T) -> T {
-        talk(&mut self.inner.lock().session)
+        talk(&mut self.inner.lock().talk.session)
     }
 
     /// Has leave what was said.
@@ -41,7 +41,7 @@ impl Client {
     /// # Errors
     /// Too much is under way.
     pub fn redeem(&self, sturdyref: &Sturdyref) -> Result<ClientRef, ClientError> {
-        super::redeem(&mut self.inner.lock().session, sturdyref)
+        super::redeem(&mut self.inner.lock().talk.session, sturdyref)
     }
 
     /// Why members take nothing of this client any more, if that is so.

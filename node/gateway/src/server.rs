@@ -1,8 +1,10 @@
-//! Listens: `GET /capnweb` for a session of Cap'n Web over a WebSocket, `POST /capnweb` for a batch; the rest is [`crate::http`]'s.
+//! Listens: `GET /capnweb` for a session of Cap'n Web over a WebSocket, `POST /capnweb` for a batch; `GET /frames`, a WebSocket as well, for clients
+//! that check for themselves; the rest is [`crate::http`]'s.
 //!
 //! Browsers say which page connects (`Origin`), and only pages that are listed may; programs say nothing, and may. What is sent is bounded: a
 //! message, a batch, sessions at once, and what waits for a client that does not read.
 
+use crate::carry::{self, Carrier, Carries};
 use crate::connection::Connection;
 use crate::http;
 use crate::listener::{self, Limits};
@@ -58,6 +60,7 @@ pub struct Rules {
 
 struct Server {
     connects: Arc<dyn Connects>,
+    carrier: Carrier,
     rules: Rules,
     sessions: Arc<Semaphore>,
 }
@@ -66,11 +69,14 @@ struct Server {
 ///
 /// # Errors
 /// The folder of the rules can't be used.
-pub fn routes(connects: Arc<dyn Connects>, rules: Rules) -> io::Result<Router> {
+pub fn routes(connects: Arc<dyn Connects>, carries: Arc<dyn Carries>, rules: Rules) -> io::Result<Router> {
     let http = http::routes(Arc::clone(&connects), rules.origins.clone(), &rules.folder)?;
     let sessions = Arc::new(Semaphore::new(rules.max_sessions.min(Semaphore::MAX_PERMITS)));
-    let server = Arc::new(Server { connects, rules, sessions });
-    let capnweb = Router::new().route("/capnweb", get(session).post(batch).options(preflight)).with_state(server);
+    let server = Arc::new(Server { connects, carrier: Carrier::new(carries), rules, sessions });
+    let capnweb = Router::new()
+        .route("/capnweb", get(session).post(batch).options(preflight))
+        .route("/frames", get(frames))
+        .with_state(server);
     Ok(http.merge(capnweb))
 }
 
@@ -114,6 +120,20 @@ async fn session(
         let mut connection = Connection::new(Arc::clone(&server.connects));
         talk(socket, &mut connection).await;
         connection.close().await;
+        drop(permit);
+    }))
+}
+
+async fn frames(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Response> {
+    server.origin(&headers)?;
+    let permit = server.permit()?;
+    let upgrade = upgrade.max_message_size(carry::MAX_MESSAGE_BYTES).max_frame_size(carry::MAX_MESSAGE_BYTES);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        server.carrier.carry(socket).await;
         drop(permit);
     }))
 }

@@ -216,6 +216,10 @@ impl Vats for Connections {
         Some(kept_number(answer).map(|object| Sturdyref::bearer(home, object, seed).to_string()))
     }
 
+    fn proof(&mut self, _answer: Remote) -> Result<Value, String> {
+        Err("this session trusts its host, which would prove its own word: connect with the client that checks (`quorate`)".to_owned())
+    }
+
     fn offer(&mut self, vat: usize) -> Result<ClientRef, String> {
         Ok(self.vat(vat)?.client.quietly(quorate_streams::client::ClientSession::offer))
     }

@@ -19,6 +19,7 @@
 //! | [`provision`] | `authority` | what a host needs to carry a vat |
 //! | [`upgrade`] | `authority`, `codec` | what owners approve of when a vat is upgraded |
 //! | [`command`] | `authority`, `evidence`, `upgrade` | what a vat's log orders, and what comes of it |
+//! | [`relay`] | `codec` | what a client that can't dial says to the host that carries its frames |
 //! | [`wire`] | `evidence`, `published` | frames between hosts |
 
 pub mod authority;
@@ -34,6 +35,7 @@ pub mod proof;
 pub mod provision;
 pub mod published;
 pub mod recovered;
+pub mod relay;
 pub mod standstill;
 pub mod status;
 pub mod sturdyref;

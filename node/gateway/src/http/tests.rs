@@ -31,6 +31,28 @@ struct Fake {
 
 struct Shared(Arc<Fake>);
 
+/// Nobody has frames carried here.
+struct NoFrames;
+
+impl crate::carry::Carries for NoFrames {
+    fn hand(
+        &self,
+        _from: quorate_ids::HostId,
+        _purpose: quorate_protocol::relay::Carried,
+        _frame: axum::body::Bytes,
+    ) -> BoxFuture<'static, Result<axum::body::Bytes, String>> {
+        Box::pin(async { Err("no host".to_owned()) })
+    }
+
+    fn attach(
+        &self,
+        _client: quorate_ids::HostId,
+        _slices: tokio::sync::mpsc::Sender<crate::carry::ForClient>,
+    ) -> Box<dyn Send> {
+        Box::new(())
+    }
+}
+
 impl Connects for Shared {
     fn connect(&self, _sturdyref: Sturdyref) -> BoxFuture<'static, Result<Client, String>> {
         Box::pin(async { Err("nobody connects here".to_owned()) })
@@ -102,7 +124,8 @@ impl Gateway {
             max_sessions: 4,
             folder: folder.path().join("calls"),
         };
-        let routes = crate::server::routes(Arc::new(Shared(Arc::clone(&fake))), rules).expect("a folder of this test");
+        let routes = crate::server::routes(Arc::new(Shared(Arc::clone(&fake))), Arc::new(NoFrames), rules)
+            .expect("a folder of this test");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it listens");
         let server = tokio::spawn(crate::server::serve(listener, routes, 1_024));

@@ -51,6 +51,10 @@ impl Vats for Fake {
         (answer.value == Value::String("kept".into())).then(|| Ok("vat://kept".into()))
     }
 
+    fn proof(&mut self, answer: Remote) -> Result<Value, String> {
+        Ok(Value::String(format!("proof of {:?}", answer.reference)))
+    }
+
     fn offer(&mut self, _vat: usize) -> Result<ClientRef, String> {
         self.offers += 1;
         Ok(ClientRef::Own(self.offers))

@@ -14,7 +14,7 @@
 //! Where it departs from the protocol: a promise among arguments is waited for, as the protocol says, and calls that come later do not wait for
 //! it; `map`, streams and dates are refused, where they are used.
 
-pub(crate) use super::data::Remote;
+pub use super::data::Remote;
 
 use super::data::{Cap, Data, shifted};
 use super::expression::{self, Expression, Import as Reference};
@@ -29,7 +29,7 @@ const MAX_ENTRIES: usize = 16_384;
 const MAX_BYTES: usize = 64 << 20;
 
 /// What the vats of a session do for it.
-pub(crate) trait Vats {
+pub trait Vats {
     /// Begins to redeem a reference; [`Session::redeemed`] is told what came of it.
     fn redeem(&mut self, ticket: i64, text: &str);
     /// Calls something of a vat, and gives the promise of the answer, of which [`Session::heard`] is told.
@@ -39,6 +39,11 @@ pub(crate) trait Vats {
     fn keep(&mut self, object: Remote) -> Result<Remote, String>;
     /// What a vat's answer to [`Vats::keep`] comes to; nothing if `result` is none.
     fn kept(&mut self, result: Remote, answer: &Completion) -> Option<Result<String, String>>;
+    /// What proves a vat's answer to a call, as a value for the other side.
+    ///
+    /// # Errors
+    /// It is not proven here.
+    fn proof(&mut self, answer: Remote) -> Result<Value, String>;
     /// A new object that a vat can call: what it says is told as [`Heard::Called`].
     fn offer(&mut self, vat: usize) -> Result<ClientRef, String>;
     /// Answers a vat's call.
@@ -79,6 +84,8 @@ struct Export {
     is_stream: bool,
     waiting: Vec<Job>,
     bytes: usize,
+    /// Which answer of a vat it was settled by.
+    answer: Option<Remote>,
 }
 
 /// Something of the other side.
@@ -152,7 +159,7 @@ fn spliced(data: &Data, slots: &mut Vec<Cap>) -> Value {
 }
 
 /// See the head of the module.
-pub(crate) struct Session<V> {
+pub struct Session<V> {
     vats: V,
     out: Vec<String>,
     exports: BTreeMap<i64, Export>,
@@ -188,6 +195,7 @@ impl<V: Vats> Session<V> {
             is_stream: false,
             waiting: Vec::new(),
             bytes: 0,
+            answer: None,
         };
         Session {
             vats,
@@ -326,7 +334,8 @@ impl<V: Vats> Session<V> {
     fn enter(&mut self, id: i64, state: State, bytes: usize) -> Result<(), String> {
         self.take_room(bytes)?;
         let (named, users) = if id <= self.last_internal { (0, 1) } else { (1, 0) };
-        let export = Export { state, named, users, is_pulled: false, is_stream: false, waiting: Vec::new(), bytes };
+        let (waiting, answer) = (Vec::new(), None);
+        let export = Export { state, named, users, is_pulled: false, is_stream: false, waiting, bytes, answer };
         self.exports.insert(id, export);
         Ok(())
     }
@@ -593,6 +602,10 @@ impl<V: Vats> Session<V> {
     /// What an export, a property of it or a call of that comes to.
     fn refer(&mut self, reference: &Reference) -> Result<State, Stop> {
         let Reference { id, path, args, .. } = reference;
+        if matches!((self.exports.get(id).map(|export| &export.state), &path[..]), (Some(State::Main), [name]) if name == "proof")
+        {
+            return self.proof(args.as_deref());
+        }
         let args = match args {
             None => None,
             Some(args) => {
@@ -686,6 +699,22 @@ impl<V: Vats> Session<V> {
             },
             ("keep", _) => type_error("`keep` takes an object of a vat, and nothing else"),
             _ => type_error(format!("`{name}` is not known here: call `redeem(reference)` or `keep(object)`")),
+        }
+    }
+
+    /// `proof(promise)`: what proves the answer of a call, when it is there.
+    fn proof(&mut self, args: Option<&[Expression]>) -> Result<State, Stop> {
+        const WANTED: &str = "`proof` takes the promise of a call, before it is awaited";
+        let Some([Expression::Import(call)]) = args else { return type_error(WANTED) };
+        let export =
+            self.exports.get(&call.id).map(|export| (matches!(export.state, State::Pending(_)), export.answer));
+        match export {
+            Some((true, _)) => Err(Stop::WaitForExport(call.id)),
+            Some((false, Some(answer))) => match self.vats.proof(answer) {
+                Ok(value) => Ok(State::Fulfilled(Data::plain(value))),
+                Err(why) => Err(refused("Error", why)),
+            },
+            _ => type_error(WANTED),
         }
     }
 
@@ -947,6 +976,7 @@ impl<V: Vats> Session<V> {
             if let Some(export) = self.exports.get_mut(&id) {
                 self.bytes = self.bytes.saturating_sub(export.bytes) + bytes;
                 export.bytes = bytes;
+                export.answer = Some(remote);
             }
             self.resolve(id, state.clone());
         }

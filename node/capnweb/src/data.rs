@@ -6,7 +6,7 @@ use quorate_streams::client::ClientRef;
 
 /// Something of a vat that the session talks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Remote {
+pub struct Remote {
     /// Which of the session's vats.
     pub vat: usize,
     pub reference: ClientRef,

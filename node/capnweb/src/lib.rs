@@ -1,4 +1,4 @@
-//! Cap'n Web, so that its clients, which know nothing of vats, call them.
+//! Cap'n Web, so that its clients, which know nothing of vats, call them: at a host's gateway, and in a page that checks for itself.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -8,6 +8,6 @@
 
 mod data;
 mod expression;
-pub(crate) mod session;
+pub mod session;
 #[cfg(test)]
 mod tests;

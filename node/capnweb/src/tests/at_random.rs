@@ -68,6 +68,10 @@ impl Vats for Noted {
         None
     }
 
+    fn proof(&mut self, answer: Remote) -> Result<Value, String> {
+        Ok(Value::String(format!("proof of {:?}", answer.reference)))
+    }
+
     fn offer(&mut self, vat: usize) -> Result<ClientRef, String> {
         self.last += 1;
         self.offered.insert((vat, self.last));
