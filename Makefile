@@ -38,7 +38,7 @@ help: ## list the targets
 	@echo 'make verify   what must pass before a change is merged: format, lints, tests, dependencies; it edits nothing'
 	@echo 'make bench    measure the figures that docs and design promise'
 	@echo 'make differential SEEDS=n SEED=first  run random programs in Node and in a vat, and compare'
-	@echo 'make sim SEEDS=n SEED=first WORLD=3@2 run simulated worlds; each seed is one schedule of faults, met again at will'
+	@echo 'make sim SEEDS=n SEED=first WORLD=3@2 run simulated worlds; each seed is one schedule of faults, met again at will; 4@3~: slow disks'
 	@echo 'make sim-liars SEEDS=n SEED=first     the same where as many hosts lie and lead as may: n seeds of 4@3, and a fifth of n of 7@5'
 	@echo 'make sim-plants SEEDS=n               plant bugs in simulated replicas, and see which seed finds each'
 	@echo 'make handoff PROGRAMS=n               run small programs over several vats in all interleavings, and n by chance'

@@ -7,8 +7,7 @@ use std::time::Duration;
 pub struct Timing {
     /// Between heartbeats of a leader. A heartbeat may take longer to be answered: several are under way then.
     pub heartbeat: Duration,
-    /// How long votes may take to come in: longer than the longest round trip between members. If nobody stood for election
-    /// in turn (`tasks::election`), openraft would let a member do so after `election_max` and a wait between these two.
+    /// How long votes may take to come in: longer than the longest round trip between members, and than two syncs of a voter's disk.
     pub election_min: Duration,
     /// How long a silent leader is believed in: longer than heartbeats stay away when packets are lost. Longer than
     /// `election_min`.

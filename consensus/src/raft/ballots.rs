@@ -1,11 +1,19 @@
-//! Questions for votes that are not answered yet.
+//! Questions for votes that are not answered yet, and who would vote for this member.
 //!
 //! Whoever names a later term in its answer would end an election that the others are about to decide, and it may be the one that answers
 //! first: it is heard when the others have had their say.
+//!
+//! Openraft stands for election when a majority would vote for it, which may be fewer than must elect. Each such election changes the term
+//! for nothing, and members with longer logs, which give no vote in it, fall behind in terms: the others refuse them for that, for ever. So
+//! openraft hears of those who would vote when they are as many as must.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use quorate_ids::HostId;
 
 /// An election: its term, and whether it only asks who would vote.
 type Election = (u64, bool);
@@ -14,6 +22,8 @@ type Election = (u64, bool);
 #[derive(Default)]
 pub(crate) struct Ballots {
     open: Mutex<BTreeMap<Election, usize>>,
+    /// Who has said that it would vote for this member, in which term, and when.
+    willing: Mutex<BTreeMap<HostId, (u64, Instant)>>,
     answered: Notify,
 }
 
@@ -42,6 +52,38 @@ impl Ballots {
             // Before it looks: an answer in between is not missed.
             answered.as_mut().enable();
             if !self.lock().contains_key(&(term, pre)) {
+                return;
+            }
+            answered.await;
+        }
+    }
+
+    /// A member has said whether it would vote for this one in a term.
+    pub(crate) fn said(&self, by: HostId, term: u64, would: bool) {
+        {
+            let mut willing = self.willing.lock().unwrap_or_else(PoisonError::into_inner);
+            willing.remove(&by);
+            if would {
+                willing.insert(by, (term, Instant::now()));
+            }
+        }
+        self.answered.notify_waiters();
+    }
+
+    /// Returns when enough members would vote for this one in a term, as far as they have said so within `memory`.
+    pub(crate) async fn enough_are_willing(&self, term: u64, memory: Duration, enough: impl Fn(&[HostId]) -> bool) {
+        loop {
+            let answered = self.answered.notified();
+            tokio::pin!(answered);
+            // Before it looks: an answer in between is not missed.
+            answered.as_mut().enable();
+            let now = Instant::now();
+            let willing: Vec<HostId> = {
+                let willing = self.willing.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_one = |(of, at): (u64, Instant)| of == term && now <= at + memory;
+                willing.iter().filter(|(_, said)| is_one(**said)).map(|(by, _)| *by).collect()
+            };
+            if enough(&willing) {
                 return;
             }
             answered.await;
@@ -82,5 +124,26 @@ mod tests {
         assert!(closed.now_or_never().is_some());
         assert!(ballots.closed(8, false).now_or_never().is_none());
         assert_eq!(ballots.lock().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_would_vote_are_enough_when_as_many_have_said_so_of_one_term_lately() {
+        let (ballots, memory) = (Ballots::default(), Duration::from_secs(1));
+        let [first, second, third] = [1, 2, 3].map(|seed| HostId([seed; 32]));
+        let mut two = std::pin::pin!(ballots.enough_are_willing(7, memory, |willing| willing.len() == 2));
+        ballots.said(first, 7, true);
+        ballots.said(second, 6, true);
+        ballots.said(third, 7, false);
+        assert!(two.as_mut().now_or_never().is_none(), "one would vote in this term");
+        ballots.said(first, 7, true);
+        assert!(two.as_mut().now_or_never().is_none(), "it has said so again");
+        tokio::time::sleep(memory * 2).await;
+        ballots.said(second, 7, true);
+        assert!(two.as_mut().now_or_never().is_none(), "the other has said so long ago");
+        ballots.said(third, 7, true);
+        assert!(two.as_mut().now_or_never().is_some());
+        ballots.said(third, 7, false);
+        let again = ballots.enough_are_willing(7, memory, |willing| willing.len() == 2);
+        assert!(again.now_or_never().is_none(), "it has thought better of it");
     }
 }

@@ -10,7 +10,6 @@
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::storage::RaftLogStorage;
 use openraft::{Config, RaftMetrics};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
 
@@ -45,9 +44,8 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    async fn open(&self, life: u64, stands_for_election: bool) -> Result<Raft, String> {
-        let config = Config { enable_elect: stands_for_election, ..self.config.clone() };
-        let config = config.validate().map_err(|error| error.to_string())?;
+    async fn open(&self, life: u64) -> Result<Raft, String> {
+        let config = self.config.clone().validate().map_err(|error| error.to_string())?;
         let (executing, checkpoints) = (Arc::clone(&self.executing), Arc::clone(&self.checkpoints));
         let machine = StateMachine::new(executing, life, checkpoints, self.log.clone());
         let network = Network(Arc::clone(&self.network));
@@ -62,18 +60,16 @@ pub(super) struct Instances {
     parts: Mutex<Option<Arc<Parts>>>,
     raft: RwLock<Raft>,
     life: watch::Sender<Life>,
-    stands_for_election: AtomicBool,
 }
 
 impl Instances {
     /// Begins the first one.
-    pub(super) async fn begin(parts: Parts, stands_for_election: bool) -> Result<Arc<Self>, String> {
-        let raft = parts.open(0, stands_for_election).await?;
+    pub(super) async fn begin(parts: Parts) -> Result<Arc<Self>, String> {
+        let raft = parts.open(0).await?;
         Ok(Arc::new(Self {
             parts: Mutex::new(Some(Arc::new(parts))),
             raft: RwLock::new(raft),
             life: watch::channel(Life::Runs(0)).0,
-            stands_for_election: AtomicBool::new(stands_for_election),
         }))
     }
 
@@ -87,12 +83,6 @@ impl Instances {
         let raft = self.raft.read().unwrap_or_else(PoisonError::into_inner);
         let reopens = *self.life.borrow() == Life::Reopens;
         (raft.metrics(), reopens)
-    }
-
-    /// Whether this replica stands for election when its timer says so.
-    pub(super) fn stand_for_election(&self, may: bool) {
-        self.stands_for_election.store(may, Ordering::SeqCst);
-        self.raft().runtime_config().elect(may);
     }
 
     fn parts(&self) -> Option<Arc<Parts>> {
@@ -137,7 +127,7 @@ impl Instances {
         }
         let life = parts.executing.next_life().await;
         parts.log.clone().truncate_after(Some(before)).await.map_err(|error| error.to_string())?;
-        let raft = parts.open(life, self.stands_for_election.load(Ordering::SeqCst)).await?;
+        let raft = parts.open(life).await?;
         if self.take_over(&raft, life) {
             return Ok(());
         }

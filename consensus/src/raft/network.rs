@@ -345,7 +345,14 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         let open = self.shared.ballots.open(asked.term, true);
         let reply = self.call(Channel::Vote, message).await;
         drop(open);
-        self.voted(asked, true, reply?).await
+        let reply = reply?;
+        let Shared { ballots, gate, timing, .. } = &*self.shared;
+        let would = matches!(reply, RaftReply::Vote { granted: true, .. });
+        ballots.said(self.member.key, asked.term, would);
+        if would {
+            ballots.enough_are_willing(asked.term, timing.election_min, |willing| gate.would_be_elected(willing)).await;
+        }
+        self.voted(asked, true, reply).await
     }
 
     async fn full_snapshot(

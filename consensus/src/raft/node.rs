@@ -106,8 +106,6 @@ pub(crate) struct RaftSetup {
     /// For logs.
     pub(crate) name: String,
     pub(crate) timing: Timing,
-    /// Whether this replica stands for election when its timer says so.
-    pub(crate) stands_for_election: bool,
     pub(crate) log: LogStore,
     pub(crate) gate: Arc<OrderGate>,
     pub(crate) checkpoints: Arc<Checkpoints>,
@@ -129,6 +127,8 @@ fn config(timing: &Timing, name: String) -> Config {
         replication_lag_threshold: LAG_THRESHOLD,
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX / 2,
+        // Members stand in turn: `tasks::election`. Openraft's own pauses are of one length for all disks and lines.
+        enable_elect: false,
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
         // A member whose log was rolled back is sent again what it lost; without this the leader would leave it where it is,
@@ -141,8 +141,7 @@ fn config(timing: &Timing, name: String) -> Config {
 impl RaftNode {
     /// Starts Raft on what the store has. Executes the committed log after the checkpoint before it returns.
     pub(crate) async fn start(setup: RaftSetup, id: u64, restored: &ReplicatedState) -> Result<Self, String> {
-        let RaftSetup { name, timing, stands_for_election, log, gate, checkpoints, transport, apply, peers, snapshots } =
-            setup;
+        let RaftSetup { name, timing, log, gate, checkpoints, transport, apply, peers, snapshots } = setup;
         gate.runs_as(id);
         let executing = Executing::new(apply, Arc::clone(&gate), restored);
         Executing::follow_order(&executing);
@@ -160,7 +159,7 @@ impl RaftNode {
         });
         let executed = executing.executed_index();
         let parts = Parts { id, config: config(&timing, name), network, checkpoints, log: log.clone(), executing };
-        let instances = Instances::begin(parts, stands_for_election).await?;
+        let instances = Instances::begin(parts).await?;
         let node = Self { instances, id, links, log, gate, executed };
         // It was empty: this is the only place that sets it.
         let _ = running.set(node.clone());
@@ -179,9 +178,9 @@ impl RaftNode {
         let _ = self.instances.raft().trigger().elect(true).await;
     }
 
-    /// Whether this replica stands for election when its timer says so.
-    pub(crate) fn stand_for_election(&self, may: bool) {
-        self.instances.stand_for_election(may);
+    /// Whether this member has voted in a term: for itself or for another.
+    pub(crate) fn has_voted(&self, term: u64) -> bool {
+        self.gate.has_voted(term)
     }
 
     /// The id of this replica.

@@ -2,7 +2,8 @@
 //!
 //! A term with the proof of its leader is told at once. One that is only named is told if more name one than may lie or be down, and
 //! else now and then: an honest member that voted in an election which nobody won can not go back to the present term, and takes part
-//! again only when another leader is elected. So a liar alone brings about an election now and then, and more and more seldom.
+//! again only when another leader is elected. So a liar alone brings about an election now and then, and more and more seldom. Not even the first
+//! one at once: else each member that is elected would be deposed before it has ordered anything.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +19,9 @@ const FORGIVEN: u32 = 8;
 pub(super) struct NamedTerms {
     /// By whom.
     named: BTreeMap<u64, u64>,
-    /// When one was last told, and how often the pause has doubled since.
+    /// Since when members that are too few have named them.
+    since: Option<Instant>,
+    /// When one was last told for their sake, and how often the pause has doubled since.
     told: Option<(Instant, u32)>,
 }
 
@@ -34,20 +37,23 @@ impl NamedTerms {
         now: Instant,
     ) -> bool {
         self.named.retain(|_, named| *named > own);
+        if self.named.is_empty() {
+            self.since = None;
+        }
         self.named.insert(by, named);
         if self.named.len() >= joining.max(2) {
             return true;
         }
-        let doublings = match self.told {
-            None => 0,
-            Some((at, doublings)) => {
-                let pause = pause * (1 << doublings);
-                if now < at + pause {
-                    return false;
-                }
-                if now > at + pause * FORGIVEN { 0 } else { (doublings + 1).min(MAX_DOUBLINGS) }
-            }
+        let since = *self.since.get_or_insert(now);
+        let paused = |doublings: u32| pause * (1 << doublings);
+        let recent = self.told.filter(|(at, doublings)| now <= *at + paused(*doublings) * FORGIVEN);
+        let (due, doublings) = match recent {
+            None => (since + pause, 0),
+            Some((at, doublings)) => (at + paused(doublings), (doublings + 1).min(MAX_DOUBLINGS)),
         };
+        if now < due {
+            return false;
+        }
         self.told = Some((now, doublings));
         true
     }
@@ -65,11 +71,19 @@ mod tests {
             terms.is_told(by, (9 + seconds, 8), 2, pause, began + Duration::from_secs(seconds))
         };
         let when: Vec<u64> = (0..2_000).filter(|seconds| told(&mut terms, 1, *seconds)).collect();
-        assert_eq!(when, [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 767, 1023, 1279, 1535, 1791]);
+        assert_eq!(when, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 768, 1024, 1280, 1536, 1792]);
         assert!(told(&mut terms, 2, 1_800), "two do not both lie");
         // What was named before the present term counts no more.
         assert!(!terms.is_told(3, (4_000, 3_999), 2, pause, began + Duration::from_secs(1_801)));
-        assert!(told(&mut terms, 3, 9_000), "after a long time");
-        assert!(told(&mut terms, 3, 9_002));
+        assert!(
+            !terms.is_told(3, (9_009, 8_999), 2, pause, began + Duration::from_secs(9_000)),
+            "after a long time, anew"
+        );
+        assert!(
+            !terms.is_told(3, (9_009, 9_010), 2, pause, began + Duration::from_secs(9_001)),
+            "a leader of a later term"
+        );
+        assert!(terms.is_told(3, (9_009, 8_999), 2, pause, began + Duration::from_secs(9_002)));
+        assert!(terms.is_told(3, (9_009, 8_999), 2, pause, began + Duration::from_secs(9_003)));
     }
 }

@@ -473,7 +473,7 @@ impl RaftStarter {
             return Ok(());
         }
         if own_key.is_recovering() {
-            tokio::spawn(self.key_watch.clone().recover(raft.clone()));
+            tokio::spawn(self.key_watch.clone().recover());
         }
         let membership = MembershipTask {
             identity: Arc::clone(identity),
@@ -510,7 +510,6 @@ impl RaftStarter {
         RaftSetup {
             name: self.key_watch.identity.vat.to_string(),
             timing,
-            stands_for_election: !self.key_watch.own_key.is_recovering(),
             log: self.log.clone(),
             gate: Arc::clone(&self.gate),
             checkpoints: Arc::clone(&self.applier.checkpoints),

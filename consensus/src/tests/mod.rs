@@ -10,6 +10,7 @@ mod clocks;
 mod cluster;
 mod codecs;
 mod complaints;
+mod elections;
 mod equivocations;
 mod first_start;
 mod foreseen;

@@ -169,22 +169,59 @@ async fn a_leader_takes_back_what_a_majority_claimed_to_have_and_no_threshold_ac
     assert!(cluster.nodes[old].log.lock().unwrap().restored.is_empty(), "not by a checkpoint");
 }
 
-/// Openraft would have whoever gets the votes of a majority lead. Where five are members of which four must sign, that is one too few.
+/// Openraft would have whoever gets the votes of a majority lead. Where five are members of which four must sign, that is one too few. The
+/// fourth says that it would vote, and does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_majority_that_is_less_than_a_threshold_elects_nobody() {
     let (mut cluster, leader, _) = begun(5, 4).await;
-    let away = [leader, (leader + 1) % 5];
+    let silent = cluster.nodes[(leader + 1) % 5].id();
     let up = [2, 3, 4].map(|step| (leader + step) % 5);
     let began = cluster.nodes[leader].up().status().term;
-    for place in away {
-        cluster.stop(place).await;
-    }
+    cluster.hub.lie(Box::new(move |from, to, _, frame| match codec::decode(&frame) {
+        Ok(RaftFrame { message: RaftMessage::Vote { pre: false, .. }, .. }) if [from, to].contains(&silent) => {
+            Vec::new()
+        }
+        _ => frame,
+    }));
+    cluster.stop(leader).await;
     wait("elections", || {
         let statuses = up.map(|place| cluster.nodes[place].up().status());
         assert!(statuses.iter().all(|status| status.role != Role::Leader));
         statuses.iter().all(|status| status.term >= began + 3).then_some(())
     })
     .await;
+    cluster.hub.lie(Box::new(|_, _, _, frame| frame));
+    cluster.start(leader).await;
+    goes_on(&cluster, up[0]).await;
+}
+
+/// Each election changes the term. Where fewer would vote than must there is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_stands_for_whom_only_a_majority_would_vote_that_is_less_than_a_threshold() {
+    let (mut cluster, leader, _) = begun(5, 4).await;
+    // The leader last: four would elect another one.
+    let away = [(leader + 1) % 5, leader];
+    let up = [2, 3, 4].map(|step| (leader + step) % 5);
+    let began = cluster.nodes[leader].up().status().term;
+    let asked: Arc<AtomicU64> = Arc::default();
+    let count = Arc::clone(&asked);
+    cluster.hub.lie(Box::new(move |_, _, channel, frame| {
+        let is_question = matches!(
+            codec::decode(&frame),
+            Ok(RaftFrame { message: RaftMessage::Vote { pre: true, .. }, .. }) if channel == Channel::Vote
+        );
+        count.fetch_add(u64::from(is_question), Ordering::SeqCst);
+        frame
+    }));
+    for place in away {
+        cluster.stop(place).await;
+    }
+    // Each of them asks four.
+    wait("questions", || (asked.load(Ordering::SeqCst) >= 3 * 3 * 4).then_some(())).await;
+    for place in up {
+        let status = cluster.nodes[place].up().status();
+        assert_eq!((status.term, status.role == Role::Leader), (began, false), "{place}");
+    }
     for place in away {
         cluster.start(place).await;
     }

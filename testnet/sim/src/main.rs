@@ -12,7 +12,8 @@ const USAGE: &str = "\
 quorate-sim one SEED WORLD [--trace FILE] [--plan]   run one world; exit code 1: a promise was broken
 quorate-sim many FIRST COUNT WORLD [JOBS]            run COUNT seeds from FIRST on, each in a process of its own
 quorate-sim hunt FIRST COUNT WORLD [JOBS]            the same, up to the first that breaks a promise: exit code 0 if there is one
-WORLD is MEMBERS@THRESHOLD, such as 3@2; with a ! behind it (4@3!) as many hosts lie as the vat is built for, and lead when they can";
+WORLD is MEMBERS@THRESHOLD, such as 3@2; with a ! behind it (4@3!) as many hosts lie as the vat is built for, and lead when they can;
+with a ~ (4@3~, 4@3!~) all disks are slow";
 
 /// Longest that one seed may compute, in seconds: a hundred times what it takes.
 const CPU_SECONDS: u64 = 120;
@@ -34,12 +35,16 @@ fn main() -> ExitCode {
 
 /// Reads the kind of a world.
 fn world_of(text: &str) -> Result<Kind, String> {
-    let wrong =
-        || format!("{text:?} is no world: name members and threshold, such as 3@2 or, with liars that lead, 4@3!");
+    let wrong = || {
+        format!(
+            "{text:?} is no world: name members and threshold, such as 3@2 with liars that lead 4@3!, with slow disks 4@3~"
+        )
+    };
+    let (text, slow_disks) = text.strip_suffix('~').map_or((text, false), |text| (text, true));
     let (numbers, liars_lead) = text.strip_suffix('!').map_or((text, false), |numbers| (numbers, true));
     let (members, threshold) = numbers.split_once('@').ok_or_else(wrong)?;
     let (members, threshold) = (members.parse().map_err(|_| wrong())?, threshold.parse().map_err(|_| wrong())?);
-    Ok(Kind { members, threshold, liars_lead })
+    Ok(Kind { members, threshold, liars_lead, slow_disks })
 }
 
 fn number(text: &str) -> Result<u64, String> {

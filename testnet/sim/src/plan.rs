@@ -8,6 +8,14 @@ use std::fmt;
 use crate::dice::Dice;
 use crate::net::Weather;
 
+/// How long a sync of a good disk takes, in milliseconds.
+const SYNC_MS: (u64, u64) = (0, 2);
+/// Of slow disks: a vote, which waits for one, takes nearly the 250 ms that an election has here, and an election takes longer than a member
+/// waits for its turn to ask.
+const SLOW_SYNC_MS: (u64, u64) = (210, 230);
+/// How fast a clock may run beside slow disks, in percent: by a faster one no vote would come in time.
+const MOST_RATE_BESIDE_SLOW_DISKS: u32 = 100;
+
 /// What kind of world a seed makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
@@ -15,6 +23,8 @@ pub struct Kind {
     pub threshold: u16,
     /// As many hosts lie as the vat is built for, and they would like to lead; they go on lying as leaders when the faults have ended.
     pub liars_lead: bool,
+    /// A sync takes most of the time that the votes of an election have.
+    pub slow_disks: bool,
 }
 
 /// How a world is set up.
@@ -36,6 +46,8 @@ pub struct Setup {
     pub liars_lead: bool,
     /// They lie on as leaders when the faults have ended.
     pub lie_to_the_end: bool,
+    /// How long a sync takes, from least to most, in milliseconds.
+    pub sync_ms: (u64, u64),
 }
 
 /// A change of the membership.
@@ -114,7 +126,7 @@ pub struct Plan {
 impl Plan {
     /// The plan of a seed.
     pub fn of_seed(seed: u64, kind: Kind) -> Plan {
-        let Kind { members, threshold, liars_lead } = kind;
+        let Kind { members, threshold, liars_lead, slow_disks } = kind;
         let mut dice = Dice::new(seed, "setup");
         let setup = Setup {
             members,
@@ -127,6 +139,7 @@ impl Plan {
             liars: BTreeSet::new(),
             liars_lead: false,
             lie_to_the_end: liars_lead,
+            sync_ms: if slow_disks { SLOW_SYNC_MS } else { SYNC_MS },
         };
         let survives = survival(members, usize::from(threshold));
         let most = survives.liars.min(survives.crashes);
@@ -158,7 +171,7 @@ fn first_starts(dice: &mut Dice, setup: &Setup, steps: &mut Vec<Step>) -> Vec<Fi
         if !troubled || dice.chance(300) {
             return FirstStart::Well;
         }
-        steps.push(Step { at_ms: dice.between(20, 1_500), action: Action::Start(host, rate(dice)) });
+        steps.push(Step { at_ms: dice.between(20, 1_500), action: Action::Start(host, rate(dice, setup)) });
         trouble(dice)
     };
     (0..setup.members).map(&mut start).collect()
@@ -241,20 +254,20 @@ fn steps(dice: &mut Dice, first: &mut Dice, setup: &Setup) -> Vec<Step> {
         match mix.throw(dice) {
             Fault::Kill => {
                 step(at_ms, Action::Kill(host));
-                step(until_ms, Action::Start(host, rate(dice)));
+                step(until_ms, Action::Start(host, rate(dice, setup)));
             }
             Fault::PowerCut => {
                 step(at_ms, Action::PowerCut(host));
-                step(until_ms, Action::Start(host, rate(dice)));
+                step(until_ms, Action::Start(host, rate(dice, setup)));
             }
             Fault::PowerCutAfterShare => {
                 step(at_ms, Action::PowerCutAfterShare(host));
-                step(until_ms, Action::Start(host, rate(dice)));
+                step(until_ms, Action::Start(host, rate(dice, setup)));
             }
             Fault::PowerCutAll => {
                 step(at_ms, Action::PowerCutAll);
                 for host in 0..hosts {
-                    step(at_ms + dice.between(0, 600), Action::Start(host, rate(dice)));
+                    step(at_ms + dice.between(0, 600), Action::Start(host, rate(dice, setup)));
                 }
             }
             Fault::Split => {
@@ -273,11 +286,11 @@ fn steps(dice: &mut Dice, first: &mut Dice, setup: &Setup) -> Vec<Step> {
             }
             Fault::SlowDisk => {
                 step(at_ms, Action::SlowDisk(host, dice.between(10, 400)));
-                step(until_ms, Action::SlowDisk(host, 2));
+                step(until_ms, Action::SlowDisk(host, setup.sync_ms.1));
             }
             Fault::FailSync => {
                 step(at_ms, Action::FailSync(host));
-                step(until_ms, Action::Start(host, rate(dice)));
+                step(until_ms, Action::Start(host, rate(dice, setup)));
             }
             Fault::Reform if reforms < 3 => {
                 // With a liar among them the members must stay those that one liar cannot deceive.
@@ -291,7 +304,7 @@ fn steps(dice: &mut Dice, first: &mut Dice, setup: &Setup) -> Vec<Step> {
                 let start = if comes && first.chance(250) { trouble(first) } else { FirstStart::Well };
                 step(at_ms, Action::Reform(reform, start));
                 if start != FirstStart::Well {
-                    step(at_ms + first.between(20, 1_500), Action::Start(setup.members + reforms, rate(first)));
+                    step(at_ms + first.between(20, 1_500), Action::Start(setup.members + reforms, rate(first, setup)));
                 }
                 reforms += usize::from(comes);
             }
@@ -315,8 +328,9 @@ fn lies(dice: &mut Dice, setup: &Setup) -> BTreeSet<Lie> {
 }
 
 /// How fast a clock runs, in percent.
-fn rate(dice: &mut Dice) -> u32 {
-    u32::try_from(dice.between(70, 140)).expect("a small number")
+fn rate(dice: &mut Dice, setup: &Setup) -> u32 {
+    let rate = u32::try_from(dice.between(70, 140)).expect("a small number");
+    if setup.sync_ms == SLOW_SYNC_MS { rate.min(MOST_RATE_BESIDE_SLOW_DISKS) } else { rate }
 }
 
 fn weather(dice: &mut Dice) -> Weather {

@@ -62,6 +62,12 @@ struct Patron {
     task: JoinHandle<()>,
 }
 
+/// The disk of a host is as good as those of the world are.
+fn set_sync_ms(host: &Host, setup: &Setup) {
+    let (least, most) = setup.sync_ms;
+    host.disk.set_sync_ms(least, most);
+}
+
 struct World {
     seed: u64,
     setup: Setup,
@@ -89,6 +95,7 @@ impl World {
             expires: 0,
             parameters: Parameters { checkpoint_commands: setup.checkpoint_commands, ..Parameters::default() },
         };
+        hosts.iter().for_each(|host| set_sync_ms(host, &setup));
         for (place, host) in hosts.iter_mut().enumerate().filter(|(place, _)| setup.liars.contains(place)) {
             record.seen().liars.insert(host.id());
             let liar = Liar::new(host.key.clone(), &genesis);
@@ -184,7 +191,7 @@ impl World {
             }
             Action::SlowDisk(place, ms) => {
                 if let Some(host) = self.hosts.get(*place) {
-                    host.disk.set_sync_ms(0, *ms);
+                    host.disk.set_sync_ms(self.setup.sync_ms.0.min(*ms), *ms);
                 }
             }
             Action::FailSync(place) => {
@@ -241,6 +248,7 @@ impl World {
         let out = |place: usize| self.hosts.get(place).map_or(HostId([0; 32]), Host::id);
         let mut newcomer = Host::new(self.seed, self.hosts.len(), true, &self.record);
         newcomer.first = start;
+        set_sync_ms(&newcomer, &self.setup);
         let change = match reform {
             Reform::Replace(place) => Change::Replace { out: out(place), in_: newcomer.member() },
             Reform::Add => Change::Add(newcomer.member()),
@@ -270,7 +278,7 @@ impl World {
         let ends = !self.setup.lie_to_the_end;
         masks.for_each(|mask| if ends { mask.tell(&BTreeSet::new()) } else { mask.tell_as_a_leader() });
         for place in 0..self.hosts.len() {
-            self.hosts[place].disk.set_sync_ms(0, 2);
+            set_sync_ms(&self.hosts[place], &self.setup);
             self.hosts[place].trap.store(false, Ordering::SeqCst);
             self.start(place, 100).await;
         }

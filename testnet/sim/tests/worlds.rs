@@ -45,6 +45,12 @@ fn liars_that_lead_keep_no_promise_from_being_kept() {
     keeps_all_promises("7@5!", "8");
 }
 
+/// Without a liar, too, members whose votes take nearly all the time of an election could take each other's away for ever.
+#[test]
+fn members_with_slow_disks_keep_all_promises() {
+    keeps_all_promises("4@3~", "24");
+}
+
 #[test]
 fn bad_arguments_are_refused_with_what_to_type() {
     for arguments in [&["one"][..], &["one", "x", "3@2"], &["one", "1", "three"], &["many", "1", "1", "3"]] {

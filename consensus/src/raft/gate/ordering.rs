@@ -111,6 +111,19 @@ impl OrderGate {
         self.lock().member.would_stand(term)
     }
 
+    /// Whether this member has voted in a term: for itself or for another.
+    pub(in crate::raft) fn has_voted(&self, term: u64) -> bool {
+        let state = self.lock();
+        let vote = &state.member.durable().vote;
+        vote.term == term && vote.grant.is_some()
+    }
+
+    /// Whether these members and this one elect a leader.
+    pub(in crate::raft) fn would_be_elected(&self, willing: &[HostId]) -> bool {
+        let voters: Vec<HostId> = willing.iter().copied().filter(|by| *by != self.own).chain([self.own]).collect();
+        self.lock().member.epoch().suffices(&voters)
+    }
+
     /// Whether a candidate would get a vote, as far as its proof and its log go. The error: what it should know first, if anything.
     pub(crate) fn would_vote(&self, stand: &Stand) -> Result<(), Option<Box<OrderCertificate>>> {
         self.lock().member.would_vote(stand).map_err(|refusal| match refusal {

@@ -1,10 +1,17 @@
 //! Standing for election when there is no leader: in turn with the other members, so that votes are not split.
 //!
-//! Openraft would do so by itself, but each of its pauses follows from the one configuration that has to hold for the longest
-//! round trips as well. Here the pauses follow from the round trips that were measured: on a local network a leader is replaced
+//! Openraft would do so by itself, and is not let: each of its pauses follows from the one configuration that has to hold for the longest
+//! round trips and the slowest disks as well. Here the pauses follow from the round trips that were measured: on a local network a leader is replaced
 //! soon after it is not believed in any more, and members at the ends of the world don't get in each other's way.
 //!
 //! Each question is a pre-vote: it changes no term, and is refused by all who hear a leader and by all who know more.
+//!
+//! Who would be elected still has to get votes, and whoever asks meanwhile takes them away: where disks are slow, members could do so to each
+//! other for ever, at the same distances each time. So the pause after a turn of all grows with each election that came to nothing. It does
+//! not while nobody would be elected at all: members that were missing are to find a leader soon.
+//!
+//! Members that answer from a later term refuse the question for that alone. It is asked anew in their term, soon and once: a member that
+//! stands again and again in vain would else always be ahead of one with a longer log, which gives it no vote and could be elected.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,6 +29,8 @@ use crate::timing::Timing;
 const ROUND_TRIPS_PER_ELECTION: u32 = 4;
 /// No turn is longer, whatever was measured.
 const LONGEST_TURN: Duration = Duration::from_secs(2);
+/// How often the longest pause doubles at most.
+const MAX_DOUBLINGS: u32 = 3;
 
 /// This member's place in the turn: how many others ask before it does, and how many there are. The present leader, as far as
 /// one is known, is not among them: it is the one that fell silent. After a restart whoever led last comes first: its log is
@@ -44,6 +53,14 @@ fn turn(timing: &Timing, raft: &RaftNode, view: &RaftView) -> Duration {
     timing.heartbeat.max(round_trip * ROUND_TRIPS_PER_ELECTION / 2).min(LONGEST_TURN)
 }
 
+/// How long a member pauses until it asks again. `asked`: how often it did since a leader fell silent; `failed`: after how many of these an
+/// election had come to nothing.
+fn pause(round: Duration, election_max: Duration, asked: u32, failed: u32) -> Duration {
+    let longest = election_max * (1 << failed.min(MAX_DOUBLINGS));
+    // More and more seldom: what stands against it may take time.
+    (round * (1 << asked.min(4))).min(round.max(longest))
+}
+
 /// What the task uses.
 pub(crate) struct Election {
     pub(crate) timing: Timing,
@@ -62,6 +79,10 @@ pub(crate) async fn run(parts: Election, raft: RaftNode, patience: Duration) {
     // How often this member asked since, and when it may ask again.
     let mut asked: u32 = 0;
     let mut again = silent_since;
+    // How often an election had been held since it asked before, and the term then.
+    let (mut failed, mut term) = (0, raft.view().term);
+    // Since when it knows of a later term that it was only told of; and whether it asked for that reason before.
+    let (mut told, mut caught_up): (Option<Instant>, bool) = (None, false);
     loop {
         let view = raft.view();
         let leads = view.role == Role::Leader;
@@ -69,30 +90,55 @@ pub(crate) async fn run(parts: Election, raft: RaftNode, patience: Duration) {
         if let Some(silent) = last.map(|heard| heard + timing.election_max)
             && silent > silent_since
         {
-            (silent_since, again, asked) = (silent, silent, 0);
+            (silent_since, again, asked, failed) = (silent, silent, 0, 0);
         }
         let Some((place, voters)) = place(&view).filter(|_| !leads && !own_key.is_recovering()) else {
             // It does not stand for election, as things are.
             tokio::select! {
                 () = stopping.wait() => return,
                 alive = watch.changed() => if !alive { return },
+                // Whether it recovers is not Raft's to tell.
+                () = tokio::time::sleep(timing.election_max) => {}
             }
             continue;
         };
         let turn = turn(&timing, &raft, &view);
-        let due = again.max(silent_since + turn * place);
         let now = Instant::now();
+        // One that has voted in it gives that election its time.
+        let is_behind = asked > 0 && !caught_up && view.term > term && !raft.has_voted(view.term);
+        let soon = is_behind.then(|| *told.get_or_insert(now) + turn);
+        let due = again.min(soon.unwrap_or(again)).max(silent_since + turn * place);
         if now < due {
             tokio::select! {
                 () = stopping.wait() => return,
+                alive = watch.changed(), if asked > 0 => if !alive { return },
                 () = tokio::time::sleep_until(due.min(now + timing.election_max)) => {}
             }
             continue;
         }
-        // More and more seldom: what stands against it may take time.
-        let round = turn * voters;
-        again = now + (round * (1 << asked.min(4))).min(round.max(timing.election_max));
+        failed += u32::from(asked > 0 && view.term > term);
+        term = view.term;
+        again = now + pause(turn * voters, timing.election_max, asked, failed);
+        (told, caught_up) = (None, is_behind);
         asked += 1;
         raft.ask_to_lead().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_with_elections_that_came_to_nothing_and_not_with_questions_alone() {
+        let ms = Duration::from_millis;
+        let pauses = |failed: fn(u32) -> u32| -> Vec<u64> {
+            (0..9).map(|asked| pause(ms(600), ms(1_250), asked, failed(asked)).as_millis() as u64).collect()
+        };
+        assert_eq!(pauses(|_| 0), [600, 1_200, 1_250, 1_250, 1_250, 1_250, 1_250, 1_250, 1_250]);
+        assert_eq!(pauses(|asked| asked), [600, 1_200, 2_400, 4_800, 9_600, 9_600, 9_600, 9_600, 9_600]);
+        assert_eq!(pauses(|asked| asked.min(1)), [600, 1_200, 2_400, 2_500, 2_500, 2_500, 2_500, 2_500, 2_500]);
+        // Round trips that take longer than that count in any case.
+        assert_eq!(pause(ms(16_000), ms(1_250), 1, 0), ms(16_000));
     }
 }

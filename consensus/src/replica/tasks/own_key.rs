@@ -29,7 +29,6 @@ use crate::error::TransportError;
 use crate::proof::certificate::{MemberSignature, Statement};
 use crate::proof::membership::Member;
 use crate::proof::shares::Share;
-use crate::raft::RaftNode;
 use crate::raft::log::LogStore;
 use crate::replica::identity::Identity;
 use crate::replica::lifecycle::Lifecycle;
@@ -178,7 +177,7 @@ impl KeyWatch {
     }
 
     /// Ends the recovery of a replica whose log had lost what it signed, once it is there again.
-    pub(crate) async fn recover(self, raft: RaftNode) {
+    pub(crate) async fn recover(self) {
         let block = self.own_key.recovering.load(Ordering::SeqCst);
         let mut flushed = self.log.flushed();
         let mut stopping = self.lifecycle.stopping();
@@ -187,7 +186,6 @@ impl KeyWatch {
             reached = flushed.wait_for(|flushed| *flushed >= block) => if reached.is_err() { return },
         }
         self.own_key.recovering.store(0, Ordering::SeqCst);
-        raft.stand_for_election(true);
         self.status.set(|status| status.recovering = None);
         tracing::info!(vat = %self.identity.vat, block, "the log has again what this host had signed; it votes again");
     }
