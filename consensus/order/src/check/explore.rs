@@ -1,16 +1,22 @@
 //! All states of a small world, breadth first, so that what is found is the shortest trace there is; depth first where only the whole
 //! counts, since that needs less memory.
 //!
-//! Two states are one if they differ only in which honest member is which, or in how a liar's entries of one term after one log are called.
+//! Two states are one if they differ only in which honest member is which, or in how a liar's entries of one term after one log are called; and,
+//! where no error is planted and no power is cut, in what is over. Members sign in their present term alone, which is looked at in each step. So of
+//! a term that all honest members have left nothing matters but whether a liar led it, and its log. Of acknowledgements and shares matters how
+//! many there are, if they are or may become enough, and who gave them in the term that it is in. Of shares each member's latest matters, too.
 
 use super::live::{check_followed, check_progress};
+use super::node::Node;
 use super::walk::{Properties, Trace};
-use super::world::{Action, Scope, Violation, World, liars_entry};
+use super::world::{Action, Checked, Scope, Violation, World, liars_entry, violation};
 use crate::chain::{Head, Point};
 use crate::proofs::OrderCertificate;
-use crate::signed::{Grant, Position};
+use crate::signed::{Grant, Position, Share};
+use crate::signing::Signed;
 use quorate_ids::{Hash, HostId};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::rc::Rc;
 
 /// What was seen of a world.
 pub(super) struct Explored {
@@ -20,8 +26,9 @@ pub(super) struct Explored {
 }
 
 /// Looks at all states, at most `most` of them.
-pub(super) fn explore(scope: Scope, most: usize, breadth: bool, properties: Properties) -> Explored {
-    let scope = Scope { forgets: true, ..scope };
+/// `merges`: states are one that differ only in what is over.
+pub(super) fn explore(scope: Scope, most: usize, breadth: bool, merges: bool, properties: Properties) -> Explored {
+    let scope = Scope { forgets: true, merges: merges && !scope.crash, ..scope };
     let start = World::new(scope);
     let orders = permutations(scope.honest());
     let mut seen = HashSet::from([fingerprint(&start, &orders)]);
@@ -33,6 +40,7 @@ pub(super) fn explore(scope: Scope, most: usize, breadth: bool, properties: Prop
         for (at, action) in actions(&world).iter().enumerate() {
             let mut next = world.clone();
             let Some(checked) = next.perform(action) else { continue };
+            let checked = checked.and_then(|()| if scope.merges { check_signed_now(&world, &next) } else { Ok(()) });
             if checked.is_ok() && !seen.insert(fingerprint(&next, &orders)) {
                 continue;
             }
@@ -51,6 +59,21 @@ pub(super) fn explore(scope: Scope, most: usize, breadth: bool, properties: Prop
         }
     }
     Explored { states: seen.len(), complete: true, violation: None }
+}
+
+/// Whether the term of a member may have begun before something was signed.
+fn check_signed_now(before: &World, after: &World) -> Checked {
+    for (number, node) in after.live_nodes() {
+        let Some(known) = before.node(number).filter(|known| !Rc::ptr_eq(known, node)) else { continue };
+        let present = node.member.term().0;
+        let acked = node.acks.iter().filter(|ack| !known.acks.contains(ack)).map(|ack| ack.content.term);
+        let voted = node.grants.iter().filter(|grant| !known.grants.contains(grant)).map(|grant| grant.content.term);
+        let shared = node.shares.iter().filter(|share| !known.shares.contains(share)).map(|share| share.content.term);
+        if let Some(term) = acked.chain(voted).chain(shared).find(|term| *term != present) {
+            return violation(format!("honest {number} signs in term {term}, and is in term {present}"));
+        }
+    }
+    Ok(())
 }
 
 /// The actions that led to a state, found again from the start.
@@ -245,30 +268,75 @@ impl Tokens<'_> {
         self.add(node.member.executed << 32 | node.member.flushed);
         self.add(node.queue.len() as u64);
         node.member.shared.iter().for_each(|(block, term)| self.add(block << 32 | term));
-        for ack in &node.acks {
+        let (all, present) = (!world.scope.merges, durable.vote.term);
+        for ack in node.acks.iter().filter(|ack| all || ack.content.term == present) {
             self.add(ack.content.term << 32 | ack.content.index);
             self.chain(&ack.content.chain);
         }
         self.add(0xfffe);
-        for share in &node.shares {
+        // The latest one is the guard, which is all that later votes are compared with.
+        for share in node.shares.iter().filter(|share| all || share.content.term == present) {
             self.add(share.content.term << 32 | share.content.block);
             self.chain(&share.content.chain);
         }
         self.add(0xfffd);
-        node.grants.iter().for_each(|grant| self.grant(&grant.content));
+        if all {
+            node.grants.iter().for_each(|grant| self.grant(&grant.content));
+        }
+    }
+
+    /// What is signed by as many as make a proof, or may become so: how many honest members have signed it.
+    fn signed<K: Ord + Copy>(
+        &mut self,
+        world: &World,
+        signed: impl Fn(&Node) -> Vec<(u64, K)>,
+        add: impl Fn(&mut Self, K),
+    ) {
+        let mut counts: BTreeMap<(u64, K), usize> = BTreeMap::new();
+        let lists: Vec<_> = world.live_nodes().map(|(_, node)| (node.member.term().0, signed(node))).collect();
+        lists.iter().flat_map(|(_, list)| list).for_each(|item| *counts.entry(*item).or_default() += 1);
+        let needed = world.scope.needed();
+        for (item @ (term, what), count) in counts {
+            let may = lists.iter().filter(|(present, list)| *present <= term && !list.contains(&item)).count();
+            if count + may >= needed {
+                self.add(term);
+                add(self, what);
+                self.add(count.min(needed) as u64);
+            }
+        }
+        self.add(0xfff9);
     }
 
     fn terms(&mut self, world: &World) {
         for term in &world.terms {
             self.add(0xfffc);
+            let (number, is_liar) = (term.stand.term, term.candidate >= world.nodes.len());
+            if world.scope.merges {
+                if world.live_nodes().all(|(_, node)| node.member.term().0 > number) {
+                    self.add(u64::from(is_liar));
+                    self.log(&term.log);
+                    continue;
+                }
+                let mut votes: Vec<_> =
+                    term.grants.iter().map(|grant| (grant.content.position, grant.content.since)).collect();
+                votes.sort();
+                for (position, since) in votes {
+                    self.position(&position);
+                    self.add(since);
+                }
+            }
             self.add(self.order.get(term.candidate).copied().unwrap_or(term.candidate) as u64);
             self.order(Some(&term.stand.order));
             self.add(term.stand.last.0 << 32 | (term.stand.last.1 & 0xffff));
             self.add(u64::from(term.proof.is_some()));
-            for head in &term.log {
-                self.add(head.term);
-                self.chain(&head.content);
-            }
+            self.log(&term.log);
+        }
+    }
+
+    fn log(&mut self, heads: &[Head]) {
+        for head in heads {
+            self.add(head.term);
+            self.chain(&head.content);
         }
     }
 }
@@ -283,6 +351,21 @@ fn fingerprint(world: &World, orders: &[Vec<usize>]) -> (u64, u64) {
             tokens.add(0xfffb);
         }
         tokens.terms(world);
+        if world.scope.merges {
+            let acks = |node: &Node| {
+                node.acks.iter().map(|Signed { content: ack, .. }| (ack.term, (ack.index, ack.chain))).collect()
+            };
+            let shares = |node: &Node| {
+                let one = |Signed { content: share, .. }: &Signed<Share>| (share.term, (share.block, share.chain));
+                node.shares.iter().map(one).collect()
+            };
+            let add = |tokens: &mut Tokens<'_>, (index, chain): (u64, Hash)| {
+                tokens.add(index);
+                tokens.chain(&chain);
+            };
+            tokens.signed(world, acks, add);
+            tokens.signed(world, shares, add);
+        }
         tokens.sums
     };
     orders.iter().map(sum).min().unwrap_or_default()

@@ -39,6 +39,8 @@ pub(super) struct Scope {
     pub(super) epochs: bool,
     /// Members forget order certificates of logs that they don't have: all states are looked at, and each certificate may come again.
     pub(super) forgets: bool,
+    /// States are one that differ only in what is over.
+    pub(super) merges: bool,
 }
 
 impl Scope {
@@ -55,6 +57,7 @@ impl Scope {
             finals: false,
             epochs: false,
             forgets: false,
+            merges: false,
         }
     }
 
