@@ -16,6 +16,7 @@ use std::{
     process::Command,
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 use support::LONG;
 
@@ -148,8 +149,15 @@ impl Records for Disk {
     }
 
     fn answered<'a>(&'a mut self, _: &'a Answer, _: Option<&'a VatProof>) -> BoxFuture<'a, Result<(), String>> {
-        let recorded = if self.is_full { Err("the disk is full".to_owned()) } else { Ok(()) };
-        Box::pin(async { recorded })
+        let is_full = self.is_full;
+        Box::pin(async move {
+            if !is_full {
+                return Ok(());
+            }
+            // Whatever was said of the answer before it is recorded has come to the vat by now.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            Err("the disk is full".to_owned())
+        })
     }
 }
 
