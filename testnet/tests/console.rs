@@ -308,7 +308,7 @@ impl MadeUp {
                     block,
                     epoch: 0,
                     statement: Hash::of(&block.to_be_bytes()).to_string(),
-                    state_root: (block % 16 == 0).then(|| "ab".repeat(32)),
+                    state_root: block.is_multiple_of(16).then(|| "ab".repeat(32)),
                     signers: vec![self.key(block as usize % 3), self.key((block as usize + 1 + host % 2) % 3)],
                 };
                 let certificates = (newest - 60..newest).map(certificate).collect();

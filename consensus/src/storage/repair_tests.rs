@@ -133,7 +133,7 @@ fn damage_one(data: &Path, part: usize) {
     for table in tables {
         let path = data.join(table.name.trim_start_matches('/'));
         let mut bytes = fs::read(&path).unwrap();
-        let place = if part == 0 { 50 } else { bytes.len() / part };
+        let place = bytes.len().checked_div(part).unwrap_or(50);
         bytes[place] ^= 1;
         fs::write(&path, bytes).unwrap();
         hit += 1;

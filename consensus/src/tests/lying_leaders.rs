@@ -1,5 +1,6 @@
 //! What a member that leads, or says that it does, can't bring about with a single frame.
 
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -380,12 +381,15 @@ async fn a_leader_that_contradicts_itself_is_refused() {
     let [other, more] = [entry(block, b"another"), entry(block + 1, b"more")];
     let here = chain_at(&cluster, place, block);
     let frames = [
-        ("another block", send(block - 1, signed(block - 1, before, &[other.clone()]), vec![other.clone()])),
+        ("another block", send(block - 1, signed(block - 1, before, slice::from_ref(&other)), vec![other.clone()])),
         ("entries of another header", send(block, signed(block, here, &[other]), vec![more.clone()])),
-        ("entries after another log", send(block, signed(block, Hash([7; 32]), &[more.clone()]), vec![more.clone()])),
+        (
+            "entries after another log",
+            send(block, signed(block, Hash([7; 32]), slice::from_ref(&more)), vec![more.clone()]),
+        ),
         ("a header of another member", {
             let seed = u8::try_from((leader + 2) % 3).unwrap() + 1;
-            let header = header(&cluster.genesis, (seed, vote.term), at(block), here, &[more.clone()]);
+            let header = header(&cluster.genesis, (seed, vote.term), at(block), here, slice::from_ref(&more));
             send(block, header, vec![more.clone()])
         }),
     ];

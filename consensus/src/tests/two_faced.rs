@@ -221,7 +221,7 @@ async fn a_leader_is_convicted_by_what_a_member_has_refused() {
     let prev = Some(at(block - 1));
     let before = chain_at(&cluster, (liar + 1) % 4, block - 1);
     let seed = u8::try_from(liar).unwrap() + 1;
-    let header = Some(Box::new(header(&cluster.genesis, (seed, term), prev, before, &[other.clone()])));
+    let header = Some(Box::new(header(&cluster.genesis, (seed, term), prev, before, std::slice::from_ref(&other))));
     let vote = WireVote { term, node: cluster.nodes[liar].up().status().raft_id, committed: true };
     let message = RaftMessage::Append { vote, prev, entries: vec![other], commit: None, header };
     let frame = codec::encode(&RaftFrame { target: status.raft_id, message });

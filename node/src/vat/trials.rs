@@ -80,12 +80,12 @@ mod tests {
         let (trials, start) = (Arc::<Trials>::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         let taken = |now| trials.take(now).map(std::mem::ManuallyDrop::new);
-        let mut trial = taken(start).ok().expect("nothing is tried yet");
+        let mut trial = taken(start).unwrap_or_else(|busy| panic!("nothing is tried yet: {busy:?}"));
         assert_eq!(taken(after(1)).err(), Some(Busy::Taken));
         trial.began = Some(after(1));
         trial.end(after(8));
         assert_eq!(taken(after(9)).err(), Some(Busy::Rests(Duration::from_secs(6))));
-        let trial = taken(after(15)).ok().expect("it has rested");
+        let trial = taken(after(15)).unwrap_or_else(|busy| panic!("it has rested: {busy:?}"));
         // Nobody waited for it: it was not run.
         trial.end(after(99));
         assert!(taken(after(99)).is_ok());
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_trial_ends_however_it_is_left() {
         let trials = Arc::<Trials>::default();
-        let mut trial = trials.take(Instant::now()).ok().expect("free");
+        let mut trial = trials.take(Instant::now()).unwrap_or_else(|busy| panic!("free: {busy:?}"));
         trial.begin();
         drop(trial);
         assert_ne!(trials.take(Instant::now() + Duration::from_secs(3_600)).err(), Some(Busy::Taken));

@@ -98,8 +98,8 @@ impl<'a> Reader<'a> {
             self.at += letter.len_utf8();
         } else if rest.starts_with("//") {
             self.at += rest.find('\n').unwrap_or(rest.len());
-        } else if rest.starts_with("/*") {
-            self.at += 2 + rest[2..].find("*/")? + 2;
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            self.at += 2 + comment.find("*/")? + 2;
         } else if letter == '"' || letter == '\'' {
             let end = self.at + quoted(rest, letter)?;
             self.push(Kind::Literal, end);

@@ -122,7 +122,8 @@ impl Member {
         let Role::Leader { acks } = &self.role else { return };
         let given = acks.get(&index).is_some_and(|acks| acks.iter().any(|(signer, _)| *signer == self.own));
         let of_this_term = self.durable.order.position.term == self.durable.vote.term;
-        if !given && !(of_this_term && index <= self.proven()) {
+        let is_proven = of_this_term && index <= self.proven();
+        if !given && !is_proven {
             self.want(index);
             self.acknowledge(step);
         }

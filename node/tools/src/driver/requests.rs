@@ -20,6 +20,9 @@ use std::{collections::BTreeMap, fs, io::Read, path::Path};
 /// Bytes of a file that a test reads as a text.
 const MAX_TEXT_BYTES: u64 = 500 << 10;
 
+/// Arguments of a vat that starts, by their names.
+type Argv = Vec<(String, ArgValue)>;
+
 impl Driver {
     /// Numbers for so many vats.
     fn numbers(&mut self, count: usize) -> Result<std::ops::RangeInclusive<u64>, Problem> {
@@ -110,7 +113,7 @@ impl Driver {
     }
 
     /// The arguments of a vat that starts, and the names of those that hold other references than roots: the vat asks for these.
-    fn argv(&mut self, request: &Fields<'_>, vat: &VatId) -> Result<(Vec<(String, ArgValue)>, Vec<String>), Problem> {
+    fn argv(&mut self, request: &Fields<'_>, vat: &VatId) -> Result<(Argv, Vec<String>), Problem> {
         let (mut argv, mut later) = (Vec::new(), Vec::new());
         let Some(Value::Array(fields)) = request.get("fields") else { return Ok((argv, later)) };
         for field in fields.iter().map(Fields) {

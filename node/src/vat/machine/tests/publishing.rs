@@ -26,7 +26,7 @@ fn bundle(source: &str) -> Bundle {
 fn block(machine: &mut VatMachine, number: u64, commands: &[&VatCommand]) -> (Hash, bool) {
     let members = target().membership();
     let context = BlockContext { block: number, epoch: 0, membership: &members, now_ms: 0 };
-    let commands: Vec<Vec<u8>> = commands.iter().map(|command| codec::encode(command)).collect();
+    let commands: Vec<Vec<u8>> = commands.iter().map(codec::encode).collect();
     let applied = machine.apply(&context, &commands, false).expect("no fault");
     assert_eq!(applied.effects.published.root(), applied.published_root);
     (applied.published_root, applied.publishes)
