@@ -36,6 +36,7 @@ pub(crate) struct Outcome {
 pub(crate) type Applied<M> = (Outcome, Option<Executed<<M as Machine>::Effects>>);
 
 /// What the executor reports, in order.
+#[allow(clippy::large_enum_variant, reason = "passed on at once, never stored")]
 pub(crate) enum Executed<E> {
     /// A block was executed.
     Applied { block: u64, statement: Option<Statement>, effects: E },

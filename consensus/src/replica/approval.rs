@@ -80,6 +80,7 @@ impl Approve {
 
 /// What waits for approvals.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one for each change that waits: few")]
 pub enum WaitingMatter {
     /// A change of members, and the membership that would follow. Without one, a recorded change would be given up.
     Members { change: Change, target: Option<Membership> },

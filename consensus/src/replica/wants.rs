@@ -170,6 +170,7 @@ impl Wants {
 
     /// Of whom what is not in the log here has to be told: all others of what this member wants itself, and the leader of what it has
     /// not ordered for half of `patience`.
+    #[allow(clippy::wrong_self_convention, reason = "it turns nothing into anything: it says what is to be done")]
     pub(crate) fn to_tell(
         &mut self,
         others: &[HostId],
@@ -202,6 +203,7 @@ impl Wants {
     }
 
     /// What this member, as the leader, has to put first into a block: once in a while each.
+    #[allow(clippy::wrong_self_convention, reason = "it turns nothing into anything: it says what is to be done")]
     pub(crate) fn to_order(&mut self, pause: Duration, now: Instant) -> Vec<Payload> {
         let due = |want: &&mut Want| want.placed.is_none() && want.tried.is_none_or(|tried| now >= tried + pause);
         let mut due: Vec<&mut Want> = self.wants.values_mut().filter(due).collect();

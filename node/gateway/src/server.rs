@@ -89,6 +89,7 @@ pub async fn serve(listener: TcpListener, routes: Router, max_sessions: usize) {
 
 impl Server {
     /// The page that asks, if it is a page; an error if it may not.
+    #[allow(clippy::result_large_err, reason = "a refusal is made once, and leaves by the connection")]
     fn origin(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Response> {
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(None) };
         let is_listed = self.rules.origins.iter().any(|listed| listed.as_bytes() == origin.as_bytes());
@@ -100,6 +101,7 @@ impl Server {
         Err((StatusCode::FORBIDDEN, why).into_response())
     }
 
+    #[allow(clippy::result_large_err, reason = "a refusal is made once, and leaves by the connection")]
     fn permit(&self) -> Result<OwnedSemaphorePermit, Response> {
         Arc::clone(&self.sessions).try_acquire_owned().map_err(|_| {
             let why = format!("{} sessions are open, which is the most; try again later\n", self.rules.max_sessions);

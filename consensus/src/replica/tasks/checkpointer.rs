@@ -22,6 +22,7 @@ use crate::storage::checkpoints::{CheckpointDraft, Checkpoints};
 const MAX_WAITING: usize = 16;
 
 /// What the task is told.
+#[allow(clippy::large_enum_variant, reason = "the channel that it goes through is bounded")]
 pub(crate) enum CheckpointerInput {
     /// A checkpoint was made.
     Stage(Box<CheckpointDraft>),

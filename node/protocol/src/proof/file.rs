@@ -47,6 +47,7 @@ pub struct VatProof {
 
 /// One thing that is to be checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "a file holds at most `FILE_ITEMS`")]
 pub enum Item {
     /// What a replica kept of members that contradict one another.
     Evidence(Box<EvidenceRecord>),
