@@ -1,7 +1,7 @@
-//! The one place that turns values into bytes for the disk and the wire, and back.
+//! Encodes values for the disk and the wire, and decodes them. No other module of this crate does.
 //!
 //! Invariants: every encoding begins with a version byte; decoding is bounded, never panics, and refuses trailing bytes.
-//! What is hashed or signed does not come from here (see [`quorate_ids::Canonical`]).
+//! Hashed and signed bytes do not come from here (see [`quorate_ids::Canonical`]).
 
 use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

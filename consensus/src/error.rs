@@ -41,7 +41,9 @@ pub enum StoreError {
     )]
     Format { found: String, expected: String },
     /// Another process has it open.
-    #[error("Q-C004 the data directory {path} is in use by another process")]
+    #[error(
+        "Q-C004 the data directory {path} is in use by another process; stop that process, then start the host again"
+    )]
     Locked { path: String },
     /// The disk has no room, or this user's share of it is used up.
     #[error("Q-C005 the disk is full: {0}; make room, then start the host again: nothing is lost")]
@@ -91,7 +93,7 @@ pub enum ConsensusError {
     #[error("Q-C011 the membership chain of the vat does not verify: {0}")]
     Chain(CertificateError),
     /// This host is not in the genesis, and was not started as a learner.
-    #[error("Q-C012 host {0} is not a member of the vat; join it first")]
+    #[error("Q-C012 host {0} is not a member of the vat; a member adds it: `vat member add --vat VAT --in HOST`")]
     NotAMember(HostId),
     /// The machine cannot be restored from the newest checkpoint.
     #[error("Q-C013 the checkpoint at block {block} cannot be restored: {fault}")]
@@ -116,7 +118,7 @@ pub enum ConsensusError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
     /// Nobody leads just now. It was not proposed.
-    #[error("Q-C020 the vat has no leader now; too few members are up or reachable")]
+    #[error("Q-C020 the vat has no leader now; too few members are up or reachable: `vat status` shows which")]
     NoLeader,
     /// The deadline passed while it was under way: it may still take effect.
     #[error("Q-C021 no result within the deadline; the command may still take effect")]
@@ -125,7 +127,7 @@ pub enum ProposeError {
     #[error("Q-C022 a command of {size} bytes, at most {limit} are allowed")]
     TooLarge { size: usize, limit: usize },
     /// Too many proposals are waiting. It was not proposed.
-    #[error("Q-C023 too many proposals are waiting")]
+    #[error("Q-C023 too many proposals are waiting; nothing was proposed: repeat the command later")]
     Overloaded,
     /// The vat takes no new work just now. It was not proposed.
     #[error("Q-C025 the vat takes no new work: {0}")]
@@ -165,7 +167,7 @@ pub enum ReconfigureError {
         "Q-C032 the change waits: {approved} of {needed} needed members have approved it; `vat approvals` describes it, `vat approve` at a member's host approves it, `vat reject` ends it"
     )]
     Waits { approved: usize, needed: usize },
-    /// So many owners do not want it that it can't come about, or whoever proposed it has given it up.
+    /// So many owners rejected it that it can't succeed, or its proposer has withdrawn it.
     #[error("Q-C033 the change was rejected by {0}; nothing was changed")]
     Rejected(String),
     /// It could not be proposed.

@@ -1,9 +1,9 @@
-//! How the replicas of a vat agree, and how they prove it.
+//! Agreement of a vat's replicas, and its proof.
 //!
-//! Raft orders blocks of commands; a deterministic [`Machine`] executes them on every member; every member signs what the
-//! vat says ([`Statement`]) once the block is durable there and executed; a [`Certificate`] is a statement with at least a
-//! threshold of signatures. Checkpoints are certified the same way, and only certified checkpoints are sent or allow the log
-//! to be cut.
+//! Raft orders blocks of commands. A deterministic [`Machine`] executes them on every member. Every member signs a [`Statement`]
+//! about the outputs once the block is durable there and executed. A [`Certificate`] is a statement with at least a
+//! threshold of signatures. Checkpoints are certified the same way. Members send only certified checkpoints, and cut the log only up to
+//! one.
 //!
 //! The modules, from the bottom upwards; each uses only those above it in this list (`testnet/tests/module_graph.rs`):
 //!
@@ -11,18 +11,17 @@
 //! |---|---|
 //! | `error`, `codec`, `stats`, `timing` | errors, the one encoding, counters, pauses |
 //! | `proof` | what is in `quorate-proof` (statements, certificates, memberships and their chain), and shares. Pure |
-//! | `transport` | what is asked of the network |
-//! | `state` | what the log holds, and the state replicated by it. Pure |
-//! | `order` | what members send each other to agree on an order, and which of it is admissible. Pure |
+//! | `transport` | the network interface |
+//! | `state` | the content of the log, and the state replicated by it. Pure |
+//! | `order` | the messages by which members agree on an order, and their rules. Pure |
 //! | `storage` | the store, one vat's part of it, checkpoints |
 //! | `execution` | the machine, and the thread that executes the log on it |
 //! | `raft` | openraft: its log, its state machine, its network |
-//! | `replay` | a vat's log, executed again from what a store has |
+//! | `replay` | executes a stored log again |
 //! | `replica` | one replica of one vat: its tasks (see the picture there), its frames, its handle |
-//! | `testing` | liars, and what every store must do: for tests and simulations, in no production build |
+//! | `testing` | liars, and checks for every store: for tests and simulations, in no production build |
 //!
-//! What is absent: this crate knows nothing of JavaScript, streams between vats, or libp2p. Openraft's types appear in the
-//! module `raft` and nowhere else.
+//! Absent: JavaScript, streams between vats, and libp2p. Openraft's types appear in the module `raft` and nowhere else.
 
 // The clusters of the integration tests serve the unit tests, too, and name this crate as others do.
 #[cfg(test)]
@@ -76,16 +75,17 @@ pub use quorate_ids::{Canonical, Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
 pub use replay::{Replay, ReplayError, Replayed, Verdict};
 pub use replica::{
-    Approve, CheckpointSummary, Clock, Event, MAX_UNCERTIFIED, Motions, NoMotions, Proposed, RecoveryOffer, Replica,
-    ReplicaHandle, ReplicaOptions, ReplicaStatus, ScrubPace, SystemClock, VatScrub, WaitingChange, WaitingMatter,
-    agree_to_recovery, carry_out_recovery, evidence_of, recovery_of, recovery_offer, remove_vat,
+    Approve, CheckpointSummary, Clock, Event, MAX_UNCERTIFIED, MemberFigures, Motions, NoMotions, Proposed, Receiving,
+    RecoveryOffer, Replica, ReplicaFigures, ReplicaHandle, ReplicaOptions, ReplicaStatus, ScrubPace, SystemClock,
+    VatScrub, WaitingChange, WaitingMatter, agree_to_recovery, carry_out_recovery, evidence_of, has_promised,
+    recovery_of, recovery_offer, remove_vat,
 };
 pub use state::change::{Change, PendingChange};
 pub use state::state_root as checkpoint_root;
-pub use stats::{BUCKETS_US, CheckpointSize, ConsensusStats, Timings};
+pub use stats::{BUCKETS_US, CheckpointSize, ConsensusStats, PROPOSAL_OUTCOMES, Timings};
 pub use storage::{
     Family, Flushed, ManifestInfo, Marks, MemoryStore, Record, RepairReport, Repaired, RocksStore, Scrubbed, Store,
-    TableDamage, VatBytes, Write, repair_store, repair_vat,
+    StoreHealth, TableDamage, VatBytes, Write, noted_damage, repair_store, repair_vat,
 };
 pub use timing::Timing;
 pub use transport::{Channel, Transport};

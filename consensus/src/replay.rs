@@ -1,10 +1,10 @@
-//! A vat's log, executed again from what a store has of it: from a checkpoint, or from the beginning, block by block.
+//! Executes a stored log again, block by block, from a checkpoint or from the beginning.
 //!
-//! Each block's statement is made anew, and compared with what is kept of it: the certificate that the members made, the checkpoint that this
-//! host made, or the hash of what it signed last.
+//! Makes each block's statement anew and compares it with the records: the members' certificate, this host's checkpoint,
+//! or the hash in its signed watermark.
 //!
-//! Invariants: nothing is written; no certificate is believed that the members of its epoch have not signed; the chain over the log is computed
-//! from the entries, so that one that was changed on disk shows.
+//! Invariants: nothing is written. Certificates count only with signatures of their epoch's members. The chain over the log is computed
+//! from the entries, so that a change on disk shows.
 
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -326,7 +326,7 @@ fn last_executed(store: &VatStore, checkpoints: &[CheckpointRecord]) -> Result<u
     Ok(known.min(end))
 }
 
-/// What an entry holds: for the executor, its commands, and in words what the agreement does with it.
+/// Returns what an entry holds: for the executor, its commands, and in words what the agreement does with it.
 fn read_content(content: WireContent) -> (LogContent, Vec<Vec<u8>>, Option<String>) {
     match content {
         WireContent::Blank => (LogContent::Blank, Vec::new(), Some("a leader begins its term".to_owned())),

@@ -7,8 +7,34 @@ use std::time::Duration;
 
 use quorate_ids::HostId;
 
-/// Upper bounds of the buckets of a [`Timings`], in microseconds; one more bucket holds the rest.
-pub const BUCKETS_US: [u64; 12] = [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000, 500_000, 2_000_000];
+/// Upper bounds of the buckets of a [`Timings`], in microseconds; one more bucket holds the rest. They reach from a cached write to the
+/// longest deadline of a proposal and beyond, so that a percentile is a figure also when everything is slow.
+pub const BUCKETS_US: [u64; 20] = [
+    50,
+    100,
+    250,
+    500,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    120_000_000,
+];
+
+/// What becomes of a proposal, as [`ConsensusStats::proposals`] counts it.
+pub const PROPOSAL_OUTCOMES: [&str; 7] =
+    ["executed", "no_leader", "unknown", "too_large", "overloaded", "refused", "stopped"];
 
 /// A histogram of durations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +44,7 @@ pub struct Timings {
     /// Their sum, in microseconds.
     pub sum_us: u64,
     /// How many in each bucket (not cumulated); the last is for what exceeds all of [`BUCKETS_US`].
-    pub buckets: [u64; 13],
+    pub buckets: [u64; BUCKETS_US.len() + 1],
 }
 
 impl Timings {
@@ -50,8 +76,8 @@ pub struct ConsensusStats {
     pub commands: u64,
     /// Work (fuel) applied.
     pub work: u64,
-    /// Proposals accepted at this host.
-    pub proposals: u64,
+    /// Proposals made at this host, by what became of them: see [`PROPOSAL_OUTCOMES`].
+    pub proposals: [u64; PROPOSAL_OUTCOMES.len()],
     /// Blocks that this host proposed as leader.
     pub blocks_proposed: u64,
     /// Shares signed.

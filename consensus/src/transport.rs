@@ -1,4 +1,4 @@
-//! What consensus asks of the network: requests to authenticated members, with an answer.
+//! The network interface of consensus: requests to authenticated members, with an answer.
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,9 @@
-//! The identifiers of vats and hosts, hashes, and the canonical writer under hashes and signatures: what all other crates share,
-//! and all that they share.
+//! The identifiers of vats and hosts, hashes, and the canonical writer for hashes and signatures. All other crates share these,
+//! and share nothing else.
 //!
-//! Invariants: an identifier is 32 bytes; its text is 64 lowercase hexadecimal digits, its encoding the bytes, its order theirs.
-//! What is hashed or signed is never a serialisation of some library but the output of [`Canonical`], whose layout is fixed here
-//! (big-endian integers, length-prefixed bytes, a domain string first), so that two different values never share an encoding and
+//! Invariants: an identifier is 32 bytes. Its text is 64 lowercase hexadecimal digits, its encoding the bytes, its order theirs.
+//! Hashed and signed bytes never come from a serialisation library, but from [`Canonical`], whose layout is fixed here
+//! (big-endian integers, length-prefixed bytes, a domain string first). So two different values never share an encoding, and
 //! no upgrade of an encoder changes an identity.
 
 use serde::de::Error as _;
@@ -120,7 +120,7 @@ impl Hash {
         Hash(Sha256::digest(bytes).into())
     }
 
-    /// SHA-256 of the parts, one after another. Whoever joins parts of variable length puts their lengths in.
+    /// SHA-256 of the parts, one after another. A caller that joins parts of variable length includes their lengths.
     pub fn of_parts(parts: &[&[u8]]) -> Hash {
         let mut hasher = Sha256::new();
         for part in parts {

@@ -59,7 +59,7 @@ impl Log {
         Self { root, links: Vec::new() }
     }
 
-    /// Where it begins.
+    /// Returns where it begins.
     pub fn root(&self) -> Point {
         self.root
     }
@@ -84,7 +84,7 @@ impl Log {
         }
     }
 
-    /// Whether its chain at an index is this one.
+    /// Returns whether its chain at an index is this one.
     pub fn holds(&self, index: u64, chain: &Hash) -> bool {
         self.point(index).is_some_and(|point| point.chain == *chain)
     }

@@ -20,12 +20,12 @@ pub struct Quorum {
     pub elects: bool,
 }
 
-/// How many of the signers are among the members.
+/// Returns how many of the signers are among the members.
 fn are(signers: &[HostId], members: &[HostId]) -> usize {
     signers.iter().filter(|signer| members.contains(signer)).count()
 }
 
-/// Who signs in one epoch, and where its log begins.
+/// The signers of one epoch, and the beginning of its log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Epoch {
     /// The vat.
@@ -46,17 +46,17 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// How many liars can not make two certificates of one block: `2t − n − 1`.
+    /// Returns how many liars can not make two certificates of one block: `2t − n − 1`.
     pub fn safe_up_to(&self) -> usize {
         (2 * self.threshold).saturating_sub(self.members.len() + 1)
     }
 
-    /// How many members may be down or silent while the vat goes on: `n − t`. The rules write it `l`.
+    /// Returns how many members may be down or silent while the vat goes on: `n − t`. The rules write it `l`.
     pub fn live_up_to(&self) -> usize {
         self.members.len().saturating_sub(self.threshold)
     }
 
-    /// How many complaints show that an honest member complains: `n − t + 1`.
+    /// Returns how many complaints show that an honest member complains: `n − t + 1`.
     pub fn joining(&self) -> usize {
         self.live_up_to() + 1
     }
@@ -67,17 +67,17 @@ impl Epoch {
         std::iter::once(own).chain(also.map(|other| (&other.members[..], other.threshold, other.through, other.elects)))
     }
 
-    /// Whether the key is a member's.
+    /// Returns whether the key is a member's.
     pub fn contains(&self, key: &HostId) -> bool {
         self.quorums().any(|(members, ..)| members.contains(key))
     }
 
-    /// Whether these members, each named once, elect a leader, or certify a result.
+    /// Returns whether these members, each named once, elect a leader, or certify a result.
     pub fn suffices(&self, signers: &[HostId]) -> bool {
         self.quorums().any(|(members, threshold, _, elects)| elects && are(signers, members) >= threshold)
     }
 
-    /// Whether the acknowledgements of these members, each named once, make an order certificate. How far it counts: [`Epoch::reach`].
+    /// Returns whether the acknowledgements of these members, each named once, make an order certificate. How far it counts: [`Epoch::reach`].
     pub fn orders(&self, signers: &[HostId]) -> bool {
         self.quorums().any(|(members, threshold, ..)| are(signers, members) >= threshold)
     }
@@ -89,7 +89,7 @@ impl Epoch {
         enough.map(|(.., through, _)| through.map_or(index, |through| index.min(through))).max().unwrap_or(0)
     }
 
-    /// How many steps after `leader` it is a member's turn to lead; 0 for the next one.
+    /// Returns how many steps after `leader` it is a member's turn to lead; 0 for the next one.
     pub fn turn(&self, leader: &HostId, member: &HostId) -> Option<usize> {
         let place = |key: &HostId| self.members.iter().position(|other| other == key);
         let count = self.members.len();

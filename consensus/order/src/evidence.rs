@@ -86,7 +86,7 @@ impl Evidence {
         if contradict && self.epoch() == epoch.number { Ok(self.accused()) } else { Err(NoEvidence::Compatible) }
     }
 
-    /// Whom it accuses. Only [`Evidence::verify`] tells whether rightly.
+    /// The accused member. Only [`Evidence::verify`] tells whether it is guilty.
     pub fn accused(&self) -> HostId {
         match self {
             Self::Acks(one, _) => one.by,
@@ -121,26 +121,26 @@ fn pair<A: Signable, B: Signable>(
     if good { Ok(()) } else { Err(NoEvidence::BadSignature(one.by)) }
 }
 
-/// Whether no honest member acknowledges both.
+/// Returns whether no honest member acknowledges both.
 pub(crate) fn acks_contradict(one: &Ack, other: &Ack) -> bool {
     let epoch = |ack: &Ack| if planted!(EpochNotSigned) { 0 } else { ack.epoch };
     let place = |ack: &Ack| (epoch(ack), ack.term, ack.index);
     place(one) == place(other) && one.chain != other.chain
 }
 
-/// Whether no honest member shares both.
+/// Returns whether no honest member shares both.
 pub(crate) fn shares_contradict(one: &Share, other: &Share) -> bool {
     let term = |share: &Share| if planted!(StatementsWithoutTerm) { 0 } else { share.term };
     let place = |share: &Share| (share.epoch, term(share), share.block);
     place(one) == place(other) && (one.chain, one.statement) != (other.chain, other.statement)
 }
 
-/// Whether no honest member votes both ways.
+/// Returns whether no honest member votes both ways.
 pub(crate) fn grants_contradict(one: &Grant, other: &Grant) -> bool {
     (one.epoch, one.term) == (other.epoch, other.term) && one != other
 }
 
-/// Whether no honest member votes like that after it shared like that.
+/// Returns whether no honest member votes like that after it shared like that.
 pub(crate) fn amnesia(share: &Share, grant: &Grant) -> bool {
     let shared = Position { epoch: share.epoch, term: share.term, index: share.block };
     let overruled = grant.since > share.term && !planted!(AmnesiaWithoutSince);

@@ -121,7 +121,7 @@ mod tests_only {
         static PLANTED: Cell<Option<Plant>> = const { Cell::new(None) };
     }
 
-    /// Whether this error is planted in this thread.
+    /// Returns whether this error is planted in this thread.
     pub(crate) fn is(plant: Plant) -> bool {
         PLANTED.get() == Some(plant)
     }

@@ -179,7 +179,7 @@ impl TermProof {
 pub struct Certificate {
     /// What all of them signed.
     pub share: Share,
-    /// Who signed it.
+    /// The signers.
     pub signatures: Signatures,
 }
 

@@ -22,7 +22,7 @@ pub enum Refusal {
     /// The term is too far ahead to be honest.
     #[error("term {found} is too far ahead of {present}")]
     TermTooFar { found: u64, present: u64 },
-    /// Whoever leads has not shown its election. It should send the proof of its term along.
+    /// The leader has not shown its election. It should send the proof of its term.
     #[error("no election of {leader} in term {term} was shown")]
     NoProof { term: u64, leader: HostId },
     /// A proof is no proof.

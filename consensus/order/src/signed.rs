@@ -63,7 +63,7 @@ pub struct Grant {
     pub epoch: u64,
     /// The term.
     pub term: u64,
-    /// Who shall lead it.
+    /// The member that shall lead it.
     pub candidate: HostId,
     /// The voter's highest proof of an order.
     pub position: Position,

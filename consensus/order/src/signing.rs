@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for Signature {
 
 /// Checks signatures.
 pub trait Checking {
-    /// Whether the signature is the signer's over these bytes. Must refuse malleable signatures and small-order keys.
+    /// Returns whether the signature is the signer's over these bytes. Must refuse malleable signatures and small-order keys.
     fn verify(&self, signer: &HostId, payload: &[u8], signature: &Signature) -> bool;
 }
 
@@ -84,7 +84,7 @@ pub trait Signable {
 pub struct Signed<T> {
     /// What is signed.
     pub content: T,
-    /// Who signed it.
+    /// The signer.
     pub by: HostId,
     /// The signature.
     pub signature: Signature,
@@ -97,7 +97,7 @@ impl<T: Signable> Signed<T> {
         Self { content, by, signature }
     }
 
-    /// Whether the signature is good. It does not check that the signer is a member.
+    /// Returns whether the signature is good. It does not check that the signer is a member.
     pub fn verifies(&self, vat: &VatId, checking: &dyn Checking) -> bool {
         checking.verify(&self.by, &self.content.payload(vat), &self.signature)
     }

@@ -1,7 +1,7 @@
-//! Addresses of members, as texts: which of them other hosts can dial.
+//! Addresses of members, as texts: checks which of them other hosts can dial.
 //!
-//! A membership is for ever: a member whose address nobody can dial stays one. So what is no address is refused before it is signed.
-//! This crate speaks no network; it knows the few forms that one does.
+//! A membership is for ever: a member whose address nobody can dial stays one. So a bad address is refused before it is signed.
+//! This crate uses no network; it knows the few forms of addresses.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

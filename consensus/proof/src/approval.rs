@@ -1,9 +1,9 @@
-//! What the owners of a vat's members sign when they agree to a change of its members, or to a motion that the application put to
-//! them, and the check of it. Pure.
+//! Approvals: signatures of the owners of a vat's members under a change of its members, or a motion of the application, and their
+//! check. Pure.
 //!
 //! An approval is over the vat, the present epoch, the hash of the present membership and the hash of what will follow. So an
 //! approval for one vat, epoch or change is worth nothing for another one. A newcomer signs the same facts under a domain of
-//! its own: that shows that it has the secret half of its key, and approves of nothing.
+//! its own. That shows that it has the secret half of its key, and approves nothing.
 //!
 //! Invariant: approvals count only if all of them are good, of different members of the present epoch, and at least its threshold.
 
@@ -61,7 +61,7 @@ impl Subject {
         MemberSignature::sign(key, &self.admission_payload())
     }
 
-    /// Checks one approval, whoever gave it.
+    /// Checks the signature of one approval, of any member.
     pub fn verify_approval(&self, signature: &MemberSignature) -> Result<(), CertificateError> {
         signature.verify(&self.approval_payload())
     }

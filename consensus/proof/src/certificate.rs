@@ -1,7 +1,7 @@
-//! What a vat says, signed: statements of blocks, and certificates with at least a threshold of signatures.
+//! Statements of blocks, and certificates with at least a threshold of signatures.
 //!
 //! Invariants: signatures are over canonical bytes with a domain, checked strictly (no small-order keys, no malleable
-//! signatures); a certificate with one bad, foreign or doubled signature is refused whole, so that what is passed on is clean.
+//! signatures). A certificate with one bad, foreign or duplicate signature is refused whole, so that members pass on only clean ones.
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ impl MemberSignature {
         Self { key: HostId(key.verifying_key().to_bytes()), signature: key.sign(payload).to_bytes() }
     }
 
-    /// Whether the signature is that of its key over the payload.
+    /// Returns whether the signature is that of its key over the payload.
     pub fn verify(&self, payload: &[u8]) -> Result<(), CertificateError> {
         let bad = |_| CertificateError::BadSignature(self.key);
         let key = VerifyingKey::from_bytes(&self.key.0).map_err(bad)?;
@@ -82,7 +82,7 @@ impl MemberSignature {
 pub struct Certificate {
     /// What is certified.
     pub statement: Statement,
-    /// Who signed it, in order of their keys.
+    /// The signers, in the order of their keys.
     pub signatures: Vec<MemberSignature>,
 }
 

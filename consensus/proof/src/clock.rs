@@ -1,8 +1,8 @@
-//! What members say of the time, and the time that follows from it for the vat's log. Pure.
+//! Clock statements of members, and the log time that follows from them. Pure.
 //!
-//! A member signs what its clock shows, for a vat and an epoch. The log's time is the earliest of the statements that come with a
-//! tick, and these are of so many members ([`Membership::one_is_honest`]) that one of them is honest. So the log's time is never ahead of the clock of
-//! some honest member. A statement that is old can only hold time back.
+//! A member signs what its clock shows, for a vat and an epoch. The log's time is the earliest of the statements in a
+//! tick. A tick has statements of so many members ([`Membership::one_is_honest`]) that one of them is honest. So the log's time is never ahead of
+//! every honest member's clock. An old statement can only hold time back.
 //!
 //! Invariant: statements count only if all of them are good, of different members of the present epoch, and enough.
 

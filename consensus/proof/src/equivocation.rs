@@ -1,11 +1,11 @@
-//! What convicts a member of having signed two things of which it may sign one, and what convicts nobody.
+//! Evidence that a member signed two things of which it may sign one; and disagreements, which convict nobody.
 //!
-//! Invariants: an [`Equivocation`] or a [`Contradiction`] holds all signatures that it speaks of, so that whoever knows the VatId
+//! Invariants: an [`Equivocation`] or a [`Contradiction`] holds all of its signatures, so a reader that knows the VatId
 //! can check it without trusting the replica that kept it. An honest member never makes the signatures of one: it signs one
 //! statement for each block of an epoch, and one membership for each epoch, in all lives of its host. A [`Disagreement`] is a
 //! diagnosis: its signer may have been shown another log, and is accused of nothing.
 //!
-//! What is absent: two statements of different blocks or epochs are never evidence here.
+//! Absent: two statements of different blocks or epochs are never evidence here.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -78,7 +78,7 @@ impl Exclusive for Membership {
 }
 
 impl<T: Exclusive> Signed<T> {
-    /// Who signed it.
+    /// The signer.
     pub fn signer(&self) -> HostId {
         self.signature.key
     }
@@ -205,7 +205,7 @@ impl Contradiction {
         Ok(self.equivocations().iter().map(Equivocation::member).collect())
     }
 
-    /// What each member signed that signed both, if they are of one epoch.
+    /// Returns what each member signed that signed both, if they are of one epoch.
     pub fn equivocations(&self) -> Vec<Equivocation> {
         if self.first.statement.epoch != self.second.statement.epoch {
             return Vec::new();
@@ -233,7 +233,7 @@ pub enum Divergence {
         /// What this replica computed.
         own: Statement,
     },
-    /// Who the members are.
+    /// The members.
     Membership {
         /// What was certified.
         certificate: MembershipCertificate,

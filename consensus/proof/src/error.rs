@@ -1,4 +1,4 @@
-//! Why something proves nothing.
+//! Reasons why something proves nothing.
 
 use quorate_ids::{HostId, VatId};
 
@@ -14,7 +14,7 @@ pub enum CertificateError {
     /// The membership does not continue the one before it.
     #[error("membership of epoch {0} does not continue the one before it")]
     BrokenChain(u64),
-    /// Signed by somebody who is not a member.
+    /// Signed by a key that is no member's.
     #[error("signature of {0}, who is not a member")]
     NotAMember(HostId),
     /// The same member twice.
@@ -26,7 +26,7 @@ pub enum CertificateError {
     /// Too few signatures.
     #[error("{found} good signatures, {needed} are needed")]
     BelowThreshold { found: usize, needed: usize },
-    /// A newcomer's own signature is missing, or is somebody else's.
+    /// A newcomer's own signature is missing, or is another host's.
     #[error("{0} has not signed its own admission")]
     NotEntered(HostId),
     /// A membership or genesis that breaks the rules.

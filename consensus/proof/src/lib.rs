@@ -1,23 +1,23 @@
-//! What a vat proves, and to whom: statements and certificates, who signs them, how memberships follow from the VatId, and what
-//! is kept of members that contradict.
+//! Proofs of a vat: statements and certificates, their signers, the chain of memberships from the VatId on, and evidence of
+//! members that contradict themselves or one another.
 //!
-//! Pure, and free of native code: no storage, clock, network or task, so that clients have it in browsers, too (wasm32). How members come to
-//! sign is the affair of `quorate-consensus`, which has all of this under the same names.
+//! Pure, and free of native code: no storage, clock, network or task, so that clients use it in browsers, too (wasm32). `quorate-consensus` makes
+//! the signatures, and re-exports all of this.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`error`] | why something proves nothing |
-//! | [`address`] | which addresses a member can have |
-//! | [`survival`] | how many members may be lost |
+//! | [`error`] | reasons why something proves nothing |
+//! | [`address`] | addresses of members |
+//! | [`survival`] | how many members may be down, or lie |
 //! | [`certificate`] | statements, signatures, certificates |
 //! | [`membership`] | geneses, memberships, and their chain |
-//! | [`signers`] | who signs for a vat now: all that its certificates are checked by |
-//! | [`tally`] | good signatures that were gathered |
+//! | [`signers`] | the present signers of a vat: enough to check its certificates |
+//! | [`tally`] | gathered good signatures |
 //! | [`clock`] | members' clocks, signed |
-//! | [`approval`] | what members approve of |
+//! | [`approval`] | approvals of owners |
 //! | [`state_root`] | the root that a checkpoint's statement carries |
-//! | [`order_evidence`] | members that contradict one another, or themselves, on the order |
-//! | [`equivocation`] | the same on results and memberships |
+//! | [`order_evidence`] | evidence about the order |
+//! | [`equivocation`] | evidence about results and memberships |
 
 pub mod address;
 pub mod approval;

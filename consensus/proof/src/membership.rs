@@ -1,8 +1,8 @@
-//! Who is in a vat: genesis, memberships by epoch, and the chain of certificates between them.
+//! The members of a vat: genesis, memberships by epoch, and the chain of certificates between them.
 //!
-//! Invariants: the VatId is the hash of the genesis; a membership of epoch e+1 is believed only with signatures of at least
+//! Invariants: the VatId is the hash of the genesis. A membership of epoch e+1 counts only with signatures of at least
 //! the threshold of epoch e over its canonical bytes, and names the hash of epoch e. So a genesis and a chain prove the
-//! newest membership to anybody who knows the VatId. A threshold is always more than half of the members.
+//! newest membership to every reader that knows the VatId. A threshold is always more than half of the members.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -180,7 +180,7 @@ pub struct Recovered {
     pub term: u64,
 }
 
-/// Who signs for a vat in one epoch.
+/// The members that sign for a vat in one epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
     /// The vat.
@@ -222,12 +222,12 @@ impl Membership {
         self.members.iter().find(|member| member.key == *key)
     }
 
-    /// Whether the key is a member's.
+    /// Returns whether the key is a member's.
     pub fn contains(&self, key: &HostId) -> bool {
         self.member(key).is_some()
     }
 
-    /// How many members must say something before it counts: one more than may lie, and one more than may be away. So many liars
+    /// Returns how many members must say something before it counts: one more than may lie, and one more than may be away. So many liars
     /// that the vat is safe against can't say it alone, nor can as many as it may lack; and those who are left can.
     pub fn one_is_honest(&self) -> usize {
         one_is_honest(self.members.len(), usize::from(self.threshold))
@@ -278,7 +278,7 @@ pub fn verify_membership(certificate: &MembershipCertificate, previous: &Members
     Signers::from(previous).verify_membership(certificate)
 }
 
-/// All that somebody needs to know a vat who knows its VatId: self-certifying.
+/// Everything that proves a vat's members to a reader that knows the VatId: self-certifying.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Introduction {
     /// The beginning.

@@ -1,6 +1,6 @@
-//! What convicts a member of having broken the rules by which the members agree upon an order.
+//! Evidence that a member broke the rules of the order.
 //!
-//! Invariant: it holds all signatures that it speaks of. An honest member never makes both: it leads one log in each term, votes once in
+//! Invariant: it holds all of its signatures. An honest member never makes both: it leads one log in each term, votes once in
 //! a term, and acknowledges one log in it, in all lives of its host.
 
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,7 @@ impl OrderEvidence {
         }
     }
 
-    /// What the member did, as the end of a sentence that begins with its name.
+    /// Returns what the member did, as the end of a sentence that begins with its name.
     pub fn deed(&self) -> String {
         let term = self.term();
         match &self.evidence {

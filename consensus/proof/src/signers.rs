@@ -1,9 +1,9 @@
-//! Who signs for a vat in one epoch: what is needed of a membership to check what its members signed, in about a kilobyte.
+//! The signers of a vat in one epoch: the part of a membership that checks its members' signatures, in about a kilobyte.
 //!
-//! A membership has names and addresses besides, 130 KB at most; whoever has to remember many vats keeps this instead.
+//! A membership also has names and addresses, 130 KB at most; code that remembers many vats keeps this instead.
 //!
-//! Invariants: signatures count only if all are good, of different members, and at least the threshold; a next membership is
-//! believed only if it names the hash of this one; one that is marked as recovered, only if so many signed it that one of them is
+//! Invariants: signatures count only if all are good, of different members, and at least the threshold. A next membership
+//! counts only if it names the hash of this one. A membership that is marked as recovered counts only if so many signed it that one of them is
 //! honest, and each of its members did.
 
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub struct Signers {
     pub threshold: u16,
     /// Keys of the members.
     pub keys: Vec<HostId>,
-    /// The last block of whoever remembers this at which the vat is heard; 0: for ever. It is in no membership, but in the genesis.
+    /// The receiver's last block at which it takes messages of this vat; 0: for ever. It is in no membership, but in the genesis.
     pub expires: u64,
 }
 
@@ -46,7 +46,7 @@ impl From<&Membership> for Signers {
 }
 
 impl Signers {
-    /// Whether the key is a member's.
+    /// Returns whether the key is a member's.
     pub fn contains(&self, key: &HostId) -> bool {
         self.keys.contains(key)
     }

@@ -1,4 +1,4 @@
-//! What `threshold` of `members` survives: the figures that are promised to those who make a vat, in one place. Pure.
+//! How many members may be down, and how many may lie, for `threshold` of `members`: the figures promised to people who make a vat. Pure.
 
 /// What a vat with so many members and such a threshold survives. See [`survival`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ mod tests {
         for members in 1_usize..=9 {
             for threshold in members / 2 + 1..=members {
                 let Survival { crashes, liars } = survival(members, threshold);
-                // Whoever is left orders and signs, and with one less would not.
+                // The remaining members order and sign, and with one less would not.
                 let goes_on = |left: usize| left >= threshold && left > members / 2;
                 assert!(goes_on(members - crashes) && !goes_on(members - crashes - 1), "{members} {threshold}");
                 // Two sets of signers overlap in more members than lie, and with one more liar they may not.

@@ -1,7 +1,7 @@
-//! Counts who has signed one thing: the one place that says what a threshold of members is.
+//! Counts the signers of one thing, and decides when they are a threshold. No other code does.
 //!
-//! Invariants: each member counts once; signatures come out in the order of their keys. What is signed, that a signature is good,
-//! and that its key is a member's, the caller has checked.
+//! Invariants: each member counts once. Signatures come out in the order of their keys. The caller has checked the signed content, each signature,
+//! and that each key is a member's.
 
 use quorate_ids::HostId;
 use std::collections::BTreeMap;
@@ -20,17 +20,17 @@ impl Tally {
         self.0.len() > before
     }
 
-    /// Whether this member was counted.
+    /// Returns whether this member was counted.
     pub fn has(&self, member: &HostId) -> bool {
         self.0.contains_key(member)
     }
 
-    /// How many members were counted.
+    /// Returns how many members were counted.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether as many members have signed as it takes.
+    /// Returns whether as many members have signed as it takes.
     pub fn is_complete(&self, threshold: u16) -> bool {
         self.count() >= usize::from(threshold)
     }

@@ -1,7 +1,7 @@
 //! Executes log entries on the machine, one after the other: in a thread of its own, unless the [`Execution`] says otherwise.
 //!
-//! Invariants: the outcome of an entry is a function of the state and the entry; nothing is written here; every block
-//! is reported before the entry's outcome is; after a fault the executor does nothing more.
+//! Invariants: the outcome of an entry is a function of the state and the entry. The executor writes nothing. It reports every block
+//! before the entry's outcome. After a fault it does nothing more.
 
 use futures::future::BoxFuture;
 use std::any::Any;

@@ -1,7 +1,7 @@
-//! What consensus asks of the thing that it replicates. It knows nothing else of vats.
+//! The interface of the replicated machine. Consensus knows nothing else of vats.
 //!
-//! Invariants asked of an implementation: `apply` is a function of the state and its arguments, bit for bit the same on every
-//! host; it does no input or output; a bad command is a result, never a fault. A fault means that *this host* cannot go on.
+//! Invariants that an implementation must keep: `apply` is a function of the state and its arguments, bit for bit the same on every
+//! host. It does no input or output. A bad command is a result, never a fault. A fault means that *this host* cannot go on.
 
 use serde::{Deserialize, Serialize};
 use std::any::Any;
@@ -100,12 +100,12 @@ pub trait Machine: Any + Send + 'static {
     where
         Self: Sized;
 
-    /// What it wants of the log's time in its present state: a function of the state alone.
+    /// Returns what it wants of the log's time in its present state: a function of the state alone.
     fn time_wanted(&self) -> TimeWanted {
         TimeWanted::default()
     }
 
-    /// Whether every host has this chunk by itself, so that it is neither stored nor sent.
+    /// Returns whether every host has this chunk by itself, so that it is neither stored nor sent.
     fn has_chunk(&self, _hash: &Hash) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! Executing the log: the machine that a vat is, what runs it, and where.
+//! Executes the log: the machine, the executor, and the place where the executor runs.
 
 pub(crate) mod executor;
 pub(crate) mod machine;

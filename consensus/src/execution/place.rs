@@ -1,7 +1,7 @@
 //! Where a replica runs its machine, and the work that waits for the disk.
 //!
-//! In production both are threads of their own, since both take long. A simulation runs them where everything else runs, so that
-//! a run depends on its seed alone: nothing else in this crate starts a thread.
+//! In production both run in threads of their own, since both take long. A simulation runs them in its only thread, so that
+//! a run depends on its seed alone. Nothing else in this crate starts a thread.
 
 use futures::future::BoxFuture;
 use std::io;

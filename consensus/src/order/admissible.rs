@@ -1,10 +1,10 @@
-//! What a message of Raft must be before openraft sees it.
+//! Checks that a message of Raft keeps Raft's rules, before openraft sees it.
 //!
-//! Openraft trusts whoever speaks to it: an entry out of place leaves a hole in the log, a term without a successor ends all
-//! elections for ever, a vote in this replica's own name makes it lead though nobody voted for it, and a log that begins with
-//! anything but the membership of the genesis has no voters. None of that comes from a replica that keeps the rules.
+//! Openraft trusts every peer. An entry out of place leaves a hole in the log. A term without a successor ends all
+//! elections for ever. A vote in this replica's own name makes it lead without an election. A log that does not begin with
+//! the membership of the genesis has no voters. No replica that keeps the rules sends any of these.
 //!
-//! Absent: a message that passes may still be a lie. Raft tolerates crashes, not lies; what others believe is what is signed.
+//! Absent: proofs. An admissible message may still be a lie. Raft tolerates crashes, not lies; others believe only signatures.
 
 use super::frames::{RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
 use crate::state::LogPosition;
@@ -29,7 +29,7 @@ impl FrameCheck {
         Ok(())
     }
 
-    /// The vote of somebody who leads, or who stands for election.
+    /// Checks the vote of a leader or a candidate.
     fn claim(&self, vote: &WireVote, leads: bool) -> Result<(), String> {
         self.term(vote.term)?;
         if vote.node == self.id {
@@ -98,7 +98,7 @@ impl FrameCheck {
     }
 }
 
-/// A log has no place of a later term than that of whoever leads or wants to, and its first place is the same in all logs: that of
+/// A log has no position of a later term than that of the leader or candidate, and its first position is the same in all logs: that of
 /// the entry which follows from the genesis. Without it a replica would not know who the voters are, and have no voice.
 fn not_after(term: u64, position: Option<LogPosition>) -> Result<(), String> {
     match position {

@@ -1,8 +1,8 @@
-//! The chain over the log's entries: one hash for each entry that stands for it and for all before it.
+//! The chain over the log's entries: for each entry, one hash that commits to it and to all entries before it.
 //!
-//! Invariants: it is a function of the vat and of what each entry holds, Raft's own entries included, so it is equal on all members
-//! that have the same log, and differs from the first entry on that was told differently; where a log was cut, it continues from
-//! what the checkpoint's statement says.
+//! Invariants: the chain is a function of the vat and of each entry's content, Raft's own entries included. So it is equal on all members
+//! with the same log, and differs from the first different entry on. Where a log was cut, it continues from the checkpoint's
+//! statement.
 
 use crate::order::frames::{WireContent, WireEntry};
 use crate::state::RaftMembership;

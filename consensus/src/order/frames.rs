@@ -1,4 +1,4 @@
-//! Log entries, votes and Raft's messages as they are stored and sent. Openraft's own serde forms are no format of ours.
+//! Log entries, votes and Raft's messages as they are stored and sent. Openraft's own serde forms are never used as a format.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use quorate_order::proofs::{OrderCertificate, TermProof};
 use quorate_order::signed::{Ack, Grant, Lead};
 use quorate_order::signing::Signed;
 
-/// A vote: for whom, and whether a quorum granted it.
+/// A vote: its candidate, and whether a quorum granted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WireVote {
     pub(crate) term: u64,
@@ -59,7 +59,7 @@ pub(crate) struct Header {
     pub(crate) lead: Option<Signed<Lead>>,
     /// The chain up to what is before the entries.
     pub(crate) before: Hash,
-    /// Who elected it: when the receiver has not seen it yet.
+    /// The proof of its election, if the receiver has not seen it yet.
     pub(crate) proof: Option<Box<TermProof>>,
     /// The leader's highest order certificate; none if it is the root.
     pub(crate) order: Option<Box<OrderCertificate>>,
@@ -109,7 +109,7 @@ pub(crate) enum RaftReply {
     AppendSuccess(Vec<Signed<Ack>>),
     AppendPartial(Option<LogPosition>),
     AppendConflict,
-    /// A later term has begun; who was elected in it, if somebody was.
+    /// A later term has begun; the proof of its leader, if one was elected.
     HigherVote(WireVote, Option<Box<TermProof>>),
     Vote {
         vote: WireVote,

@@ -1,4 +1,4 @@
-//! What members say to each other to agree on an order, and which of it is admissible. Pure: nothing of openraft is here.
+//! The messages by which members agree on an order, and the rules that make one admissible. Pure: no openraft.
 
 pub(crate) mod admissible;
 pub(crate) mod chain;

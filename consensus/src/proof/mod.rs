@@ -1,6 +1,6 @@
-//! What members sign, as `quorate-proof` has it, and the shares that become certificates.
+//! Statements, certificates and memberships from `quorate-proof`, and the tally that makes certificates of shares.
 //!
-//! Pure: no storage, no clock but the instants that it is given, no tasks.
+//! Pure: no storage and no tasks; the caller passes the time.
 
 pub(crate) mod shares;
 

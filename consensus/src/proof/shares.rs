@@ -1,9 +1,9 @@
-//! Makes certificates of shares. Pure: shares go in, what follows from them comes out.
+//! Makes certificates of shares. Pure: shares go in; certificates and evidence come out.
 //!
-//! Invariants: a certificate is made only of verified signatures of different members of the statement's epoch; a share counts
-//! only for the statement that it signs; two verified signatures of one member for one block of an epoch are an equivocation, and a
-//! verified one that differs from this replica's own statement is a disagreement, which accuses nobody: each is reported once
-//! for each member and block; a threshold of signatures against the own statement is a divergence. All of it is bounded.
+//! Invariants: a certificate has only verified signatures of different members of the statement's epoch. A share counts
+//! only for the statement that it signs. Two verified signatures of one member for one block of an epoch are an equivocation. A
+//! verified signature that differs from this replica's own statement is a disagreement, which accuses nobody. Each is reported once
+//! for each member and block. A threshold of signatures against the own statement is a divergence. Everything is bounded.
 
 mod epochs;
 
@@ -97,8 +97,8 @@ pub(crate) struct Shares {
     latest: Latest,
 }
 
-/// The statement of the highest block that each other member has signed. A signature is checked by its owner, whom alone it
-/// concerns.
+/// The statement of the highest block that each other member has signed. Only the owner checks such a signature, since it
+/// concerns the owner alone.
 pub(crate) type Latest = BTreeMap<HostId, (Statement, MemberSignature)>;
 
 impl Shares {
@@ -188,7 +188,7 @@ impl Shares {
         Some(Share::Statement(own.statement.clone(), own.signature?))
     }
 
-    /// When the block's statement was computed here.
+    /// Returns when the block's statement was computed here.
     pub(crate) fn since(&self, block: u64) -> Option<Instant> {
         Some(self.rounds.get(&block)?.own.as_ref()?.since)
     }
@@ -229,8 +229,8 @@ impl Shares {
         self.settle(block)
     }
 
-    /// What a member is said to have signed, whoever says it. It counts for nothing but as the other half of an equivocation. Also
-    /// returns what this replica has of that member for the place, if that is something else.
+    /// Takes a signature of a member, shown by any other member. It counts only as the other half of an equivocation. Also
+    /// returns this replica's signature of that member for the same place, if it differs.
     pub(crate) fn compare(&mut self, theirs: &Signed<Statement>) -> (Option<Signed<Statement>>, Vec<Verdict>) {
         let statement = &theirs.content;
         let member = self.memberships.get(&statement.epoch).is_some_and(|members| members.contains(&theirs.signer()));
@@ -339,6 +339,11 @@ impl Shares {
         self.rounds.values().filter(|round| round.own.is_some() && !round.certified).count()
     }
 
+    /// When the oldest statement that lacks its certificate was computed here.
+    pub(crate) fn uncertified_since(&self) -> Option<Instant> {
+        self.rounds.values().filter(|round| !round.certified).find_map(|round| Some(round.own.as_ref()?.since))
+    }
+
     /// Up to `limit` blocks whose shares should be asked for (again), oldest first.
     pub(crate) fn overdue(&mut self, now: Instant, patience: Duration, limit: usize) -> Vec<u64> {
         let waiting = self.rounds.iter_mut().filter(|(_, round)| !round.certified);
@@ -403,7 +408,7 @@ fn equivocation(round: &mut Round, one: Signed<Statement>, other: Signed<Stateme
     fresh.then(|| Verdict::Equivocation(Equivocation::of(one, other))).into_iter().collect()
 }
 
-/// Whether a threshold of verified shares agree with each other and not with the own statement.
+/// Returns whether a threshold of verified shares agree with each other and not with the own statement.
 fn diverged(round: &Round, membership: &Membership) -> Option<Verdict> {
     let own = round.own.as_ref()?;
     let mut groups: BTreeMap<Hash, (&Statement, Tally)> = BTreeMap::new();

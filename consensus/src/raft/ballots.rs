@@ -1,11 +1,11 @@
-//! Questions for votes that are not answered yet, and who would vote for this member.
+//! Votes and pre-votes that are not answered yet, and the members that would vote for this one.
 //!
-//! Whoever names a later term in its answer would end an election that the others are about to decide, and it may be the one that answers
-//! first: it is heard when the others have had their say.
+//! An answer with a later term ends an election that the others are about to decide, and it may be the first answer to come. So such an answer
+//! counts only after the others have answered, or have had their time.
 //!
-//! Openraft stands for election when a majority would vote for it, which may be fewer than must elect. Each such election changes the term
-//! for nothing, and members with longer logs, which give no vote in it, fall behind in terms: the others refuse them for that, for ever. So
-//! openraft hears of those who would vote when they are as many as must.
+//! Openraft stands for election when a majority would vote for it, which may be fewer than the threshold. Each such election changes the term
+//! in vain. Members with longer logs, which give no vote in it, fall behind in terms, and the others then refuse them for that, for ever. So
+//! openraft learns of the pre-votes only when they reach the threshold.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ type Election = (u64, bool);
 #[derive(Default)]
 pub(crate) struct Ballots {
     open: Mutex<BTreeMap<Election, usize>>,
-    /// Who has said that it would vote for this member, in which term, and when.
+    /// The members that would vote for this one, with the term and time of their answers.
     willing: Mutex<BTreeMap<HostId, (u64, Instant)>>,
     answered: Notify,
 }

@@ -1,10 +1,10 @@
-//! Entries that openraft has committed, until they are executed: when their order is proven, too.
+//! Holds entries that openraft has committed until their order is proven, then executes them.
 //!
-//! Openraft counts to a majority, and an order takes a threshold of acknowledgements. Openraft's worker must not wait for those: it also
+//! Openraft commits on a majority; an order takes a threshold of acknowledgements. Openraft's worker must not wait for those, because it also
 //! hands out the checkpoint that a member may need before it can acknowledge anything.
 //!
-//! Invariants: entries are executed in order, and none whose order is not proven; nothing of an instance of openraft is executed after
-//! another one has taken its place. Only a leader has entries that wait, and it stops taking commands after a few blocks.
+//! Invariants: entries are executed in order, and only with a proven order. Nothing of an instance of openraft is executed after
+//! another instance has replaced it. Only a leader has entries that wait, and it stops taking commands after a few blocks.
 
 use std::collections::VecDeque;
 use std::io;
@@ -95,7 +95,7 @@ impl Executing {
         Arc::clone(&self.executed)
     }
 
-    /// What was executed last.
+    /// Returns what was executed last.
     pub(super) async fn reached(&self) -> Reached {
         self.queue.lock().await.reached.clone()
     }

@@ -1,11 +1,11 @@
-//! The order protocol around openraft: what it may hear of leaders, terms and entries, and what this member signs of elections.
+//! The order protocol around openraft: decides what openraft learns of leaders, terms and entries, and what this member signs of elections.
 //!
-//! Invariants: openraft hears of a leader only after this member was shown its election, and of entries only if they are those that the
-//! leader has signed and contradict nothing that it sent in its term; a vote is signed only when it is on disk, and once a term.
-//! [`Member`] decides all that; its log mirrors openraft's, which is the truth.
+//! Invariants: openraft learns of a leader only after the leader has shown its election. It gets only entries that match the leader's signed
+//! header and contradict nothing that the leader sent in its term. A vote is signed only when it is on disk, and once a term.
+//! [`Member`] decides all that. Its log mirrors openraft's log, which is the truth.
 //!
-//! The epoch in all signatures is 0: one log goes on over all epochs. Instead each membership proves the order up to the entry that ends it,
-//! and the next one, once it is certified, from there.
+//! The epoch in all signatures is 0, since one log goes on over all epochs. Each membership proves the order up to the entry that ends it. The
+//! next one proves it from there, once it is certified.
 
 mod complaints;
 mod convictions;
@@ -63,7 +63,7 @@ impl Signing for Keys {
 /// Why openraft does not hear of something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Barred {
-    /// Somebody signed who is not known here as a member.
+    /// A signer is not known here as a member.
     WhoAreYou,
     /// Nothing shows that the sender was elected.
     WhoElectedYou,
@@ -310,7 +310,7 @@ impl OrderGate {
         (result, granted)
     }
 
-    /// What is to be written: with the next write of the log or the vote, and before anything that this member signs of a block.
+    /// Returns what is to be written: with the next write of the log or the vote, and before anything that this member signs of a block.
     pub(crate) fn pending(&self) -> Vec<Write> {
         let Pending { vote, order } = std::mem::take(&mut self.lock().pending);
         vote.into_iter().chain(order).collect()
@@ -350,7 +350,7 @@ impl OrderGate {
         self.step(|member, step| member.trimmed(last, step));
     }
 
-    /// What this member shows as the candidate of a term; nothing if it does not stand in it.
+    /// Returns what this member shows as the candidate of a term; nothing if it does not stand in it.
     pub(super) fn standing(&self, term: u64) -> Option<Stand> {
         self.lock().standing.clone().filter(|stand| stand.term == term)
     }
@@ -389,19 +389,19 @@ impl OrderGate {
         (state.member.term().0, proof)
     }
 
-    /// Whether the votes by which this member leads make a proof among those who are members now: those who have not seen it yet
+    /// Returns whether the votes by which this member leads make a proof among those who are members now: those who have not seen it yet
     /// would not follow otherwise.
     pub(super) fn is_still_elected(&self) -> bool {
         let proof = self.lock().member.proof().cloned();
         proof.is_some_and(|proof| self.proves(&proof))
     }
 
-    /// How many of the members are not all liars.
+    /// Returns how many of the members are not all liars.
     pub(crate) fn joining(&self) -> usize {
         self.lock().member.epoch().joining()
     }
 
-    /// Whether somebody was elected by as many as must.
+    /// Returns whether the proof has enough votes.
     pub(super) fn proves(&self, proof: &TermProof) -> bool {
         let state = self.lock();
         self.counted_only(&state, proof.clone()).verify(state.member.epoch(), &self.keys).is_ok()
@@ -524,12 +524,12 @@ fn mark(state: &mut State) -> Option<u64> {
     (last.term == term && state.mark > proven).then_some(state.mark)
 }
 
-/// What the chain says of an entry.
+/// Returns what the chain says of an entry.
 pub(super) fn head(entry: &WireEntry) -> Head {
     Head { term: entry.position().term, content: chain::content_hash(&entry.content) }
 }
 
-/// Whether entries would cut what is ordered.
+/// Returns whether entries would cut what is ordered.
 fn contradicts(log: &Log, prev: &Point, heads: &[Head], ordered: u64) -> bool {
     let differs = log.holds(prev.index, &prev.chain).then(|| prev.index + 1 + log.common(prev, heads) as u64);
     differs.is_some_and(|first| first <= prev.index + heads.len() as u64 && first <= ordered.min(log.last().index))
@@ -538,7 +538,7 @@ fn contradicts(log: &Log, prev: &Point, heads: &[Head], ordered: u64) -> bool {
 /// An entry that may end a membership, and the chain up to it.
 pub(super) type Ends = (u64, Hash);
 
-/// Whether an entry may end a membership. Whether it does is known when it is executed.
+/// Returns whether an entry may end a membership. Whether it does is known when it is executed.
 pub(super) fn ends_membership(entry: &WireEntry) -> bool {
     let WireContent::Block(bytes) = &entry.content else { return false };
     matches!(Block::decode(bytes).control, Some(Control::Activate(_) | Control::Recover(_)))

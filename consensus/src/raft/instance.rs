@@ -1,11 +1,11 @@
-//! The instance of openraft that runs, and the one that takes its place.
+//! The running instance of openraft, and its replacement by another one.
 //!
-//! Openraft counts to a majority and calls that committed, and it never gives up what it calls so. An order takes a threshold: a member
-//! that has led may have called entries committed whose order was never proven, and a leader that was elected since may have others. Then
-//! another instance begins, which knows as committed what is proven.
+//! Openraft commits on a majority, and never gives up a committed entry. An order takes a threshold. So a former leader may have committed
+//! entries whose order was never proven, and a newer leader may have other entries. Then this module stops the instance and starts
+//! another one, for which only the proven entries are committed.
 //!
-//! Invariants: one instance at a time uses the log; nothing that was executed is given up; whoever follows the condition follows it
-//! over instances.
+//! Invariants: one instance at a time uses the log. No executed entry is given up. Watchers of the instance's condition keep
+//! watching over a replacement.
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::storage::RaftLogStorage;

@@ -1,17 +1,17 @@
-//! The ways to the other members: how long a round trip takes, and which heartbeats are under way.
+//! The links to the other members: their round-trip times, and the heartbeats under way.
 //!
-//! Openraft drops a heartbeat that is not answered within the heartbeat interval, and sends one at a time to each member. Over a
-//! line whose round trip is longer than the interval, no heartbeat would ever count, the leader's lease would run out as soon
-//! as there are no entries to acknowledge, and the leader would refuse everything from then on. So the heartbeats go on by
-//! themselves here, several at once, and the answer of an earlier one answers a later one.
+//! Openraft drops a heartbeat that is not answered within the heartbeat interval, and sends one at a time to each member. On a
+//! line whose round trip is longer than the interval, no heartbeat would ever count. The leader's lease would run out as soon
+//! as there are no entries to acknowledge, and the leader would refuse everything from then on. So heartbeats go on independently
+//! here, several at once, and the answer of an earlier one answers a later one.
 //!
-//! Invariant: an answer stands for a later heartbeat only if it says of the later one what it says of its own. It must be of
-//! the same leadership, and an acknowledgement must be of a place in the log that is not before the place which the later
-//! heartbeat asks about: whoever has the later place of one leader's log has the earlier ones, too. Hence it makes no
+//! Invariant: an answer serves for a later heartbeat only if it states for the later one what it states for its own. It must be of
+//! the same leadership. An acknowledgement must be of a log position at or after the one that the later heartbeat asks about: a member with
+//! the later position of a leader's log also has the earlier ones. Hence it makes no
 //! difference that openraft also uses such messages to find where two logs part.
 //!
-//! Openraft takes the time at which it sent the later heartbeat for the time of the acknowledgement, so the leader's lease may
-//! be longer by one round trip than Raft's rules say. The lease decides nothing here but when a leader stops taking
+//! Openraft takes the send time of the later heartbeat for the time of the acknowledgement. So the leader's lease may
+//! be longer by one round trip than Raft's rules say. The lease decides only when a leader stops taking
 //! proposals and when it refuses votes; no read relies on it.
 
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ impl RoundTrip {
         });
     }
 
-    /// How long an answer takes at most, as a rule; zero while nothing was measured.
+    /// Returns how long an answer takes at most, as a rule; zero while nothing was measured.
     pub(crate) fn timeout(&self) -> Duration {
         self.0.map_or(Duration::ZERO, |(smoothed, variation)| (smoothed + variation * 4).min(MAX_TIMEOUT))
     }
@@ -53,7 +53,7 @@ impl RoundTrip {
 /// What identifies a heartbeat: the leadership that it is of, and the place in the log that it asks about.
 pub(crate) type Question = (WireVote, Option<LogPosition>);
 
-/// What a message asks, if it is a heartbeat.
+/// Returns what a message asks, if it is a heartbeat.
 pub(crate) fn question(message: &RaftMessage) -> Option<Question> {
     match message {
         RaftMessage::Append { vote, prev, entries, .. } if entries.is_empty() => Some((*vote, *prev)),
@@ -61,7 +61,7 @@ pub(crate) fn question(message: &RaftMessage) -> Option<Question> {
     }
 }
 
-/// Whether the answer to an earlier heartbeat answers a later one. See the head of the module.
+/// Returns whether the answer to an earlier heartbeat answers a later one. See the head of the module.
 pub(crate) fn stands_for(earlier: &Question, reply: &RaftReply, later: &Question) -> bool {
     let same_leader = earlier.0 == later.0;
     match reply {
@@ -102,7 +102,7 @@ impl Link {
         self.lock().round_trip.timeout()
     }
 
-    /// Whether one more heartbeat may be sent; it then counts until [`Link::ended`].
+    /// Returns whether one more heartbeat may be sent; it then counts until [`Link::ended`].
     pub(crate) fn begin(&self) -> bool {
         let mut state = self.lock();
         let room = state.under_way < MAX_HEARTBEATS;

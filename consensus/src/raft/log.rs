@@ -1,10 +1,11 @@
 //! Openraft's log storage over a vat's part of a store.
 //!
-//! Invariants: an entry is readable when `append` returns and the callback runs after it is on disk; votes, entries,
-//! truncations and purges go through one write-ahead log in the order in which Raft gives them; there is never a hole; the chain
-//! over the log (`order::chain`) is in the record of each entry, and where the log was cut, in that of the cut. The recent
-//! entries are kept in memory, as replication and execution read them right after they were written. `append` writes to RocksDB in the calling task: that is a copy into memory and into the page cache, and handing it to another thread
-//! would cost more than it takes.
+//! Invariants: an entry is readable when `append` returns, and the callback runs after it is on disk. Votes, entries,
+//! truncations and purges go through one write-ahead log in the order in which Raft gives them. There is never a hole. The record of each entry holds
+//! the chain over the log (`order::chain`); where the log was cut, the record of the cut holds it.
+//!
+//! Recent entries stay in memory, as replication and execution read them right after they were written. `append` writes to RocksDB in the
+//! calling task. That is a copy into memory and into the page cache; handing it to another thread would cost more.
 
 use futures::stream::{self, Stream, StreamExt};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
@@ -151,7 +152,7 @@ impl LogStore {
         self.lock().vote.map_or(0, |vote| vote.term)
     }
 
-    /// Where the log was cut.
+    /// Returns where the log was cut.
     pub(super) fn purged_point(&self) -> Option<Point> {
         self.lock().purged.map(|Link { log, chain }| Point { term: log.term, index: log.index, chain })
     }

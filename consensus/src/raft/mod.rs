@@ -1,4 +1,4 @@
-//! Raft, by openraft. Its types are here and nowhere else in the crate; the rest speaks to [`RaftNode`].
+//! Raft, by openraft. Openraft's types are here and nowhere else in the crate; other modules use [`RaftNode`].
 
 mod ballots;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Openraft's network over the transport: messages as frames of our own encoding, checkpoints by chunks.
+//! Openraft's network over the transport: messages as frames of our own encoding, checkpoints in chunks.
 
 use futures::FutureExt;
 use openraft::OptionalSend;
@@ -133,7 +133,7 @@ impl PeerClient {
         Err(unreachable("the other replica does not accept this host's membership, or its election"))
     }
 
-    /// What has openraft lead no more, though no other term has begun yet.
+    /// Returns what has openraft lead no more, though no other term has begun yet.
     fn steps_down(&self, vote: &WireVote) -> RaftReply {
         RaftReply::HigherVote(WireVote { term: vote.term + 1, node: self.target, committed: false }, None)
     }
@@ -160,7 +160,7 @@ impl PeerClient {
         }
     }
 
-    /// Whether openraft is told of a later term. See [`super::terms`].
+    /// Returns whether openraft is told of a later term. See [`super::terms`].
     fn tells_of(&self, vote: &WireVote, proof: Option<&TermProof>) -> bool {
         let Some(raft) = self.shared.raft.get() else { return false };
         if let Some(proof) = proof {

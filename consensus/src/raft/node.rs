@@ -1,4 +1,4 @@
-//! A running Raft: what the rest of the crate speaks to.
+//! A running Raft, as the rest of the crate uses it.
 
 use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -78,7 +78,7 @@ pub(crate) struct RaftView {
 }
 
 impl RaftView {
-    /// Whether this replica is the only voter.
+    /// Returns whether this replica is the only voter.
     pub(crate) fn is_alone(&self) -> bool {
         self.configs == [BTreeSet::from([self.id])]
     }
@@ -178,7 +178,7 @@ impl RaftNode {
         let _ = self.instances.raft().trigger().elect(true).await;
     }
 
-    /// Whether this member has voted in a term: for itself or for another.
+    /// Returns whether this member has voted in a term: for itself or for another.
     pub(crate) fn has_voted(&self, term: u64) -> bool {
         self.gate.has_voted(term)
     }
@@ -266,12 +266,12 @@ impl RaftNode {
         written.await
     }
 
-    /// The last place in the log that this replica knows to be committed, whoever led then.
+    /// The last position in the log that this replica knows to be committed, under any leader.
     pub(crate) fn committed(&self) -> Option<LogPosition> {
         self.frame_check().committed
     }
 
-    /// Where this replica stands, to judge by what others say.
+    /// Returns where this replica stands, to judge by what others say.
     pub(super) fn frame_check(&self) -> FrameCheck {
         let metrics = self.instances.raft().metrics();
         let metrics = metrics.borrow_watched();
@@ -279,7 +279,7 @@ impl RaftNode {
         FrameCheck { id: self.id, term: metrics.current_term, committed }
     }
 
-    /// Whether an answer is one that a replica which keeps the rules could give.
+    /// Returns whether an answer is one that a replica which keeps the rules could give.
     pub(super) fn believe(&self, asked: &RaftMessage, reply: &RaftReply) -> Result<(), String> {
         self.frame_check().reply(asked, reply)
     }
@@ -317,7 +317,7 @@ impl RaftNode {
         }
     }
 
-    /// What has to be shown and signed before Raft hears of anything.
+    /// Returns what has to be shown and signed before Raft hears of anything.
     pub(crate) fn gate(&self) -> &OrderGate {
         &self.gate
     }
@@ -332,7 +332,7 @@ impl RaftNode {
         self.log.last()
     }
 
-    /// The vote, whoever it is for.
+    /// This replica's vote, for any candidate.
     pub(crate) fn vote(&self) -> WireVote {
         (&self.instances.raft().metrics().borrow_watched().vote).into()
     }
@@ -392,7 +392,7 @@ impl RaftNode {
         Ok((entries.iter().filter_map(block).collect(), next))
     }
 
-    /// Where the log begins: what came before is certified, and gone.
+    /// Returns where the log begins: what came before is certified, and gone.
     pub(crate) fn log_begin(&self) -> u64 {
         self.log.ends().1
     }
@@ -418,7 +418,7 @@ impl RaftNode {
     /// As for [`Instances::reopen`].
     pub(crate) async fn reopen(&self, from: u64) -> Result<(), String> {
         let instances = Arc::clone(&self.instances);
-        // It goes on if whoever waits for it gives up: half of it would be nothing that runs.
+        // It goes on if the caller gives up: half of it would leave nothing running.
         let reopened = tokio::spawn(async move { instances.reopen(from).await });
         reopened.await.map_err(|error| error.to_string())?
     }

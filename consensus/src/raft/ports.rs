@@ -1,4 +1,4 @@
-//! What Raft asks of its surroundings. A replica implements these; nothing here knows of replicas.
+//! The interfaces that Raft needs from its surroundings. A replica implements them; Raft does not depend on replicas.
 
 use futures::future::BoxFuture;
 use std::io;

@@ -1,4 +1,4 @@
-//! What a replica is to its vat.
+//! The role of a replica in its vat.
 
 use serde::{Deserialize, Serialize};
 

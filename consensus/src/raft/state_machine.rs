@@ -1,8 +1,8 @@
-//! Openraft's state machine: hands committed entries to the executor and passes on what they brought about.
+//! Openraft's state machine: hands committed entries to the executor and passes on the outcomes.
 //!
-//! Invariants: state lives in memory; what is on disk is the last checkpoint, and `applied_state` after a start is the
-//! checkpoint's, so that openraft gives the log after it again; a snapshot is a certified checkpoint and never made on demand.
-//! What is executed waits for its order: see [`super::executing`].
+//! Invariants: state lives in memory. The disk has the last checkpoint. After a start, `applied_state` is the
+//! checkpoint's, so that openraft gives the log after it again. A snapshot is a certified checkpoint and never made on demand.
+//! Execution waits for the proof of the order: see [`super::executing`].
 
 use futures::{Stream, StreamExt};
 use openraft::OptionalSend;
@@ -41,7 +41,7 @@ fn snapshot_of(record: Arc<CheckpointRecord>) -> Result<Snapshot, io::Error> {
     Ok(Snapshot { meta: snapshot_meta(&record)?, snapshot: record })
 }
 
-/// What openraft wants to know of a checkpoint: all of it is covered by the certified root.
+/// Returns what openraft wants to know of a checkpoint: all of it is covered by the certified root.
 pub(crate) fn snapshot_meta(record: &CheckpointRecord) -> Result<SnapshotMeta, io::Error> {
     let state = record.restored_state().map_err(io::Error::other)?;
     Ok(SnapshotMeta {

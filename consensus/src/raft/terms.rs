@@ -1,9 +1,9 @@
-//! Which later terms openraft is told of: a term is easily named, and whoever hears of a later one stops leading.
+//! Decides which later terms openraft learns of. A leader that learns of a later term stops leading, and any member can name one.
 //!
-//! A term with the proof of its leader is told at once. One that is only named is told if more name one than may lie or be down, and
-//! else now and then: an honest member that voted in an election which nobody won can not go back to the present term, and takes part
-//! again only when another leader is elected. So a liar alone brings about an election now and then, and more and more seldom. Not even the first
-//! one at once: else each member that is elected would be deposed before it has ordered anything.
+//! Openraft learns at once of a term with the proof of its leader. It learns of a term that is only named if more members name one than may lie or be down.
+//! Otherwise it learns of one now and then. An honest member that voted in an election which nobody won cannot go back to the present term, and takes part
+//! again only when another leader is elected. So a lying member alone causes an election now and then, more and more seldom. Even the first
+//! named term waits: otherwise one member could depose each new leader before it has ordered anything.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const FORGIVEN: u32 = 8;
 /// Later terms that were named without proof.
 #[derive(Default)]
 pub(super) struct NamedTerms {
-    /// By whom.
+    /// The terms, by the member that named each.
     named: BTreeMap<u64, u64>,
     /// Since when members that are too few have named them.
     since: Option<Instant>,
@@ -26,7 +26,7 @@ pub(super) struct NamedTerms {
 }
 
 impl NamedTerms {
-    /// Whether openraft is told of a later term than its own that `by` names. `pause`: the shortest between two elections that one
+    /// Returns whether openraft is told of a later term than its own that `by` names. `pause`: the shortest between two elections that one
     /// member may bring about. `joining`: so many are not all liars.
     pub(super) fn is_told(
         &mut self,

@@ -78,7 +78,7 @@ pub(crate) fn stored_membership(log: Option<LogPosition>, membership: &RaftMembe
     }
 }
 
-/// What an entry holds.
+/// Returns what an entry holds.
 pub(crate) fn log_content(entry: &Entry) -> LogContent {
     match &entry.payload {
         EntryPayload::Blank => LogContent::Blank,

@@ -1,10 +1,11 @@
-//! Executes what Raft has committed, and hands on what that brought about: to the signer, the checkpointer and the status.
+//! Executes entries that Raft has committed, and passes the outcomes to the signer, the checkpointer and the status.
 
 use futures::future::BoxFuture;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
+use super::awaited::Awaited;
 use super::lifecycle::Lifecycle;
 use super::membership_view::Members;
 use super::status::StatusCell;
@@ -30,6 +31,8 @@ pub(crate) struct Applier {
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) signer: mpsc::Sender<SignerInput>,
     pub(crate) checkpointer: mpsc::Sender<CheckpointerInput>,
+    /// What proposers at this member wait for.
+    pub(crate) awaited: Arc<Awaited>,
 }
 
 impl Applier {
@@ -89,6 +92,7 @@ impl Apply for Applier {
     fn apply(&self, entries: Vec<(LogItem, Option<Answer>)>) -> BoxFuture<'_, Result<(), io::Error>> {
         Box::pin(async move {
             let (items, answers): (Vec<LogItem>, Vec<Option<Answer>>) = entries.into_iter().unzip();
+            let mut due = self.awaited.take(&items).into_iter().peekable();
             let outcomes = self.executor.apply(items).await.map_err(|fault| {
                 // What is cut off as the replica stops is executed again when it starts.
                 if !self.lifecycle.is_stopped() {
@@ -100,6 +104,9 @@ impl Apply for Applier {
                 if let Some(answer) = answer {
                     answer(outcome.reply.clone());
                 }
+                while let Some(due) = due.next_if(|due| due.index() == outcome.index) {
+                    due.executed(&outcome.reply);
+                }
                 self.applied(outcome).await;
             }
             Ok(())
@@ -108,6 +115,7 @@ impl Apply for Applier {
 
     fn install(&self, record: Arc<CheckpointRecord>, state: ReplicatedState) -> BoxFuture<'_, Result<(), io::Error>> {
         Box::pin(async move {
+            self.awaited.skipped();
             self.installed(record, state).await.map_err(|error| {
                 self.lifecycle.fault(error.clone());
                 io::Error::other(error)

@@ -1,7 +1,7 @@
-//! Approval of changes of members, and of the application's motions: the policy of a host, what it answers to drafts of other members,
-//! and what its owner says. A replica has one [`Approvals`] for changes and one for motions, so that neither waits for the other.
+//! Approval of changes of members, and of the application's motions: a host's policy, its answers to drafts of other members,
+//! and its owner's answers. A replica has one [`Approvals`] for changes and one for motions, so that neither waits for the other.
 //!
-//! Invariants: a host signs an approval only of a draft that the log would take now, and only if its policy or its owner says so; an
+//! Invariants: a host signs an approval only of a draft that the log would accept now, and only if its policy or its owner says so. An
 //! answer is on disk before it is given. A newcomer signs its own admission and nothing else.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ const MOTIONS: &str = "motions";
 
 /// What an application means by motions: bytes that members propose and whose approval by a threshold of owners it has a use for.
 pub trait Motions: Send + Sync {
-    /// Why a motion can't be carried out now, in the state that this replica has executed. `None`: it can.
+    /// Returns why a motion can't be carried out now, in the state that this replica has executed. `None`: it can.
     fn refuses(&self, motion: &[u8]) -> Option<String>;
 
     /// The command that carries out a motion, with what shows that the members approve of it: see [`verify_motion`](crate::verify_motion).
@@ -180,7 +180,7 @@ impl Approvals {
         })
     }
 
-    /// Why the application does not want a draft in its log now. Changes of members are not its business.
+    /// Returns why the application does not want a draft in its log now. Changes of members are not its business.
     pub(crate) fn refuses(&self, draft: &Draft) -> Option<String> {
         match &draft.matter {
             Matter::Motion(motion) => self.motions.refuses(motion),
@@ -203,7 +203,7 @@ impl Approvals {
         self.lifecycle.check(written)
     }
 
-    /// Why a change can't be proposed, whatever owners say: the newcomer was a member before.
+    /// Returns why a change can't be proposed, whatever owners say: the newcomer was a member before.
     pub(crate) fn refuses_newcomer(&self, draft: &Draft) -> Option<ReconfigureError> {
         let member = draft.newcomer()?;
         let view = self.members.view();
@@ -451,7 +451,7 @@ impl Approvals {
         true
     }
 
-    /// Ends this replica's own draft, for a reason that whoever waits for it is told.
+    /// Ends this replica's own draft. The error goes to the caller that waits for it.
     pub(crate) fn end_draft(&self, error: ReconfigureError) {
         if self.withdraw() {
             self.outcome.send_replace(Some(Err(error)));

@@ -1,7 +1,7 @@
-//! The time of members: what this one states of its own clock, and what it gets the others to state.
+//! Clock statements: signs this member's own, and collects those of the others.
 //!
-//! Invariants: a member signs what its clock shows and nothing else, for the epoch that it has applied, and a bounded number of times a
-//! second however often it is asked; nobody is asked where nothing wants to know the time; whoever asks waits a bounded time.
+//! Invariants: a member signs only what its clock shows, for the epoch that it has applied, and a bounded number of times a
+//! second. Nobody is asked unless the machine or a command wants the time. A caller waits a bounded time.
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ use crate::state::block::Tick;
 
 /// The clock of a host.
 pub trait Clock: Send + Sync {
-    /// What it shows, in ms since the Unix epoch. It may go wrong, and back.
+    /// Returns what it shows, in ms since the Unix epoch. It may go wrong, and back.
     fn now_ms(&self) -> u64;
 }
 
@@ -82,7 +82,7 @@ impl Clocks {
         self.members.view().applied.membership.clone()
     }
 
-    /// What this host's clock shows. `None`: it is no member of the present epoch.
+    /// Returns what this host's clock shows. `None`: it is no member of the present epoch.
     pub(crate) fn state(&self) -> Option<ClockStatement> {
         let present = self.present();
         if !present.contains(&self.identity.key) {
@@ -110,7 +110,7 @@ impl Clocks {
         let others = present.members.iter().filter(|member| member.key != self.identity.key);
         let mut answers: FuturesUnordered<_> = others.map(|member| self.ask_one(member, &present)).collect();
         let mut clocks: Vec<ClockStatement> = self.state().into_iter().collect();
-        // To ask again takes no longer than to wait for somebody who may be down. Whose clock is far behind is not waited for.
+        // Asking again takes no longer than waiting for a member that may be down. A member whose clock is far behind is not waited for.
         let near_ms = at_ms.saturating_sub(NEAR_MS);
         while clocks.iter().filter(|clock| clock.ms >= near_ms).count() < needed {
             let Ok(Some(answer)) = tokio::time::timeout_at(until, answers.next()).await else { break };
@@ -120,6 +120,22 @@ impl Clocks {
         clocks.truncate(needed);
         let reached_ms = clocks.last().filter(|_| clocks.len() == needed)?.ms;
         Some((Tick { clocks }, reached_ms))
+    }
+
+    /// By how many milliseconds the clock of each other member is ahead of this host's, about: the way of the question is taken to be half of
+    /// the round trip. `None`: it does not answer in time.
+    pub(crate) async fn compare(&self, patience: Duration) -> Vec<(Member, Option<i64>)> {
+        let present = self.present();
+        let present = &present;
+        let others = present.members.iter().filter(|member| member.key != self.identity.key);
+        let asked = others.map(|member| async move {
+            let (asked_ms, began) = (self.identity.clock.now_ms(), Instant::now());
+            let answer = tokio::time::timeout(patience, self.ask_one(member, present)).await.ok().flatten();
+            let half_ms = began.elapsed().as_millis() as u64 / 2;
+            let ahead_ms = answer.map(|clock| clock.ms.wrapping_sub(asked_ms.saturating_add(half_ms)) as i64);
+            (member.clone(), ahead_ms)
+        });
+        futures::future::join_all(asked).await
     }
 
     async fn ask_one(&self, member: &Member, present: &Membership) -> Option<ClockStatement> {

@@ -1,4 +1,4 @@
-//! What a replica tells the node, in order and without loss.
+//! Events of a replica for the node, in order and without loss.
 
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;

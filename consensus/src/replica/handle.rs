@@ -1,5 +1,6 @@
-//! What the node holds of a running replica.
+//! The node's handle to a running replica.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::execution::machine::Machine;
 use crate::order::frames::{RaftFrame, RaftMessage, RaftReply};
 use crate::proof::certificate::Certificate;
 use crate::proof::equivocation::EvidenceRecord;
-use crate::proof::membership::Introduction;
+use crate::proof::membership::{Introduction, Member};
 use crate::raft::RaftNode;
 use crate::raft::role::Role;
 use crate::replica::approval::WaitingChange;
@@ -20,6 +21,7 @@ use crate::replica::options::ReplicaOptions;
 use crate::replica::scrub::{ScrubPace, VatScrub};
 use crate::replica::service::{self, Service};
 use crate::replica::status::ReplicaStatus;
+use crate::replica::tasks::signer::SignerInput;
 use crate::replica::wire::propose::{self, Payload, ProposeFrame};
 use crate::replica::wire::share::ShareFrame;
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
@@ -31,6 +33,9 @@ use quorate_ids::{Hash, HostId, VatId};
 /// How far a raft id may be beyond those that are known here: more admissions than a newcomer could miss, and so few that a lie
 /// does not use up the ids.
 const MAX_IDS_AHEAD: u64 = 1 << 16;
+
+/// How long the figures wait for the task that signs.
+const FIGURES_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +55,48 @@ pub struct CheckpointSummary {
     pub state: Vec<u8>,
     /// Root of the machine's state.
     pub machine_root: Hash,
+}
+
+/// What [`ReplicaHandle::figures`] tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaFigures {
+    /// The members of the newest membership that is known, this host among them.
+    pub members: BTreeMap<HostId, MemberFigures>,
+    /// For how long the oldest statement without a certificate has waited for it.
+    pub oldest_uncertified: Option<Duration>,
+    /// The checkpoint that is being received.
+    pub receiving: Option<Receiving>,
+}
+
+/// How a member stands, as far as this replica knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemberFigures {
+    /// The highest block of which its signature has come here; 0 if none has, and for this host itself.
+    pub signed_block: u64,
+    /// How many entries of the leader's log it lacks: known to the leader alone.
+    pub lag_blocks: Option<u64>,
+}
+
+/// A checkpoint on its way here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receiving {
+    /// The chunks that it consists of.
+    pub chunks: u64,
+    /// Those that have not come yet.
+    pub missing: u64,
+}
+
+/// The place in [`PROPOSAL_OUTCOMES`](crate::PROPOSAL_OUTCOMES) of what became of a proposal.
+fn outcome(proposed: &Result<Proposed, ProposeError>) -> usize {
+    match proposed {
+        Ok(_) => 0,
+        Err(ProposeError::NoLeader) => 1,
+        Err(ProposeError::Unknown) => 2,
+        Err(ProposeError::TooLarge { .. }) => 3,
+        Err(ProposeError::Overloaded) => 4,
+        Err(ProposeError::Refused(_)) => 5,
+        Err(ProposeError::Stopped(_)) => 6,
+    }
 }
 
 /// Starts replicas.
@@ -81,15 +128,50 @@ impl ReplicaHandle {
     pub async fn propose(&self, command: Vec<u8>, deadline: Duration) -> Result<Proposed, ProposeError> {
         let size = command.len();
         if size > MAX_COMMAND_BYTES {
-            return Err(ProposeError::TooLarge { size, limit: MAX_COMMAND_BYTES });
+            let refused = Err(ProposeError::TooLarge { size, limit: MAX_COMMAND_BYTES });
+            self.service.stats.update(|stats| stats.proposals[outcome(&refused)] += 1);
+            return refused;
         }
         let began = std::time::Instant::now();
         let proposed = self.service.complaints.order(Payload::Command(command.into()), deadline).await;
         self.service.stats.update(|stats| {
-            stats.proposals += 1;
+            stats.proposals[outcome(&proposed)] += 1;
             stats.propose.record(began.elapsed());
         });
         proposed
+    }
+
+    /// The last entry of the log that this replica has on disk.
+    pub fn log_end(&self) -> u64 {
+        self.service.raft_starter.log_end()
+    }
+
+    /// Figures that nobody needs but who watches the replica. They cost something when they are asked for, and nothing before.
+    pub async fn figures(&self) -> ReplicaFigures {
+        let service = &self.service;
+        let (reply, answer) = oneshot::channel();
+        // Full or gone: who watches looks again.
+        let _ = service.share.signer.try_send(SignerInput::Look(reply));
+        let told = tokio::time::timeout(FIGURES_PATIENCE, answer).await.ok().and_then(Result::ok).unwrap_or_default();
+        let mut members: BTreeMap<HostId, MemberFigures> = BTreeMap::new();
+        for member in &service.members.view().newest().members {
+            let signed_block = told.signed.get(&member.key).copied().unwrap_or(0);
+            members.insert(member.key, MemberFigures { signed_block, lag_blocks: None });
+        }
+        if let Some(view) = service.raft.get().map(RaftNode::view).filter(|view| view.role == Role::Leader) {
+            for (id, matched) in &view.matched {
+                let member = view.nodes.get(id).and_then(|member| members.get_mut(&member.key));
+                if let Some(member) = member {
+                    member.lag_blocks = Some(view.last_log.saturating_sub(*matched));
+                }
+            }
+        }
+        let receiving = service.snapshots.progress(service.status.read().applied);
+        ReplicaFigures {
+            members,
+            oldest_uncertified: told.uncertified_since.map(|since| since.elapsed()),
+            receiving: receiving.map(|(chunks, missing)| Receiving { chunks, missing }),
+        }
     }
 
     /// Proposes a change of membership to the owners of the present members, and has it recorded when a threshold of them approves.
@@ -199,7 +281,7 @@ impl ReplicaHandle {
         self.service.store.evidence()
     }
 
-    /// Whether frames of this host on this channel are served at all; `handle` checks it, too. On the share channel anybody is:
+    /// Returns whether frames of this host on this channel are served at all; `handle` checks it, too. On the share channel anybody is:
     /// a member that this replica has not heard of yet introduces itself there with a chain that proves it.
     pub fn permits(&self, from: HostId, channel: Channel) -> bool {
         channel == Channel::Share || self.service.members.view().takes_part(&from)
@@ -330,6 +412,11 @@ impl ReplicaHandle {
         self.service.intake.limit(why);
     }
 
+    /// By how many milliseconds the clock of each other member is ahead of this host's, about. `None`: it does not answer in time.
+    pub async fn compare_clocks(&self) -> Vec<(Member, Option<i64>)> {
+        self.service.clocks.compare(self.service.identity.timing.request).await
+    }
+
     /// Reads everything that this replica has on disk, checks it, and fetches what is damaged from the other members, where that is
     /// possible. Damage to what this member has promised to have stops the replica, unless the vat has no other.
     ///
@@ -355,7 +442,7 @@ impl ReplicaHandle {
     }
 }
 
-/// Whether the answer is one to the present leader.
+/// Returns whether the answer is one to the present leader.
 fn follows(reply: &RaftReply) -> bool {
     !matches!(reply, RaftReply::HigherVote(..) | RaftReply::WhoElectedYou)
 }
@@ -371,4 +458,10 @@ pub fn evidence_of(store: &Arc<dyn Store>, vat: VatId) -> Result<Vec<EvidenceRec
 /// Removes all records of a vat from a store, except evidence. Its replica must not be running.
 pub fn remove_vat(store: &Arc<dyn Store>, vat: VatId) -> Result<(), StoreError> {
     VatStore::new(Arc::clone(store), vat).remove()
+}
+
+/// Whether a host has promised anything for a vat, by its marks: it voted, acknowledged or signed. It must never act for the vat as if it had not,
+/// also where its database has nothing of the vat.
+pub fn has_promised(store: &Arc<dyn Store>, vat: VatId) -> bool {
+    VatStore::new(Arc::clone(store), vat).mark().is_some_and(|mark| mark.binds())
 }

@@ -1,4 +1,4 @@
-//! Who this replica is. Nothing here changes while it runs.
+//! The identity of a replica. Nothing here changes while it runs.
 
 use ed25519_dalek::SigningKey;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! Whether this replica takes new commands in when it leads.
+//! Decides whether this replica takes new commands when it leads.
 //!
-//! A member whose disk is nearly full goes on as a follower: it stores what the leader sends, so that its vote and its signature
-//! still count. As a leader it refuses new commands. The other members give a leader up that does not order what it is given, so one of
-//! them takes over that has room. If none has, the vat takes no commands.
+//! A member whose disk is nearly full goes on as a follower: it stores the leader's entries, so that its vote and its signature
+//! still count. As a leader it refuses new commands. The other members leave a leader that does not order their commands, so one
+//! with room takes over. If no member has room, the vat takes no commands.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ impl Intake {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    /// Why it takes none.
+    /// Returns why it takes none.
     pub(crate) fn why(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

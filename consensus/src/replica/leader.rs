@@ -1,4 +1,4 @@
-//! What this replica has seen of leaders, and of those who would like to lead.
+//! The leaders and candidates that this replica has seen.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ impl LeaderSeen {
         self.committed.fetch_max(committed, Ordering::SeqCst);
     }
 
-    /// When a leader of the present term was last heard, in this life.
+    /// Returns when a leader of the present term was last heard, in this life.
     pub(crate) fn at(&self) -> Option<Instant> {
         *self.at.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
-//! How a replica stops: on request, by a fault, or as it is out of the vat.
+//! How a replica stops: on request, by a fault, or because it is out of the vat.
 //!
-//! Invariants: a fault is reported once and stops everything; one that says that this host's own state or log can't be relied on
-//! is kept, so that no restart takes it away: only somebody who repairs or replaces the member does.
+//! Invariants: a fault is reported once and stops everything. A fault of this host's own state or log is
+//! kept over restarts, until the member is repaired or replaced.
 
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::watch;
@@ -58,7 +58,7 @@ impl Lifecycle {
         Stopping(self.stop.subscribe())
     }
 
-    /// Whether the order to stop was given.
+    /// Returns whether the order to stop was given.
     pub(crate) fn is_stopped(&self) -> bool {
         *self.stop.borrow()
     }
@@ -68,7 +68,7 @@ impl Lifecycle {
         self.stop.send_replace(true);
     }
 
-    /// Why this host could not go on, if that is why it stopped.
+    /// Returns why this host could not go on, if that is why it stopped.
     pub(crate) fn why(&self) -> Option<String> {
         self.fault.get().cloned()
     }

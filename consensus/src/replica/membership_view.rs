@@ -1,6 +1,6 @@
-//! Who is in the vat, as far as this replica knows.
+//! The members of the vat, as far as this replica knows.
 //!
-//! Invariant: what comes from outside the log (the chain of certificates) and what comes from the log (the applied state) meet
+//! Invariant: knowledge from outside the log (the chain of certificates) and from the log (the applied state) meets
 //! here and nowhere else.
 
 use std::collections::BTreeMap;
@@ -132,7 +132,7 @@ impl MembershipView {
         added
     }
 
-    /// Whether somebody may take part now: a member of a present or coming epoch, or a replica that Raft knows.
+    /// Returns whether a host may take part now: a member of a present or coming epoch, or a replica that Raft knows.
     pub(crate) fn takes_part(&self, key: &HostId) -> bool {
         let epoch = self.applied.membership.epoch;
         self.applied.raft_ids.contains_key(key)
@@ -140,23 +140,23 @@ impl MembershipView {
             || self.raft_nodes.values().any(|member| member.key == *key)
     }
 
-    /// Whether somebody may speak as the replica with this raft id: it is its own, or nothing is known of it here. (Ids are never
-    /// given twice, so what is known stays true.)
+    /// Returns whether a host may use this raft id: the id is its own, or unknown here. (Ids are never
+    /// given twice, so a known id stays true.)
     pub(crate) fn may_speak_as(&self, key: &HostId, raft_id: u64) -> bool {
         self.applied.raft_ids.iter().all(|(other, id)| *id != raft_id || other == key)
     }
 
-    /// Whether somebody is a member or ever was.
+    /// Returns whether a host is a member or ever was.
     pub(crate) fn was_member(&self, key: &HostId) -> bool {
         self.memberships.values().any(|membership| membership.contains(key))
     }
 
-    /// Whether somebody takes part or ever did.
+    /// Returns whether a host takes part or ever did.
     pub(crate) fn is_acquainted(&self, key: &HostId) -> bool {
         self.takes_part(key) || self.was_member(key)
     }
 
-    /// Whether the applied state says that a replica is out, of the membership and of Raft alike.
+    /// Returns whether the applied state says that a replica is out, of the membership and of Raft alike.
     pub(crate) fn is_retired(&self, raft_id: u64) -> bool {
         let (state, raft) = (&self.applied, &self.applied.raft_membership);
         !raft.nodes.is_empty()

@@ -1,8 +1,8 @@
 //! One replica of one vat: everything between the network, the store and the machine.
 //!
-//! The tasks (`tasks/`), the channels between them, and what each channel holds at most. All but the executor are tokio tasks;
-//! `=>` is a bounded channel whose sender waits for room, `->` one whose sender goes on without (what is dropped is asked for
-//! again, or answered with a refusal), `~>` is a watched value.
+//! The picture shows the tasks (`tasks/`), the channels between them, and the capacity of each channel. All but the executor are tokio tasks.
+//! `=>` is a bounded channel whose sender waits for room. `->` is one whose sender does not wait: dropped items are asked for
+//! again, or refused. `~>` is a watched value.
 //!
 //! ```text
 //!  propose()             frames of members: handle()
@@ -30,16 +30,17 @@
 //!  node's events <┘  │ └───────────────────────────────────────────────┘
 //!                    │ ~> flushed (the log is on disk through here)
 //!       each share => outbox, one task for each member: 4,096 ->
-//!  complaints looks whether what was given to the leader is in the log (64 -> proposer, for what goes first), and tells all members of
-//!  what is not, and of a leader that proves nothing.
-//!  own_key asks each member in turn; nobody sends to it. approvals asks all of them about the change and the motion that this member proposes,
-//!  and clock what time it is, when the machine waits for one (~> from the executor); the proposer does so before commands that want to know.
+//!  complaints checks that the log has the commands given to the leader (64 -> proposer, for those that go first). It tells all members of
+//!  missing commands, and of a leader that proves nothing.
+//!  own_key asks each member in turn; nobody sends to it. approvals asks all members about the change and the motion that this member proposes.
+//!  clock asks them for the time, when the machine waits for one (~> from the executor); the proposer does so before commands that want the time.
 //! ```
 //!
-//! The log's flush, not its append, lets the signer sign: it then writes its watermark, and signs when that is on disk.
+//! The signer waits for the log's flush, not its append. Then it writes its watermark, and signs when that is on disk.
 
 mod applier;
 pub(crate) mod approval;
+mod awaited;
 pub(crate) mod clock;
 pub(crate) mod event;
 pub(crate) mod handle;
@@ -64,7 +65,10 @@ type RaftCell = tokio::sync::OnceCell<crate::raft::RaftNode>;
 pub use approval::{Approve, Motions, NoMotions, WaitingChange, WaitingMatter};
 pub use clock::{Clock, SystemClock};
 pub use event::Event;
-pub use handle::{CheckpointSummary, Proposed, Replica, ReplicaHandle, evidence_of, remove_vat};
+pub use handle::{
+    CheckpointSummary, MemberFigures, Proposed, Receiving, Replica, ReplicaFigures, ReplicaHandle, evidence_of,
+    has_promised, remove_vat,
+};
 pub use options::{MAX_UNCERTIFIED, ReplicaOptions};
 pub use recovery::{RecoveryOffer, agree_to_recovery, carry_out_recovery, recovery_of, recovery_offer};
 pub use scrub::{ScrubPace, VatScrub};

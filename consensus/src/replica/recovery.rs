@@ -1,15 +1,15 @@
-//! The recovery of a vat that has lost so many members for good that it can certify nothing any more: what each member that is left
-//! does, on its own store, while its replica does not run.
+//! Recovers a vat that has lost so many members for good that it can certify nothing any more: the part of each remaining member,
+//! on its own store, while its replica does not run.
 //!
-//! There are three steps. Each says how far its log goes ([`recovery_offer`]). Each signs the membership that follows from all of that
-//! ([`recovery_of`], [`agree_to_recovery`]). Each writes what all have signed into its store ([`carry_out_recovery`]), where its replica
-//! finds it when it starts: the longest log goes on with an entry that breaks certified order by hand, and one that makes those
-//! who are left Raft's voters. Whoever executes the first one checks the signatures.
+//! There are three steps. Each member states how far its log goes ([`recovery_offer`]). Each signs the membership that follows from all statements
+//! ([`recovery_of`], [`agree_to_recovery`]). Each writes the signed membership into its store ([`carry_out_recovery`]), where its replica
+//! finds it at its start. The longest log goes on with two entries: one breaks certified order by hand, and one makes the
+//! remaining members Raft's voters. Every replica that executes the first entry checks the signatures.
 //!
-//! Invariants: nobody's log is given up for one that is behind it, so what a majority had is kept if one of the majority is left; who has
-//! signed says nothing more in the epoch that ends, also after a crash, so what is left of the others can certify nothing there; of
-//! each epoch one membership is signed, in all lives of a host. Whatever is interrupted can be done again: a member that has signed says
-//! what, so that the others sign the same.
+//! Invariants: no log is given up for one that is behind it, so entries of a majority survive if one member of the majority is left. A member that has
+//! signed sends nothing more in the epoch that ends, also after a crash, so the members that are left out can certify nothing there. A host signs one
+//! membership for each epoch, in all its lives. Every interrupted step can be repeated: a member that has signed reports its signature,
+//! so that the others sign the same.
 
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -261,7 +261,7 @@ impl Left {
         Ok(Left { part, state, offer, led, certified })
     }
 
-    /// Whether a recovery follows from what is here, and may be signed.
+    /// Returns whether a recovery follows from what is here, and may be signed.
     fn check(&self, target: &Membership) -> Result<(), RecoveryError> {
         let offer = &self.offer;
         let recovered = target.recovered.ok_or_else(|| refused(&"it is not marked as one"))?;

@@ -1,12 +1,12 @@
-//! Reading what a replica has on disk, to find what is damaged before it is needed.
+//! Reads a replica's records on disk, to find damage before they are needed.
 //!
-//! Each log entry is checked against the chain, each chunk of a checkpoint against its hash, and all other records are read and
-//! decoded. A chunk that is damaged or gone is fetched from other members, as its hash says what it must be. Anything else that is
-//! damaged is something that this member has promised to have: it stops, and the fault stays until somebody repairs the member.
+//! Checks each log entry against the chain and each chunk of a checkpoint against its hash, and decodes all other
+//! records. Fetches a damaged or missing chunk from other members, by its hash. Any other damaged record is something that this
+//! member has promised to keep: the replica stops, and the fault stays until the member is repaired.
 //!
 //! Invariant: a vat that has no other member is not stopped, since its state in memory is all there is; its owner is told.
 //!
-//! Absent: the tables of the database, and what of them belongs to no vat any more: see `storage::scrub`.
+//! Absent: the tables of the database, and records that belong to no vat any more: see `storage::scrub`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -223,7 +223,7 @@ impl Scrubber {
     }
 }
 
-/// What is damaged, in words. Any other error is passed on.
+/// Returns what is damaged, in words. Any other error is passed on.
 fn words(error: &StoreError) -> Result<String, StoreError> {
     match error {
         StoreError::Corrupt { what, error } => Ok(format!("{what}: {error}")),

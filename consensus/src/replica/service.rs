@@ -1,4 +1,4 @@
-//! Starting a replica: from what the store has to running tasks. Wiring only.
+//! Starts a replica: from the store's records to running tasks. Wiring only.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::RaftCell;
 use super::applier::Applier;
 use super::approval::{ApprovalParts, Approvals};
+use super::awaited::Awaited;
 use super::clock::Clocks;
 use super::event::{Event, EventSink, Events};
 use super::identity::Identity;
@@ -80,7 +81,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// What reads everything that this replica has on disk.
+    /// Returns the scrub, which reads everything that this replica has on disk.
     pub(crate) fn scrubber(&self) -> Scrubber {
         let applier = &self.raft_starter.applier;
         Scrubber {
@@ -196,6 +197,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         signer: signer.clone(),
     };
     let clocks = Arc::new(Clocks::new(Arc::clone(&identity), Arc::clone(&members), share.clone(), time));
+    let awaited = Arc::new(Awaited::default());
     let applier = Applier {
         vat,
         execution: Arc::clone(&options.execution),
@@ -206,6 +208,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         lifecycle: Arc::clone(&lifecycle),
         signer: signer.clone(),
         checkpointer: checkpointer.clone(),
+        awaited: Arc::clone(&awaited),
     };
     let key_watch = KeyWatch {
         identity: Arc::clone(&identity),
@@ -243,6 +246,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     let intake = Arc::new(Intake::default());
     let proposer_parts = Proposer {
         intake: Arc::clone(&intake),
+        awaited,
         key,
         lifecycle: Arc::clone(&lifecycle),
         raft: Arc::clone(&raft),
@@ -459,6 +463,11 @@ impl RaftStarter {
     /// The newest certified checkpoint.
     pub(crate) fn certified_checkpoint(&self) -> Option<Arc<CheckpointRecord>> {
         self.applier.checkpoints.certified()
+    }
+
+    /// The last entry of the log that is on disk.
+    pub(crate) fn log_end(&self) -> u64 {
+        self.log.ends().0
     }
 
     /// Starts Raft under an id, once. The log after the checkpoint is executed before it returns.

@@ -1,4 +1,4 @@
-//! What a replica reports of itself.
+//! The status that a replica reports.
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct ReplicaStatus {
     pub raft_id: u64,
     /// Raft's term.
     pub term: u64,
-    /// Who leads, as far as is known.
+    /// The leader, if it is known.
     pub leader: Option<HostId>,
     /// Last log index that is committed.
     pub committed: u64,
@@ -124,12 +124,12 @@ impl StatusCell {
         Self(watch::channel(status).0)
     }
 
-    /// Changes it; whoever follows it is woken.
+    /// Changes it, and wakes its watchers.
     pub(crate) fn set(&self, change: impl FnOnce(&mut ReplicaStatus)) {
         self.0.send_modify(change);
     }
 
-    /// Changes it; whoever follows it is woken if `change` says that it made a difference.
+    /// Changes it, and wakes its watchers if `change` returns true.
     pub(crate) fn set_if(&self, change: impl FnOnce(&mut ReplicaStatus) -> bool) {
         self.0.send_if_modified(change);
     }

@@ -1,4 +1,4 @@
-//! What a store has of a replica when it starts: its chain, its id, why it stopped, and what it has promised.
+//! A replica's records at its start: its chain, its id, the reason of its last stop, and its promises.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::{SignedWatermark, VatStore};
 use quorate_ids::HostId;
 
-/// Why the replica has stopped in an earlier life, and may not run before somebody has acted.
+/// Returns why the replica stopped in an earlier life, and may not run before an operator has acted.
 pub(super) fn kept_fault(store: &VatStore) -> Result<Option<String>, ConsensusError> {
     if store.mark().is_some_and(|mark| mark.agreed.is_some()) {
         return Ok(Some(AGREED.to_owned()));

@@ -1,11 +1,11 @@
-//! What members want ordered: commands that were given to a leader and that it has not ordered. What of it a leader has to be told, and
-//! for whose sake it is complained of, follows from this table.
+//! Commands that members want ordered: given to a leader, and not ordered yet. From this table follow the reminders to the leader, and
+//! the complaints.
 //!
-//! Invariants: it has at most [`MAX_WANTED`] commands, and [`MAX_WANTED_BYTES`] bytes, that one member brought; whatever is in it goes
-//! only when it is ordered in the log here. What counts are a command's bytes, so that a leader which orders what it is given is never
-//! complained of for something else. With each new leader all clocks begin anew.
+//! Invariants: the table has at most [`MAX_WANTED`] commands, and [`MAX_WANTED_BYTES`] bytes, of one member. An entry goes
+//! only when it is ordered in the log here. Commands are compared by their bytes, so a leader that orders the given bytes is never
+//! complained of for anything else. With each new leader all clocks begin anew.
 //!
-//! Absent: whether a command is any good. Each replica finds that out when it executes it.
+//! Absent: whether a command is useful. Each replica finds that out when it executes it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -27,7 +27,7 @@ const MAX_CLAIMS: usize = 64;
 struct Want {
     payload: Payload,
     bytes: usize,
-    /// Who wants it.
+    /// The member that wants it.
     by: BTreeSet<HostId>,
     /// Since when the present leader could order it.
     since: Instant,
@@ -35,7 +35,7 @@ struct Want {
     next: u64,
     /// Where it is in the log, and the chain up to there.
     placed: Option<(u64, Hash)>,
-    /// Who was told of it in this term, and when it was tried last.
+    /// The members that were told of it in this term, and the time of the last attempt.
     told: BTreeSet<HostId>,
     tried: Option<Instant>,
 }
@@ -54,12 +54,12 @@ pub(crate) struct Wants {
     claims: VecDeque<Claim>,
 }
 
-/// What stands for something wanted in complaints.
+/// Returns what stands for something wanted in complaints.
 pub(crate) fn name(payload: &Payload) -> Hash {
     Hash::of(&codec::encode(payload))
 }
 
-/// Whether a block has it.
+/// Returns whether a block has it.
 pub(crate) fn holds(block: &Block, payload: &Payload) -> bool {
     match payload {
         Payload::Command(bytes) => block.commands.contains(bytes),
@@ -73,7 +73,7 @@ impl Wants {
         Wants { own, wants: BTreeMap::new(), claims: VecDeque::new() }
     }
 
-    /// Whether there is nothing to look after.
+    /// Returns whether there is nothing to look after.
     pub(crate) fn is_empty(&self) -> bool {
         self.wants.is_empty() && self.claims.is_empty()
     }
@@ -86,7 +86,7 @@ impl Wants {
         let kept: usize = of_it().map(|want| want.bytes).sum();
         let has_room = of_it().count() < MAX_WANTED && kept + bytes <= MAX_WANTED_BYTES;
         if let Some(known) = self.wants.get_mut(&name) {
-            // On the account of whoever brought it first.
+            // On the account of the member that brought it first.
             if by == self.own {
                 known.by.insert(by);
             }
@@ -162,13 +162,13 @@ impl Wants {
         settled
     }
 
-    /// What the present leader has had for at least so long without ordering it: the one that waits longest.
+    /// Returns what the present leader has had for at least so long without ordering it: the one that waits longest.
     pub(crate) fn overdue(&self, patience: Duration, now: Instant) -> Option<Hash> {
         let waiting = self.wants.iter().filter(|(_, want)| now >= want.since + patience);
         waiting.min_by_key(|(_, want)| want.since).map(|(name, _)| *name)
     }
 
-    /// Of whom what is not in the log here has to be told: all others of what this member wants itself, and the leader of what it has
+    /// Returns the reminders that are due: to all others for this member's own commands, and to the leader for commands that it has
     /// not ordered for half of `patience`.
     #[allow(clippy::wrong_self_convention, reason = "it turns nothing into anything: it says what is to be done")]
     pub(crate) fn to_tell(
@@ -202,7 +202,7 @@ impl Wants {
         }
     }
 
-    /// What this member, as the leader, has to put first into a block: once in a while each.
+    /// Returns what this member, as the leader, has to put first into a block: once in a while each.
     #[allow(clippy::wrong_self_convention, reason = "it turns nothing into anything: it says what is to be done")]
     pub(crate) fn to_order(&mut self, pause: Duration, now: Instant) -> Vec<Payload> {
         let due = |want: &&mut Want| want.placed.is_none() && want.tried.is_none_or(|tried| now >= tried + pause);

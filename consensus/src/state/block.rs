@@ -1,4 +1,4 @@
-//! What is in the log: blocks of commands, and what consensus itself records there.
+//! The content of log entries: blocks of commands, and records of consensus itself.
 
 use serde::{Deserialize, Serialize};
 

@@ -15,9 +15,9 @@ pub enum Change {
     Remove(HostId),
     /// One for another.
     Replace {
-        /// Who goes.
+        /// The member that goes.
         out: HostId,
-        /// Who comes.
+        /// The newcomer.
         in_: Member,
     },
     /// Only the threshold.

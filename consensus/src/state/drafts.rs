@@ -1,11 +1,11 @@
-//! Changes of members, and motions of the application, that wait for the approval of the members' owners, as one replica knows of
+//! Drafts: changes of members, and motions of the application, that wait for the approval of the members' owners, as one replica knows
 //! them. Pure.
 //!
-//! A member proposes one by a draft that it shows to the other members. Each of them answers, by itself or when its owner
-//! has said what the answer is. The proposer collects the approvals and has the change ordered with them.
+//! A member proposes a change by a draft that it shows to the other members. Each answers by its policy, or when its owner
+//! has answered. The proposer collects the approvals and has the change ordered with them.
 //!
-//! Invariants: of each member there is one draft at most, and each is one that the log would take now; so all drafts together are
-//! bounded by the members, and none outlives what it would change.
+//! Invariants: each member has one draft at most, and the log would accept each draft now. So the number of members bounds all drafts
+//! together, and no draft outlives the state that it would change.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -119,12 +119,12 @@ impl Draft {
         }
     }
 
-    /// Whether it is a motion of the application.
+    /// Returns whether it is a motion of the application.
     pub(crate) fn is_motion(&self) -> bool {
         matches!(self.matter, Matter::Motion(_))
     }
 
-    /// What is to be approved, if the log would take the change now.
+    /// Returns what is to be approved, if the log would take the change now.
     pub(crate) fn subject(&self, state: &ReplicatedState) -> Result<Subject, String> {
         if (self.epoch, self.present) != (state.membership.epoch, state.membership.hash()) {
             return Err(format!("it is of epoch {}, and this is epoch {}", self.epoch, state.membership.epoch));
@@ -140,7 +140,7 @@ impl Draft {
 }
 
 impl Collected {
-    /// Where a draft of a vat of so many members, of which `needed` must approve, stands.
+    /// Returns where a draft of a vat of so many members, of which `needed` must approve, stands.
     pub(crate) fn standing(&self, members: usize, needed: usize, newcomer: bool) -> Standing {
         let approved = self.approvals.len();
         let undecided: BTreeSet<&HostId> = self

@@ -1,4 +1,4 @@
-//! What the log holds, and the state that consensus itself replicates by it. Pure.
+//! The content of the log, and the state that consensus itself replicates by it. Pure.
 
 pub(crate) mod block;
 pub(crate) mod change;

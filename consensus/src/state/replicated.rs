@@ -1,9 +1,9 @@
 //! The state that consensus itself replicates, in front of the machine and inside the state root. Pure.
 //!
-//! Invariants: it changes only by log entries, so it is equal on every replica at an equal log index; raft ids come from its
-//! counter and are never given twice; at most one change of membership is under way; an epoch begins with the block that
-//! activates it. Certificates are not in it: who signed first differs between replicas. What changes the members carries the
-//! evidence that authorises it, which is checked here: no word of a leader counts.
+//! Invariants: it changes only by log entries, so it is equal on every replica at an equal log index. Raft ids come from its
+//! counter and are never given twice. At most one change of membership is under way. An epoch begins with the block that
+//! activates it. Certificates are not in it, since replicas get signatures in different orders. A change of members carries the
+//! evidence that authorises it, which is checked here; a leader's claim does not count.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,7 +126,7 @@ impl ReplicatedState {
         codec::decode(bytes)
     }
 
-    /// What the owners of the present members approve of, if they approve of this change now. The error is the same on every
+    /// Returns what the owners of the present members approve of, if they approve of this change now. The error is the same on every
     /// replica.
     pub(crate) fn subject(&self, change: &Change, threshold: u16) -> Result<Subject, String> {
         let target = match (change, &self.pending) {
@@ -285,7 +285,7 @@ impl ReplicatedState {
         }
     }
 
-    /// Whether Raft may have this membership next: the leader derives it from this state alone, and so does everybody who checks.
+    /// Returns whether Raft may have this membership next: the leader derives it from this state alone, and so does everybody who checks.
     ///
     /// Its voters are those of the present epoch, or, on the way to them, both those and the voters that Raft has now. Beside
     /// them it replicates to the newcomer of the recorded change, to replicas that it replicates to now and that are leaving,

@@ -22,7 +22,7 @@ use quorate_ids::{Hash, VatId};
 const MAX_STAGED: usize = 4;
 /// Checkpoints that are received at once: the newest that were shown.
 const MAX_RECEIVING: usize = 2;
-/// Bytes of chunks that are written, and synced, at a time. Whoever waits for a sync of the log, of this vat or another one, waits for so much of
+/// Bytes of chunks that are written, and synced, at a time. A caller that waits for a sync of the log, of this vat or another one, waits for so much of
 /// a checkpoint at most.
 const BATCH_BYTES: usize = 1 << 20;
 /// Bytes of the largest record: it must fit a frame of [`Channel::Snapshot`](crate::Channel), beside the chain of memberships.
@@ -119,7 +119,7 @@ struct Inner {
 }
 
 impl Inner {
-    /// Whether there is a certified checkpoint at or after this block.
+    /// Returns whether there is a certified checkpoint at or after this block.
     fn is_covered(&self, block: u64) -> bool {
         self.certified.as_ref().is_some_and(|certified| certified.block() >= block)
     }
@@ -129,7 +129,7 @@ impl Inner {
         self.known.insert(hash, Some(content.len())).is_none()
     }
 
-    /// What a checkpoint takes in bytes, with the chunks that it shares with others.
+    /// Returns what a checkpoint takes in bytes, with the chunks that it shares with others.
     fn bytes_of(&self, record: &CheckpointRecord) -> usize {
         let chunks: BTreeSet<&Hash> = record.chunks.iter().collect();
         let bytes = chunks.into_iter().filter_map(|hash| self.known.get(hash).copied().flatten());
@@ -177,7 +177,7 @@ impl Checkpoints {
         self.lock().certified.clone()
     }
 
-    /// The block up to which the log may be cut: that of the certified checkpoint before the present one, so that whoever is
+    /// The block up to which the log may be cut: that of the certified checkpoint before the present one, so that a member that is
     /// receiving the present one finds the log after it for one whole interval more.
     pub(crate) fn purge_block(&self) -> u64 {
         self.lock().previous_certified
@@ -296,6 +296,12 @@ impl Checkpoints {
         }
         let known = &inner.known;
         record.chunks.iter().filter(|hash| !known.contains_key(hash)).take(limit).copied().collect()
+    }
+
+    /// How many chunks of a checkpoint are not here.
+    pub(crate) fn count_missing(&self, record: &CheckpointRecord) -> u64 {
+        let inner = self.lock();
+        record.chunks.iter().filter(|hash| !inner.known.contains_key(hash)).count() as u64
     }
 
     /// Stores chunks that were asked for; anything else is refused.

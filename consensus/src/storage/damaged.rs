@@ -1,7 +1,7 @@
-//! The file in a database's folder that names its damaged tables, outside of what is damaged.
+//! The file in a database's folder that names its damaged tables, outside of the damaged database.
 //!
-//! As long as a family has one, RocksDB does not compact that family: a compaction reads all of its tables, and one that can't read a
-//! block makes the whole store fail, and with it every vat of the host. A repair makes a new database in a new folder, which has no such
+//! While a column family has a damaged table, RocksDB does not compact that family. A compaction reads all of its tables. If it can't read a
+//! block, the whole store fails, and with it every vat of the host. A repair makes a new database in a new folder, which has no such
 //! file.
 
 use std::fs;
@@ -18,6 +18,14 @@ const FILE: &str = "DAMAGED";
 /// The damaged tables of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Damaged(Vec<TableDamage>);
+
+/// The tables of the database in a folder that are noted as damaged. The host may run or not.
+///
+/// # Errors
+/// The note is there and can't be read.
+pub fn noted_damage(folder: &Path) -> Result<Vec<TableDamage>, StoreError> {
+    Ok(Damaged::read(folder)?.all())
+}
 
 impl Damaged {
     /// Reads what is noted in a database's folder.
@@ -46,12 +54,12 @@ impl Damaged {
         self.0.clone()
     }
 
-    /// Whether a family has one.
+    /// Returns whether a family has one.
     pub(super) fn has(&self, family: Family) -> bool {
         self.0.iter().any(|damage| damage.family == family)
     }
 
-    /// Whether this table is known to be damaged.
+    /// Returns whether this table is known to be damaged.
     pub(super) fn knows(&self, table: &str) -> bool {
         self.0.iter().any(|damage| damage.table == table)
     }

@@ -1,7 +1,7 @@
-//! What a replica keeps of members that contradict one another, and why it stopped for good.
+//! Evidence of members that contradict one another, and the reason why the replica stopped for good.
 //!
-//! Invariants: evidence of one kind, member and place is kept once, and counted once, also over restarts; what is kept of one
-//! signer is bounded and leaves room for others; evidence outlives the vat's other records.
+//! Invariants: evidence of one kind, member and place is kept once, and counted once, also over restarts. The evidence of one
+//! signer is bounded and leaves room for others. Evidence outlives the vat's other records.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +86,7 @@ impl EvidenceCounts {
     }
 }
 
-/// What distinguishes two deeds of one kind and member: epoch and block, or, of the order, term and index. (A leader that is elected again
+/// Returns what distinguishes two deeds of one kind and member: epoch and block, or, of the order, term and index. (A leader that is elected again
 /// may do the same at the same place.)
 fn place_of(record: &EvidenceRecord) -> (u64, u64) {
     let (epoch, block) = record.place();
@@ -131,7 +131,7 @@ impl VatStore {
         self.write_synced(vec![noted, Write::Put(Family::Evidence, key, codec::encode(&record))])
     }
 
-    /// Why the replica stopped for good in an earlier life of this host.
+    /// Returns why the replica stopped for good in an earlier life of this host.
     pub(crate) fn divergence(&self) -> Result<Option<Divergence>, StoreError> {
         self.named(DIVERGENCE)
     }
@@ -150,7 +150,7 @@ impl VatStore {
         Ok(self.named(EVIDENCE_COUNTS)?.unwrap_or_default())
     }
 
-    /// How much evidence was seen since the vat is here.
+    /// Returns how much evidence was seen since the vat is here.
     pub(crate) fn evidence_totals(&self) -> Result<EvidenceTotals, StoreError> {
         Ok(self.evidence_counts()?.totals())
     }

@@ -1,15 +1,15 @@
-//! A host's marks: what it has promised for each vat, in a small file outside of the database.
+//! A host's marks: its promises for each vat, in a small file outside of the database.
 //!
-//! The database may be damaged, cut or lost. What this host has signed, voted and acknowledged must not be forgotten then, or it
-//! could say something else under the same key. The marks tell a log that a power cut has torn (it has all that was ever synced)
-//! from one that was rolled back or that rotted (it lacks some of that), and they are what a repaired replica begins with.
+//! The database may be damaged, cut or lost. The host must still remember what it has signed, voted and acknowledged, or it
+//! could sign something else under the same key. The marks tell a log that a power cut has torn (it has everything that was ever synced)
+//! from one that was rolled back or has rotted (it lacks some of that). A repaired replica begins with them.
 //!
-//! A mark is exact as long as the kernel lives: it is written, not synced, at each flush of the log and each signature. What must
-//! hold after a power cut, too, is synced first: votes, signed memberships, and the *ceiling*, an index that the log may not
+//! A mark is exact as long as the kernel lives: it is written, not synced, at each flush of the log and each signature. Promises that must
+//! also hold after a power cut are synced first: votes, signed memberships, and the *ceiling*, an index that the log may not
 //! pass before a higher ceiling is on disk.
 //!
-//! Invariants: a mark is never ahead of what the database has on disk, so a torn write is never taken for rot; the log is never
-//! acknowledged, and nothing is signed, above the ceiling; of the two copies of a mark, each alone has the synced part of it.
+//! Invariants: a mark is never ahead of the database on disk, so a torn write is never taken for rot. A host acknowledges and
+//! signs nothing above the ceiling. Each of the two copies of a mark has its synced part.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -79,7 +79,7 @@ impl Mark {
         }
     }
 
-    /// Whether the host has promised anything.
+    /// Returns whether the host has promised anything.
     pub(crate) fn binds(&self) -> bool {
         self.promised() > 0 || self.raft_id.is_some() || self.vote.is_some() || !self.memberships.is_empty()
     }

@@ -1,7 +1,7 @@
-//! A store in memory that models what a disk does: unsynced writes are lost in a crash.
+//! A store in memory that behaves as a disk does: a crash loses unsynced writes.
 //!
 //! For tests, simulation, and vats that need not survive. Syncs happen at once and callbacks run in the calling thread, unless
-//! a test holds them back.
+//! a test delays them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -63,13 +63,13 @@ impl MemoryStore {
         }
     }
 
-    /// What a copy of the disk would have, taken while all is running: all that was written so far.
+    /// Returns what a copy of the disk would have, taken while all is running: all that was written so far.
     pub fn copy(&self) -> Self {
         let current = self.lock().current.clone();
         Self(Mutex::new(Inner { synced: current.clone(), current, ..Inner::default() }))
     }
 
-    /// What the disk would have if the power were cut now: only what was synced.
+    /// Returns what the disk would have if the power were cut now: only what was synced.
     pub fn synced(&self) -> Self {
         let synced = self.lock().synced.clone();
         Self(Mutex::new(Inner { current: synced.clone(), synced, ..Inner::default() }))
@@ -108,12 +108,12 @@ impl MemoryStore {
         self.lock().fails_after = Some(count);
     }
 
-    /// How many batches a crash would lose now.
+    /// Returns how many batches a crash would lose now.
     pub fn unsynced(&self) -> usize {
         self.lock().unsynced.len()
     }
 
-    /// How many syncs there were.
+    /// Returns how many syncs there were.
     pub fn syncs(&self) -> u64 {
         self.lock().syncs
     }

@@ -1,4 +1,4 @@
-//! Where a host keeps its replicas: the store, one vat's part of it, and the checkpoints in that.
+//! Storage of a host's replicas: the store, one vat's part of it, and its checkpoints.
 
 pub(crate) mod checkpoints;
 #[cfg(test)]
@@ -22,10 +22,11 @@ mod tests;
 mod vat;
 
 pub use checkpoints::ManifestInfo;
+pub use damaged::noted_damage;
 pub use marks::Marks;
 pub use memory::MemoryStore;
 pub use repair::{RepairReport, Repaired, repair_store, repair_vat};
 pub use rocks::RocksStore;
 pub use scrub::{Scrubbed, TableDamage};
-pub use store::{Family, Flushed, Record, Store, VatBytes, Write};
+pub use store::{Family, Flushed, Record, Store, StoreHealth, VatBytes, Write};
 pub(crate) use vat::{SignedWatermark, VOTE, VatStore, read};

@@ -1,4 +1,4 @@
-//! What a store holds, in memory: for the stores that are no database. Pure.
+//! The records of a store, in memory: for stores without a database. Pure.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

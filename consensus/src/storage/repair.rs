@@ -1,9 +1,9 @@
-//! Repairing a host's store: a new database beside the damaged one, with whatever of it is whole, and for each vat that is not, the
-//! promises that the host's marks have kept.
+//! Repairs a host's store: makes a new database beside the damaged one, with every undamaged vat, and for each damaged vat the
+//! promises in the host's marks.
 //!
-//! A vat is taken over whole or not at all. One that is not whole begins as if it had just come here, except that it remembers what
-//! this host has promised: its vote, what it signed, and through which index its log may have been acknowledged. It neither
-//! votes nor signs until its log, which the other members fill again, is past that; so it may keep its key.
+//! A vat is taken over whole or not at all. A damaged vat begins as if it had just come here, except that it remembers this host's
+//! promises: its vote, its signatures, and the index through which its log may have been acknowledged. It neither
+//! votes nor signs until its log, which the other members fill again, is past that. So it may keep its key.
 //!
 //! Invariant: the damaged database is only read.
 

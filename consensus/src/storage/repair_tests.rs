@@ -205,3 +205,22 @@ fn a_database_that_is_gone_or_has_no_mark_is_told_apart_from_one_that_is_sound()
     let fault = VatStore::new(store, HERE).fault().unwrap().unwrap();
     assert!(fault.starts_with("Q-C047 ") && fault.contains("vat member replace"), "{fault}");
 }
+
+#[test]
+fn what_a_host_has_promised_for_a_vat_outlives_all_that_it_has_of_the_vat() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, marks) = (folder.path().join("data"), folder.path().join("MARKS"));
+    let store: Arc<dyn Store> = Arc::new(RocksStore::open_with_marks(data.clone(), marks.clone()).unwrap());
+    assert!(!crate::has_promised(&store, HERE));
+    let part = VatStore::new(Arc::clone(&store), HERE);
+    // A replica that waits to be admitted has a mark, and has promised nothing.
+    part.set_mark(|_| {}, true).unwrap();
+    assert!(!crate::has_promised(&store, HERE));
+    part.set_raft_id(3).unwrap();
+    assert!(crate::has_promised(&store, HERE) && !crate::has_promised(&store, THERE));
+    crate::remove_vat(&store, HERE).unwrap();
+    assert!(part.raft_id().unwrap().is_none() && crate::has_promised(&store, HERE));
+    drop((part, store));
+    let store: Arc<dyn Store> = Arc::new(RocksStore::open_with_marks(data, marks).unwrap());
+    assert!(crate::has_promised(&store, HERE));
+}

@@ -1,8 +1,8 @@
 //! The store of a host: one RocksDB, one write-ahead log, one flusher thread.
 //!
-//! Invariants: every batch goes to the write-ahead log when it is written; `flush_wal(sync)` is called by the flusher alone, once
-//! for all that wait; callbacks run in the order of their writes. The first error of a write or a sync poisons the store.
-//! All calls block, but only the wait for a sync takes long, and nobody but the flusher and callers of `sync` waits for it.
+//! Invariants: every batch goes to the write-ahead log when it is written. Only the flusher calls `flush_wal(sync)`, once
+//! for all waiting writes. Callbacks run in the order of their writes. The first error of a write or a sync poisons the store.
+//! All calls block, but only the wait for a sync takes long, and only the flusher and callers of `sync` wait for it.
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
@@ -18,7 +18,7 @@ use std::time::Instant;
 use super::damaged::Damaged;
 use super::marks::Marks;
 use super::scrub::{Scrubbed, TableDamage};
-use super::store::{Family, Flushed, Record, Store, VatBytes, Write, prefix_end};
+use super::store::{Family, Flushed, Record, Store, StoreHealth, VatBytes, Write, prefix_end};
 use crate::error::StoreError;
 use crate::stats::Timings;
 use quorate_ids::VatId;
@@ -137,7 +137,7 @@ impl RocksStore {
         let opened = DB::open_cf_descriptors_read_only(&options, path, families, false);
         let db = opened.map_err(|error| open_error(path, &error))?;
         let shared = Shared::new(db, path, Cache::new_lru_cache(BLOCK_CACHE_BYTES), Damaged::default());
-        // Nothing is ever flushed: whoever asks for it hears that the flusher is gone.
+        // Nothing is ever flushed: a caller learns that the flusher is gone.
         let (requests, _) = mpsc::channel();
         let store = Self { shared, requests, flusher: None, marks: None };
         match store.get(Family::Meta, FORMAT_KEY)? {
@@ -154,7 +154,7 @@ impl RocksStore {
     /// # Errors
     /// The directory or the file can't be used, or the database is damaged.
     pub fn open_with_marks(path: impl AsRef<Path>, marks: impl AsRef<Path>) -> Result<Self, StoreError> {
-        // Before the database: it may fail, and then somebody will ask whether the last run ended in order.
+        // Before the database: it may fail, and then callers ask whether the last run ended in order.
         let marks = Marks::open(marks.as_ref())?;
         let mut store = Self::open(path)?;
         store.marks = Some(marks);
@@ -243,7 +243,7 @@ impl Shared {
         }
     }
 
-    /// What a vat has of a family's memory tables, about: their size, shared as the vats have written.
+    /// Returns what a vat has of a family's memory tables, about: their size, shared as the vats have written.
     fn unflushed(&self, family: Family, vat: &VatId) -> u64 {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let own = written.get(&(family, *vat)).copied().unwrap_or(0);
@@ -370,7 +370,7 @@ impl Store for RocksStore {
     fn sync(&self) -> Result<(), StoreError> {
         let (sender, receiver) = mpsc::channel();
         let flushed: Flushed = Box::new(move |result| {
-            // The receiver waits below; if it is gone, so is whoever wanted to know.
+            // The receiver waits below; if it is gone, so is the caller.
             let _ = sender.send(result);
         });
         self.requests.send(Request::Flush(flushed)).map_err(|_| StoreError::Io("the flusher thread is gone".into()))?;
@@ -386,6 +386,23 @@ impl Store for RocksStore {
             (family.as_str(), tables + self.shared.property(family, "rocksdb.cur-size-all-mem-tables"))
         });
         families.chain([("wal", self.shared.wal_bytes())]).collect()
+    }
+
+    fn health(&self) -> StoreHealth {
+        let most = |name| Family::ALL.into_iter().map(|family| self.shared.property(family, name)).max().unwrap_or(0);
+        let sum = |name| Family::ALL.into_iter().map(|family| self.shared.property(family, name)).sum();
+        // These are of the whole database, whichever family is asked.
+        let whole = |name| self.shared.property(Family::Meta, name);
+        StoreHealth {
+            writes_stopped: whole("rocksdb.is-write-stopped") > 0,
+            delayed_write_bytes_per_second: whole("rocksdb.actual-delayed-write-rate"),
+            running_compactions: whole("rocksdb.num-running-compactions"),
+            running_flushes: whole("rocksdb.num-running-flushes"),
+            background_errors: most("rocksdb.background-errors"),
+            pending_compaction_bytes: sum("rocksdb.estimate-pending-compaction-bytes"),
+            memory_tables_bytes: sum("rocksdb.cur-size-all-mem-tables"),
+            block_cache_bytes: most("rocksdb.block-cache-usage"),
+        }
     }
 
     fn bytes_of(&self, vat: &VatId) -> VatBytes {

@@ -1,9 +1,8 @@
-//! What is left of a damaged database once the tables are taken out of it that can't be read: so vats that have nothing in those are read
-//! without them.
+//! Opens a damaged database without its unreadable tables, to read vats that have no records in them.
 //!
-//! Whoever looks for a vat's records opens every newer table and reads the block of it that they would be in, also where that begins behind
-//! them. A damaged block there looks as if it were the vat's own. Here the damaged tables are gone, and the range of keys of each says
-//! which vats may lack something.
+//! A search for a vat's records opens every newer table and reads the block in which they would be, even where that block begins after
+//! them. So a damaged block there would look like damage of the vat. Here the damaged tables are gone, and the key range of each
+//! shows which vats may lack something.
 //!
 //! Invariant: the damaged database is only read. Its tables are linked or copied; RocksDB repairs the copy.
 

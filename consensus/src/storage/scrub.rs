@@ -1,10 +1,10 @@
-//! Reading everything that a store has on disk, to find what has rotted before it is needed; and taking damage out of use.
+//! Reads everything that a store has on disk, to find rot before the records are needed; takes damaged tables out of use.
 //!
-//! Invariants: what is read here comes from the disk and not from a cache; records that were removed are read as well, since a
-//! compaction reads them, and one that can't read a block fails the store for all vats; records are moved out of a damaged table only
-//! where others have the same content, named by its hash. What a vat has promised is never thrown away here.
+//! Invariants: bytes come from the disk and not from a cache. Removed records are read as well, since a
+//! compaction reads them, and a compaction that can't read a block fails the store for all vats. Records are moved out of a damaged table only
+//! if other members have the same content, named by its hash. A vat's promises are never thrown away here.
 //!
-//! Absent: the write-ahead log and the marks. The first is written out to tables when a scrub begins; the marks have two copies, and are read
+//! Absent: the write-ahead log and the marks. The first is written out to tables when a scrub begins. The marks have two copies, and are read
 //! whole at each start.
 
 use rocksdb::{ReadOptions, WriteBatch};
@@ -216,7 +216,7 @@ impl Shared {
     }
 }
 
-/// Whether reading ended at something that can't be read. An error that names no table is the store's.
+/// Returns whether reading ended at something that can't be read. An error that names no table is the store's.
 fn is_damaged(status: Result<(), rocksdb::Error>) -> Result<bool, StoreError> {
     match status {
         Ok(()) => Ok(false),

@@ -1,8 +1,8 @@
-//! Where a host keeps its replicas: a small ordered key-value interface with explicit syncs.
+//! The store's interface: a small ordered key-value store with explicit syncs.
 //!
-//! Invariants: durability is prefix-ordered. What `write` was given is readable when it returns, and is on disk at the latest
-//! when a later `write_then` calls back or a later `sync` returns; a crash keeps a prefix of the writes, each whole or not at
-//! all. After a failed sync the store refuses everything: whether bytes are on disk is not known any more.
+//! Invariants: durability is prefix-ordered. Data given to `write` is readable when it returns. It is on disk at the latest
+//! when a later `write_then` calls back or a later `sync` returns. A crash keeps a prefix of the writes, each whole or not at
+//! all. After a failed sync the store refuses everything, since nobody knows any more which bytes are on disk.
 
 use std::io;
 use std::path::Path;
@@ -75,6 +75,27 @@ pub type Flushed = Box<dyn FnOnce(Result<(), io::Error>) + Send>;
 /// A record: key and value.
 pub type Record = (Vec<u8>, Vec<u8>);
 
+/// How a database keeps up with what is written to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// It takes no writes until it has caught up.
+    pub writes_stopped: bool,
+    /// The rate to which it holds writes back; 0 if it does not.
+    pub delayed_write_bytes_per_second: u64,
+    /// Compactions that run.
+    pub running_compactions: u64,
+    /// Memory tables that are being written out.
+    pub running_flushes: u64,
+    /// Errors of compactions and flushes since the database was opened.
+    pub background_errors: u64,
+    /// What has to be rewritten until it has caught up, about.
+    pub pending_compaction_bytes: u64,
+    /// Memory for what is not in files yet.
+    pub memory_tables_bytes: u64,
+    /// Memory for blocks of files that were read.
+    pub block_cache_bytes: u64,
+}
+
 /// What a vat takes of the disk, about, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VatBytes {
@@ -123,7 +144,12 @@ pub trait Store: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// What a vat takes of the disk, about. Nothing where it is not known.
+    /// For metrics: returns how the database keeps up. All zeros where there is nothing to keep up with.
+    fn health(&self) -> StoreHealth {
+        StoreHealth::default()
+    }
+
+    /// Returns what a vat takes of the disk, about. Nothing where it is not known.
     fn bytes_of(&self, _vat: &VatId) -> VatBytes {
         VatBytes::default()
     }
@@ -157,22 +183,22 @@ pub trait Store: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// How long the disk took for each sync since the store was opened, without the wait for it; nothing where there is no disk.
+    /// Returns how long the disk took for each sync since the store was opened, without the wait for it; nothing where there is no disk.
     fn sync_times(&self) -> Timings {
         Timings::default()
     }
 
-    /// Why the store refuses everything since a write or a sync of it failed; only opening it anew can help.
+    /// Returns why the store refuses everything since a write or a sync of it failed; only opening it anew can help.
     fn failure(&self) -> Option<StoreError> {
         None
     }
 
-    /// Where on disk the store lies; nothing where it lies in memory.
+    /// Returns where on disk the store lies; nothing where it lies in memory.
     fn path(&self) -> Option<&Path> {
         None
     }
 
-    /// What the host has promised, kept outside of the database; nothing where the store has no such file.
+    /// Returns what the host has promised, kept outside of the database; nothing where the store has no such file.
     fn marks(&self) -> Option<&Marks> {
         None
     }

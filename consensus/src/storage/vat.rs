@@ -178,7 +178,7 @@ impl VatStore {
         self.write_synced(families.map(|family| Write::DeleteRange(family, from.clone(), to.clone())).to_vec())
     }
 
-    /// What this host has promised for the vat, as it is noted outside of the database.
+    /// Returns what this host has promised for the vat, as it is noted outside of the database.
     pub(crate) fn mark(&self) -> Option<Mark> {
         self.store.marks()?.read(&self.vat)
     }
@@ -199,7 +199,7 @@ impl VatStore {
         self.named(RAFT_ID)
     }
 
-    /// Why the replica stopped, where it may not run again before somebody has acted.
+    /// Returns why the replica stopped, if it may not run again before an operator has acted.
     pub(crate) fn fault(&self) -> Result<Option<String>, StoreError> {
         self.named(FAULT)
     }

@@ -195,13 +195,13 @@ fn vote_frame(
     (Channel::Vote, codec::encode(&RaftFrame { target, message }))
 }
 
-/// What a candidate shows that knows of no order certificate.
+/// Returns what a candidate shows that knows of no order certificate.
 pub(crate) fn stand_of(genesis: &Genesis, term: u64, last: Option<LogPosition>) -> Stand {
     let last = last.map_or((0, 0), |last| (last.term, last.index));
     Stand { epoch: 0, term, order: root_of(genesis), last }
 }
 
-/// What stands for the beginning of a vat's log.
+/// Returns what stands for the beginning of a vat's log.
 pub(crate) fn root_of(genesis: &Genesis) -> OrderCertificate {
     let first = WireEntry::first(RaftMembership::of_genesis(genesis));
     let chain = chain::next(&chain::root(&genesis.vat_id()), &first);

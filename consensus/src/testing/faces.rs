@@ -1,4 +1,4 @@
-//! What a leader signs that shows its followers different logs: a chain of its own for each of them.
+//! The signatures of a leader that shows its followers different logs: a chain of its own for each follower.
 
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ const REMEMBERED: usize = 4_096;
 pub(crate) struct Faces(BTreeMap<HostId, BTreeMap<u64, Hash>>);
 
 impl Faces {
-    /// What a member is shown instead of what the leader has, signed as if it were all there is.
+    /// Returns what a member is shown instead of what the leader has, signed as if it were all there is.
     pub(crate) fn show(
         &mut self,
         key: &SigningKey,

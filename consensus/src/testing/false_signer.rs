@@ -27,7 +27,7 @@ impl FalseSigner {
         FalseSigner { key, alter }
     }
 
-    /// What leaves instead of a request of its replica.
+    /// Returns what leaves instead of a request of its replica.
     pub fn request(&self, channel: Channel, frame: Vec<u8>) -> Vec<u8> {
         if channel != Channel::Share {
             return frame;
@@ -38,7 +38,7 @@ impl FalseSigner {
         }
     }
 
-    /// What leaves instead of its replica's answer.
+    /// Returns what leaves instead of its replica's answer.
     pub fn answer(&self, channel: Channel, answer: Vec<u8>) -> Vec<u8> {
         if channel != Channel::Share {
             return answer;

@@ -1,4 +1,4 @@
-//! What a liar has heard: frames and controls to send again, and what it needs to know to lie about Raft.
+//! Frames that a liar has received: frames and controls to send again, and the facts that it needs to lie about Raft.
 
 use std::collections::VecDeque;
 
@@ -118,7 +118,7 @@ impl Heard {
         }
     }
 
-    /// What another member said of the time.
+    /// Returns what another member said of the time.
     pub(super) fn clock(&self, throw: &mut dyn FnMut(u64) -> u64) -> Option<ClockStatement> {
         let place = usize::try_from(throw(self.clocks.len() as u64)).ok()?;
         self.clocks.get(place).copied()

@@ -171,7 +171,7 @@ impl Liar {
         Lie::OF_LEADERS.iter().any(|lie| self.tells(*lie))
     }
 
-    /// What a member is sent instead of what its replica sends as the leader.
+    /// Returns what a member is sent instead of what its replica sends as the leader.
     fn led(&mut self, to: &HostId, mut message: RaftMessage) -> RaftMessage {
         if self.tells(Lie::KeepOrder)
             && let RaftMessage::Append { header: Some(header), .. } = &mut message
@@ -185,7 +185,7 @@ impl Liar {
         }
     }
 
-    /// Whether its replica sees a request of another member. One that leads as it should not listens to no complaints.
+    /// Returns whether its replica sees a request of another member. One that leads as it should not listens to no complaints.
     pub fn takes(&self, channel: Channel, frame: &[u8]) -> bool {
         if channel == Channel::Share
             && self.would_lead()
@@ -267,7 +267,7 @@ impl Liar {
         }
     }
 
-    /// What it says to Raft instead of its replica's answer.
+    /// Returns what it says to Raft instead of its replica's answer.
     fn raft_answer(&self, from: &HostId, asked: &RaftMessage, throw: Throw<'_>) -> Option<Vec<u8>> {
         let (vote, is_append) = match asked {
             RaftMessage::Append { vote, .. } => (vote, true),

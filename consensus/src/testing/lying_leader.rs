@@ -21,7 +21,7 @@ use quorate_order::signing::Signed;
 /// Raft ids that are tried when a member's is not known.
 const RAFT_IDS: std::ops::RangeInclusive<u64> = 1..=5;
 
-/// How somebody lies who leads a vat, or would like to.
+/// The lies of a leader, or of a member that wants to lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaderLie {
     /// As the leader, it shows one member other entries than the others, all of them signed.
@@ -102,12 +102,12 @@ impl LyingLeader {
         }
     }
 
-    /// Whether its replica never sees a slice of another vat that comes in this frame.
+    /// Returns whether its replica never sees a slice of another vat that comes in this frame.
     pub fn keeps_slice(&self, frame: &[u8]) -> bool {
         self.lie == LeaderLie::Starves && is_of_the_starved(frame)
     }
 
-    /// What leaves instead of a request of its replica; nothing if that is it.
+    /// Returns what leaves instead of a request of its replica; nothing if that is it.
     pub fn request(&mut self, vat: VatId, to: HostId, channel: Channel, frame: &[u8]) -> Option<Vec<u8>> {
         if self.lie != LeaderLie::TwoFaced || !matches!(channel, Channel::Append | Channel::Vote) {
             return None;
@@ -125,7 +125,7 @@ impl LyingLeader {
         Some(codec::encode(&RaftFrame { target, message }))
     }
 
-    /// What it answers instead of its replica; nothing if that is it.
+    /// Returns what it answers instead of its replica; nothing if that is it.
     pub fn answer(&self, vat: VatId, channel: Channel, request: &[u8]) -> Option<Vec<u8>> {
         if self.lie != LeaderLie::LaterTerms || !matches!(channel, Channel::Append | Channel::Vote) {
             return None;

@@ -1,8 +1,8 @@
-//! For tests and simulations: a member that lies, what is seen of an honest one, and what every store must do. Nothing here is in a
-//! production build.
+//! For tests and simulations: a member that lies, a witness of an honest one, and the checks that every store must pass. No
+//! production build has this.
 //!
-//! The liar is a wrapper around the frames of a member whose replica is the production code and knows nothing of it: it changes
-//! what that replica sends and answers, and makes up frames of its own. It has the member's key and no other.
+//! The liar wraps the frames of a member whose replica is the production code and knows nothing of it. It changes
+//! the frames and answers of that replica, and makes up frames of its own. It has the member's key and no other.
 
 pub(crate) mod fabricated;
 pub(crate) mod faces;
@@ -25,7 +25,7 @@ use crate::proof::shares::Share;
 use crate::replica::wire::share::{ShareFrame, ShareReply};
 use crate::transport::Channel;
 
-/// Whether a frame tells a member of something that a leader has not ordered: it may be ordered twice then.
+/// Returns whether a frame tells a member of something that a leader has not ordered: it may be ordered twice then.
 pub fn is_wanted(channel: Channel, frame: &[u8]) -> bool {
     channel == Channel::Share && matches!(codec::decode(frame), Ok(ShareFrame::Wanted(_)))
 }

@@ -1,4 +1,4 @@
-//! What a store must do, whatever it keeps its records in.
+//! The checks that every store must pass, whatever it keeps its records in.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::mpsc;

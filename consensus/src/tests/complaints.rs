@@ -179,7 +179,8 @@ async fn what_proves_the_order_to_one_member_all_are_told() {
 
 /// Has a member hear a complaint.
 async fn complain(to: &Node, from: HostId, complaint: Signed<Complaint>) -> Result<(), TransportError> {
-    let frame = ShareFrame::Complaint(Box::new(ComplaintFrame { complaint, proof: None, ordered: 0 }));
+    let frame =
+        ShareFrame::Complaint(Box::new(ComplaintFrame { complaint, proof: None, ordered: 0, ended_by: vec![] }));
     to.up().handle(from, Channel::Share, &codec::encode(&frame)).await.map(drop)
 }
 

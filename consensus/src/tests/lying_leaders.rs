@@ -8,10 +8,12 @@ use std::time::Duration;
 use super::cluster::{Cluster, parameters, wait};
 use super::leading::{chain_at, election, header};
 use crate::codec;
+use crate::error::ProposeError;
 use crate::order::frames::{Header, RaftFrame, RaftMessage, RaftReply, WireContent, WireEntry, WireVote};
 use crate::proof::certificate::Statement;
 use crate::proof::membership::{Genesis, Parameters};
 use crate::proof::shares::Share;
+use crate::replica::wire::propose::{ForwardedResult, ProposeFrame, ProposeReply};
 use crate::replica::wire::share::ShareFrame;
 use crate::replica::wire::snapshot::{SnapshotFrame, SnapshotReply, SnapshotStep};
 use crate::state::change::Change;
@@ -458,4 +460,41 @@ async fn goes_on_while_one_names_later_terms(votes: Duration) {
     for node in &cluster.nodes {
         assert_eq!(node.log.lock().unwrap().fault, None);
     }
+}
+
+/// A leader that lies can answer what it likes: it may have executed a log that it shows to nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_member_says_of_a_proposal_it_has_executed_itself() {
+    let cluster = Cluster::started(3, 2, parameters()).await;
+    let leader = cluster.wait_for_leader().await;
+    let member = (leader + 1) % 3;
+    let honest = cluster.propose(member, b"one").await;
+    cluster.hub.lie_in_answers(Box::new(|_, _, channel, _, answer| match codec::decode::<ProposeReply>(&answer) {
+        Ok(ProposeReply(results)) if channel == Channel::Propose => {
+            let lie = |_| ForwardedResult::Done { block: 7_000, result: b"a lie".to_vec() };
+            codec::encode(&ProposeReply(results.into_iter().map(lie).collect()))
+        }
+        _ => answer,
+    }));
+    let deceived = cluster.propose(member, b"two").await;
+    let executed = cluster.nodes[member].up().status().applied;
+    assert!(deceived.block > honest.block && deceived.block <= executed, "{deceived:?}");
+    assert_ne!(deceived.result, b"a lie");
+    assert_eq!(cluster.propose(leader, b"three").await.result.len(), deceived.result.len());
+    // What it does not order at all is not done, whatever it says.
+    let frames = [leader, (leader + 2) % 3].map(|place| cluster.nodes[place].id());
+    cluster.hub.lie(Box::new(move |_, to, channel, frame| match channel {
+        Channel::Propose if frames.contains(&to) => codec::encode(&ProposeFrame(vec![])),
+        // Nor do the others hear of it.
+        Channel::Share if matches!(codec::decode(&frame), Ok(ShareFrame::Wanted(_))) => Vec::new(),
+        _ => frame,
+    }));
+    cluster.hub.lie_in_answers(Box::new(|_, _, channel, _, answer| match channel {
+        Channel::Propose => {
+            codec::encode(&ProposeReply(vec![ForwardedResult::Done { block: 3, result: b"a lie".to_vec() }]))
+        }
+        _ => answer,
+    }));
+    let result = cluster.nodes[member].up().propose(b"four".to_vec(), cluster.timing.election_max * 2).await;
+    assert_eq!(result, Err(ProposeError::Unknown));
 }

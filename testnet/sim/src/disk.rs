@@ -164,7 +164,7 @@ impl Disk {
         }
     }
 
-    /// Whether a sync has failed since the disk was opened.
+    /// Returns whether a sync has failed since the disk was opened.
     pub fn has_failed(&self) -> bool {
         self.lock().failed
     }
@@ -217,7 +217,7 @@ async fn flush(disk: Arc<Disk>, life: u64) {
 }
 
 impl Disk {
-    /// Syncs all batches up to one. Returns whom to call back, and whether it failed.
+    /// Syncs all batches up to one. Returns the callbacks to call, and whether it failed.
     fn sync(&self, inner: &mut Inner, through: u64) -> (Vec<Flushed>, bool) {
         if std::mem::take(&mut inner.fail_next_sync) {
             inner.failed = true;

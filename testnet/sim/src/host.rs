@@ -93,7 +93,7 @@ impl Host {
         }
     }
 
-    /// Whether it is no liar.
+    /// Returns whether it is no liar.
     pub fn is_honest(&self) -> bool {
         self.mask.is_none()
     }
@@ -111,7 +111,7 @@ impl Host {
         }
     }
 
-    /// Whether a process runs.
+    /// Returns whether a process runs.
     pub fn is_running(&self) -> bool {
         self.running.as_ref().is_some_and(|(process, _)| process.is_alive())
     }
@@ -126,7 +126,7 @@ impl Host {
         Member { key: self.id(), name: format!("host{}", self.place), addresses: Vec::new() }
     }
 
-    /// Whether it goes on.
+    /// Returns whether it goes on.
     pub fn fate(&self) -> Fate {
         lock(&self.fate).clone()
     }
@@ -137,7 +137,7 @@ impl Host {
         running.filter(|handle| !matches!(handle.status().role, Role::Stopped | Role::Faulted))
     }
 
-    /// Starts a process. Whoever waits to be admitted was introduced with `chain`.
+    /// Starts a process. A host that waits for its admission was introduced with `chain`.
     ///
     /// # Errors
     /// What the replica says, unless its disk is at fault.

@@ -40,7 +40,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Whether the process still runs.
+    /// Returns whether the process still runs.
     pub fn is_alive(&self) -> bool {
         self.alive.load(Ordering::SeqCst)
     }
@@ -51,7 +51,7 @@ pub trait Interceptor: Send + Sync {
     /// A request that leaves. `None`: it does not leave.
     fn request(&self, to: &HostId, channel: Channel, frame: Vec<u8>) -> Option<Vec<u8>>;
 
-    /// Whether the replica gets a request of another host; if not, nobody answers it.
+    /// Returns whether the replica gets a request of another host; if not, nobody answers it.
     fn takes(&self, _channel: Channel, _frame: &[u8]) -> bool {
         true
     }
@@ -68,7 +68,7 @@ struct Port {
 
 struct State {
     ports: BTreeMap<HostId, Port>,
-    /// From whom to whom nothing goes.
+    /// Pairs of hosts, sender first, between which nothing goes.
     cut: BTreeSet<(usize, usize)>,
     weather: Weather,
     dice: Dice,
@@ -123,7 +123,7 @@ impl Net {
         self.lock().weather = weather;
     }
 
-    /// How long a frame takes; `None`: it never comes.
+    /// Returns how long a frame takes; `None`: it never comes.
     fn passage(&self, from: usize, to: usize) -> Option<Duration> {
         let mut state = self.lock();
         let weather = state.weather;

@@ -158,7 +158,7 @@ impl Plan {
     }
 }
 
-/// How the members of the genesis start: in most worlds well. In some, several lose power before the vat is formed, and a liar lies
+/// Returns how the members of the genesis start: in most worlds well. In some, several lose power before the vat is formed, and a liar lies
 /// from the first moment on.
 fn first_starts(dice: &mut Dice, setup: &Setup, steps: &mut Vec<Step>) -> Vec<FirstStart> {
     if !setup.liars.is_empty() && (setup.lie_to_the_end || dice.chance(200)) {
@@ -327,7 +327,7 @@ fn lies(dice: &mut Dice, setup: &Setup) -> BTreeSet<Lie> {
     lies
 }
 
-/// How fast a clock runs, in percent.
+/// Returns how fast a clock runs, in percent.
 fn rate(dice: &mut Dice, setup: &Setup) -> u32 {
     let rate = u32::try_from(dice.between(70, 140)).expect("a small number");
     if setup.sync_ms == SLOW_SYNC_MS { rate.min(MOST_RATE_BESIDE_SLOW_DISKS) } else { rate }

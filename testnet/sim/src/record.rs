@@ -89,7 +89,7 @@ impl Record {
         self.seen().violations.push(Violation { oracle, at_ms, text });
     }
 
-    /// Whether there is one.
+    /// Returns whether there is one.
     pub fn is_violated(&self) -> bool {
         !self.seen().violations.is_empty()
     }

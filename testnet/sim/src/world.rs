@@ -340,7 +340,7 @@ impl World {
         }
     }
 
-    /// How many leaders each honest host has left in its present life.
+    /// Returns how many leaders each honest host has left in its present life.
     fn leaders_left(&self) -> Vec<u64> {
         let left = |host: &Host| host.handle().map_or(0, |handle| handle.status().stats.leaders_left);
         self.hosts.iter().filter(|host| host.is_honest()).map(left).collect()

@@ -115,7 +115,7 @@ impl World {
                 same && !found.grants.contains(grant) && node.member.epoch().number == grant.content.epoch
             }));
         }
-        // Liars vote for whoever is about to win.
+        // Liars vote for the candidate that is about to win.
         let honest = found.grants.len() + new.len();
         if found.candidate < self.nodes.len() && found.proof.is_none() && honest >= self.scope.needed() {
             let (epoch, term) = (found.epoch.number, found.stand.term);

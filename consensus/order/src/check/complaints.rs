@@ -6,14 +6,15 @@ use crate::chain::Point;
 use crate::epoch::Epoch;
 use crate::member::{Durable, Member, Message, Output, Stand, Step};
 use crate::plants::{Plant, plant};
-use crate::signed::Reason;
+use crate::signed::{Complaint, Reason};
+use crate::signing::Signed;
 use quorate_ids::{Hash, VatId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 const COMMAND: Hash = Hash([1; 32]);
 
-/// Honest members whose messages all arrive, and liars that lead, vote for whoever asks, and order nothing that is starved.
+/// Honest members whose messages all arrive, and liars that lead, vote for every candidate, and order no starved command.
 struct Timely {
     members: Vec<Member>,
     lies: Vec<bool>,
@@ -107,7 +108,7 @@ impl Timely {
         }
     }
 
-    /// The next leader: whoever's turn is first, those that were complained of one patience later.
+    /// The next leader: the member whose turn comes first; members that were complained of come one patience later.
     fn next(&mut self, leader: usize) -> Option<usize> {
         let view = self.honest().next()?;
         let count = self.members.len();
@@ -212,6 +213,53 @@ fn c12_one_member_that_is_slow_ends_no_term_where_all_must_sign() {
     assert!(world.honest().all(|number| !world.members[number].has_left()));
     world.act(1, |member, step| drop(member.complain(Reason::NoOrder, step)));
     assert!(world.honest().all(|number| world.members[number].has_left()));
+}
+
+/// A liar shows its complaint to one member alone. That one leaves, and shows the others why: else they would go on without it.
+#[test]
+fn c12_a_member_that_has_left_shows_the_others_what_ended_the_term() {
+    let mut world = Timely::new(4, 3, &[]);
+    assert!(world.elect(0));
+    world.down[3] = true;
+    world.act(1, |member, step| drop(member.complain(Reason::NoOrder, step)));
+    // Two of them see the vat go on.
+    [0, 1].iter().for_each(|number| world.members[*number].progressed());
+    let mut liar = world.members[3].clone();
+    let mut outputs = Vec::new();
+    liar.complain(Reason::NoOrder, &mut Step { signing: &Symbolic(key(3)), outputs: &mut outputs }).unwrap();
+    let told = outputs.into_iter().find_map(|output| match output {
+        Output::Send { message: Message::Complaint(complaint), .. } => Some(complaint),
+        _ => None,
+    });
+    let told = told.unwrap();
+    world.act(2, |member, step| member.complaint(told, step).unwrap());
+    let left = |world: &Timely| [0, 1, 2].map(|number| world.members[number].has_left());
+    assert_eq!(left(&world), [false, false, true]);
+    // The vat goes on without it, so that nobody has a reason any more.
+    world.members.iter_mut().for_each(Member::progressed);
+    assert_eq!(world.members[1].complains(), None);
+    let shown = world.members[2].ended_by().to_vec();
+    assert_eq!(shown.len(), 3);
+    assert!(world.members[1].ended_by().is_empty());
+    let end = |world: &mut Timely, shown: Vec<Signed<Complaint>>| {
+        let step = &mut Step { signing: &Symbolic(key(1)), outputs: &mut Vec::new() };
+        world.members[1].ended(shown, step)
+    };
+    let [first, second, third] = [0, 1, 2].map(|place| shown[place].clone());
+    let few = vec![first.clone(), second.clone()];
+    let same = vec![first.clone(), second.clone(), second.clone()];
+    let mut of_another = third.clone();
+    of_another.content.leader = key(2);
+    let mut unsigned = third;
+    unsigned.content.reason = Reason::Starved(COMMAND);
+    for wrong in [few, same, vec![first.clone(), second.clone(), of_another], vec![first, second, unsigned]] {
+        assert!(end(&mut world, wrong).is_err());
+    }
+    assert_eq!(left(&world), [false, false, true]);
+    end(&mut world, shown.clone()).unwrap();
+    end(&mut world, shown).unwrap();
+    assert_eq!(left(&world), [false, true, true]);
+    assert_eq!(world.members[1].ended_by().len(), 3);
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(super) fn explore(scope: Scope, most: usize, breadth: bool, merges: bool, pr
     Explored { states: seen.len(), complete: true, violation: None }
 }
 
-/// Whether the term of a member may have begun before something was signed.
+/// Returns whether the term of a member may have begun before something was signed.
 fn check_signed_now(before: &World, after: &World) -> Checked {
     for (number, node) in after.live_nodes() {
         let Some(known) = before.node(number).filter(|known| !Rc::ptr_eq(known, node)) else { continue };
@@ -170,7 +170,7 @@ fn liars_logs(world: &World, root: &Point, term: u64) -> Vec<Vec<Head>> {
     logs
 }
 
-/// Whether the first entry of a liar in a term after a log is anywhere.
+/// Returns whether the first entry of a liar in a term after a log is anywhere.
 fn is_used(world: &World, root: &Point, log: &[Head], term: u64) -> bool {
     let first = root.after(log).next(&Head { term, content: liars_entry(0) });
     world.live_nodes().any(|(_, node)| {
@@ -285,7 +285,7 @@ impl Tokens<'_> {
         }
     }
 
-    /// What is signed by as many as make a proof, or may become so: how many honest members have signed it.
+    /// Returns what is signed by as many as make a proof, or may become so: how many honest members have signed it.
     fn signed<K: Ord + Copy>(
         &mut self,
         world: &World,
@@ -371,7 +371,7 @@ fn fingerprint(world: &World, orders: &[Vec<usize>]) -> (u64, u64) {
     orders.iter().map(sum).min().unwrap_or_default()
 }
 
-/// What progress depends on: logs, orders and what was shared.
+/// Returns what progress depends on: logs, orders and what was shared.
 fn outline(world: &World) -> Vec<(u64, u64)> {
     let one = |number: usize| {
         let mut tokens = Tokens { order: &[], sums: (3, 4) };

@@ -71,7 +71,7 @@ pub(super) fn ancestor(block: u64, chain: Hash, index: u64) -> Option<Hash> {
     PARENTS.with_borrow(|parents| (index..block).try_fold(chain, |chain, _| parents.get(&chain).copied()))
 }
 
-/// Whether two logs can't be one.
+/// Returns whether two logs can't be one.
 pub(super) fn conflict(one: (u64, Hash), other: (u64, Hash)) -> bool {
     let (low, high) = if one.0 <= other.0 { (one, other) } else { (other, one) };
     ancestor(high.0, high.1, low.0).is_some_and(|chain| chain != low.1)

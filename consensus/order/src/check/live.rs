@@ -9,7 +9,7 @@ use crate::refusal::VoteRefused;
 /// Most elections that it may take.
 const ELECTIONS: usize = 4;
 
-/// Whether honest members can go on by themselves.
+/// Returns whether honest members can go on by themselves.
 pub(super) fn check_progress(world: &World) -> Checked {
     let scope = Scope {
         liars: 0,
@@ -139,7 +139,7 @@ fn lead(world: &mut World, leader: usize) -> bool {
     (open..=last.index).all(|block| certified.iter().any(|share| share.term == term && share.block == block))
 }
 
-/// Whether each honest leader of a term that no honest member has left is followed by all of them.
+/// Returns whether each honest leader of a term that no honest member has left is followed by all of them.
 pub(super) fn check_followed(world: &World) -> Checked {
     for term in &world.terms {
         let number = term.stand.term;

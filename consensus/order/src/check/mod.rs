@@ -23,7 +23,7 @@ const SEVEN: Scope = Scope { members: 7, threshold: 5, liars: 2, ..Scope::small(
 const HONEST: Scope = Scope { members: 3, threshold: 2, liars: 0, crash: true, finals: true, ..Scope::small(5, 4) };
 const EPOCHS: Scope = Scope { epochs: true, finals: true, ..Scope::small(5, 4) };
 
-/// How many walks of each kind: `make order-check WALKS=n` makes more.
+/// Returns how many walks of each kind: `make order-check WALKS=n` makes more.
 fn walks(few: u64) -> u64 {
     std::env::var("QUORATE_WALKS").ok().and_then(|walks| walks.parse().ok()).unwrap_or(few)
 }
@@ -71,7 +71,7 @@ fn walks_over_the_end_of_an_epoch() {
     walk_all("4@3, two epochs", EPOCHS, 100, 300, SAFETY);
 }
 
-/// Where each planted error is looked for; those that are missing need a script of their own.
+/// Returns where each planted error is looked for; those that are missing need a script of their own.
 fn hunting_ground(broken: Plant) -> Option<(Scope, Properties)> {
     match broken {
         Plant::LockUnsynced | Plant::AckBeforeFlush | Plant::GrantUnsynced | Plant::LeaderRestore => {
@@ -109,7 +109,7 @@ fn hunt(broken: Plant, seeds: u64) {
     }
 }
 
-/// Whether the larger scopes are wanted: `make order-check`.
+/// Returns whether the larger scopes are wanted: `make order-check`.
 fn thorough() -> bool {
     std::env::var_os("QUORATE_ORDER_CHECK").is_some()
 }

@@ -26,7 +26,7 @@ pub(super) struct Node {
     pub(super) certified: Option<Point>,
 }
 
-/// What executing a log gives.
+/// Returns what executing a log gives.
 fn statement(chain: &Hash) -> Hash {
     let mut statement = *chain;
     statement.0[31] ^= 0xff;
@@ -52,7 +52,7 @@ impl Node {
                 self.handover = Some(*handover);
             }
             Message::Stand(stand) => {
-                // Its own vote goes with it, to whoever it leads.
+                // Its own vote goes with it, to all that it leads.
                 if let Some(content) = self.member.durable().vote.grant.filter(|grant| grant.term == stand.term) {
                     let by = content.candidate;
                     insert(&mut self.grants, sign_as(by, &content));
@@ -92,7 +92,7 @@ impl Node {
         Ok(())
     }
 
-    /// What must hold for one member: it has signed nothing that convicts it, and has cut nothing that was final.
+    /// Checks what must hold for one member: it has signed nothing that convicts it, and has cut nothing that was final.
     pub(super) fn check(&mut self) -> Checked {
         self.check_evidence()?;
         let durable = self.member.durable();

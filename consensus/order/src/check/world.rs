@@ -65,7 +65,7 @@ impl Scope {
         self.members - self.liars
     }
 
-    /// How many honest signatures make a proof together with all liars.
+    /// Returns how many honest signatures make a proof together with all liars.
     pub(super) fn needed(&self) -> usize {
         self.threshold - self.liars
     }
@@ -116,7 +116,7 @@ pub(super) fn violation<T>(text: String) -> Result<T, Violation> {
     Err(Violation(text))
 }
 
-/// A term, and whoever stood in it.
+/// A term, and its candidate.
 #[derive(Clone)]
 pub(super) struct Term {
     pub(super) epoch: Arc<Epoch>,

@@ -251,7 +251,7 @@ impl Member {
         if self.contains_base(prev, new, &proof.base) { Ok(()) } else { Err(Refusal::BaseMissing) }
     }
 
-    /// Whether the own log up to `prev`, and `new` after it, contain a base. What is before the own root is certified.
+    /// Returns whether the own log up to `prev`, and `new` after it, contain a base. What is before the own root is certified.
     fn contains_base(&self, prev: Point, new: &[Head], base: &OrderCertificate) -> bool {
         let index = base.position.index;
         if index < self.durable.log.root().index {

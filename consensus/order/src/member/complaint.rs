@@ -1,7 +1,7 @@
 //! COMPLAIN: how a leader that starves a command, or is caught, is left.
 //!
-//! Invariants: `n − t + 1` complaints hold an honest one, so a member joins them; `t` leave the term. A member in a later term has left
-//! it, too, and says so to those who have not. A leader that was left gets votes
+//! Invariants: `n − t + 1` complaints hold an honest one, so a member joins them; `t` leave the term. A member that has left shows them to
+//! the others. A member in a later term has left it, too, and says so to those who have not. A leader that was left gets votes
 //! later than others, never none; at most the last `n − t` are so delayed. Patience doubles with each change of leaders in which the
 //! starved command was not ordered; it shrinks when such a command is, or while nobody here wants one.
 //!
@@ -26,6 +26,8 @@ pub(crate) struct Complaints {
     pub(crate) present: Vec<Signed<Complaint>>,
     /// The term that was left.
     pub(crate) left: Option<u64>,
+    /// The complaints that ended it, one from each member.
+    pub(crate) ended_by: Vec<Signed<Complaint>>,
     /// The last leaders that were left.
     pub(crate) leaders: VecDeque<HostId>,
     /// Commands that this member wants ordered.
@@ -38,6 +40,7 @@ impl Complaints {
     pub(super) fn new_term(&mut self) {
         self.present.clear();
         self.left = None;
+        self.ended_by.clear();
     }
 }
 
@@ -97,20 +100,52 @@ impl Member {
         known.push(complaint);
         let (count, own) = (known.len(), known.iter().any(|known| known.by == self.own));
         // Where nobody may be missing one is enough by the numbers. But such a vat stops by any member that wants it to, and an honest
-        // one that is slow must not end a term alone. Whoever is no member yet has no complaint that counts, and leaves with the others.
+        // one that is slow must not end a term alone. A host that is no member yet has no complaint that counts, and leaves with the others.
         if count >= self.epoch.joining().max(2) && !own && self.epoch.contains(&self.own) {
             return self.complain(reason, step);
         }
         if count >= self.epoch.threshold {
-            self.leave(term, accused, step);
+            let ended_by = self.complaints.present.clone();
+            self.leave(term, accused, ended_by, step);
         }
         Ok(())
     }
 
-    fn leave(&mut self, term: u64, leader: HostId, step: &mut Step<'_>) {
+    /// Takes in the complaints that ended the present term at another member: it ends here as well. Without this a liar could show its
+    /// complaint to one member alone. That one would leave, and the others would go on without it, and complain no more.
+    ///
+    /// # Errors
+    /// They are not of the present leader, or of fewer members than must complain.
+    pub fn ended(&mut self, complaints: Vec<Signed<Complaint>>, step: &mut Step<'_>) -> Result<(), Refusal> {
+        self.running()?;
+        let (term, Some(leader)) = self.term() else { return Err(Refusal::Unknown) };
+        let signers: BTreeSet<HostId> = complaints.iter().map(|complaint| complaint.by).collect();
+        let are_of_the_leader =
+            complaints.iter().all(|complaint| (complaint.content.term, complaint.content.leader) == (term, leader));
+        let are_enough = signers.len() == complaints.len() && signers.len() >= self.epoch.threshold;
+        if !are_of_the_leader || !are_enough {
+            return Err(Refusal::Unknown);
+        }
+        if self.complaints.left == Some(term) {
+            return Ok(());
+        }
+        for complaint in &complaints {
+            self.authentic(complaint, complaint.content.epoch, step)?;
+        }
+        self.leave(term, leader, complaints, step);
+        Ok(())
+    }
+
+    /// Returns the complaints that ended the present term, for those who follow its leader still; none if it goes on.
+    pub fn ended_by(&self) -> &[Signed<Complaint>] {
+        if self.has_left() { &self.complaints.ended_by } else { &[] }
+    }
+
+    fn leave(&mut self, term: u64, leader: HostId, ended_by: Vec<Signed<Complaint>>, step: &mut Step<'_>) {
         let most = self.epoch.live_up_to();
         let complaints = &mut self.complaints;
         complaints.left = Some(term);
+        complaints.ended_by = ended_by;
         complaints.doublings = (complaints.doublings + 1).min(MAX_DOUBLINGS);
         complaints.leaders.retain(|known| *known != leader);
         complaints.leaders.push_back(leader);
@@ -129,13 +164,13 @@ impl Member {
         }
     }
 
-    /// Says that the order, or what is certified, has come farther: whoever complained that it does not has no reason any more. A
-    /// command that is starved all the same is complained of by itself.
+    /// Notes that the order or the certificates have advanced, so complaints that they do not have lost their reason. A
+    /// command that is still starved gets a complaint of its own.
     pub fn progressed(&mut self) {
         self.complaints.present.retain(|known| known.content.reason != Reason::NoOrder);
     }
 
-    /// Says that a change of members has gone on: whoever complained that it does not has no reason any more.
+    /// Notes that a change of members has advanced, so complaints that it does not have lost their reason.
     pub fn changed(&mut self) {
         self.complaints.present.retain(|known| known.content.reason != Reason::NoChange);
     }
@@ -147,18 +182,18 @@ impl Member {
         self.complaints.doublings = self.complaints.doublings.saturating_sub(1);
     }
 
-    /// Whether the present term was left.
+    /// Returns whether the present term was left.
     pub fn has_left(&self) -> bool {
         self.complaints.left == Some(self.durable.vote.term)
     }
 
-    /// Why this member complains of the present leader, if it does.
+    /// Returns why this member complains of the present leader, if it does.
     pub fn complains(&self) -> Option<Reason> {
         let own = self.complaints.present.iter().find(|known| known.by == self.own);
         own.map(|own| own.content.reason)
     }
 
-    /// How often the time has doubled that this member waits for a command before it complains.
+    /// Returns how often the time has doubled that this member waits for a command before it complains.
     pub fn doublings(&self) -> u32 {
         self.complaints.doublings
     }

@@ -103,7 +103,7 @@ impl Member {
         self.acknowledge_own(self.flushed, step);
     }
 
-    /// Two acknowledgements that convict their signer, if they do: for whoever hears of both.
+    /// Returns the evidence that two acknowledgements make together, if they convict their signer.
     pub fn compare_acks(&self, one: &Signed<Ack>, other: &Signed<Ack>) -> Option<Evidence> {
         let both = one.by == other.by && acks_contradict(&one.content, &other.content);
         both.then_some(Evidence::Acks(*one, *other))

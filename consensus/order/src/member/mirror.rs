@@ -1,6 +1,6 @@
 //! What a member's log follows that is kept elsewhere: openraft's own log is the truth, and this one mirrors it.
 //!
-//! Absent: proofs. Whoever calls these has them, or is the log itself. None of it signs anything.
+//! Absent: proofs. The caller has them, or is the log itself. None of it signs anything.
 
 use super::{Member, Role, Stand, Step, Vote, Write};
 use crate::chain::{Head, Point};
@@ -43,7 +43,7 @@ impl Member {
         self.header
     }
 
-    /// What the header that another member was sent proves together with the one that goes farthest here. None: they are of one log,
+    /// Returns what the header that another member was sent proves together with the one that goes farthest here. None: they are of one log,
     /// or of two leaders or terms, or the log here does not go as far. The signatures are checked.
     pub fn against(&self, shown: &Signed<Lead>, step: &Step<'_>) -> Option<Evidence> {
         let own = self.header?;
@@ -142,13 +142,13 @@ impl Member {
         }
     }
 
-    /// What a candidate would show of itself in a term.
+    /// Returns what a candidate would show of itself in a term.
     pub fn would_stand(&self, term: u64) -> Stand {
         let last = self.durable.log.last();
         Stand { epoch: self.epoch.number, term, order: self.durable.order.clone(), last: (last.term, last.index) }
     }
 
-    /// Whether a candidate that shows this of itself would get a vote, as far as its proof and log go. Nothing it shows is checked.
+    /// Returns whether a candidate that shows this of itself would get a vote, as far as its proof and log go. Nothing it shows is checked.
     ///
     /// # Errors
     /// Why it would not.
@@ -164,7 +164,7 @@ impl Member {
         }
     }
 
-    /// Whether a member leads the present term, and its election was shown.
+    /// Returns whether a member leads the present term, and its election was shown.
     pub fn follows(&self, leader: &HostId, term: u64) -> bool {
         self.proof.as_ref().is_some_and(|proof| proof.term == term && proof.leader == *leader)
             && self.durable.vote.term == term

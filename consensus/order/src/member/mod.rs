@@ -6,7 +6,7 @@
 //! - Within a term nothing is cut that came in that term (freeze), also over restarts and checkpoints.
 //! - All that a signature depends on is written before it, in the order of [`Output`]s.
 //!
-//! Absent: contents of entries, timers, and whom to send what again. A lost message is sent again by the caller.
+//! Absent: contents of entries, timers, and retransmission. The caller sends a lost message again.
 
 mod append;
 mod boundary;
@@ -141,7 +141,7 @@ impl Durable {
     }
 }
 
-/// To whom a message goes.
+/// The receivers of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
     /// To all other members.
@@ -310,7 +310,7 @@ impl Member {
         }
     }
 
-    /// What is, or is to be, on disk.
+    /// Returns what is, or is to be, on disk.
     pub fn durable(&self) -> &Durable {
         &self.durable
     }
@@ -325,12 +325,12 @@ impl Member {
         (self.durable.vote.term, self.durable.vote.leader)
     }
 
-    /// Whether this member leads the present term.
+    /// Returns whether this member leads the present term.
     pub fn leads(&self) -> bool {
         matches!(self.role, Role::Leader { .. })
     }
 
-    /// Why it has stopped, if it has.
+    /// Returns why it has stopped, if it has.
     pub fn fault(&self) -> Option<&Fault> {
         self.fault.as_ref()
     }
@@ -357,7 +357,7 @@ impl Member {
         self.durable.order.reach(&self.epoch)
     }
 
-    /// Whether an order certificate is of more worth than the one here: a higher one, or one of the same place that proves more of it.
+    /// Returns whether an order certificate is of more worth than the one here: a higher one, or one of the same place that proves more of it.
     fn is_better(&self, order: &OrderCertificate) -> bool {
         let own = &self.durable.order;
         let same = order.position == own.position && order.chain == own.chain;

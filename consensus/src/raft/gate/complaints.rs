@@ -1,7 +1,7 @@
-//! Complaints of a leader: what this member signs against it, what it counts, and what follows when a threshold has complained.
+//! Complaints of a leader: signs them, counts them, and ends the term when a threshold has complained.
 //!
-//! Invariants: a threshold of complaints ends a term here, and fewer change nothing; no openraft hears of a leader that was left. It may be
-//! elected again, later than others: when depends on the caller's clock. When to complain: `replica::tasks::complaints`.
+//! Invariants: a threshold of complaints ends a term here, and fewer change nothing. Openraft sees no frame of a leader that this member has left. Such
+//! a leader may be elected again, later than others, by the caller's clock. When to complain: `replica::tasks::complaints`.
 
 use std::sync::atomic::Ordering;
 
@@ -43,6 +43,19 @@ impl OrderGate {
         self.step(|member, step| member.complaint(complaint, step)).0
     }
 
+    /// Takes in the complaints that ended the present term at another member.
+    ///
+    /// # Errors
+    /// They don't end it.
+    pub(crate) fn ended(&self, complaints: Vec<Signed<Complaint>>) -> Result<(), Refusal> {
+        self.step(|member, step| member.ended(complaints, step)).0
+    }
+
+    /// Returns the complaints that ended the present term here; none if it goes on.
+    pub(crate) fn ended_by(&self) -> Vec<Signed<Complaint>> {
+        self.lock().member.ended_by().to_vec()
+    }
+
     /// The complaint that is to be sent to the others. It is given out once.
     pub(crate) fn take_complaint(&self) -> Option<Signed<Complaint>> {
         let mut state = self.lock();
@@ -50,28 +63,33 @@ impl OrderGate {
         state.complaint.take().filter(|complaint| complaint.content.term == term)
     }
 
-    /// Why this member complains of the present leader, if it does.
+    /// Returns why this member complains of the present leader, if it does.
     pub(crate) fn complains(&self) -> Option<Reason> {
         self.lock().member.complains()
     }
 
-    /// How many leaders were left since the replica began.
+    /// Returns how many leaders were left since the replica began.
     pub(crate) fn leaders_left(&self) -> u64 {
         self.left.load(Ordering::SeqCst)
     }
 
-    /// Whether a threshold has complained of the leader of this term.
+    /// Returns whether a threshold has complained of the present leader.
+    pub(crate) fn has_left(&self) -> bool {
+        self.lock().member.has_left()
+    }
+
+    /// Returns whether a threshold has complained of the leader of this term.
     pub(in crate::raft) fn is_left(&self, term: u64) -> bool {
         let state = self.lock();
         state.member.term().0 == term && state.member.has_left()
     }
 
-    /// Whether votes for a member are delayed: it is among the last leaders that were left.
+    /// Returns whether votes for a member are delayed: it is among the last leaders that were left.
     pub(crate) fn is_delayed(&self, candidate: &HostId) -> bool {
         self.lock().member.delay(candidate) > 0
     }
 
-    /// How often this member's patience with leaders has doubled.
+    /// Returns how often this member's patience with leaders has doubled.
     pub(crate) fn doublings(&self) -> u32 {
         self.lock().member.doublings()
     }
@@ -91,7 +109,7 @@ impl OrderGate {
         self.lock().member.changed();
     }
 
-    /// Up to where the log of whoever shows this header goes, if it is the present leader's.
+    /// Returns how far the log of the member that shows this header goes, if the header is the present leader's.
     pub(crate) fn led_to(&self, lead: &Signed<Lead>) -> Option<u64> {
         let is_present = self.term() == (lead.content.term, Some(lead.by));
         let is_good = is_present && lead.verifies(&self.store.vat(), &self.keys);

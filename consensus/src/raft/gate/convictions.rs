@@ -1,9 +1,9 @@
-//! Members that are convicted of having broken the rules of the order: what is made of it here.
+//! Members convicted of breaking the rules of the order, and the consequences here.
 //!
-//! Invariants: only what [`Evidence`] proves counts; a member that is convicted of something in a term leads no term up to that one, as
-//! far as this member goes. (An honest member is never convicted, so nobody is left that should lead.) It may be elected again, since it
-//! may be the only one that has a log; how much later: `replica::wire::append`. Whoever refuses a vote since it follows such a leader is
-//! shown what convicts it: it may have been away when the others were.
+//! Invariants: only [`Evidence`] that verifies counts. A member convicted in a term leads no term up to that one, for this
+//! member. (An honest member is never convicted, so this bars no honest leader.) It may be elected again, since it
+//! may be the only member with a log that all can follow; how much later: `replica::wire::append`. If a member refuses a vote because it follows such a
+//! leader, this member sends it the evidence: it may have been away when the others got it.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ impl OrderGate {
         (self.convictions)(evidence);
     }
 
-    /// Whether a member is convicted of anything.
+    /// Returns whether a member is convicted of anything.
     pub(crate) fn is_convicted(&self, member: &HostId) -> bool {
         self.lock().convicted.contains_key(member)
     }

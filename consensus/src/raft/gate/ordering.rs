@@ -1,6 +1,6 @@
-//! Acknowledgements and order certificates: what this member signs of entries, what it counts as the leader, and what waits for it.
+//! Acknowledgements and order certificates: signs acknowledgements of entries, counts them as the leader, and releases entries that wait for them.
 //!
-//! Invariants: an entry is acknowledged when it is on disk, in the term whose leader made it, and one log in each term; nothing is executed
+//! Invariants: a member acknowledges an entry when it is on disk, in the term of the leader that made it, and one log in each term. No entry is executed
 //! before a threshold has acknowledged it, or a checkpoint has certified it.
 
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ use quorate_order::signing::Signed;
 const MAX_ACKS: usize = 64;
 
 impl OrderGate {
-    /// What a leader has sent is on disk up to this index. Returns what is to be told to it.
+    /// Notes that a leader's entries are on disk up to this index. Returns the answer to the leader.
     pub(crate) fn acknowledge(&self, flushed: Option<u64>) -> Vec<Signed<Ack>> {
         if let Some(flushed) = flushed {
             self.step(|member, step| member.flushed_through(flushed, step));
@@ -61,7 +61,7 @@ impl OrderGate {
         }
     }
 
-    /// Whether an order certificate that would be new here has signatures of those who are not known as members. (Yet: the sender can
+    /// Returns whether an order certificate that would be new here has signatures of those who are not known as members. (Yet: the sender can
     /// prove that they are.)
     pub(crate) fn is_strange(&self, order: &OrderCertificate) -> bool {
         let state = self.lock();
@@ -83,7 +83,7 @@ impl OrderGate {
         });
     }
 
-    /// What of a leader's commit index openraft may hear.
+    /// Returns what of a leader's commit index openraft may hear.
     pub(crate) fn clamp(&self, commit: Option<LogPosition>) -> Option<LogPosition> {
         let commit = commit?;
         let state = self.lock();
@@ -111,20 +111,20 @@ impl OrderGate {
         self.lock().member.would_stand(term)
     }
 
-    /// Whether this member has voted in a term: for itself or for another.
+    /// Returns whether this member has voted in a term: for itself or for another.
     pub(in crate::raft) fn has_voted(&self, term: u64) -> bool {
         let state = self.lock();
         let vote = &state.member.durable().vote;
         vote.term == term && vote.grant.is_some()
     }
 
-    /// Whether these members and this one elect a leader.
+    /// Returns whether these members and this one elect a leader.
     pub(in crate::raft) fn would_be_elected(&self, willing: &[HostId]) -> bool {
         let voters: Vec<HostId> = willing.iter().copied().filter(|by| *by != self.own).chain([self.own]).collect();
         self.lock().member.epoch().suffices(&voters)
     }
 
-    /// Whether a candidate would get a vote, as far as its proof and its log go. The error: what it should know first, if anything.
+    /// Returns whether a candidate would get a vote, as far as its proof and its log go. The error: what it should know first, if anything.
     pub(crate) fn would_vote(&self, stand: &Stand) -> Result<(), Option<Box<OrderCertificate>>> {
         self.lock().member.would_vote(stand).map_err(|refusal| match refusal {
             Refusal::BetterOrder(order) => Some(order),

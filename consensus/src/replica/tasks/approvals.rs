@@ -1,7 +1,7 @@
 //! The task that collects approvals for this replica's own draft, and has the change or the motion ordered when they suffice.
 //!
-//! Invariants: one draft at a time; all members are asked at once and each request has its deadline, so that one that hangs delays
-//! no other; only answers that verify are kept; what was collected survives restarts.
+//! Invariants: one draft at a time. All members are asked at once, and each request has its deadline, so that a member that hangs delays
+//! no other. Only answers that verify are kept. Collected approvals survive restarts.
 
 use futures::future::join_all;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ async fn pursue(approvals: &Approvals, draft: Draft) {
     }
 }
 
-/// What is ordered, with the approvals that suffice for it.
+/// Returns what is ordered, with the approvals that suffice for it.
 fn payload(approvals: &Approvals, draft: Draft, collected: &Collected, needed: usize) -> Payload {
     let enough = collected.enough(needed);
     match draft.matter {

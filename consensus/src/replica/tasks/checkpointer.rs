@@ -1,6 +1,6 @@
-//! The task that stores checkpoints, promotes the certified ones, and has the log cut.
+//! The task that stores checkpoints, promotes certified ones, and cuts the log.
 //!
-//! Invariants: checkpoints are staged in order; a certificate may come before its checkpoint is stored, and waits; the log is
+//! Invariants: checkpoints are staged in order. A certificate that comes before its checkpoint is stored waits for it. The log is
 //! cut only up to a certified checkpoint.
 
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
 //! The task that has a tick ordered when the machine waits for a time.
 //!
-//! The leader does so when its own clock says that the time has come. A leader whose clock is slow, or that does not want time to
-//! pass, is helped: after a while the other members propose the tick, one after the other. A tick carries the statements that bound it,
-//! so that it makes no difference who proposes it.
+//! The leader does so when its own clock reaches the time. If the leader's clock is slow, or the leader withholds
+//! ticks, the other members propose the tick after a while, one after the other. A tick carries the clock statements that bound it,
+//! so any member may propose it.
 //!
-//! Invariant: where the machine waits for no time, this task does nothing.
+//! Invariant: while the machine waits for no time, this task does nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) struct ClockTask {
     pub(crate) complaints: Arc<Complaints>,
 }
 
-/// When the next tick is due, by the log's time.
+/// Returns when the next tick is due, by the log's time.
 pub(crate) fn due_ms(time: &LogTime) -> Option<u64> {
     // What is due already, and was left because one command does only so much, comes with the next tick, too.
     time.wanted.at_ms.map(|at_ms| at_ms.max(time.now_ms.saturating_add(RESOLUTION_MS)))
@@ -84,7 +84,7 @@ impl ClockTask {
         self.order(tick).await
     }
 
-    /// How long a tick may be due before this member sees to it.
+    /// Returns how long a tick may be due before this member sees to it.
     fn grace(&self) -> Duration {
         let Some(raft) = self.raft.get() else { return Duration::MAX };
         if raft.view().role == Role::Leader {

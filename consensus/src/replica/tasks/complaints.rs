@@ -1,19 +1,19 @@
-//! Sees to it that what this member was given is ordered, and complains of a leader that does not order it, or proves nothing.
+//! Watches that the leader orders this member's commands, and complains of a leader that does not order them, or proves nothing.
 //!
 //! ```text
-//!  given, and not ordered for two `election_max`  ──►  all members are told (Wanted); an honest leader puts it first
-//!  not ordered in a patience after that           ──►  complaint, signed, to all; n − t + 1 of them join, t leave the term
-//!  entries without proof for a patience           ──►  likewise (NoOrder)
-//!  statements without certificate for four        ──►  likewise (NoOrder): it may cut somebody off
-//!  a step of a change of members due for four    ──►  likewise (NoChange): only leaders take them
-//!  n − t + 1 others look for a leader for one     ──►  likewise (NoOrder): it has too few followers
+//!  given to the leader, not ordered for two `election_max`  ──►  tells all members (Wanted); an honest leader puts it first
+//!  not ordered in a patience after that                     ──►  signs a complaint, to all; n − t + 1 make others join, t end the term
+//!  entries without proof for a patience                     ──►  the same (NoOrder)
+//!  statements without certificate for four patiences        ──►  the same (NoOrder): the leader may cut a member off
+//!  a step of a change of members due for four patiences     ──►  the same (NoChange): only leaders take these steps
+//!  n − t + 1 others look for a leader for a patience        ──►  the same (NoOrder): the leader has too few followers
 //! ```
 //!
-//! Invariants: a member complains only of what its own log shows, never for another's word; it joins others only when it has had the
-//! leader for a patience itself; nobody complains of a leader for what it was not told. A leader that was left is heard no more in its
-//! term, so that the others elect another one as if it had fallen silent.
+//! Invariants: a member complains only by its own log, never by another member's claim. It joins others only when it has followed the
+//! leader for a patience itself. Nobody complains of a leader about a command that the leader was not given. A member ignores a leader that it has left
+//! for the rest of the term, so that the members elect another one as if the leader had fallen silent.
 //!
-//! Absent: what is ordered twice. A member that tells of something does not know whether it is under way; executing it again must do no
+//! Absent: commands that are ordered twice. A member that forwards a command does not know whether it is under way. Executing a command again must do no
 //! harm, as any member may propose anything at any time.
 
 use std::collections::BTreeMap;
@@ -138,7 +138,7 @@ impl Complaints {
         self.parts.identity.timing.election_max
     }
 
-    /// How long this member waits for a leader to order what it was told of.
+    /// Returns how long this member waits for a leader to order what it was told of.
     fn patience(&self) -> Duration {
         let doubled = self.election_max() * PATIENCE * (1 << self.parts.gate.doublings().min(16));
         doubled.min(LONGEST_PATIENCE.max(self.election_max() * PATIENCE))
@@ -182,7 +182,7 @@ impl Complaints {
         }
     }
 
-    /// Whether another member that leads, and is heard, has had something for long that was proposed at `began`.
+    /// Returns whether another member that leads, and is heard, has had something for long that was proposed at `began`.
     fn leader_had_it(&self, began: Instant) -> bool {
         let (term, now) = (self.parts.gate.term(), Instant::now());
         let is_heard = self.parts.leader.at().is_some_and(|at| now < at + self.election_max());
@@ -212,7 +212,7 @@ impl Complaints {
         }
     }
 
-    /// Whether this member follows a leader, and sees no reason for it to take no commands: far fewer statements lack certificates.
+    /// Returns whether this member follows a leader, and sees no reason for it to take no commands: far fewer statements lack certificates.
     fn contradicts(&self) -> bool {
         let status = self.parts.status.read();
         status.role != Role::Leader && status.uncertified < self.parts.max_uncertified / 2
@@ -253,7 +253,7 @@ impl Complaints {
         from: HostId,
         frame: ComplaintFrame,
     ) -> Result<Option<Box<OrderCertificate>>, String> {
-        let ComplaintFrame { complaint, proof, ordered } = frame;
+        let ComplaintFrame { complaint, proof, ordered, ended_by } = frame;
         if complaint.by != from {
             return Err("the complaint of another member".into());
         }
@@ -263,7 +263,12 @@ impl Complaints {
         if complaint.content.term < self.parts.gate.term().0 {
             return Ok(self.parts.gate.order_beyond(ordered));
         }
-        // Whoever has just begun to follow a leader can't tell. The others repeat themselves.
+        if !ended_by.is_empty() {
+            self.parts.gate.ended(ended_by).map_err(|refusal| refusal.to_string())?;
+            self.woken.notify_one();
+            return Ok(self.parts.gate.order_beyond(ordered));
+        }
+        // A member that has just begun to follow a leader can't tell. The others repeat their complaints.
         let is_settled = {
             let table = self.table();
             table.term == self.parts.gate.term() && Instant::now() >= table.since + self.election_max() * PATIENCE
@@ -311,7 +316,8 @@ impl Complaints {
         }
         if let Some(complaint) = gate.complain_of_earlier(&proof) {
             self.table().said = Some(now);
-            self.say(ComplaintFrame { complaint, proof: Some(Box::new(proof)), ordered: gate.ordered() });
+            let proof = Some(Box::new(proof));
+            self.say(ComplaintFrame { complaint, proof, ordered: gate.ordered(), ended_by: Vec::new() });
         }
     }
 
@@ -387,8 +393,8 @@ impl Complaints {
         now >= progress.ordered_since + patience || now >= progress.certified_since + patience * CERTIFY
     }
 
-    /// Whether so many members look for a leader that the present one has too few followers for anything to be ordered. It speaks to
-    /// those alone whom it likes. What it could order meanwhile it has: then they are not as many as they seem.
+    /// Returns whether so many members look for a leader that the present one has too few followers for anything to be ordered. It may send
+    /// only to members of its choice. If it has ordered something meanwhile, they are fewer than they seem.
     fn is_deserted(&self, progress: &Progress, now: Instant) -> bool {
         let (patience, pause) = (self.patience(), self.election_max() * CANDIDATE_PAUSE);
         if now < progress.ordered_at + patience {
@@ -531,7 +537,9 @@ impl Complaints {
             let is_stuck = self.is_stuck(&table.progress, now) || self.is_deserted(&table.progress, now);
             let stuck = is_stuck.then_some(Reason::NoOrder);
             let is_late = table.due.0 != Step::Nothing && now >= table.due.1 + patience * CERTIFY;
-            starved.or(stuck).or(is_late.then_some(Reason::NoChange)).filter(|_| is_followed)
+            // A member that has left has no reason of its own any more. It repeats the complaints that ended the term.
+            let has_left = gate.has_left().then_some(Reason::NoOrder);
+            has_left.or(starved).or(stuck).or(is_late.then_some(Reason::NoChange)).filter(|_| is_followed)
         };
         let is_due = self.table().said.is_none_or(|said| now >= said + self.election_max());
         if is_due && let Some(reason) = gate.complains().or(reason) {
@@ -544,7 +552,7 @@ impl Complaints {
             }
             let (proven, proof) = gate.proof();
             let proof = proof.filter(|_| proven == term);
-            self.say(ComplaintFrame { complaint, proof, ordered: gate.ordered() });
+            self.say(ComplaintFrame { complaint, proof, ordered: gate.ordered(), ended_by: gate.ended_by() });
         }
     }
 
@@ -552,7 +560,7 @@ impl Complaints {
         self.parts.members.view().newest().contains(&self.parts.identity.key)
     }
 
-    /// Tells the others, and whoever else has a vote in Raft: a newcomer, which would follow a leader that all others have left, and vote for
+    /// Sends it to the other members and all other voters in Raft: a newcomer would else follow a leader that all others have left, and vote for
     /// none of them.
     fn say(self: &Arc<Self>, frame: ComplaintFrame) {
         self.parts.stats.update(|stats| stats.complaints += 1);
@@ -572,7 +580,7 @@ impl Complaints {
     }
 }
 
-/// What is wrong with a leader, for people.
+/// Returns what is wrong with a leader, for people.
 fn words(reason: Reason) -> &'static str {
     match reason {
         Reason::Starved(_) => "it does not order what it was given",

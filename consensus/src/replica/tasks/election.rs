@@ -1,17 +1,17 @@
-//! Standing for election when there is no leader: in turn with the other members, so that votes are not split.
+//! Stands for election when there is no leader: in turn with the other members, so that votes are not split.
 //!
-//! Openraft would do so by itself, and is not let: each of its pauses follows from the one configuration that has to hold for the longest
-//! round trips and the slowest disks as well. Here the pauses follow from the round trips that were measured: on a local network a leader is replaced
-//! soon after it is not believed in any more, and members at the ends of the world don't get in each other's way.
+//! Openraft's own election timers are off: their pauses come from one configuration, which would have to fit the longest
+//! round trips and the slowest disks. Here the pauses follow from measured round trips. On a local network members replace a leader
+//! soon after they have lost it; members at the ends of the world do not disturb each other.
 //!
-//! Each question is a pre-vote: it changes no term, and is refused by all who hear a leader and by all who know more.
+//! First comes a pre-vote. It changes no term. Members refuse it if they hear a leader or have a better log.
 //!
-//! Who would be elected still has to get votes, and whoever asks meanwhile takes them away: where disks are slow, members could do so to each
-//! other for ever, at the same distances each time. So the pause after a turn of all grows with each election that came to nothing. It does
-//! not while nobody would be elected at all: members that were missing are to find a leader soon.
+//! A member that would be elected still has to get votes, and another candidate may take them away in the meantime. With slow disks, two members could do that to each
+//! other for ever, at the same distances each time. So the pause after a round of turns grows with each election that failed. It does
+//! not grow while nobody could be elected at all, so that returning members find a leader soon.
 //!
-//! Members that answer from a later term refuse the question for that alone. It is asked anew in their term, soon and once: a member that
-//! stands again and again in vain would else always be ahead of one with a longer log, which gives it no vote and could be elected.
+//! Members in a later term refuse the pre-vote for that alone. The candidate asks again in their term, soon and once. Otherwise a member that
+//! stands again and again in vain would always be ahead of one with a longer log, which gives it no vote and could be elected.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const LONGEST_TURN: Duration = Duration::from_secs(2);
 const MAX_DOUBLINGS: u32 = 3;
 
 /// This member's place in the turn: how many others ask before it does, and how many there are. The present leader, as far as
-/// one is known, is not among them: it is the one that fell silent. After a restart whoever led last comes first: its log is
+/// one is known, is not among them: it is the one that fell silent. After a restart the last leader comes first: its log is
 /// likeliest to be the longest. `None`: this member does not vote, or Raft has not said yet.
 fn place(view: &RaftView) -> Option<(u32, u32)> {
     let voters: BTreeSet<u64> = view.configs.iter().flatten().copied().collect();
@@ -47,13 +47,13 @@ fn place(view: &RaftView) -> Option<(u32, u32)> {
     Some((u32::try_from(before).unwrap_or(u32::MAX) + 1, u32::try_from(voters.len()).unwrap_or(u32::MAX)))
 }
 
-/// How long one member's turn lasts.
+/// Returns how long one member's turn lasts.
 fn turn(timing: &Timing, raft: &RaftNode, view: &RaftView) -> Duration {
     let round_trip = raft.longest_round_trip(view);
     timing.heartbeat.max(round_trip * ROUND_TRIPS_PER_ELECTION / 2).min(LONGEST_TURN)
 }
 
-/// How long a member pauses until it asks again. `asked`: how often it did since a leader fell silent; `failed`: after how many of these an
+/// Returns how long a member pauses until it asks again. `asked`: how often it did since a leader fell silent; `failed`: after how many of these an
 /// election had come to nothing.
 fn pause(round: Duration, election_max: Duration, asked: u32, failed: u32) -> Duration {
     let longest = election_max * (1 << failed.min(MAX_DOUBLINGS));

@@ -1,5 +1,5 @@
-//! Holds what the leader shows this member against what it shows the others, now and then: a leader that shows two logs is convicted by
-//! what it has signed. Statements alone do not tell: a member that is shown blocks without commands has nothing to say about them.
+//! Compares, now and then, the leader's header at this member with its headers at the others. A leader that shows two logs is convicted by
+//! its own signatures. Statements alone do not reveal it: blocks without commands have no statements.
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
-//! The leader's work on membership, and what every replica watches of Raft.
+//! The leader's steps of a change of members, and every replica's watch on Raft's membership.
 //!
-//! Invariants: each step is derived from the applied state and Raft's membership alone, so that any later leader goes on from
-//! wherever the last one stopped: admit → learner → caught up → activate → voters → certificate → the old member goes. An epoch
-//! is not activated before the one before it has its certificate here, nor before a threshold of that one's members has signed
-//! the block that recorded the change: it takes as many to certify the new epoch, and without them the vat would be mute. For
-//! the same reason whoever leaves is replicated to until the new epoch is certified: its signature may be needed.
+//! Invariants: each step follows from the applied state and Raft's membership alone, so that any later leader continues
+//! where the last one stopped: admit → learner → caught up → activate → voters → certificate → the old member goes. An epoch
+//! begins only when the previous epoch has its certificate here, and a threshold of its members has signed
+//! the block that recorded the change. The new epoch's certificate takes as many signatures, and without them the vat could certify nothing. For
+//! the same reason the leader replicates to a leaving member until the new epoch is certified: its signature may be needed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ fn voters(state: &ReplicatedState) -> BTreeSet<u64> {
     state.membership.members.iter().filter_map(|member| state.raft_ids.get(&member.key).copied()).collect()
 }
 
-/// Whether Raft decides by the votes of the members and of nobody else. Until then those who are out may not go: their votes may be
+/// Returns whether Raft decides by the votes of the members and of nobody else. Until then those who are out may not go: their votes may be
 /// needed.
 pub(crate) fn members_vote(state: &ReplicatedState, view: &RaftView) -> bool {
     matches!(&view.configs[..], [config] if *config == voters(state))
@@ -189,7 +189,7 @@ impl MembershipTask {
         let voters_change = {
             let mut known = self.members.view();
             known.raft_nodes = view.nodes.clone();
-            // Raft says nothing before it has started. Whoever is out does not hear of what comes after.
+            // Raft reports nothing before it has started. A removed member does not learn of later blocks.
             let takes_part = !view.configs.is_empty() && known.applied.membership.contains(&self.identity.key);
             takes_part && !members_vote(&known.applied, view)
         };
@@ -297,9 +297,9 @@ impl MembershipTask {
         Err(format!("the certificate of block {block} is not here yet"))
     }
 
-    /// Whether this replica is out and no longer needed: by its own applied state, or by what so many members say that one of them
+    /// Returns whether this replica is out and no longer needed: by its own applied state, or by what so many members say that one of them
     /// is honest, or because the next change of members after the one that took it out is certified, or because it was `alone` for
-    /// long: those whom it knew are gone, and can't tell it any more. The certificate of the epoch without it is here in all these
+    /// long: the members that it knew are gone, and can't tell it any more. The certificate of the epoch without it is here in all these
     /// cases.
     async fn retired(&self, view: &RaftView, alone: bool) -> bool {
         let (out, superseded, newest) = {
@@ -344,7 +344,7 @@ impl MembershipTask {
     }
 }
 
-/// What a look found: whether this replica is out of the vat.
+/// Returns what a look found: whether this replica is out of the vat.
 async fn finished(work: &mut Option<JoinHandle<bool>>) -> bool {
     match work {
         // A task that died is begun anew with the next tick.
@@ -362,7 +362,7 @@ struct Leaderless {
 }
 
 impl Leaderless {
-    /// Whether no leader was heard for so long that none will be.
+    /// Returns whether no leader was heard for so long that none will be.
     fn for_long(&self, timing: &Timing) -> bool {
         self.alone_since.elapsed() >= timing.reconcile * LEAVE_PATIENCE
     }

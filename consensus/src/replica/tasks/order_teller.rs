@@ -1,8 +1,8 @@
-//! Tells the other members what order is proven here, as soon as it is. The leader does that, too; a leader that lies may show it to one
-//! member alone, which executes what the others, under a later leader, replace: and what was executed is never taken back. A member that has
-//! the proof votes for nobody that has not.
+//! Sends the other members the proof of the order, as soon as this member has it. The leader does that, too. But a lying leader may show the proof to one
+//! member alone. That member executes entries that the others replace under a later leader, and executed entries are never taken back. A member with
+//! the proof votes for no candidate without it.
 //!
-//! Absent: that the others have it before this member executes anything. A member that is cut off at that moment can tell nobody.
+//! Absent: a guarantee that the others have the proof before this member executes. A member that is cut off at that moment can tell nobody.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl OrderTeller {
         }
     }
 
-    /// Returns whether somebody is still being told of something earlier.
+    /// Sends the newest proof. Returns whether an earlier one is still being sent to a member.
     fn tell(&self, telling: &mut BTreeMap<HostId, JoinHandle<()>>) -> bool {
         telling.retain(|_, told| !told.is_finished());
         let (leader, own) = (self.gate.term().1, self.identity.key);
@@ -62,7 +62,7 @@ impl OrderTeller {
         for member in others {
             let (share, frame) = (self.share.clone(), ShareFrame::Ordered(order.clone()));
             let key = member.key;
-            // Whoever is away is told when it votes, or asks for votes.
+            // A member that is away learns of it when it votes, or asks for votes.
             let told = tokio::spawn(async move { drop(share.exchange(&member, &frame).await) });
             telling.insert(key, told);
         }

@@ -1,24 +1,24 @@
-//! What the other members know of this host's key and this replica does not: that its log was rolled back, or that another
+//! Learns from the other members what this replica does not know of its own key: its log was rolled back, or another
 //! process runs with the same key.
 //!
-//! Every member keeps the latest statement that it has of each other member, and is asked for it at the start of a replica and
-//! every now and then afterwards. A statement that this host signed, of a block that is neither in its log nor in its watermark:
+//! Every member keeps the latest statement of each other member. A replica asks for its own at its start and
+//! now and then afterwards. An answer matters if it has a statement that this host signed, of a block that is neither in its log nor in its watermark:
 //!
-//! - in the first answer of a member since the start: the log was rolled back (a disk that lost what it had synced, a home that
+//! - In the first answer of a member since the start: the log was rolled back (a disk that lost synced writes, a home that
 //!   was copied back). Members have counted entries as safe because this replica had them. It stops (`Q-C045`) and keeps the
-//!   statement as its watermark: when it is started again it neither votes nor leads nor signs until its log has passed that block
-//!   and executing it has given the same statement. Its log is filled again by the leader, as a learner's is.
-//! - later: somebody else signs with the key (`Q-C046`).
+//!   statement as its watermark. When it is started again, it neither votes nor leads nor signs until its log has passed that block
+//!   and executing it has given the same statement. The leader fills its log again, as a learner's.
+//! - In a later answer: another process signs with the key (`Q-C046`).
 //!
-//! The second case is seldom seen so, as two processes mostly say the same. Therefore each life of a replica has a random name,
-//! and signs a [`Presence`] for the member that it asks. It says which other life of the same key the member last told it of.
-//! A presence that names this very life was made after it began, by another one: both run (`Q-C046`).
+//! The second case seldom shows in statements, as two processes mostly sign the same. Therefore each life of a replica has a random name,
+//! and signs a [`Presence`] for the member that it asks. The presence names the other life of the same key that the member last reported.
+//! A presence that names this very life was made after it began, by another process: both run (`Q-C046`).
 //!
-//! Invariants: nothing is believed but this host's own signature, so no member can stop another by a lie; a replica that has
-//! nothing to fear is not stopped: a signature from before this host was taken out of the vat and admitted again is of a block
+//! Invariants: only this host's own signature counts, so no member can stop another by a lie. A sound
+//! replica is not stopped: a signature from before this host was removed from the vat and admitted again is of a block
 //! that is in the log by the time it is a member.
 //!
-//! Absent: if the only members that are reachable have nothing of what was lost, nothing is noticed until the others are back.
+//! Absent: if the only reachable members lack the lost statement, the replica notices nothing until the others are back.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ impl Presence {
         writer.finish()
     }
 
-    /// Whether this is the word of another life of the key `key` that was told of `life`.
+    /// Returns whether this is the word of another life of the key `key` that was told of `life`.
     pub(crate) fn contradicts(&self, vat: &VatId, key: &HostId, life: &Life) -> bool {
         self.knows.as_ref() == Some(life) && self.is_of_another(vat, key, life)
     }
@@ -129,7 +129,7 @@ impl OwnKey {
         self.signed_through.load(Ordering::SeqCst)
     }
 
-    /// Whether the log lacks what this host has signed.
+    /// Returns whether the log lacks what this host has signed.
     pub(crate) fn is_recovering(&self) -> bool {
         self.recovering.load(Ordering::SeqCst) > 0
     }
@@ -157,7 +157,7 @@ impl KeyWatch {
     /// all those that can't be reached.
     pub(crate) async fn ask_before_start(&self) {
         let asked = self.others().into_iter().map(|member| async move { self.ask(&member).await });
-        // Whoever has not answered is asked again by `run`.
+        // `run` asks members again that have not answered.
         let _ = tokio::time::timeout(self.identity.timing.election_min, futures::future::join_all(asked)).await;
     }
 

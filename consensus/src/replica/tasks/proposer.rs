@@ -1,8 +1,8 @@
-//! The task that turns proposals into blocks at the leader, and hands them on to the leader elsewhere.
+//! The task that turns proposals into blocks at the leader, and forwards them to the leader elsewhere.
 //!
-//! Invariants: proposals of one host enter the log in the order in which they came, while it leads; several blocks are under
-//! way at once, but a further one is begun only if it is worth its flush and its signatures; every proposal is answered. What members
-//! have waited for goes first, and does not wait for blocks that are under way.
+//! Invariants: while a host leads, its proposals enter the log in the order in which they came. Several blocks are under
+//! way at once, but the leader begins a further one only if it is worth its flush and its signatures. Every proposal is answered. Commands
+//! that members have waited for go first, and do not wait for blocks under way.
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -18,6 +18,7 @@ use crate::proof::membership::Member;
 use crate::raft::role::Role;
 use crate::raft::{RaftNode, WriteError};
 use crate::replica::RaftCell;
+use crate::replica::awaited::Awaited;
 use crate::replica::clock::Clocks;
 use crate::replica::handle::Proposed;
 use crate::replica::intake::Intake;
@@ -117,13 +118,14 @@ pub(crate) struct Proposer {
     pub(crate) clocks: Arc<Clocks>,
     pub(crate) status: Arc<StatusCell>,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) awaited: Arc<Awaited>,
     /// See [`ReplicaOptions::max_uncertified`](crate::ReplicaOptions::max_uncertified).
     pub(crate) max_uncertified: u64,
 }
 
 impl Proposer {
-    /// Why no command is taken in: what the vat has said lacks so many certificates that more of it helps nobody. Changes of members,
-    /// which may mend that, are taken in all the same.
+    /// Returns why no command is taken: so many statements lack certificates that more of them help nobody. Changes of members,
+    /// which may end that, are still taken.
     fn overdue(&self) -> Option<String> {
         let status = self.status.read();
         let (uncertified, threshold) = (status.uncertified, status.membership.threshold);
@@ -163,7 +165,7 @@ pub(crate) async fn run(
             Some(proposal) = urgent.recv(), if first.len() < MAX_URGENT => {
                 if let Some(known) = take_same(&mut waiting, &proposal) {
                     waiting_bytes -= known.payload.size();
-                    // Whoever is not there any more waits for no answer: the one that was given first has it.
+                    // A caller that has gone waits for no answer: the first one has it.
                     first.push_back(known);
                 } else {
                     first.push_back(proposal);
@@ -229,7 +231,7 @@ async fn begin(proposer: &Proposer, batch: Vec<Proposal>) -> Done {
             // What was handed on by others goes back to them: they may know the leader by now.
             let (forwarded, own): (Vec<_>, Vec<_>) = batch.into_iter().partition(|proposal| proposal.forwarded);
             drop(answer_all(forwarded, ProposeError::NoLeader));
-            begin_forward(&proposer.transport, raft.clone(), leader.clone(), own)
+            begin_forward(proposer, raft.clone(), leader.clone(), own)
         }
         _ => answer_all(batch, ProposeError::NoLeader),
     }
@@ -237,7 +239,7 @@ async fn begin(proposer: &Proposer, batch: Vec<Proposal>) -> Done {
 
 fn answer_all(batch: Vec<Proposal>, error: ProposeError) -> Done {
     for proposal in batch {
-        // Whoever proposed may have given up.
+        // The caller may have given up.
         let _ = proposal.reply.send(Err(error.clone()));
     }
     Box::pin(std::future::ready(()))
@@ -281,17 +283,20 @@ fn answer(batch: Vec<Proposal>, block: u64, reply: BlockReply) {
             Payload::Command(_) => results.next().ok_or(ProposeError::Unknown),
             Payload::Control(_) => Ok(reply.refused.clone().unwrap_or_default().into_bytes()),
         };
-        // Whoever proposed may have given up.
+        // The caller may have given up.
         let _ = proposal.reply.send(result.map(|result| Proposed { block, result }));
     }
 }
 
-fn begin_forward(transport: &Arc<dyn Transport>, raft: RaftNode, leader: Member, batch: Vec<Proposal>) -> Done {
+/// Hands proposals on. The leader's answer counts where it says that nothing was done. What was done this member finds out by itself.
+fn begin_forward(proposer: &Proposer, raft: RaftNode, leader: Member, batch: Vec<Proposal>) -> Done {
     if batch.is_empty() {
         return Box::pin(std::future::ready(()));
     }
-    let transport = Arc::clone(transport);
-    let payloads = batch.iter().map(|proposal| proposal.payload.clone()).collect();
+    let transport = Arc::clone(&proposer.transport);
+    let payloads: Vec<Payload> = batch.iter().map(|proposal| proposal.payload.clone()).collect();
+    let executed = proposer.awaited.expect(&payloads);
+    let until = tokio::time::Instant::now() + FORWARD_PATIENCE;
     let frame = codec::encode(&ProposeFrame(payloads));
     Box::pin(async move {
         let answer = tokio::select! {
@@ -307,17 +312,34 @@ fn begin_forward(transport: &Arc<dyn Transport>, raft: RaftNode, leader: Member,
             Err(TransportError::Timeout | TransportError::Lost(_)) => Vec::new(),
         };
         let mut results = results.into_iter();
-        for proposal in batch {
-            let result = match results.next().unwrap_or(ForwardedResult::Unknown) {
-                ForwardedResult::Done { block, result } => Ok(Proposed { block, result }),
-                ForwardedResult::NotProposed => Err(ProposeError::NoLeader),
-                ForwardedResult::Unknown => Err(ProposeError::Unknown),
-                ForwardedResult::Refused(why) => {
-                    Err(ProposeError::Refused(why.chars().take(MAX_REASON_CHARS).collect()))
+        let mut ordered = Vec::new();
+        for (proposal, executed) in batch.into_iter().zip(executed) {
+            let error = match results.next().unwrap_or(ForwardedResult::Unknown) {
+                ForwardedResult::Done { .. } => {
+                    ordered.push((proposal.reply, executed));
+                    continue;
                 }
+                ForwardedResult::NotProposed => ProposeError::NoLeader,
+                ForwardedResult::Unknown => ProposeError::Unknown,
+                ForwardedResult::Refused(why) => ProposeError::Refused(why.chars().take(MAX_REASON_CHARS).collect()),
             };
-            // Whoever proposed may have given up.
-            let _ = proposal.reply.send(result);
+            // The caller may have given up.
+            let _ = proposal.reply.send(Err(error));
+        }
+        if !ordered.is_empty() {
+            // Apart: what comes after goes to the leader meanwhile.
+            tokio::spawn(when_executed(ordered, until));
         }
     })
+}
+
+type Ordered = (oneshot::Sender<Result<Proposed, ProposeError>>, oneshot::Receiver<Proposed>);
+
+/// Answers proposals of which the leader says that they are done, when they are executed here.
+async fn when_executed(ordered: Vec<Ordered>, until: tokio::time::Instant) {
+    for (reply, executed) in ordered {
+        let executed = tokio::time::timeout_at(until, executed).await.ok().and_then(Result::ok);
+        // The caller may have given up.
+        let _ = reply.send(executed.ok_or(ProposeError::Unknown));
+    }
 }

@@ -1,12 +1,12 @@
 //! The task that signs, exchanges shares, and completes certificates.
 //!
 //! Invariants:
-//! - A statement is signed only when the own log is on disk through its block, and the signed watermark is on disk, too: no crash
-//!   makes this host forget what it has signed.
-//! - After a start nothing is signed before executing the log again has reached, and matched, the watermark of the last run.
-//! - A repaired replica signs nothing of blocks of which it may have signed something before.
-//! - For each epoch one membership is signed, in all lives of the host, and none that contradicts a certified one.
-//! - Shares go to all members at once, in a large vat to two that gather them ([`relays`]), and are asked for when they stay away.
+//! - It signs a statement only when the own log is on disk through the statement's block, and the signed watermark is on disk, too. No crash
+//!   makes this host forget its signatures.
+//! - After a start it signs nothing until executing the log again has reached, and matched, the watermark of the last run.
+//! - A repaired replica signs nothing for blocks that it may have signed before.
+//! - It signs one membership for each epoch, in all lives of the host, and none that contradicts a certified one.
+//! - Shares go to all members at once, in a large vat to two that gather them ([`relays`]). The signer asks for missing ones.
 
 mod relays;
 mod verdicts;
@@ -57,16 +57,27 @@ pub(crate) enum SignerInput {
     Received { shares: Vec<Share>, certificates: Vec<Certificate>, memberships: Vec<MembershipCertificate> },
     /// A member asks for a statement that it has signed, of a later block.
     Inquire { by: HostId, above: u64, reply: oneshot::Sender<Option<Share>> },
-    /// Somebody asks.
+    /// A member asks.
     Ask { blocks: Vec<u64>, epoch: u64, reply: oneshot::Sender<ShareReply> },
     /// A member shows what another one signed, and asks what that one signed here.
     Compare { theirs: Signed<Statement>, reply: oneshot::Sender<Option<Signed<Statement>>> },
-    /// Somebody shows what a member signed.
+    /// A member shows another member's signature.
     Shown(Signed<Statement>),
     /// A member is convicted: this proves it.
     Convicted(OrderEvidence),
     /// Blocks before this one are covered by a certified checkpoint.
     Floor(u64),
+    /// A caller watches.
+    Look(oneshot::Sender<SignerFigures>),
+}
+
+/// What the task tells its watchers.
+#[derive(Debug, Default)]
+pub(crate) struct SignerFigures {
+    /// The highest block that each other member has signed, as far as is known here.
+    pub(crate) signed: BTreeMap<HostId, u64>,
+    /// When the oldest statement that lacks its certificate was computed.
+    pub(crate) uncertified_since: Option<Instant>,
 }
 
 enum Unsigned {
@@ -219,17 +230,17 @@ impl Signer {
             }
             SignerInput::Inquire { by, above, reply } => {
                 let latest = self.shares.latest().get(&by).filter(|(statement, _)| statement.block > above);
-                // Whoever asked may have gone.
+                // The caller may have gone.
                 let _ =
                     reply.send(latest.map(|(statement, signature)| Share::Statement(statement.clone(), *signature)));
             }
             SignerInput::Ask { blocks, epoch, reply } => {
-                // Whoever asked may have gone.
+                // The caller may have gone.
                 let _ = reply.send(self.answer(&blocks, epoch));
             }
             SignerInput::Compare { theirs, reply } => {
                 let (ours, verdicts) = self.shares.compare(&theirs);
-                // Whoever asked may have gone.
+                // The caller may have gone.
                 let _ = reply.send(ours);
                 self.conclude(verdicts).await;
             }
@@ -239,6 +250,13 @@ impl Signer {
             }
             SignerInput::Convicted(evidence) => self.convicted(evidence).await,
             SignerInput::Floor(block) => self.shares.raise_floor(block),
+            SignerInput::Look(reply) => {
+                let latest = self.shares.latest().iter();
+                let signed = latest.map(|(member, (statement, _))| (*member, statement.block)).collect();
+                let uncertified_since = self.shares.uncertified_since();
+                // The caller may have gone.
+                let _ = reply.send(SignerFigures { signed, uncertified_since });
+            }
         }
     }
 
@@ -390,7 +408,7 @@ impl Signer {
         self.conclude(verdicts).await;
     }
 
-    /// Whether this host may sign a membership: once for each epoch, in all its lives. The statement of the block that begins an
+    /// Returns whether this host may sign a membership: once for each epoch, in all its lives. The statement of the block that begins an
     /// epoch does not say who its members are, so the watermark of the statements would not notice. On disk before it returns: it
     /// is written once an epoch, and the signature is for ever.
     fn may_sign_membership(&self, begun: &Membership) -> bool {
@@ -427,7 +445,7 @@ impl Signer {
         let _ = outbox.try_send(outgoing);
     }
 
-    /// What is here of what somebody asks for, as far as it fits one answer: the memberships first, which tell who signs the rest.
+    /// Returns what is here of the requested items, as far as it fits one answer: the memberships first, which name the signers of the rest.
     fn answer(&self, blocks: &[u64], epoch: u64) -> ShareReply {
         let mut room = REPLY_BYTES;
         let mut reply = ShareReply::default();
@@ -472,7 +490,7 @@ impl Signer {
     }
 }
 
-/// Whether a part of an answer fits what room is left, which it then takes.
+/// Returns whether a part of an answer fits what room is left, which it then takes.
 fn fits(room: &mut usize, part: &impl serde::Serialize) -> bool {
     let left = room.checked_sub(codec::encode(part).len());
     *room = left.unwrap_or(*room);

@@ -1,12 +1,12 @@
 //! Entries of Raft's log from the leader, on the append channel.
 //!
-//! Invariant: no membership of Raft reaches openraft unless the replicated state allows it, as the log before it makes that state.
-//! Openraft puts a membership into force when it is in the log, committed or not, so one that a leader made up would give that
+//! Invariant: no membership of Raft reaches openraft unless the replicated state allows it, as it follows from the log before it.
+//! Openraft puts a membership into force when it is in the log, committed or not. So a made-up membership would give a
 //! leader a quorum of its own choice.
 //!
-//! What counts is the log before the membership, and not how much of it is executed here. A leader that has restarted may not know
-//! that its log is committed, and it can commit nothing before the members have taken the memberships in it. So what is known to be
-//! committed is executed first, and the controls after it are judged by the evidence that they carry.
+//! The log before the membership counts, not the part of it that is executed here. A leader that has restarted may not know
+//! that its log is committed, and it can commit nothing before the members have accepted the memberships in it. So the member executes entries that are known to be
+//! committed first, and judges the controls after them by their evidence.
 
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
@@ -72,7 +72,7 @@ impl RaftServer {
         }
     }
 
-    /// Whether a candidate is convicted or was left, and the others have not had the time yet to elect another one. It is not refused for
+    /// Returns whether a candidate is convicted or was left, and the others have not had the time yet to elect another one. It is not refused for
     /// ever: it may be the only one with a log that all can follow.
     fn is_to_wait(&self, raft: &RaftNode, candidate: &HostId) -> bool {
         let silence = self.leader.at().unwrap_or(self.since).elapsed();
@@ -153,7 +153,7 @@ impl RaftServer {
         Ok(RaftReply::AppendSuccess(Vec::new()))
     }
 
-    /// Whether the log before it allows a membership, which is as far as it is committed executed by then, if there is time.
+    /// Returns whether the log before it allows a membership, which is as far as it is committed executed by then, if there is time.
     async fn allows(
         &self,
         raft: &RaftNode,
@@ -189,7 +189,7 @@ struct Leading<'a> {
     header: Option<&'a Header>,
 }
 
-/// What openraft may hear of a leader. Returns where it has to cut first.
+/// Decides what openraft may learn of a leader. Returns where its log must be cut first.
 fn admit(raft: &RaftNode, message: &Leading<'_>, entries: &[WireEntry]) -> Result<Option<u64>, Barred> {
     let Leading { from, vote, prev, header } = message;
     let proof = header.and_then(|header| header.proof.as_deref().cloned());
@@ -260,7 +260,7 @@ async fn vote_for(
     }
 }
 
-/// Whether a candidate would get a vote.
+/// Returns whether a candidate would get a vote.
 async fn would_vote_for(
     raft: &RaftNode,
     vote: WireVote,

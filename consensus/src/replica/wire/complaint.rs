@@ -1,4 +1,4 @@
-//! What members say to each other of a leader that does not order what it is given.
+//! The messages by which members complain of a leader that does not order their commands.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +10,10 @@ use quorate_order::signing::Signed;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ComplaintFrame {
     pub(crate) complaint: Signed<Complaint>,
-    /// Who elected that leader: the receiver may not have heard of it.
+    /// The proof of that leader's election, which the receiver may lack.
     pub(crate) proof: Option<Box<TermProof>>,
     /// Up to where the order is proven at the sender.
     pub(crate) ordered: u64,
+    /// The complaints of a threshold, if the sender has left the leader: the receiver leaves it as well.
+    pub(crate) ended_by: Vec<Signed<Complaint>>,
 }

@@ -1,4 +1,4 @@
-//! The propose channel: proposals that a member hands on to the leader, and their answers.
+//! The propose channel: proposals that a member forwards to the leader, and their answers.
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};

@@ -1,11 +1,11 @@
-//! Pulling the chunks of a checkpoint from several members at once.
+//! Pulls the chunks of a checkpoint from several members at once.
 //!
-//! What is missing is cut into pieces, and each member is asked for one piece at a time. A chunk is believed by its hash alone, which
-//! follows from what is certified, so it does not matter who gives it. Whoever gives something else, nothing, or no answer is asked
-//! for nothing more; what it was asked for goes to others, and so does what a slow one still has when all else is there.
+//! Missing chunks are cut into pieces, and each member is asked for one piece at a time. A chunk is believed by its hash alone, which
+//! follows from the certified root, so any member may give it. A member that gives a wrong chunk, nothing, or no answer is not asked
+//! again. Its piece goes to others, and so does the piece of a slow member when everything else is there.
 //!
-//! Invariant: a source that lies or is slow costs its own pieces, once. If all fail, the leader pushes what is missing, as it is the
-//! one that wants the checkpoint installed.
+//! Invariant: a source that lies or is slow costs its own pieces, once. If all fail, the leader pushes the missing chunks, as it
+//! wants the checkpoint installed.
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -58,7 +58,7 @@ impl Pieces {
         Pieces { open: missing.chunks(PIECE).map(piece).collect(), ..Pieces::default() }
     }
 
-    /// What a source is to be asked for next: what nobody is asked for, else what another one has not given yet.
+    /// Returns what a source is to be asked for next: what nobody is asked for, else what another one has not given yet.
     fn take(&mut self, source: usize) -> Option<(u64, BTreeSet<Hash>)> {
         if let Some(place) = self.open.iter().position(|piece| !piece.asked.contains(&source)) {
             let mut piece = self.open.remove(place)?;
@@ -135,7 +135,7 @@ async fn pull(
         any |= came;
         failures.extend(failed.map(|failed| (source, failed)));
         if lock().is_done() {
-            // Whoever has not answered yet is not waited for.
+            // Members that have not answered yet are not waited for.
             any = true;
             break;
         }
@@ -206,7 +206,7 @@ impl Puller {
         }
     }
 
-    /// Fetches chunks again that are damaged here or gone, from whoever has them.
+    /// Fetches chunks that are damaged or missing here from members that have them.
     pub(crate) async fn fetch(&self, chunks: &[Hash]) {
         let members: Vec<Member> = {
             let view = self.members.view();
@@ -220,7 +220,7 @@ impl Puller {
         pull(chunks, &sources, &ask, &keep).await;
     }
 
-    /// Whether they could be stored.
+    /// Returns whether they could be stored.
     async fn mend(&self, chunks: Vec<Blob>) -> bool {
         let checkpoints = Arc::clone(&self.checkpoints);
         let Ok(stored) = blocking(self.execution.as_ref(), move || checkpoints.mend(&chunks)).await else {
@@ -239,7 +239,7 @@ impl Puller {
         }
     }
 
-    /// Whether they could be stored.
+    /// Returns whether they could be stored.
     async fn keep(&self, chunks: Vec<Blob>) -> bool {
         let bytes: usize = chunks.iter().map(|chunk| chunk.0.len()).sum();
         let checkpoints = Arc::clone(&self.checkpoints);

@@ -1,4 +1,4 @@
-//! What replicas say to each other beside Raft: shares, certificates, introductions.
+//! Messages of replicas beside Raft: shares, certificates, introductions.
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub(crate) const MAX_ASKED: usize = 256;
 
 /// Bytes of memberships in one frame, about; a longer chain goes in several. One membership may have 130 KiB.
 const CHAIN_FRAME_BYTES: usize = 512 << 10;
-/// Bytes in one answer at most; whoever asked will ask for the rest.
+/// Bytes in one answer at most; the caller asks for the rest.
 pub(crate) const REPLY_BYTES: usize = 960 << 10;
 
 /// A request on the share channel.
@@ -69,7 +69,7 @@ pub(crate) enum ShareFrame {
     Led(OrderSigned<Lead>),
     /// What convicts a member.
     Convicted(Box<OrderEvidence>),
-    /// The leader has not ordered this, which the sender was given or told of. Whoever leads puts it first; the others see to it.
+    /// The leader has not ordered this command of the sender, or one that the sender was told of. The leader puts it first; the others watch that it does.
     Wanted(Payload),
     /// The sender wants another leader. Wanted: the receiver's order certificate.
     Complaint(Box<ComplaintFrame>),
@@ -135,7 +135,7 @@ pub(crate) struct ShareClient {
 }
 
 impl ShareClient {
-    /// Sends the chain of memberships to somebody who may not know them.
+    /// Sends the chain of memberships to a host that may not know them.
     pub(crate) async fn introduce_to(&self, member: &Member) -> Result<(), TransportError> {
         for part in in_parts(self.members.chain()) {
             self.exchange(member, &ShareFrame::Introduce(part)).await?;

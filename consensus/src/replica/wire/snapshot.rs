@@ -1,10 +1,10 @@
-//! The snapshot channel: sending a checkpoint to another member, and receiving one.
+//! The snapshot channel: sends a checkpoint to another member, and receives one.
 //!
-//! The leader shows the checkpoint's record; the receiver pulls the chunks that it lacks from all members ([`super::pull`]), and the
-//! leader has it installed when none is missing. Only if that does not get on, the leader pushes them.
+//! The leader shows the checkpoint's record. The receiver pulls the chunks that it lacks from all members ([`super::pull`]). The
+//! leader has the checkpoint installed when none is missing. If the pull makes no progress, the leader pushes them.
 //!
-//! Invariants: nothing is installed that is not certified by the membership that follows from the VatId, with a state, manifest
-//! and chunks that match the certified root; an interrupted transfer keeps the chunks that came, and goes on from there.
+//! Invariants: a replica installs only checkpoints that the membership following from the VatId has certified, with a state, manifest
+//! and chunks that match the certified root. An interrupted transfer keeps its chunks, and continues from there.
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -124,9 +124,17 @@ impl SnapshotReceiver {
         }
     }
 
-    /// What fetches chunks.
+    /// Returns the pull, which fetches chunks.
     pub(crate) fn puller(&self) -> Arc<Puller> {
         Arc::clone(&self.puller)
+    }
+
+    /// The checkpoint that is being received: how many chunks it has, and how many of them are missing.
+    pub(crate) fn progress(&self, applied: u64) -> Option<(u64, u64)> {
+        let newest = self.receiving().values().max_by_key(|record| record.block()).cloned();
+        let record = newest.filter(|record| record.block() > applied)?;
+        let missing = self.checkpoints.count_missing(&record);
+        Some((record.chunks.len() as u64, missing))
     }
 
     /// Serves one step of a transfer.
@@ -169,7 +177,7 @@ impl SnapshotReceiver {
         Ok(SnapshotReply::Chunks(found))
     }
 
-    /// What is missing now; and has it pulled from all members.
+    /// Returns the missing chunks, and starts pulling them from all members.
     async fn pull_missing(&self, from: HostId, block: u64) -> Result<SnapshotReply, String> {
         let reply = self.missing_chunks(from, block).await?;
         if matches!(&reply, SnapshotReply::Missing(missing) if !missing.is_empty()) {

@@ -32,7 +32,7 @@ fn first_fault(seen: &Seen, genesis: &Membership) -> Option<String> {
     None
 }
 
-/// Whether a membership is the one that follows from another by a change, with the threshold that goes with it.
+/// Returns whether a membership is the one that follows from another by a change, with the threshold that goes with it.
 fn follows(before: &Membership, after: &Membership, change: &Change) -> bool {
     let mut members = before.members.clone();
     match change {

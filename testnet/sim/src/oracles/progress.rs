@@ -16,7 +16,7 @@ pub fn fault(record: &Record, host: usize, text: &str) {
     }
 }
 
-/// What is missing until the members are at rest together; none: nothing.
+/// Returns what is missing until the members are at rest together; none: nothing.
 ///
 /// `members` are the running members of the newest epoch; a member that does not run has no status. `executed` is the last block that
 /// an honest host has executed: a leader that was removed may have been the first.

@@ -25,7 +25,7 @@ pub fn executed(record: &Record, host: usize, state: &Registers) {
     }
 }
 
-/// What is missing of a member at rest; none: nothing.
+/// Returns what is missing of a member at rest; none: nothing.
 pub fn missing(status: &ReplicaStatus) -> Option<String> {
     let overdue_ms = status.time_overdue_ms;
     (overdue_ms > PATIENCE_MS).then(|| format!("a bell is due since {overdue_ms} ms"))

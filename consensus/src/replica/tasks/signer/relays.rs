@@ -1,8 +1,8 @@
-//! To whom shares go. In a small vat each member tells all others. In a large one that would be the square of the members for each block:
-//! there the leader and one deputy gather the shares of statements, and send all others the certificates.
+//! Decides which members get shares. In a small vat each member sends to all others. In a large one that would be quadratic for each block.
+//! There the leader and one deputy gather the shares of statements, and send all others the certificates.
 //!
-//! Invariant: nothing depends on those two. Whoever lacks a certificate for too long asks all members for their shares, so that a leader
-//! and a deputy that keep silent cost a pause.
+//! Invariant: nothing depends on those two. A member that lacks a certificate for too long asks all members for their shares, so a silent leader
+//! and a silent deputy cost a pause.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What the signer does about what follows from signatures: certificates go out, evidence is kept, and a replica that a threshold
-//! contradicts stops.
+//! Acts on the results of the tally: sends certificates, keeps evidence, and stops a replica that a threshold
+//! contradicts.
 
 use super::Signer;
 use crate::proof::certificate::{Certificate, Statement};
@@ -78,7 +78,7 @@ impl Signer {
         }
     }
 
-    /// Whoever leads may have shown a member another log.
+    /// Compares headers with a member: the leader may have shown it another log.
     fn compare_leader(&self, with: &HostId) {
         let known = self.parts.members.view().newest().members.clone();
         if let Some(member) = known.into_iter().find(|member| member.key == *with) {
@@ -97,7 +97,7 @@ impl Signer {
         let known = self.parts.members.view().newest().members.clone();
         for member in known.into_iter().filter(|member| !apart.contains(&member.key)) {
             let (share, evidence) = (self.parts.share.clone(), Box::new(evidence.clone()));
-            // Whoever is away finds out by itself, or follows another leader.
+            // A member that is away finds out by itself, or follows another leader.
             tokio::spawn(async move { share.exchange(&member, &ShareFrame::Convicted(evidence)).await });
         }
     }
@@ -142,7 +142,7 @@ impl Signer {
     }
 }
 
-/// What is said of a replica that has diverged.
+/// Returns what is said of a replica that has diverged.
 pub(crate) fn divergence_text(divergence: &Divergence) -> String {
     let remedy = "`vat member repair` has this host fetch the state of the others, and sign only what comes after; or let a host with a \
                   new home take its place (`vat member replace`)";
