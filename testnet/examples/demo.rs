@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether a testnet is to stay up.
+/// Returns whether a testnet is to stay up.
 fn is_kept() -> bool {
     std::env::var("KEEP").is_ok_and(|keep| !matches!(keep.as_str(), "" | "0" | "no" | "false"))
 }

@@ -27,18 +27,21 @@ fn main() -> ExitCode {
         let is_meant = |switch: &str| std::env::var(switch).is_ok_and(|name| name == home.config.name);
         if is_meant("QUORATE_TEST_LIAR") {
             let liar = Liar::consistent(FalseSigner::new(home.key.clone(), Arc::new(lie)));
-            return run_host(&home, RunOptions { between: Some(Arc::new(liar)) });
+            return run_host(&home, RunOptions { between: Some(Arc::new(liar)), ..RunOptions::default() });
         }
         if is_meant("QUORATE_TEST_EQUIVOCATOR") {
             let liar = Liar::two_faced(FalseSigner::new(home.key.clone(), Arc::new(lie)));
-            return run_host(&home, RunOptions { between: Some(Arc::new(liar)) });
+            return run_host(&home, RunOptions { between: Some(Arc::new(liar)), ..RunOptions::default() });
         }
         if let Some(lie) = leader_lie(&home.config.name) {
             let liar = LyingLeader::new(home.key.clone(), lie, home.path().join("lie"));
-            return run_host(&home, RunOptions { between: Some(Arc::new(liar)) });
+            return run_host(&home, RunOptions { between: Some(Arc::new(liar)), ..RunOptions::default() });
         }
         if let Some(lie) = read_lie(&home.config.name) {
-            return run_host(&home, RunOptions { between: Some(Arc::new(LyingReader::new(lie))) });
+            return run_host(
+                &home,
+                RunOptions { between: Some(Arc::new(LyingReader::new(lie))), ..RunOptions::default() },
+            );
         }
         if is_meant("QUORATE_TEST_PANIC") {
             return run_host(&home, RunOptions::default());
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
     quorate_cli::main()
 }
 
-/// How a host lies as a leader, if it does.
+/// Returns how a host lies as a leader, if it does.
 fn leader_lie(host: &str) -> Option<LeaderLie> {
     let switch = std::env::var("QUORATE_TEST_LEADER").ok()?;
     match switch.split_once(' ').filter(|(name, _)| *name == host)?.1 {
@@ -59,7 +62,7 @@ fn leader_lie(host: &str) -> Option<LeaderLie> {
     }
 }
 
-/// How a host lies to readers, if it does.
+/// Returns how a host lies to readers, if it does.
 fn read_lie(host: &str) -> Option<ReadLie> {
     let switch = std::env::var("QUORATE_TEST_READS").ok()?;
     match switch.split_once(' ').filter(|(name, _)| *name == host)?.1 {

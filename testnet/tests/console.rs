@@ -9,13 +9,15 @@ use quorate_protocol::{
     codec,
     proof::ProofFile,
     status::{
-        BlockStatus, CertificateStatus, CertificatesStatus, DiskStatus, HeadStatus, HostStatus, MemberStatus,
-        PeerStatus, StreamStatus, VatStatus, WaitingStatus, WorkStatus,
+        BearerStatus, BlockStatus, CertificateStatus, CertificatesStatus, DiskStatus, HeadStatus, HeldStatus,
+        HostStatus, MemberStatus, ObjectsStatus, PeerHoldings, PeerStatus, ReferencesStatus, StreamStatus, VatStatus,
+        WaitingStatus, WorkStatus,
     },
 };
 use quorate_testnet::process::{TestNet, stand_in};
 use serde::Serialize;
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
@@ -30,8 +32,10 @@ use support::with_counter;
 const FIVE_HOSTS: &str = r#"
 [[host]]
 name = "alpha"
+approve = "ask"
 [[host]]
 name = "beta"
+approve = "ask"
 [[host]]
 name = "gamma"
 [[host]]
@@ -57,7 +61,12 @@ counter = { vat = "counter" }
 const DRIVER: &str = r#"
 import { E, Far } from '@endo/far';
 export default function driver({ counter }) {
-  return Far('driver', { drive: () => E(counter).increment() });
+  return Far('driver', {
+    drive() {
+      console.info('driving the counter');
+      return E(counter).increment();
+    },
+  });
 }
 "#;
 
@@ -65,6 +74,8 @@ export default function driver({ counter }) {
 struct Console {
     child: Child,
     url: String,
+    /// What shows that somebody is the owner.
+    token: String,
 }
 
 impl Console {
@@ -74,9 +85,9 @@ impl Console {
         let mut line = String::new();
         let out = child.stdout.take().expect("piped");
         BufReader::new(out).read_line(&mut line).expect("it says where it listens");
-        let url = line.trim().to_owned();
-        assert!(url.starts_with("http://127.0.0.1:"), "{url}");
-        Console { child, url }
+        let (url, token) = line.trim().split_once("/#token=").expect("an address with a token");
+        assert!(url.starts_with("http://127.0.0.1:") && token.len() == 64, "{line}");
+        Console { child, url: url.to_owned(), token: token.to_owned() }
     }
 
     fn end(&mut self) {
@@ -130,15 +141,16 @@ fn the_page_shows_who_signs_and_who_lies_and_a_change_of_members_as_it_happens()
     }
     net.wait("evidence", || net.vat(&["evidence", "counter"]).stdout.contains("equivocation").then_some(()));
     let vat = net.replicas("counter").into_iter().next().expect("it runs").1.vat;
-    let mut console = Console::start(net.command(&["console", "--listen", "127.0.0.1:0"]));
-    let url = console.url.clone();
-    browse("real.mjs", &[&url, &vat], |word| match word {
+    let mut console = Console::start(net.command(&["console", "--admin", "--listen", "127.0.0.1:0"]));
+    let (url, token) = (console.url.clone(), console.token.clone());
+    browse("real.mjs", &[&url, &token, &vat], |word| match word {
         "calls" => (0..3).for_each(|_| drop(net.call("counter", "increment", &[]))),
         "replace" => {
             let words = ["member", "replace", "--vat", "counter", "--out", "gamma", "--in", "epsilon"];
-            net.vat(&words).ok();
-            net.call("driver", "drive", &[]);
+            // Two owners are asked, and one of them is needed: on the page.
+            assert_eq!(net.vat(&words).code, 3, "it waits");
         }
+        "drive" => drop(net.call("driver", "drive", &[])),
         "kill" => ["alpha", "beta"].into_iter().for_each(|host| drop(net.vat(&["testnet", "kill", host]).ok())),
         "end" => console.end(),
         other => panic!("{other:?} is nothing to do"),
@@ -263,6 +275,7 @@ impl MadeUp {
             connected: true,
             addresses: vec![format!("/ip4/192.0.2.{other}/tcp/4001")],
             last_error: None,
+            version: None,
         };
         let vats = if self.mode.load(Ordering::Relaxed) == EMPTY { 0 } else { VATS };
         HostStatus {
@@ -282,6 +295,41 @@ impl MadeUp {
             peer_evidence: 0,
             muted: Vec::new(),
         }
+    }
+
+    /// The next vat holds an object, and so does a client.
+    fn objects(&self, number: usize) -> ObjectsStatus {
+        let peer = |name: Option<String>, vat: String, exports: Vec<HeldStatus>| PeerHoldings {
+            name,
+            vat,
+            granted: number == 3,
+            grant_expires_ms: None,
+            broken: false,
+            exports_in_all: exports.len(),
+            exports,
+            imports_in_all: 0,
+            imports: Vec::new(),
+            decided_here: 0,
+            decided_there: 0,
+            deposits: 0,
+            withdrawals: 0,
+            redeemed: BTreeMap::new(),
+        };
+        let held = |object: u64, interface: &str| HeldStatus {
+            id: object,
+            object: Some(object),
+            interface: Some(interface.to_owned()),
+            count: 1,
+            live: true,
+            pins: 0,
+        };
+        let next = (number + 1) % VATS;
+        let purses = (4..9).map(|object| held(object, "Alleged: Purse of somebody")).collect();
+        let peers = vec![
+            peer(Some(format!("vat-{next}")), self.id(next), purses),
+            peer(None, "5c".repeat(32), vec![held(4, "Alleged: Purse of somebody")]),
+        ];
+        ObjectsStatus { block: 9, held: 5, promises: 0, references: 1, peers_in_all: 2, peers, more: false }
     }
 
     /// What a host answers to a path; nothing where it has no answer.
@@ -330,6 +378,8 @@ impl MadeUp {
                 json(&(newest - 30..=newest).map(block).collect::<Vec<_>>())
             }
             "proof" => json(&ProofReply { proof: None }),
+            "objects" => json(&self.objects(number)),
+            "references" => json(&ReferencesStatus { references: vec![reference()] }),
             _ => None,
         }
     }
@@ -373,6 +423,17 @@ impl MadeUp {
     }
 }
 
+fn reference() -> BearerStatus {
+    BearerStatus {
+        key: "ab".repeat(32),
+        object: 4,
+        interface: None,
+        expires_ms: Some(1_990_000_000_000),
+        note: "for Ada".to_owned(),
+        kept_through: None,
+    }
+}
+
 fn host_id(key: &SigningKey) -> HostId {
     HostId(key.verifying_key().to_bytes())
 }
@@ -401,10 +462,10 @@ fn the_page_is_of_use_with_300_vats_to_keyboards_and_in_narrow_windows_and_in_th
     let hosts = Arc::new(MadeUp::new());
     let homes: Vec<PathBuf> = (1..=3).map(|number| net.path(&format!("h{number}"))).collect();
     homes.iter().enumerate().for_each(|(host, home)| hosts.serve(host, home));
-    let mut words = vec!["console", "--listen", "127.0.0.1:0"];
+    let mut words = vec!["console", "--admin", "--listen", "127.0.0.1:0"];
     homes.iter().for_each(|home| words.extend(["--home", home.to_str().expect("text")]));
     let console = Console::start(net.command(&words));
-    browse("many.mjs", &[&console.url, &VATS.to_string()], |word| match word {
+    browse("many.mjs", &[&console.url, &console.token, &VATS.to_string()], |word| match word {
         "grow" => drop(hosts.block.fetch_add(40, Ordering::Relaxed)),
         "hang" => hosts.mode.store(HANGS, Ordering::Relaxed),
         "empty" => hosts.mode.store(EMPTY, Ordering::Relaxed),

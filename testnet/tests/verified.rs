@@ -1,13 +1,17 @@
-//! The client that checks in the page, here in Node.js: stock stubs of Cap'n Web in front, frames carried by hosts that nobody trusts behind.
+//! The client that checks in the page, in Node.js and in a browser: stock stubs of Cap'n Web in front, frames carried by hosts that nobody trusts behind.
 
+#[path = "support/gateway.rs"]
+mod gateway;
 mod support;
+
+use gateway::free_port;
 
 use quorate_testnet::process::{TestNet, stand_in};
 use serde_json::Value;
 use std::{
-    net::TcpListener,
+    net::TcpStream,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
     sync::OnceLock,
 };
 
@@ -33,13 +37,8 @@ fn wasm() -> &'static Path {
     })
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it listens").port()
-}
-
-/// A vat of three hosts, two of which have gateways; their addresses, separated by commas, and a reference.
-fn net() -> (TestNet, [String; 2], String) {
+/// A vat of three hosts, two of which have gateways, for pages of this origin as well; their addresses, and a reference.
+fn net_for(origin: &str) -> (TestNet, [String; 2], String) {
     let net = TestNet::new(stand_in());
     let gateways = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
     let code = std::fs::read_to_string(root().join("testnet/tests/capnweb/desk.js")).expect("readable");
@@ -47,7 +46,9 @@ fn net() -> (TestNet, [String; 2], String) {
     let hosts: String = ["alpha", "beta"]
         .iter()
         .zip(&gateways)
-        .map(|(host, at)| format!("[[host]]\nname = \"{host}\"\ngateway = \"{at}\"\n"))
+        .map(|(host, at)| {
+            format!("[[host]]\nname = \"{host}\"\ngateway = \"{at}\"\ngateway_origins = [\"{origin}\"]\n")
+        })
         .collect();
     let vat =
         "[[vat]]\nname = \"desk\"\nhosts = [\"alpha\", \"beta\", \"gamma\"]\nthreshold = 2\nsource = \"desk.js\"\n";
@@ -55,6 +56,10 @@ fn net() -> (TestNet, [String; 2], String) {
     net.up(&config, &[]).ok();
     let reference = std::fs::read_to_string(net.dir().join("refs/desk.ref")).expect("a bearer").trim().to_owned();
     (net, gateways, reference)
+}
+
+fn net() -> (TestNet, [String; 2], String) {
+    net_for("https://example.org")
 }
 
 #[track_caller]
@@ -112,4 +117,49 @@ fn an_answer_that_a_host_has_changed_is_refused_and_the_host_is_left() {
 fn a_host_that_falls_silent_is_left_and_what_was_said_is_said_to_another_one() {
     let (net, [alpha, beta], reference) = net();
     run("silence", &format!("{alpha},{beta}"), &reference, &net.dir().join("unused"));
+}
+
+/// Serves a folder as `docs/usage.md` says, until it is dropped.
+struct Served(Child);
+
+impl Served {
+    fn start(folder: &Path, port: u16) -> Served {
+        let mut command = Command::new("python3");
+        command.args(["-m", "http.server", "--bind", "127.0.0.1", &port.to_string(), "--directory"]).arg(folder);
+        Served(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("Python runs"))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_page_in_a_browser_refuses_a_lie_saves_a_proof_and_finds_its_references_after_a_reload() {
+    let port = free_port();
+    let url = format!("http://127.0.0.1:{port}");
+    let (net, [alpha, beta], reference) = net_for(&url);
+    let folder = net.dir().join("page");
+    let collected =
+        Command::new(root().join("testnet/examples/programs/page/collect")).arg(&folder).arg(wasm()).status();
+    assert!(collected.expect("it runs").success());
+    let _served = Served::start(&folder, port);
+    net.wait("the web server", || TcpStream::connect(("127.0.0.1", port)).ok());
+    let proof = net.dir().join("page.proof");
+    let output = Command::new("node")
+        .arg(root().join("testnet/tests/capnweb/page.mjs"))
+        .args([&url, &format!("{alpha},{beta}")])
+        .args([&net.dir().join("refs/desk.ref"), &proof])
+        .output()
+        .expect("Node.js runs");
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.trim() == "well", "{said}\n{errors}");
+    // What the browser saved is what others check without it.
+    let vat = reference.trim_start_matches("vat://").split('/').next().expect("a VatId").to_owned();
+    let verified = net.vat(&["verify", &proof.display().to_string(), &vat]).ok();
+    assert!(verified.stdout.contains("greet") && verified.stdout.contains("hello Ada"), "{verified:?}");
 }

@@ -13,7 +13,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Whether the vat counts who holds it: an object other than its root.
+    /// Returns whether the vat counts who holds it: an object other than its root.
     pub fn is_counted(&self) -> bool {
         matches!(self.reference, ClientRef::Object(id) if id != 0)
     }
@@ -53,7 +53,7 @@ impl Data {
         Data { value: Value::Slot(0), slots: vec![cap] }
     }
 
-    /// What it refers to, if it is a reference and nothing else.
+    /// Returns what it refers to, if it is a reference and nothing else.
     pub fn bare(&self) -> Option<Cap> {
         match self.value {
             Value::Slot(place) | Value::Named(place, _) => self.slots.get(place as usize).copied(),

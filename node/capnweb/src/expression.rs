@@ -44,7 +44,7 @@ impl Import {
         Import { id, is_stub, path: Vec::new(), args: None }
     }
 
-    /// Whether nothing is done to it.
+    /// Returns whether nothing is done to it.
     pub fn is_whole(&self) -> bool {
         self.path.is_empty() && self.args.is_none()
     }

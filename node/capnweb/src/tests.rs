@@ -3,7 +3,8 @@
 mod at_random;
 
 use super::data::Remote;
-use super::session::{Session, Vats};
+use super::session::Session;
+use super::vats::Vats;
 use quorate_streams::abi::{Method, Value};
 use quorate_streams::client::{ClientRef, Completion, Heard, InboundCall, Owed};
 use serde_json::{Value as Json, json};

@@ -1,4 +1,4 @@
-//! Why a client has no answer, and why a member takes nothing of it.
+//! Reasons why a client has no answer, and why a member refuses its messages.
 
 use quorate_courier::lookup::NotFound;
 use quorate_ids::VatId;
@@ -31,7 +31,7 @@ fn no_code(failure: Option<&str>) -> String {
     match failure {
         Some(why) => {
             format!(
-                "the vat's code did not start: {why}; mend it, then `vat install VAT FILE` (a testnet: make it anew)"
+                "the vat's code did not start: {why}; correct it, then `vat install VAT FILE` (a testnet: make it anew)"
             )
         }
         None => "the vat has no code yet; `vat install VAT FILE` gives it one".to_owned(),

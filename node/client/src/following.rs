@@ -1,4 +1,4 @@
-//! How a call went: what `vat call --trace` shows.
+//! The report on a call for `vat call --trace`.
 
 use super::Session;
 use quorate_ids::VatId;
@@ -72,7 +72,7 @@ pub struct CallTrace {
 pub struct CertifiedAnswer {
     pub block: u64,
     pub epoch: u64,
-    /// Who signed, by name; by key where the name is not known.
+    /// The signers, by name; by key if the name is not known.
     pub signers: Vec<String>,
     /// How many have to sign, and how many could.
     pub threshold: u16,

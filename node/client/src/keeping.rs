@@ -1,7 +1,7 @@
-//! Keeps the references of an answer: has the vat make a bearer for each, so that whoever has its text comes back to the object later, by a
+//! Keeps the references of an answer: has the vat make a bearer for each, so that a holder of its text comes back to the object later, by a
 //! client of its own.
 
-use super::{Answer, Session, kept_number};
+use super::{Answer, Session};
 use ed25519_dalek::SigningKey;
 use quorate_ids::VatId;
 use quorate_protocol::sturdyref::Sturdyref;
@@ -93,7 +93,7 @@ impl Session {
         self.keep(answer);
     }
 
-    /// What is to be waited for.
+    /// Returns what is to be waited for.
     pub(super) fn take_kept(&mut self) -> KeptLater {
         KeptLater(self.keeper.take().map(|keeper| keeper.under_way).unwrap_or_default())
     }
@@ -109,7 +109,7 @@ impl KeptLater {
         for Keeping { object, seed, answer } in self.0 {
             let answer = match answer {
                 Ok(answer) => match tokio::time::timeout_at(until, answer).await {
-                    Ok(Ok(answer)) => kept_number(&answer),
+                    Ok(Ok(answer)) => answer.kept_number(),
                     _ => Err("the vat did not confirm it in time".to_owned()),
                 },
                 Err(why) => Err(why),

@@ -1,7 +1,7 @@
-//! What a client remembers of a vat from one call to the next, so that it need not ask for it again.
+//! A client's memory of a vat from one call to the next, which saves a lookup.
 //!
-//! Invariants: the introduction proves itself, so a file that is old, damaged or somebody else's costs time at most; nothing
-//! secret is in it.
+//! Invariants: the introduction proves itself, so an old, damaged or foreign file costs time at most. The file has no
+//! secret.
 
 use quorate_ids::VatId;
 use quorate_proof::{HostId, Introduction, Member};
@@ -18,7 +18,7 @@ use std::{
 /// What is known of a vat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
-    /// Who its members are.
+    /// The introduction, which proves its members.
     pub introduction: Introduction,
     /// A block that it has reached, by its hosts' word.
     pub block: u64,
@@ -46,7 +46,7 @@ impl Known {
         if let Some(folder) = file.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
-        // Whom somebody calls is nobody else's business.
+        // The vats that a person calls are nobody else's business.
         let staged = file.with_extension(format!("{}.staged", std::process::id()));
         let mut opened = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
         opened.write_all(&codec::encode(self))?;
@@ -58,7 +58,7 @@ impl Known {
         self.introduction.verify().map(|membership| self.in_order(membership.members)).unwrap_or_default()
     }
 
-    /// What hosts have just said: `by` answered, nothing was heard of `silent`.
+    /// Returns what hosts have just said: `by` answered, nothing was heard of `silent`.
     pub(super) fn found(introduction: Introduction, block: u64, by: HostId, silent: &[HostId]) -> Known {
         let silent = silent.first().copied();
         Known { introduction, block, first: Some(by), silent, took_ms: None }

@@ -33,7 +33,7 @@ use tokio::{sync::oneshot, time::Instant};
 /// than the vat has.
 const LASTING_BLOCKS: u64 = MAX_LIFETIME_BLOCKS / 2;
 
-/// Who makes a call. It is secret: whoever has it can say things in the client's name until its time is over.
+/// The identity of a caller. It is secret: a holder can send in the client's name until its time is over.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Caller {
     secret: [u8; 32],
@@ -44,7 +44,7 @@ pub struct Caller {
 
 /// A call to make, or to make again.
 pub struct LastingCall {
-    /// Whom to call: a bearer.
+    /// The object to call: a bearer.
     pub sturdyref: Sturdyref,
     /// Hosts that may know the vat, the first one first.
     pub hosts: Vec<Member>,
@@ -59,7 +59,7 @@ pub struct LastingCall {
     pub deadline: Duration,
     /// Whether it may be made again, when it has no answer. If not, it is over then, as any client's.
     pub lasts: bool,
-    /// Who made the call before, if it was made.
+    /// The caller of an earlier attempt, if there was one.
     pub caller: Option<Caller>,
     /// Where it is recorded.
     pub records: Box<dyn Records>,
@@ -138,7 +138,7 @@ pub async fn call_lasting(mut call: LastingCall) -> Lasted {
     };
     match answer(&client, &mut call, until).await {
         Ok(lasted) => {
-            // Whoever waits for the answer need not wait for the farewell.
+            // A caller that waits for the answer need not wait for the farewell.
             tokio::spawn(client.close());
             lasted
         }
@@ -256,7 +256,7 @@ async fn answer(client: &Client, call: &mut LastingCall, until: Instant) -> Resu
     Ok(Lasted { answer: Ok(answer), kept, proof })
 }
 
-/// Why a reference opened nothing, if it did not.
+/// Returns why a reference opened nothing, if it did not.
 fn refusal(mut redeemed: oneshot::Receiver<Completion>) -> Option<String> {
     let redeemed = redeemed.try_recv().ok().filter(|redeemed| !redeemed.fulfilled)?;
     Some(match redeemed.value {

@@ -136,7 +136,7 @@ async fn deposit(lender: &Client, to: VatId, deposits: Vec<(u64, u64)>, until: I
 }
 
 impl Client {
-    /// What each sturdyref that this client was made with names: an object's number, or the answer that will say it.
+    /// Returns what each sturdyref that this client was made with names: an object's number, or the answer that will say it.
     fn opening(&self) -> Vec<Result<u64, oneshot::Receiver<Completion>>> {
         let mut session = self.inner.lock();
         let names: Vec<ClientRef> = [session.target].into_iter().chain(session.given.clone()).collect();
@@ -157,7 +157,7 @@ impl Client {
 }
 
 impl Lenders {
-    /// Says their farewells. What they have deposited stays for whom it is for.
+    /// Sends their farewells. Their deposits stay for the receivers.
     pub(super) async fn close(self) {
         futures::future::join_all(self.0.into_iter().map(Client::close)).await;
     }

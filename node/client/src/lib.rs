@@ -50,7 +50,6 @@ use quorate_streams::{
     client::{ClientRef, ClientSession, Completion, Heard},
 };
 use quorate_verified::conversation::client_genesis as own_genesis;
-pub use quorate_verified::conversation::kept_number;
 use quorate_verified::{Conversation, NotTaken, Prover, Taken};
 use std::{
     collections::BTreeMap,
@@ -78,7 +77,7 @@ pub type Answer = Completion;
 
 struct Session {
     talk: Conversation,
-    /// Who the members of the called vat are, in the order in which they are tried.
+    /// The members of the called vat, in the order in which they are tried.
     members: Vec<Member>,
     /// What the next client may want to know.
     known: Known,
@@ -252,7 +251,7 @@ impl Client {
         }
     }
 
-    /// Why there is no answer, when none is waited for any more.
+    /// Returns why there is no answer, when none is waited for any more.
     fn without_answer(&self, deadline: Duration) -> ClientError {
         let session = self.inner.lock();
         match session.denied.clone() {
@@ -335,7 +334,7 @@ impl Client {
         self.inner.lock().keeper = Some(Keeper::new(through));
     }
 
-    /// What came of that, when the answer is there.
+    /// Returns what came of that, when the answer is there.
     async fn kept(&self, until: Instant) -> Vec<Kept> {
         let later = self.inner.lock().take_kept();
         later.wait(self.inner.target, until).await
@@ -347,7 +346,7 @@ impl Client {
         self.inner.lock().talk.prover = Some(prover);
     }
 
-    /// What proves the answer to the first call, if that was wanted and the answer is there.
+    /// Returns what proves the answer to the first call, if that was wanted and the answer is there.
     fn proof(&self) -> Option<VatProof> {
         let session = self.inner.lock();
         let proof = session.talk.prover.as_ref()?.proof(session.proven?)?.clone();
@@ -355,7 +354,7 @@ impl Client {
         Some(VatProof { introduction: session.talk.introduction().clone(), items })
     }
 
-    /// What is known of the vat by now.
+    /// Returns what is known of the vat by now.
     pub fn known(&self) -> Known {
         self.inner.lock().known.clone()
     }
@@ -440,7 +439,7 @@ fn redeem(session: &mut ClientSession, sturdyref: &Sturdyref) -> Result<ClientRe
     session.redeem(sturdyref.object, bearer, signature).map_err(|error| ClientError::Call(error.to_string()))
 }
 
-/// What a bearer is used by: its key, and the signature for this session's vat.
+/// Returns what a bearer is used by: its key, and the signature for this session's vat.
 fn redemption(session: &ClientSession, sturdyref: &Sturdyref) -> Option<([u8; 32], [u8; 64])> {
     let redemption = sturdyref.redeem_for(&session.vat())?;
     Some((redemption.bearer, redemption.signature.try_into().expect("Ed25519 signatures have 64 bytes")))
@@ -478,7 +477,7 @@ impl Inner {
         // If fewer than a threshold might still take it, nobody will.
         if session.denials.len() + usize::from(session.talk.signers().threshold) > members {
             session.denied = Some(denial);
-            // Whoever waits hears that there will be no answer.
+            // Callers that wait learn that there will be no answer.
             session.waiting.clear();
             session.listener = None;
         }
@@ -521,7 +520,7 @@ impl Inner {
                 session.noted.answer(&certificate);
             }
             match session.waiting.remove(&completion.promise) {
-                // Whoever waited may have given up.
+                // The caller may have given up.
                 Some(waiting) => drop(waiting.send(completion)),
                 None => session.tell(Heard::Settled(completion)),
             }
@@ -542,8 +541,8 @@ impl Inner {
         self.taken(&mut session, next)
     }
 
-    /// The reply for what was taken up to `next`: with the farewell, if there is nothing else to hear. It is said again to whoever
-    /// ships again: the one that it was said to may be gone.
+    /// The reply for what was taken up to `next`: with the farewell, if there is nothing else to hear. It is sent again to a member that
+    /// ships again: the first receiver may be gone.
     fn taken(&self, session: &mut Session, next: u64) -> SliceReply {
         let done = self.acknowledges == Acknowledges::ByFarewell && session.waiting.is_empty() && next > 1;
         let farewell = done.then(|| Box::new(self.farewell(session)));

@@ -25,7 +25,7 @@ const SINCE_REMEMBERED_BLOCKS: u64 = 400_000;
 
 /// A call to make.
 pub struct OneCall<'a> {
-    /// Whom to call.
+    /// The object to call.
     pub sturdyref: &'a Sturdyref,
     /// Hosts that may know the vat, the first one first.
     pub hosts: &'a [Member],

@@ -148,7 +148,7 @@ impl Reader {
         })
     }
 
-    /// What is worth remembering of the vat.
+    /// Returns what is worth remembering of the vat.
     pub fn known(&self) -> Known {
         Known {
             introduction: self.introduction.clone(),
@@ -285,7 +285,7 @@ impl Reader {
         Err(Ended::Failed(if request.current { ReadError::TooFew { answered, needed, why } } else { failure }))
     }
 
-    /// What a member's answer proves, and the epoch of which it says that it is.
+    /// Returns what a member's answer proves, and the epoch of which it says that it is.
     fn check(
         &self,
         member: &Member,
@@ -307,7 +307,7 @@ impl Reader {
         };
         let statement = &reading.certificate.statement;
         if statement.epoch > self.membership.epoch {
-            // Whoever knows the members of that epoch can check it.
+            // A reader that knows the members of that epoch can check it.
             return Ok(((reading, None), epoch));
         }
         let signers = self.signers.get(&statement.epoch);

@@ -19,7 +19,7 @@ impl Client {
         listener
     }
 
-    /// What the reference names that the client was made with.
+    /// Returns what the reference names that the client was made with.
     pub fn target(&self) -> ClientRef {
         self.inner.lock().target
     }
@@ -44,14 +44,14 @@ impl Client {
         super::redeem(&mut self.inner.lock().talk.session, sturdyref)
     }
 
-    /// Why members take nothing of this client any more, if that is so.
+    /// Returns why members take nothing of this client any more, if that is so.
     pub fn denial(&self) -> Option<ClientError> {
         self.inner.lock().denied.clone().map(ClientError::from)
     }
 }
 
 impl Session {
-    /// Gives whoever listens what came.
+    /// Passes a message to the listener.
     pub(super) fn tell(&mut self, heard: Heard) {
         if self.listener.as_ref().is_some_and(|listener| listener.try_send(heard).is_err()) {
             self.listener = None;

@@ -194,7 +194,7 @@ pub struct SayingView {
 }
 
 /// The hosts that run and carry a vat, which is named by its name or id; and its id.
-fn carrying<'a>(look: &'a Look, vat: &str) -> Result<(Vec<&'a SeenHost>, String), Missing> {
+pub(crate) fn carrying<'a>(look: &'a Look, vat: &str) -> Result<(Vec<&'a SeenHost>, String), Missing> {
     let replica = |host: &SeenHost| {
         let vats = host.status.iter().flat_map(|status| &status.vats);
         vats.clone().find(|replica| replica.vat == vat || replica.name == vat).map(|replica| replica.vat.clone())
@@ -209,8 +209,8 @@ fn carrying<'a>(look: &'a Look, vat: &str) -> Result<(Vec<&'a SeenHost>, String)
     Err(Missing::NoSuchVat(format!("no host here that runs carries a vat {vat}; `vat status` lists the vats")))
 }
 
-/// What the hosts answer that answer in time.
-async fn ask<'a, T: DeserializeOwned>(hosts: &[&'a SeenHost], path: &str) -> Vec<(&'a SeenHost, T)> {
+/// Returns what the hosts answer that answer in time.
+pub(crate) async fn ask<'a, T: DeserializeOwned>(hosts: &[&'a SeenHost], path: &str) -> Vec<(&'a SeenHost, T)> {
     let asked = hosts.iter().map(|host| async move {
         let answer = tokio::time::timeout(DEADLINE, host.endpoint.get::<T>(path)).await;
         answer.ok()?.ok().map(|answer| (*host, answer))
@@ -218,7 +218,7 @@ async fn ask<'a, T: DeserializeOwned>(hosts: &[&'a SeenHost], path: &str) -> Vec
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-fn silent(vat: &str) -> Missing {
+pub(crate) fn silent(vat: &str) -> Missing {
     Missing::NoAnswer(format!("no host of {vat} answered in time; `vat status {vat}` says how they stand"))
 }
 
@@ -391,7 +391,7 @@ async fn collect(look: &Look) -> (Collection, Vec<String>) {
     (found, silent.into_iter().collect())
 }
 
-/// What all hosts keep as evidence.
+/// Returns what all hosts keep as evidence.
 pub async fn evidence(look: &Look) -> EvidenceView {
     let (found, hosts_down) = collect(look).await;
     let persons = |vat: &str, keys: BTreeSet<HostId>| {

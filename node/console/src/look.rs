@@ -2,6 +2,7 @@
 //!
 //! How hosts are found, and what a vat's members can still do together, the command line knows already; it gives both.
 
+use crate::admin::LineView;
 use futures::future::BoxFuture;
 use quorate_admin::client::Endpoint;
 use quorate_protocol::status::HostStatus;
@@ -14,6 +15,12 @@ pub trait Hosts: Send + Sync + 'static {
     /// # Errors
     /// In words for a person: the hosts are not known, for instance since the testnet is gone.
     fn look(&self) -> BoxFuture<'_, Result<Look, String>>;
+
+    /// The newest lines that a vat has printed or a host has logged, the oldest first.
+    ///
+    /// # Errors
+    /// In words for a person: there is no such vat or host.
+    fn logs(&self, of: String) -> BoxFuture<'_, Result<Vec<LineView>, String>>;
 }
 
 /// What was seen.

@@ -424,7 +424,7 @@ impl VatContext<'_> {
         }
     }
 
-    /// Why a replica does not move, as its host says itself or as the others show, which are ahead.
+    /// Returns why a replica does not move, as its host says itself or as the others show, which are ahead.
     fn stuck(&self, vat: &VatStatus) -> Option<String> {
         if vat.fault.is_some() || vat.role == "removed" || vat.role == "leaving" {
             return None;

@@ -1,4 +1,4 @@
-//! Looks at the hosts again and again while somebody watches, and says what has changed.
+//! Polls the hosts while a page is open, and reports changes.
 //!
 //! Invariants: hosts are asked only while a page is open; a page that reads slowly skips states and gets the newest; what has not changed
 //! is not sent again.
@@ -58,7 +58,7 @@ impl Snapshot {
         self.problem == other.problem && same(&self.hosts, &other.hosts) && same(&self.vats, &other.vats)
     }
 
-    /// What has changed since another one, as JSON: see `Update` in `web/src/model.ts`. Everything, where there is no other one.
+    /// Returns what has changed since another one, as JSON: see `Update` in `web/src/model.ts`. Everything, where there is no other one.
     pub fn since(&self, before: Option<&Snapshot>) -> String {
         let mut json = String::with_capacity(1_024);
         json.push_str(if before.is_none() { r#"{"is_whole":true,"# } else { r#"{"is_whole":false,"# });
@@ -145,7 +145,7 @@ impl Poll {
         watching
     }
 
-    /// What was seen a moment ago.
+    /// Returns what was seen a moment ago.
     pub async fn fresh(&self) -> Arc<Snapshot> {
         let _watching = self.watch();
         let patience = u64::try_from(FRESH.as_millis()).unwrap_or(u64::MAX);

@@ -2,9 +2,11 @@
 //!
 //! Invariants: it listens on loopback only, and answers only requests that name it as such, so that no page of another origin reaches it by
 //! a name that it points here (DNS rebinding); no other origin reads what it answers, or has it do anything; nothing here changes a host or
-//! a vat; what clients hold of this process is bounded.
+//! a vat but the answer to what waits for an owner, and that, like what vats print and who holds what, is only for those who show the owner's token; what
+//! clients hold of this process is bounded.
 
 use crate::{
+    admin::{self, Token},
     detail::{self, Missing},
     look::Hosts,
     page,
@@ -58,18 +60,26 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
     trusted-types 'none'";
 
 struct Server {
+    hosts: Arc<dyn Hosts>,
+    /// What the owner shows; without it there are no owners here.
+    token: Option<Token>,
     poll: Poll,
     followers: Arc<Semaphore>,
     /// Checks of files: one at a time, since each may take seconds of a core.
     checks: Semaphore,
+    /// Logs that are read: one at a time, since they may be long.
+    logs: Semaphore,
 }
 
-/// Serves until it is dropped.
-pub async fn serve(listener: TcpListener, hosts: Arc<dyn Hosts>) {
+/// Serves until it is dropped. `token`: who shows it is the owner.
+pub async fn serve(listener: TcpListener, hosts: Arc<dyn Hosts>, token: Option<Token>) {
     let server = Arc::new(Server {
-        poll: Poll::new(hosts),
+        poll: Poll::new(Arc::clone(&hosts)),
+        hosts,
+        token,
         followers: Arc::new(Semaphore::new(FOLLOWERS)),
         checks: Semaphore::new(1),
+        logs: Semaphore::new(1),
     });
     tokio::join!(server.poll.run(), listen(listener, router(Arc::clone(&server))));
 }
@@ -103,7 +113,14 @@ async fn listen(listener: TcpListener, routes: Router) {
 }
 
 fn router(server: Arc<Server>) -> Router {
+    let owners = Router::new()
+        .route("/logs", get(logs))
+        .route("/vats/{vat}/objects", get(objects))
+        .route("/vats/{vat}/approvals", post(approve))
+        .layer(middleware::from_fn_with_state(Arc::clone(&server), only_owner));
     let api = Router::new()
+        .merge(owners)
+        .route("/admin", get(who))
         .route("/model", get(model))
         .route("/events", get(events))
         .route("/evidence", get(evidence))
@@ -136,7 +153,7 @@ async fn only_by_own_name(request: Request, next: Next) -> Response {
     (StatusCode::MISDIRECTED_REQUEST, why).into_response()
 }
 
-/// Whether a `Host` header names this machine's loopback, with whatever port: it may be forwarded from another machine.
+/// Returns whether a `Host` header names this machine's loopback, with whatever port: it may be forwarded from another machine.
 fn is_loopback_name(name: &str) -> bool {
     let Ok(authority) = name.parse::<Authority>() else { return false };
     if authority.as_str().contains('@') {
@@ -162,6 +179,25 @@ fn is_own(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
     is_own_site && origin.is_none_or(|origin| origin == format!("http://{host}").as_bytes())
+}
+
+/// Whether a request shows the token.
+fn is_owner(server: &Server, headers: &HeaderMap) -> bool {
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    server.token.as_ref().is_some_and(|token| token.is(shown))
+}
+
+/// Refuses what is for the owner alone.
+async fn only_owner(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+    if is_owner(&server, request.headers()) {
+        return next.run(request).await;
+    }
+    let how = match server.token {
+        Some(_) => "open the address that `vat console --admin` has printed",
+        None => "start `vat console --admin`, and open the address that it prints",
+    };
+    ApiError(StatusCode::FORBIDDEN, format!("this is for the owner of the hosts: {how}")).into_response()
 }
 
 /// Answers in time, if only that there is no answer.
@@ -337,6 +373,37 @@ fn download(name: &str, bytes: Vec<u8>) -> Response {
         .into_response()
 }
 
+async fn who(State(server): State<Arc<Server>>, headers: HeaderMap) -> Json<admin::AdminView> {
+    Json(admin::AdminView { offered: server.token.is_some(), accepted: is_owner(&server, &headers) })
+}
+
+#[derive(Deserialize)]
+struct LogsQuery {
+    of: String,
+    #[serde(default)]
+    q: String,
+    level: Option<String>,
+}
+
+async fn logs(State(server): State<Arc<Server>>, Query(query): Query<LogsQuery>) -> Answer<admin::LogsView> {
+    let failed = |why: String| ApiError(StatusCode::INTERNAL_SERVER_ERROR, why);
+    let _turn = server.logs.acquire().await.map_err(|error| failed(error.to_string()))?;
+    let lines = server.hosts.logs(query.of).await.map_err(Missing::Nothing)?;
+    Ok(Json(admin::search(lines, &query.q, query.level.as_deref())))
+}
+
+async fn objects(State(server): State<Arc<Server>>, Path(vat): Path<String>) -> Answer<admin::ObjectsView> {
+    Ok(Json(admin::objects(&server.look().await?.look, &vat).await?))
+}
+
+async fn approve(
+    State(server): State<Arc<Server>>,
+    Path(vat): Path<String>,
+    Json(answer): Json<admin::Answer>,
+) -> Answer<admin::AnsweredView> {
+    Ok(Json(admin::answer(&server.look().await?.look, &vat, answer).await?))
+}
+
 /// What came of a check.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -356,7 +423,7 @@ async fn check(State(server): State<Arc<Server>>, bytes: Bytes) -> Answer<CheckR
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::look::Look;
+    use crate::{admin::LineView, look::Look};
     use futures::future::BoxFuture;
     use std::net::SocketAddr;
     use tokio::{
@@ -371,12 +438,17 @@ mod tests {
             let expected = vec![("v".to_owned(), "0a".repeat(32))];
             Box::pin(async { Ok(Look { expected, ..Look::default() }) })
         }
+
+        fn logs(&self, of: String) -> BoxFuture<'_, Result<Vec<LineView>, String>> {
+            let text = format!("{of} says hello");
+            Box::pin(async { Ok(vec![LineView { block: Some(1), level: Some("info".to_owned()), text }]) })
+        }
     }
 
     async fn start() -> (SocketAddr, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it listens");
-        (address, tokio::spawn(serve(listener, Arc::new(NoHosts))))
+        (address, tokio::spawn(serve(listener, Arc::new(NoHosts), Some(Token::new([7; 32])))))
     }
 
     /// The answer to one request with these lines in its head.
@@ -436,6 +508,42 @@ mod tests {
                 assert!(!answer.to_ascii_lowercase().contains("access-control-"), "{answer}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_for_the_owner_is_had_by_the_token_alone() {
+        let (address, _server) = start().await;
+        let (host, own) = (format!("host: {address}"), format!("authorization: Bearer {}", "07".repeat(32)));
+        let (host, own) = (host.as_str(), own.as_str());
+        let answer = r#"{"host":"alpha","id":"c4","approve":true}"#;
+        let json = "content-type: application/json";
+        for (request, body, as_owner) in [
+            ("GET /api/logs?of=v", "", "200"),
+            ("GET /api/vats/v/objects", "", "503"),
+            ("POST /api/vats/v/approvals", answer, "503"),
+        ] {
+            let other = format!("authorization: Bearer {}", "08".repeat(32));
+            let refused = [
+                vec![host, json],
+                vec![host, json, other.as_str()],
+                vec![host, json, "authorization: Bearer"],
+                vec![host, json, "cookie: token"],
+            ];
+            for lines in refused {
+                let said = ask(address, request, &lines, body).await;
+                assert!(said.starts_with("HTTP/1.1 403") && said.contains("vat console --admin"), "{lines:?}: {said}");
+            }
+            // Nor by a page of another origin, if it had the token.
+            let said = ask(address, request, &[host, json, own, "origin: http://example.org"], body).await;
+            assert!(said.starts_with("HTTP/1.1 403"), "{said}");
+            let said = ask(address, request, &[host, json, own], body).await;
+            assert!(said.starts_with(&format!("HTTP/1.1 {as_owner}")), "{request}: {said}");
+        }
+        // What a form of another page could send is not taken.
+        let said = ask(address, "POST /api/vats/v/approvals", &[host, own, "content-type: text/plain"], answer).await;
+        assert!(said.starts_with("HTTP/1.1 415"), "{said}");
+        assert!(ask(address, "GET /api/admin", &[host, own], "").await.contains(r#"{"offered":true,"accepted":true}"#));
+        assert!(ask(address, "GET /api/admin", &[host], "").await.contains(r#""accepted":false"#));
     }
 
     #[tokio::test]

@@ -3,6 +3,9 @@
 
 use quorate_admin::client::Endpoint;
 use quorate_console::{
+    admin::{
+        AdminView, AnsweredView, HolderView, LineView, LogsView, ObjectView, ObjectsView, ReferenceView, ThroughView,
+    },
     detail::{
         CheckedVatView, CheckedView, EpochView, EvidenceView, FindingView, HopView, PersonView, PieceView, SaidView,
         SayingView, SignedBlock, SignedBlocks, TakenView,
@@ -179,6 +182,17 @@ fn answers() -> Answers {
                 acknowledged: is_full.then_some(true),
             },
         );
+        answers.add("AdminView", &AdminView { offered: true, accepted: is_full });
+        let line = LineView { block: is_full.then_some(4), level: set(text()), text: text() };
+        answers.add("LogsView", &LogsView { lines: vec![line], searched: 2, found: 1 });
+        let holder = || HolderView { vat: text(), name: set(text()) };
+        let reference = ReferenceView { key: text(), note: text(), expires_ms: is_full.then_some(4) };
+        let object =
+            ObjectView { object: 3, interface: set(text()), holders: vec![holder()], references: vec![reference] };
+        let through = ThroughView { vat: text(), name: set(text()), path: vec![holder()] };
+        answers
+            .add("ObjectsView", &ObjectsView { block: 1, objects: vec![object], through: vec![through], is_cut: true });
+        answers.add("AnsweredView", &AnsweredView { message: text() });
     }
     answers
 }

@@ -1,7 +1,9 @@
 //! One session: what comes by the network, and what comes from vats, one after the other.
 
 use crate::capnweb::session::Session;
-use crate::vats::{Connections, Connects, Event};
+use crate::capnweb::vats::SessionVats;
+use crate::vats::{Clients, Connected, Connects, connected};
+use quorate_client::Listener;
 use quorate_streams::client::Heard;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +18,8 @@ type FromVat = (usize, Option<Heard>);
 
 /// See the head of the module.
 pub(crate) struct Connection {
-    session: Session<Connections>,
-    events: mpsc::UnboundedReceiver<Event>,
+    session: Session<SessionVats<Clients>>,
+    connected: mpsc::UnboundedReceiver<Connected>,
     heard: mpsc::Receiver<FromVat>,
     hears: mpsc::Sender<FromVat>,
 }
@@ -25,23 +27,46 @@ pub(crate) struct Connection {
 impl Connection {
     /// A session in which nothing was said.
     pub fn new(connects: Arc<dyn Connects>) -> Connection {
-        let (sender, events) = mpsc::unbounded_channel();
+        let (sender, connected) = mpsc::unbounded_channel();
         let (hears, heard) = mpsc::channel(MAX_HEARD);
-        Connection { session: Session::new(Connections::new(connects, sender)), events, heard, hears }
+        let vats = SessionVats::new(Clients::new(connects, sender));
+        Connection { session: Session::new(vats), connected, heard, hears }
     }
 
     /// Takes in a message of the client.
     pub fn receive(&mut self, text: &str) {
         self.session.receive(text);
-        self.session.vats().say();
+        self.say();
     }
 
-    /// What is to be sent to the client, in order.
+    /// Has leave what was said to vats, when the session knows what came of all redeeming.
+    fn say(&mut self) {
+        while let Some((ticket, found)) = self.session.vats().next_redeemed() {
+            self.session.redeemed(ticket, found);
+        }
+        self.session.vats().carrier().say();
+    }
+
+    /// Takes in from now on what a vat says.
+    fn listen(&self, vat: usize, mut listener: Listener) {
+        let hears = self.hears.clone();
+        tokio::spawn(async move {
+            loop {
+                let heard = listener.recv().await;
+                let is_over = heard.is_none();
+                if hears.send((vat, heard)).await.is_err() || is_over {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Returns what is to be sent to the client, in order.
     pub fn take_out(&mut self) -> Vec<String> {
         self.session.take_out()
     }
 
-    /// Why nothing more is taken in, if that is so.
+    /// Returns why nothing more is taken in, if that is so.
     pub fn ended(&self) -> Option<&str> {
         self.session.ended()
     }
@@ -49,31 +74,20 @@ impl Connection {
     /// Waits for something from vats, and takes it in. It may be dropped and called again: nothing is lost.
     pub async fn turn(&mut self) {
         tokio::select! {
-            Some(event) = self.events.recv() => match event {
-                Event::Redeemed { ticket, found } => self.session.redeemed(ticket, found),
-                Event::Connected { sturdyref, client } => self.session.vats().connected(&sturdyref, client),
-                Event::Listen { vat, mut listener } => {
-                    let hears = self.hears.clone();
-                    tokio::spawn(async move {
-                        loop {
-                            let heard = listener.recv().await;
-                            let is_over = heard.is_none();
-                            if hears.send((vat, heard)).await.is_err() || is_over {
-                                return;
-                            }
-                        }
-                    });
+            Some(told) = self.connected.recv() => {
+                if let Some((vat, listener)) = connected(self.session.vats(), told) {
+                    self.listen(vat, listener);
                 }
-            },
+            }
             Some((vat, heard)) = self.heard.recv() => match heard {
                 Some(heard) => self.session.heard(vat, heard),
                 None => {
-                    let why = self.session.vats().why_lost(vat);
+                    let why = self.session.vats().carrier().why_lost(vat);
                     self.session.lost(vat, &why);
                 }
             },
         }
-        self.session.vats().say();
+        self.say();
     }
 
     /// Waits until all that was asked for is answered, but not longer than so.
@@ -88,6 +102,6 @@ impl Connection {
 
     /// Ends the clients of vats.
     pub async fn close(self) {
-        self.session.into_vats().close().await;
+        self.session.into_vats().into_carrier().close().await;
     }
 }

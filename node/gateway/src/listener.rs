@@ -1,10 +1,12 @@
 //! Connections of HTTP that anybody may open: few, short, and small, whatever clients do. What a connection is upgraded to counts no more.
 //!
 //! Invariant: what all clients together hold of this process is bounded, and none of them keeps the others out. A connection is ended
-//! when its client is too slow, when it has lasted too long, or when it is the oldest and another one comes.
+//! when its client is too slow, when it has lasted too long, or when another one comes, there are as many as may be, and it is the oldest of the address
+//! that has most.
 //!
 //! The admin socket of a host needs none of this: only the host's own user can open it.
 
+use crate::address::{Address, Peer};
 use axum::{
     Router,
     extract::Request,
@@ -13,11 +15,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
@@ -53,15 +59,15 @@ impl Default for Limits {
     }
 }
 
-/// Serves `routes` to whoever connects, until it is dropped.
+/// Serves `routes` to every client that connects, until it is dropped.
 pub async fn serve(listener: TcpListener, routes: Router, limits: Limits) {
     let routes = routes.layer(middleware::from_fn(move |request, next| in_time(request, next, limits.answer)));
     // Ended with this future: what the routes hold must go with the host.
     let mut tasks = JoinSet::new();
-    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    let mut oldest_first: VecDeque<(Address, AbortHandle)> = VecDeque::new();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok((stream, peer)) => (stream, Peer(peer)),
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -69,23 +75,39 @@ pub async fn serve(listener: TcpListener, routes: Router, limits: Limits) {
             }
         };
         while tasks.try_join_next().is_some() {}
-        oldest_first.retain(|connection| !connection.is_finished());
+        oldest_first.retain(|(_, connection)| !connection.is_finished());
         if oldest_first.len() >= limits.connections.max(1)
-            && let Some(oldest) = oldest_first.pop_front()
+            && let Some((_, oldest)) = to_end(&oldest_first).and_then(|place| oldest_first.remove(place))
         {
             oldest.abort();
         }
-        oldest_first.push_back(tasks.spawn(connection(stream, routes.clone(), limits)));
+        let connection = tasks.spawn(connection(stream, peer, routes.clone(), limits));
+        oldest_first.push_back((Address::of(peer.0.ip()), connection));
     }
 }
 
+/// The oldest connection of the address that has most, or of one of those.
+fn to_end<T>(oldest_first: &VecDeque<(Address, T)>) -> Option<usize> {
+    let mut counts: BTreeMap<Address, usize> = BTreeMap::new();
+    for (address, _) in oldest_first {
+        *counts.entry(*address).or_default() += 1;
+    }
+    let most = counts.values().max()?;
+    oldest_first.iter().position(|(address, _)| counts.get(address) == Some(most))
+}
+
 /// Serves one client.
-async fn connection(stream: TcpStream, routes: Router, limits: Limits) {
+async fn connection(stream: TcpStream, peer: Peer, routes: Router, limits: Limits) {
+    let routes = TowerToHyperService::new(routes);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer);
+        routes.call(request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(limits.buffer_bytes)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut served = std::pin::pin!(served);
     // How it ends concerns the client alone.
@@ -152,6 +174,16 @@ mod tests {
         // A slow machine needs some of it for itself.
         let moment = Duration::from_millis(500);
         Limits { connections: 4, head: moment, buffer_bytes: 8 << 10, answer: moment, connection: 2 * moment }
+    }
+
+    #[test]
+    fn the_address_with_most_connections_gives_one_up() {
+        let connections = |numbers: &[u8]| -> VecDeque<(Address, ())> {
+            numbers.iter().map(|number| (Address::of([192, 0, 2, *number].into()), ())).collect()
+        };
+        assert_eq!(to_end(&connections(&[])), None);
+        assert_eq!(to_end(&connections(&[1, 2, 2, 3, 2])), Some(1));
+        assert_eq!(to_end(&connections(&[1, 2, 3])), Some(0));
     }
 
     #[tokio::test]

@@ -1,10 +1,10 @@
 //! Both sides of the streams between a client and a vat.
 //!
-//! To the vat the client is a solo vat: its id is the hash of a genesis with its one key, which says until which of the vat's blocks it is
-//! heard. Each time that it speaks it certifies its stream's head by that key.
+//! To the vat the client is a solo vat: its id is the hash of a genesis with its one key and its last block at that
+//! vat. With each message it certifies its stream's head by that key.
 //!
-//! Invariants: nothing is taken in that is not in a certificate of a threshold of the vat's members, whose chain begins with the vat's id; the
-//! vat's epoch never goes back; no two statements of the client have the same number.
+//! Invariants: the client takes in only what a certificate of a threshold of the vat's members proves, whose chain begins with the vat's id. The
+//! vat's epoch never goes back. No two statements of the client have the same number.
 
 use crate::prover::Prover;
 use ed25519_dalek::SigningKey;
@@ -17,8 +17,7 @@ use quorate_protocol::evidence::{
     OutboxPath, SLICE_MESSAGES, SLICE_MESSAGES_BYTES, Slice, farewell_mark, outbox_path, outbox_root,
 };
 use quorate_streams::{
-    abi::Value,
-    client::{ClientSession, Completion, Heard},
+    client::{ClientSession, Heard},
     stream::{self, Deliver, StreamHead, message_digest},
 };
 
@@ -54,7 +53,7 @@ pub enum NotTaken {
     /// Messages before it are missing.
     #[error("it begins behind message {next}, which is the next one")]
     Gap { next: u64 },
-    /// It is not believed, for this reason. Whoever brought it lies, or has it from somebody who does.
+    /// It is refused, for this reason. The host that brought it lies, or got it from a liar.
     #[error("{0}")]
     Refused(String),
 }
@@ -126,7 +125,7 @@ impl Conversation {
         self.session.target()
     }
 
-    /// What the client's id is the hash of.
+    /// Returns what the client's id is the hash of.
     pub fn genesis(&self) -> &Genesis {
         &self.genesis
     }
@@ -148,7 +147,7 @@ impl Conversation {
         }
     }
 
-    /// How many statements the client has made.
+    /// Returns how many statements the client has made.
     pub fn blocks(&self) -> u64 {
         self.blocks
     }
@@ -174,8 +173,8 @@ impl Conversation {
         Said { head, certificate: Certificate { statement, signatures }, path: outbox_path(&[head], 0) }
     }
 
-    /// What is to be carried to the vat of what was said until `said` was: the messages from number `begin` on, as many as a slice holds, with
-    /// the client's genesis, so that whoever gets it needs to know nothing.
+    /// Returns what is to be carried to the vat of what was said until `said` was: the messages from number `begin` on, as many as a slice holds, with
+    /// the client's genesis, so that a receiver needs no earlier knowledge.
     pub fn slice(&self, said: &Said, begin: u64) -> Slice {
         let (mut first, mut bytes) = (None, 0);
         let (mut messages, mut tail) = (Vec::new(), Vec::new());
@@ -202,7 +201,7 @@ impl Conversation {
         }
     }
 
-    /// Takes a slice of the vat, whoever brings it.
+    /// Takes a slice of the vat, from any host.
     ///
     /// # Errors
     /// See [`NotTaken`]; nothing has changed then.
@@ -246,14 +245,5 @@ impl Conversation {
             last = number;
         }
         last
-    }
-}
-
-/// The object's number in its vat, by the vat's answer to [`ClientSession::keep`], or why it is not kept.
-pub fn kept_number(answer: &Completion) -> Result<u64, String> {
-    match &answer.value {
-        Value::Number(number) if answer.fulfilled && *number >= 0.0 && number.fract() == 0.0 => Ok(*number as u64),
-        Value::Error { message, .. } => Err(message.clone()),
-        _ => Err("the vat's answer is not understood".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! One client's conversation with one vat, checked at the client: what it says is certified by its key, and what it hears is believed only if the
+//! One client's conversation with one vat, checked at the client. The client's key certifies its messages. The client believes an answer only if the
 //! vat's members have signed it.
 //!
 //! Pure, for programs and browsers alike: `quorate-client` carries conversations by libp2p, `quorate-web` by a WebSocket to any host. Neither
@@ -6,7 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`conversation`] | both sides of the streams, who signs for the vat, what is said and taken in |
+//! | [`conversation`] | both sides of the streams, and the vat's present signers |
 //! | [`prover`] | what proves answers to others |
 
 pub mod conversation;

@@ -1,6 +1,6 @@
-//! Keeps what it takes to prove answers to others: see [`AnswerProof`].
+//! Keeps what proves answers to others: see [`AnswerProof`].
 //!
-//! Invariant: what is kept is bounded: the digests of messages since the oldest call that is open, and a bounded number of proofs, of which
+//! Invariant: it keeps the digests of messages since the oldest open call, and a bounded number of proofs, of which
 //! the oldest go first.
 
 use quorate_ids::{Hash, VatId};
@@ -81,7 +81,7 @@ impl Prover {
         self.prune();
     }
 
-    /// What proves the answer to the call of this result, if it is still here.
+    /// Returns what proves the answer to the call of this result, if it is still here.
     pub fn proof(&self, result: u64) -> Option<&AnswerProof> {
         self.proofs.iter().find(|(of, _)| *of == result).map(|(_, proof)| proof)
     }

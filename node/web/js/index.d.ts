@@ -1,6 +1,16 @@
 import type { RpcStub } from 'capnweb';
 import type { Store } from './store.js';
 
+/** One of those who sign for a vat. */
+export interface Member {
+  /** As the vat's members call it. */
+  name: string;
+  /** Its public key. */
+  key: string;
+  /** Whether its signature is in the proof. A proof holds as many as must sign, so others may have signed, too. */
+  signed: boolean;
+}
+
 /** What proves an answer. */
 export interface Proof {
   /** For people: `2 of 3 signed, block 14`. */
@@ -10,9 +20,9 @@ export interface Proof {
   epoch: number;
   /** Who signed it, by name. */
   signers: string[];
-  /** How many have to sign, and how many members there are. */
+  /** How many have to sign, and all who may. */
   threshold: number;
-  members: number;
+  members: Member[];
   /** A file that `vat verify` accepts, offline. */
   file: Uint8Array;
 }
@@ -24,11 +34,13 @@ export interface Options {
   WebSocket?: unknown;
   /** Where references are kept. In browsers it is IndexedDB by default; elsewhere it lasts as long as the process. */
   store?: Store;
-  /** A host was left, for this reason: it lies, or does not carry the vat. */
-  onHostLeft?: (host: string, why: string) => void;
+  /** A host was left, for this reason: it brought what can't be true (`hasLied`), it is silent, or it does not carry the vat. */
+  onHostLeft?: (host: string, why: string, hasLied: boolean) => void;
 }
 
 export interface Quorate {
+  /** The host that is connected to, or tried next. */
+  readonly host: string;
   /** The stock stub of what a reference names (`vat://…`): calls of it, and of what it answers, may be pipelined. */
   redeem<T = any>(reference: string): RpcStub<T>;
   /** A text by which whoever has it comes back to an object. It is a secret. */

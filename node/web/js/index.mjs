@@ -6,7 +6,7 @@ import { defaultStore } from './store.mjs';
 
 // What goes into WebAssembly, and what comes out: see node/web/src/boundary.rs.
 const IN = { text: 0, frame: 1, opened: 2, closed: 3, tick: 4 };
-const OUT = { text: 0, frame: 1, leave: 2, end: 3 };
+const OUT = { text: 0, frame: 1, leave: 2, end: 3, leaveLiar: 4 };
 
 const TICK_MS = 200;
 const PAUSE_FIRST_MS = 100;
@@ -193,13 +193,18 @@ class Quorate {
         this.#transport.give(given);
       } else if (what === OUT.frame) {
         this.#connection.send(given);
-      } else if (what === OUT.leave) {
-        this.onHostLeft?.(this.#connection.host, given);
+      } else if (what === OUT.leave || what === OUT.leaveLiar) {
+        this.onHostLeft?.(this.#connection.host, given, what === OUT.leaveLiar);
         this.#connection.leave();
       } else {
         this.#transport.end(new Error(given));
       }
     }
+  }
+
+  /** The host that is connected to, or tried next. */
+  get host() {
+    return this.#connection.host;
   }
 
   /** The stock stub of what the reference names: calls of it, and of what it answers, may be pipelined. */

@@ -5,7 +5,7 @@
 //! quorate_start(place, hosts)             32 random bytes; once
 //! quorate_take(kind, place, length, now)  0: text  1: frame  2: opened  3: closed  4: tick; `now` in milliseconds
 //! quorate_next() -> place << 32 | length  the next thing to do: a byte that says what, and what goes with it; 0 if there is none
-//!                                         0: text  1: frame  2: leave  3: end
+//!                                         0: text  1: frame  2: leave  3: end  4: leave a liar
 //! ```
 //!
 //! Invariant: what `quorate_next` gave is there until the next call of anything here.
@@ -89,8 +89,9 @@ pub extern "C" fn quorate_next() -> u64 {
             None => return 0,
             Some(Output::Text(text)) => (0, text.into_bytes()),
             Some(Output::Frame(frame)) => (1, frame),
-            Some(Output::Leave(why)) => (2, why.into_bytes()),
+            Some(Output::Leave { why, has_lied: false }) => (2, why.into_bytes()),
             Some(Output::End(why)) => (3, why.into_bytes()),
+            Some(Output::Leave { why, has_lied: true }) => (4, why.into_bytes()),
         };
         state.given.clear();
         state.given.push(kind);

@@ -12,7 +12,8 @@
 use crate::entropy::Entropy;
 use crate::page::Output;
 use ed25519_dalek::SigningKey;
-use quorate_capnweb::session::{Remote, Vats};
+use quorate_capnweb::Remote;
+use quorate_capnweb::vats::Carrier;
 use quorate_ids::VatId;
 use quorate_proof::{Introduction, Signers};
 use quorate_protocol::{
@@ -23,16 +24,11 @@ use quorate_protocol::{
     sturdyref::Sturdyref,
     wire::{DirectoryReply, DirectoryRequest, SliceReply, VatFrame},
 };
-use quorate_streams::abi::{Method, Value};
-use quorate_streams::client::{ClientRef, ClientSession, Completion, Heard, Owed};
-use quorate_verified::{
-    Conversation, NotTaken, Prover, Said,
-    conversation::{client_genesis, kept_number},
-};
+use quorate_streams::abi::Value;
+use quorate_streams::client::{ClientRef, ClientSession, Heard};
+use quorate_verified::{Conversation, NotTaken, Prover, Said, conversation::client_genesis};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Most vats that one session talks to.
-const MAX_VATS: usize = 32;
 /// How long a vat may take to acknowledge what a host has taken for it, or a host to answer, before it is said again.
 const PATIENCE_MS: u64 = 2_000;
 /// A host that is late by so much is asked whether it is there; one that says nothing then for as long is left.
@@ -47,8 +43,8 @@ const PAUSE_LAST_MS: u64 = 5_000;
 
 /// What the session is to be told.
 pub(crate) enum Event {
-    /// What came of redeeming.
-    Redeemed { ticket: i64, found: Result<Remote, String> },
+    /// A vat that was looked for is there, with its number, or is not, for a reason.
+    Found { id: VatId, vat: Result<usize, String> },
     /// A vat said something.
     Heard { vat: usize, heard: Heard },
     /// Nothing comes from a vat any more, for this reason.
@@ -68,8 +64,6 @@ enum Asked {
 /// A vat of the session.
 struct Vat {
     conversation: Conversation,
-    /// A bearer that the client has redeemed, through which it can have objects kept.
-    through: Option<[u8; 32]>,
     /// What was certified last.
     said: Option<Said>,
     /// Whether something was said since.
@@ -89,16 +83,9 @@ struct Vat {
     is_lost: bool,
 }
 
-/// A reference that is being redeemed.
-struct Redeeming {
-    ticket: i64,
-    sturdyref: Sturdyref,
-}
-
 /// A vat whose members are being asked for.
 #[derive(Default)]
 struct Finding {
-    redeeming: Vec<Redeeming>,
     is_asked: bool,
     /// How many hosts did not know it.
     unknown: usize,
@@ -120,10 +107,7 @@ pub(crate) struct Link {
     /// When it was last asked whether it is there.
     watched_at_ms: u64,
     vats: Vec<Vat>,
-    known: BTreeMap<VatId, usize>,
     finding: BTreeMap<VatId, Finding>,
-    /// What vats were asked to keep, and for which secret.
-    keeping: BTreeMap<Remote, [u8; 32]>,
     events: VecDeque<Event>,
     out: Vec<Output>,
 }
@@ -143,9 +127,7 @@ impl Link {
             asked: BTreeMap::new(),
             watched_at_ms: 0,
             vats: Vec::new(),
-            known: BTreeMap::new(),
             finding: BTreeMap::new(),
-            keeping: BTreeMap::new(),
             events: VecDeque::new(),
             out: Vec::new(),
         }
@@ -185,14 +167,20 @@ impl Link {
     }
 
     fn leave(&mut self, why: &str) {
-        self.out.push(Output::Leave(why.to_owned()));
+        self.out.push(Output::Leave { why: why.to_owned(), has_lied: false });
+        self.closed();
+    }
+
+    /// Leaves a host that brought what can't be true.
+    fn leave_liar(&mut self, why: &str) {
+        self.out.push(Output::Leave { why: why.to_owned(), has_lied: true });
         self.closed();
     }
 
     /// Takes in a message of the host.
     pub fn receive(&mut self, bytes: &[u8]) {
         match FromHost::decode(bytes) {
-            Err(error) => self.leave(&format!("the host's message is not understood: {error}")),
+            Err(error) => self.leave_liar(&format!("the host's message is not understood: {error}")),
             Ok(FromHost::Challenge(challenge)) => {
                 self.say(&attach(&self.key.clone(), &challenge));
                 self.is_attached = true;
@@ -211,8 +199,9 @@ impl Link {
     /// A slice of a vat, which any host may bring.
     fn slice(&mut self, frame: &[u8]) -> Result<SliceReply, String> {
         let frame: VatFrame = codec::decode(frame).map_err(|error| error.to_string())?;
-        let index = self.known.get(&frame.slice.sender()).copied();
-        let Some((index, vat)) = index.and_then(|index| Some((index, self.vats.get_mut(index)?))) else {
+        let sender = frame.slice.sender();
+        let of = self.vats.iter_mut().enumerate().find(|(_, vat)| vat.conversation.target() == sender);
+        let Some((index, vat)) = of else {
             return Ok(SliceReply::Refused { message: "this client does not talk to that vat".to_owned() });
         };
         let taken = match vat.conversation.take(*frame.slice) {
@@ -223,7 +212,7 @@ impl Link {
             }
             Err(NotTaken::Gap { next }) => return Ok(SliceReply::NotYet { next, leader: None }),
             Err(NotTaken::Refused(message)) => {
-                self.leave(&format!("the host brought what its vat did not say: {message}"));
+                self.leave_liar(&format!("the host brought what its vat did not say: {message}"));
                 return Ok(SliceReply::Refused { message });
             }
         };
@@ -273,13 +262,12 @@ impl Link {
         let Some(finding) = self.finding.get_mut(&vat) else { return };
         finding.unknown += 1;
         if finding.unknown >= self.hosts {
-            for Redeeming { ticket, .. } in
-                self.finding.remove(&vat).map(|finding| finding.redeeming).unwrap_or_default()
-            {
-                self.events.push_back(Event::Redeemed { ticket, found: Err(why.clone()) });
-            }
+            self.finding.remove(&vat);
+            self.events.push_back(Event::Found { id: vat, vat: Err(why.clone()) });
         }
-        if is_lie || self.finding.contains_key(&vat) {
+        if is_lie {
+            self.leave_liar(&why);
+        } else if self.finding.contains_key(&vat) {
             self.leave(&why);
         }
     }
@@ -298,7 +286,6 @@ impl Link {
         let index = self.vats.len();
         self.vats.push(Vat {
             conversation,
-            through: None,
             said: None,
             is_unsaid: false,
             noted: 0,
@@ -310,30 +297,9 @@ impl Link {
             doubts: 0,
             is_lost: false,
         });
-        self.known.insert(vat, index);
-        for Redeeming { ticket, sturdyref } in
-            self.finding.remove(&vat).map(|finding| finding.redeeming).unwrap_or_default()
-        {
-            self.redeem_at(index, ticket, &sturdyref);
-        }
+        self.finding.remove(&vat);
+        self.events.push_back(Event::Found { id: vat, vat: Ok(index) });
         Ok(())
-    }
-
-    fn redeem_at(&mut self, index: usize, ticket: i64, sturdyref: &Sturdyref) {
-        let found = self.talk(index, |session| match sturdyref.redeem_for(&session.vat()) {
-            None => Ok(ClientRef::Object(sturdyref.object)),
-            Some(redemption) => {
-                let signature = redemption.signature.try_into().map_err(|_| "a signature of 64 bytes".to_owned())?;
-                session.redeem(sturdyref.object, redemption.bearer, signature).map_err(|error| error.to_string())
-            }
-        });
-        if found.is_ok()
-            && let Some(vat) = self.vats.get_mut(index)
-        {
-            vat.through = vat.through.or(sturdyref.bearer_key());
-        }
-        let found = found.map(|reference| Remote { vat: index, reference });
-        self.events.push_back(Event::Redeemed { ticket, found });
     }
 
     /// What became of a slice, by the host's word.
@@ -428,18 +394,6 @@ impl Link {
     fn vat(&mut self, vat: usize) -> Result<&mut Vat, String> {
         self.vats.get_mut(vat).ok_or_else(|| "a vat that this session does not talk to".to_owned())
     }
-
-    /// Says something to a vat, with what else is said now.
-    fn talk<T, E: ToString>(
-        &mut self,
-        vat: usize,
-        talk: impl FnOnce(&mut ClientSession) -> Result<T, E>,
-    ) -> Result<T, String> {
-        let vat = self.vat(vat)?;
-        let said = talk(&mut vat.conversation.session).map_err(|error| error.to_string())?;
-        vat.is_unsaid = true;
-        Ok(said)
-    }
 }
 
 impl Vat {
@@ -474,7 +428,7 @@ impl Vat {
     }
 }
 
-/// What a page is told of a proof.
+/// Returns what a page is told of a proof.
 fn proof_value(
     signers: &Signers,
     introduction: &Introduction,
@@ -485,8 +439,16 @@ fn proof_value(
     let name = |key| {
         members.iter().find(|member| member.key == key).map_or_else(|| key.to_string(), |member| member.name.clone())
     };
+    let has_signed = |key| certificate.signatures.iter().any(|signature| signature.key == key);
     let number = |number: u64| Value::Number(number as f64);
     let names = certificate.signatures.iter().map(|signature| Value::String(name(signature.key))).collect();
+    let member = |key| {
+        Value::Record(vec![
+            ("name".to_owned(), Value::String(name(key))),
+            ("key".to_owned(), Value::String(key.to_string())),
+            ("signed".to_owned(), Value::Bool(has_signed(key))),
+        ])
+    };
     let text = format!(
         "{} of {} signed, block {}",
         certificate.signatures.len(),
@@ -499,57 +461,29 @@ fn proof_value(
         ("epoch".to_owned(), number(certificate.statement.epoch)),
         ("signers".to_owned(), Value::Array(names)),
         ("threshold".to_owned(), number(signers.threshold.into())),
-        ("members".to_owned(), number(signers.keys.len() as u64)),
+        ("members".to_owned(), Value::Array(signers.keys.iter().map(|key| member(*key)).collect())),
         ("file".to_owned(), Value::Bytes(file.encode())),
     ])
 }
 
-impl Vats for Link {
-    fn redeem(&mut self, ticket: i64, text: &str) {
-        let sturdyref = match text.parse::<Sturdyref>() {
-            Ok(sturdyref) => sturdyref,
-            Err(error) => {
-                return self.events.push_back(Event::Redeemed { ticket, found: Err(error.to_string()) });
-            }
-        };
-        if let Some(index) = self.known.get(&sturdyref.vat).copied() {
-            return self.redeem_at(index, ticket, &sturdyref);
-        }
-        if !self.finding.contains_key(&sturdyref.vat) && self.vats.len() + self.finding.len() >= MAX_VATS {
-            let found = Err(format!("a session talks to at most {MAX_VATS} vats"));
-            return self.events.push_back(Event::Redeemed { ticket, found });
-        }
-        self.finding.entry(sturdyref.vat).or_default().redeeming.push(Redeeming { ticket, sturdyref });
+impl Carrier for Link {
+    fn find(&mut self, sturdyref: &Sturdyref) {
+        self.finding.entry(sturdyref.vat).or_default();
     }
 
-    fn call(
+    fn talk<T, E: ToString>(
         &mut self,
-        target: Remote,
-        method: Method,
-        args: Vec<Value>,
-        slots: &[ClientRef],
-    ) -> Result<Remote, String> {
-        let args = Value::Array(args);
-        let result = self.talk(target.vat, |session| session.call(target.reference, method, &args, slots))?;
-        Ok(Remote { vat: target.vat, reference: ClientRef::Result(result) })
+        vat: usize,
+        say: impl FnOnce(&mut ClientSession) -> Result<T, E>,
+    ) -> Result<T, String> {
+        let vat = self.vat(vat)?;
+        let said = say(&mut vat.conversation.session).map_err(|error| error.to_string())?;
+        vat.is_unsaid = true;
+        Ok(said)
     }
 
-    fn keep(&mut self, object: Remote) -> Result<Remote, String> {
-        let through = self.vat(object.vat)?.through;
-        let through = through.ok_or("a vat keeps objects only for those who have come in by a bearer (vat://…#…)")?;
-        let ClientRef::Object(id) = object.reference else { return Err("only objects are kept".to_owned()) };
-        let seed = self.entropy.secret();
-        let key = SigningKey::from_bytes(&seed).verifying_key().to_bytes();
-        let result = self.talk(object.vat, |session| session.keep(id, key, through))?;
-        let result = Remote { vat: object.vat, reference: ClientRef::Result(result) };
-        self.keeping.insert(result, seed);
-        Ok(result)
-    }
-
-    fn kept(&mut self, result: Remote, answer: &Completion) -> Option<Result<String, String>> {
-        let seed = self.keeping.remove(&result)?;
-        let home = self.vats.get(result.vat)?.conversation.target();
-        Some(kept_number(answer).map(|object| Sturdyref::bearer(home, object, seed).to_string()))
+    fn secret(&mut self) -> Result<[u8; 32], String> {
+        Ok(self.entropy.secret())
     }
 
     fn proof(&mut self, answer: Remote) -> Result<Value, String> {
@@ -564,31 +498,5 @@ impl Vats for Link {
         let items = vec![Item::Answer(Box::new(proof))];
         let file = ProofFile { vats: vec![VatProof { introduction: introduction.clone(), items }] };
         Ok(proof_value(conversation.signers(), &introduction, &file, &certificate))
-    }
-
-    fn offer(&mut self, vat: usize) -> Result<ClientRef, String> {
-        Ok(self.vat(vat)?.conversation.session.offer())
-    }
-
-    fn settle(
-        &mut self,
-        vat: usize,
-        owed: Owed,
-        fulfilled: bool,
-        value: &Value,
-        slots: &[ClientRef],
-    ) -> Result<(), String> {
-        self.talk(vat, |session| session.settle_owed(owed, fulfilled, value, slots))
-    }
-
-    fn release(&mut self, vat: usize, owed: Owed) {
-        // If there is no room, the vat goes on waiting for it until the session ends.
-        let _ = self.talk(vat, |session| session.release(owed));
-    }
-
-    fn drop_object(&mut self, object: Remote) {
-        let ClientRef::Object(id) = object.reference else { return };
-        // If there is no room, the vat holds it until the session ends.
-        let _ = self.talk(object.vat, |session| session.drop_object(id));
     }
 }

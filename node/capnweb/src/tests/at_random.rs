@@ -1,7 +1,8 @@
 //! Clients and vats that do by chance whatever they may: nothing is left when both have let go of everything.
 
 use super::super::data::Remote;
-use super::super::session::{Session, Vats};
+use super::super::session::Session;
+use super::super::vats::Vats;
 use quorate_streams::abi::{Method, Value};
 use quorate_streams::client::{ClientRef, Completion, Heard, InboundCall, Owed};
 use serde_json::{Value as Json, json};

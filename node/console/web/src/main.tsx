@@ -4,6 +4,7 @@ import { Check } from './check';
 import { Evidence } from './evidence';
 import { Follow } from './follow';
 import { Host, Hosts } from './hosts';
+import { Logs } from './logs';
 import { useSeen } from './parts';
 import { followLinks, go, usePlace } from './place';
 import { follow, useStore } from './store';
@@ -43,7 +44,7 @@ function ThemeSwitch() {
 }
 
 /** Views that are searched. */
-const SEARCHED = ['vats', 'hosts', 'streams', 'waiting', 'evidence'];
+const SEARCHED = ['vats', 'hosts', 'streams', 'waiting', 'evidence', 'logs'];
 
 function Search() {
   const place = usePlace();
@@ -97,6 +98,7 @@ function Bar() {
     ['follow', '/follow', 'Follow', 0, false],
     ['waiting', '/waiting', 'Waiting', waitingOf(all).length, false],
     ['evidence', '/evidence', 'Evidence', proofs, true],
+    ['logs', '/logs', 'Logs', 0, false],
     ['check', '/check', 'Check', 0, false],
   ];
   const row = useSeen(view);
@@ -152,6 +154,8 @@ function View() {
       return <Waiting />;
     case 'evidence':
       return <Evidence />;
+    case 'logs':
+      return <Logs />;
     case 'check':
       return <Check />;
     default:

@@ -30,7 +30,7 @@ export interface HostView {
   started_at_ms: number | null;
   listen: string[];
   http: string | null;
-  peers: { key: string; connected: boolean; addresses: string[]; last_error: string | null }[];
+  peers: { key: string; connected: boolean; addresses: string[]; last_error: string | null; version: string | null }[];
   vats: { vat: string; name: string; role: string }[];
   disk: { free_bytes: number; total_bytes: number } | null;
   peer_evidence: number;
@@ -220,4 +220,45 @@ export interface HopView {
     sayings: { to: string; first: number | null; last: number }[];
   } | null;
   acknowledged: boolean | null;
+}
+
+/** What only the owner is answered (node/console/src/admin.rs). */
+export interface AdminView {
+  offered: boolean;
+  accepted: boolean;
+}
+
+export interface LineView {
+  block: number | null;
+  level: string | null;
+  text: string;
+}
+
+export interface LogsView {
+  lines: LineView[];
+  searched: number;
+  found: number;
+}
+
+export interface HolderView {
+  vat: string;
+  name: string | null;
+}
+
+export interface ObjectView {
+  object: number;
+  interface: string | null;
+  holders: HolderView[];
+  references: { key: string; note: string; expires_ms: number | null }[];
+}
+
+export interface ObjectsView {
+  block: number;
+  objects: ObjectView[];
+  through: { vat: string; name: string | null; path: HolderView[] }[];
+  is_cut: boolean;
+}
+
+export interface AnsweredView {
+  message: string;
 }

@@ -1,7 +1,7 @@
 // Small parts that all views use.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Level, MemberView, VatView } from './model';
+import type { AdminView, Level, MemberView, VatView } from './model';
 import { go, usePlace } from './place';
 import { useNow } from './store';
 import { ago, list, moment, number } from './words';
@@ -309,6 +309,24 @@ export function Command({ text }: { text: string }) {
         <CopyIcon isDone={isCopied} />
       </button>
     </span>
+  );
+}
+
+/** What only the owner sees; to others, how to see it. */
+export function Owner({ admin, what, children }: { admin: AdminView | null; what: string; children: ComponentChildren }) {
+  if (admin?.accepted) return <>{children}</>;
+  if (!admin) return <p class="none">Asking…</p>;
+  return (
+    <div class="owner">
+      <p>
+        {what} {admin.offered ? 'is for whoever opens the address with the token that the console has printed.' : 'is shown to the owner of the hosts alone: everybody on this machine can open this page.'}
+      </p>
+      {!admin.offered && (
+        <p>
+          Start <Command text="vat console --admin" /> and open the address that it prints.
+        </p>
+      )}
+    </div>
   );
 }
 

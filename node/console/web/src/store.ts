@@ -1,8 +1,21 @@
 // What is known of hosts and vats, kept up to date by server-sent events; and what is asked for once.
 import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
-import type { HostView, Update, VatView } from './model';
+import type { AdminView, HostView, Update, VatView } from './model';
+
+/** What shows that this page is the owner's: it came behind # in the address, and stays in this tab alone. */
+const TOKEN = 'token';
+
+function takeToken(): boolean {
+  const token = new URLSearchParams(location.hash.slice(1)).get(TOKEN);
+  if (!token) return false;
+  sessionStorage.setItem(TOKEN, token);
+  history.replaceState(null, '', location.pathname + location.search);
+  return true;
+}
 
 export interface State {
+  /** Whether the owner's token is there and right; nothing while that is not known. */
+  admin: AdminView | null;
   /** Whether the server's answers come. */
   link: 'loading' | 'live' | 'lost';
   problem: string | null;
@@ -10,7 +23,7 @@ export interface State {
   vats: Map<string, VatView>;
 }
 
-export const state: State = { link: 'loading', problem: null, hosts: new Map(), vats: new Map() };
+export const state: State = { admin: null, link: 'loading', problem: null, hosts: new Map(), vats: new Map() };
 const followers = new Set<() => void>();
 let isPlanned = false;
 
@@ -40,8 +53,23 @@ export function take(update: Update) {
   changed();
 }
 
+async function askWho() {
+  try {
+    state.admin = await ask<AdminView>('/admin');
+  } catch {
+    // It is asked again when the console is there again.
+    state.admin = null;
+  }
+  changed();
+}
+
+takeToken();
+addEventListener('hashchange', () => takeToken() && void askWho());
+
 export function follow() {
   const events = new EventSource('/api/events');
+  // A console that was started anew has another token, or none.
+  events.onopen = () => void askWho();
   events.onmessage = (event) => take(JSON.parse(event.data) as Update);
   // The browser connects again by itself, unless it was refused.
   events.onerror = () => {
@@ -62,8 +90,13 @@ export function useStore(): State {
   return state;
 }
 
-export async function ask<T>(path: string): Promise<T> {
-  const answer = await fetch(`/api${path}`);
+/** Asks for a path, or says something to it. */
+export async function ask<T>(path: string, said?: unknown): Promise<T> {
+  const headers: Record<string, string> = {};
+  const token = sessionStorage.getItem(TOKEN);
+  if (token) headers['authorization'] = `Bearer ${token}`;
+  if (said !== undefined) headers['content-type'] = 'application/json';
+  const answer = await fetch(`/api${path}`, { headers, ...(said === undefined ? {} : { method: 'POST', body: JSON.stringify(said) }) });
   const body: unknown = await answer.json().catch(() => null);
   if (!answer.ok) {
     const message = (body as { message?: string } | null)?.message;

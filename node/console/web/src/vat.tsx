@@ -3,6 +3,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { CheckResult, useCheck } from './check';
 import type { BlocksView, EpochView, SignedBlock, SignedBlocks, VatView } from './model';
 import { Ago, Bar, Facts, Failure, Id, Mark, Problems, Signers, Table, Tabs, type Column } from './parts';
+import { Objects } from './objects';
 import { usePlace } from './place';
 import { ask, state, useAsked, useStore } from './store';
 import { StreamTable } from './streams';
@@ -31,6 +32,7 @@ export function Vat({ id }: { id: string }) {
     { tab: 'streams', word: 'Streams', count: vat.streams.length },
     { tab: 'blocks', word: 'Messages' },
     { tab: 'replicas', word: 'Replicas', count: vat.replicas.length },
+    { tab: 'objects', word: 'Objects' },
     { tab: 'proof', word: 'Proof' },
   ];
   return (
@@ -67,6 +69,7 @@ export function Vat({ id }: { id: string }) {
       {tab === 'streams' && <StreamTable streams={vat.streams.map((stream) => ({ vat, stream }))} isOfOne />}
       {tab === 'blocks' && <Blocks vat={vat} />}
       {tab === 'replicas' && <Replicas vat={vat} />}
+      {tab === 'objects' && <Objects vat={vat} />}
       {tab === 'proof' && <Proof vat={vat} />}
     </section>
   );

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createInterface } from 'node:readline';
 import { checkContrast, checkNames, open } from './browser.mjs';
 
-const [url, count] = [process.argv[2], Number(process.argv[3])];
+const [url, token, count] = [process.argv[2], process.argv[3], Number(process.argv[4])];
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const demand = async (what) => {
   process.stdout.write(`${what}\n`);
@@ -75,9 +75,11 @@ try {
   await page.waitForFunction((before) => document.querySelector('table.list tbody tr td.number:nth-child(6)').textContent.replaceAll(',', '') !== before, before);
   assert.deepEqual(await browser.shifts(), [], 'nothing moves when updates come');
 
-  // All views, in both colours, wide and narrow.
+  // All views, in both colours, wide and narrow; those that are the owner's as well.
+  await browser.go(`/?sort=Vat#token=${token}`);
+  await main.getByText(`1–50 of ${count}`).waitFor();
   const first = await rows.first().getByRole('link').first().getAttribute('href');
-  const views = ['/', '/hosts', '/hosts/h1', '/streams', '/follow', '/waiting', '/evidence', '/check', first, `${first}?tab=epochs`, `${first}?tab=streams`, `${first}?tab=blocks`, `${first}?tab=replicas`, `${first}?tab=proof`, '/nowhere', '/vats/none'];
+  const views = ['/', '/hosts', '/hosts/h1', '/streams', '/follow', '/waiting', '/evidence', '/check', first, `${first}?tab=epochs`, `${first}?tab=streams`, `${first}?tab=blocks`, `${first}?tab=replicas`, `${first}?tab=objects`, `${first}?tab=proof`, '/logs', '/nowhere', '/vats/none'];
   for (const colorScheme of ['light', 'dark']) {
     for (const width of [1280, 360]) {
       await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
@@ -98,6 +100,15 @@ try {
 
   // What waits is said, with the command that answers it.
   await browser.go('/waiting');
+  await main.getByRole('button', { name: 'Approve for h1' }).waitFor();
+  await main.getByRole('button', { name: 'Approve for h1' }).click();
+  await page.getByRole('dialog').getByText('some words of a key').waitFor();
+  await browser.fits();
+  await browser.picture('approve-dark');
+  await page.keyboard.press('Escape');
+  await page.evaluate(() => sessionStorage.clear());
+  await page.reload();
+  await browser.live();
   await main.getByText('vat approve vat-7 --host h1 --change').waitFor();
   await top.getByRole('link', { name: /^Waiting\s*1/ }).waitFor();
 

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { checkContrast, checkNames, open } from './browser.mjs';
 
-const [url, vat] = process.argv.slice(2);
+const [url, token, vat] = process.argv.slice(2);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const demand = async (what) => {
   process.stdout.write(`${what}\n`);
@@ -62,13 +62,59 @@ try {
   await browser.go(`/vats/${vat}?tab=epochs`);
   await main.getByRole('heading', { name: 'Epoch 0' }).waitFor();
   await demand('replace');
+  // It waits for owners. Everybody sees that, and only who has the token may answer.
+  await top.getByRole('link', { name: /^Waiting\s*1/ }).click();
+  await main.getByText('vat approve counter --host alpha').waitFor();
+  assert.equal(await main.getByRole('button', { name: /^Approve for/ }).count(), 0, 'nobody may approve');
+  await browser.go('/logs?of=driver');
+  await main.locator('.owner', { hasText: 'with the token' }).waitFor();
+  await browser.picture('for-the-owner');
+  await browser.go(`/waiting#token=${token}`);
+  await main.getByRole('button', { name: 'Approve for alpha' }).waitFor();
+  assert(!page.url().includes(token), 'the token does not stay in the address');
+  await checkContrast(page);
+  await checkNames(page);
+  await browser.picture('waiting');
+  // Not before the owner says that the newcomer's key was compared; and not by leaving the question.
+  await main.getByRole('button', { name: 'Approve for alpha' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('replace gamma by epsilon').waitFor();
+  const sure = dialog.getByRole('button', { name: 'Approve' });
+  assert(await sure.isDisabled(), 'the fingerprint was not compared');
+  await checkContrast(page);
+  await browser.picture('approve');
+  await page.keyboard.press('Escape');
+  await main.getByText('Waits for the owner of alpha').waitFor();
+  await main.getByRole('button', { name: 'Approve for alpha' }).click();
+  await dialog.getByRole('checkbox').check();
+  await sure.click();
+  await main.getByText('Waits for the owner of alpha').waitFor({ state: 'detached' });
+  await browser.go(`/vats/${vat}?tab=epochs`);
   await main.getByRole('heading', { name: 'Epoch 1' }).waitFor();
+  await demand('drive');
   const epoch = main.locator('.epochs li').first();
   assert.match(await epoch.innerText(), /\+ epsilon/);
   assert.match(await epoch.innerText(), /− gamma/);
   assert.match(await epoch.innerText(), /Certified by [34] of the 4 members of epoch 0 \(3 had to\)/);
   await checkContrast(page);
   await browser.picture('epochs');
+
+  // What a vat printed, searched; and who can use what.
+  await browser.go('/logs?of=driver');
+  await main.locator('.lines tr', { hasText: 'driving the counter' }).first().waitFor();
+  await page.locator('input[type=search]').fill('DRIVING');
+  await main.getByText(/lines?; the newest first|of \d+ lines/).first().waitFor();
+  await checkContrast(page);
+  await checkNames(page);
+  await browser.picture('logs');
+  await page.locator('input[type=search]').fill('nothing like it');
+  await main.getByText('No line is as the filters say').waitFor();
+  await browser.go(`/vats/${vat}?tab=objects`);
+  const root = main.getByRole('row').filter({ has: page.locator('td:first-child', { hasText: 'root' }) });
+  await root.getByRole('link', { name: 'driver' }).waitFor();
+  await checkContrast(page);
+  await checkNames(page);
+  await browser.picture('objects');
 
   // A message from one vat to the next.
   await browser.go(`/vats/${vat}?tab=streams`);

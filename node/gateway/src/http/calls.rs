@@ -3,8 +3,10 @@
 use super::problem::{Done, Problem};
 use super::receipts::{Begun, Receipt, Receipts, State, Stored};
 use super::values::{shown, written};
+use crate::address::Address;
+use crate::shares::{Full, Share, Shares};
+use crate::stats::{Outcome, Refusal, Stats};
 use crate::vats::Connects;
-use axum::http::StatusCode;
 use futures::future::BoxFuture;
 use quorate_client::{Answer, Caller, Kept, Lasted, LastingCall, LastingError, Records};
 use quorate_protocol::codec;
@@ -16,7 +18,6 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Calls at once, of all. Each has a network of its own while it lasts.
 const MAX_CALLS: usize = 128;
@@ -31,6 +32,8 @@ const MAX_ANSWER_BYTES: usize = 4 << 20;
 pub(crate) struct Ask {
     /// A bearer.
     pub sturdyref: Sturdyref,
+    /// Who asks.
+    pub address: Address,
     pub method: Method,
     pub args: Vec<Value>,
     pub slots: Vec<Sturdyref>,
@@ -56,15 +59,16 @@ pub(crate) struct Calls {
     connects: Arc<dyn Connects>,
     receipts: Receipts,
     /// Places for large bodies.
-    pub large: Semaphore,
-    places: Arc<Semaphore>,
+    pub large: Arc<Shares>,
+    places: Arc<Shares>,
+    pub stats: Arc<Stats>,
     by_bearer: Arc<Mutex<BTreeMap<[u8; 32], usize>>>,
 }
 
 impl Calls {
-    pub fn new(connects: Arc<dyn Connects>, receipts: Receipts) -> Calls {
-        let (large, places) = (Semaphore::new(MAX_LARGE_BODIES), Arc::new(Semaphore::new(MAX_CALLS)));
-        Calls { connects, receipts, large, places, by_bearer: Arc::default() }
+    pub fn new(connects: Arc<dyn Connects>, receipts: Receipts, stats: Arc<Stats>) -> Calls {
+        let (large, places) = (Shares::new(MAX_LARGE_BODIES), Shares::new(MAX_CALLS));
+        Calls { connects, receipts, large, places, stats, by_bearer: Arc::default() }
     }
 
     /// Makes a call, which goes on if nobody waits for it any more.
@@ -75,29 +79,39 @@ impl Calls {
         let Some(bearer) = ask.sturdyref.bearer_key() else {
             return Err(Problem::no_bearer("the reference has no secret"));
         };
-        let place = self.place(bearer)?;
+        let place = self.place(ask.address, bearer)?;
         let calls = Arc::clone(self);
         let call = tokio::spawn(async move {
+            calls.stats.call_begins();
             let answered = calls.call_now(ask, bearer).await;
+            calls.stats.call_ends(answered.as_ref().map_or_else(Problem::outcome, |_| Outcome::Fulfilled));
             drop(place);
             answered
         });
         call.await.unwrap_or_else(|error| Err(Problem::not_recorded(&error.to_string(), Done::Maybe)))
     }
 
-    fn place(&self, bearer: [u8; 32]) -> Result<Place, Problem> {
-        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
-            let why = format!("{MAX_CALLS} calls are under way at this host, which is the most");
-            return Err(Problem::busy(StatusCode::SERVICE_UNAVAILABLE, why));
-        };
+    fn place(&self, address: Address, bearer: [u8; 32]) -> Result<Place, Problem> {
+        let share = self.places.take(address, 1).map_err(|full| match full {
+            Full::All => {
+                let why = format!("{MAX_CALLS} calls are under way at this host, which is the most");
+                Problem::busy(Refusal::Full, why)
+            }
+            Full::Share(own) => {
+                let why = format!(
+                    "{own} of the {MAX_CALLS} calls that this host makes at once are for your address, {address}, which is its share now; ask again when one of them has its answer"
+                );
+                Problem::busy(Refusal::Share, why)
+            }
+        })?;
         let mut by_bearer = self.by_bearer.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_bearer.entry(bearer).or_default();
         if *count >= MAX_CALLS_OF_BEARER {
             let why = format!("{MAX_CALLS_OF_BEARER} calls through this reference are under way, which is the most");
-            return Err(Problem::busy(StatusCode::TOO_MANY_REQUESTS, why));
+            return Err(Problem::busy(Refusal::ReferenceShare, why));
         }
         *count += 1;
-        Ok(Place { by_bearer: Arc::clone(&self.by_bearer), bearer, _permit: permit })
+        Ok(Place { by_bearer: Arc::clone(&self.by_bearer), bearer, _share: share })
     }
 
     async fn call_now(&self, ask: Ask, bearer: [u8; 32]) -> Result<Answered, Problem> {
@@ -128,7 +142,7 @@ impl Calls {
             method: ask.method,
             args: ask.args,
             slots: ask.slots,
-            // Whoever asks again may want it then.
+            // A repeated request may want it then.
             prove: ask.prove || receipt.is_some(),
             deadline: ask.patience,
             lasts: receipt.is_some(),
@@ -168,7 +182,7 @@ impl Calls {
 struct Place {
     by_bearer: Arc<Mutex<BTreeMap<[u8; 32], usize>>>,
     bearer: [u8; 32],
-    _permit: OwnedSemaphorePermit,
+    _share: Share,
 }
 
 impl Drop for Place {
@@ -200,7 +214,7 @@ impl Records for Recording {
     }
 }
 
-/// What a request asks for: two that have the same are the same call.
+/// Returns what a request asks for: two that have the same are the same call.
 fn fingerprint(ask: &Ask) -> [u8; 32] {
     let references: Vec<String> = ask.slots.iter().map(ToString::to_string).collect();
     let (vat, object) = (ask.sturdyref.vat.0, ask.sturdyref.object);

@@ -7,6 +7,7 @@
 //! | `calls` | makes calls, so many at once |
 //! | `receipts` | calls with an `Idempotency-Key`, on disk |
 //! | `problem` | errors as JSON |
+//! | `schema` | what methods take, from an object's guard |
 //! | `mcp` | an object's methods as tools of the Model Context Protocol |
 //!
 //! Authority is in the `Authorization` header alone: the secret of a reference. What a path names it names for people, proxies and logs; a
@@ -17,21 +18,25 @@ mod mcp;
 mod problem;
 mod receipts;
 mod request;
+mod schema;
 mod values;
 
+use crate::address::Address;
+use crate::stats::{Refusal, Stats};
 use crate::vats::Connects;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method as Verb, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use calls::{Answered, Calls};
 use problem::Problem;
 use receipts::{ReceiptLimits, Receipts};
+use request::Named;
 use std::io;
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -52,9 +57,14 @@ struct Api {
 ///
 /// # Errors
 /// The folder can't be used.
-pub(crate) fn routes(connects: Arc<dyn Connects>, origins: Vec<String>, folder: &FilePath) -> io::Result<Router> {
+pub(crate) fn routes(
+    connects: Arc<dyn Connects>,
+    origins: Vec<String>,
+    folder: &FilePath,
+    stats: Arc<Stats>,
+) -> io::Result<Router> {
     let receipts = Receipts::open(folder, ReceiptLimits::default())?;
-    let api = Arc::new(Api { calls: Arc::new(Calls::new(connects, receipts)), origins });
+    let api = Arc::new(Api { calls: Arc::new(Calls::new(connects, receipts, stats)), origins });
     Ok(Router::new()
         .route("/v1/vats/{vat}/objects/{object}", post(apply))
         .route("/v1/vats/{vat}/objects/{object}/{method}", post(call))
@@ -68,28 +78,38 @@ pub(crate) fn routes(connects: Arc<dyn Connects>, origins: Vec<String>, folder: 
 
 async fn call(
     State(api): State<Arc<Api>>,
+    Extension(address): Extension<Address>,
     Path((vat, object, method)): Path<(String, String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let ask = request::read(&vat, &object, Some(method), &headers, body, &api.calls.large).await?;
-    let wants_proof = ask.prove;
-    Ok(answer(api.calls.call(ask).await?, wants_proof))
+    answer(&api, Named { vat, object, method: Some(method) }, address, &headers, body).await
 }
 
 /// Calls an object that is a function.
 async fn apply(
     State(api): State<Arc<Api>>,
+    Extension(address): Extension<Address>,
     Path((vat, object)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let ask = request::read(&vat, &object, None, &headers, body, &api.calls.large).await?;
-    let wants_proof = ask.prove;
-    Ok(answer(api.calls.call(ask).await?, wants_proof))
+    answer(&api, Named { vat, object, method: None }, address, &headers, body).await
 }
 
-fn answer(answered: Answered, wants_proof: bool) -> Response {
+async fn answer(
+    api: &Api,
+    named: Named,
+    address: Address,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let ask = request::read(named, address, headers, body, &api.calls.large).await?;
+    let wants_proof = ask.prove;
+    Ok(response(api.calls.call(ask).await?, wants_proof))
+}
+
+fn response(answered: Answered, wants_proof: bool) -> Response {
     // Put together as text: numbers stay as the vat gave them.
     let proof = match &answered.proof {
         _ if !wants_proof => String::new(),
@@ -111,8 +131,13 @@ async fn openapi() -> Response {
     json_text(OPENAPI)
 }
 
-async fn tools(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
-    mcp::serve(&api.calls, &headers, body).await
+async fn tools(
+    State(api): State<Arc<Api>>,
+    Extension(address): Extension<Address>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    mcp::serve(&api.calls, address, &headers, body).await
 }
 
 async fn no_route(request: Request) -> Problem {
@@ -131,7 +156,7 @@ async fn no_method(request: Request) -> Problem {
 /// Before and after every request: which pages may ask, and what no answer may lack.
 async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
-    // Whoever reads such a request otherwise than we do, before us, takes its rest for another one: it is the last of its connection.
+    // A proxy before us may parse such a request differently, and take its rest for another one: it is the last of its connection.
     let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
     let is_listed = |origin: &HeaderValue| api.origins.iter().any(|listed| listed.as_bytes() == origin.as_bytes());
     let mut response = match &origin {
@@ -143,6 +168,9 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
         Some(_) if request.method() == Verb::OPTIONS => StatusCode::NO_CONTENT.into_response(),
         _ => next.run(request).await,
     };
+    if let Some(refusal) = response.extensions().get::<Refusal>() {
+        api.calls.stats.refused(*refusal);
+    }
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,5 +1,6 @@
 //! Errors as JSON (RFC 9457), with the project's codes, and whether the call was done.
 
+use crate::stats::{Outcome, Refusal};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use quorate_client::{ClientError, LastingError};
@@ -27,16 +28,22 @@ pub(crate) struct Problem {
     pub retry_after: Option<u64>,
     /// What the vat's code rejected with, if it did.
     pub rejection: Option<Box<Json>>,
+    /// Whose fault it is that nothing was asked of the vat.
+    pub refusal: Option<Refusal>,
 }
 
 impl Problem {
     fn new(code: &'static str, status: StatusCode, title: &'static str, detail: impl Into<String>) -> Problem {
         let detail = detail.into();
-        Problem { code, status, title, detail, done: Done::No, retry_after: None, rejection: None }
+        Problem { code, status, title, detail, done: Done::No, retry_after: None, rejection: None, refusal: None }
     }
 
     fn done(self, done: Done) -> Problem {
         Problem { done, ..self }
+    }
+
+    fn refusal(self, refusal: Refusal) -> Problem {
+        Problem { refusal: Some(refusal), ..self }
     }
 
     fn retry_after(self, seconds: u64) -> Problem {
@@ -50,19 +57,20 @@ impl Problem {
     }
 
     pub fn no_bearer(why: impl Into<String>) -> Problem {
-        Problem::new("Q-G002", StatusCode::UNAUTHORIZED, "A bearer is needed", why)
+        Problem::new("Q-G002", StatusCode::UNAUTHORIZED, "A bearer is needed", why).refusal(Refusal::Reference)
     }
 
     pub fn forbidden(why: impl Into<String>) -> Problem {
-        Problem::new("Q-G003", StatusCode::FORBIDDEN, "The reference does not open that object", why)
+        let title = "The reference does not open that object";
+        Problem::new("Q-G003", StatusCode::FORBIDDEN, title, why).refusal(Refusal::Reference)
     }
 
     pub fn origin(why: impl Into<String>) -> Problem {
-        Problem::new("Q-G004", StatusCode::FORBIDDEN, "That page may not connect", why)
+        Problem::new("Q-G004", StatusCode::FORBIDDEN, "That page may not connect", why).refusal(Refusal::Origin)
     }
 
     pub fn malformed(why: impl Into<String>) -> Problem {
-        Problem::new("Q-G005", StatusCode::BAD_REQUEST, "The request is malformed", why)
+        Problem::new("Q-G005", StatusCode::BAD_REQUEST, "The request is malformed", why).refusal(Refusal::Request)
     }
 
     /// As [`Problem::malformed`], with the status that says more exactly how.
@@ -71,20 +79,26 @@ impl Problem {
     }
 
     pub fn no_route(status: StatusCode, why: impl Into<String>) -> Problem {
-        Problem::new("Q-G006", status, "There is nothing here to ask so", why)
+        Problem::new("Q-G006", status, "There is nothing here to ask so", why).refusal(Refusal::Request)
     }
 
     pub fn too_large(why: impl Into<String>) -> Problem {
-        Problem::new("Q-G007", StatusCode::PAYLOAD_TOO_LARGE, "The request is too large", why)
+        Problem::new("Q-G007", StatusCode::PAYLOAD_TOO_LARGE, "The request is too large", why).refusal(Refusal::Request)
     }
 
-    pub fn busy(status: StatusCode, why: impl Into<String>) -> Problem {
-        Problem::new("Q-G008", status, "Too many calls at once", why).retry_after(1)
+    /// All places are taken, or all that one address or reference may have.
+    pub fn busy(refusal: Refusal, why: impl Into<String>) -> Problem {
+        let status = match refusal {
+            Refusal::Full => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::TOO_MANY_REQUESTS,
+        };
+        Problem::new("Q-G008", status, "Too many calls at once", why).refusal(refusal).retry_after(1)
     }
 
     pub fn other_request() -> Problem {
         let why = "this Idempotency-Key was used for another call (another object, method or arguments); use a new key for a new call";
-        Problem::new("Q-G009", StatusCode::UNPROCESSABLE_ENTITY, "The key belongs to another request", why)
+        let title = "The key belongs to another request";
+        Problem::new("Q-G009", StatusCode::UNPROCESSABLE_ENTITY, title, why).refusal(Refusal::Request)
     }
 
     pub fn under_way() -> Problem {
@@ -92,8 +106,9 @@ impl Problem {
         Problem::new("Q-G010", StatusCode::CONFLICT, "The call is under way", why).done(Done::Maybe).retry_after(1)
     }
 
-    pub fn keys_used_up(status: StatusCode, why: impl Into<String>, seconds: u64) -> Problem {
-        Problem::new("Q-G011", status, "No more calls with keys are kept", why).retry_after(seconds)
+    pub fn keys_used_up(refusal: Refusal, why: impl Into<String>, seconds: u64) -> Problem {
+        Problem { code: "Q-G011", title: "No more calls with keys are kept", ..Problem::busy(refusal, why) }
+            .retry_after(seconds)
     }
 
     pub fn not_recorded(why: &str, done: Done) -> Problem {
@@ -105,7 +120,7 @@ impl Problem {
         Problem::new("Q-G016", StatusCode::BAD_GATEWAY, "The answer can't be had", why).done(done)
     }
 
-    /// Why there is no answer. `is_again`: an earlier attempt of the same call may have been taken.
+    /// Returns why there is no answer. `is_again`: an earlier attempt of the same call may have been taken.
     pub fn unanswered(error: LastingError, is_again: bool) -> Problem {
         let not_done = if is_again { Done::Maybe } else { Done::No };
         let error = match error {
@@ -138,6 +153,15 @@ impl Problem {
         }
     }
 
+    /// What came of the call, for the counters.
+    pub fn outcome(&self) -> Outcome {
+        match self.done {
+            Done::Yes if self.rejection.is_some() => Outcome::Rejected,
+            Done::Yes | Done::Maybe => Outcome::Unanswered,
+            Done::No => Outcome::NotDone,
+        }
+    }
+
     /// The members of RFC 9457 and ours.
     pub fn to_json(&self) -> Json {
         let mut members = Map::new();
@@ -162,6 +186,10 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.to_json().to_string()).into_response();
+        // For the counters.
+        if let Some(refusal) = self.refusal {
+            response.extensions_mut().insert(refusal);
+        }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {

@@ -10,7 +10,7 @@
 //! knows what was done under it.
 
 use super::problem::{Done, Problem};
-use axum::http::StatusCode;
+use crate::stats::Refusal;
 use quorate_client::Caller;
 use quorate_protocol::codec;
 use serde::{Deserialize, Serialize};
@@ -181,7 +181,7 @@ impl Receipts {
         }
     }
 
-    /// What is known of a bearer's key, which from now on belongs to this request, unless the answer is there.
+    /// Returns what is known of a bearer's key, which from now on belongs to this request, unless the answer is there.
     ///
     /// # Errors
     /// It can't be used for this request, or now.
@@ -247,12 +247,12 @@ impl Receipts {
                 "{records} calls with keys, or {bytes} bytes of them, are kept for one reference, each for {hours} hours; ask without a key, or through another reference, or later"
             );
             let seconds = index.until_aged(bearer, self.limits.kept_for);
-            return Err(Problem::keys_used_up(StatusCode::TOO_MANY_REQUESTS, why, seconds));
+            return Err(Problem::keys_used_up(Refusal::ReferenceShare, why, seconds));
         }
         if index.total(None).reaches(self.limits.of_all) {
             let why =
                 "this host keeps as many calls with keys as it may; ask without a key, or at another host, or later";
-            return Err(Problem::keys_used_up(StatusCode::SERVICE_UNAVAILABLE, why, 600));
+            return Err(Problem::keys_used_up(Refusal::Full, why, 600));
         }
         Ok(())
     }
@@ -265,7 +265,7 @@ impl Share {
 }
 
 impl Index {
-    /// What one bearer has, or all have.
+    /// Returns what one bearer has, or all have.
     fn total(&self, of: Option<&str>) -> Share {
         let mut total = Share { records: 0, bytes: 0 };
         let entries: Vec<_> = match of {
@@ -389,6 +389,7 @@ fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::StatusCode;
 
     const ADA: [u8; 32] = [1; 32];
     const BOB: [u8; 32] = [2; 32];

@@ -3,6 +3,9 @@
 use super::calls::Ask;
 use super::problem::Problem;
 use super::values::read_arguments;
+use crate::address::Address;
+use crate::shares::{Full, Share, Shares};
+use crate::stats::Refusal;
 use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use quorate_protocol::exact_json;
@@ -10,8 +13,8 @@ use quorate_protocol::sturdyref::Sturdyref;
 use quorate_streams::abi::Method;
 use serde_json::Value as Json;
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 /// Longest body, in bytes. A message to a vat has 512 KiB; its bytes take twice as much as JSON.
@@ -30,31 +33,38 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PROOF: HeaderName = HeaderName::from_static("quorate-proof");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
+/// What a path names.
+pub(super) struct Named {
+    pub vat: String,
+    pub object: String,
+    /// Nothing: the object itself is called.
+    pub method: Option<String>,
+}
+
 /// Reads a call of a method, or, without one, of an object that is a function.
 ///
 /// # Errors
 /// It is none that can be made.
 pub(super) async fn read(
-    vat: &str,
-    object: &str,
-    method: Option<String>,
+    Named { vat, object, method }: Named,
+    address: Address,
     headers: &HeaderMap,
     body: Body,
-    large: &Semaphore,
+    large: &Arc<Shares>,
 ) -> Result<Ask, Problem> {
-    let sturdyref = opened(vat, object, &bearer(headers)?)?;
+    let sturdyref = opened(&vat, &object, &bearer(headers)?)?;
     let key = key(headers)?;
     let (prove, patience) = (wants_proof(headers)?, patience(headers)?);
     let (args, slots) = {
-        let _place = place(&body, large)?;
+        let _place = place(&body, address, large)?;
         let json = read_json(headers, body).await?.unwrap_or_else(|| Json::Array(Vec::new()));
         read_arguments(json).map_err(Problem::malformed)?
     };
     let method = method.map_or(Method::Apply, Method::Call);
-    Ok(Ask { sturdyref, method, args, slots, key, prove, patience })
+    Ok(Ask { sturdyref, address, method, args, slots, key, prove, patience })
 }
 
-/// What the `Authorization` header shows.
+/// Returns what the `Authorization` header shows.
 ///
 /// # Errors
 /// It shows nothing.
@@ -86,7 +96,7 @@ pub(super) fn whole(token: &str) -> Result<Sturdyref, Problem> {
     Ok(reference)
 }
 
-/// What a bearer opens of what the path names.
+/// Returns what a bearer opens of what the path names.
 fn opened(vat: &str, object: &str, token: &str) -> Result<Sturdyref, Problem> {
     let named: Sturdyref =
         format!("vat://{vat}/{object}").parse().map_err(|error| Problem::malformed(format!("{error}")))?;
@@ -140,15 +150,22 @@ fn patience(headers: &HeaderMap) -> Result<Duration, Problem> {
 ///
 /// # Errors
 /// There is none.
-pub(super) fn place<'a>(body: &Body, large: &'a Semaphore) -> Result<Option<SemaphorePermit<'a>>, Problem> {
+pub(super) fn place(body: &Body, address: Address, large: &Arc<Shares>) -> Result<Option<Share>, Problem> {
     if body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_BODY_BYTES) {
         return Ok(None);
     }
-    large.try_acquire().map(Some).map_err(|_| {
-        let why = format!(
-            "as many bodies of more than {SMALL_BODY_BYTES} bytes, or of unknown length, come in as may at once; send less, or later"
-        );
-        Problem::busy(StatusCode::SERVICE_UNAVAILABLE, why)
+    large.take(address, 1).map(Some).map_err(|full| {
+        let bodies = format!("bodies of more than {SMALL_BODY_BYTES} bytes, or of unknown length,");
+        let (refusal, why) = match full {
+            Full::All => (Refusal::Full, format!("as many {bodies} come in as may at once; send less, or later")),
+            Full::Share(own) => {
+                let why = format!(
+                    "{own} {bodies} come in from your address, {address}, which is its share now; send less, or later"
+                );
+                (Refusal::Share, why)
+            }
+        };
+        Problem::busy(refusal, why)
     })
 }
 

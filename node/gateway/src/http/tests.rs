@@ -73,6 +73,11 @@ impl Connects for Shared {
                     fulfilled(Value::Null)
                 }
                 "denied" => return lasted(Err(LastingError::NotOpened("it was revoked".to_owned()))),
+                "__getInterfaceGuard__" => fulfilled(guard()),
+                "__getMethodNames__" if call.sturdyref.object == GUARDED => {
+                    let names = ["__getInterfaceGuard__", "deposit"].map(|name| Value::String(name.to_owned()));
+                    fulfilled(Value::Array(names.to_vec()))
+                }
                 "slow" => return lasted(Err(LastingError::Client(ClientError::Deadline(30.0)))),
                 "away" => return lasted(Err(LastingError::Client(ClientError::NotSent("down".to_owned())))),
                 _ => {
@@ -88,6 +93,22 @@ impl Connects for Shared {
     }
 }
 
+/// An object with a guard.
+const GUARDED: u64 = 8;
+
+/// As `M.interface('Purse', { deposit: M.call(M.nat()).returns() })` makes it.
+fn guard() -> Value {
+    let tagged = |tag: &str, payload: Value| Value::Tagged(tag.to_owned(), Box::new(payload));
+    let record = |fields: Vec<(&str, Value)>| {
+        Value::Record(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    };
+    let nat = tagged("match:nat", Value::Array(Vec::new()));
+    let method = record(vec![("callKind", Value::String("sync".into())), ("argGuards", Value::Array(vec![nat]))]);
+    let methods = record(vec![("deposit", tagged("guard:methodGuard", method))]);
+    let interface = record(vec![("interfaceName", Value::String("Purse".into())), ("methodGuards", methods)]);
+    tagged("guard:interfaceGuard", interface)
+}
+
 fn lasted(answer: Result<Answer, LastingError>) -> Lasted {
     Lasted { answer, kept: Vec::new(), proof: None }
 }
@@ -98,6 +119,7 @@ fn fulfilled(value: Value) -> Answer {
 
 struct Gateway {
     fake: Arc<Fake>,
+    stats: Arc<Stats>,
     address: SocketAddr,
     _folder: TempDir,
     _server: tokio::task::JoinHandle<()>,
@@ -121,15 +143,18 @@ impl Gateway {
             (Arc::new(Fake { said: Mutex::default(), go: Semaphore::new(0) }), tempfile::tempdir().expect("a folder"));
         let rules = crate::server::Rules {
             origins: vec!["https://example.org".to_owned()],
+            proxies: Vec::new(),
             max_sessions: 4,
             folder: folder.path().join("calls"),
         };
-        let routes = crate::server::routes(Arc::new(Shared(Arc::clone(&fake))), Arc::new(NoFrames), rules)
+        let stats = Arc::<Stats>::default();
+        let connects = Arc::new(Shared(Arc::clone(&fake)));
+        let routes = crate::server::routes(connects, Arc::new(NoFrames), rules, Arc::clone(&stats))
             .expect("a folder of this test");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it listens");
         let server = tokio::spawn(crate::server::serve(listener, routes, 1_024));
-        Gateway { fake, address, _folder: folder, _server: server }
+        Gateway { fake, stats, address, _folder: folder, _server: server }
     }
 
     /// Sends bytes on a connection of their own, and gives all that comes until its end.
@@ -324,6 +349,72 @@ async fn a_call_with_a_key_is_done_once() {
     is_problem(&gateway.call("echo", &[("idempotency-key", "four")], &argument).await, 400, "Q-G005", "no");
 }
 
+/// Calls of references that are made up: nobody knows that before the vat has said so.
+#[tokio::test]
+async fn strangers_of_one_address_leave_room_for_others() {
+    let gateway = Arc::new(Gateway::start().await);
+    let call = |from: &'static str, number: u8, method: &'static str| {
+        let gateway = Arc::clone(&gateway);
+        async move {
+            let bearer = format!("Bearer {}", format!("{number:02x}").repeat(32));
+            let headers = [("authorization", bearer.as_str()), ("x-forwarded-for", from)];
+            gateway.ask("POST", &path(method), &headers, "").await
+        }
+    };
+    // All but half of the places of this host, by one address, as a proxy names it.
+    let waiting: Vec<_> = (0..64).map(|number| tokio::spawn(call("192.0.2.1", number, "wait"))).collect();
+    while gateway.stats.calls() < 64 {
+        tokio::task::yield_now().await;
+    }
+    let refused = call("192.0.2.1", 99, "echo").await;
+    is_problem(&refused, 429, "Q-G008", "no");
+    assert!(refused.head.contains("retry-after: 1"), "{}", refused.head);
+    assert!(refused.json()["detail"].as_str().is_some_and(|text| text.contains("192.0.2.1")), "{}", refused.body);
+    // What it says of itself before the proxy does counts for nothing.
+    is_problem(&call("198.51.100.7, 192.0.2.1", 99, "echo").await, 429, "Q-G008", "no");
+    for other in ["198.51.100.7", "2001:db8::1"] {
+        assert_eq!(call(other, 99, "echo").await.status, 200);
+    }
+    assert_eq!(gateway.stats.refused_total(Refusal::Share), 2);
+    gateway.fake.go.add_permits(64);
+    for call in waiting {
+        assert_eq!(call.await.expect("it ends").status, 200);
+    }
+    assert_eq!(call("192.0.2.1", 99, "echo").await.status, 200);
+    assert_eq!((gateway.stats.calls(), gateway.stats.calls_total(crate::stats::Outcome::Fulfilled)), (0, 67));
+}
+
+#[tokio::test]
+async fn sessions_of_one_address_leave_room_for_others() {
+    let gateway = Gateway::start().await;
+    let open = async |from: &str| {
+        let mut stream = TcpStream::connect(gateway.address).await.expect("it listens");
+        let upgrade = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+        let head = format!("GET /frames HTTP/1.1\r\nhost: here\r\nx-forwarded-for: {from}\r\n{upgrade}\r\n");
+        stream.write_all(head.as_bytes()).await.expect("it reads");
+        let mut head = Vec::new();
+        while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut head).await.expect("an answer"), 0, "it was ended");
+        }
+        (stream, String::from_utf8_lossy(&head).to_lowercase())
+    };
+    // Four there are: two may be of one address, and each other one finds one.
+    let mut sessions = Vec::new();
+    for from in ["192.0.2.1", "192.0.2.1", "198.51.100.7"] {
+        let (stream, head) = open(from).await;
+        assert!(head.starts_with("http/1.1 101"), "{from}: {head}");
+        sessions.push(stream);
+    }
+    let (_, head) = open("192.0.2.1").await;
+    assert!(head.starts_with("http/1.1 429") && head.contains("retry-after: 5"), "{head}");
+    let (last, head) = open("203.0.113.5").await;
+    assert!(head.starts_with("http/1.1 101"), "{head}");
+    let (_, head) = open("203.0.113.6").await;
+    assert!(head.starts_with("http/1.1 503") && head.contains("retry-after: 5"), "{head}");
+    assert_eq!(gateway.stats.refused_total(Refusal::Full), 1);
+    drop((sessions, last));
+}
+
 #[tokio::test]
 async fn one_bearer_has_so_many_calls_at_once() {
     let gateway = Arc::new(Gateway::start().await);
@@ -475,6 +566,27 @@ async fn methods_are_tools() {
         -32_602
     );
     assert_eq!(ask("resources/list", json!({})).await["error"]["code"], -32_601);
+    // What is not known of arguments is said; what an object's guard says is there.
+    let echo = &tools["result"]["tools"][0];
+    assert_eq!(echo["inputSchema"]["properties"]["args"]["items"], json!({}));
+    assert!(echo["description"].as_str().is_some_and(|text| text.contains("does not say")), "{echo}");
+    let guarded = Sturdyref::bearer(VatId([7; 32]), GUARDED, [9; 32]);
+    let headers = [("authorization", &*format!("Bearer {guarded}")), ("content-type", "application/json")];
+    let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
+    let tools = gateway.ask("POST", "/mcp", &headers, &list).await.json()["result"]["tools"].clone();
+    let args = json!({
+        "type": "array", "description": "The arguments, in order", "minItems": 1, "maxItems": 1, "items": false,
+        "prefixItems": [{
+            "type": "object", "properties": { "@bigint": { "type": "string", "pattern": "^[0-9]+$" } },
+            "required": ["@bigint"], "additionalProperties": false,
+        }],
+    });
+    let input = json!({
+        "type": "object", "properties": { "args": args }, "required": ["args"], "additionalProperties": false,
+    });
+    let deposit =
+        json!({ "name": "deposit", "description": "Calls the method deposit of Purse.", "inputSchema": input });
+    assert_eq!(tools, json!([deposit]));
     for message in [json!([]), json!({}), json!({ "jsonrpc": "2.0", "id": {}, "method": "ping" })] {
         let said = gateway.rpc(message).await;
         assert_eq!((said.status, &said.json()["error"]["code"]), (400, &json!(-32_600)));

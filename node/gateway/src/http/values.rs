@@ -52,7 +52,7 @@ fn number_references(json: &mut Json, references: &mut Vec<Sturdyref>) -> Result
     }
 }
 
-/// What an answer is as JSON. A reference that was not kept is `{"@lost":"why"}`.
+/// Returns what an answer is as JSON. A reference that was not kept is `{"@lost":"why"}`.
 pub(crate) fn written(answer: &Answer, kept: &[Kept]) -> Json {
     let kept: BTreeMap<ClientRef, &Result<Sturdyref, String>> =
         kept.iter().map(|(object, kept)| (*object, kept)).collect();
