@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build web demo test verify fmt-check clippy deny bench differential sim sim-liars sim-plants handoff order-check audit-plants endo-suites swingset-patterns packages types references worst million test262 fmt image
+.PHONY: help setup env build web page demo test verify fmt-check clippy deny bench differential sim sim-liars sim-plants handoff order-check audit-plants endo-suites swingset-patterns packages types upgrade-plants dist dist-test references worst million alerts test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -44,13 +44,18 @@ help: ## list the targets
 	@echo 'make handoff PROGRAMS=n               run small programs over several vats in all interleavings, and n by chance'
 	@echo 'make order-check WALKS=n                look at all states of small worlds of the order protocol, hunt planted errors, and walk n times by chance'
 	@echo 'make audit-plants PLANTS=names        take each defence out of the engine image, and see which attempts of the audit get through'
+	@echo 'make upgrade-plants PLANTS=names      take each check and defence of upgrades out, and see which test finds it'
 	@echo 'make endo-suites ENDO=folder          run the tests of Endo in vats; swingset-patterns AGORIC=folder, packages, types: testnet/suites/README.md'
 	@echo 'make references                       exchange a million references between two and among three vats, and print the figures'
 	@echo 'make worst MINUTES=n                  have a sender do its worst beside an honest one, n minutes for each of four kinds'
 	@echo 'make million CALLS=n                  make a million (n) ordinary calls, and print heap and tables on the way'
+	@echo 'make alerts                           have alerts fire on a testnet with a real Prometheus, after as long a time as they really take: a quarter of an hour'
 	@echo 'make test262 TEST262=folder           run the parts of a checkout of tc39/test262 that concern vats'
 	@echo 'make build    build the `vat` command, and say where it is'
+	@echo 'make dist     make the packages that people install: dist/quorate-*.tar.gz and a .deb'
+	@echo 'make dist-test  make them, and run the session of the README from the tarball, without a toolchain'
 	@echo 'make web      compile the client that checks in the page to node/web/js/quorate_web.wasm'
+	@echo 'make page     put the example of a page that trusts no host, with all it needs, into one folder'
 	@echo 'make fmt      format the sources'
 	@echo 'make image    build the engine image anew and record its hash in engine/image.sha256'
 	@echo 'make env      what to export before running cargo itself: eval "$$(make --silent env)"'
@@ -69,11 +74,32 @@ build: setup
 	@$(BUILD)
 	@echo '$(CARGO_TARGET_DIR)/debug/vat'
 
+# A folder of its own, and the command alone: with the other packages of the workspace it would have features that only tests need.
+DIST_TARGET := $(CARGO_TARGET_DIR)/packages
+# The C++ library and GCC's are linked into the program: a folder that has only their archives comes before those that have more.
+DIST_ARCHIVES := $(DIST_TARGET)/archives
+
+dist: setup
+	@mkdir -p '$(DIST_ARCHIVES)'
+	@ln -sf "$$(c++ -print-file-name=libstdc++.a)" '$(DIST_ARCHIVES)/libstdc++.a'
+	@ln -sf "$$(cc -print-file-name=libgcc_eh.a)" '$(DIST_ARCHIVES)/libgcc_s.a'
+	@CARGO_TARGET_DIR='$(DIST_TARGET)' QUORATE_PROFILE=dist QUORATE_GUEST_TARGET_DIR='$(GUEST_TARGET)' \
+		.setup/cargo rustc $(LOCKED) --profile dist --package quorate-cli --bin vat -- -L 'native=$(DIST_ARCHIVES)'
+	@testnet/deploy/package '$(DIST_TARGET)/dist/vat' dist
+
+dist-test: dist
+	@testnet/deploy/check dist
+
 # The client that checks in the page.
 web: setup
 	@$(CARGO) build $(LOCKED) --profile web --target wasm32-unknown-unknown --manifest-path node/web/Cargo.toml --target-dir '$(CARGO_TARGET_DIR)/web'
 	@cp '$(CARGO_TARGET_DIR)/web/wasm32-unknown-unknown/web/quorate_web.wasm' node/web/js/
 	@echo node/web/js/quorate_web.wasm
+
+# The example of a page that trusts no host, for any web server.
+page: web
+	@testnet/examples/programs/page/collect '$(CARGO_TARGET_DIR)/page' node/web/js/quorate_web.wasm
+	@echo '$(CARGO_TARGET_DIR)/page'
 
 demo: setup
 	@$(BUILD)
@@ -150,6 +176,10 @@ PLANTS ?=
 audit-plants: setup
 	@engine/tests/audit/plants/run $(PLANTS)
 
+# All plants are in one build, of a copy of the last commit.
+upgrade-plants: setup
+	@testnet/tests/upgrade_plants/run $(PLANTS)
+
 FLAGS ?=
 PACKAGES ?=
 SUITE = $(BUILD) && VAT='$(CARGO_TARGET_DIR)/debug/vat' node testnet/suites
@@ -170,6 +200,11 @@ types: setup
 
 references: setup
 	@QUORATE_REFERENCES=1000000 $(CARGO) test $(LOCKED) --workspace --test references -- --nocapture --test-threads 1
+
+# Built with all that the test starts.
+alerts: setup
+	@.setup/cargo build $(LOCKED) --workspace --bin vat --example vat_under_test
+	@QUORATE_ALERTS=1 $(CARGO) test $(LOCKED) --workspace --test monitoring -- --nocapture --test-threads 1
 
 WORLD ?= 3@2
 

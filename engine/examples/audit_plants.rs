@@ -140,7 +140,7 @@ fn shown(found: &Found) -> String {
     format!("{} of {}: {}", ways.len(), found.tried, ways.join(", ").chars().take(400).collect::<String>())
 }
 
-/// How many ways of each attempt some plant lets through; returns the attempts of which none does.
+/// Returns how many ways of each attempt some plant lets through; returns the attempts of which none does.
 fn summary(
     files: &[String],
     ways: &BTreeMap<String, u64>,

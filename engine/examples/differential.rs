@@ -58,7 +58,7 @@ fn run() -> Result<usize, String> {
     Ok(differing)
 }
 
-/// What two differences have in common, if they come from the same fault.
+/// Returns what two differences have in common, if they come from the same fault.
 fn kind(difference: &Difference) -> (String, String) {
     let (node, vat) = difference.first_lines();
     let bare = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();

@@ -1,6 +1,6 @@
-//! What can go wrong in this crate, apart from what a guest does: that is an outcome, never an error.
+//! Faults of this crate. Whatever a guest does is an outcome, never an error.
 //!
-//! Invariant: every variant is a fault of this host (its disk, its memory, its cache) or of what it was given to restore
+//! Invariant: every variant is a fault of this host (its disk, its memory, its cache) or of the bytes that it was given to restore
 //! from. A replica that meets one stops; it records nothing about the guest.
 
 use quorate_ids::Hash;

@@ -1,15 +1,15 @@
-//! What a vat is: its heap, its tables, and what the commands of its log do to them.
+//! A vat: its heap, its tables, and the execution of its log's commands.
 //!
 //! Pure: no clock, no network, no randomness; the disk only for the cache of the compiled image. [`machine::Machine`] is the
-//! way in. What vats say to each other is in `quorate-streams`, which clients have, too; its modules [`abi`] and [`wire`] are here as
-//! well, and [`comms`] has its streams. Evidence, agreement and transport are other crates' work, and nothing here knows of them.
+//! entry point. Messages between vats are in `quorate-streams`, which clients use, too. Its modules [`abi`] and [`wire`] are re-exported
+//! here, and [`comms`] uses its streams. Evidence, agreement and transport are in other crates.
 //!
 //! The modules, from the bottom upwards; each uses only those above it in this list (`testnet/tests/module_graph.rs`):
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`error`] | faults of the host |
-//! | [`sandbox`] | WebAssembly instances: imports, memory, stack, whose fault it is when one stops |
+//! | [`sandbox`] | WebAssembly instances: imports, memory, stack, and who is at fault when one stops |
 //! | [`image`] | images, compiled, with their base heaps |
 //! | [`heap`] | one vat's heap: deliveries, rollback, checkpoints |
 //! | [`comms`] | the tables of one vat towards all others |
@@ -26,4 +26,4 @@ pub use error::EngineError;
 pub use machine::Machine;
 pub use quorate_ids::{Hash, VatId};
 pub use quorate_streams::{abi, wire};
-pub use sandbox::fuel_prices_hash;
+pub use sandbox::{fuel_prices_hash, wasmtime_version};

@@ -12,7 +12,7 @@ mod town;
 use quorate_engine::abi::Value;
 use quorate_engine::heap::{Heap, HeapManifest, with_engine_stack};
 use quorate_engine::image::{IMAGE_WASM, Image};
-use quorate_engine::machine::{Command, CommandResult, CrankKind, Install, Machine, Upgrade};
+use quorate_engine::machine::{Command, CommandResult, CrankKind, FuelShares, Install, Machine, Upgrade};
 use quorate_engine::{EngineError, Hash};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +52,7 @@ fn state_and_references_outlive_an_upgrade_and_the_rest_is_said_to_have_ended() 
             assert!(!completion.fulfilled);
             assert_eq!(completion.value, Value::error("VatError", "the vat was upgraded before this was settled"));
         }
+        assert_eq!(town.get(ROOT, "cancelled", vec![], &[]), Value::Number(1.0), "the shop hears that nobody waits");
         // The same references, the same state, other code.
         assert_eq!(town.get(ROOT, "version", vec![], &[]), Value::Number(2.0));
         assert_eq!(town.get(purse, "deposit", vec![big(1)], &[]), big(16));
@@ -218,12 +219,9 @@ fn calls_to_answers_of_before_go_where_those_went() {
         open_accounts(&mut town);
         let (found, ticket) = (town.say(ROOT, "find", vec![text("ann")], &[]), town.say(ROOT, "ticket", vec![], &[]));
         // The bank has the calls, and the client does not know what came of them.
-        let session = &town.world.clients[&CLIENT];
-        let messages: Vec<Vec<u8>> = session.unacked().map(|(_, message)| message.to_vec()).collect();
-        let (begin, end) = (session.unacked().next().unwrap().0, session.head().end);
-        let ack = session.head().ack;
-        let deliver = quorate_engine::machine::Deliver { from: CLIENT, begin, messages, end, ack };
-        assert_eq!(town.world.apply(BANK, Command::Deliver(deliver)), CommandResult::Delivered { next: end + 1 });
+        let deliver = town.deliver();
+        let next = deliver.end + 1;
+        assert_eq!(town.world.apply(BANK, Command::Deliver(deliver)), CommandResult::Delivered { next });
         let (balance, used) = (town.say(found, "balance", vec![], &[]), town.say(ticket, "use", vec![], &[]));
         assert_eq!(town.upgrade(upgrade_to(BANK_2)), CommandResult::Upgraded);
         town.settle();
@@ -232,6 +230,34 @@ fn calls_to_answers_of_before_go_where_those_went() {
         assert!(!used.fulfilled, "{used:?}");
         town.settle();
         assert_eq!(town.bank().summary().promises, 0);
+    });
+}
+
+/// An upgrade has no sender who pays. What it burns is on the block: others wait for the next one.
+#[test]
+fn what_an_upgrade_burns_counts_for_its_block_also_if_it_fails() {
+    with_engine_stack(|| {
+        let mut town = Town::new();
+        open_accounts(&mut town);
+        let throws = upgrade_to("export default () => { throw Error('no'); };");
+        // Much more than two calls burn.
+        let per_block = town.bank().foresee(throws.clone()).unwrap().fuel / 2;
+        let shares = FuelShares { per_turn: u64::MAX, per_block, host_work: false };
+        let machine = town.world.machines.remove(&BANK).unwrap().with_fuel(shares);
+        town.world.machines.insert(BANK, machine);
+        for (upgrade, taken) in [(None, 2), (Some(throws), 1), (Some(upgrade_to(BANK_2)), 1)] {
+            for _ in 0..2 {
+                town.say(ROOT, "version", vec![], &[]);
+            }
+            let deliver = town.deliver();
+            if let Some(upgrade) = upgrade {
+                town.bank().apply(Command::Upgrade(upgrade)).unwrap();
+            }
+            let next = deliver.begin + taken;
+            assert_eq!(town.bank().apply(Command::Deliver(deliver)).unwrap(), CommandResult::Delivered { next });
+            town.world.end_block(BANK, false);
+            town.settle();
+        }
     });
 }
 

@@ -1,16 +1,16 @@
-//! What came on a Yamux connection ahead of being read, counted beneath Yamux, and how much of it there may be.
+//! Counts the unread bytes of a Yamux connection, beneath Yamux, and bounds them.
 //!
-//! Yamux reads its socket without end into the buffers of its streams, a window for each of them; a frame of one byte costs a
-//! hundred there, and it does not know who the peer is. Here the frames are counted as they come from the socket, and while too
-//! much waits to be read, the socket is left alone: the peer's sending stalls, as it would on a full window.
+//! Yamux reads its socket without end into the buffers of its streams, a window for each of them. A frame of one byte costs a
+//! hundred there, and Yamux does not know the peer. Here the frames are counted as they come from the socket. While too
+//! many bytes are unread, nothing is read from the socket: the peer's sending stalls, as on a full window.
 //!
-//! Invariants: what Yamux holds of a connection never exceeds its allowance and [`MAX_BODY`] for the frame that is coming in; what
-//! a stream holds counts until it is read, or until Yamux has let go of the stream; an honest host, whose streams are read
-//! as fast as they may be, is not slowed down.
+//! Invariants: Yamux never holds more of a connection than its allowance and [`MAX_BODY`] for the incoming frame. Bytes
+//! of a stream count until they are read, or until Yamux has dropped the stream. An honest host, whose streams are read
+//! as fast as possible, is not slowed down.
 //!
-//! What it does not do: nothing here looks at what streams carry. And a stranger that asks so much at once that the answers do not
-//! fit its windows may stick, since its word that it has read some waits behind its requests: its streams end when
-//! [`crate::NetLimits::write_stall`] is over.
+//! It does not look at the content of streams. A stranger that asks for more answers at once than
+//! its windows take may hang, since its window updates wait behind its requests. Its streams end after
+//! [`crate::NetLimits::write_stall`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -72,7 +72,7 @@ struct Books {
     streams: BTreeMap<u32, Held>,
     /// Streams that nobody uses any more and Yamux may still have.
     dropped: Vec<u32>,
-    /// Who waits until less is held.
+    /// The reader that waits until less is held.
     waiting: Option<Waker>,
     /// Yamux cannot write, and so does not let go of streams.
     stuck: bool,
@@ -180,7 +180,7 @@ impl Ahead {
         });
     }
 
-    /// Whether nothing more is to be taken in now; if so, the task is woken when that may have changed.
+    /// Returns whether nothing more is to be taken in now; if so, the task is woken when that may have changed.
     fn is_full(&self, context: &Context<'_>) -> bool {
         if self.books().held < self.always {
             return false;

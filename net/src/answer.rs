@@ -1,6 +1,6 @@
 //! The accepting side of a request, the same for both networks: permission, rate, handler, size of the response.
 //!
-//! Invariants: a handler's panic or delay is the request's misfortune only; a response never exceeds its purpose's limit.
+//! Invariants: a handler's panic or delay affects its own request only. A response never exceeds its purpose's limit.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;

@@ -1,4 +1,4 @@
-//! The task that owns the libp2p swarm: carries out what the peer table decides, and tells it what happened.
+//! The task that owns the libp2p swarm: carries out the decisions of the peer table, and reports events to it.
 //!
 //! It does nothing that takes long: frames never pass through here, only openings of streams and changes of connections.
 
@@ -265,8 +265,12 @@ impl Driver {
                 }
             }
             BehavioursEvent::Identify(mut event) => {
-                if let identify::Event::Received { info, .. } = &mut event {
+                if let identify::Event::Received { peer_id, info, .. } = &mut event {
                     without_odd_addresses(info);
+                    let said = HostId::from_peer_id(peer_id).zip(version_of(&info.agent_version));
+                    if let Some((host, version)) = said {
+                        self.peers().identified(host, version);
+                    }
                 }
                 self.metrics.record(&event);
             }
@@ -382,13 +386,24 @@ fn copy_result(result: &Result<Duration, ping::Failure>) -> Result<Duration, pin
     }
 }
 
-/// Whether libp2p's metrics may count an event: they have a series for each form of address, and what a peer says that it sees
+/// Returns whether libp2p's metrics may count an event: they have a series for each form of address, and what a peer says that it sees
 /// us at has any form it likes.
 fn is_countable(event: &SwarmEvent<BehavioursEvent>) -> bool {
     match event {
         SwarmEvent::NewExternalAddrCandidate { address } => is_of_our_transports(address),
         _ => true,
     }
+}
+
+/// Letters that are kept of the version that a peer names.
+const VERSION_LETTERS: usize = 32;
+
+/// The version of Quorate in what a peer calls itself, if it is one: a peer may say anything.
+fn version_of(agent: &str) -> Option<String> {
+    let version = agent.strip_prefix("quorate/")?;
+    let is_fine = |letter: char| letter.is_ascii_alphanumeric() || ".-+".contains(letter);
+    let good = !version.is_empty() && version.len() <= VERSION_LETTERS && version.chars().all(is_fine);
+    good.then(|| version.to_owned())
 }
 
 /// The same for what a peer says of itself.
@@ -399,7 +414,7 @@ fn without_odd_addresses(info: &mut identify::Info) {
     }
 }
 
-/// Whether it is an address of TCP or QUIC: there are but a few forms of those.
+/// Returns whether it is an address of TCP or QUIC: there are but a few forms of those.
 fn is_of_our_transports(address: &Multiaddr) -> bool {
     use Protocol::{Dns, Dns4, Dns6, Ip4, Ip6, P2p, QuicV1, Tcp, Udp};
     let mut parts = address.iter();

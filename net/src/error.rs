@@ -1,4 +1,4 @@
-//! What can go wrong with a request, and with starting a network.
+//! Errors of requests, and of starting a network.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! Reads the requests of one stream, within what its peer may take of this host's memory and time.
+//! Reads the requests of one stream, and bounds the memory and time that its peer takes.
 //!
-//! Invariants: a peer that is not trusted holds [`FREE_BYTES`] for nothing and everything beyond it of the budget that all
-//! strangers share, from the bytes as they come (an announced length is no claim) until its request is answered; a frame of it
-//! that has begun ends in time or costs the stream; a stream that waits for its next frame holds no memory of the last one.
+//! Invariants: an untrusted peer holds [`FREE_BYTES`] for nothing. Everything beyond counts against the budget that all
+//! strangers share, from the bytes as they come (an announced length is no claim) until its request is answered. A frame of an untrusted peer
+//! that has begun ends in time or costs the stream. A stream that waits for its next frame holds no memory of the last one.
 //!
-//! Why not `Framed`: it reads on without end and shows neither when a frame began nor what it holds.
+//! Why not `Framed`: it reads on without end, and shows neither when a frame began nor what it holds.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
                 Ok(Ok(_)) if coming.begun => {}
                 Ok(Ok(_)) => (coming.begun, coming.since) = (true, Instant::now()),
                 Ok(Err(error)) => return Err(Ended::Broken(error.into())),
-                // Whoever is trusted may take its time.
+                // A trusted peer may take its time.
                 Err(_) if shared.handler.trusts(from) => coming.since = Instant::now(),
                 Err(_) => return Err(if coming.begun { Ended::Stalled } else { Ended::Idle }),
             }
@@ -100,7 +100,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         self.buffer.first_chunk::<LENGTH_BYTES>().map(|length| LENGTH_BYTES + u32::from_be_bytes(*length) as usize)
     }
 
-    /// How much may be read now: of a large frame to its end, so that what comes behind it begins a buffer of its own.
+    /// Returns how much may be read now: of a large frame to its end, so that what comes behind it begins a buffer of its own.
     fn most(&self) -> usize {
         self.announced().filter(|size| *size > FREE_BYTES).map_or(usize::MAX, |size| size - self.buffer.len())
     }

@@ -1,11 +1,11 @@
 //! The requesting end: one lane per peer and purpose, with one stream that is opened when first needed and kept.
 //!
-//! Invariants: a request is written to at most one stream, once; a request that was not written fails without doubt, one that
-//! was written fails as lost or timed out; at most a [`Window`] of requests is unanswered, those whose callers gave up included
-//! (they count until they are answered or the stream ends, so the peer is never sent more than it agreed to hold); before the peer says
+//! Invariants: a request is written to at most one stream, once. A request that was not written fails for certain; one that
+//! was written fails as lost or timed out. At most a [`Window`] of requests is unanswered. Requests whose callers gave up count
+//! until they are answered or the stream ends, so the peer never gets more than it agreed to hold. Before the peer reports
 //! that it reads a stream, no more than [`EARLY_BYTES`] are written to it.
 //!
-//! A lane does not know connections or addresses: it asks its [`Connector`] for a stream, and that answers at once when there
+//! A lane does not know connections or addresses. It asks its [`Connector`] for a stream, which fails at once when there
 //! is no point in waiting.
 
 use std::collections::HashMap;
@@ -63,7 +63,7 @@ pub(crate) struct Opened<S> {
 pub(crate) trait Connector: Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Whether the host is one that this host was told of.
+    /// Returns whether the host is one that this host was told of.
     fn is_known(&self, host: HostId) -> bool;
 
     /// Opens a stream; connects first if that seems possible, else fails at once.

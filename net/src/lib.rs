@@ -1,13 +1,13 @@
 //! Authenticated frames between hosts.
 //!
-//! A host asks another one for something by a request frame and gets one response frame: that is all that this crate knows.
-//! What the frames mean is `node`'s affair. Two implementations of [`Network`] exist: [`Libp2pNetwork`] over real sockets
+//! A host sends another one a request frame and gets one response frame. This crate does nothing else;
+//! `node` gives the frames their meaning. Two implementations of [`Network`] exist: [`Libp2pNetwork`] over real sockets
 //! and [`MemoryNetwork`] with seeded delay, loss and partition for simulations; one conformance suite runs on both.
 //!
 //! Invariants:
 //! - A request is answered at most once, and its handler runs at most once: nothing is ever sent again by this crate.
 //! - Everything is bounded: frames by purpose, frames in flight, handler tasks, streams, connections, queues.
-//! - Whatever a peer sends, however broken, costs at most its own connection.
+//! - Broken bytes of a peer cost at most its own connection.
 //! - `from` in [`Handler::handle`] is the authenticated key of the other end (Noise or TLS handshake).
 //!
 //! What it does not do: it does not retry requests, it does not keep order between requests, it does not encrypt or sign

@@ -230,7 +230,7 @@ impl Network for Libp2pNetwork {
     }
 }
 
-/// Whether an address can be parsed and does not name another host; else `say` is told.
+/// Returns whether an address can be parsed and does not name another host; else `say` is told.
 fn is_usable(host: HostId, address: &str, say: impl Fn(&str, &str)) -> bool {
     let unusable = match address.parse::<Multiaddr>().as_ref().map(|address| address.iter().last()) {
         Ok(Some(Protocol::P2p(peer))) if peer != host.peer_id() => "an address names another host",

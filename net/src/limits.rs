@@ -1,11 +1,11 @@
 //! The libp2p behaviour that denies connections: too many handshakes, too many unknown hosts, too many of one peer.
 //!
 //! Known hosts (those with addresses) neither count as unknown nor compete with them, so that strangers cannot lock members
-//! out. Who it is shows only after the handshake: until then a known host is one that comes from where known hosts listen, and
-//! nobody gets more than a few places for one address. libp2p's own connection limits count those that bypass them, do not
-//! look at addresses, and keep an entry for every peer that there ever was.
+//! out. A peer's key is known only after the handshake. Until then, a connection from where known hosts listen counts as a known host's, and
+//! one address gets only a few places. libp2p's own connection limits count connections that bypass them, do not
+//! look at addresses, and keep an entry for every peer that ever was.
 //!
-//! Invariant: what is remembered is bounded by the connections that exist, and by the known hosts.
+//! Invariant: the existing connections and the known hosts bound what is remembered.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-/// How many places of unknown hosts a connection takes that a peer has made.
+/// Returns how many places of unknown hosts a connection takes that a peer has made.
 fn places(remote: &Multiaddr) -> usize {
     if remote.iter().any(|part| matches!(part, Protocol::QuicV1)) { QUIC_PLACES } else { 1 }
 }

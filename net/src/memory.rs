@@ -107,12 +107,12 @@ struct Links {
 }
 
 impl Links {
-    /// Whether the host was hinted at, and hinted at or asked for lately.
+    /// Returns whether the host was hinted at, and hinted at or asked for lately.
     fn is_hinted(&self, host: HostId, now: Instant) -> bool {
         self.hints.get(&host).is_some_and(|(_, asked)| now.saturating_duration_since(*asked) < ASKED_LATELY)
     }
 
-    /// Whether there is any way to the host; it is asked for.
+    /// Returns whether there is any way to the host; it is asked for.
     fn ask(&mut self, host: HostId, now: Instant) -> bool {
         let hinted = self.is_hinted(host, now);
         match self.hints.get_mut(&host) {

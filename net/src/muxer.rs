@@ -1,10 +1,10 @@
-//! Many streams over one TCP connection: Yamux, with what libp2p's own wrapping of it leaves open.
+//! Many streams over one TCP connection: Yamux, with two fixes to libp2p's own wrapping of it.
 //!
-//! - **Closing ends.** An orderly close waits until the peer has taken what was written before. One that has stopped reading would
+//! - **Closing ends.** An orderly close waits until the peer has read everything that was written. A peer that has stopped reading would
 //!   keep its connection, and the socket, until the kernel gives up after a quarter of an hour.
 //! - **Memory is bounded.** Yamux lets the receive windows of a connection grow to a gigabyte if the peer makes the round trip
-//!   look long, and does not count what small frames cost. Windows are bounded the same for all; what may wait to be read is
-//!   little for strangers (see [`crate::ahead`]).
+//!   look long, and does not count the cost of small frames. Here windows have the same bound for all, and the unread bytes of
+//!   strangers have a small one (see [`crate::ahead`]).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -104,7 +104,7 @@ pub(crate) struct Muxer<C> {
     ahead: Ahead,
     /// Streams that the peer has opened and nobody has taken, at most [`MAX_STREAMS`].
     opened: VecDeque<Stream>,
-    /// Who waits for one.
+    /// The task that waits for one.
     taker: Option<Waker>,
     closing: Option<Pin<Box<Sleep>>>,
 }

@@ -12,7 +12,7 @@ pub type BoxFuture<'a, T> = futures::future::BoxFuture<'a, T>;
 
 /// What a host does with the requests of others.
 pub trait Handler: Send + Sync + 'static {
-    /// Whether `from` may send requests of this purpose now. Asked when a stream is opened and again for each frame; it must be
+    /// Returns whether `from` may send requests of this purpose now. Asked when a stream is opened and again for each frame; it must be
     /// quick, since it is called on the network's tasks.
     fn permits(&self, from: HostId, purpose: Purpose) -> bool;
 
@@ -22,13 +22,13 @@ pub trait Handler: Send + Sync + 'static {
     /// The first part, up to the first real wait, runs on the stream's own task: keep long computations behind a wait.
     fn handle(&self, from: HostId, purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
 
-    /// Another process with this host's key was met at this address. Two of them must not run: whoever sees it should stop. Told
+    /// Another process with this host's key was met at this address. Two of them must not run: the host that notices should stop. Called
     /// only if it is certain, and perhaps several times. Must be quick.
     fn own_key_met(&self, address: &str) {
         let _ = address;
     }
 
-    /// Whether `from` is spared what bounds strangers: the rate limits, the common memory for their frames, the time that a frame
+    /// Returns whether `from` is spared what bounds strangers: the rate limits, the common memory for their frames, the time that a frame
     /// and a pause may take. By default those who share a vat with us. Asked often, like [`Handler::permits`].
     fn trusts(&self, from: HostId) -> bool {
         self.permits(from, Purpose::Append)
@@ -67,7 +67,7 @@ pub trait Network: Send + Sync + 'static {
     /// This host.
     fn local(&self) -> HostId;
 
-    /// Where this host listens, with the real port where port 0 was asked for.
+    /// Returns where this host listens, with the real port where port 0 was asked for.
     fn listen_addresses(&self) -> Vec<String>;
 
     /// Counters since the start.
@@ -165,6 +165,8 @@ pub struct PeerInfo {
     pub connected_for: Option<Duration>,
     /// Last round trip time of the transport's own ping.
     pub round_trip: Option<Duration>,
+    /// The version of Quorate that the peer says it runs. Nobody checks that.
+    pub version: Option<String>,
     /// Attempts that failed since the last connection.
     pub failed_attempts: u32,
     /// When it is dialled next.

@@ -1,12 +1,12 @@
-//! Notices another process that runs with this host's key, in handshakes. Pure: it is told what happened.
+//! Notices, in handshakes, another process that runs with this host's key. Pure: the caller reports the events.
 //!
-//! A handshake with the own key is not enough: a host may reach itself, where an address that somebody gives for another host
+//! A handshake with the own key is not enough: a host may reach itself, if an address given for another host
 //! has become its own. So a meeting counts only if it cannot have been with itself:
 //!
-//! - of a connection that was dialled: while it was dialled this host accepted none. One to itself would have been accepted.
-//! - of a connection that was accepted: when it was accepted this host was dialling nobody.
+//! - For a dialled connection: while it was dialled, this host accepted none. It would have accepted one to itself.
+//! - For an accepted connection: when it was accepted, this host was dialling nobody.
 //!
-//! A meeting that could be either is left alone: the peer is dialled again and again, and the next time will tell.
+//! An ambiguous meeting does not count. The peer is dialled again and again, and a later attempt will tell.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;

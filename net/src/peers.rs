@@ -1,13 +1,13 @@
-//! What is known of every peer, and the decisions about connections. Pure: no sockets, the time is a parameter.
+//! The state of every peer, and the decisions about connections. Pure: no sockets, the time is a parameter.
 //!
-//! Invariants: at most one attempt to connect to a peer runs at a time; whoever waits for a connection is answered when it is
-//! made or the attempt fails; of two connections that two hosts made to each other at the same time both keep the same one; each
-//! peer with something to be done later is in `timers` under its earliest time, so that the next one is found without a search.
+//! Invariants: at most one attempt to connect to a peer runs at a time. A caller that waits for a connection is answered when it is
+//! made or the attempt fails. If two hosts made connections to each other at the same time, both keep the same one. Each
+//! peer with something due later is in `timers` under its earliest time, so that the next one is found without a search.
 //!
-//! A peer is *wanted* if its addresses were set: it is dialled by itself, again and again. One with hints only is dialled when it
-//! is asked for.
+//! A peer is *wanted* if its addresses were set: it is dialled by itself, again and again. A peer with hints only is dialled on
+//! request.
 //!
-//! Generic over connections `C` and over those who wait `W`, so that it is tested without libp2p.
+//! Generic over connections `C` and waiting callers `W`, so that tests need no libp2p.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,6 +61,7 @@ struct Peer<C, W> {
     timer: Option<Instant>,
     last_error: Option<String>,
     round_trip: Option<Duration>,
+    version: Option<String>,
     waiting: Vec<W>,
 }
 
@@ -79,13 +80,14 @@ impl<C, W> Default for Peer<C, W> {
             timer: None,
             last_error: None,
             round_trip: None,
+            version: None,
             waiting: Vec::new(),
         }
     }
 }
 
 impl<C, W> Peer<C, W> {
-    /// Where to dial it.
+    /// Returns where to dial it.
     fn known_addresses(&self) -> &[String] {
         if self.addresses.is_empty() { &self.hints } else { &self.addresses }
     }
@@ -94,7 +96,7 @@ impl<C, W> Peer<C, W> {
         self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASKED_LATELY)
     }
 
-    /// When its hints are dropped.
+    /// Returns when its hints are dropped.
     fn hints_end(&self) -> Option<Instant> {
         self.asked.filter(|_| !self.hints.is_empty()).map(|asked| asked + ASKED_LATELY)
     }
@@ -139,7 +141,7 @@ pub(crate) struct PeerTable<C, W> {
     local: HostId,
     limits: NetLimits,
     peers: BTreeMap<HostId, Peer<C, W>>,
-    /// When there is something to be done about whom.
+    /// The peers with something due, by time.
     timers: BTreeSet<(Instant, HostId)>,
     /// Peers with hints.
     hinted: usize,
@@ -246,7 +248,7 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
         forgotten
     }
 
-    /// Whether a connection to this peer is wanted.
+    /// Returns whether a connection to this peer is wanted.
     pub(crate) fn is_wanted(&self, host: HostId) -> bool {
         self.peers.get(&host).is_some_and(|peer| peer.wanted)
     }
@@ -396,12 +398,12 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
         dials
     }
 
-    /// When [`PeerTable::due`] has something next.
+    /// Returns when [`PeerTable::due`] has something next.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// How many peers there are connections to.
+    /// Returns how many peers there are connections to.
     pub(crate) fn connected_peers(&self) -> usize {
         self.peers.values().filter(|peer| !peer.connections.is_empty()).count()
     }
@@ -410,6 +412,13 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
     pub(crate) fn measured(&mut self, host: HostId, round_trip: Duration) {
         if let Some(peer) = self.peers.get_mut(&host) {
             peer.round_trip = Some(round_trip);
+        }
+    }
+
+    /// The peer said which version it runs.
+    pub(crate) fn identified(&mut self, host: HostId, version: String) {
+        if let Some(peer) = self.peers.get_mut(&host) {
+            peer.version = Some(version);
         }
     }
 
@@ -425,6 +434,7 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
                 dialled: connection.is_some_and(|connection| connection.dialled),
                 connected_for: connection.map(|connection| now.saturating_duration_since(connection.since)),
                 round_trip: peer.round_trip,
+                version: peer.version.clone(),
                 failed_attempts: peer.failures,
                 next_attempt_in: peer.next_attempt.map(|next| next.saturating_duration_since(now)),
                 last_error: peer.last_error.clone(),
@@ -433,7 +443,7 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
         self.peers.iter().filter(|(_, peer)| peer.wanted || !peer.connections.is_empty()).map(info).collect()
     }
 
-    /// After every change: moves the peer's timer, and drops a peer about whom there is nothing to remember.
+    /// After every change: moves the peer's timer, and drops a peer without anything to remember.
     fn settle(&mut self, host: HostId) {
         let Some(peer) = self.peers.get_mut(&host) else { return };
         let done = !peer.wanted

@@ -38,7 +38,7 @@ pub(crate) struct Open {
 }
 
 /// A stream, and a signal that its connection has ended. Yamux does not wake the streams of a connection that is closed by
-/// this end, so whoever uses a stream must watch the signal as well.
+/// this end, so the user of a stream must watch the signal as well.
 pub(crate) struct OpenedStream {
     pub(crate) stream: Stream,
     pub(crate) ended: CancellationToken,

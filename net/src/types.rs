@@ -1,4 +1,4 @@
-//! Names of hosts and the closed list of what hosts talk about, with the limits of each.
+//! Names of hosts, and the closed list of purposes of requests, with the limits of each.
 //!
 //! A [`HostId`] is an Ed25519 public key; libp2p's `PeerId` of such a key contains the key itself, so both directions of the
 //! conversion are exact and need no lookup. Adding a [`Purpose`] changes the wire: old hosts refuse its protocol name.
@@ -148,7 +148,7 @@ impl Purpose {
         }
     }
 
-    /// How many requests of one host to another may be unanswered at a time; more wait for their turn.
+    /// Returns how many requests of one host to another may be unanswered at a time; more wait for their turn.
     pub const fn max_in_flight(self) -> usize {
         match self {
             // One stream carries what all vats that two hosts share have to say.
@@ -163,7 +163,7 @@ impl Purpose {
         }
     }
 
-    /// How many bytes of unanswered requests of one host to another there may be; more wait for their turn. It bounds the
+    /// Returns how many bytes of unanswered requests of one host to another there may be; more wait for their turn. It bounds the
     /// memory that a peer can make us hold where frames are large and the number in flight alone would not.
     pub const fn max_in_flight_bytes(self) -> usize {
         // Two of the largest frames, and never less than a round of small ones: one can be sent while the other is handled.

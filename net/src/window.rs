@@ -1,7 +1,7 @@
-//! How much of one purpose may be under way between two hosts, how fast strangers may send, and how much memory they may take.
+//! Bounds for each purpose: requests under way between two hosts, the rate of strangers, and their memory.
 //!
 //! The same [`Window`] bounds both ends: the requester enters it before a request is sent, the accepting end before a handler
-//! runs. Entering waits for a turn, in order of arrival; leaving is dropping the [`Admission`]. A [`Gate`] is one peer's; the
+//! runs. Entering waits for a turn, in order of arrival; dropping the [`Admission`] leaves it. A [`Gate`] is one peer's. The
 //! [`Bucket`] and the [`Budget`] of all strangers together are the host's, since keys are free and a stranger may come with many.
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -170,7 +170,7 @@ async fn frames_of_strangers_share_a_bounded_memory_and_those_of_others_do_not()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_strangers_send_ahead_of_being_read_is_bounded() {
+async fn unread_bytes_of_strangers_are_bounded() {
     /// What a stranger's connection may hold: 512 KiB that wait to be read, and a frame of Yamux that is coming in.
     const HELD: u64 = 768 * 1024;
     // However slow the machine: nobody loses a stream or a connection for being held up.

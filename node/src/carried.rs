@@ -1,6 +1,6 @@
-//! Clients whose frames come by this host's gateway instead of the network: what vats of this host send to their keys goes there.
+//! Clients whose frames come by this host's gateway instead of the network. The host's vats send to their keys through the gateway.
 //!
-//! Invariants: a client is handed slices and nothing else; which of two connections with one key has them is decided by which came last.
+//! Invariants: a client gets slices and nothing else. Of two connections with one key, the newer one gets them.
 
 use bytes::Bytes;
 use quorate_gateway::carry::ForClient;

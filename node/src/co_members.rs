@@ -1,8 +1,8 @@
-//! The hosts that share a vat with this one: where they are, and how a replica's frames get to them.
+//! The hosts that share a vat with this one: their addresses, and the delivery of a replica's frames to them.
 //!
-//! Invariants: only the memberships of vats that are carried here make a host known to the network, and dialled unasked; what
-//! anybody else says of addresses is a hint. Where several vats list a host, it is looked for at all the addresses that any of
-//! them has. Whoever has left the last shared vat is forgotten, a while after: until then it may have to be told.
+//! Invariants: only memberships of vats that this host carries make a host known to the network, and dialled unasked. Addresses from
+//! others are hints. If several vats list a host, it is looked for at the addresses of all of
+//! them. A host that shares no vat with us any more is kept for a while, so that we can still tell it that it was removed.
 
 use futures::future::BoxFuture;
 use quorate_consensus::{Channel, Member, Transport, TransportError};
@@ -11,7 +11,7 @@ use quorate_net::{HostId, NetError, Network, Purpose};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// How long a host that left is still known.
@@ -26,6 +26,8 @@ struct State {
     hosts: BTreeSet<HostId>,
     /// Hosts that share nothing any more, and since when.
     leaving: BTreeMap<HostId, Instant>,
+    /// When those that share something last sent or answered anything. For people only.
+    seen: BTreeMap<HostId, SystemTime>,
 }
 
 impl State {
@@ -78,6 +80,7 @@ impl CoMembers {
                 }
                 None => {
                     state.hosts.remove(&host);
+                    state.seen.remove(&host);
                     state.leaving.entry(host).or_insert(now);
                 }
             }
@@ -95,12 +98,25 @@ impl CoMembers {
         }
     }
 
-    /// Whether a host shares a vat with this one.
+    /// Returns whether a host shares a vat with this one.
     pub fn contains(&self, host: &HostId) -> bool {
         self.lock().hosts.contains(host)
     }
 
-    /// What a vat's replica sends its frames with.
+    /// Notes that a host has sent or answered something.
+    pub fn note_seen(&self, host: &HostId) {
+        let mut state = self.lock();
+        if state.hosts.contains(host) {
+            state.seen.insert(*host, SystemTime::now());
+        }
+    }
+
+    /// Returns when hosts that share a vat with this one last sent or answered anything.
+    pub fn seen(&self) -> BTreeMap<HostId, SystemTime> {
+        self.lock().seen.clone()
+    }
+
+    /// Returns what a vat's replica sends its frames with.
     pub fn transport(self: &Arc<CoMembers>, vat: VatId) -> Arc<dyn Transport> {
         Arc::new(VatTransport { vat, co_members: self.clone() })
     }
@@ -126,13 +142,18 @@ impl Transport for VatTransport {
     ) -> BoxFuture<'_, Result<Vec<u8>, TransportError>> {
         let host = to.key;
         if !self.co_members.contains(&host) {
-            // Whoever joins or has left.
+            // A host that joins or has left.
             self.co_members.network.hint_addresses(host, to.addresses.clone());
         }
         let frame = [&self.vat.0[..], &frame].concat();
         let request = self.co_members.network.request(host, purpose_of(channel), frame.into(), deadline);
+        let co_members = self.co_members.clone();
         Box::pin(async move {
-            match request.await {
+            let answer = request.await;
+            if matches!(&answer, Ok(_) | Err(NetError::Refused(_))) {
+                co_members.note_seen(&host);
+            }
+            match answer {
                 Ok(answer) => Ok(answer.to_vec()),
                 Err(NetError::Refused(why)) => Err(TransportError::Refused(why)),
                 Err(NetError::Timeout { .. }) => Err(TransportError::Timeout),

@@ -1,7 +1,7 @@
-//! The directory: which vats this host has heard of, their names here, and who their members are.
+//! The directory: the vats that this host knows, their names here, and their members.
 //!
-//! Names are this host's own (from a testnet config or an operator) and prove nothing. Introductions prove themselves. It is a
-//! convenience for finding hosts: what a vat believes of a peer is in the vat's replicated state, never here.
+//! Names are this host's own (from a testnet config or an operator) and prove nothing. Introductions prove themselves. The directory is a
+//! convenience for finding hosts: a vat's knowledge of a peer is in the vat's replicated state, never here.
 
 pub mod lookup;
 
@@ -34,7 +34,7 @@ pub struct Directory {
     entries: Arc<Mutex<BTreeMap<VatId, Entry>>>,
     /// Newer memberships than the introductions prove, from slices that were verified; lost at a restart.
     newer: Arc<Mutex<BTreeMap<VatId, Membership>>>,
-    /// Vats that somebody here looks for in vain.
+    /// Vats that callers here look for in vain.
     wanted: Arc<Mutex<BTreeSet<VatId>>>,
     store: Arc<dyn Store>,
 }
@@ -133,7 +133,7 @@ impl Directory {
         self.membership(vat).map(|membership| membership.members).unwrap_or_default()
     }
 
-    /// Notes that somebody looks for a vat whose members are unknown or don't answer.
+    /// Notes that a caller looks for a vat whose members are unknown or don't answer.
     pub fn want(&self, vat: VatId) {
         let mut wanted = self.wanted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if wanted.len() < WANTED {
@@ -166,7 +166,7 @@ impl Directory {
         self.entries().iter().find(|(_, entry)| entry.name.as_deref() == Some(name)).map(|(vat, _)| *vat)
     }
 
-    /// Every host that is a member of some vat known here: whom to ask about others.
+    /// Every host that is a member of some vat known here: the hosts to ask about other vats.
     pub fn all_members(&self) -> Vec<Member> {
         let mut members = BTreeMap::new();
         for entry in self.entries().values() {

@@ -1,4 +1,4 @@
-//! The host's door for programs that know nothing of vats ([`quorate_gateway`]), where its owner has opened one.
+//! The host's gateway for programs that know nothing of vats ([`quorate_gateway`]), if its owner has opened one.
 
 use crate::{
     host::Host,
@@ -83,9 +83,14 @@ pub(crate) async fn serve(home: &Home, host: &Host) -> Result<Option<JoinHandle<
         config.listen,
         home.config_file().display()
     )))?;
-    let rules = Rules { origins: config.origins.clone(), max_sessions: MAX_SESSIONS, folder: home.gateway() };
+    let rules = Rules {
+        origins: config.origins.clone(),
+        proxies: config.proxies.clone(),
+        max_sessions: MAX_SESSIONS,
+        folder: home.gateway(),
+    };
     let clients = Arc::new(Clients(host.clone()));
-    let routes = server::routes(clients.clone(), clients, rules);
+    let routes = server::routes(clients.clone(), clients, rules, Arc::clone(host.gateway_stats()));
     let routes = routes.map_err(io_error(format!("{}, where calls with keys are kept", home.gateway().display())))?;
     let at = listener.local_addr().map_err(io_error("the gateway's address"))?;
     tracing::info!(host = %home.config.name, gateway = %at, "programs may connect");

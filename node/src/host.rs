@@ -1,9 +1,10 @@
-//! A host: the vats that it carries, the network between hosts, the directory, and what it tells of itself.
+//! A host: its vats, the network between hosts, the directory, and its reports.
 //!
-//! Clock, store and network are parameters, so that a simulation runs this very code. Invariants: a frame of the agreement is
-//! handed to a vat's replica only from its members (the replica decides who they are); strangers get slices and directory
-//! questions, both of which prove themselves or ask for public facts.
+//! Clock, store and network are parameters, so that a simulation runs this very code. Invariants: a vat's replica gets frames of the agreement
+//! only from its members (the replica decides which hosts those are). Strangers may send slices and directory
+//! questions, which prove themselves or ask for public facts.
 
+mod delete;
 mod error;
 mod frames;
 mod image;
@@ -16,18 +17,29 @@ mod scrub;
 use crate::{
     carried::{CarriedClients, WithCarried},
     co_members::CoMembers,
+    deletion,
     directory::{Directory, lookup::look_up, newest_membership},
     images::{HostImages, wait::ImageWait},
     local::WithSelf,
     system::room_of,
-    telemetry::{Telemetry, mirror, page},
+    telemetry::{
+        Telemetry,
+        host::{self, Build},
+        libp2p,
+        members::Sight,
+        mirror,
+        page::Page,
+    },
+    traces::Traces,
     vat::{VatOptions, VatService, peer_evidence::PeerEvidence},
 };
+pub use delete::Deleted;
 pub use error::HostError;
 use frames::Frames;
 use futures::future::join_all;
 use image::{MemberImages, fetch_and_run};
 use muted::Muted;
+use quorate_config::testnet::TracesConfig;
 use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Store, Timing, evidence_of};
 use quorate_engine::{
     VatId, fuel_prices_hash,
@@ -39,7 +51,7 @@ use quorate_protocol::{
     codec,
     proof::file::{Item, ProofFile, VatProof},
     provision::{Contacts, Provision},
-    status::{HostStatus, PeerStatus},
+    status::{ClockDifference, HostStatus, PeerStatus},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -76,6 +88,10 @@ pub struct HostOptions {
     pub approve: Approve,
     /// What the host may take of its disk.
     pub disk: DiskLimits,
+    /// The commit that the program was built from, if its build knew it.
+    pub commit: Option<&'static str>,
+    /// Where traces of messages go, if anywhere.
+    pub traces: Option<TracesConfig>,
     /// Where the console file of a vat lies, by its name; `None` keeps no console files.
     pub console: Option<Arc<ConsolePath>>,
 }
@@ -92,6 +108,8 @@ struct Inner {
     timing: Timing,
     approve: Approve,
     disk: DiskLimits,
+    commit: Option<&'static str>,
+    traces: Option<Traces>,
     scrub: Arc<scrub::Scrub>,
     console: Option<Arc<ConsolePath>>,
     directory: Directory,
@@ -103,6 +121,8 @@ struct Inner {
     starting: AtomicUsize,
     /// Clients whose frames come by the gateway.
     carried: CarriedClients,
+    /// What the gateway counts; nothing where there is none.
+    gateway: Arc<quorate_gateway::stats::Stats>,
     vats: RwLock<BTreeMap<VatId, Arc<VatService>>>,
     /// Vats that could not be started with the host, and why.
     failed: Mutex<BTreeMap<String, String>>,
@@ -122,6 +142,8 @@ impl Host {
         let directory = Directory::load(options.store.clone())?;
         let peer_evidence = PeerEvidence::load(options.store.clone())?;
         let muted = Muted::load(options.store.clone())?;
+        let own = HostId(options.key.verifying_key().to_bytes());
+        let traces = options.traces.map(|config| Traces::start(&config, own, &options.name));
         let inner = Arc::new(Inner {
             name: options.name,
             key: options.key,
@@ -130,6 +152,8 @@ impl Host {
             timing: options.timing,
             approve: options.approve,
             disk: options.disk,
+            commit: options.commit,
+            traces,
             scrub: Arc::default(),
             console: options.console,
             directory,
@@ -139,6 +163,7 @@ impl Host {
             co_members: OnceLock::new(),
             starting: AtomicUsize::new(0),
             carried: CarriedClients::default(),
+            gateway: Arc::default(),
             vats: RwLock::default(),
             failed: Mutex::default(),
             own_key: watch::Sender::new(None),
@@ -178,7 +203,7 @@ impl Host {
         Ok(host)
     }
 
-    /// Whether this host carries the vat.
+    /// Returns whether this host carries the vat.
     pub fn carries(&self, vat: &VatId) -> bool {
         self.0.vat(vat).is_some()
     }
@@ -205,7 +230,11 @@ impl Host {
             return Err(HostError::NameTaken(provision.name));
         }
         let name = provision.name.clone();
-        self.0.store.put_meta(&format!("{VAT_RECORDS}{vat}"), &codec::encode(&provision))?;
+        let record = format!("{VAT_RECORDS}{vat}");
+        if !deletion::may_carry(&self.0.store, vat)? {
+            return Err(HostError::WasMember(name));
+        }
+        self.0.store.put_meta(&record, &codec::encode(&provision))?;
         self.0.store.sync()?;
         self.run_vat(provision, image).await?;
         self.0.recover(&name);
@@ -219,6 +248,10 @@ impl Host {
         let _one_at_a_time = self.0.carrying.lock().await;
         if self.carries(&provision.genesis.vat_id()) {
             // Its owner had the host carry it again meanwhile.
+            return Ok(());
+        }
+        if !deletion::is_carried(&self.0.store, provision.genesis.vat_id())? {
+            // Its owner had the host delete it meanwhile.
             return Ok(());
         }
         self.run_vat(provision, image).await
@@ -258,6 +291,7 @@ impl Host {
             directory: self.0.directory.clone(),
             peer_evidence: self.0.peer_evidence.clone(),
             telemetry: self.0.telemetry.clone(),
+            traces: self.0.traces.clone(),
             console: self.0.console.as_ref().map(|console| console(&provision.name)),
             timing: self.0.timing,
         })
@@ -325,7 +359,12 @@ impl Host {
         &self.0.carried
     }
 
-    /// What the network hands its frames to.
+    /// Returns what the gateway counts.
+    pub fn gateway_stats(&self) -> &Arc<quorate_gateway::stats::Stats> {
+        &self.0.gateway
+    }
+
+    /// Returns what the network hands its frames to.
     pub fn frames(&self) -> Arc<dyn Handler> {
         Arc::new(Frames(Arc::downgrade(&self.0)))
     }
@@ -361,6 +400,7 @@ impl Host {
                     connected: peer.connected,
                     addresses: peer.addresses,
                     last_error: peer.last_error,
+                    version: peer.version,
                 })
                 .collect(),
             vats,
@@ -372,12 +412,34 @@ impl Host {
         }
     }
 
+    /// How the clocks of the other members of the vats here differ from this host's, each member once.
+    pub async fn clocks(&self) -> Vec<ClockDifference> {
+        let services: Vec<_> = self.vats().into_iter().filter(|vat| !vat.is_removed()).collect();
+        let asked = services.iter().map(|vat| async move {
+            let found = vat.replica.compare_clocks().await;
+            found.into_iter().map(|(member, ahead_ms)| ClockDifference {
+                vat: vat.name.clone(),
+                member: member.name,
+                key: member.key.to_string(),
+                ahead_ms,
+            })
+        });
+        let mut once = BTreeMap::new();
+        for difference in join_all(asked).await.into_iter().flatten() {
+            let entry = once.entry(difference.key.clone()).or_insert_with(|| difference.clone());
+            if entry.ahead_ms.is_none() {
+                *entry = difference;
+            }
+        }
+        once.into_values().collect()
+    }
+
     /// Does not listen to a host any more, or does again. Returns whether that is a change.
     ///
     /// # Errors
     /// It can't be noted.
     pub fn mute(&self, host: HostId, muted: bool) -> Result<bool, HostError> {
-        tracing::warn!(%host, muted, "its owner says whom this host listens to");
+        tracing::warn!(%host, muted, "the owner has muted or unmuted a host");
         Ok(self.0.muted.set(host, muted)?)
     }
 
@@ -412,29 +474,51 @@ impl Host {
 
     /// The page for Prometheus.
     pub async fn metrics(&self) -> String {
-        let mut page = page::Page::default();
+        let mut page = Page::default();
         let vats = self.vats();
-        mirror::process(&mut page, env!("CARGO_PKG_VERSION"), &image_hash().to_string(), vats.len());
-        mirror::network(&mut page, &self.network().stats());
-        mirror::store(&mut page, self.0.store.as_ref());
-        room_of(self.0.store.as_ref()).iter().for_each(|room| mirror::disk(&mut page, room, &self.0.disk));
-        mirror::scrub(&mut page, &self.scrub_status(), self.damage().len());
+        let image = image_hash().to_string();
+        let build =
+            Build { version: env!("CARGO_PKG_VERSION"), image: &image, commit: self.0.commit.unwrap_or("unknown") };
+        host::process(&mut page, &build, vats.len());
+        host::network(&mut page, &self.network().stats());
+        host::store(&mut page, self.0.store.as_ref());
+        room_of(self.0.store.as_ref()).iter().for_each(|room| host::disk(&mut page, room, &self.0.disk));
+        host::scrub(&mut page, &self.scrub_status(), self.damage().len());
         for vat in &vats {
             mirror::vat_bytes(&mut page, &vat.name, &self.0.store.bytes_of(&quorate_consensus::VatId(vat.vat.0)));
         }
+        host::traces(&mut page, self.0.traces.as_ref().map(|traces| traces.stats().get()).unwrap_or_default());
         mirror::peer_evidence(&mut page, self.0.peer_evidence.count());
-        for (vat, status) in vats.iter().zip(join_all(vats.iter().map(|vat| vat.status())).await) {
-            vat.observe(&status, &mut page);
+        mirror::gateway(&mut page, &self.0.gateway);
+        let sights = self.sights();
+        // Together: one that is busy takes a while to answer.
+        let looks = vats.iter().map(async |vat| (vat, vat.status().await, vat.replica.figures().await));
+        for (vat, status, figures) in join_all(looks).await {
+            vat.observe(&status, &figures, &sights, &mut page);
         }
         let runs = |name: &String| vats.iter().any(|vat| vat.name == *name);
         for name in self.failed().into_keys().filter(|name| !runs(name)) {
             mirror::fault(&mut page, &name, true);
         }
-        let of_network = page::from_open_metrics(&self.network().metrics_text());
-        format!("{}{}{of_network}", self.0.telemetry.render(), page.render())
+        page.extend(self.0.telemetry.gather());
+        libp2p::add(&mut page, &self.network().metrics_text());
+        page.render()
     }
 
-    /// Why this host is not ready to serve, or nothing.
+    /// What this host sees of those that share a vat with it.
+    fn sights(&self) -> BTreeMap<HostId, Sight> {
+        let mut sights: BTreeMap<HostId, Sight> = BTreeMap::new();
+        for (host, at) in self.0.co_members().seen() {
+            sights.entry(host).or_default().last_seen = Some(at);
+        }
+        for peer in self.network().peers() {
+            let sight = sights.entry(peer.host).or_default();
+            (sight.connected, sight.round_trip) = (peer.connected, peer.round_trip);
+        }
+        sights
+    }
+
+    /// Returns why this host is not ready to serve, or nothing.
     pub fn not_ready(&self) -> Vec<String> {
         let vats = self.vats();
         let failed = self.failed().into_iter().map(|(name, error)| format!("{name}: {error}"));
@@ -521,7 +605,7 @@ impl Inner {
         self.starting.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether a member of some vat here may use this channel.
+    /// Returns whether a member of some vat here may use this channel.
     fn serves(&self, from: HostId, channel: Channel) -> bool {
         let vats = self.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         vats.values().any(|vat| vat.replica.permits(from, channel))

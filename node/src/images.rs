@@ -1,8 +1,8 @@
-//! Engine images from other hosts: asking members of a vat for the image that it runs in, and giving images to hosts that ask.
+//! Engine images from other hosts: asks members of a vat for its image, and gives images to hosts that ask.
 //!
-//! Invariants: what is fetched is kept only if its hash is the one that the vat's genesis names, so whoever gives it need not be
-//! believed; an image is asked for only because this host's owner had it carry a vat of that image. Images are public, so anybody may
-//! ask, and all who ask share one budget of bytes.
+//! Invariants: a fetched image is kept only if its hash is the one in the vat's genesis, so the sender need not be
+//! trusted. A host asks for an image only because its owner had it carry a vat of that image. Images are public: anybody may
+//! ask, and all requests share one budget of bytes.
 
 pub mod wait;
 

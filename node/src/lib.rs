@@ -1,11 +1,12 @@
-//! Quorate's host: composes `engine` (what a vat is), `consensus` (how replicas agree and prove it) and `net` (frames between
+//! Quorate's host: composes `engine` (vats), `consensus` (agreement and its proof) and `net` (frames between
 //! hosts) into a process that carries replicas of any number of vats, with its HTTP interface and its telemetry.
 //!
-//! Invariant: nothing but the crates of this folder converts between the three; they know nothing of each other.
+//! Invariant: only the crates of this folder convert between the three, which do not depend on each other.
 
 pub mod api;
 pub mod carried;
 pub mod co_members;
+pub mod deletion;
 pub mod directory;
 mod gateway;
 pub mod host;
@@ -13,6 +14,8 @@ mod images;
 mod local;
 pub mod repair;
 pub mod run;
+mod service_manager;
 pub mod system;
 pub mod telemetry;
+pub mod traces;
 pub mod vat;

@@ -1,7 +1,7 @@
 //! A host's network as its vats see it: requests to the host itself are answered here, all others go out.
 //!
 //! Vats on one host talk like any others: by slices to members, some of which are this very host. The network between hosts refuses
-//! requests to itself. Invariant: a frame that stays here passes the same handler, limits and deadline as one that travels.
+//! requests to itself. Invariant: a local frame passes the same handler, limits and deadline as one that travels.
 
 use bytes::Bytes;
 use quorate_net::{BoxFuture, Handler, HostId, NetError, Network, NetworkLayer, Purpose};
@@ -34,7 +34,7 @@ impl WithSelf {
             if !handler.permits(host, purpose) {
                 return Err(NetError::Forbidden { host, purpose });
             }
-            // A task of its own: what has begun runs to its end, whoever stops waiting.
+            // A task of its own: it runs to its end, even if the caller stops waiting.
             let answer = tokio::spawn(async move { handler.handle(host, purpose, frame).await });
             match tokio::time::timeout(deadline, answer).await {
                 Ok(Ok(answer)) => answer.map_err(NetError::Refused),

@@ -1,7 +1,7 @@
-//! `vat member repair` on a host that does not run: a new database for its home, without what was damaged of the old one.
+//! `vat member repair` on a host that does not run: a new database for its home, without the damaged parts of the old one.
 //!
-//! The old database is kept beside it under another name. What of it is whole is taken over; a vat of which something is damaged
-//! begins anew with what the home's marks say that this host has promised, and fetches the rest from its other members.
+//! The old database is kept beside it under another name. Undamaged vats are taken over. A damaged vat
+//! begins anew with the promises in the home's marks, and fetches the rest from its other members.
 
 use crate::{
     host::VAT_RECORDS,
@@ -167,7 +167,7 @@ fn carry_again(home: &Home, staged: &Path, provisions: &BTreeMap<VatId, Option<P
     Ok(())
 }
 
-/// Where a new database lies that has everything, until it is in the place of the old one.
+/// Returns where a new database lies that has everything, until it is in the place of the old one.
 fn whole(home: &Home) -> PathBuf {
     home.path().join("data.whole")
 }

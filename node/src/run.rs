@@ -1,14 +1,15 @@
-//! Running a node on a home: what `vat node run` does, as a function, so that tests can run it with parts exchanged.
+//! Runs a node on a home: `vat node run` as a function, so that tests can exchange parts.
 
 use crate::{
-    api::server::{Api, admin_routes, public_routes, serve_socket},
-    gateway,
+    api::server::{Api, admin_routes, listen_on_socket, public_routes},
+    deletion, gateway,
     host::{Host, HostError, HostOptions, VAT_RECORDS},
-    system,
+    service_manager, system,
 };
 use quorate_config::{
     home::{Home, HomeError, private},
     provision,
+    testnet::TracesConfig,
 };
 use quorate_consensus::{Marks, RocksStore, Store, StoreError, Timing};
 use quorate_engine::{
@@ -25,6 +26,8 @@ use std::{
     time::Duration,
 };
 
+/// Names a collector of traces to all programs that know OpenTelemetry.
+const OTLP_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// How often is looked whether the store still works.
 const STORE_LOOK: Duration = Duration::from_millis(250);
 /// How long a host whose store has failed may take to stop what else it does.
@@ -35,14 +38,16 @@ const FAILED_STOP: Duration = Duration::from_secs(5);
 pub struct RunOptions {
     /// Stands between the host and the network; `None` but in tests.
     pub between: Option<Arc<dyn Between>>,
+    /// The commit that the program was built from, if its build knew it.
+    pub commit: Option<&'static str>,
 }
 
 /// What stands between a host and the network: for tests of hosts that lie, never set by the `vat` command.
 pub trait Between: Send + Sync + 'static {
-    /// What the network hands its frames to, instead of the host's handler.
+    /// Returns what the network hands its frames to, instead of the host's handler.
     fn inbound(&self, handler: Arc<dyn Handler>) -> Arc<dyn Handler>;
 
-    /// What the host sends by, instead of the network.
+    /// Returns what the host sends by, instead of the network.
     fn outbound(&self, network: Arc<dyn Network>) -> Arc<dyn Network>;
 }
 
@@ -70,6 +75,10 @@ pub enum RunError {
     )]
     SecondProcess { how: String },
     #[error(
+        "Q-R009 {OTLP_VARIABLE}={endpoint} is no address of a collector of traces: {why}; set it to http://MACHINE:4318, or unset it"
+    )]
+    Traces { endpoint: String, why: String },
+    #[error(
         "Q-R004 this host carried vat {vat} before, but its data is gone from {data}; it must not start as if it were new, or it could sign twice: `vat member repair` on this home, which its marks allow, or else replace it (`vat member replace`) by a host with a new home"
     )]
     DataLost { vat: String, data: String },
@@ -80,7 +89,7 @@ pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Run
     |source| RunError::Io { what, source }
 }
 
-/// Where compiled images are kept: `$QUORATE_CACHE`, else `quorate/engine` in the user's cache directory.
+/// Returns where compiled images are kept: `$QUORATE_CACHE`, else `quorate/engine` in the user's cache directory.
 ///
 /// # Errors
 /// No variable names a place. A folder that all users share is none: what lies there is run as native code.
@@ -97,7 +106,7 @@ fn cache_of(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, RunE
 }
 
 impl RunError {
-    /// What helps, for those who decide whether to start the host again.
+    /// Returns what helps, for those who decide whether to start the host again.
     pub fn remedy(&self) -> Remedy {
         let of_io = |source: &io::Error| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Remedy::Room,
@@ -112,7 +121,9 @@ impl RunError {
         };
         match self {
             RunError::Home(HomeError::Io { source, .. }) if of_io(source) == Remedy::Room => Remedy::Room,
-            RunError::Home(_) | RunError::NoCache | RunError::SecondProcess { .. } => Remedy::Mend,
+            RunError::Home(_) | RunError::NoCache | RunError::Traces { .. } | RunError::SecondProcess { .. } => {
+                Remedy::Mend
+            }
             RunError::Engine(EngineError::Cache { source, .. }) => of_io(source),
             RunError::Engine(EngineError::Untrusted { .. }) => Remedy::Mend,
             RunError::Io { source, .. } => of_io(source),
@@ -134,7 +145,7 @@ impl RunError {
 pub enum Remedy {
     /// Starting it again, once its disk works and has room.
     Room,
-    /// Somebody has to change the command, the home or the environment.
+    /// A person must change the command, the home or the environment.
     Mend,
     /// It must not run as it is: it is repaired, or a host with a new home takes its place.
     NewHome,
@@ -152,7 +163,7 @@ pub struct Running {
 impl Running {
     /// Starts a node on a home, which is this process' until its end.
     pub async fn start(home: &Home, options: RunOptions) -> Result<Running, RunError> {
-        // Not only until the node has stopped: whoever finds the home free has to find its database free and the process gone.
+        // Not only until the node has stopped: a process that finds the home free must find its database free and this process gone.
         std::mem::forget(home.lock()?);
         system::keep_files_private();
         let narrowed = private::narrow_home(home.path())?;
@@ -171,6 +182,7 @@ impl Running {
             return Err(RunError::DataLost { vat, data: home.data().display().to_string() });
         }
         let store: Arc<dyn Store> = Arc::new(RocksStore::open_with_marks(home.data(), home.marks())?);
+        deletion::finish_all(home, &store).map_err(HostError::from)?;
         check_marks(home, store.as_ref())?;
         mark_remembered(home, store.as_ref())?;
         let logs = home.path().join("logs");
@@ -185,6 +197,8 @@ impl Running {
                 timing: Timing::default(),
                 approve: home.config.approve,
                 disk: home.config.disk,
+                commit: options.commit,
+                traces: traces_of(home, |variable| std::env::var(variable).ok())?,
                 console: Some(Arc::new(move |name| logs.join(format!("{name}.console")))),
             },
             async move |handler| {
@@ -220,9 +234,18 @@ impl Running {
             // A repair then knows less exactly what was promised.
             tracing::error!(%error, "the host's marks could not be closed");
         }
-        // Whoever looks for the host finds at once that it isn't there.
+        // Clients that look for the host find at once that it isn't there.
         let _ = std::fs::remove_file(&self.socket);
     }
+}
+
+/// Where traces go: what `host.toml` says, or else the variable that other programs go by as well.
+fn traces_of(home: &Home, variable: impl Fn(&str) -> Option<String>) -> Result<Option<TracesConfig>, RunError> {
+    if home.config.traces.is_some() {
+        return Ok(home.config.traces.clone());
+    }
+    let Some(endpoint) = variable(OTLP_VARIABLE).filter(|endpoint| !endpoint.is_empty()) else { return Ok(None) };
+    TracesConfig::parse(&endpoint, 1).map(Some).map_err(|why| RunError::Traces { endpoint, why })
 }
 
 /// A vat whose mark is here must be in the store.
@@ -254,7 +277,7 @@ pub(crate) fn carried(home: &Home) -> Result<Vec<String>, RunError> {
     Ok(vats)
 }
 
-/// Whether the store knows that it carries this vat.
+/// Returns whether the store knows that it carries this vat.
 fn remembers(store: &dyn Store, vat: &str) -> Result<bool, StoreError> {
     Ok(store.get_meta(&format!("{VAT_RECORDS}{vat}"))?.is_some())
 }
@@ -269,7 +292,14 @@ async fn carry_provisions(home: &Home, host: &Host, store: &dyn Store) -> Result
     for provision in provisions {
         let id = provision.genesis.vat_id().to_string();
         if !remembers(store, &id)? {
-            host.carry(provision).await?;
+            match host.carry(provision).await {
+                // The others need not wait for it.
+                Err(error @ HostError::WasMember(_)) => {
+                    tracing::error!(vat_id = %id, %error, file = %folder.display(), "what lies there is passed over");
+                    continue;
+                }
+                carried => carried?,
+            };
             mark(home, store, &id).map_err(io_error("marking a vat as carried"))?;
         }
     }
@@ -303,13 +333,20 @@ async fn serve(home: &Home, host: &Host) -> Result<(Vec<tokio::task::JoinHandle<
     )))?;
     let http = listener.local_addr().map_err(io_error("the HTTP address"))?.to_string();
     let (marked, store) = (home.clone(), host.store().clone());
-    let api = Api { host: host.clone(), http, mark: Arc::new(move |vat| mark(&marked, store.as_ref(), vat)) };
+    let (deleting, kept) = (home.clone(), host.store().clone());
+    let api = Api {
+        host: host.clone(),
+        http,
+        mark: Arc::new(move |vat| mark(&marked, store.as_ref(), vat)),
+        delete: Arc::new(move |vat, name| deletion::finish(&deleting, &kept, vat, name)),
+    };
     let routes = public_routes(api.clone());
     let public = tokio::spawn(listener::serve(listener, routes, listener::Limits::default()));
     let socket = home.admin_socket();
-    let (path, admin) = (socket.clone(), admin_routes(api));
+    let listener = listen_on_socket(&socket).map_err(io_error(format!("listening on {}", socket.display())))?;
+    let admin = admin_routes(api);
     let admin = tokio::spawn(async move {
-        if let Err(error) = serve_socket(path, admin).await {
+        if let Err(error) = axum::serve(listener, admin).await {
             tracing::error!(%error, "the admin socket has stopped");
         }
     });
@@ -321,17 +358,25 @@ pub async fn run_until_signalled(home: &Home, options: RunOptions) -> Result<(),
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(io_error("waiting for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("waiting for signals"))?;
+    service_manager::says("loading the engine image and the vats");
     let running = tokio::select! {
         running = Running::start(home, options) => running?,
+        // Loading may take longer than a watchdog waits.
+        () = service_manager::feed_watchdog() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let ended = tokio::select! {
+    service_manager::ready(&format!("{} serves; `vat status --home {}`", home.config.name, home.path().display()));
+    let ended: Option<RunError> = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
+        () = service_manager::feed_watchdog() => None,
         error = store_failure(running.host.store()) => Some(error.into()),
         how = running.host.own_key_met() => Some(RunError::SecondProcess { how }),
     };
+    service_manager::stopping(
+        ended.as_ref().map_or("stopping".to_owned(), ToString::to_string).lines().next().unwrap_or_default(),
+    );
     let Some(error) = ended else {
         tracing::info!("stopping");
         running.stop().await;
@@ -425,6 +470,7 @@ mod tests {
             approve: quorate_consensus::Approve::Auto,
             disk: Default::default(),
             gateway: None,
+            traces: None,
         };
         let home = Home::init(&dir.path().join("home"), config).expect("a new home");
         let (store, vat) = (MemoryStore::new(), "ab".repeat(32));

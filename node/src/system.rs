@@ -1,4 +1,4 @@
-//! What the operating system is asked for directly: who this process is, who may read what it creates, and how full a disk is.
+//! Direct calls of the operating system: the identity of this process, the permissions of new files, the free space of a disk.
 
 use quorate_consensus::Store;
 use quorate_protocol::status::DiskStatus;
@@ -17,8 +17,49 @@ pub fn keep_files_private() {
     unsafe { libc::umask(0o077) };
 }
 
+/// The user as which this process opens files.
+pub fn user() -> u32 {
+    // SAFETY: `geteuid` has no preconditions and always succeeds.
+    unsafe { libc::geteuid() }
+}
+
+/// Whether something keeps the system's clock in step with others; `None` where the kernel does not say.
+pub fn clock_is_kept() -> Option<bool> {
+    let mut found = MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: all zeroes is a `timex` that changes nothing (`adjtimex(2)`), and the call writes no more than one.
+    match unsafe { libc::adjtimex(found.as_mut_ptr()) } {
+        -1 => None,
+        state => Some(state != libc::TIME_ERROR),
+    }
+}
+
+/// The kind of file system that `path` is on, where a host should not be on such a one, and why.
+pub fn unfit_file_system(path: &Path) -> Option<(&'static str, &'static str)> {
+    const NETWORK: &str = "what is synced there may be lost, and its locks may not keep a second process away";
+    const MEMORY: &str = "it is gone when the machine stops, with the host's key";
+    // `statfs(2)` lists the numbers.
+    const UNFIT: [(u32, &str, &str); 7] = [
+        (0x0102_1994, "tmpfs", MEMORY),
+        (0x8584_58f6, "ramfs", MEMORY),
+        (0x0000_6969, "NFS", NETWORK),
+        (0xff53_4d42, "CIFS", NETWORK),
+        (0xfe53_4d42, "SMB", NETWORK),
+        (0x0102_1997, "9P", NETWORK),
+        (0x794c_7630, "overlayfs", "it goes with the container: mount a volume"),
+    ];
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut found = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: `path` ends with a NUL and lives during the call; `found` is as large as the call writes.
+    if unsafe { libc::statfs(path.as_ptr(), found.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: the call succeeded, so it has written all of it.
+    let kind = unsafe { found.assume_init() }.f_type as u32;
+    UNFIT.into_iter().find(|(number, ..)| *number == kind).map(|(_, name, why)| (name, why))
+}
+
 /// The room on the file system of `path`.
-fn disk_space(path: &Path) -> io::Result<DiskStatus> {
+pub fn disk_space(path: &Path) -> io::Result<DiskStatus> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut found = MaybeUninit::<libc::statvfs>::uninit();
     // SAFETY: `path` ends with a NUL and lives during the call; `found` is as large as the call writes.
@@ -33,7 +74,7 @@ fn disk_space(path: &Path) -> io::Result<DiskStatus> {
     Ok(DiskStatus { free_bytes: free.saturating_mul(unit), total_bytes: total.saturating_mul(unit) })
 }
 
-/// Has the system forget what it keeps in memory of the tables in a folder, so that whoever reads them reads the disk.
+/// Has the system drop its cache of the tables in a folder, so that readers read the disk.
 ///
 /// # Errors
 /// The folder can't be read.

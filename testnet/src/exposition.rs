@@ -35,7 +35,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Whether it has all of these labels.
+    /// Returns whether it has all of these labels.
     pub fn has(&self, labels: &[(&str, &str)]) -> bool {
         labels.iter().all(|(name, value)| self.labels.get(*name).is_some_and(|own| own == value))
     }

@@ -93,7 +93,7 @@ impl Handler for Answers {
     }
 }
 
-/// What becomes of a request that is kept back: it times out.
+/// Returns what becomes of a request that is kept back: it times out.
 pub(crate) fn unanswered(
     host: HostId,
     purpose: Purpose,

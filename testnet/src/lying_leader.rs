@@ -74,11 +74,11 @@ impl Plot {
     }
 
     fn lied(&self) {
-        // Whoever took the file away wants no count any more.
+        // If the test has removed the file, it wants no count any more.
         let _ = fs::File::options().append(true).open(&self.switch).and_then(|mut file| file.write_all(b"."));
     }
 
-    /// What leaves instead of a request.
+    /// Returns what leaves instead of a request.
     fn request(&self, to: HostId, purpose: Purpose, frame: &Bytes) -> Option<Bytes> {
         let (channel, (vat, body)) = (channel(purpose)?, addressed(frame)?);
         let lie = lock(&self.story).request(vat, to, channel, body).filter(|lie| lie != body)?;
@@ -86,7 +86,7 @@ impl Plot {
         Some([&vat.0[..], &lie].concat().into())
     }
 
-    /// What is answered instead.
+    /// Returns what is answered instead.
     fn answer(&self, purpose: Purpose, request: &Bytes) -> Option<Bytes> {
         let (channel, (vat, body)) = (channel(purpose)?, addressed(request)?);
         let lie = lock(&self.story).answer(vat, channel, body)?;

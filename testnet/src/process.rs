@@ -174,7 +174,7 @@ impl TestNet {
         serde_json::from_str(ran.stdout.trim()).expect("a result is JSON")
     }
 
-    /// What a vat's console printed so far.
+    /// Returns what a vat's console printed so far.
     pub fn console(&self, vat: &str) -> String {
         self.vat(&["logs", vat]).stdout
     }
@@ -216,7 +216,7 @@ impl TestNet {
         runtime.block_on(Endpoint::Tcp(place.http).get_text("/metrics")).unwrap_or_default()
     }
 
-    /// Where a host serves metrics.
+    /// Returns where a host serves metrics.
     pub fn http(&self, host: &str) -> String {
         let places = self.cluster().layout.hosts;
         places.into_iter().find(|place| place.name == host).map(|place| place.http.to_string()).unwrap_or_default()

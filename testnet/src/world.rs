@@ -2,7 +2,7 @@
 //!
 //! Each host has a runtime and a disk of its own, so that a crash is one: its tasks end wherever they are, what its disk had not
 //! synced is gone, and nothing of it writes or sends any more. Links lose, delay, reorder and part as the [`MemoryNetwork`] is told.
-//! From outside a world is used by *errands*: solo vats whose code does something with other vats and exits with what it found.
+//! Tests use a world by client *scripts*: solo vats whose code calls other vats and exits with the result.
 //!
 //! Keys, ids and the dice of the network follow from one seed. Time is real: the parts of a host are threads, and two runs of a
 //! seed meet the same losses, but not at the same instants.
@@ -82,19 +82,20 @@ pub struct World {
     image: Arc<Image>,
     /// Where the network's own tasks run: they outlive every host.
     main: Handle,
-    hosts: BTreeMap<String, Place>,
+    hosts: BTreeMap<String, HostSlot>,
     /// Hosts whose shares get nowhere.
     unheard: Arc<Mutex<BTreeSet<HostId>>>,
     vats: BTreeMap<String, Genesis>,
-    errands: usize,
+    scripts: usize,
 }
 
-struct Place {
+/// The slot of a host: what outlives the processes in it.
+struct HostSlot {
     key: SigningKey,
     store: Arc<MemoryStore>,
     liar: Option<Liar>,
-    /// It hands no slice to anybody.
-    muzzled: Arc<AtomicBool>,
+    /// It ships no slice.
+    silenced: Arc<AtomicBool>,
     running: Option<Running>,
 }
 
@@ -126,7 +127,7 @@ impl World {
             hosts: BTreeMap::new(),
             unheard: Arc::default(),
             vats: BTreeMap::new(),
-            errands: 0,
+            scripts: 0,
         }
     }
 
@@ -145,31 +146,33 @@ impl World {
     pub async fn host(&mut self, name: &str, alter: Option<Alter>) {
         let key = SigningKey::from_bytes(&self.bytes("host", name));
         let liar = alter.map(|alter| Liar::consistent(FalseSigner::new(key.clone(), alter)));
-        let place = Place { key, store: Arc::new(MemoryStore::new()), liar, muzzled: Arc::default(), running: None };
-        self.hosts.insert(name.to_owned(), place);
+        let slot = HostSlot { key, store: Arc::new(MemoryStore::new()), liar, silenced: Arc::default(), running: None };
+        self.hosts.insert(name.to_owned(), slot);
         self.restart(name).await;
     }
 
     /// Starts a host from what its disk holds.
     pub async fn restart(&mut self, name: &str) {
-        let place = self.hosts.get_mut(name).expect("a known host");
-        assert!(place.running.is_none(), "{name} runs already");
+        let slot = self.hosts.get_mut(name).expect("a known host");
+        assert!(slot.running.is_none(), "{name} runs already");
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let disk = Disk::new(place.store.clone());
+        let disk = Disk::new(slot.store.clone());
         let options = HostOptions {
             name: name.to_owned(),
-            key: place.key.clone(),
+            key: slot.key.clone(),
             images: Arc::new(self.image.clone().into()),
             store: disk.clone(),
             timing: Timing::quick(),
             approve: Approve::Auto,
             disk: Default::default(),
+            commit: None,
+            traces: None,
             console: None,
         };
         let (network, main, handle) = (self.network.clone(), self.main.clone(), runtime.handle().clone());
-        let (muzzled, liar) = (place.muzzled.clone(), place.liar.clone());
+        let (silenced, liar) = (slot.silenced.clone(), slot.liar.clone());
         let unheard = Arc::clone(&self.unheard);
-        let id = HostId(place.key.verifying_key().to_bytes());
+        let id = HostId(slot.key.verifying_key().to_bytes());
         let started = tokio::task::spawn_blocking(move || {
             handle.block_on(async move {
                 let joined = OnceLock::new();
@@ -184,34 +187,34 @@ impl World {
                         Some(liar) => liar.outbound(network),
                         None => network,
                     };
-                    Ok(Arc::new(Muzzle { network, muzzled, unheard }) as Arc<dyn Network>)
+                    Ok(Arc::new(Silence { network, silenced, unheard }) as Arc<dyn Network>)
                 });
                 let host = host.await.expect("the host starts");
                 (host, joined.into_inner().expect("a host that started has joined"))
             })
         });
         let (host, network) = started.await.expect("starting does not panic");
-        place.running = Some(Running { host, disk, network, runtime: Some(runtime) });
+        slot.running = Some(Running { host, disk, network, runtime: Some(runtime) });
         self.introduce();
     }
 
     /// Cuts the power of a host.
     pub async fn crash(&mut self, name: &str) {
-        let place = self.hosts.get_mut(name).expect("a known host");
-        let running = place.running.take().expect("only a host that runs can crash");
+        let slot = self.hosts.get_mut(name).expect("a known host");
+        let running = slot.running.take().expect("only a host that runs can crash");
         running.disk.cut();
         running.network.shutdown().await;
-        place.store.crash();
+        slot.store.crash();
     }
 
-    /// From now on a host orders, executes, signs and certifies as ever, but what its vats say leaves it only if others ship it.
-    pub fn muzzle(&self, name: &str) {
-        self.hosts[name].muzzled.store(true, Ordering::Relaxed);
+    /// Silences a host: it orders, executes, signs and certifies as ever, but only other hosts ship the messages of its vats.
+    pub fn silence(&self, name: &str) {
+        self.hosts[name].silenced.store(true, Ordering::Relaxed);
     }
 
-    /// It ships again.
-    pub fn unmuzzle(&self, name: &str) {
-        self.hosts[name].muzzled.store(false, Ordering::Relaxed);
+    /// Lets it ship again.
+    pub fn unsilence(&self, name: &str) {
+        self.hosts[name].silenced.store(false, Ordering::Relaxed);
     }
 
     /// From now on nobody gets what a host signs of the blocks that it executes, nor it what others do. It acknowledges entries as ever.
@@ -229,7 +232,7 @@ impl World {
         &self.hosts[host].key
     }
 
-    /// What the network knows a host by.
+    /// Returns what the network knows a host by.
     pub fn id(&self, host: &str) -> HostId {
         HostId(self.key(host).verifying_key().to_bytes())
     }
@@ -336,21 +339,21 @@ impl World {
             (name.clone(), Introduction { genesis: genesis.clone(), chain: Vec::new() })
         };
         let contacts = Contacts { vats: self.vats.iter().map(introduce).collect() };
-        let running = self.hosts.values().filter_map(|place| place.running.as_ref());
+        let running = self.hosts.values().filter_map(|slot| slot.running.as_ref());
         running.for_each(|running| running.host.learn(&contacts));
     }
 
-    /// Begins an errand on a host: `work` is an asynchronous JavaScript function of a record of the roots of `vats`. Returns the
-    /// errand's name.
-    pub async fn begin_errand(&mut self, host: &str, vats: &[&str], work: &str) -> String {
-        self.errands += 1;
-        let name = format!("errand{}", self.errands);
+    /// Begins a client script on a host: `work` is an asynchronous JavaScript function of a record of the roots of `vats`. Returns the
+    /// script's name.
+    pub async fn begin_script(&mut self, host: &str, vats: &[&str], work: &str) -> String {
+        self.scripts += 1;
+        let name = format!("script{}", self.scripts);
         let source = format!(
             "import {{ E, Far }} from '@endo/far';\n\
              const work = {work};\n\
-             export default function errand({{ exit, ...roots }}) {{\n\
+             export default function script({{ exit, ...roots }}) {{\n\
                work(roots).then(exit, reason => exit(`failed: ${{reason}}`));\n\
-               return Far('errand', {{}});\n\
+               return Far('script', {{}});\n\
              }}\n"
         );
         let hosts = [host];
@@ -359,23 +362,23 @@ impl World {
         name
     }
 
-    /// What an errand exited with, if it has.
-    pub async fn errand_result(&self, host: &str, errand: &str) -> Option<serde_json::Value> {
-        self.running(host)?.find(errand).ok()?.status().await.exited
+    /// Returns the value that a script exited with, if it has.
+    pub async fn script_result(&self, host: &str, script: &str) -> Option<serde_json::Value> {
+        self.running(host)?.find(script).ok()?.status().await.exited
     }
 
-    /// Waits for an errand to exit.
-    pub async fn errand_done(&self, host: &str, errand: &str) -> serde_json::Value {
-        self.wait(&format!("result of {errand}"), async || self.errand_result(host, errand).await).await
+    /// Waits for a script to exit.
+    pub async fn script_done(&self, host: &str, script: &str) -> serde_json::Value {
+        self.wait(&format!("result of {script}"), async || self.script_result(host, script).await).await
     }
 
-    /// Runs an errand to its end.
-    pub async fn errand(&mut self, host: &str, vats: &[&str], work: &str) -> serde_json::Value {
-        let errand = self.begin_errand(host, vats, work).await;
-        self.errand_done(host, &errand).await
+    /// Runs a script to its end.
+    pub async fn script(&mut self, host: &str, vats: &[&str], work: &str) -> serde_json::Value {
+        let script = self.begin_script(host, vats, work).await;
+        self.script_done(host, &script).await
     }
 
-    /// How a host's replica of a vat stands.
+    /// Returns how a host's replica of a vat stands.
     pub async fn status(&self, host: &str, vat: &str) -> VatStatus {
         self.service(host, vat).status().await
     }
@@ -426,9 +429,9 @@ impl World {
 
     async fn last_words(&self) -> String {
         let mut text = String::new();
-        for (name, place) in &self.hosts {
-            text.push_str(&format!("{name}: {}\n", if place.running.is_some() { "runs" } else { "is down" }));
-            for vat in place.running.iter().flat_map(|running| running.host.vats()) {
+        for (name, slot) in &self.hosts {
+            text.push_str(&format!("{name}: {}\n", if slot.running.is_some() { "runs" } else { "is down" }));
+            for vat in slot.running.iter().flat_map(|running| running.host.vats()) {
                 let status = vat.status().await;
                 text.push_str(&format!("  {}\n", serde_json::to_string(&status).expect("a status is JSON")));
             }
@@ -438,13 +441,13 @@ impl World {
 }
 
 /// A host's network, on which slices and shares can be held back.
-struct Muzzle {
+struct Silence {
     network: Arc<dyn Network>,
-    muzzled: Arc<AtomicBool>,
+    silenced: Arc<AtomicBool>,
     unheard: Arc<Mutex<BTreeSet<HostId>>>,
 }
 
-impl NetworkLayer for Muzzle {
+impl NetworkLayer for Silence {
     fn beneath(&self) -> &dyn Network {
         self.network.as_ref()
     }
@@ -457,7 +460,7 @@ impl NetworkLayer for Muzzle {
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, NetError>> {
         let is_held_back = match purpose {
-            Purpose::Slice => self.muzzled.load(Ordering::Relaxed),
+            Purpose::Slice => self.silenced.load(Ordering::Relaxed),
             Purpose::Share => {
                 let unheard = self.unheard.lock().expect("no panic");
                 [to, self.network.local()].iter().any(|host| unheard.contains(host))

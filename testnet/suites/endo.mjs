@@ -52,8 +52,11 @@ const filesOf = folder =>
 const entryOf = (name, file) => {
   const key = `${name}__${relative(join(work, 'packages', name, 'test'), file).replaceAll(/[/.]/g, '_')}`;
   const entry = join(work, 'entries', `${key}.js`);
-  write(join(work, 'entries/globals.js'), read(join(here, 'shims/globals.js')));
-  write(entry, read(join(here, 'shims/entry.js')).replace('the-tests', relative(join(entry, '..'), file)));
+  for (const shim of ['globals.js', 'fast-check.js']) write(join(work, 'entries', shim), read(join(here, 'shims', shim)));
+  const tests = relative(join(entry, '..'), file);
+  const { devDependencies = {}, dependencies = {} } = JSON.parse(read(join(work, 'packages', name, 'package.json')));
+  const seed = 'fast-check' in { ...dependencies, ...devDependencies } || '@fast-check/ava' in devDependencies ? "import './fast-check.js';\n" : '';
+  write(entry, read(join(here, 'shims/entry.js')).replace("import 'the-tests';", `${seed}import '${tests}';`));
   return { key, file: relative(work, file), entry: relative(work, entry) };
 };
 

@@ -91,7 +91,7 @@ fn the_crates_depend_on_one_another_as_designed() {
         ("node/courier", vec!["ids", "net", "proof", "protocol", "streams"]),
         ("node/protocol", vec!["ids", "proof", "streams"]),
         // Cap'n Web, at a gateway and in a page.
-        ("node/capnweb", vec!["ids", "streams"]),
+        ("node/capnweb", vec!["ids", "protocol", "streams"]),
         // A client's checks, for programs and for pages; and the page's client.
         ("node/verified", vec!["ids", "proof", "protocol", "streams"]),
         ("node/web", vec!["capnweb", "ids", "proof", "protocol", "streams", "verified"]),
@@ -212,4 +212,12 @@ fn what_is_compiled_for_browsers_is_pure() {
             assert!(!uses.contains(library), "{krate} is built with {library}");
         }
     }
+}
+
+/// wasmtime does not tell its version.
+#[test]
+fn hosts_tell_the_version_of_wasmtime_that_they_are_built_with() {
+    let workspace = manifest(&root().join("Cargo.toml"));
+    let pinned = workspace["workspace"]["dependencies"]["wasmtime"]["version"].as_str().expect("a version");
+    assert_eq!(pinned, format!("={}", quorate_engine::image::WASMTIME_VERSION));
 }

@@ -177,6 +177,44 @@ fn a_room_on_three_hosts_knows_who_is_there() {
     assert!(late.code == 1 && late.stderr.contains("not there"), "{late:?}");
 }
 
+/// The story of the read-me, where a partner lies: what its host signs convicts it, and the others go on.
+#[test]
+fn a_partner_that_signs_two_results_is_convicted_and_the_account_goes_on() {
+    let mut net = TestNet::new(stand_in());
+    net.environment("QUORATE_TEST_EQUIVOCATOR", "cedar");
+    net.up(&own_file("examples/account/testnet.toml"), &[]).ok();
+    net.call("account", "seat", &["supplier"]);
+    net.call("account", "seat", &["buyer"]);
+    for delivery in 1..=8 {
+        assert_eq!(net.call("ref:supplier-1", "deliver", &["wheat", "100"]), json!(delivery));
+        assert_eq!(net.call("ref:buyer-1", "accept", &[&delivery.to_string()]), json!(100 * delivery));
+    }
+    let members = net.replicas("account").into_iter().next().expect("it runs").1.members;
+    let cedar = members.iter().find(|member| member.name == "cedar").expect("a member").key.clone();
+    let accused = net.wait("the evidence", || {
+        let listed = net.vat(&["evidence", "account", "--json"]).ok().stdout;
+        let listed: Value = serde_json::from_str(&listed).expect("JSON");
+        let pieces = listed["evidence"].as_array().expect("a list").clone();
+        let mut accused: Vec<Value> =
+            pieces.iter().flat_map(|piece| piece["accused"].as_array().expect("a list").clone()).collect();
+        accused.dedup();
+        (!accused.is_empty()).then_some(accused)
+    });
+    assert_eq!(accused, [json!(cedar)]);
+    net.vat(&["evidence", "account", "--export", "evidence.proof"]).ok();
+    let verified = net.vat(&["verify", "evidence.proof"]).ok().stdout;
+    assert!(verified.contains(&format!("accused: {cedar}")), "{verified}");
+}
+
+/// The tests that lie beside the example.
+#[test]
+fn the_account_passes_its_own_tests() {
+    let net = TestNet::new(stand_in());
+    let folder = own_file("examples/account");
+    let ran = net.vat(&["test", folder.to_str().expect("a path that is text")]).ok();
+    assert!(ran.stdout.contains("4 passed"), "{}", ran.stdout);
+}
+
 fn sorted(names: Value) -> Vec<String> {
     let mut names: Vec<String> =
         names.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();

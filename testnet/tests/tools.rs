@@ -240,7 +240,7 @@ fn a_testnet_that_watches_is_made_anew_with_each_change() {
     assert_eq!(net.call("counter", "increment", &["5"]), json!(5));
     // Wrong code is said, and the testnet stays.
     net.file("counter.js", "export default [1 2];\n");
-    hear("the testnet stays as it is until that is mended");
+    hear("the testnet stays as it is until that is corrected");
     assert_eq!(net.call("counter", "read", &[]), json!(5));
     net.file("counter.js", &code.replace("read()", "look()"));
     hear("the config or its code has changed");

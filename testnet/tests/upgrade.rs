@@ -14,7 +14,7 @@ use quorate_protocol::upgrade::UpgradeDraft;
 use quorate_testnet::process::{TestNet, stand_in};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, process::Stdio};
-use support::agree;
+use support::{agree, metric};
 
 /// Counts, once for each number, and gives counters that others hold.
 const LEDGER: &str = "
@@ -154,12 +154,9 @@ fn an_upgrade_under_load_loses_and_doubles_nothing() {
     let asked = net.vat(&["upgrade", "ledger", &two]);
     assert_eq!(asked.code, 2, "{} {}", asked.stdout, asked.stderr);
     assert!(asked.stderr.contains("Q-A026"), "{}", asked.stderr);
-    for part in [
-        "file ledger2.js is new",
-        "of Counter",
-        "1 objects that others hold: ticket",
-        "1 promises that others wait for",
-    ] {
+    for part in
+        ["file ledger2.js is new", "of Counter", "1 object that others hold: ticket", "1 promise that others wait for"]
+    {
         assert!(asked.stdout.contains(part), "no {part:?} in {}", asked.stdout);
     }
     assert_eq!(net.call("ledger", "version", &[]), json!([1, "hello"]));
@@ -358,4 +355,67 @@ fn owners_who_are_asked_read_what_an_upgrade_changes() {
     net.vat(&["reject", "ledger"]).ok();
     net.wait("nothing waits any more", || (!waits(&net)).then_some(()));
     assert_eq!(net.call("ledger", "version", &[]), json!([2, "hello"]));
+}
+
+/// What a vat's code was given, by name.
+const KEEPER: &str = "
+import { Far } from '@endo/far';
+export default argv => Far('keeper', { has: () => Object.keys(argv).sort() });
+";
+
+const KEEPER_CONFIG: &str = r#"
+[[host]]
+name = "alpha"
+
+[[vat]]
+name = "keeper"
+hosts = ["alpha"]
+source = "keeper.js"
+[vat.argv]
+greeting = "hello"
+colour = "red"
+timer = { endowment = "timer" }
+publisher = { endowment = "publisher" }
+"#;
+
+#[test]
+fn arguments_and_endowments_stay_or_are_replaced_each_by_itself() {
+    let net = TestNet::new(stand_in());
+    net.file("keeper.js", KEEPER);
+    let config = net.file("testnet.toml", KEEPER_CONFIG);
+    net.up(&config, &[]).ok();
+    let has = || net.call("keeper", "has", &[]);
+    assert_eq!(has(), json!(["colour", "greeting", "publisher", "timer"]));
+    let nothing = net.vat(&["upgrade", "keeper", "--yes"]);
+    assert!(nothing.code == 2 && nothing.stderr.contains("--no-endowments"), "{}", nothing.stderr);
+    for both in [["--arg", "a=1", "--no-arguments"], ["--endowment", "timer", "--no-endowments"]] {
+        let refused = net.vat(&[&["upgrade", "keeper", "--yes"], &both[..]].concat());
+        assert!(refused.code == 2 && refused.stderr.contains(both[2]), "{both:?}: {}", refused.stderr);
+    }
+    let clash = net.vat(&["upgrade", "keeper", "--arg", "timer=5", "--yes"]);
+    assert!(clash.code == 1 && clash.stderr.contains("both an argument and an endowment"), "{}", clash.stderr);
+    assert_eq!(has(), json!(["colour", "greeting", "publisher", "timer"]));
+
+    // What the members burnt to say what would come of it is counted.
+    let burnt = |net: &TestNet| metric(&net.metrics("alpha"), "quorate_upgrade_trial_fuel_total", &["vat=\"keeper\""]);
+    let before = burnt(&net);
+    let asked = net.vat(&["upgrade", "keeper", "--no-arguments", "--dry-run", "--json"]).ok();
+    let asked: Value = serde_json::from_str(&asked.stdout).expect("JSON");
+    let fuel = asked["forecast"]["fuel"].as_f64().expect("a number");
+    assert!(fuel > 0.0);
+    assert_eq!(burnt(&net) - before, fuel);
+
+    for (flags, wanted, said, unsaid) in [
+        (&["--arg", "name=x"][..], json!(["name", "publisher", "timer"]), "argument greeting goes", "endowments"),
+        (&["--no-arguments"], json!(["publisher", "timer"]), "argument name goes", "endowments"),
+        (&["--endowment", "timer"], json!(["timer"]), "endowments: timer, and were timer, publisher", "argument"),
+        (&["--no-endowments", "--arg", "a=1"], json!(["a"]), "endowments: none, and were timer", "goes"),
+        (&["--no-arguments", "--endowment", "publisher"], json!(["publisher"]), "argument a goes", "timer"),
+        (&["--no-arguments", "--no-endowments"], json!([]), "endowments: none, and were publisher", "argument"),
+    ] {
+        let done = net.vat(&[&["upgrade", "keeper", "--yes"], flags].concat()).ok();
+        let changes = done.stdout.lines().find(|line| line.contains("changes")).unwrap_or_default();
+        assert!(changes.contains(said) && !changes.contains(unsaid), "{flags:?}: {changes}");
+        assert_eq!(has(), wanted, "{flags:?}");
+    }
 }

@@ -63,7 +63,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
     Ok(options)
 }
 
-/// Whether the run is as the list says.
+/// Returns whether the run is as the list says.
 fn run(options: &Options) -> Result<bool, String> {
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/test262-failures.txt");
     let mut known = Failures::read(&list)?;

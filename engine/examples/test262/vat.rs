@@ -33,7 +33,7 @@ const ENTRY: &str = "
     });
 ";
 
-/// How each test failed, or `None` if it passed, in the order of `tests`.
+/// Returns how each test failed, or `None` if it passed, in the order of `tests`.
 pub fn run(image: &Arc<Image>, suite: &Suite, tests: &[&Test]) -> Result<Vec<Option<String>>, String> {
     let mut modules = BTreeMap::from([("main.js".to_owned(), ENTRY.to_owned())]);
     for test in tests {

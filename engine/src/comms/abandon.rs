@@ -1,8 +1,8 @@
-//! Answers that are not wanted any more: the caller says so, and the callee's guest may hear of it.
+//! Answers that nobody wants any more: the caller sends an `Abandon`, and the callee's guest may get it.
 //!
-//! It is a word and no act: the promise stays, and whoever decides it settles it, once. So it changes nothing that has an order, needs no
-//! answer, and may cross the settlement. It is said once for each call, and only of the answer to a call: what a third vat or a
-//! gift makes of the answer is its own matter.
+//! `Abandon` is advice. The promise stays, and its decider settles it, once. So it changes no order, needs no
+//! answer, and may cross the settlement. The caller sends it once for each call, and only for the answer to a call. It does not reach a third vat or a
+//! gift behind the answer.
 
 use super::inbound::broken;
 use super::peer::{PairId, Party, Stage};

@@ -1,14 +1,14 @@
-//! What each peer makes this vat keep: bytes at fixed prices, within a share of the vat's memory.
+//! Prices the bytes that each peer makes this vat keep, and bounds them by a share of the vat's memory.
 //!
 //! The shares adapt: a peer may make the vat keep as much as is still free of the memory set aside for all peers. So one alone gets half of
-//! it, and `n` that take what they can get one part of `n + 1` each, and so much stays free for whoever comes next (A. Choudhury and
+//! it. `n` greedy peers get one part of `n + 1` each, and as much stays free for the next peer (A. Choudhury and
 //! E. Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", 1998).
 //!
-//! A peer that is above its share is refused what would add to it. Messages that bring nothing new still get through, and so do a few calls
-//! with answers: by such calls it has the vat let go of things.
+//! A peer above its share is refused everything that would add to it. Messages that bring nothing new still get through, and so do a few calls
+//! with answers: by such calls the peer makes the vat drop objects.
 //!
-//! The prices are what the image was measured to take for its part, the contract's own closures included where it can't do without, rounded
-//! up. All of this is a function of the log: the counts are replicated, the memory is a parameter of the vat.
+//! The prices are measurements of the image, including closures that a contract cannot do without, rounded
+//! up. All of this is a function of the log: the counts are replicated, and the memory is a parameter of the vat.
 
 use super::peer::Peer;
 use super::{Comms, MAX_OBJECTS, MAX_PROMISES};
@@ -19,7 +19,7 @@ const POOL_PARTS: u64 = 2;
 /// An object that was given, either way, or redeemed; also one that was deposited for a third vat, on its giver's account.
 /// With its place in the list that it came in: lists that came in are frozen, and take more for it.
 const OBJECT: u64 = 144;
-/// A promise that is open, whoever decides it.
+/// An open promise, of either decider.
 const OPEN_PROMISE: u64 = 1_536;
 /// One that this vat has settled and whose settlement the peer has not acknowledged, beside the bytes that it was settled with: the guest
 /// keeps how it came out for what the peer may have sent to it.
@@ -34,7 +34,7 @@ const SOME_PROMISES: usize = 16;
 const _: () = assert!(MAX_OBJECTS as u64 * OBJECT <= 64 << 20 && MAX_PROMISES as u64 * SETTLED_PROMISE <= 64 << 20);
 
 impl Peer {
-    /// What the peer makes this vat keep now, in bytes.
+    /// Returns what the peer makes this vat keep now, in bytes.
     pub fn kept_bytes(&self) -> u64 {
         let objects = (self.exports.len() + self.imports.len() + self.redeemed.len()) as u64 + self.gifts.deposits_open;
         let open = (self.open_pairs() as u64).saturating_sub(self.settlements.len() as u64);
@@ -67,7 +67,7 @@ impl Comms {
         self.account = account;
     }
 
-    /// What all peers together make this vat keep, in bytes.
+    /// Returns what all peers together make this vat keep, in bytes.
     pub fn kept_bytes(&self) -> u64 {
         self.kept
     }
@@ -85,7 +85,7 @@ impl Comms {
         self.kept = self.kept.saturating_sub(peer.counted);
     }
 
-    /// Whether a peer is within its share if it makes this vat keep so much more; else how much it has.
+    /// Returns whether a peer is within its share if it makes this vat keep so much more; else how much it has.
     fn check_share(&mut self, vat: &VatId, more: u64) -> Result<(), u64> {
         self.count(vat);
         let Some(peer) = self.peers.get(vat) else { return Ok(()) };
@@ -93,12 +93,12 @@ impl Comms {
         if peer.counted.saturating_add(more) > free.saturating_sub(more) { Err(peer.counted) } else { Ok(()) }
     }
 
-    /// Whether a peer has more than its share.
+    /// Returns whether a peer has more than its share.
     pub(super) fn is_above_share(&mut self, vat: &VatId) -> bool {
         self.check_share(vat, 0).is_err()
     }
 
-    /// Whether a message that was just entered may be delivered; `brought` is [`Peer::brought`] from before it. The error is for the
+    /// Returns whether a message that was just entered may be delivered; `brought` is [`Peer::brought`] from before it. The error is for the
     /// sender to hear.
     pub(super) fn check_inbound(&mut self, vat: &VatId, brought: usize, asks: bool) -> Result<(), String> {
         let Some(peer) = self.peers.get(vat) else { return Ok(()) };
@@ -114,7 +114,7 @@ impl Comms {
         })
     }
 
-    /// Whether so many new objects and promises can be given to a vat. The error is for the guest to hear.
+    /// Returns whether so many new objects and promises can be given to a vat. The error is for the guest to hear.
     pub(super) fn check_outbound(&mut self, vat: &VatId, objects: usize, promises: usize) -> Result<(), String> {
         let promises =
             if self.peers.get(vat).is_some_and(|peer| peer.open_pairs() < SOME_PROMISES) { 0 } else { promises };

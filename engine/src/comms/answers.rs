@@ -1,7 +1,7 @@
-//! The answers that the guest keeps for what one peer may have sent to them before it knew how they came out.
+//! Settled promises that the guest keeps for messages that a peer sent before it knew the settlement.
 //!
-//! The host counts them, since it knows whose they are: the guest keeps each as long as some peer has it here. A peer that acknowledges
-//! nothing loses its own oldest ones, and nobody else's.
+//! The host counts them, since it knows the peer of each. The guest keeps a promise as long as some peer has it here. A peer that acknowledges
+//! nothing loses its own oldest promises, and nobody else's.
 
 use super::Comms;
 use crate::abi::Slot;
@@ -87,7 +87,7 @@ impl Comms {
         }
     }
 
-    /// Whether some peer may still send to a promise that has settled, and is within what it may have kept.
+    /// Returns whether some peer may still send to a promise that has settled, and is within what it may have kept.
     fn is_kept_for_others(&self, slot: Slot) -> bool {
         let Some(promise) = self.promises.get(&slot) else { return false };
         promise.pending

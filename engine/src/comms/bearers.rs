@@ -1,13 +1,13 @@
-//! Ways in for holders that are in no table: bearer keys, grants, and until when each counts.
+//! Bearer keys and grants: how unknown peers come in, and until when.
 //!
-//! The vat holds the public half of a bearer's key pair and which object it opens. A peer redeems it by a signature over its own id, so
-//! neither the members, which read all state, nor anybody on the network learns anything that would let them act as the holder.
+//! The vat holds the public half of a bearer's key pair, and the object that it opens. A peer redeems it by a signature over its own id. So
+//! neither the members, which read all state, nor the network learn anything by which they could act as the holder.
 //!
-//! A peer that has redeemed a bearer can have an object that it holds *kept* under a new key, so that its holder comes back to the object
-//! in another session. What is kept depends on the bearer that the peer came through: it is removed with it, and counted on its account.
+//! A peer that has redeemed a bearer can have an object *kept* under a new key, so that its holder comes back to the object
+//! in another session. The kept entry depends on the bearer that the peer came through: it is removed with it, and counts on its account.
 //!
-//! Invariants: a bearer holds its object, like an export; a peer may use an object that it redeemed only as long as a bearer for it that it redeemed is in
-//! the table, unless it was given the object in another way, too; whatever expires is removed when log time reaches that moment.
+//! Invariants: a bearer holds its object, as an export does. A peer may use a redeemed object only as long as the table has a bearer for it that the
+//! peer has redeemed, unless the peer got the object in another way, too. An expired entry is removed when log time reaches its moment.
 
 use super::inbound::{Broken, Inbound};
 use super::peer::Party;
@@ -40,7 +40,7 @@ pub struct Bearer {
     pub object: u64,
     /// The log time from which on it opens nothing, in milliseconds since 1970. `None`: it does not expire.
     pub expires_ms: Option<u64>,
-    /// What it is for, in the words of whoever made it. For people.
+    /// Its purpose, in its maker's words. For people.
     pub note: String,
     /// Set if a holder had it made.
     pub kept: Option<Kept>,
@@ -125,7 +125,7 @@ impl Comms {
         self.entrances.grants.get(vat).copied()
     }
 
-    /// Enters a bearer key for an own object: the root, or one that is held by somebody already.
+    /// Enters a bearer key for an own object: the root, or one that some peer already holds.
     ///
     /// # Errors
     /// The key is in use, the note is too long, the object is not known, the moment has passed, or there are too many.
@@ -156,7 +156,7 @@ impl Comms {
         Ok(())
     }
 
-    /// How many bearers no holder had made.
+    /// Returns how many bearers no holder had made.
     fn own_bearers(&self) -> usize {
         let kept: u64 = self.entrances.kept.values().sum();
         self.entrances.bearers.len().saturating_sub(usize::try_from(kept).unwrap_or(usize::MAX))
@@ -211,7 +211,7 @@ impl Comms {
         &self.entrances.bearers
     }
 
-    /// What tells strangers with a bearer from others.
+    /// Returns what tells strangers with a bearer from others.
     pub fn bearer_keys(&self) -> BearerKeys {
         self.entrances.bearers.iter().map(|(key, bearer)| (*key, bearer.object)).collect()
     }
@@ -250,7 +250,7 @@ impl Comms {
 
 // What peers say.
 impl Comms {
-    /// Whether `message`, the first that `from` says, is the use of a bearer.
+    /// Returns whether `message`, the first that `from` says, is the use of a bearer.
     pub(super) fn comes_by_bearer(&self, from: &VatId, message: &[u8]) -> bool {
         match wire::Op::decode(message) {
             Ok(wire::Op::Redeem { object, bearer, signature, .. }) => {
@@ -381,7 +381,7 @@ impl Comms {
 
 const NOT_HELD: &str = "the client does not hold that object";
 
-/// Whether `message`, the first that `from` says to `vat`, uses one of these bearers. That is how a vat that nobody named here comes in.
+/// Returns whether `message`, the first that `from` says to `vat`, uses one of these bearers. That is how a vat that nobody named here comes in.
 pub fn is_redemption(vat: &VatId, bearers: &BearerKeys, from: &VatId, message: &[u8]) -> bool {
     match wire::Op::decode(message) {
         Ok(wire::Op::Redeem { object, bearer, signature, .. }) => {

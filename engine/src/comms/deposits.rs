@@ -1,4 +1,4 @@
-//! Deposits at the home of what was given: a deposit waits for its withdrawal, or a withdrawal for its deposit. The rules are in [`super::handoff`].
+//! Deposits at the home of a given object: a deposit waits for its withdrawal, or a withdrawal for its deposit. The rules are in [`super::handoff`].
 
 use super::handoff::{NOT_HELD, TOO_MANY, resolution_to};
 use super::inbound::{Broken, Inbound, broken};
@@ -34,7 +34,7 @@ impl Comms {
             held => held,
         };
         if self.exited {
-            // Whoever withdraws it is told so, whether it is here or not.
+            // The vat that withdraws it learns of it, whether it is here or not.
             return Ok(Inbound::Done);
         }
         let full = giver.gifts.deposits_open >= MAX_DEPOSITS;
@@ -169,7 +169,7 @@ impl Comms {
         }
     }
 
-    /// Keeps what a vat has deposited that is forgotten now, for whoever has the gifts, but not more than so much of all such vats.
+    /// Keeps the deposits of a vat that is now forgotten, for the receivers of its gifts, up to a bound for all such vats.
     pub(super) fn keep_orphans(&mut self, giver: &VatId) {
         for (to, peer) in &self.peers {
             let deposits = peer.gifts.deposited.range((*giver, 0)..=(*giver, u64::MAX));

@@ -1,13 +1,13 @@
-//! Which objects are held from where, so that what nobody holds any more can be forgotten.
+//! Counts references to objects, and frees objects that nobody holds.
 //!
-//! The receiver of an object counts how often it came, the home how often it was sent. When the receiver's guest holds it no more, the receiver
-//! says `Drop` with its count, behind all that it ever said of the object; the home subtracts. Zero is the end: nothing is under way.
-//! If the object was sent once more meanwhile, what is left is not zero.
+//! The receiver of an object counts how often it came; the home counts how often it was sent. When the receiver's guest drops the object, the receiver
+//! sends `Drop` with its count, after all its messages about the object, and the home subtracts. Zero means that nothing is under way.
+//! If the object was sent again in the meantime, the rest is not zero.
 //!
-//! An own object is held by each peer that it is exported to, by each deposit of it, by each bearer, and by a promise that comes home to it. When none is left,
-//! the guest is told ([`Comms::freed`]). The root is not counted: a grant of it stays until it is revoked.
+//! An own object is held by each peer that it is exported to, by each deposit of it, by each bearer, and by a promise that comes home to it. When no holder is left,
+//! the machine tells the guest ([`Comms::freed`]). The root is not counted: a grant of it stays until it is revoked.
 //!
-//! Objects that hold each other over two vats are never freed. Whoever looks at who holds what can revoke or end one of them.
+//! Objects that hold each other over two vats are never freed. An operator can see them, and revoke or end one of them.
 
 use super::Comms;
 use super::inbound::{Broken, broken};
@@ -228,7 +228,7 @@ mod tests {
         comms.receive(&HOLDER, &Op::Drop(dropped).encode())
     }
 
-    /// What a vat has said to another, of drops.
+    /// Returns what a vat has said to another, of drops.
     fn said_drops(comms: &Comms, to: &VatId) -> Vec<Vec<(u64, u64)>> {
         let messages = comms.peer(to).expect("a peer").outgoing().messages();
         let ops = messages.map(|(_, message)| Op::decode(message).expect("an operation"));

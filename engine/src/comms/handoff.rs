@@ -1,17 +1,17 @@
-//! Passing an object of one vat to another: gift, deposit and withdrawal, and what comes home.
+//! Passes an object of one vat to another: gift, deposit and withdrawal; and promises that come home.
 //!
 //! The giver names the object to the receiver as a gift, and deposits it at its home under the gift's number. The receiver's machine
-//! withdraws it there: it names a promise that the home's machine settles to the object. What the receiver sends to that promise
-//! waits at the home until the deposit is there.
+//! withdraws it there: it names a promise that the home's machine settles to the object. The receiver's messages to that promise
+//! wait at the home until the deposit is there.
 //!
-//! Order: what was sent to one reference is done in the order in which it was sent. Hence a deposit stands in the giver's stream behind all that
-//! the giver sent to the object before it gave it. A promise that *settles* to an object of a third vat may have been sent to: those
-//! messages take the way over this vat. So its deposit is said only when the pair is retired, when no more of them can be under way;
-//! always, since that none were seen does not mean that none were sent. What comes home is released in the same way.
+//! Order: messages to one reference are executed in the order in which they were sent. Hence a deposit stands in the giver's stream after all
+//! the giver's earlier messages to the object. A promise that *settles* to an object of a third vat may have been sent to. Those
+//! messages go through this vat. So this vat sends the deposit only when the pair is retired, when no more of them can be under way. It does so
+//! always, since unseen messages may have been sent. A promise that comes home is released in the same way.
 //!
-//! Promises are not given. Whoever passes one on tells how it settles, when it is an object or data, never another promise: redirecting
-//! to promises lets messages overtake one another with four vats. A withdrawn gift settles to an object of its home or a rejection
-//! and to nothing else, so relaying has an end. What the home does is in [`super::deposits`].
+//! Promises are not given. A vat that passes one on reports how it settles, once it is an object or data, never another promise: redirecting
+//! to promises would let messages overtake one another with four vats. A withdrawn gift settles only to an object of its home or a rejection,
+//! so relaying has an end. The home's part is in [`super::deposits`].
 
 use super::inbound::{Broken, Inbound, broken};
 use super::peer::{Gifts, PairId, Party, Stage, Then};
@@ -193,7 +193,7 @@ impl Comms {
         }
     }
 
-    /// Whether a gift of `giver` can be withdrawn at `home` now.
+    /// Returns whether a gift of `giver` can be withdrawn at `home` now.
     fn plan_withdrawal(&self, giver: &VatId, home: &VatId) -> Result<(), &'static str> {
         let Some(gifts) = self.peers.get(giver).map(|peer| &peer.gifts) else { return Err(NO_ROOM) };
         if gifts.taken.len() >= MAX_WITHDRAWALS {
@@ -211,7 +211,7 @@ impl Comms {
         }
     }
 
-    /// Whether `vat` is a peer, or can become one on `introducer`'s account.
+    /// Returns whether `vat` is a peer, or can become one on `introducer`'s account.
     pub(super) fn may_introduce(&self, introducer: &VatId, vat: &VatId) -> Result<(), &'static str> {
         if self.peers.contains_key(vat) {
             return Ok(());

@@ -1,7 +1,7 @@
-//! What a peer said, as deliveries.
+//! Turns a peer's messages into deliveries.
 //!
-//! Whatever a message brings in (ids, promises) is entered before the guest runs, and stays entered when the guest's crank is
-//! rolled back: the stream has moved on, and the guest has heard nothing of it. So nothing here is ever undone.
+//! Ids and promises of a message are entered into the tables before the guest runs. They stay when the guest's crank is
+//! rolled back, because the stream has moved on. So nothing here is ever undone.
 
 use super::peer::{PairId, Party, Peer, Stage};
 use super::promises::{EXITED, Promise, Speaker, State};
@@ -148,7 +148,7 @@ impl Comms {
         Ok(Inbound::Done)
     }
 
-    /// What a call is made on; the inner error is for the caller to hear.
+    /// Returns what a call is made on; the inner error is for the caller to hear.
     fn resolve_target(&self, from: &VatId, target: WireRef) -> Result<Result<Slot, String>, Broken> {
         let Some(peer) = self.peers.get(from) else { return broken("a message of an unknown vat") };
         match (target.kind, target.allocator) {
@@ -176,7 +176,7 @@ impl Comms {
         }
     }
 
-    /// How the guest hears of a promise that it is called on and does not know: one that a call queues at until a deposit comes, or one
+    /// Returns how the guest hears of a promise that it is called on and does not know: one that a call queues at until a deposit comes, or one
     /// that the machine has passed on.
     fn introduction(&self, target: Slot) -> Option<Introduction> {
         let promise = self.promises.get(&target)?;
@@ -341,7 +341,7 @@ impl Comms {
         })
     }
 
-    /// What a promise stands for that was the answer to the use of a bearer. The inner error is why it stands for nothing.
+    /// Returns what a promise stands for that was the answer to the use of a bearer. The inner error is why it stands for nothing.
     fn redeemed_by(&self, from: &VatId, slot: Slot) -> Option<Result<u64, &'static str>> {
         let promise = self.promises.get(&slot).filter(|promise| promise.bearer.is_some())?;
         let object = promise.stands_for?;
@@ -420,7 +420,7 @@ impl Comms {
     }
 }
 
-/// What a withdrawal may come to: else whoever passes it on could be led in circles.
+/// The allowed results of a withdrawal: others could lead a vat that passes it on in circles.
 fn check_withdrawal(resolution: &WireResolution, bare: Option<usize>) -> Result<(), Broken> {
     let good = match resolution {
         WireResolution::Fulfilled(data) => {

@@ -1,9 +1,9 @@
-//! Who holds what, for people: what each peer may use of this vat, what this vat holds of it, and under which names.
+//! Lists references for people: which objects each peer may use, which objects of the peer this vat holds, and their interface names.
 //!
-//! Interface names travel in the bodies of messages. Those of own objects are noted when they are sent, those of others' objects when they
-//! come. They are what somebody says of an object, and prove nothing.
+//! Interface names travel in the bodies of messages. The vat notes names of own objects when it sends them, and names of others' objects when they
+//! come. A name is a claim about an object, and proves nothing.
 //!
-//! Invariant: the names that are kept are bounded in number, by vat and by peer, whatever peers send; past that an object has none here.
+//! Invariant: the number of kept names is bounded, by vat and by peer, whatever peers send. Beyond the bound an object has no name here.
 
 use super::Comms;
 use super::peer::Party;
@@ -116,7 +116,7 @@ impl Comms {
         }
     }
 
-    /// What one peer and this vat hold of one another: of exports and imports those with a number greater than `after`, at most `most` of
+    /// Returns what one peer and this vat hold of one another: of exports and imports those with a number greater than `after`, at most `most` of
     /// each.
     pub fn peer_inventory(&self, vat: &VatId, after: Option<u64>, most: usize) -> Option<PeerInventory> {
         let peer = self.peers.get(vat)?;
@@ -165,10 +165,10 @@ impl Comms {
     }
 }
 
-/// Who holds what.
+/// The holders of objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inventory {
-    /// Own objects that somebody holds, the root aside.
+    /// Own objects that some peer holds, without the root.
     pub held: usize,
     /// Vats that this one knows.
     pub peers_in_all: usize,

@@ -1,16 +1,16 @@
-//! Who holds what: streams, c-lists, promises and gifts of one vat towards all others.
+//! The tables of one vat towards all others: streams, c-lists, promises and gifts.
 //!
-//! A peer's authority is an entry in a table here, never a secret. Per peer there are the objects that it may use
-//! (`exports`), the objects of it that this vat holds (`imports`), and the promises that both know, by who gave the id.
+//! A peer's authority is an entry in a table here, never a secret. For each peer there are the objects that it may use
+//! (`exports`), the objects of it that this vat holds (`imports`), and the promises that both know, by the side that gave the id.
 //!
 //! Invariants: ids come from counters and are not reused; a promise that both know (a [`peer::Pair`]) is settled by exactly one of
 //! the two, once; a pair that this vat settled is kept until the peer's acknowledgement covers the settlement, since messages sent
 //! before then may name it; every message in a stream decodes, and names only what its receiver holds. What a peer may make
 //! this vat keep is bounded. A peer that breaks the protocol loses its own stream and nothing else.
 //!
-//! [`account`] prices what is kept for each peer. Nothing here runs a guest: [`inbound`] turns messages into deliveries, [`outbound`] turns a guest's outputs into messages,
-//! [`handoff`] and [`deposits`] pass objects on to third vats, [`garbage`] counts who holds what, [`abandon`] says which answers are not wanted,
-//! [`bearers`] lets in whoever is in no table, and `machine` stands between.
+//! Nothing here runs a guest; `machine` stands between. [`inbound`] turns messages into deliveries, [`outbound`] turns a guest's outputs into messages.
+//! [`handoff`] and [`deposits`] pass objects to third vats. [`account`] prices what the vat keeps for each peer, [`garbage`] counts references,
+//! [`abandon`] marks unwanted answers, and [`bearers`] lets in unknown peers.
 
 mod abandon;
 mod account;
@@ -93,7 +93,7 @@ pub struct Comms {
     host_objects: BTreeMap<u64, (VatId, u64)>,
     next_host_object: u64,
     next_host_promise: u64,
-    /// Who may come in, and until when.
+    /// The bearers and grants by which peers come in.
     entrances: bearers::Entrances,
     /// Promises that the machine has rejected and the guest has yet to hear of.
     pending: VecDeque<Slot>,
@@ -160,27 +160,27 @@ impl Comms {
         self.peers.iter()
     }
 
-    /// How many promises are open or not yet retired.
+    /// Returns how many promises are open or not yet retired.
     pub fn promise_count(&self) -> usize {
         self.promises.len()
     }
 
-    /// How many objects of other vats this one has ever been given a name for.
+    /// Returns how many objects of other vats this one has ever been given a name for.
     pub fn host_objects_made(&self) -> u64 {
         self.next_host_object - 1
     }
 
-    /// How many objects of other vats this one holds.
+    /// Returns how many objects of other vats this one holds.
     pub fn host_object_count(&self) -> usize {
         self.host_objects.len()
     }
 
-    /// How many rejections the guest has yet to hear of.
+    /// Returns how many rejections the guest has yet to hear of.
     pub fn pending_count(&self) -> usize {
         self.pending.len()
     }
 
-    /// Why `vat` cannot become a peer; `None` if it is one or can.
+    /// Returns why `vat` cannot become a peer; `None` if it is one or can.
     pub fn refuses_peer(&self, vat: &VatId) -> Option<&'static str> {
         if *vat == self.vat {
             Some("a vat has no stream to itself")
@@ -191,8 +191,8 @@ impl Comms {
         }
     }
 
-    /// Whether anything may be taken in of `vat`, whose stream begins with the message `first` if that is at hand: it is in the tables,
-    /// or uses a bearer reference there and then. Whoever else comes leaves nothing here.
+    /// Returns whether anything may be taken in of `vat`, whose stream begins with the message `first` if that is at hand: it is in the tables,
+    /// or uses a bearer reference at once. Other senders leave no state.
     pub fn admits(&self, vat: &VatId, first: Option<&[u8]>) -> bool {
         self.peers.contains_key(vat) || first.is_some_and(|message| self.comes_by_bearer(vat, message))
     }
@@ -240,7 +240,7 @@ impl Comms {
         Ok(self.import_object(vat, object))
     }
 
-    /// What has changed since this was last asked. With `rehead`, every stream that waits for an acknowledgement counts.
+    /// Returns what has changed since this was last asked. With `rehead`, every stream that waits for an acknowledgement counts.
     pub fn take_changes(&mut self, rehead: bool) -> (Vec<StreamHead>, Changes) {
         let mut changes = std::mem::take(&mut self.changes);
         changes.touched.iter().for_each(|vat| self.count(vat));
@@ -265,7 +265,7 @@ impl Comms {
         (self.changes.queued.len(), after.iter().map(|(.., message)| message.len()).sum())
     }
 
-    /// Whether all changes were taken.
+    /// Returns whether all changes were taken.
     pub fn is_settled(&self) -> bool {
         self.changes.touched.is_empty() && self.changes.queued.is_empty() && self.changes.pruned.is_empty()
     }
@@ -291,7 +291,7 @@ impl Comms {
         left.map(|(slot, promise)| (*slot, format!("{promise:?}"), promise.source)).collect()
     }
 
-    /// Whether this vat is to settle the promise that the peer knows by this name.
+    /// Returns whether this vat is to settle the promise that the peer knows by this name.
     #[cfg(test)]
     pub(crate) fn owes(&self, peer: &VatId, id: peer::PairId) -> bool {
         let mirrored =
@@ -300,7 +300,7 @@ impl Comms {
         pair.is_some_and(|pair| pair.decider == peer::Party::Us && pair.settled.is_none())
     }
 
-    /// Whether the account of a peer, or their sum, is not what the tables have.
+    /// Returns whether the account of a peer, or their sum, is not what the tables have.
     #[cfg(test)]
     pub(crate) fn is_miscounted(&self) -> bool {
         self.peers.values().any(|peer| peer.counted != peer.kept_bytes())
@@ -313,7 +313,7 @@ impl Comms {
         format!("{:?}", self.promises.iter().next())
     }
 
-    /// What this vat says now about its stream to `vat`.
+    /// Returns what this vat says now about its stream to `vat`.
     pub fn head(&self, vat: &VatId) -> Option<StreamHead> {
         let peer = self.peers.get(vat)?;
         let (ack, ack_hash) = (peer.inbound.received(), peer.inbound.hash());

@@ -1,4 +1,4 @@
-//! What a guest said, as messages. A send that cannot go out is never an error here: its result is rejected.
+//! Turns a guest's outputs into messages. A send that cannot go out is never an error here: its result is rejected.
 
 use super::peer::{PairId, Party, Stage};
 use super::promises::{Promise, Speaker, State};
@@ -109,7 +109,7 @@ impl Comms {
         }
     }
 
-    /// Whether one more message can go to `vat`, which is called `whom` in a refusal.
+    /// Returns whether one more message can go to `vat`; a refusal names it by the last argument.
     pub(super) fn check_room(&self, vat: &VatId, whom: &str) -> Result<(), String> {
         let Some(peer) = self.peers.get(vat) else { return Err(format!("no stream to {whom}")) };
         if peer.is_broken() {
@@ -125,7 +125,7 @@ impl Comms {
         }
     }
 
-    /// Whether a resolution can go to a peer as it is. `bare` is the place of what it is fulfilled with, if that is one capability.
+    /// Returns whether a resolution can go to a peer as it is. `bare` is the place of what it is fulfilled with, if that is one capability.
     pub(super) fn plan_settlement(
         &mut self,
         vat: &VatId,
@@ -143,7 +143,7 @@ impl Comms {
         self.plan_export(vat, &data.slots, bare, 0, speaker)
     }
 
-    /// Whether all these can be given to `vat`, beside `results` further promises. Changes nothing, so that a refusal does not
+    /// Returns whether all these can be given to `vat`, beside `results` further promises. Changes nothing, so that a refusal does not
     /// leave half of them given; only the peer's account is brought up to date.
     fn plan_export(
         &mut self,
@@ -280,8 +280,8 @@ impl Comms {
 /// How refusals call the vat that an object of a third vat lives in.
 const HOME: &str = "the vat that a reference points to";
 
-/// The name of an open promise that `vat` itself settles and has a name for. One that stands for a gift it has not: it is withdrawn
-/// there, and until then it is relayed to whomever it is passed to.
+/// Returns the name of an open promise that `vat` itself settles and has a name for. It has none for the promise of a gift: that is withdrawn
+/// there, and until then relayed to its receivers.
 fn names_to(promise: &Promise, vat: &VatId) -> Option<PairId> {
     match (&promise.state, promise.source) {
         (State::Peer(_), Some((decider, id))) if decider == *vat && promise.gift.is_none() => Some(id),
@@ -289,7 +289,7 @@ fn names_to(promise: &Promise, vat: &VatId) -> Option<PairId> {
     }
 }
 
-/// Whether a promise can be passed to `vat`.
+/// Returns whether a promise can be passed to `vat`.
 fn check_passable(promise: &Promise, vat: &VatId, speaker: Speaker) -> Result<(), String> {
     match &promise.state {
         // The guest never says this; a peer may, whose message crossed the settlement.

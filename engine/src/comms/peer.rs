@@ -1,4 +1,4 @@
-//! What one peer and this vat know of one another.
+//! The state that this vat keeps of one peer.
 
 use super::answers::Answers;
 use super::inventory::Names;
@@ -29,12 +29,12 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
     pub slot: Slot,
-    /// Who tells the other how it settles.
+    /// The side that tells the other how it settles.
     pub decider: Party,
     /// The number of the message in which this vat did.
     pub settled: Option<u64>,
     pub stage: Stage,
-    /// Whoever called has said that it does not want the answer any more.
+    /// The caller has abandoned the answer.
     pub unwanted: bool,
 }
 
@@ -115,7 +115,7 @@ pub struct Peer {
 pub(crate) struct Gifts {
     /// The peer is the home, this vat the giver: how many gifts it has made of the peer's objects.
     pub made: u64,
-    /// The peer is the home, this vat the giver: number of a message with a deposit → for whom, and the gift, until it is acknowledged.
+    /// The peer is the home, this vat the giver: number of a message with a deposit → its receiver, and the gift, until it is acknowledged.
     /// Until then the peer may decline it.
     pub deposits: BTreeMap<u64, (VatId, u64)>,
     /// The peer is the receiver, this vat the giver: number of a message → gifts in it (home and number), until it is acknowledged. Until
@@ -174,7 +174,7 @@ impl Peer {
         &self.inbound
     }
 
-    /// Whether it may use the root now.
+    /// Returns whether it may use the root now.
     pub fn is_granted(&self) -> bool {
         self.granted || self.redeems(0)
     }
@@ -188,7 +188,7 @@ impl Peer {
         &self.redeemed
     }
 
-    /// Whether an own object was given to it otherwise than by a bearer.
+    /// Returns whether an own object was given to it otherwise than by a bearer.
     pub(super) fn was_given(&self, object: u64) -> bool {
         match self.export_ids.get(&object) {
             _ if object == 0 => self.granted,
@@ -207,7 +207,7 @@ impl Peer {
         }
     }
 
-    /// Whether the peer may use an own object that it has a name for.
+    /// Returns whether the peer may use an own object that it has a name for.
     pub(super) fn may_use(&self, object: u64) -> bool {
         self.was_given(object) || self.redeems(object)
     }
@@ -222,7 +222,7 @@ impl Peer {
         &self.imports
     }
 
-    /// Whether nothing was ever said to or heard from the peer, and it holds nothing: forgetting it loses nothing.
+    /// Returns whether nothing was ever said to or heard from the peer, and it holds nothing: forgetting it loses nothing.
     pub(super) fn is_blank(&self, own: &VatId, peer: &VatId) -> bool {
         let blank = Peer { introduced_by: self.introduced_by, ..Peer::new(own, peer) };
         *self == blank
@@ -262,7 +262,7 @@ impl Peer {
         export.map(|export| export.object)
     }
 
-    /// Whether giving this own object to the peer takes a new entry.
+    /// Returns whether giving this own object to the peer takes a new entry.
     pub(super) fn is_new_export(&self, object: u64) -> bool {
         object != 0 && !self.export_ids.contains_key(&object)
     }
@@ -295,7 +295,7 @@ impl Peer {
         PairId { by: Party::Us, id }
     }
 
-    /// Whether `id` can be a name that the peer gives now.
+    /// Returns whether `id` can be a name that the peer gives now.
     pub(super) fn is_fresh(&self, id: u64) -> bool {
         id >= self.next_theirs && id < u64::MAX
     }
@@ -316,7 +316,7 @@ impl Peer {
         }
     }
 
-    /// Whether something is to be said once the peer has acknowledged this vat's messages up to `through`.
+    /// Returns whether something is to be said once the peer has acknowledged this vat's messages up to `through`.
     #[cfg(test)]
     pub fn owes(&self, through: u64) -> bool {
         self.settlements.range(..=through).any(|(_, (_, then))| *then != Then::Nothing)

@@ -69,7 +69,7 @@ thread_local! {
     static PLANTED: Cell<Option<Plant>> = const { Cell::new(None) };
 }
 
-/// Whether this error is planted in this thread.
+/// Returns whether this error is planted in this thread.
 pub fn is(plant: Plant) -> bool {
     PLANTED.get() == Some(plant)
 }
@@ -172,7 +172,7 @@ impl Comms {
         }
     }
 
-    /// What was kept back.
+    /// Returns what was kept back.
     pub(crate) fn take_kept_back(&mut self) -> Vec<(Slot, Resolution)> {
         std::mem::take(&mut self.kept_back)
     }

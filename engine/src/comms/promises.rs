@@ -1,4 +1,4 @@
-//! Promises as this vat sees them: who decides, who must be told, and what the machine itself rejects.
+//! Promises as this vat sees them: the decider of each, the peers that must learn of its settlement, and the machine's own rejections.
 
 use super::Comms;
 use super::outbound::Passed;
@@ -11,7 +11,7 @@ use quorate_ids::VatId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Who will settle a promise, or that it is settled.
+/// The decider of a promise, or its settlement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum State {
     /// The guest will.
@@ -32,7 +32,7 @@ pub(super) enum State {
 }
 
 impl State {
-    /// What the machine rejected the promise with, if it did.
+    /// Returns what the machine rejected the promise with, if it did.
     pub fn refusal(&self) -> Option<&str> {
         match self {
             State::Refused(message) | State::Unheard(message) => Some(message),
@@ -294,7 +294,7 @@ impl Comms {
         promise.state = State::Unheard(message.to_owned());
     }
 
-    /// The guest has settled a promise; whoever else knows it is told.
+    /// The guest has settled a promise; sends the settlement to the other vats that know it.
     pub fn settle_by_guest(&mut self, slot: Slot, resolution: &Resolution) {
         match self.promises.get(&slot) {
             Some(promise) if promise.state == State::Guest => self.settle(slot, resolution, Speaker::Guest),

@@ -1,4 +1,4 @@
-//! What other code in the place of a vat's present one means to the tables: the new guest has heard of nothing but of what it was told at its start.
+//! Adapts the tables to new code: the new guest knows nothing but what it got at its start.
 
 use super::Comms;
 use super::promises::State;
@@ -11,12 +11,12 @@ impl Comms {
         self.holders.keys().copied()
     }
 
-    /// Whether others may still send to a promise that has settled.
+    /// Returns whether others may still send to a promise that has settled.
     pub fn is_kept_answer(&self, slot: Slot) -> bool {
         self.promises.get(&slot).is_some_and(|promise| promise.state == State::Settled)
     }
 
-    /// How many open promises the guest is to settle for others, and how many calls of its own it waits for.
+    /// Returns how many open promises the guest is to settle for others, and how many calls of its own it waits for.
     pub fn open_promises(&self) -> (u64, u64) {
         let count = |is: fn(&State) -> bool| self.promises.values().filter(|promise| is(&promise.state)).count() as u64;
         (count(|state| *state == State::Guest), count(|state| matches!(state, State::Peer(_))))

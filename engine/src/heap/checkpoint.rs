@@ -1,4 +1,4 @@
-//! Heaps at rest: what a checkpoint takes of one, and how one is made of it again.
+//! Heaps at rest: takes a checkpoint of a heap, and restores a heap from one.
 
 use super::manifest::HeapManifest;
 use super::{Heap, Limits};

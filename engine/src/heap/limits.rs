@@ -1,4 +1,4 @@
-//! What a delivery may use.
+//! The limits of a delivery.
 
 use crate::abi::Delivery;
 use serde::{Deserialize, Serialize};
@@ -33,17 +33,17 @@ const MAX_START_FUEL: u64 = 100_000_000_000;
 const HAND_OVER_TIMES: u64 = 4;
 
 impl Limits {
-    /// What a start may burn.
+    /// Returns what a start may burn.
     pub fn start_fuel(&self) -> u64 {
         self.fuel_per_delivery.saturating_mul(START_TIMES).min(MAX_START_FUEL).max(self.fuel_per_delivery)
     }
 
-    /// What a collection may burn, whatever a delivery may: its cost depends on the heap, not on who sent something.
+    /// Returns what a collection may burn, whatever a delivery may: its cost depends on the heap, not on who sent something.
     pub fn collection_fuel(&self) -> u64 {
         self.memory_bytes.saturating_mul(COLLECTION_FUEL_PER_BYTE)
     }
 
-    /// What the memory may grow to in a delivery. Only to say what outlives an upgrade does it grow further: that is undone, and a heap that is full
+    /// Returns what the memory may grow to in a delivery. Only to say what outlives an upgrade does it grow further: that is undone, and a heap that is full
     /// could not be upgraded otherwise.
     pub(super) fn memory_for(&self, delivery: &Delivery) -> u64 {
         match delivery {

@@ -1,7 +1,7 @@
-//! What a checkpoint of a heap says: the hash of every page, and what is not in pages.
+//! The manifest of a heap's checkpoint: the hash of every page, and the state outside of pages.
 //!
-//! Invariants: the root covers everything in the manifest, the number of pages included, so equal roots mean equal heaps;
-//! leaves, inner nodes and the root are hashed under different prefixes (as in RFC 6962), so none passes for another; bytes
+//! Invariants: the root covers everything in the manifest, the number of pages included, so equal roots mean equal heaps.
+//! Leaves, inner nodes and the root are hashed under different prefixes (as in RFC 6962), so none passes for another. Bytes
 //! from elsewhere are checked by the hash of their page before they are used.
 
 use crate::sandbox::GlobalValue;

@@ -1,13 +1,13 @@
 //! One vat's heap: an instance of the image, its limits, its rollback, its checkpoints.
 //!
-//! A delivery either happened whole ([`CrankOutcome::Done`]) or not at all. To undo one, the heap keeps a shadow of its
-//! memory from some deliveries ago and a journal of the deliveries since: a new instance begins as the shadow and runs the
-//! journal again. Execution is exact, so it arrives where the first one was; that is checked.
+//! A delivery happens whole ([`CrankOutcome::Done`]) or not at all. To undo one, the heap keeps a shadow of its
+//! memory from some deliveries ago, and a journal of the deliveries since. A new instance begins as the shadow and runs the
+//! journal again. Execution is exact, so it arrives at the same state; that is checked.
 //!
-//! Invariants: what an outcome, a fuel figure or a checkpoint's root is depends on the image, the limits and the deliveries
-//! alone, never on when the shadow was refreshed, whether instances were made anew, or which host it is; a fault of the host
-//! is an [`EngineError`] and leaves nothing that could be taken for the guest's doing. There are no threads in here, and
-//! nothing that knows what a delivery means, but that collections have a budget of their own.
+//! Invariants: an outcome, a fuel figure and a checkpoint's root depend on the image, the limits and the deliveries
+//! alone. They never depend on when the shadow was refreshed, whether instances were rebuilt, or on the host. A fault of the host
+//! is an [`EngineError`] and leaves nothing that could be taken for the guest's action. There are no threads here. Nothing here
+//! depends on the meaning of a delivery, except that collections have a budget of their own.
 
 mod checkpoint;
 mod limits;

@@ -1,10 +1,10 @@
-//! A heap as it was some deliveries ago, to return to.
+//! A copy of the heap as it was some deliveries ago, for rollbacks.
 //!
-//! The shadow is a second copy-on-write view of the image's base heap, into which [`Shadow::refresh`] copies those pages of
-//! the live memory that differ. So what a vat never wrote costs nothing, and what it wrote is kept twice.
+//! The shadow is a second copy-on-write view of the image's base heap. [`Shadow::refresh`] copies into it those pages of
+//! the live memory that differ. So pages that a vat never wrote cost nothing, and pages that it wrote are kept twice.
 //!
-//! Invariants: between a refresh and the next change of the live memory both are equal, bytes and globals; every page that
-//! differs from the base is in `own`; every page refreshed since the last [`Shadow::take_changed`] is in `changed`.
+//! Invariants: between a refresh and the next change of the live memory both are equal, bytes and globals. Every page that
+//! differs from the base is in `own`. Every page refreshed since the last [`Shadow::take_changed`] is in `changed`.
 
 use crate::error::EngineError;
 use crate::sandbox::{BaseFile, GlobalValue, Instance, PAGE_BYTES, Reservation};

@@ -1,10 +1,10 @@
-//! Files that are costly to make: the compiled module, the base heap.
+//! Caches files that are costly to make: the compiled module, the base heap.
 //!
-//! A file is its payload behind the payload's SHA-256. Invariants: what is read is checked whole before it is believed, and
-//! remade if it is not what it says; a file appears complete or not at all (temporary file, then rename); many processes may
-//! ask at once, and one of them does the work (file lock). The hash guards against damage only: another user who may write
-//! to the folder can write the hash as well, and the payload is run as native code. Hence folder and files must be this
-//! user's own, with nobody else allowed to write to them ([`why_not_ours`]).
+//! A file is its payload after the payload's SHA-256. Invariants: a file is checked whole before it is used, and
+//! made again if the check fails. A file appears complete or not at all (temporary file, then rename). Many processes may
+//! ask at once; one of them does the work (file lock). The hash guards against damage only: another user who may write
+//! to the folder can write the hash as well, and the payload runs as native code. Hence folder and files must be this
+//! user's own, and no other user may write to them ([`why_not_ours`]).
 
 use crate::error::EngineError;
 use quorate_ids::Hash;
@@ -30,18 +30,7 @@ pub(crate) struct Cache<'a> {
 impl<'a> Cache<'a> {
     pub fn open(folder: &'a Path) -> Result<Cache<'a>, EngineError> {
         DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder).map_err(fault("create", folder))?;
-        let untrusted = |why: String| EngineError::Untrusted { path: folder.display().to_string(), why };
-        let own = effective_user();
-        // A link of another user could be led elsewhere at any time.
-        let link = fs::symlink_metadata(folder).map_err(fault("read", folder))?;
-        if link.is_symlink() && link.uid() != own {
-            return Err(untrusted(format!("is a symbolic link of user {}", link.uid())));
-        }
-        let found = fs::metadata(folder).map_err(fault("read", folder))?;
-        if let Some(why) = why_not_ours(found.uid(), found.mode(), own) {
-            return Err(untrusted(why));
-        }
-        if found.mode() & 0o777 != FOLDER_MODE {
+        if check_cache_folder(folder)? & 0o777 != FOLDER_MODE {
             fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE)).map_err(fault("protect", folder))?;
         }
         Ok(Cache { folder })
@@ -93,6 +82,25 @@ impl<'a> Cache<'a> {
         file.write_all(payload)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
+    }
+}
+
+/// Whether this process may use a folder that is there as a cache: it is this user's own, and nobody else may write to it. Returns its mode.
+///
+/// # Errors
+/// It may not, or the folder can't be looked at.
+pub fn check_cache_folder(folder: &Path) -> Result<u32, EngineError> {
+    let untrusted = |why: String| EngineError::Untrusted { path: folder.display().to_string(), why };
+    let own = effective_user();
+    // A link of another user could be led elsewhere at any time.
+    let link = fs::symlink_metadata(folder).map_err(fault("read", folder))?;
+    if link.is_symlink() && link.uid() != own {
+        return Err(untrusted(format!("is a symbolic link of user {}", link.uid())));
+    }
+    let found = fs::metadata(folder).map_err(fault("read", folder))?;
+    match why_not_ours(found.uid(), found.mode(), own) {
+        Some(why) => Err(untrusted(why)),
+        None => Ok(found.mode()),
     }
 }
 

@@ -10,6 +10,7 @@ mod native_stack;
 mod prepare;
 mod store;
 
+pub use cache::check_cache_folder;
 pub use store::{Images, MAX_IMAGE_BYTES};
 
 use crate::abi;
@@ -29,6 +30,9 @@ use wasmtime::{Engine, InstancePre, Module, Mutability, ValType};
 
 /// The image that this program carries, as `build.rs` made it.
 pub const IMAGE_WASM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/image.wasm"));
+
+/// The version of wasmtime, which fixes what a delivery costs in fuel. wasmtime does not tell it; a test holds it to `Cargo.toml`.
+pub const WASMTIME_VERSION: &str = "48.0.8";
 
 /// SHA-256 of [`IMAGE_WASM`]; in hexadecimal it is also in the repository, as `engine/image.sha256`.
 pub fn image_hash() -> Hash {
@@ -125,7 +129,7 @@ impl Image {
         self.hash
     }
 
-    /// Whether vats in it can be upgraded with what they keep: images of before upgrades cannot.
+    /// Returns whether vats in it can be upgraded with what they keep: images of before upgrades cannot.
     pub fn hands_over(&self) -> bool {
         self.hands_over
     }
@@ -135,7 +139,7 @@ impl Image {
         self.base.file.len() as u64
     }
 
-    /// Whether every host that has this image has this page by itself, so that checkpoints need not carry it.
+    /// Returns whether every host that has this image has this page by itself, so that checkpoints need not carry it.
     pub fn has_page(&self, hash: &Hash) -> bool {
         self.base.page_by_hash(hash).is_some()
     }

@@ -1,9 +1,9 @@
-//! Holds the image's own stack limit against the native stack that compiled code really takes.
+//! Compares the image's own stack limit with the native stack that compiled code really takes.
 //!
 //! The limiter (`build/limiter.rs`) charges each function that calls others for its locals and operands by the wasm
-//! specification's measure. What the compiler makes of them is another matter: were some frame much larger than what it pays, a
+//! specification's measure. Compiled frames may differ. If some frame were much larger than its charge, a
 //! deep guest would hit wasmtime's limit first, which is a fault of the host and stops the replica. So the worst ratio of
-//! native bytes to cost over all functions of the real image, times the limit, must be well below what there is. Frames are
+//! native bytes to charge over all functions of the real image, times the limit, must be well below the available stack. Frames are
 //! read from the machine code, for x86-64 only.
 
 use super::{Cache, IMAGE_WASM, config, image_hash, load_module};

@@ -1,11 +1,11 @@
-//! Makes an image fit for instances that begin as a copy of a base heap.
+//! Prepares an image for instances that begin as a copy of a base heap.
 //!
 //! A module's active data segments are written anew into each instance, which would spoil the sharing of the base heap. So
-//! they are taken out of what is compiled, and written once, when the base heap is made. Nothing else is changed.
+//! this module removes them from the compiled code, and writes them once, when it makes the base heap. It changes nothing else.
 //!
-//! Also checked here, because saving and restoring a heap rests on it: all state of an instance is its one memory and its
-//! exported globals. The only other thing that may change is one `i32` global, the linker's stack pointer, which is at its
-//! initial value whenever no call is under way. Tables are never saved: a guest that writes to a table is refused. So is one with an
+//! It also checks the basis of saving and restoring a heap: all state of an instance is its one memory and its
+//! exported globals. The only other state that may change is one `i32` global, the linker's stack pointer, which has its
+//! initial value whenever no call is under way. Tables are never saved, so a guest that writes to a table is refused. So is a guest with an
 //! instruction that has no price.
 
 use crate::error::EngineError;

@@ -1,8 +1,8 @@
-//! The images that a host can run vats with: the program's own, and those whose files lie in a folder of the host.
+//! The images that a host can run vats with: the program's own, and those in a folder of the host.
 //!
-//! A vat's genesis names its image by hash, so a file needs no other proof than its bytes. Invariants: an image is known by the
-//! SHA-256 of its bytes and by nothing else; a file is written whole or not at all; what is kept was run once, so that a file
-//! which this engine can't run is refused when it comes and not when a vat needs it.
+//! A vat's genesis names its image by hash, so a file needs no other proof than its bytes. Invariants: an image is identified by the
+//! SHA-256 of its bytes alone. A file is written whole or not at all. Each image is run once before it is kept, so the host refuses one
+//! that this engine can't run when it comes, and not when a vat needs it.
 
 use super::{IMAGE_WASM, Image, image_hash};
 use crate::error::EngineError;
@@ -34,7 +34,7 @@ impl Images {
         Images { cache, folder: Some(folder), compiled: Mutex::default() }
     }
 
-    /// Whether [`Images::get`] has something to compile, or has done so.
+    /// Returns whether [`Images::get`] has something to compile, or has done so.
     pub fn has(&self, hash: &Hash) -> bool {
         *hash == image_hash() || self.compiled().contains_key(hash) || self.file(hash).is_some_and(|file| file.exists())
     }
@@ -84,7 +84,7 @@ impl Images {
     }
 
     /// Up to `length` bytes of an image from `offset` on, and how many it has as a whole; `None` if it is not here. Nothing is
-    /// checked: whoever gets all parts knows the hash.
+    /// checked: the receiver of all parts knows the hash.
     pub fn part(&self, hash: &Hash, offset: u64, length: usize) -> Result<Option<(u64, Vec<u8>)>, EngineError> {
         if *hash == image_hash() {
             let from = usize::try_from(offset).unwrap_or(usize::MAX).min(IMAGE_WASM.len());

@@ -1,7 +1,7 @@
-//! The whole of a machine as bytes, and back.
+//! Encodes a whole machine as bytes, and restores one from them.
 //!
 //! `root = H("quorate/machine/1" || root of the guest || H(tables))`, where the tables are everything beside the guest. The
-//! manifest holds the tables and names the guest's chunks; the root is recomputed from it, never read out of it.
+//! manifest holds the tables and names the guest's chunks. The root is recomputed from the manifest, never read out of it.
 
 use super::{Collector, Guest, GuestCheckpoint, GuestManifest, Machine, Published, Status, Timers, Turns};
 use crate::comms::Comms;
@@ -92,7 +92,7 @@ impl<G: Guest> Machine<G> {
         Ok(MachineCheckpoint { root, manifest, new_chunks })
     }
 
-    /// What a manifest commits to and needs. Its bytes may be anything.
+    /// Returns what a manifest commits to and needs. Its bytes may be anything.
     pub fn describe(manifest: &[u8]) -> Result<ManifestInfo, EngineError> {
         let manifest = Manifest::<G::Manifest>::decode(manifest)?;
         Ok(ManifestInfo { root: manifest.root(), chunks: manifest.guest.chunks() })

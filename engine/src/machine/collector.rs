@@ -1,12 +1,12 @@
-//! When a vat collects its garbage, and what comes of it.
+//! Decides when a vat collects its garbage, and acts on the result.
 //!
-//! The interpreter collects by itself when its heap has grown. What only the machine can have it do is to say which objects of other
-//! vats it holds no longer ([`Output::Drop`](crate::abi::Output::Drop)), so that their homes can let go of them. That takes a
+//! The interpreter collects by itself when its heap has grown. Only the machine can have it report which objects of other
+//! vats it holds no longer ([`Output::Drop`](crate::abi::Output::Drop)), so that their homes can free them. That takes a
 //! crank of its own at the end of a command, with a budget of its own ([`Limits::collection_fuel`](crate::heap::Limits::collection_fuel)).
 //!
-//! The rule is a function of the log: of how many references came in, how many deliveries there were, and what they and the last collection
-//! burnt. It bounds what collections cost to a share of what deliveries cost, and what a vat holds for nothing to
-//! [`MAX_NEW_IMPORTS`] references.
+//! The rule is a function of the log: of the number of received references, of deliveries, and of the fuel that they and the last collection
+//! burnt. It bounds the cost of collections to a share of the cost of deliveries, and the unused references that a vat holds to
+//! [`MAX_NEW_IMPORTS`].
 
 use super::{CrankKind, CrankOutcome, Guest, LogLevel, LogLine, Machine};
 use crate::abi::{Delivery, MAX_DROPS, News, Output};
@@ -52,7 +52,7 @@ impl Collector {
         self.fuel = self.fuel.saturating_add(fuel);
     }
 
-    /// Whether to collect now, if `imports` references have come in so far, of which the tables hold `held`.
+    /// Returns whether to collect now, if `imports` references have come in so far, of which the tables hold `held`.
     fn is_due(&self, imports: u64, held: usize, memory_bytes: u64) -> bool {
         if self.more {
             return true;
@@ -109,7 +109,7 @@ impl<G: Guest> Machine<G> {
         Ok(())
     }
 
-    /// What the guest is to learn with the next delivery.
+    /// Returns what the guest is to learn with the next delivery.
     pub(super) fn news(&self) -> News {
         News { now_ms: self.status.now_ms, retired: self.comms.retired().to_vec(), freed: self.comms.freed() }
     }

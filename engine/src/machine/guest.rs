@@ -1,4 +1,4 @@
-//! What the machine asks of the thing that runs a vat's code.
+//! The interface of the guest, which runs a vat's code.
 
 use crate::abi::{Delivery, News};
 use crate::error::EngineError;
@@ -20,7 +20,7 @@ pub trait Guest: Send {
     /// Runs one delivery. `news` is what the guest learns beside it, if the delivery is done. An error is a fault of the host.
     fn deliver(&mut self, delivery: &Delivery, news: &News) -> Result<Crank, EngineError>;
 
-    /// What the code would hand over to other code: a [`Delivery::HandOver`] that is undone, whatever comes of it. `None`: a guest that hands
+    /// Returns what the code would hand over to other code: a [`Delivery::HandOver`] that is undone, whatever comes of it. `None`: a guest that hands
     /// nothing over.
     fn hand_over(&mut self, _news: &News) -> Result<Option<Crank>, EngineError> {
         Ok(None)
@@ -46,7 +46,7 @@ pub trait Guest: Send {
     /// Says whose code and data it is, before the first delivery and after a restore.
     fn set_vat(&mut self, vat: &VatId);
 
-    /// How many bytes of memory it may have: a parameter of the vat. What peers make the vat keep is bounded by a share of it.
+    /// Returns how many bytes of memory it may have: a parameter of the vat. What peers make the vat keep is bounded by a share of it.
     fn memory_limit(&self) -> u64;
 }
 
@@ -55,7 +55,7 @@ pub trait GuestManifest: Serialize + DeserializeOwned {
     /// Commits to the whole state.
     fn root(&self) -> Hash;
 
-    /// What must be fetched to restore it.
+    /// Returns what must be fetched to restore it.
     fn chunks(&self) -> Vec<Hash>;
 }
 

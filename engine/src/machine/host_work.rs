@@ -1,8 +1,8 @@
-//! What the host does beside the interpreter's cranks, priced in fuel, so that who causes it has it on its account.
+//! Prices the host's work beside the interpreter's cranks in fuel, on the account of the peer that causes it.
 //!
-//! A price is the time that the work takes on a host, in fuel that a processor burns meanwhile (some 5,500,000 in a millisecond), and rounded
-//! up. Work on the receiving and on the answering side counts alike: a replica decodes, checks and hashes what comes, and encodes, hashes,
-//! keeps, certifies, ships and forgets again what it says.
+//! A price is the time of the work on a host, as the fuel that a processor burns meanwhile (some 5,500,000 in a millisecond), rounded
+//! up. Work of receiving and of answering counts alike. A replica decodes, checks and hashes incoming messages. It encodes, hashes,
+//! keeps, certifies, ships and forgets outgoing ones.
 //!
 //! Invariant: prices are constants and counts are those of the log, so that all replicas charge the same.
 
@@ -19,7 +19,7 @@ const PUBLISHED_FUEL: u64 = 20_000;
 /// A crank that is undone: a new instance, filled with the memory from before, and the deliveries since then once more.
 const ROLLBACK_FUEL: u64 = 50_000_000;
 
-/// What a message of so many bytes costs its sender beside what it sets off.
+/// Returns what a message of so many bytes costs its sender beside what it sets off.
 pub fn message_fuel(bytes: usize) -> u64 {
     HostWork::Message { bytes }.fuel()
 }
@@ -40,7 +40,7 @@ pub(super) enum HostWork {
 }
 
 impl HostWork {
-    /// What it costs.
+    /// Returns what it costs.
     pub(super) fn fuel(self) -> u64 {
         let each = |price: u64, count: u64| price.saturating_mul(count);
         match self {

@@ -1,4 +1,4 @@
-//! Giving a vat its code.
+//! Installs a vat's code.
 
 use super::run::Ended;
 use super::{ArgValue, CommandResult, CrankKind, Guest, Install, Machine, refused};

@@ -2,13 +2,13 @@
 //!
 //! Pure: no clock, disk, network or randomness. Equal commands on equal machines give equal results, heads and state roots.
 //!
-//! Invariants: a message is taken in once and in order; what a crank said takes effect only if the crank is done; what a
-//! message brought into the tables stays there even if its crank was rolled back, since the stream has moved on; the work that
-//! one command can cause beyond its own deliveries, of which a settlement may take two, is bounded by [`MAX_FOLLOW_UPS`],
-//! [`MAX_WAKES`] and one collection of garbage; what a block takes in is bounded by its fuel ([`FuelShares`]). A
+//! Invariants: a message is received once and in order. A crank's outputs take effect only if the crank is done. A
+//! message's table entries stay even if its crank was rolled back, since the stream has moved on. [`MAX_FOLLOW_UPS`],
+//! [`MAX_WAKES`] and one garbage collection bound the work that one command can cause beyond its own deliveries, of which a settlement may take
+//! two. A block's fuel bounds the messages that it takes in ([`FuelShares`]). A
 //! guest or peer cannot make [`Machine::apply`] fail: an error there is a fault of this host, and the replica must stop.
 //!
-//! It does not check evidence (its caller has), and it sends nothing: [`BlockOutput`] says what is to be sent.
+//! It checks no evidence (its caller has done so), and sends nothing: [`BlockOutput`] lists what to send.
 
 mod checkpoint;
 mod collector;
@@ -171,7 +171,7 @@ impl Setup {
         }
     }
 
-    /// Why there will be no root, if so.
+    /// Returns why there will be no root, if so.
     pub fn failure(&self) -> Option<&str> {
         match self {
             Setup::Failed(reason) => Some(reason),
@@ -235,7 +235,7 @@ pub struct Machine<G> {
     account: Option<VatId>,
     /// Fuel that this block has burnt so far, the host's work included, and whether it has taken in a message.
     burnt: u64,
-    /// How many messages this block has said that are on somebody's account.
+    /// The number of messages that this block has sent on some account.
     charged_messages: usize,
     takes_in: bool,
     /// Whether it brought messages.
@@ -298,7 +298,7 @@ impl<G: Guest> Machine<G> {
         self.turns.has_waiting(self.fuel.per_turn)
     }
 
-    /// How much fuel the messages of one command may cost by what they weigh alone, at most, so that the rest needs not be ordered with
+    /// Returns how much fuel the messages of one command may cost by what they weigh alone, at most, so that the rest needs not be ordered with
     /// them: a turn's if several peers have work, and a block's if one has.
     pub fn command_fuel(&self) -> u64 {
         if self.turns.is_shared() { self.fuel.per_turn } else { self.fuel.per_block }
@@ -309,7 +309,7 @@ impl<G: Guest> Machine<G> {
         self.status.now_ms
     }
 
-    /// When the first timer is due that has not fired, or the first grant or bearer expires; now if the guest has yet to hear of
+    /// Returns when the first timer is due that has not fired, or the first grant or bearer expires; now if the guest has yet to hear of
     /// rejections, which it does with the next command, or if a peer has to wait for others, which it does no longer than they have work.
     pub fn next_deadline(&self) -> Option<u64> {
         if self.has_follow_ups() || self.has_waiting() {
@@ -319,7 +319,7 @@ impl<G: Guest> Machine<G> {
         moments.into_iter().flatten().min()
     }
 
-    /// Whether the guest has exited.
+    /// Returns whether the guest has exited.
     pub fn has_exited(&self) -> bool {
         self.status.exit.is_some()
     }
@@ -396,7 +396,7 @@ impl<G: Guest> Machine<G> {
         self.published.all()
     }
 
-    /// What runs the vat's code.
+    /// Returns what runs the vat's code.
     pub fn guest(&self) -> &G {
         &self.guest
     }
@@ -412,7 +412,7 @@ impl<G: Guest> Machine<G> {
         self.comms.say_again(peer);
     }
 
-    /// What is expected next from `peer`: the number, and the chained hash of all before it.
+    /// Returns what is expected next from `peer`: the number, and the chained hash of all before it.
     pub fn next_inbound(&self, peer: &VatId) -> (u64, Hash) {
         match self.comms.peer(peer) {
             Some(peer) => (peer.incoming().received() + 1, peer.incoming().hash()),

@@ -1,10 +1,10 @@
-//! What a vat publishes: values under names, for anybody to read without a message.
+//! Published data: values under names, which anybody reads without a message.
 //!
-//! The guest says what is published ([`Output::Publish`](crate::abi::Output::Publish)). It is part of the state, and so of state roots; the
+//! The guest publishes by [`Output::Publish`](crate::abi::Output::Publish). The data is part of the state, and so of state roots. The
 //! caller makes a tree over it, whose root the members sign with each block.
 //!
-//! Invariants: names and bytes are bounded, whatever a guest says; values are data, without references; a crank that is undone publishes
-//! nothing; what is published is that of the present code, since an upgrade clears it.
+//! Invariants: names and bytes are bounded, whatever a guest does. Values are data, without references. An undone crank publishes
+//! nothing. All published data is that of the present code, since an upgrade clears it.
 
 use crate::abi::{MAX_PUBLISHED, MAX_PUBLISHED_BYTES};
 use crate::wire::codec;
@@ -59,7 +59,7 @@ impl Published {
         Arc::clone(&self.entries)
     }
 
-    /// How many names there are.
+    /// Returns how many names there are.
     pub fn len(&self) -> usize {
         self.entries.len()
     }

@@ -1,4 +1,4 @@
-//! Deliveries: from a peer's messages through cranks to what the guest said.
+//! Deliveries: turns a peer's messages into cranks, and cranks into the guest's outputs.
 
 use super::{CommandResult, CrankKind, CrankOutcome, CrankReport, Exit, FOLLOW_UP_BATCH, Guest, LimitKind, Machine};
 use super::{Deliver, HostWork, LogLevel, LogLine, Setup};
@@ -121,7 +121,7 @@ impl<G: Guest> Machine<G> {
         }
     }
 
-    /// Whether a message of `from` may be taken in now, where the least that another active peer has burnt is `least`.
+    /// Returns whether a message of `from` may be taken in now, where the least that another active peer has burnt is `least`.
     fn may_take(&mut self, from: &VatId, least: Option<u64>) -> bool {
         let ahead = least.map_or(0, |least| self.turns.burnt(from).saturating_sub(least));
         if ahead > self.fuel.per_turn {
@@ -227,7 +227,7 @@ impl<G: Guest> Machine<G> {
         Ok(ended)
     }
 
-    /// Tells the guest how a promise settled. If what that sets off is undone, the promise is rejected instead, so that whoever
+    /// Tells the guest how a promise settled. If that delivery is undone, the promise is rejected instead, so that code that
     /// waits for it hears of the limit. What cannot even be told that waits for ever.
     fn tell_settlement(
         &mut self,
@@ -237,7 +237,7 @@ impl<G: Guest> Machine<G> {
         cause: Option<VatId>,
     ) -> Result<(), EngineError> {
         let delivery = Delivery::Settle(vec![(promise, resolution)]);
-        // What an answer sets off was caused by whoever had the question asked.
+        // The peer that caused the question also causes the work of its answer.
         let account = cause.or(Some(*from));
         let Ended::RolledBack(limit) = self.crank_for(account, CrankKind::Settle, Some(*from), &delivery)? else {
             return Ok(());
@@ -250,7 +250,7 @@ impl<G: Guest> Machine<G> {
         Ok(())
     }
 
-    /// Whether the guest has yet to hear of sends that were refused.
+    /// Returns whether the guest has yet to hear of sends that were refused.
     pub(super) fn has_follow_ups(&self) -> bool {
         self.status.installed && self.status.exit.is_none() && self.comms.pending_count() > 0
     }

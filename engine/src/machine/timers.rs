@@ -1,10 +1,10 @@
-//! Timers of the guest: which deadlines it waits for, and telling it when one has come.
+//! Timers of the guest: keeps its deadlines, and tells it when one has come.
 //!
-//! The guest says deadlines ([`Output::SetTimer`](crate::abi::Output::SetTimer)); what a timer is for, it knows itself. A timer that is due
-//! fires in a crank of its own, in order of deadline and then of number. Time is that of the log: it advances by
-//! [`Command::Tick`](super::Command::Tick) alone. The guest never asks for a time that has come already, so that one tick fires each timer once.
+//! The guest sets deadlines ([`Output::SetTimer`](crate::abi::Output::SetTimer)), and remembers the purpose of each itself. A due timer
+//! fires in a crank of its own, in order of deadline and then of number. Time is that of the log: only
+//! [`Command::Tick`](super::Command::Tick) advances it. The guest never asks for a time that has come already, so that one tick fires each timer once.
 //!
-//! Invariant: what one command can set off here is bounded by [`MAX_WAKES`]; timers that are left fire with the next command.
+//! Invariant: [`MAX_WAKES`] bounds the timers that one command can fire; the rest fire with the next command.
 
 use super::run::Ended;
 use super::{CrankKind, Guest, Machine};

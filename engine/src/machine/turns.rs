@@ -1,23 +1,23 @@
-//! Fuel: who has burnt how much of it, and whose turn it is.
+//! Shares fuel among senders: counts how much the messages of each have burnt, and decides whose turn it is.
 //!
-//! Messages of a peer are taken in while the peer is not ahead of others: while what its messages have burnt is at most one turn's fuel
-//! more than what those of any other active peer have. A peer that is ahead waits, and its command takes in nothing. So two peers that
-//! send as much as they can burn equal parts, and one that sends little is hardly ever held up by one that sends endless loops. These are
+//! A peer's messages are taken in while the peer is not ahead of others: while its messages have burnt at most one turn's fuel
+//! more than those of any other active peer. A peer that is ahead waits, and its command takes in nothing. So two peers that
+//! send as much as they can burn equal parts. Endless loops of one sender hardly delay another that sends little. These are
 //! the virtual times of fair queueing (A. Demers, S. Keshav and S. Shenker, "Analysis and Simulation of a Fair Queueing Algorithm", 1989).
 //!
-//! What counts as burnt is the work of the whole host, not only of the interpreter: see [`HostWork`]. A crank cannot be cut, so one that burns
+//! The whole host's work counts as burnt, not only the interpreter's: see [`HostWork`]. A crank cannot be cut, so one that burns
 //! more than a turn costs more than it burns ([`FuelShares::of_crank`]).
 //!
-//! What a peer is ahead fades as time passes: by a tenth of what a processor burns in that time, about. So a peer whose work is heavy by
-//! nature gets on beside light ones that never rest, and a peer that does its worst gets a tenth of the time.
+//! A peer's lead fades as time passes, by about a tenth of what a processor burns in that time. So a peer with heavy
+//! work makes progress beside restless light ones, and an attacker gets a tenth of the time.
 //!
-//! A peer is active for [`PATIENCE`] blocks after a command of its own. A peer that is ahead so waits for others only while they have work,
+//! A peer is active for [`PATIENCE`] blocks after a command of its own. So a peer that is ahead waits for others only while they have work,
 //! or had some a moment ago: a caller that waits for each answer has nothing under way in between. Blocks that bring only commands of
-//! peers that wait count, so that a peer whose others have gone gets its turn.
+//! waiting peers count, so that a peer whose others have gone gets its turn.
 //!
-//! Invariants: all of it is a function of the log, and in the state root, but for what a block has burnt, which ends with the block; a peer
-//! that comes, or comes back, begins where the least of the active ones is, and so neither saves up fuel by keeping away nor owes for what
-//! was before; a debt stays as long as the peer is known.
+//! Invariants: all of it is a function of the log, and in the state root, except for the fuel that a block has burnt, which ends with the block. A peer
+//! that comes, or comes back, begins where the least active peer is. So it neither saves fuel by staying away nor owes for earlier
+//! work. A debt stays as long as the peer is known.
 
 use super::host_work::HostWork;
 use quorate_ids::VatId;
@@ -57,14 +57,14 @@ impl FuelShares {
         EASED_PER_MS.saturating_mul(ms)
     }
 
-    /// What a crank costs that burnt so much. One that burns more than a turn cannot be cut, and others wait for all of it. So it costs more
+    /// Returns what a crank costs that burnt so much. One that burns more than a turn cannot be cut, and others wait for all of it. So it costs more
     /// than it burns: by that, callers meet one such crank in some seconds, whether it takes twenty milliseconds or a second.
     pub(super) fn of_crank(self, burnt: u64) -> u64 {
         let beyond = burnt.saturating_sub(self.per_turn).saturating_mul(LONG_TIMES);
         burnt.saturating_add(beyond.min(self.per_turn.saturating_mul(LONG_MOST_TURNS)))
     }
 
-    /// What the host's own work costs.
+    /// Returns what the host's own work costs.
     pub(super) fn of_host(self, work: HostWork) -> u64 {
         if self.host_work { work.fuel() } else { 0 }
     }
@@ -86,13 +86,13 @@ struct Entry {
 pub(super) struct Turns {
     /// Where peers begin.
     clock: u64,
-    /// Counts blocks that brought messages, left work undone, or had somebody wait.
+    /// Counts blocks that brought messages, left work undone, or made a peer wait.
     blocks: u64,
     entries: BTreeMap<VatId, Entry>,
 }
 
 impl Turns {
-    /// How much a peer's messages have burnt.
+    /// Returns how much a peer's messages have burnt.
     pub fn burnt(&self, peer: &VatId) -> u64 {
         self.entries.get(peer).map_or(self.clock, |entry| entry.burnt.max(self.clock))
     }
@@ -114,7 +114,7 @@ impl Turns {
         others.map(|(_, entry)| entry.burnt.max(self.clock)).min()
     }
 
-    /// How much more a peer has burnt than the least of the other active ones.
+    /// Returns how much more a peer has burnt than the least of the other active ones.
     pub fn ahead(&self, peer: &VatId) -> u64 {
         self.least_of_others(peer).map_or(0, |least| self.burnt(peer).saturating_sub(least))
     }
@@ -123,18 +123,18 @@ impl Turns {
     pub fn waiting(&self, per_turn: u64) -> impl Iterator<Item = VatId> + '_ {
         let burnt = |entry: &Entry| entry.burnt.max(self.clock);
         let active = self.entries.values().filter(|entry| self.is_active(entry));
-        // Whoever has burnt more than the least of all active peers is not that one. Where none is active, none waits.
+        // A peer that has burnt more than the least active one is not that one. If no peer is active, none waits.
         let least = active.map(burnt).min().unwrap_or(u64::MAX);
         let waits = self.entries.iter().filter(move |(_, entry)| burnt(entry).saturating_sub(least) > per_turn);
         waits.map(|(peer, _)| *peer)
     }
 
-    /// Whether any peer has to wait for others now.
+    /// Returns whether any peer has to wait for others now.
     pub fn has_waiting(&self, per_turn: u64) -> bool {
         self.waiting(per_turn).next().is_some()
     }
 
-    /// Whether messages of several peers compete for the vat's time now.
+    /// Returns whether messages of several peers compete for the vat's time now.
     pub fn is_shared(&self) -> bool {
         self.entries.values().filter(|entry| self.is_active(entry)).nth(1).is_some()
     }
@@ -168,7 +168,7 @@ impl Turns {
         entry.burnt = entry.burnt.saturating_add(fuel);
     }
 
-    /// A block that brought messages, left work undone, or had somebody wait, has ended.
+    /// Ends a block that brought messages, left work undone, or made a peer wait.
     pub fn end_block(&mut self) {
         self.blocks = self.blocks.saturating_add(1);
         let active = self.entries.values().filter(|entry| self.is_active(entry));
@@ -179,7 +179,7 @@ impl Turns {
         self.entries.retain(|_, entry| entry.last.saturating_add(PATIENCE) > blocks || entry.burnt > clock);
     }
 
-    /// Time has passed: whoever is ahead is less so by `fuel`, since the others count as if they had burnt some.
+    /// Time has passed: reduces each peer's lead by `fuel`, since the others count as if they had burnt some.
     pub fn ease(&mut self, fuel: u64) {
         let active = self.entries.values().filter(|entry| self.is_active(entry));
         let least = active.map(|entry| entry.burnt).min().unwrap_or(0).max(self.clock);
@@ -311,7 +311,7 @@ mod tests {
             turns.ease(100);
         }
         assert!((90_000..=110_000).contains(&large), "{large} of what the time was worth, 100,000");
-        // Nobody gets ahead of whoever has burnt the most.
+        // No peer gets ahead of the one that has burnt most.
         turns.ease(u64::MAX);
         assert!(turns.ahead(&peer(1)) == 0 && turns.ahead(&peer(2)) == 0);
         assert!(!turns.has_waiting(TURN));

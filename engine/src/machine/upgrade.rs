@@ -1,12 +1,12 @@
-//! Other code, or another engine image, in the place of a vat's present ones.
+//! Replaces a vat's code, or its engine image.
 //!
-//! The present guest says what it would hand over, in a delivery that is undone. A fresh guest starts with that. Only if its start is done does it
-//! take the place of the present one; until then nothing here has changed. The streams to other vats stay as they are: objects that were handed
-//! over keep their numbers, and so does the root. Of all else that others hold or wait for, they hear that it has ended. What the code before has published is withdrawn: the new code
-//! publishes what it stands for.
+//! The present guest hands over its durable state, in a delivery that is undone. A fresh guest starts with that state. Only if its start succeeds does it
+//! replace the present guest; until then nothing here has changed. The streams to other vats stay as they are: handed-over objects
+//! keep their numbers, and so does the root. Peers learn that everything else that they hold or wait for has ended. Data that the old code published is withdrawn; the new code
+//! publishes its own.
 //!
-//! Invariants: a command that fails leaves the guest and the tables as they were, but for what it has burnt; numbers that
-//! the new guest gives were never given before.
+//! Invariants: a failed command leaves the guest and the tables as they were, except for the burnt fuel. The new guest's numbers
+//! were never given before.
 
 use super::run::shortened;
 use super::{
@@ -80,7 +80,7 @@ fn failed(message: impl Into<String>) -> CommandResult {
 }
 
 impl<G: Guest> Machine<G> {
-    /// How many upgrades were carried out.
+    /// Returns how many upgrades were carried out.
     pub fn upgrades(&self) -> u64 {
         self.status.upgrades
     }
@@ -122,7 +122,7 @@ impl<G: Guest> Machine<G> {
         Ok(CommandResult::Upgraded)
     }
 
-    /// What would come of an upgrade now. It changes nothing; it burns what the upgrade would, on nobody's account.
+    /// Returns what would come of an upgrade now. It changes nothing; it burns what the upgrade would, on nobody's account.
     ///
     /// # Errors
     /// A fault of this host.
@@ -238,7 +238,7 @@ impl<G: Guest> Machine<G> {
     }
 }
 
-/// What the present guest handed over.
+/// Returns what the present guest handed over.
 fn handed_over(outcome: CrankOutcome) -> Result<Durable, String> {
     match outcome {
         CrankOutcome::Done { outputs } => {

@@ -1,4 +1,4 @@
-//! How guests are compiled and run.
+//! Configures how guests are compiled and run.
 
 use super::memory::VatMemories;
 use super::prices::operator_cost;
@@ -6,7 +6,12 @@ use super::stack::MAX_WASM_STACK_BYTES;
 use std::sync::Arc;
 use wasmtime::{Config, OptLevel};
 
-/// What the guest needs and no more; everything that a replica could see differently is off or fixed.
+/// Returns the version of wasmtime. Replicas of a vat need the same one.
+pub fn wasmtime_version() -> &'static str {
+    "48.0.8"
+}
+
+/// Returns what the guest needs and no more; everything that a replica could see differently is off or fixed.
 pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
@@ -25,4 +30,14 @@ pub(crate) fn config() -> Config {
         .wasm_multi_memory(false)
         .wasm_memory64(false);
     config
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_version_of_wasmtime_is_the_one_that_is_built() {
+        let lock = include_str!("../../../Cargo.lock");
+        let wanted = format!("name = \"wasmtime\"\nversion = \"{}\"\n", super::wasmtime_version());
+        assert!(lock.contains(&wanted), "`wasmtime_version` and Cargo.lock differ");
+    }
 }

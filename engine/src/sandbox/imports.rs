@@ -1,7 +1,7 @@
-//! What the image may ask of the host: a console, and deterministic stand-ins for WASI.
+//! The image's imports: a console, and deterministic stand-ins for WASI.
 //!
-//! Invariants: nothing here depends on the clock, the machine, or anything that another replica could see otherwise; the
-//! stand-ins have no state; a pointer that does not lie in the guest's memory is a WASI error, never a panic.
+//! Invariants: nothing here depends on the clock, the machine, or anything that could differ on another replica. The
+//! stand-ins have no state. A pointer outside of the guest's memory is a WASI error, never a panic.
 
 use super::logs::{LogBuffer, LogLevel};
 use crate::error::EngineError;

@@ -1,7 +1,7 @@
-//! One wasm instance: calls into the guest, and what came of them.
+//! One wasm instance: calls into the guest, and their outcomes.
 //!
-//! Invariants: fuel is set before every call, so that nothing carries over; after [`Call::Trapped`] the instance is spent (its
-//! stack pointer and allocator are in the middle of something) and must be dropped; whether a call traps, and after how much
+//! Invariants: fuel is set before every call, so that nothing carries over. After [`Call::Trapped`] the instance is spent (its
+//! stack pointer and allocator are in the middle of an operation) and must be dropped. Whether a call traps, and after how much
 //! fuel, is the same on every host.
 
 use super::globals::GlobalValue;
@@ -139,7 +139,7 @@ impl Instance {
         self.memory.data_size(&self.store)
     }
 
-    /// What the guest logged since this was last asked.
+    /// Returns what the guest logged since this was last asked.
     pub fn take_logs(&mut self) -> Vec<LogLine> {
         self.store.data_mut().logs.take()
     }

@@ -1,6 +1,6 @@
-//! What a guest writes to its console during one delivery.
+//! The console output of a guest during one delivery.
 //!
-//! Invariants: bounded in lines and bytes, and the same on every replica; what was left out is said in a last line. Logs are
+//! Invariants: bounded in lines and bytes, and the same on every replica. A last line says how much was left out. Logs are
 //! for people: they are no part of a vat's state.
 
 use serde::{Deserialize, Serialize};

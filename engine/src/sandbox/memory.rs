@@ -1,8 +1,8 @@
 //! Address space: reservations, private mappings of a shared base, and the linear memories made of them.
 //!
-//! All of the crate's `mmap` is here. Invariants: a [`Reservation`] is mapped for as long as it lives and unmapped once; every
-//! offset is checked against its length before the system is called; a [`BaseFile`] is never written after it was made, so
-//! private mappings of it read the same bytes for ever. Unix only. Nothing here knows what the bytes mean.
+//! All of the crate's `mmap` is here. Invariants: a [`Reservation`] is mapped for as long as it lives and unmapped once. Every
+//! offset is checked against its length before the system call. A [`BaseFile`] is never written after it was made, so
+//! private mappings of it read the same bytes for ever. Unix only. Nothing here depends on the meaning of the bytes.
 
 use crate::error::EngineError;
 use quorate_ids::Hash;

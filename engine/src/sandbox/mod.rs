@@ -1,8 +1,8 @@
-//! WebAssembly instances that can do nothing but compute: what they may ask of the host, the memory and the stack that they have, and
-//! whose fault it is when one of them stops.
+//! WebAssembly instances that can do nothing but compute: their imports, their memory and stack, and
+//! who is at fault when one of them stops.
 //!
-//! Invariants: a guest sees neither a clock nor chance nor the machine that it runs on; whether a call traps, and after how much fuel, is
-//! the same on every host. Nothing in here knows what a vat, an image or a delivery is: see [`crate::image`] and [`crate::heap`].
+//! Invariants: a guest sees no clock, no randomness and nothing of its machine. Whether a call traps, and after how much fuel, is
+//! the same on every host. Nothing here depends on vats, images or deliveries: see [`crate::image`] and [`crate::heap`].
 
 mod config;
 mod globals;
@@ -14,6 +14,7 @@ mod prices;
 mod stack;
 
 pub(crate) use config::config;
+pub use config::wasmtime_version;
 pub use globals::GlobalValue;
 pub(crate) use imports::{HostState, link};
 #[cfg(all(test, target_arch = "x86_64"))]

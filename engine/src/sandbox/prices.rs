@@ -1,10 +1,10 @@
-//! What each instruction costs in fuel.
+//! The fuel price of each instruction.
 //!
-//! The table is part of the rules that replicas must agree on: a vat's parameters name its hash ([`fuel_prices_hash`]), so a version of
-//! wasmtime that prices anything otherwise by itself changes no outcome, and a program with another table refuses the vat.
+//! Replicas must agree on the table: a vat's parameters name its hash ([`fuel_prices_hash`]). So a version of
+//! wasmtime with other prices of its own changes no outcome, and a program with another table refuses the vat.
 //!
-//! Invariants: every instruction that an image may contain is in the table, and an image with another one is refused; all of the table is
-//! in the hash. What wasmtime counts beside instructions, one for entering a function, is held by the golden executions.
+//! Invariants: the table has every instruction that an image may contain; an image with another one is refused. The hash covers the
+//! whole table. Golden executions hold what wasmtime counts beside instructions: one for entering a function.
 
 use quorate_ids::Hash;
 use std::sync::LazyLock;
@@ -19,7 +19,7 @@ macro_rules! prices {
         /// Names and prices of all instructions, in the order of this file.
         const OPERATORS: &[(&str, u8)] = &[$($((stringify!($operator), $price)),*),*];
 
-        /// Whether an instruction has a price.
+        /// Returns whether an instruction has a price.
         pub(crate) fn has_price(operator: &Operator<'_>) -> bool {
             matches!(operator, $($(Operator::$operator { .. })|*)|*)
         }

@@ -1,8 +1,8 @@
 //! Native stack for guest code.
 //!
-//! wasmtime lets a guest use [`MAX_WASM_STACK_BYTES`] below the point of entry and trusts that the thread has them: on a
-//! smaller thread a deep guest would kill the process. So guest code runs only on threads made with
-//! [`ENGINE_STACK_BYTES`], and every delivery checks what is left.
+//! wasmtime lets a guest use [`MAX_WASM_STACK_BYTES`] below the point of entry and trusts that the thread has them. On a
+//! smaller thread a deep guest would kill the process. So guest code runs only on threads with
+//! [`ENGINE_STACK_BYTES`], and every delivery checks the remaining stack.
 
 use crate::error::EngineError;
 

@@ -1,10 +1,12 @@
-//! A vat without a guest: what a command line needs to call an object and hear the answer.
+//! A vat without a guest: calls objects and receives answers, for clients.
 //!
 //! A [`ClientSession`] is one vat's side of one stream pair. It makes messages, keeps them until they are acknowledged, and reads
-//! settlements; any number of calls may be open. What it offers ([`ClientSession::offer`]) the other side can call. It has one stream only, so
-//! it declines gifts: an object of a third vat in an answer is [`ClientRef::Elsewhere`], which says where, and cannot be used. To pass an object
-//! of a third vat, its owner has another session with that vat, which deposits the object ([`ClientSession::deposit`]) for what this one
-//! names as lent ([`ClientSession::lend`]). Signing heads and carrying slices is its owner's work.
+//! settlements. Any number of calls may be open. The other side can call the objects that it offers ([`ClientSession::offer`]).
+//!
+//! It has one stream only, so
+//! it declines gifts: an object of a third vat in an answer is [`ClientRef::Elsewhere`], which names the vat, and cannot be used. To pass an object
+//! of a third vat, its owner has another session with that vat. That session deposits the object ([`ClientSession::deposit`]), and this one
+//! names it as lent ([`ClientSession::lend`]). The owner signs heads and carries slices.
 
 mod callee;
 
@@ -74,6 +76,20 @@ pub struct Completion {
     pub slots: Vec<ClientRef>,
 }
 
+impl Completion {
+    /// The object's number in its vat, by the vat's answer to [`ClientSession::keep`].
+    ///
+    /// # Errors
+    /// It is not kept, for the reason that the vat gives.
+    pub fn kept_number(&self) -> Result<u64, String> {
+        match &self.value {
+            Value::Number(number) if self.fulfilled && *number >= 0.0 && number.fract() == 0.0 => Ok(*number as u64),
+            Value::Error { message, .. } => Err(message.clone()),
+            _ => Err("the vat's answer is not understood".to_owned()),
+        }
+    }
+}
+
 /// A call of something that this client has given.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboundCall {
@@ -114,11 +130,11 @@ pub enum ClientError {
         "the object lives in vat {0}, with which this client does not talk: call that vat itself, with a reference to it, or ask a vat that holds the object to pass your message on"
     )]
     Elsewhere(VatId),
-    #[error("what is lent is no target: call it by a client of the vat that it lives in")]
+    #[error("a lent object can't be called: call it by a client of its own vat")]
     IsLent,
-    #[error("what is lent is passed once, and in the order in which it was lent")]
+    #[error("a lent object is passed once, in the order of lending")]
     LentOrder,
-    #[error("what lives in this client, or is settled by it, is called by itself and not by a message")]
+    #[error("objects and promises of this client are called directly, not by a message")]
     IsOwn,
     #[error("a promise of this client is passed in the message that is made next after it")]
     PledgeOrder,
@@ -185,7 +201,7 @@ impl ClientSession {
         self.redeem_and_hear(object, bearer, signature).map(ClientRef::Result)
     }
 
-    /// As [`ClientSession::redeem`], for whoever wants to hear whether the reference opens anything, also of the root. Gives the number of
+    /// As [`ClientSession::redeem`], with an answer whether the reference opens anything, also for the root. Returns the number of
     /// the result, which can be called at once.
     ///
     /// # Errors
@@ -330,7 +346,7 @@ impl ClientSession {
         Ok(self.out.push(message))
     }
 
-    /// What this client says now about its stream.
+    /// Returns what this client says now about its stream.
     pub fn head(&self) -> StreamHead {
         let (out, inbound) = (&self.out, &self.inbound);
         let (ack, ack_hash) = (inbound.received(), inbound.hash());
@@ -342,12 +358,12 @@ impl ClientSession {
         self.out.messages()
     }
 
-    /// What is expected next: the number, and the chained hash of all before it.
+    /// Returns what is expected next: the number, and the chained hash of all before it.
     pub fn next_inbound(&self) -> (u64, Hash) {
         (self.inbound.received() + 1, self.inbound.hash())
     }
 
-    /// How many promises are open.
+    /// Returns how many promises are open.
     pub fn open_count(&self) -> usize {
         self.open.len()
     }
@@ -401,13 +417,13 @@ impl ClientSession {
             Op::Deposit { .. } | Op::Withdraw { .. } => {
                 return broken("it deposits or withdraws an object of a client, which gives none to others");
             }
-            // Whoever calls the object from here does not wait for what was sent to the promise before.
+            // A caller of the object from here does not wait for earlier messages to the promise.
             Op::Release { promise } => {
                 if !self.callee.released(PairId::inbound(promise.allocator, promise.id)) {
                     return broken("it releases a promise that has not come home to this client");
                 }
             }
-            // Of a deposit. Whoever withdraws it is told so when this client has gone.
+            // Of a deposit. The vat that withdraws it learns of it when this client has gone.
             Op::Declined { home, .. } if home == self.target => {}
             Op::Declined { .. } => return broken("it declines a gift of a client, which makes none"),
             Op::Abandon { result } => {

@@ -1,4 +1,4 @@
-//! What a vat can be told by its log, and what each command comes to.
+//! The commands of a vat's log, and their results.
 //!
 //! The encodings go into logs: they are versioned, bounded, and have golden files.
 

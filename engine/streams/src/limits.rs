@@ -1,4 +1,4 @@
-//! How much two vats, or a vat and a client, keep of one another. Both sides of a pair go by the same figures.
+//! The limits of what two vats, or a vat and a client, keep for one another. Both sides of a pair use the same figures.
 
 /// Most unacknowledged messages to one peer; a send beyond is refused. Settlements are not counted: each was asked for.
 pub const MAX_UNACKED_MESSAGES: u64 = 16_384;

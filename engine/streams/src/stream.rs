@@ -1,12 +1,12 @@
-//! One direction of what two vats say to each other: numbered messages under a chained hash.
+//! One direction of the messages between two vats: numbered, under a chained hash.
 //!
 //! Messages are numbered from 1. `h(0) = H("quorate/stream/1" || sender || receiver)` and
-//! `h(n) = H("quorate/message/1" || h(n-1) || H(message n))`: one hash stands for all that was ever said.
+//! `h(n) = H("quorate/message/1" || h(n-1) || H(message n))`: one hash commits to all messages so far.
 //!
-//! Invariants: `end` only grows; what is kept is exactly the messages after the last acknowledged one; a receiver's
-//! `received` grows by one with each message it took in.
+//! Invariants: `end` only grows. A sender keeps exactly the messages after the last acknowledged one. A receiver's
+//! `received` grows by one with each received message.
 //!
-//! Nothing here knows what a message means, or what a certificate is: whoever uses [`Slice::verify`] has checked the head.
+//! Nothing here depends on the meaning of a message, or on certificates: the caller of [`Slice::verify`] has checked the head.
 
 use crate::wire::codec::{self, SharedBytes};
 use quorate_ids::{Hash, VatId};
@@ -24,7 +24,7 @@ pub fn start_hash(sender: &VatId, receiver: &VatId) -> Hash {
     Hash::of_parts(&[b"quorate/stream/1", &sender.0, &receiver.0])
 }
 
-/// What stands for a message that is not there, in the tail of a [`Slice`].
+/// Returns what stands for a message that is not there, in the tail of a [`Slice`].
 pub fn message_digest(message: &[u8]) -> Hash {
     Hash::of_parts(&[message])
 }
@@ -121,7 +121,7 @@ impl OutStream {
         self.acked
     }
 
-    /// How many messages are kept, and how many bytes they take.
+    /// Returns how many messages are kept, and how many bytes they take.
     pub fn unacked(&self) -> (u64, u64) {
         (self.messages.len() as u64, self.bytes)
     }
@@ -182,7 +182,7 @@ impl InStream {
         self.hash
     }
 
-    /// Why nothing more is taken in from this peer.
+    /// Returns why nothing more is taken in from this peer.
     pub fn broken(&self) -> Option<&str> {
         self.broken.as_deref()
     }

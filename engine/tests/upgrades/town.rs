@@ -5,7 +5,7 @@ use quorate_engine::abi::{Bundle, Method, Value};
 use quorate_engine::comms::client::{ClientRef, ClientSession, Completion};
 use quorate_engine::heap::{Heap, HeapManifest, Limits};
 use quorate_engine::image::{IMAGE_WASM, Image, ImageSource};
-use quorate_engine::machine::{ArgValue, Command, CommandResult, Install, Machine, Upgrade};
+use quorate_engine::machine::{ArgValue, Command, CommandResult, Deliver, Install, Machine, Upgrade};
 use quorate_engine::{EngineError, Hash, VatId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,7 @@ export default ({ name }, baggage) => {
     total: () => purses.values().reduce((sum, purse) => sum + purse.balance(), 0n),
     version: () => 2,
     shopping: () => E(baggage.get('shop')).name(),
+    cancelled: () => E(baggage.get('shop')).cancelled(),
     forget: () => { baggage.delete('shop'); },
     hold: other => { baggage.init('other', other); },
     kept: () => baggage.get('other'),
@@ -104,10 +105,14 @@ export default ({ name }, baggage) => {
 pub const SHOP_CODE: &str = "
 import { E, Far } from '@endo/far';
 export default () => {
-  const made = [];
+  let cancelled = 0;
   return Far('shop', {
     name: () => 'the shop',
-    hang: () => new Promise(() => {}),
+    hang() {
+      E.whenCancelled().then(() => { cancelled += 1; });
+      return new Promise(() => {});
+    },
+    cancelled: () => cancelled,
     thing: () => Far('thing', { what: () => 'a thing' }),
   });
 };
@@ -121,10 +126,12 @@ pub fn own_image() -> Arc<Image> {
     Image::load(&cache()).unwrap()
 }
 
-/// The program's image with a section of no effect: another one by its hash.
+/// The program's image with another letter in a text that no test reads: another one by its hash, whose base heap has a page of its own.
 pub fn twin() -> Arc<Image> {
+    let text = b"it was not kept";
     let mut wasm = IMAGE_WASM.to_vec();
-    wasm.extend_from_slice(b"\x00\x05\x04twin");
+    let at = wasm.windows(text.len()).position(|part| part == text).unwrap();
+    wasm[at] = b'I';
     Image::from_wasm(&wasm, &cache()).unwrap()
 }
 
@@ -236,6 +243,14 @@ impl Town {
             Value::Error { name, message } if !completion.fulfilled => (name, message),
             other => panic!("{method}: {other:?}"),
         }
+    }
+
+    /// A command with all that the client has said and the bank has not acknowledged.
+    pub fn deliver(&self) -> Deliver {
+        let session = &self.world.clients[&CLIENT];
+        let messages: Vec<Vec<u8>> = session.unacked().map(|(_, message)| message.to_vec()).collect();
+        let begin = session.unacked().next().unwrap().0;
+        Deliver { from: CLIENT, begin, messages, end: session.head().end, ack: session.head().ack }
     }
 
     pub fn upgrade(&mut self, upgrade: Upgrade) -> CommandResult {

@@ -170,6 +170,7 @@ impl Network for MemoryHost {
                 connected,
                 connected_for: None,
                 round_trip: None,
+                version: None,
                 failed_attempts: u32::from(!connected),
                 next_attempt_in: None,
                 last_error: None,

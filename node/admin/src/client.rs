@@ -1,4 +1,4 @@
-//! The asking side of the HTTP interface: over a home's Unix socket or over TCP.
+//! The client of the HTTP interface: over a home's Unix socket or over TCP.
 
 use crate::SocketAddress;
 use http_body_util::{BodyExt, Full, Limited};

@@ -1,6 +1,6 @@
-//! What several hosts keep of members that contradict one another, as one collection.
+//! Merges the evidence that several hosts keep of members that contradict one another.
 //!
-//! Invariant: the file that is made of it was checked as `vat verify` does, so that nobody is shown what does not hold.
+//! Invariant: an exported file was checked as `vat verify` does, so it holds.
 
 use crate::{EvidenceReply, client::ApiClientError};
 use quorate_proof::{EvidenceRecord, HostId, Introduction};
@@ -26,7 +26,7 @@ pub struct Piece {
 /// What the hosts keep.
 #[derive(Clone, Debug, Default)]
 pub struct Collection {
-    /// Who the members of each vat are, by the longest chain that a host has.
+    /// The members of each vat, by the longest chain that a host has.
     introductions: BTreeMap<String, Introduction>,
     /// Names of vats, by their ids.
     pub names: BTreeMap<String, String>,
@@ -94,7 +94,7 @@ impl Collection {
             .map_or_else(|| key.to_string(), |member| member.name.escape_debug().to_string())
     }
 
-    /// What is kept, for programs.
+    /// Returns what is kept, for programs.
     pub fn to_json(&self) -> serde_json::Value {
         let pieces = self.pieces.values().map(|piece| {
             let (epoch, block) = place(&piece.item);

@@ -1,7 +1,7 @@
-//! The HTTP interface of a host, as both sides have it: what is asked and answered, and the asking side.
+//! The HTTP interface of a host: its requests and answers, and the client.
 //!
-//! On loopback TCP (or where `host.toml` says) a host answers reading alone; on the home's Unix socket, which only the host's own user can
-//! open, also what changes something.
+//! On loopback TCP (or where `host.toml` says) a host answers only requests that read. On the home's Unix socket, which only the host's own user can
+//! open, it also answers requests that change something.
 
 pub mod client;
 pub mod evidence;
@@ -105,6 +105,22 @@ pub enum RecoveryStep {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecoveryReply {
     pub result: Option<String>,
+}
+
+/// Has a host delete what it has of a vat (`POST /api/v1/vats/{vat}/delete`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeleteRequest {
+    /// Also where the vat may need this host.
+    pub force: bool,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeleteReply {
+    pub name: String,
+    pub vat: String,
+    /// What it took of the host's disk, about.
+    pub bytes: u64,
 }
 
 /// Which proof is wanted of a vat: what it certified itself, or what another vat said to it.

@@ -190,7 +190,7 @@ impl Collected {
     }
 }
 
-/// Whether the nearest `package.json` above a file says that its package's files are ES modules.
+/// Returns whether the nearest `package.json` above a file says that its package's files are ES modules.
 fn is_es_package(file: &Path) -> bool {
     for folder in file.ancestors().skip(1) {
         let manifest = folder.join("package.json");

@@ -64,7 +64,7 @@ pub(crate) fn facade(path: &str, names: &BTreeSet<String>) -> String {
     text
 }
 
-/// Whether a name of `exports` becomes a name that ES modules can import.
+/// Returns whether a name of `exports` becomes a name that ES modules can import.
 pub(crate) fn is_exportable(name: &str) -> bool {
     let mut letters = name.chars();
     let begins = letters.next().is_some_and(|letter| letter.is_ascii_alphabetic() || matches!(letter, '_' | '$'));

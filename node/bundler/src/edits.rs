@@ -72,7 +72,7 @@ impl Edits {
     }
 }
 
-/// Whether a letter ends a line of JavaScript.
+/// Returns whether a letter ends a line of JavaScript.
 pub(crate) fn ends_line(letter: char) -> bool {
     matches!(letter, '\n' | '\r' | '\u{2028}' | '\u{2029}')
 }

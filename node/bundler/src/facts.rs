@@ -243,14 +243,14 @@ fn is_named(expression: &Expression<'_>, name: &str) -> bool {
     matches!(expression, Expression::Identifier(found) if found.name == name)
 }
 
-/// Whether this is `process.env.NODE_ENV`.
+/// Returns whether this is `process.env.NODE_ENV`.
 fn is_mode(expression: &Expression<'_>) -> bool {
     let Expression::StaticMemberExpression(mode) = expression else { return false };
     let Expression::StaticMemberExpression(env) = &mode.object else { return false };
     mode.property.name == "NODE_ENV" && env.property.name == "env" && is_named(&env.object, "process")
 }
 
-/// Whether this is `Function("return this")()`, by which packages that are older than `globalThis` find it in sloppy mode.
+/// Returns whether this is `Function("return this")()`, by which packages that are older than `globalThis` find it in sloppy mode.
 fn is_global_object(expression: &Expression<'_>) -> bool {
     let Expression::CallExpression(call) = expression else { return false };
     let (callee, arguments) = match call.callee.without_parentheses() {
@@ -262,7 +262,7 @@ fn is_global_object(expression: &Expression<'_>) -> bool {
     call.arguments.is_empty() && is_named(callee, "Function") && body.value.trim_end_matches(';') == "return this"
 }
 
-/// Whether this is `exports` or `module.exports`.
+/// Returns whether this is `exports` or `module.exports`.
 fn is_exports(expression: &Expression<'_>) -> bool {
     match expression {
         Expression::StaticMemberExpression(member) => {

@@ -60,7 +60,7 @@ pub const BUILT_INS: [&str; 14] = [
     "@endo/promise-kit",
     "ses",
 ];
-/// Whether a specifier leads to the engine whatever is installed: to what is done before a vat starts, or to what must be the engine's own so that
+/// Returns whether a specifier leads to the engine whatever is installed: to what is done before a vat starts, or to what must be the engine's own so that
 /// it and the packages mean the same by it.
 fn is_always_built_in(specifier: &str) -> bool {
     let done = ["@endo/init", "@endo/lockdown", "ses"];

@@ -190,7 +190,7 @@ impl<'m> Linker<'m> {
         common::running(&self.rewritten(path, module, found), &required)
     }
 
-    /// What a file's importers find, over all `export *`.
+    /// Returns what a file's importers find, over all `export *`.
     fn visible(&self, file: &Path) -> Visible {
         let mut visible = Visible { names: BTreeSet::new(), types: BTreeSet::new(), complete: true };
         let (mut seen, mut waiting) = (BTreeSet::new(), vec![file]);

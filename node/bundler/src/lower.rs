@@ -69,7 +69,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::String(text.to_string()).to_string()
 }
 
-/// Whether a member's value is a string, as far as its text tells: TypeScript demands that it does.
+/// Returns whether a member's value is a string, as far as its text tells: TypeScript demands that it does.
 fn is_string(value: &Expression<'_>, members: &BTreeMap<String, bool>) -> bool {
     match value {
         Expression::StringLiteral(_) | Expression::TemplateLiteral(_) => true,

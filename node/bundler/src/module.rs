@@ -29,7 +29,7 @@ pub(crate) struct Module {
 }
 
 impl Module {
-    /// What importers of ES modules find.
+    /// Returns what importers of ES modules find.
     pub fn exports(&self) -> &Exports {
         if self.kind == Kind::Common { &self.facts.common_exports } else { &self.facts.exports }
     }
@@ -84,7 +84,7 @@ fn read_json(source: String) -> Result<Module, Wrong> {
         let message = message.split(" at line ").next().unwrap_or_default();
         let at = before + error.column().saturating_sub(1);
         let at = (0..=at.min(source.len())).rev().find(|at| source.is_char_boundary(*at)).unwrap_or_default();
-        let fault = Fault::new(at, format!("this is not JSON: {message}"), "mend it");
+        let fault = Fault::new(at, format!("this is not JSON: {message}"), "correct it");
         return Err((source, vec![fault]));
     }
     let mut facts = Facts::default();

@@ -78,7 +78,7 @@ fn parse_here<T>(source: &str, kind: SourceType, read: impl FnOnce(&Program<'_>)
         return Err(faults);
     }
     if parsed.panicked {
-        return Err(vec![Fault::new(0usize, "this is not JavaScript", "mend the syntax")]);
+        return Err(vec![Fault::new(0usize, "this is not JavaScript", "correct the syntax")]);
     }
     let mut nesting = Nesting::default();
     nesting.visit_program(&parsed.program);
@@ -92,7 +92,7 @@ fn fault(diagnostic: &oxc_diagnostics::OxcDiagnostic) -> Fault {
     let at = diagnostic.labels.first().map_or(0, oxc_diagnostics::LabeledSpan::offset);
     let help = diagnostic.help.as_ref().map(|help| help.trim_end_matches('.').to_string());
     let problem = format!("SyntaxError: {}", diagnostic.message.trim_end_matches('.'));
-    Fault::new(at, problem, help.unwrap_or_else(|| "mend the syntax".to_string()))
+    Fault::new(at, problem, help.unwrap_or_else(|| "correct the syntax".to_string()))
 }
 
 fn too_deep(at: usize) -> Fault {
@@ -100,7 +100,7 @@ fn too_deep(at: usize) -> Fault {
     Fault::new(at, problem, "name parts of it, or move data to a file that argv gives to the vat")
 }
 
-/// Where a source has too many brackets open at once.
+/// Returns where a source has too many brackets open at once.
 fn too_many_brackets(source: &str) -> Option<usize> {
     let mut open = 0usize;
     source.bytes().position(|byte| {

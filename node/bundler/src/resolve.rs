@@ -149,7 +149,7 @@ fn options(kind: &str, main_fields: &[&str]) -> ResolveOptions {
     }
 }
 
-/// Why a specifier is refused as it stands.
+/// Returns why a specifier is refused as it stands.
 fn refused_form(specifier: &str) -> Option<Refusal> {
     let known = format!("the built-in modules are {}", BUILT_INS.join(", "));
     let scheme = specifier.split_once(':').map(|(scheme, _)| scheme);
@@ -170,7 +170,7 @@ fn refused_form(specifier: &str) -> Option<Refusal> {
     })
 }
 
-/// Why a file is no module, if its name's ending says what else it is. For entry files and imported ones alike.
+/// Returns why a file is no module, if its name's ending says what else it is. For entry files and imported ones alike.
 pub(crate) fn refused_ending(file: &Path) -> Option<Refusal> {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_lowercase();
     if [".d.ts", ".d.mts", ".d.cts"].iter().any(|ending| name.ends_with(ending)) {

@@ -74,7 +74,7 @@ impl<'a> Visit<'a> for Uses {
     }
 }
 
-/// Whether a declaration is gone when it runs.
+/// Returns whether a declaration is gone when it runs.
 pub(crate) fn is_type(declaration: &Declaration<'_>) -> bool {
     match declaration {
         Declaration::TSTypeAliasDeclaration(_)

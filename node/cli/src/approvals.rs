@@ -162,7 +162,7 @@ impl AnswerArgs {
         Ok(hosts)
     }
 
-    /// What waits at the hosts that are meant and have not answered so: one change, at each of them; first where nothing was answered.
+    /// Returns what waits at the hosts that are meant and have not answered so: one change, at each of them; first where nothing was answered.
     fn open<'a>(&self, hosts: &'a [LocalHost], answer: &str) -> Result<Vec<Waiting<'a>>, Failure> {
         let usage = |message: String| Err(Failure::new(Exit::Usage, message));
         let meant = |waiting: &Waiting| {

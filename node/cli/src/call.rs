@@ -148,7 +148,7 @@ pub fn hosts_to_ask(layout: Option<&Layout>, at: &[String], is_known: bool) -> R
     if hosts.is_empty() && !is_known {
         return Err(Failure::new(
             Exit::Usage,
-            "whom to ask? name a testnet's directory with --dir, or a host with --at",
+            "no host is known to ask; name a testnet's directory with --dir, or a host with --at",
         ));
     }
     Ok(hosts)
@@ -168,7 +168,7 @@ fn write_proof(file: &Path, proof: Option<VatProof>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where it is remembered who a vat's members are: in the testnet's directory, else in the user's cache, if there is one.
+/// Returns where it is remembered who a vat's members are: in the testnet's directory, else in the user's cache, if there is one.
 pub fn memory(sturdyref: &Sturdyref, dir: &TestnetDir, is_testnet: bool) -> Option<PathBuf> {
     let folder = if is_testnet {
         dir.path().join("known")
@@ -234,7 +234,7 @@ pub fn unanswered(error: ClientError) -> Failure {
     Failure { exit, error: error.into() }
 }
 
-/// What a target of the command line names, and the testnet in the directory, if there is one.
+/// Returns what a target of the command line names, and the testnet in the directory, if there is one.
 ///
 /// # Errors
 /// It names nothing.

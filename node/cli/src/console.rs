@@ -3,11 +3,13 @@
 use super::{
     Exit, Failure, Outcome,
     hosts::{HostsOption, LocalHost},
-    output,
+    logs, output,
     signals::Signals,
     standing::{MemberState, Quorum, quorums},
 };
 use futures::future::BoxFuture;
+use quorate_config::init::random_bytes;
+use quorate_console::admin::{LineView, Token};
 use quorate_console::look::{HostState, Hosts, Look, MemberStanding, SeenHost, Standing};
 use serde_json::json;
 use std::{
@@ -21,12 +23,15 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7380
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat console                         the hosts of the testnet in ./quorate-testnet\n  vat console --home HOME             the vats of one host\n  vat console --listen 127.0.0.1:0    at any free port\n\nIt reads, and changes nothing. Everybody who is logged in on this machine can read it, too. From another machine:\n`ssh -L 7380:127.0.0.1:7380 MACHINE`, then open http://127.0.0.1:7380 there. Ctrl-C ends it."
+    after_help = "Examples:\n  vat console                         the hosts of the testnet in ./quorate-testnet\n  vat console --home HOME             the vats of one host\n  vat console --listen 127.0.0.1:0    at any free port\n  vat console --admin                 also logs, who holds which objects, and to approve what waits\n\nIt reads, and changes nothing. Everybody who is logged in on this machine can read it, too. With --admin the address has a token behind #, which is for you alone: who opens it reads what vats print, and may approve for your hosts. From another machine:\n`ssh -L 7380:127.0.0.1:7380 MACHINE`, then open http://127.0.0.1:7380 there. Ctrl-C ends it."
 )]
 pub struct Args {
     /// Where to listen: an address of this machine's loopback
     #[arg(long, value_name = "IP:PORT", default_value_t = LISTEN)]
     listen: SocketAddr,
+    /// Let the page show logs and objects, and approve what waits, for holders of the address that is printed
+    #[arg(long)]
+    admin: bool,
     #[command(flatten)]
     hosts: HostsOption,
 }
@@ -51,7 +56,10 @@ pub async fn run(args: Args, json: bool) -> Outcome {
         Failure::new(Exit::Usage, message)
     })?;
     let mut signals = Signals::listen()?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let token = if args.admin { Some(Token::new(random_bytes()?)) } else { None };
+    // Behind #, a browser tells nobody.
+    let behind = token.as_ref().map(|token| format!("/#token={token}")).unwrap_or_default();
+    let url = format!("http://{}{behind}", listener.local_addr()?);
     if json {
         output::json_line(&json!({ "url": url }));
     } else {
@@ -59,14 +67,14 @@ pub async fn run(args: Args, json: bool) -> Outcome {
         output::note("open it in a browser; Ctrl-C ends the console");
     }
     tokio::select! {
-        () = quorate_console::server::serve(listener, Arc::new(LocalHosts(args.hosts))) => {}
+        () = quorate_console::server::serve(listener, Arc::new(LocalHosts(Arc::new(args.hosts))), token) => {}
         () = signals.any() => {}
     }
     Ok(Exit::Success)
 }
 
 /// The hosts that the command line means.
-struct LocalHosts(HostsOption);
+struct LocalHosts(Arc<HostsOption>);
 
 impl Hosts for LocalHosts {
     fn look(&self) -> BoxFuture<'_, Result<Look, String>> {
@@ -79,6 +87,17 @@ impl Hosts for LocalHosts {
                 hosts: hosts.into_iter().map(seen).collect(),
                 expected: expected.collect(),
             })
+        })
+    }
+
+    fn logs(&self, of: String) -> BoxFuture<'_, Result<Vec<LineView>, String>> {
+        let hosts = Arc::clone(&self.0);
+        Box::pin(async move {
+            // Files, and many of them.
+            let read = tokio::task::spawn_blocking(move || logs::newest(&hosts, &of)).await;
+            let lines = read.map_err(|error| error.to_string())?.map_err(|failure| failure.error.to_string())?;
+            let view = |line: logs::LogLine| LineView { block: line.block, level: line.level, text: line.text };
+            Ok(lines.into_iter().map(view).collect())
         })
     }
 }

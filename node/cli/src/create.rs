@@ -367,7 +367,7 @@ async fn wait_started(mut hosts: Vec<LocalHost>, vat: &VatId, name: &str) -> Res
         }
         if let Some(error) = replicas.iter().find_map(|replica| replica.install_error.as_ref()) {
             let message = format!(
-                "the code of {name} did not start: {error}\nits id commits to this code, so it stays without: mend the code, then `vat create` another vat"
+                "the code of {name} did not start: {error}\nits id commits to this code, so it stays without: correct the code, then `vat create` another vat"
             );
             return Err(usage(message));
         }
@@ -379,7 +379,7 @@ async fn wait_started(mut hosts: Vec<LocalHost>, vat: &VatId, name: &str) -> Res
     }
 }
 
-/// What a number of members and a threshold survive, in words. The figures are those of [`quorate_consensus::survival`].
+/// Returns what a number of members and a threshold survive, in words. The figures are those of [`quorate_consensus::survival`].
 pub fn survival(members: usize, threshold: usize) -> String {
     if members == 1 {
         return "1 of 1 signs: the vat goes on while its one member is up, and says what that member wants".to_owned();
@@ -454,7 +454,7 @@ pub fn named_arguments<'t>(arguments: &'t [String], endowments: &[String]) -> Re
     Ok(found)
 }
 
-/// Where a bearer lies that may not be good yet.
+/// Returns where a bearer lies that may not be good yet.
 pub fn pending(dir: &TestnetDir, name: &str) -> PathBuf {
     dir.sturdyref(name).with_extension("ref.pending")
 }

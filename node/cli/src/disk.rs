@@ -77,7 +77,7 @@ fn is_well(report: &DiskReport) -> bool {
     report.damage.is_empty() && report.vats.iter().all(|vat| vat.limited.is_none())
 }
 
-/// What is near its limit, limited or damaged on a host, and what to do next.
+/// Returns what is near its limit, limited or damaged on a host, and what to do next.
 fn remarks(report: &DiskReport) -> Vec<String> {
     let host = &report.host;
     let mut said = Vec::new();

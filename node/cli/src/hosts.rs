@@ -119,7 +119,18 @@ impl HostsOption {
         }
     }
 
-    /// What the command finds logs by: the testnet, or else the homes.
+    /// Returns the homes of all hosts meant.
+    pub fn home_paths(&self) -> Result<Vec<PathBuf>, Failure> {
+        match self.places() {
+            Places::Homes(homes) => Ok(homes),
+            Places::Testnet(dir) => {
+                let cluster = open_cluster(&dir)?;
+                Ok(cluster.layout.hosts.iter().map(|place| cluster.dir.home(&place.name)).collect())
+            }
+        }
+    }
+
+    /// Returns what the command finds logs by: the testnet, or else the homes.
     pub fn cluster_or_homes(&self) -> Result<Result<Cluster, Vec<Home>>, Failure> {
         match self.places() {
             Places::Testnet(dir) => Ok(Ok(open_cluster(&dir)?)),
@@ -199,7 +210,7 @@ impl HostsOption {
         Ok(found)
     }
 
-    /// The failure that nobody here knows a vat of this name or id, where that is so: a wrong argument, which no waiting mends.
+    /// The failure that no host here knows a vat of this name or id: a wrong argument, so waiting does not help.
     fn unknown(&self, hosts: &[LocalHost], vat: &str) -> Option<Failure> {
         let layout = self.testnet().and_then(|dir| dir.read().ok().flatten());
         let places = layout.map(|layout| layout.vats).unwrap_or_default();
@@ -327,7 +338,7 @@ impl LocalHost {
         vats.find(|status| status.name == vat || status.vat == vat)
     }
 
-    /// Whether this host is a member of a vat, by what a status says.
+    /// Returns whether this host is a member of a vat, by what a status says.
     pub fn is_member(&self, vat: &VatStatus) -> bool {
         let key = self.key.map(|key| key.to_string());
         vat.members.iter().any(|member| Some(&member.key) == key.as_ref())
@@ -349,17 +360,17 @@ impl LocalHost {
         Ok(Member { key, name: self.name.clone(), addresses })
     }
 
-    /// Where the key of a vat's creator lies, while the vat has no code.
+    /// Returns where the key of a vat's creator lies, while the vat has no code.
     pub fn creator_key(&self, vat: &VatId) -> PathBuf {
         Home::creator_key(&self.path, &vat.to_string())
     }
 
-    /// Where its home is.
+    /// Returns where its home is.
     pub fn home(&self) -> &Path {
         &self.path
     }
 
-    /// Whether this host ever carried a vat of this name or id, by what lies in its home.
+    /// Returns whether this host ever carried a vat of this name or id, by what lies in its home.
     pub fn has_carried(&self, vat: &str) -> bool {
         let path = match vat.parse::<VatId>() {
             Ok(id) => self.path.join("carried").join(id.to_string()),

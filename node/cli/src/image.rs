@@ -4,7 +4,7 @@ use super::{Exit, Failure, Outcome, output};
 use quorate_config::home::Home;
 use quorate_engine::{
     EngineError, Hash,
-    image::{Images, MAX_IMAGE_BYTES, image_hash},
+    image::{Image, Images, MAX_IMAGE_BYTES, image_hash},
 };
 use quorate_node::run::engine_cache;
 use serde_json::json;
@@ -25,6 +25,11 @@ pub enum Command {
         #[arg(long, env = "QUORATE_HOME")]
         home: Option<PathBuf>,
     },
+    /// Compile this version's own image for this machine ahead of time
+    #[command(
+        after_help = "Example:\n  sudo -u quorate QUORATE_CACHE=/var/cache/quorate vat image compile\n\nA first start does it as well, which takes seconds. What it makes is kept in the folder that QUORATE_CACHE names, and is good for\nthe user whose folder that is, on this machine."
+    )]
+    Compile,
     /// Keep an image in a home, for vats that run in it
     #[command(
         after_help = "Example:\n  vat image add old.wasm --home HOME\n\nThe file is tried first: compiling it takes some seconds. It may be added while the host runs. The images of a home lie in\nits folder images/, each under its hash."
@@ -42,6 +47,7 @@ pub async fn run(command: Command, json: bool) -> Outcome {
     // Compiling would hold up the runtime's thread for seconds.
     tokio::task::spawn_blocking(move || match command {
         Command::List { home } => list(home.as_deref(), json),
+        Command::Compile => compile(json),
         Command::Add { file, home } => add(&file, &home, json),
     })
     .await?
@@ -70,6 +76,20 @@ fn list(home: Option<&Path>, json: bool) -> Outcome {
                 if is_own(hash) { "  this version's own: new vats run in it" } else { "" }
             ));
         }
+    }
+    Ok(Exit::Success)
+}
+
+fn compile(json: bool) -> Outcome {
+    let cache = engine_cache().map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
+    let progress = output::Progress::start(output::COMPILING);
+    let image = Image::load(&cache);
+    progress.done();
+    let hash = image?.hash();
+    if json {
+        output::json(&json!({ "image": hash.to_string(), "cache": cache }));
+    } else {
+        output::line(format!("{hash}  in {}", cache.display()));
     }
     Ok(Exit::Success)
 }

@@ -163,7 +163,7 @@ impl VatFile {
         Ok(VatFile { request, provision, membership, introduction: proof })
     }
 
-    /// What proves who the vat's members are.
+    /// Returns what proves who the vat's members are.
     pub fn introduction(&self) -> &Introduction {
         &self.introduction
     }
@@ -173,7 +173,7 @@ impl VatFile {
         self.provision.genesis.vat_id()
     }
 
-    /// What the file says, for people.
+    /// Returns what the file says, for people.
     pub fn lines(&self) -> Vec<String> {
         let genesis = &self.provision.genesis;
         let kind = if self.provision.joining { "vat that a host joins later" } else { "new vat" };
@@ -209,7 +209,7 @@ impl VatFile {
         lines
     }
 
-    /// Whether the vat's creator signed the code, for people.
+    /// Returns whether the vat's creator signed the code, for people.
     fn code_authority(&self) -> String {
         let genesis = &self.provision.genesis;
         let checked = self.provision.install.as_ref().map(|signed| Authority::of(genesis).check_install(signed));
@@ -258,7 +258,7 @@ impl VatFile {
         })
     }
 
-    /// Where the vat's code is not that of a local source.
+    /// Returns where the vat's code is not that of a local source.
     fn differences(&self, source: &Path) -> Result<Vec<String>, Failure> {
         let Some(SignedInstall { install, .. }) = &self.provision.install else {
             let message = "--expect-source: this file holds no code; that of a vat that runs is in its members' state";
@@ -271,7 +271,7 @@ impl VatFile {
     }
 }
 
-/// Where two bundles differ, a line each.
+/// Returns where two bundles differ, a line each.
 fn compare(ours: &Bundle, theirs: &Bundle) -> Vec<String> {
     let mut found = Vec::new();
     if ours.entry != theirs.entry {

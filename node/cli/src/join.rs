@@ -1,7 +1,7 @@
-//! `vat card`, `vat introduce` and `vat join`: what partners send each other when each runs hosts on machines of their own.
+//! `vat card`, `vat introduce` and `vat join`: files that partners send each other when each runs hosts on machines of their own.
 //!
-//! A *card* says who a host is, signed by its key; whoever makes or changes a vat names it. A *vat file* says what a vat is; whoever carries the vat
-//! takes it in. Neither is secret, apart from the code and arguments of a vat file made by `vat create`.
+//! A *card* describes a host, signed by its key; `vat create` and `vat member` take it. A *vat file* describes a vat; a host that shall carry the vat
+//! takes it by `vat join`. Neither is secret, apart from the code and arguments of a vat file made by `vat create`.
 
 use super::{
     Exit, Failure, Outcome,
@@ -73,7 +73,7 @@ pub async fn card(args: CardArgs) -> Outcome {
     Ok(Exit::Success)
 }
 
-/// What `--announce` says, as an address that others can dial.
+/// Returns what `--announce` says, as an address that others can dial.
 fn announce(text: &str) -> Result<String, Failure> {
     announced(text).map_err(|why| {
         let message = format!(
@@ -83,7 +83,7 @@ fn announce(text: &str) -> Result<String, Failure> {
     })
 }
 
-/// Where others dial a host, as far as it says so itself.
+/// Returns where others dial a host, as far as it says so itself.
 fn card_addresses(host: &LocalHost) -> Result<Vec<String>, Failure> {
     let mut addresses = host.member()?.addresses;
     // Those of the machine itself serve nobody else.

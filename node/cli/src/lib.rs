@@ -8,9 +8,12 @@ mod approvals;
 mod arguments;
 mod call;
 mod check;
+mod config;
 mod console;
 mod create;
+mod delete;
 mod disk;
+mod doctor;
 mod evidence;
 mod explain;
 mod hosts;
@@ -18,8 +21,10 @@ mod image;
 mod inspect;
 mod join;
 mod json;
+mod list;
 pub mod logging;
 mod logs;
+mod man;
 mod member;
 mod new;
 mod node;
@@ -29,6 +34,8 @@ mod prove;
 mod read;
 mod recover;
 mod reference;
+#[cfg(test)]
+mod reference_page;
 mod repl;
 mod replay;
 mod report;
@@ -38,8 +45,10 @@ mod standing;
 mod status;
 mod test;
 mod testnet;
+mod top;
 mod upgrade;
 mod verify;
+mod version;
 mod watch;
 
 use clap::{
@@ -51,6 +60,8 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
+
+pub use version::Build;
 
 /// How the command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,6 +247,20 @@ enum Command {
     Status(status::Args),
     /// Serve a page that shows how hosts and vats stand
     Console(console::Args),
+    /// The vats that hosts carry, with who they are and what they take
+    List(list::Args),
+    /// Have a host delete what it has of a vat
+    Delete(delete::Args),
+    /// Hosts and vats as they change, on a terminal
+    Top(top::Args),
+    /// Look for what is wrong with a host, and say what to do
+    Doctor(doctor::Args),
+    /// The schemas of the config files
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  vat config schema testnet > testnet.schema.json\n  vat config check testnet.toml"
+    )]
+    Config(config::Command),
     /// What takes the disks of hosts, and what is damaged there
     Disk(disk::Args),
     /// What hosts keep of members that contradict one another
@@ -291,24 +316,13 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-/// What is known of the build and not in the library.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Build {
-    /// The commit that the program was built from, if the build said so.
-    pub commit: Option<&'static str>,
-}
-
-impl Build {
-    /// What `vat --version` prints after the program's name.
-    fn version(self) -> String {
-        let version = env!("CARGO_PKG_VERSION");
-        let commit = self.commit.filter(|commit| !commit.is_empty()).unwrap_or("not recorded");
-        let assertions = if cfg!(debug_assertions) { "with" } else { "without" };
-        let image = quorate_engine::image::image_hash();
-        format!("{version}\ncommit: {commit}\nbuilt: {assertions} debug assertions\nengine image: {image}")
-    }
+    /// Write a manual page for each command
+    Man(man::Args),
+    /// Say which version this is, with its commit and its engine image
+    #[command(
+        after_help = "Examples:\n  vat version --json\n  vat --version            the same for people; `vat -V` says only the version"
+    )]
+    Version,
 }
 
 /// The whole command, of a build of which nothing more is known.
@@ -328,7 +342,7 @@ pub fn run_command(build: Build) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report::failure(error.into(), json).into(),
     };
-    let outcome = runtime.block_on(perform(command, json));
+    let outcome = runtime.block_on(perform(command, build, json));
     // Nothing that still runs in the background is worth waiting for.
     runtime.shutdown_background();
     let exit = outcome.unwrap_or_else(|failure| report::failure(failure, json));
@@ -345,7 +359,7 @@ pub fn run_command(build: Build) -> ExitCode {
 /// Reads the command line. Where it asks for help or is wrong, all is said, and the exit code is returned.
 fn parse(build: Build) -> Result<Cli, Exit> {
     // The program ends before this could be freed.
-    let version: &'static str = build.version().leak();
+    let version: &'static str = build.long_version().leak();
     let matches = Cli::command().long_version(version).try_get_matches();
     matches.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
         if error.use_stderr() {
@@ -360,7 +374,7 @@ fn parse(build: Build) -> Result<Cli, Exit> {
     })
 }
 
-async fn perform(command: Command, json: bool) -> Outcome {
+async fn perform(command: Command, build: Build, json: bool) -> Outcome {
     match command {
         Command::Testnet(command) => testnet::run(command, json).await,
         Command::Call(args) => call::run(args, json).await,
@@ -369,7 +383,7 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Revoke(args) => access::revoke(args, json).await,
         Command::Ref(command) => reference::run(command, json).await,
         Command::Objects(args) => objects::run(args, json).await,
-        Command::Node(command) => node::run(command, json).await,
+        Command::Node(command) => node::run(command, json, build).await,
         Command::Create(args) => create::create(args, json).await,
         Command::Install(args) => create::install(args, json).await,
         Command::Upgrade(args) => upgrade::run(args, json).await,
@@ -379,6 +393,11 @@ async fn perform(command: Command, json: bool) -> Outcome {
         Command::Join(args) => join::join(args, json).await,
         Command::Status(args) => status::run(args, json).await,
         Command::Console(args) => console::run(args, json).await,
+        Command::List(args) => list::run(args, json).await,
+        Command::Delete(args) => delete::run(args, json).await,
+        Command::Top(args) => top::run(args, json).await,
+        Command::Doctor(args) => doctor::run(args, json).await,
+        Command::Config(command) => config::run(&command, json),
         Command::Disk(args) => disk::run(args, json).await,
         Command::Evidence(args) => evidence::run(args, json).await,
         Command::Prove(args) => prove::run(args, json).await,
@@ -403,6 +422,8 @@ async fn perform(command: Command, json: bool) -> Outcome {
             output::line(String::from_utf8_lossy(&text).trim_end());
             Ok(Exit::Success)
         }
+        Command::Man(args) => man::run(&args, Cli::command(), json),
+        Command::Version => Ok(version::run(build, json)),
     }
 }
 

@@ -17,7 +17,7 @@ pub struct FilterError(String);
 /// Sends the process' log to standard error: JSON lines (or text for people), filtered by `QUORATE_LOG`.
 ///
 /// # Errors
-/// The variable is no filter: whoever set it would wait for lines that never come.
+/// The variable is no filter: its user would wait for lines that never come.
 pub fn log_to_stderr(json: bool) -> Result<(), FilterError> {
     let filter = match std::env::var_os(VARIABLE) {
         Some(text) => {
@@ -54,7 +54,7 @@ pub fn log_panics() {
     }));
 }
 
-/// What a panic said.
+/// Returns what a panic said.
 fn said(payload: &dyn Any) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")

@@ -12,6 +12,8 @@ use std::{
 };
 
 const POLL: Duration = Duration::from_millis(200);
+/// Bytes of a host's log that are read for [`newest`], from its end.
+const NEWEST_BYTES: u64 = 4 << 20;
 /// Suffix of a console's file.
 const CONSOLE: &str = "console";
 
@@ -64,6 +66,51 @@ pub async fn follow(cluster: &Cluster, vats: &[String], json: bool) -> Result<()
     Ok(())
 }
 
+/// A line of a vat's console, or of a host's log, which has neither block nor level of its own.
+pub struct LogLine {
+    pub block: Option<u64>,
+    pub level: Option<String>,
+    pub text: String,
+}
+
+/// The newest lines of a vat or host, the oldest first: as many as the files of a console hold, or the end of a log.
+pub fn newest(hosts: &HostsOption, of: &str) -> Result<Vec<LogLine>, Failure> {
+    let places = match hosts.cluster_or_homes()? {
+        Ok(cluster) => Sources::of(&cluster),
+        Err(homes) => Sources::of_homes(homes),
+    };
+    let mut lines = Vec::new();
+    for source in places.find(Some(of), false)? {
+        match source {
+            Source::Console { mut console, .. } => {
+                let line = |Line { block, level, text }| LogLine { block: Some(block), level: Some(level), text };
+                lines.extend(console.next_lines().into_iter().map(line));
+            }
+            Source::HostLog(mut tail) => {
+                tail.skip_to_last(NEWEST_BYTES);
+                lines.extend(tail.next_lines().into_iter().map(host_line));
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// A line of a host's log, for people: it is JSON, or what a panic wrote.
+fn host_line(line: String) -> LogLine {
+    let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(&line) else {
+        return LogLine { block: None, level: None, text: line };
+    };
+    let mut take = |name: &str| fields.remove(name).and_then(|value| value.as_str().map(str::to_owned));
+    let level = take("level").map(|level| level.to_lowercase());
+    let parts = [take("timestamp"), take("message")];
+    let mut text = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    for (name, value) in fields.iter().filter(|(name, _)| *name != "target") {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        text.push_str(&format!(" {name}={value}"));
+    }
+    LogLine { block: None, level, text }
+}
+
 async fn follow_all(sources: &mut [Source]) {
     while sources.iter_mut().all(|source| source.print_new().is_ok()) && output::has_reader() {
         tokio::time::sleep(POLL).await;
@@ -96,7 +143,7 @@ impl Sources {
         Sources { vats: Vec::new(), hosts, homes }
     }
 
-    /// What `name` means: a host, a vat, or without a name all vats.
+    /// Returns what `name` means: a host, a vat, or without a name all vats.
     fn find(&self, name: Option<&str>, json: bool) -> Result<Vec<Source>, Failure> {
         let vats = self.all_vats();
         let Some(name) = name else {
@@ -186,7 +233,7 @@ pub struct Line {
 /// The consoles of a vat's replicas, read as one.
 ///
 /// All replicas print the same, but each has only what came since it joined, as far as its files go back, and the last block may be
-/// half written. So blocks are taken from whoever has most of them.
+/// half written. So blocks are taken from the host that has most of them.
 pub struct Console {
     /// The files of the replicas, whether or not they are there yet.
     paths: Vec<PathBuf>,
@@ -254,12 +301,27 @@ impl Tail {
         Tail { path, at: 0 }
     }
 
+    /// Passes over all but the end of the file, and what is left of a line there.
+    fn skip_to_last(&mut self, bytes: u64) {
+        let length = fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+        self.at = length.saturating_sub(bytes);
+        if self.at > 0 {
+            let mut end = Vec::new();
+            let read = fs::File::open(&self.path).and_then(|mut file| {
+                file.seek(SeekFrom::Start(self.at))?;
+                file.take(bytes).read_to_end(&mut end)
+            });
+            let first = end.iter().position(|byte| *byte == b'\n').filter(|_| read.is_ok());
+            self.at += first.map_or(0, |first| first as u64 + 1);
+        }
+    }
+
     /// The whole lines that have come since the last time. A file that can't be read has none.
     fn next_lines(&mut self) -> Vec<String> {
         let mut bytes = Vec::new();
         let read = fs::File::open(&self.path).and_then(|mut file| {
             if file.metadata()?.len() < self.at {
-                // Somebody has emptied it.
+                // The file was emptied.
                 self.at = 0;
             }
             file.seek(SeekFrom::Start(self.at))?;
@@ -306,6 +368,15 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_hosts_are_for_people() {
+        let line = r#"{"timestamp":"2026-01-02T03:04:05Z","level":"WARN","message":"it waits","vat":"two","count":3,"target":"t"}"#;
+        let line = host_line(line.to_owned());
+        assert_eq!(line.level.as_deref(), Some("warn"));
+        assert_eq!(line.text, "2026-01-02T03:04:05Z it waits count=3 vat=two");
+        assert_eq!(host_line("thread panicked".to_owned()).text, "thread panicked");
+    }
+
+    #[test]
     fn a_log_is_read_by_whole_lines() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("host.log");
@@ -318,5 +389,11 @@ mod tests {
         assert_eq!(tail.next_lines(), ["three"]);
         fs::write(&path, "new\n").expect("writable");
         assert_eq!(tail.next_lines(), ["new"]);
+        // Its end alone, from a whole line on.
+        fs::write(&path, "one\ntwo\nthree\n").expect("writable");
+        tail.skip_to_last(8);
+        assert_eq!(tail.next_lines(), ["three"]);
+        tail.skip_to_last(100);
+        assert_eq!(tail.next_lines(), ["one", "two", "three"]);
     }
 }

@@ -1,7 +1,7 @@
 //! `vat member`: changes of a vat's members, on a live vat.
 //!
-//! Whatever can be found wrong is found before anything is asked of anybody: a host that was told to carry a vat for nothing would wait
-//! for ever. A local member speaks for the operator; it need not lead.
+//! The command checks everything it can before it asks any host: a host that was told to carry a vat for nothing would wait
+//! for ever. A local member proposes the change for the operator; it need not lead.
 
 mod feasible;
 mod mute;
@@ -108,7 +108,7 @@ pub struct About {
     hosts: HostsOption,
 }
 
-/// Who leaves, who joins, and how many must sign then.
+/// The member that leaves, the host that joins, and the next threshold.
 #[derive(Default)]
 struct Wanted {
     out: Option<String>,
@@ -313,7 +313,7 @@ async fn wait_for_epoch(
             None => withdrawn(&replicas, before.epoch),
         };
         if is_over {
-            return Err(Failure::new(Exit::Rejected, format!("somebody has given up this change of {}", before.name)));
+            return Err(Failure::new(Exit::Rejected, format!("this change of {} was given up", before.name)));
         }
         let stage = stage(replicas.iter().map(|replica| &replica.status), quorum.as_ref());
         if stage.is_some() && stage != said {
@@ -331,7 +331,7 @@ async fn wait_for_epoch(
     }
 }
 
-/// The status after a change, once it is in force as far as can be seen here: somebody knows a certified epoch after `before`, and
+/// The status after a change, once it is in force as far as can be seen here: some replica knows a certified epoch after `before`, and
 /// every member of it that runs here takes part in it, or has stopped by a fault and never will.
 fn finished(replicas: &[Replica], before: u64) -> Option<&VatStatus> {
     let left = |status: &VatStatus| status.role == "removed";
@@ -350,7 +350,7 @@ fn finished(replicas: &[Replica], before: u64) -> Option<&VatStatus> {
     replicas.iter().filter(is_member).all(|replica| takes_part(&replica.status)).then_some(newest)
 }
 
-/// Whether the change that `block` recorded is no more, though the epoch is still the one before it.
+/// Returns whether the change that `block` recorded is no more, though the epoch is still the one before it.
 fn given_up(replicas: &[Replica], before: u64, block: u64) -> bool {
     replicas.iter().map(|replica| &replica.status).any(|status| {
         status.fault.is_none()
@@ -361,7 +361,7 @@ fn given_up(replicas: &[Replica], before: u64, block: u64) -> bool {
     })
 }
 
-/// Whether a change that was not recorded yet waits nowhere here any more, though the epoch is still the one before it.
+/// Returns whether a change that was not recorded yet waits nowhere here any more, though the epoch is still the one before it.
 fn withdrawn(replicas: &[Replica], before: u64) -> bool {
     let of_before = |status: &VatStatus| {
         status.epoch == before
@@ -376,7 +376,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What a host says of a vat of which it believes the hosts `members` to be the members.
+    /// Returns what a host says of a vat of which it believes the hosts `members` to be the members.
     fn replica(key: &str, role: &str, epoch: u64, members: &[&str]) -> Replica {
         let member = |name: &&str| json!({ "name": name, "key": name, "addresses": [] });
         let members: Vec<_> = members.iter().map(member).collect();

@@ -1,6 +1,6 @@
 //! `vat node`.
 
-use super::{Exit, Failure, Outcome, output};
+use super::{Build, Exit, Failure, Outcome, output};
 use crate::logging::{log_panics, log_to_stderr};
 use quorate_config::{
     home::{Home, HostConfig},
@@ -45,7 +45,7 @@ pub enum Command {
     },
 }
 
-pub async fn run(command: Command, json: bool) -> Outcome {
+pub async fn run(command: Command, json: bool, build: Build) -> Outcome {
     match command {
         Command::Init { home, name, listen, http, approve } => {
             let approve = Approve::from_word(&approve).unwrap_or_default();
@@ -53,7 +53,7 @@ pub async fn run(command: Command, json: bool) -> Outcome {
             let listen = listen.iter().map(|text| listen_at(text)).collect::<Result<Vec<_>, _>>()?;
             let home = Home::init(
                 &home,
-                HostConfig { name, listen, http, approve, disk: DiskLimits::default(), gateway: None },
+                HostConfig { name, listen, http, approve, disk: DiskLimits::default(), gateway: None, traces: None },
             )
             .map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
             if !home.config.http.ip().is_loopback() {
@@ -71,18 +71,19 @@ pub async fn run(command: Command, json: bool) -> Outcome {
             log_to_stderr(true).map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
             log_panics();
             let home = Home::open(&home).map_err(|error| not_started(error.into()))?;
-            run_until_signalled(&home, RunOptions::default()).await.map_err(not_started)?;
+            let options = RunOptions { commit: build.commit, ..RunOptions::default() };
+            run_until_signalled(&home, options).await.map_err(not_started)?;
             Ok(Exit::Success)
         }
     }
 }
 
-/// Why a host does not run, with the exit code that says what helps.
+/// Returns why a host does not run, with the exit code that says what helps.
 pub fn not_started(error: RunError) -> Failure {
     Failure { exit: exit_of(error.remedy()), error: error.into() }
 }
 
-/// How a host ends that does not run.
+/// Returns how a host ends that does not run.
 fn exit_of(remedy: Remedy) -> Exit {
     match remedy {
         Remedy::Mend => Exit::Usage,
@@ -92,7 +93,7 @@ fn exit_of(remedy: Remedy) -> Exit {
     }
 }
 
-/// What to know of a host whose HTTP interface is not on loopback.
+/// Returns what to know of a host whose HTTP interface is not on loopback.
 pub fn everybody_reads(host: &str, http: SocketAddr) -> String {
     format!(
         "note: {host} serves metrics and status at {http} to everybody who can reach it; it only reads, and it tells everything"

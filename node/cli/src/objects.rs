@@ -77,18 +77,14 @@ impl Args {
     }
 }
 
-fn plural(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
 fn lines(args: &Args, found: &ObjectsStatus) -> Vec<String> {
     let mut lines = vec![format!(
         "{}: others hold {} of it; {}, {}, {} (block {})",
         args.vat,
-        plural(found.held, "object"),
-        plural(found.promises, "promise"),
-        plural(found.references, "bearer reference"),
-        plural(found.peers_in_all, "vat"),
+        output::plural(found.held, "object"),
+        output::plural(found.promises, "promise"),
+        output::plural(found.references, "bearer reference"),
+        output::plural(found.peers_in_all, "vat"),
         found.block,
     )];
     for peer in &found.peers {
@@ -115,12 +111,12 @@ fn peer_lines(args: &Args, peer: &PeerHoldings) -> Vec<String> {
         lines.push(format!("  {}", peer.vat));
     }
     if !peer.exports.is_empty() {
-        lines.push(format!("  holds {} of {}:", plural(peer.exports_in_all, "object"), args.vat));
+        lines.push(format!("  holds {} of {}:", output::plural(peer.exports_in_all, "object"), args.vat));
         lines.extend(peer.exports.iter().map(export_line));
         lines.extend(more(args, name, "held", &peer.exports, peer.exports_in_all));
     }
     if !peer.imports.is_empty() {
-        lines.push(format!("  gives {} to {}:", plural(peer.imports_in_all, "object"), args.vat));
+        lines.push(format!("  gives {} to {}:", output::plural(peer.imports_in_all, "object"), args.vat));
         lines.extend(peer.imports.iter().map(import_line));
         lines.extend(more(args, name, "given", &peer.imports, peer.imports_in_all));
     }
@@ -146,21 +142,21 @@ fn peer_lines(args: &Args, peer: &PeerHoldings) -> Vec<String> {
 fn export_line(held: &HeldStatus) -> String {
     let object = object_name(held.object.unwrap_or_default(), held.interface.as_deref());
     let revoked = if held.live { "" } else { ", revoked" };
-    format!("    {:>6}  object {object}, sent {}{revoked}", held.id, plural(held.count as usize, "time"))
+    format!("    {:>6}  object {object}, sent {}{revoked}", held.id, output::plural(held.count, "time"))
 }
 
 fn import_line(held: &HeldStatus) -> String {
     let name = held.interface.as_deref().unwrap_or("no name");
     let held_by = if held.live { "held by the program" } else { "not held by the program" };
     let pins = if held.pins > 0 {
-        format!(", {} of it under way", plural(held.pins as usize, "introduction"))
+        format!(", {} of it under way", output::plural(held.pins, "introduction"))
     } else {
         String::new()
     };
-    format!("    {:>6}  {name}, received {}, {held_by}{pins}", held.id, plural(held.count as usize, "time"))
+    format!("    {:>6}  {name}, received {}, {held_by}{pins}", held.id, output::plural(held.count, "time"))
 }
 
-/// How the rest is shown. Objects before these were left out because they were asked for so.
+/// Returns how the rest is shown. Objects before these were left out because they were asked for so.
 fn more(args: &Args, peer: &str, what: &str, shown: &[HeldStatus], in_all: usize) -> Option<String> {
     let last = shown.last().filter(|_| shown.len() == args.limit && in_all > shown.len())?;
     Some(format!(

@@ -23,7 +23,7 @@ pub fn line(text: impl std::fmt::Display) {
 
 static FAILURE: OnceLock<io::Error> = OnceLock::new();
 
-/// Why something that was to be printed on standard output is not there, as on a full disk.
+/// Returns why something that was to be printed on standard output is not there, as on a full disk.
 pub fn failure() -> Option<&'static io::Error> {
     FAILURE.get()
 }
@@ -37,7 +37,7 @@ pub fn try_line(text: impl std::fmt::Display) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
 
-/// Whether somebody may still read standard output: it is not a pipe whose other end is closed. Only writing would tell
+/// Returns whether standard output may still have a reader: it is not a pipe whose other end is closed. Only writing would tell
 /// otherwise, and a command that follows something may have nothing to write for long.
 pub fn has_reader() -> bool {
     let stdout = io::stdout();
@@ -77,7 +77,7 @@ impl Screen {
         Screen(Picture::Terminal)
     }
 
-    /// Whether it is a terminal's, to be left before the command ends.
+    /// Returns whether it is a terminal's, to be left before the command ends.
     pub fn is_terminal(&self) -> bool {
         matches!(self.0, Picture::Terminal)
     }
@@ -108,7 +108,7 @@ impl Drop for Screen {
     }
 }
 
-/// What draws lines over whatever is on the screen, without clearing it first: that would flicker.
+/// Returns what draws lines over whatever is on the screen, without clearing it first: that would flicker.
 fn picture(lines: &str) -> String {
     const TOP: &str = "\x1b[H";
     const CLEAR_LINE: &str = "\x1b[K\n";
@@ -135,6 +135,12 @@ pub fn json_line(value: &impl Serialize) {
 /// Prints a note for people.
 pub fn note(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A number of things, each called so.
+pub fn plural<N: From<u8> + PartialEq + std::fmt::Display>(count: N, noun: &str) -> String {
+    let end = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{end}")
 }
 
 /// A table with this head.

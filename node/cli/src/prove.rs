@@ -1,4 +1,4 @@
-//! `vat prove`: what a vat has certified, or was told by another one, in a file for somebody who runs nothing.
+//! `vat prove`: writes a vat's certificate, or another vat's latest slice to it, to a file for people who run nothing.
 
 use super::{Exit, Failure, Outcome, evidence::write_new, hosts::HostsOption, output};
 use quorate_admin::ProofReply;

@@ -139,7 +139,7 @@ async fn step(host: &LocalHost, vat: &str, step: &RecoveryStep) -> Result<Recove
     Ok(host.endpoint.post(&format!("/api/v1/vats/{vat}/recovery"), step).await?)
 }
 
-/// What a host answers to a step.
+/// Returns what a host answers to a step.
 async fn answer<T: DeserializeOwned>(host: &LocalHost, vat: &str, asked: &RecoveryStep) -> Result<T, Failure> {
     let reply = step(host, vat, asked).await?;
     let bytes = hex::decode(reply.result.unwrap_or_default())?;
@@ -276,7 +276,7 @@ fn done(round: &Round, membership: &Membership, json: bool) -> Outcome {
         return Ok(Exit::Success);
     }
     output::note(format!(
-        "{}: recovered by hand after block {after}. Epoch {}: {}, of whom {} must sign",
+        "{}: recovered by hand after block {after}. Epoch {}: {}; {} of them must sign",
         round.vat,
         membership.epoch,
         names.join(", "),

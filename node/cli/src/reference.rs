@@ -34,7 +34,7 @@ const SHORT_KEY: usize = 12;
 pub enum Command {
     /// Make a bearer reference to a vat's root, or to another object of it
     #[command(
-        after_help = "Examples:\n  vat ref new bank --note \"for Alice\" --expires 30d\n  vat ref new bank 17                the object that `vat objects bank` calls 17\n  vat ref new bank ref:purse-1       the object of a reference that a call from here has kept\n\nPrints the reference. Whoever has its text can use the object, so give it away as you would a key. The vat keeps no copy of its secret."
+        after_help = "Examples:\n  vat ref new bank --note \"for Alice\" --expires 30d\n  vat ref new bank 17                the object that `vat objects bank` calls 17\n  vat ref new bank ref:purse-1       the object of a reference that a call from here has kept\n\nPrints the reference. Every holder of the text can use the object, so handle it as a key. The vat keeps no copy of its secret."
     )]
     New(NewArgs),
     /// Show the bearer references of a vat, without their secrets
@@ -53,7 +53,7 @@ pub enum Command {
     /// Show the references that calls from here have kept
     #[command(after_help = "Example:\n  vat ref kept\n  vat call ref:purse-1 balance")]
     Kept(KeptArgs),
-    /// Print a kept reference as text, to be given to somebody
+    /// Print a kept reference as text, to pass on
     #[command(after_help = "Example:\n  vat ref show purse-1 > purse.ref\n\nWhoever has the text can use the object.")]
     Show(ShowArgs),
     /// Let kept references go: the vat keeps their objects no longer
@@ -224,7 +224,7 @@ fn short(key: &str) -> &str {
     key.get(..SHORT_KEY).unwrap_or(key)
 }
 
-/// What an object is called for people.
+/// Returns what an object is called for people.
 pub fn object_name(object: u64, interface: Option<&str>) -> String {
     match (object, interface) {
         (ROOT_OBJECT, _) => "root".to_owned(),

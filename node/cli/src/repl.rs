@@ -87,7 +87,7 @@ pub async fn run(args: Args, json: bool) -> Outcome {
     tokio::task::spawn_blocking(talk).await?
 }
 
-/// Whether a target is code: a vat has neither an ending nor a folder in its name.
+/// Returns whether a target is code: a vat has neither an ending nor a folder in its name.
 fn is_file(target: &str) -> bool {
     let is_reference = target.starts_with("vat://") || target.starts_with("ref:");
     !is_reference && (target.contains(['.', '/']) || Path::new(target).is_file())

@@ -253,7 +253,7 @@ fn show(block: &Replayed<BlockEffects>, deliveries: &[(Delivery, Crank)]) {
     refusals(block).iter().for_each(|refusal| output::line(format!("  refused: {refusal}")));
 }
 
-/// Why commands of a block came to nothing.
+/// Returns why commands of a block came to nothing.
 fn refusals(block: &Replayed<BlockEffects>) -> Vec<String> {
     let results = block.results.iter().filter_map(|bytes| codec::decode::<VatResult>(bytes).ok());
     let refusals = results.filter_map(|result| match result {

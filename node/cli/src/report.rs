@@ -236,7 +236,7 @@ mod tests {
             line,
             column,
             problem: "this is wrong".into(),
-            fix: "mend it".into(),
+            fix: "correct it".into(),
             excerpt: (line > 0).then(|| "let x y".to_string()),
         };
         let config = ConfigError { mistakes: vec![mistake(0, 0), mistake(3, 7)] };

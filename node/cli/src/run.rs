@@ -13,7 +13,6 @@ use super::{
 use anyhow::Context as _;
 use ed25519_dalek::SigningKey;
 use quorate_config::{
-    bundle,
     home::{Home, HostConfig},
     init::random_bytes,
     provision::default_parameters,
@@ -60,13 +59,14 @@ pub async fn run(args: Args, json: bool) -> Outcome {
     if args.watch {
         return watch(&args, json).await;
     }
-    let install = install(bundle::bundle(&args.file).map_err(wrong_code)?, &args)?;
+    let source = Source::read(&args.file).map_err(wrong_code)?;
+    let install = install(source.bundle.clone(), &args)?;
     // From here on a signal ends the run and not the process, or the folder would stay.
     let mut signals = Signals::listen()?;
-    run_once(install, &args, json, signals.any()).await
+    run_once(&source, install, &args, json, signals.any()).await
 }
 
-/// What the vat is given.
+/// Returns what the vat is given.
 fn install(bundle: Bundle, args: &Args) -> Result<Install, Failure> {
     let endowments = vec!["exit".to_owned(), "timer".to_owned(), "publisher".to_owned()];
     let mut argv = Vec::new();
@@ -77,9 +77,15 @@ fn install(bundle: Bundle, args: &Args) -> Result<Install, Failure> {
 }
 
 /// One run in a home of its own, until the vat exits or `ended` comes.
-async fn run_once(install: Install, args: &Args, json: bool, ended: impl Future<Output = ()>) -> Outcome {
+async fn run_once(
+    source: &Source,
+    install: Install,
+    args: &Args,
+    json: bool,
+    ended: impl Future<Output = ()>,
+) -> Outcome {
     let folder = Temporary::make()?;
-    let outcome = run_in(&folder, install, args, json, ended).await;
+    let outcome = run_in(&folder, source, install, args, json, ended).await;
     folder.remove().await;
     outcome
 }
@@ -106,16 +112,16 @@ async fn watch(args: &Args, json: bool) -> Outcome {
         // Before the files are read that count: what changes meanwhile is a change.
         let seen = Seen::now(files.clone());
         let mut ended = Ended::Itself;
-        let outcome = match bundle::bundle(&args.file) {
+        let outcome = match Source::read(&args.file) {
             Err(mistakes) => Err(wrong_code(mistakes)),
-            Ok(bundle) => {
+            Ok(source) => {
                 let over = async {
                     ended = tokio::select! {
                         () = signals.any() => Ended::Signal,
                         () = seen.changed() => Ended::Changed,
                     }
                 };
-                run_once(install(bundle, args)?, args, json, over).await
+                run_once(&source, install(source.bundle.clone(), args)?, args, json, over).await
             }
         };
         match (ended, outcome) {
@@ -195,6 +201,7 @@ impl Here {
             approve: Approve::Auto,
             disk: Default::default(),
             gateway: None,
+            traces: None,
         };
         let home = Home::init(&folder.0.join("home"), config)?;
         let node = tokio::select! {
@@ -227,6 +234,7 @@ impl Here {
 
 async fn run_in(
     folder: &Temporary,
+    source: &Source,
     install: Install,
     args: &Args,
     json: bool,
@@ -240,7 +248,7 @@ async fn run_in(
     progress.done();
     let runs = format!("the vat runs; Ctrl-C ends it\n{}", how_to_call(&bearer, &node.host.as_member()));
     let outcome = tokio::select! {
-        outcome = follow(&node, &vat, console, &runs, json) => outcome,
+        outcome = follow(&node, &vat, source, console, &runs, json) => outcome,
         () = &mut ended => Ok(Exit::Success),
         () = pause(args.seconds) => Ok(Exit::Success),
     };
@@ -262,8 +270,8 @@ fn how_to_call(bearer: &Sturdyref, member: &Member) -> String {
 }
 
 /// Prints the console until the vat exits. `runs` is said once it has its code.
-async fn follow(node: &Running, vat: &str, console: PathBuf, runs: &str, json: bool) -> Outcome {
-    let mut console = Printed { console: Console::new(vec![console]), json };
+async fn follow(node: &Running, vat: &str, source: &Source, console: PathBuf, runs: &str, json: bool) -> Outcome {
+    let mut console = Printed { console: Console::new(vec![console]), source, json };
     let mut said = false;
     loop {
         let service = node.host.find(vat)?;
@@ -298,20 +306,22 @@ async fn follow(node: &Running, vat: &str, console: PathBuf, runs: &str, json: b
 }
 
 /// The vat's console, as it is printed. With `--json`, standard output is for the value of `exit` alone.
-struct Printed {
+struct Printed<'s> {
     console: Console,
+    source: &'s Source,
     json: bool,
 }
 
-impl Printed {
+impl Printed<'_> {
     /// Prints what has come.
     fn print_new(&mut self) {
         let lines = self.console.next_lines();
         for line in &lines {
+            let text = self.source.as_written(&line.text);
             match line.level.as_str() {
-                "warn" | "error" => output::note(&line.text),
-                _ if self.json => output::note(&line.text),
-                _ => output::line(&line.text),
+                "warn" | "error" => output::note(text),
+                _ if self.json => output::note(text),
+                _ => output::line(text),
             }
         }
     }

@@ -12,7 +12,7 @@ pub struct Signals {
 impl Signals {
     pub fn listen() -> std::io::Result<Signals> {
         let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        // Whoever is run by `nohup` outlives its terminal.
+        // A program that `nohup` runs outlives its terminal.
         let hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
         Ok(Signals { interrupt, terminate, hangup })
     }
@@ -33,7 +33,7 @@ impl Signals {
     }
 }
 
-/// Whether this process was started with SIGHUP ignored (`proc_pid_status(5)`).
+/// Returns whether this process was started with SIGHUP ignored (`proc_pid_status(5)`).
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -49,17 +49,17 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// Whether the vat can answer, and its members can be changed.
+    /// Returns whether the vat can answer, and its members can be changed.
     pub fn can_speak(&self) -> bool {
         self.reachable >= self.needed
     }
 
-    /// Whether the vat can order anything, and so give up a change: as many have to acknowledge an order as have to sign.
+    /// Returns whether the vat can order anything, and so give up a change: as many have to acknowledge an order as have to sign.
     pub fn can_order(&self) -> bool {
         self.reachable >= self.majority.max(self.needed)
     }
 
-    /// Whether every member is there.
+    /// Returns whether every member is there.
     pub fn is_whole(&self) -> bool {
         self.reachable == self.members.len()
     }
@@ -77,7 +77,7 @@ impl Quorum {
         self.members.iter().filter(|member| member.state != MemberState::Up)
     }
 
-    /// What a person should know; nothing where every member is there.
+    /// Returns what a person should know; nothing where every member is there.
     pub fn complaint(&self) -> Option<String> {
         if self.is_whole() {
             return None;
@@ -114,7 +114,7 @@ impl Quorum {
         Some(format!("{numbers}: {what} {until}"))
     }
 
-    /// How many more the vat can lose.
+    /// Returns how many more the vat can lose.
     fn margin(&self) -> String {
         match self.reachable - self.needed {
             0 => "the loss of one more silences it".to_owned(),
@@ -123,7 +123,7 @@ impl Quorum {
         }
     }
 
-    /// What helps while the vat can still speak.
+    /// Returns what helps while the vat can still speak.
     fn remedy(&self) -> String {
         let name = self.missing().map(|member| member.name.as_str()).next().unwrap_or("MEMBER");
         let replace = format!("`vat member replace --vat {} --out {name} --in HOST`", self.name);
@@ -135,7 +135,7 @@ impl Quorum {
 }
 
 impl Standing {
-    /// Whether the member can be had back as it is. A replica that stopped by a fault or a home that is gone can't.
+    /// Returns whether the member can be had back as it is. A replica that stopped by a fault or a home that is gone can't.
     fn may_return(&self) -> bool {
         !matches!(self.state, MemberState::Unusable { .. } | MemberState::Faulty { .. })
     }
@@ -153,7 +153,7 @@ impl Standing {
     }
 }
 
-/// What each vat can do that the hosts carry: by the newest membership that any of them knows.
+/// Returns what each vat can do that the hosts carry: by the newest membership that any of them knows.
 pub fn quorums(hosts: &[LocalHost]) -> Vec<Quorum> {
     let replicas = || {
         hosts
@@ -169,7 +169,7 @@ pub fn quorums(hosts: &[LocalHost]) -> Vec<Quorum> {
     ids.into_iter().filter_map(of_vat).collect()
 }
 
-/// What a vat with this membership can do.
+/// Returns what a vat with this membership can do.
 pub fn quorum(newest: &VatStatus, hosts: &[LocalHost]) -> Quorum {
     let states: Vec<Option<MemberState>> =
         newest.members.iter().map(|member| own_state(&member.key, newest, hosts)).collect();
@@ -209,7 +209,7 @@ pub fn quorum(newest: &VatStatus, hosts: &[LocalHost]) -> Quorum {
     }
 }
 
-/// How a member stands by what its own host says; `None` if that one can't be asked here.
+/// Returns how a member stands by what its own host says; `None` if that one can't be asked here.
 fn own_state(key: &str, vat: &VatStatus, hosts: &[LocalHost]) -> Option<MemberState> {
     let host = hosts.iter().find(|host| host.key.is_some_and(|own| own.to_string() == key))?;
     let Some(status) = &host.status else {
@@ -237,7 +237,7 @@ fn status_of<'a>(key: &str, hosts: &'a [LocalHost]) -> Option<&'a HostStatus> {
     hosts.iter().filter_map(|host| host.status.as_ref()).find(|status| status.key == key)
 }
 
-/// Whether a host hears from a member: itself, one it is connected with by what either of the two says, or its leader.
+/// Returns whether a host hears from a member: itself, one it is connected with by what either of the two says, or its leader.
 fn hears(viewer: &HostStatus, key: &str, vat: &VatStatus, hosts: &[LocalHost]) -> bool {
     let connected = |host: &HostStatus, other: &str| host.peers.iter().any(|peer| peer.key == other && peer.connected);
     let follows = |host: &HostStatus, other: &str| {

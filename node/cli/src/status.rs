@@ -210,7 +210,7 @@ impl View {
 }
 
 impl Args {
-    /// Whether a vat that has these names is asked for.
+    /// Returns whether a vat that has these names is asked for.
     fn wants(&self, names: &[&String]) -> bool {
         self.vat.as_ref().is_none_or(|vat| names.contains(&vat))
     }
@@ -226,7 +226,7 @@ fn low_disk(status: &HostStatus) -> Option<String> {
     ))
 }
 
-/// Why a replica does not move, as its host says itself or as the other replicas show, which are ahead of it.
+/// Returns why a replica does not move, as its host says itself or as the other replicas show, which are ahead of it.
 fn why_stuck(row: &Row, rows: &[Row]) -> Option<String> {
     let vat = &row.vat;
     if vat.fault.is_some() || vat.role == "removed" || vat.role == LEAVING {

@@ -24,7 +24,7 @@ const NAMED: usize = 10;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat upgrade bank bank2.js                   other code, with the arguments as they are\n  vat upgrade bank bank2.js --dry-run         only say what would and would not outlive it\n  vat upgrade bank --image own                the same code in this version's engine image\n\nWhat the code keeps by `@agoric/vat-data` outlives an upgrade, with the references that others hold to it; the root stays\nthe root. Owners of the members approve it, as they do a change of members: see `vat approvals`. An upgrade whose code\ndoes not start, or does not prepare all that is kept, is thrown away, and the vat goes on as it was."
+    after_help = "Examples:\n  vat upgrade bank bank2.js                   other code, with the arguments as they are\n  vat upgrade bank bank2.js --dry-run         only say what would and would not outlive it\n  vat upgrade bank --image own                the same code in this version's engine image\n  vat upgrade bank --arg rate=3 --no-endowments   the same code with this argument alone, and nothing of the host's\n\nWhat the code keeps by `@agoric/vat-data` outlives an upgrade, with the references that others hold to it; the root stays\nthe root. Owners of the members approve it, as they do a change of members: see `vat approvals`. An upgrade whose code\ndoes not start, or does not prepare all that is kept, is thrown away, and the vat goes on as it was."
 )]
 pub struct Args {
     /// The vat
@@ -34,15 +34,20 @@ pub struct Args {
     /// The engine image to move to: its hash, or `own` for this version's; the host must have it
     #[arg(long, value_name = "HASH", value_parser = image)]
     image: Option<Hash>,
-    /// An argument: JSON, a bare string, or a sturdyref (may be repeated); without any, arguments stay as they are
+    /// An argument: JSON, a bare string, or a sturdyref (may be repeated). Those that are named take the place of all arguments; without any,
+    /// arguments stay as they are
     #[arg(long = "arg", value_name = "NAME=VALUE", conflicts_with = "no_arguments")]
     arguments: Vec<String>,
-    /// The code gets no arguments and no endowments any more
+    /// The code gets no arguments any more; endowments stay as they are
     #[arg(long)]
     no_arguments: bool,
-    /// What the host gives the code: `timer`, the vat's time; `exit`, on solo vats (may be repeated); without any, they stay as they are
-    #[arg(long = "endowment", value_name = "NAME", value_parser = ["exit", "timer", "publisher"], conflicts_with = "no_arguments")]
+    /// What the host gives the code: `timer`, the vat's time; `publisher`, data for everybody; `exit`, on solo vats (may be repeated). Those that
+    /// are named take the place of all endowments; without any, they stay as they are
+    #[arg(long = "endowment", value_name = "NAME", value_parser = ["exit", "timer", "publisher"], conflicts_with = "no_endowments")]
     endowments: Vec<String>,
+    /// The code gets no endowments any more; arguments stay as they are
+    #[arg(long)]
+    no_endowments: bool,
     /// Only say what would come of it
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
@@ -51,6 +56,18 @@ pub struct Args {
     yes: bool,
     #[command(flatten)]
     hosts: HostsOption,
+}
+
+impl Args {
+    /// Whether the code gets other arguments than it has, none included.
+    fn replaces_arguments(&self) -> bool {
+        self.no_arguments || !self.arguments.is_empty()
+    }
+
+    /// Whether the code gets other endowments than it has, none included.
+    fn replaces_endowments(&self) -> bool {
+        self.no_endowments || !self.endowments.is_empty()
+    }
 }
 
 fn image(text: &str) -> Result<Hash, String> {
@@ -63,19 +80,16 @@ fn image(text: &str) -> Result<Hash, String> {
 
 /// Runs the command.
 pub async fn run(args: Args, json: bool) -> Outcome {
-    if args.source.is_none()
-        && args.image.is_none()
-        && args.arguments.is_empty()
-        && args.endowments.is_empty()
-        && !args.no_arguments
-    {
-        return Err(Failure::new(Exit::Usage, "nothing would change: name the new code, --image or --arg"));
+    let (new_arguments, new_endowments) = (args.replaces_arguments(), args.replaces_endowments());
+    if args.source.is_none() && args.image.is_none() && !new_arguments && !new_endowments {
+        let message =
+            "nothing would change: name the new code, --image, --arg, --no-arguments, --endowment or --no-endowments";
+        return Err(Failure::new(Exit::Usage, message));
     }
     let bundle = args.source.as_deref().map(bundle::bundle).transpose().map_err(wrong_code)?;
     let place = Place::find(&args.hosts, &args.vat).await?;
-    let given = !args.arguments.is_empty() || args.no_arguments;
-    let argv = given.then(|| arguments(&args.arguments, &args.endowments, &place.vat()?)).transpose()?;
-    let endowments = (args.no_arguments || !args.endowments.is_empty()).then(|| args.endowments.clone());
+    let argv = new_arguments.then(|| arguments(&args.arguments, &args.endowments, &place.vat()?)).transpose()?;
+    let endowments = new_endowments.then(|| args.endowments.clone());
     let draft = UpgradeDraft { bundle, argv, endowments, image: args.image };
     let forecast = post(&place, &draft, true).await?.forecast;
     let forecast = forecast.ok_or_else(|| Failure::new(Exit::Failed, "the host answers something else"))?;
@@ -139,7 +153,7 @@ fn confirm(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// What would and what would not outlive the upgrade.
+/// Returns what would and what would not outlive the upgrade.
 fn lines(vat: &str, forecast: &ForecastStatus) -> Vec<String> {
     let ForecastStatus { changes, baggage, kinds, kept, lost, lost_objects, promises, calls, timers, bytes, .. } =
         forecast;
@@ -148,12 +162,13 @@ fn lines(vat: &str, forecast: &ForecastStatus) -> Vec<String> {
     lines.push(format!("  changes     {changed}"));
     lines.push("  stays       the root, and who may use it".to_owned());
     if forecast.hands_over {
-        lines.push(format!("  stays       {baggage} keys of the baggage, {bytes} bytes in all"));
+        let (keys, bytes) = (output::plural(*baggage, "key"), output::plural(*bytes, "byte"));
+        lines.push(format!("  stays       {keys} of the baggage, {bytes} in all"));
         for (kind, count) in kinds {
             let kind = kind.strip_prefix('@').map_or_else(|| kind.clone(), |store| format!("({store} stores)"));
             lines.push(format!("  stays       {count} of {kind}"));
         }
-        lines.push(format!("  stays       {kept} objects that others hold"));
+        lines.push(format!("  stays       {} that others hold", output::plural(*kept, "object")));
     } else {
         lines.push("  stays       nothing else: the engine image that it runs in is of before upgrades".to_owned());
     }
@@ -164,9 +179,12 @@ fn lines(vat: &str, forecast: &ForecastStatus) -> Vec<String> {
         .collect();
     let more = if *lost > names.len() as u64 && !names.is_empty() { ", …" } else { "" };
     let names = if names.is_empty() { String::new() } else { format!(": {}{more}", names.join(", ")) };
-    lines.push(format!("  ends        {lost} objects that others hold{names}"));
+    lines.push(format!("  ends        {} that others hold{names}", output::plural(*lost, "object")));
     lines.push(format!(
-        "  ends        {promises} promises that others wait for, {calls} calls of its own, {timers} timers"
+        "  ends        {} that others wait for, {} of its own, {}",
+        output::plural(*promises, "promise"),
+        output::plural(*calls, "call"),
+        output::plural(*timers, "timer"),
     ));
     lines.extend(forecast.logs.iter().map(|line| format!("  it writes   {line}")));
     lines

@@ -1,4 +1,4 @@
-//! `vat verify`: checks a file of proofs offline, for somebody who runs nothing and knows a VatId.
+//! `vat verify`: checks a file of proofs offline, for people who run nothing and know a VatId.
 
 use super::{Exit, Failure, Outcome, inspect::VatFile, output};
 use quorate_engine::VatId;
@@ -20,7 +20,7 @@ use std::{
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat verify evidence.proof                  what the file proves, and of whom\n  vat verify answer.proof 9f…                the same, if it is about this vat and no other\n  vat verify purse.vat                       who a vat's members are, by its vat file\n\nNothing is asked of any host. Exit code 0: everything in the file holds. Exit code 1: something does not, and nothing in the\nfile is to be believed. Exit code 2: it is no file of proofs.\nCompare the VatId that is printed with the one that you were told by another way."
+    after_help = "Examples:\n  vat verify evidence.proof                  what the file proves, and about which vat\n  vat verify answer.proof 9f…                the same, if it is about this vat and no other\n  vat verify purse.vat                       who a vat's members are, by its vat file\n\nNothing is asked of any host. Exit code 0: everything in the file holds. Exit code 1: something does not, and nothing in the\nfile is to be believed. Exit code 2: it is no file of proofs.\nCompare the VatId that is printed with the one that you were told by another way."
 )]
 pub struct Args {
     /// A file that `vat evidence --export`, `vat call --proof`, `vat read --save` or `vat prove` made, a vat file, or a host's card

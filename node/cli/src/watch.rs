@@ -45,7 +45,7 @@ impl Seen {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let now = Seen(self.0.keys().map(|path| (path.clone(), stamp(path))).collect());
-            // Whoever writes several files, or a large one, is not done with the first change.
+            // A program that writes several files, or a large one, is not done with the first change.
             if now != *self && now == last {
                 return;
             }

@@ -3,6 +3,9 @@
 //!
 //! It reads sources as text, so it needs no build of the other crates and sees what is behind a `cfg`.
 
+#[path = "documentation/words.rs"]
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -66,10 +69,17 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-/// Families that the telemetry defines, with their kind: each call of something named `gauge`, `counter`, `histogram` or `times`
+/// Families that the telemetry defines, with their kind: each call of something named `gauge`, `counter`, `histogram` or the like
 /// whose first argument is a string. Those of the registry leave out the prefix.
 fn families_in_code() -> BTreeMap<String, &'static str> {
-    let kinds = [("gauge", "gauge"), ("counter", "counter"), ("histogram", "histogram"), ("times", "histogram")];
+    let kinds = [
+        ("gauge", "gauge"),
+        ("gauge_of", "gauge"),
+        ("counter", "counter"),
+        ("counter_of", "counter"),
+        ("histogram", "histogram"),
+        ("times", "histogram"),
+    ];
     let mut found = BTreeMap::new();
     for path in files(&root().join("node/src/telemetry"), "rs") {
         let text = code(&path);

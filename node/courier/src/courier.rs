@@ -1,18 +1,18 @@
-//! The courier: carries what a vat said, once it is certified, to the members of the vats that it was said to.
+//! The courier: carries a vat's certified messages to the members of the receiving vats.
 //!
-//! The leader ships at once; the other members wait a little and ship only what nobody acknowledged meanwhile, so that no single
-//! member can hold a message back. For each receiving vat at most one slice is on its way from here, to one member or to several side
-//! by side ([`handover`]); whatever gathers meanwhile goes in the next one. A receiver's word that it took a slice is believed for [`CONFIRM_AFTER`]: what counts is the
-//! acknowledgement in the receiver's own certified stream. The other way round, a receiver that ships again what was
-//! acknowledged long ago has not heard of it.
+//! The leader ships at once. The other members wait a little and ship only messages that nobody acknowledged meanwhile, so no single
+//! member can withhold a message. For each receiving vat at most one slice is under way from here, to one member or to several side
+//! by side ([`handover`]); later messages go in the next one. A receiver's `Taken` counts for [`CONFIRM_AFTER`]; then only the
+//! acknowledgement in the receiver's own certified stream counts. Conversely, a receiver that ships again what was
+//! acknowledged long ago has not received the acknowledgement.
 //!
-//! A client, which can't be dialled, may be connected to one member alone: the member that it spoke to answers it at once, whoever
-//! leads. Once it is gone it is left alone, until it is connected or heard again.
+//! A client, which can't be dialled, may be connected to one member alone. The member that it called answers it at once, whether or not it
+//! leads. A client that is gone is left alone until it connects or sends again.
 //!
-//! A vat that another one has introduced here may have come before it was: it was turned away, and pauses. The leader greets it, by
-//! a slice that says nothing; upon a greeting the pause ends.
+//! A vat that another one has introduced may have come before the introduction. It was turned away, and pauses. The leader greets it, by
+//! a slice without messages; a greeting ends the pause.
 //!
-//! It decides nothing that is replicated: losing all of its state loses no message, since the vat's tables keep everything
+//! The courier decides nothing that is replicated. Losing all of its state loses no message, since the vat's tables keep everything
 //! that is not acknowledged.
 
 mod handover;
@@ -385,6 +385,7 @@ impl Courier {
                 peer.take(report.through, report.ack, now);
                 peer.next_goes_to(leader, to, took, now);
                 self.metrics.answered(to, &silent, leader, took);
+                self.metrics.taken(&report.peer, to, report.through, report.messages, took);
                 peer.introduced_epoch = Some(report.epoch);
                 if let Some(slice) = farewell {
                     self.metrics.farewell(*slice);
@@ -395,13 +396,15 @@ impl Courier {
                 peer.take_part(next - 1, now);
                 peer.next_goes_to(leader, to, took, now);
                 self.metrics.answered(to, &silent, leader, took);
+                let left = (report.through + 1).saturating_sub(next) as usize;
+                self.metrics.taken(&report.peer, to, next - 1, report.messages.saturating_sub(left), took);
                 peer.introduced_epoch = Some(report.epoch);
                 "taken"
             }
             Ok(SliceReply::NotYet { next, leader }) => {
                 peer.miss(next.saturating_sub(1));
                 peer.fail();
-                // Whoever names itself as the one to ask has been asked: the next attempt goes elsewhere.
+                // A member that names itself as the leader has been asked: the next attempt goes elsewhere.
                 peer.hint = leader.filter(|leader| *leader != to);
                 "not_yet"
             }

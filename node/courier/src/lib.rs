@@ -1,10 +1,10 @@
-//! How what a vat said comes to the vats that it was said to, whoever carries the sender: a host for its vats, a client for itself.
+//! Carries a vat's messages to the receiving vats: for a host's vats, and for a client.
 //!
 //! | module | uses | holds |
 //! |---|---|---|
-//! | [`log_limiter`] | | one line a minute for what somebody else can cause |
+//! | [`log_limiter`] | | one line a minute for events that peers can cause |
 //! | [`lookup`] | | asks hosts who a vat's members are |
-//! | [`courier`] | `log_limiter`, `lookup` | ships slices, and sees that they arrive |
+//! | [`courier`] | `log_limiter`, `lookup` | ships slices until they are acknowledged |
 
 pub mod courier;
 pub mod log_limiter;

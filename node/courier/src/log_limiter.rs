@@ -1,4 +1,4 @@
-//! Log lines that others can cause: the first is written at once, then a count at most once a minute, so that nobody fills a disk
+//! Limits log lines that peers can cause: writes the first at once, then a count at most once a minute, so that nobody fills a disk
 //! with them. Pure: the time is a parameter.
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Asking hosts who the members of a vat are. Answers prove themselves; the newest of them counts, since whoever answers may be behind
-//! or say less than it knows.
+//! Asks hosts for the members of a vat. Answers prove themselves. The newest counts, since a host may be behind
+//! or withhold what it knows.
 
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -130,7 +130,7 @@ async fn carriers(
     }
 }
 
-/// What `hosts` know of a vat: the newest introduction that any of them has, of those that answered within the patience after the first
+/// Returns what `hosts` know of a vat: the newest introduction that any of them has, of those that answered within the patience after the first
 /// answer that is good enough.
 async fn newest_introduction(
     network: &Arc<dyn Network>,
@@ -201,7 +201,7 @@ fn worse(one: NotFound, other: NotFound) -> NotFound {
     }
 }
 
-/// Whether an error says that nothing listens at the host's addresses, so that asking again soon is of no use.
+/// Returns whether an error says that nothing listens at the host's addresses, so that asking again soon is of no use.
 fn is_down(error: &NetError) -> bool {
     const NOBODY: [&str; 3] = ["Connection refused", "No route to host", "Network is unreachable"];
     let NetError::Unreachable { reason, .. } = error else { return false };

@@ -1,8 +1,8 @@
-//! What authorises a vat's first code and who may use its root, and the check of it. Pure.
+//! Checks what authorises a vat's first code, and changes of who may use its root. Pure.
 //!
-//! Invariants: code is authorised by the signature of the vat's creator, whose key is in the genesis, over the vat, the hash of the
-//! bundle and the hash of all that goes with it; where the genesis names a bundle, only that one counts. A change of who may use what is authorised by the
-//! creator or by a threshold of the present members, and counts once: it carries the number of those before it.
+//! Invariants: the vat's creator, whose key is in the genesis, authorises code by a signature over the vat, the hash of the
+//! bundle and the hash of everything that goes with it. If the genesis names a bundle, only that one counts. The
+//! creator or a threshold of the present members authorises a change of access. It counts once: it carries the number of earlier changes.
 
 use crate::codec;
 use ed25519_dalek::SigningKey;
@@ -23,7 +23,7 @@ pub enum AuthorityError {
     OtherCreator { found: String, creator: String },
     #[error("the code is another one than that which the vat's id commits to (its hash is {found}, not {wanted})")]
     OtherCode { found: Hash, wanted: Hash },
-    #[error("the change of who may use the vat is not authorised: {0}")]
+    #[error("the change of access to the vat is not authorised: {0}")]
     Access(CertificateError),
     #[error(
         "this is change {found} of who may use the vat, and change {next} is the next one: another was carried out meanwhile"
@@ -37,7 +37,7 @@ pub enum AuthorityError {
         "the upgrade is not what the owners of the members approved of, or changes something else than they were told"
     )]
     OtherUpgrade,
-    #[error("the change of who may use the vat does not decode: {0}")]
+    #[error("the change of access to the vat does not decode: {0}")]
     Motion(String),
 }
 
@@ -57,7 +57,7 @@ impl SignedInstall {
     }
 }
 
-/// Who may give a vat its code, and which.
+/// The creator that may give a vat its code, and that code's hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
     vat: VatId,
@@ -72,7 +72,7 @@ pub enum AccessChange {
     Grant { to: VatId, expires_ms: Option<u64> },
     /// It may no longer.
     Revoke { from: VatId },
-    /// Whoever has the secret half of `key` may use the vat's object `object`, until `expires_ms`. `note` is for people.
+    /// Holders of the secret half of `key` may use the vat's object `object`, until `expires_ms`. `note` is for people.
     NewReference { key: [u8; 32], object: u64, expires_ms: Option<u64>, note: String },
     /// Such a key opens nothing any more, nor does what was kept through it.
     RevokeReference { key: [u8; 32] },
@@ -111,7 +111,7 @@ impl AccessMotion {
 }
 
 impl AccessOrder {
-    /// What the creator signs.
+    /// Returns what the creator signs.
     pub fn creator_payload(vat: &VatId, motion: &[u8]) -> Vec<u8> {
         let mut writer = Canonical::new("quorate/access/1");
         writer.fixed(&vat.0).bytes(motion);
@@ -120,7 +120,7 @@ impl AccessOrder {
 }
 
 impl Authority {
-    /// What a genesis says of it.
+    /// Returns what a genesis says of it.
     pub fn of(genesis: &Genesis) -> Authority {
         Authority { vat: genesis.vat_id(), creator: genesis.creator, bundle: genesis.bundle }
     }
@@ -179,7 +179,7 @@ pub fn bundle_hash(bundle: &Bundle) -> Hash {
     writer.hash()
 }
 
-/// What a vat's creator signs of its code.
+/// Returns what a vat's creator signs of its code.
 pub fn install_payload(vat: &VatId, install: &Install) -> Vec<u8> {
     let Install { bundle, argv, endowments, grants, bearers } = install;
     let mut rest = Canonical::new("quorate/arguments/1");
@@ -260,7 +260,7 @@ impl CodeDigest {
         CodeDigest::of(&install)
     }
 
-    /// What differs in `next`, code that would take the place of this one, each with its name: at most `most_bytes` of it.
+    /// Returns what differs in `next`, code that would take the place of this one, each with its name: at most `most_bytes` of it.
     pub fn changes(&self, next: &CodeDigest, most_bytes: usize) -> Vec<String> {
         let words = ["is new", "goes"];
         let mut found = compared("file", [&next.modules, &self.modules], words);
@@ -287,12 +287,12 @@ impl CodeDigest {
         found
     }
 
-    /// Whether the code is given the timer.
+    /// Returns whether the code is given the timer.
     pub fn has_timer(&self) -> bool {
         self.endowments.iter().any(|name| name == TIMER)
     }
 
-    /// What differs in `given`, the code that this host's owner was given, each with its name. Nothing: they are the same.
+    /// Returns what differs in `given`, the code that this host's owner was given, each with its name. Nothing: they are the same.
     pub fn differences(&self, given: &CodeDigest) -> Vec<String> {
         let words = ["was not given to this host", "was given to this host and is not installed"];
         let mut found = compared("file", [&self.modules, &given.modules], words);
@@ -310,7 +310,7 @@ impl CodeDigest {
     }
 }
 
-/// What differs between `ours` and `theirs`, each with its name; `ours_alone` and `theirs_alone` say what it means that only one of them has it.
+/// Returns what differs between `ours` and `theirs`, each with its name; `ours_alone` and `theirs_alone` say what it means that only one of them has it.
 fn compared(
     what: &str,
     [ours, theirs]: [&BTreeMap<String, Hash>; 2],

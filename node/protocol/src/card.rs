@@ -1,10 +1,10 @@
-//! Cards: who a host is, in a file that partners send each other.
+//! Cards: descriptions of hosts, in files that partners send each other.
 //!
-//! A card is signed by the key that it names, so that nobody can offer a key that is not theirs, or alter where it is to be found.
-//! That the card is the partner's own it does not prove: for that, people compare fingerprints by another way.
+//! A card is signed by the key that it names, so nobody can offer a key that is not theirs, or alter the addresses.
+//! It does not prove that it is the partner's own: for that, people compare fingerprints by another way.
 //!
-//! Invariants: a card that is read here has a good signature, a good name, and addresses that can be dialled; a card of which that is
-//! not so is never made.
+//! Invariants: a card that this module reads has a good signature, a good name, and addresses that can be dialled. It never makes a card without
+//! these.
 
 use crate::names::check_name;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
@@ -144,7 +144,7 @@ fn shown(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_debug).collect()
 }
 
-/// What a card's key signs.
+/// Returns what a card's key signs.
 fn payload(key: &HostId, name: &str, addresses: &[String]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut field = |field: &[u8]| {
@@ -171,7 +171,7 @@ pub fn fingerprint(key: &HostId) -> String {
     letters.chunks(FINGERPRINT_GROUP).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-")
 }
 
-/// What others dial, as people write it: a multiaddr, or `IP:PORT`, or `NAME:PORT`.
+/// Returns what others dial, as people write it: a multiaddr, or `IP:PORT`, or `NAME:PORT`.
 ///
 /// # Errors
 /// Why it is no address that others can dial.
@@ -196,7 +196,7 @@ pub fn announced(text: &str) -> Result<String, String> {
     Ok(address)
 }
 
-/// Whether an address is of the machine itself, so that only that machine can dial it.
+/// Returns whether an address is of the machine itself, so that only that machine can dial it.
 pub fn is_loopback(address: &str) -> bool {
     let host = address.split('/').nth(2).unwrap_or_default();
     host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()) || host == "localhost"

@@ -1,7 +1,7 @@
-//! The one place where `node` turns its values into bytes and back: a version byte, then bincode's standard configuration.
+//! Encodes and decodes `node`'s values: a version byte, then bincode's standard configuration. No other module does.
 //!
 //! Decoding refuses other versions, trailing bytes, and length prefixes that claim more than [`DECODE_LIMIT_BYTES`]. Bytes
-//! that were signed or hashed are kept as they came; nothing here is ever used to encode them again.
+//! that were signed or hashed are kept as they came, and never encoded again.
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -1,4 +1,4 @@
-//! What a quorum orders: the commands in a vat's log, as `node` encodes them, and what applying each came to.
+//! The commands in a vat's log, as `node` encodes them, and their results.
 
 use crate::{
     authority::{AccessOrder, SignedInstall},
@@ -22,7 +22,7 @@ pub enum VatCommand {
     Upgrade(Box<UpgradeOrder>),
 }
 
-/// What came of a command, for whoever proposed it.
+/// The result of a command, for its proposer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VatResult {
     /// The vat has its code.
@@ -33,7 +33,7 @@ pub enum VatResult {
     Delivered { next: u64 },
     /// The vat has no code yet, or messages between `next` and the slice are missing.
     NotYet { next: u64 },
-    /// Refused, for a reason that repeating does not mend.
+    /// Refused, for a reason that repeating does not remove.
     Refused { message: String },
     /// The grant or reference is there.
     Granted,

@@ -1,4 +1,4 @@
-//! What a host says of its disk (`GET /api/v1/disk`), and the limits that its owner sets.
+//! A host's report on its disk (`GET /api/v1/disk`), and the limits that its owner sets.
 
 use crate::status::DiskStatus;
 use serde::{Deserialize, Serialize, Serializer};

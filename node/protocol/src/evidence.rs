@@ -1,14 +1,16 @@
-//! Evidence: how one vat proves to another what it said.
+//! Evidence: the proof of one vat's messages to another.
 //!
-//! A [`Slice`] carries a run of a stream's messages, the stream's head, the head's Merkle path to the outbox root of a
-//! certified block, and whatever the receiver needs to believe the certificate: the sender's genesis and its chain of
+//! A [`Slice`] carries a run of a stream's messages, the stream's head, and the head's Merkle path to the outbox root of a
+//! certified block. It also carries what the receiver needs to check the certificate: the sender's genesis and its chain of
 //! memberships. It proves itself, so any host may carry it.
 //!
-//! Invariants: nothing is believed that does not follow from the receiver's own replicated knowledge ([`Signers`], or, for a
-//! vat never met, its VatId, which is the hash of its genesis); a peer's epoch never goes back, since retired keys could sign
-//! a fork; what a slice can make its receiver compute is bounded. What is *not* done here: matching the messages against the
-//! stream (numbers, chained hash), which needs the receiver's tables and is done by the engine's stream code when the log is
-//! applied; and deciding who may send at all, which is the tables' business, too.
+//! Invariants: a slice counts only if it follows from the receiver's own replicated knowledge: from [`Signers`], or, for an
+//! unknown vat, from its VatId, which is the hash of its genesis. A peer's epoch never goes back, since retired keys could sign
+//! a fork. The work that a slice can cause its receiver is bounded.
+//!
+//! Absent: matching the messages against the
+//! stream (numbers, chained hash). That needs the receiver's tables; the engine's stream code does it when the log is
+//! applied. The tables also decide which vats may send at all.
 
 use ct_merkle::{InclusionProof, RootHash, mem_backed_tree::MemoryBackedTree};
 use quorate_ids::{Hash, VatId};
@@ -65,7 +67,7 @@ pub struct Slice {
 /// What a slice's evidence proves of its sender.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proven {
-    /// Who signs for it now: what the receiver is to remember.
+    /// Its present signers, which the receiver remembers.
     pub signers: Signers,
     /// The membership itself, if it is not the one that the receiver knew.
     pub news: Option<Membership>,
@@ -135,7 +137,7 @@ pub fn outbox_path(heads: &[StreamHead], index: usize) -> OutboxPath {
     Outbox::new(heads.to_vec()).path(index)
 }
 
-/// Whether `head` is a leaf of the tree with this root. The number of leaves is the prover's word: it only says how to read the
+/// Returns whether `head` is a leaf of the tree with this root. The number of leaves is the prover's word: it only says how to read the
 /// path, and leaves and nodes are hashed apart, so no other word proves a head that isn't there.
 pub fn path_leads_to(head: &StreamHead, path: &OutboxPath, root: &Hash) -> bool {
     if path.index >= path.leaves || path.leaves > MAX_OUTBOX_LEAVES {
@@ -183,7 +185,7 @@ impl Slice {
         Ok(proven)
     }
 
-    /// What is checked first, since it costs least: whom it is for, that its numbers add up, and that it is within limits.
+    /// Makes the cheapest checks first: the receiver, that the numbers add up, and the limits.
     pub fn check_shape(&self, receiver: &VatId) -> Result<(), EvidenceError> {
         if self.head.peer != *receiver {
             return Err(EvidenceError::Receiver);
@@ -277,17 +279,17 @@ pub const LIFETIME_IS_OVER: &str = "the sender's time is over: it must come with
 /// Why nothing of a vat is taken that nobody here has named.
 pub const STRANGER: &str = "this vat gave the sender no reference, and its stream does not begin with the use of one that counts; one that was revoked or has expired does not: ask for another";
 
-/// What stands for the state in the last statement of a client: it has no state, and says nothing after that.
+/// Returns what stands for the state in the last statement of a client: it has no state, and says nothing after that.
 pub fn farewell_mark() -> quorate_proof::Hash {
     quorate_proof::Hash::of(b"quorate/farewell/1")
 }
 
-/// Whether a statement is a client's last one, if it is a client's.
+/// Returns whether a statement is a client's last one, if it is a client's.
 pub fn is_farewell(statement: &quorate_proof::Statement) -> bool {
     statement.state_root == Some(farewell_mark())
 }
 
-/// Why a sender whose evidence is good is not heard at this block of the receiver. Since it commits to its end by its VatId, it can
+/// Returns why a sender whose evidence is good is not heard at this block of the receiver. Since it commits to its end by its VatId, it can
 /// be forgotten after that: whatever is shown of it again is refused here.
 pub fn refuses_lifetime(signers: &Signers, is_new: bool, block: u64) -> Option<&'static str> {
     match signers.expires {

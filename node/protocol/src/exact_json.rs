@@ -1,7 +1,7 @@
-//! JSON that arrives as it was written.
+//! Parses JSON without changing it.
 //!
-//! Invariant: a number arrives as it was written, or the text is refused: JavaScript's numbers are doubles, and a call with another
-//! number than the one that was meant is worse than none. So is one of two values of the same key.
+//! Invariant: a number arrives as it was written, or the text is refused. JavaScript's numbers are doubles, and a call with another
+//! number than the intended one is worse than none. A text with two values of the same key is refused, too.
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value as Json};
@@ -105,7 +105,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
-/// What is wrong with the first number in a JSON text that no double is equal to, and what to write instead.
+/// Returns what is wrong with the first number in a JSON text that no double is equal to, and what to write instead.
 fn inexact_number(text: &str) -> Option<String> {
     let structured = text.trim_start().starts_with(['{', '[']);
     if !structured {
@@ -137,7 +137,7 @@ fn inexact_number(text: &str) -> Option<String> {
     None
 }
 
-/// Why a text that looks like a number can't be passed as one, and what can.
+/// Returns why a text that looks like a number can't be passed as one, and what can.
 pub fn no_number(text: &str) -> String {
     let digits: String = text.strip_suffix('n').unwrap_or(text).replace('_', "");
     let digits = digits.strip_prefix('+').unwrap_or(&digits);
@@ -170,7 +170,7 @@ pub fn no_number(text: &str) -> String {
     }
 }
 
-/// Whether a text is a number by JSON's grammar.
+/// Returns whether a text is a number by JSON's grammar.
 fn is_json_number(text: &str) -> bool {
     let rest = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
@@ -188,7 +188,7 @@ fn is_json_number(text: &str) -> bool {
         && exponent.is_none_or(|exponent| all_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)))
 }
 
-/// Whether the double that a JSON number is read as is shown as that number again: the digits that were written are all there.
+/// Returns whether the double that a JSON number is read as is shown as that number again: the digits that were written are all there.
 fn is_exact(text: &str) -> bool {
     let Ok(number) = text.parse::<f64>() else { return false };
     number.is_finite() && decimal(text) == decimal(&format!("{number:e}"))
@@ -210,7 +210,7 @@ fn decimal(text: &str) -> Option<(String, i64)> {
     Some((significant.to_owned(), exponent.checked_add(shift)?))
 }
 
-/// Whether a text that is no JSON was probably meant as a number.
+/// Returns whether a text that is no JSON was probably meant as a number.
 pub fn looks_like_number(text: &str) -> bool {
     let rest = text.strip_prefix(['+', '-']).unwrap_or(text);
     if matches!(rest, "NaN" | "Infinity") {

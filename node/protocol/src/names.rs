@@ -3,7 +3,7 @@
 /// Longest name of a host, a vat or an argument, in characters.
 pub const MAX_NAME_LENGTH: usize = 48;
 
-/// Whether a text is a name that is fit for files, folders and command lines; if not, the problem and the remedy.
+/// Returns whether a text is a name that is fit for files, folders and command lines; if not, the problem and the remedy.
 pub fn check_name(text: &str) -> Result<(), (String, String)> {
     let first_is_letter = text.starts_with(|letter: char| letter.is_ascii_lowercase());
     let fits = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || b"-_".contains(&letter);

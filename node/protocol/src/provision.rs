@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Provision {
     /// The vat's name on the hosts that carry it.
     pub name: String,
-    /// Who its first members are, and everything else that its id is the hash of.
+    /// Its genesis: the first members, and everything else that its id commits to.
     pub genesis: Genesis,
     /// Its code and arguments; a vat can also get them later.
     pub install: Option<SignedInstall>,

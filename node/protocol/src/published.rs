@@ -1,11 +1,11 @@
-//! What a vat publishes, and how anybody proves to anybody what is, or is not, to be read under a name.
+//! Published data, and proofs that a value is, or is not, published under a name.
 //!
-//! A vat's publications are a map from names to data. The members sign its root with every statement, so that one certified statement and a
+//! A vat's publications are a map from names to data. The members sign its root with every statement, so a certified statement and a
 //! path of a few hashes prove a value without a message to the vat. The tree is that of RFC 6962 over the names in the order of their bytes,
-//! and the root commits to their number. So two leaves next to each other prove that there is no name between them.
+//! and the root commits to their number. So two adjacent leaves prove that there is no name between them.
 //!
-//! Invariants: equal publications have equal roots; a reading is believed by its statement's root and signatures alone; what it can make its
-//! reader compute is bounded by its size. What is *not* done here: deciding whether a reading is new enough.
+//! Invariants: equal publications have equal roots. A reading counts by its statement's root and signatures alone. Its size bounds the work
+//! of its reader. Absent: deciding whether a reading is new enough.
 
 use ct_merkle::{InclusionProof, RootHash, mem_backed_tree::MemoryBackedTree};
 use quorate_ids::Canonical;
@@ -100,7 +100,7 @@ fn leaf(name: &str, value_hash: &Hash) -> Vec<u8> {
     writer.finish()
 }
 
-/// What a statement carries for a tree of so many names.
+/// Returns what a statement carries for a tree of so many names.
 fn published_root(names: u64, tree: &Hash) -> Hash {
     if names == 0 {
         return Hash::ZERO;
@@ -123,22 +123,22 @@ impl PublishedTree {
         PublishedTree { publications, names, tree, tree_root, root }
     }
 
-    /// What the block's statement carries: zero if nothing is published.
+    /// Returns what the block's statement carries: zero if nothing is published.
     pub fn root(&self) -> Hash {
         self.root
     }
 
-    /// How many names there are.
+    /// Returns how many names there are.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether nothing is published.
+    /// Returns whether nothing is published.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// What is under a name, by a certificate whose statement carries this tree's root.
+    /// Returns what is under a name, by a certificate whose statement carries this tree's root.
     pub fn read(&self, name: &str, certificate: Certificate) -> Reading {
         let found = match self.names.binary_search_by(|other| (**other).cmp(name)) {
             Ok(index) => {
@@ -189,7 +189,7 @@ impl Reading {
         Ok(value)
     }
 
-    /// What the statement says of the name, if its signatures are good: nobody has checked those.
+    /// Returns what the statement says of the name, if its signatures are good: nobody has checked those.
     ///
     /// # Errors
     /// The statement does not say it.
@@ -222,7 +222,7 @@ impl Reading {
             .is_ok_and(|proof| root.verify_inclusion(&leaf(name, value_hash), place.index, &proof).is_ok())
     }
 
-    /// Whether these are the names next to the one that is asked for, with nothing between them.
+    /// Returns whether these are the names next to the one that is asked for, with nothing between them.
     fn proves_absence(&self, before: Option<&Neighbour>, after: Option<&Neighbour>) -> bool {
         let is_leaf = |neighbour: &Neighbour| self.has_leaf(&neighbour.name, &neighbour.value_hash, &neighbour.place);
         let is_in_order = before.is_none_or(|before| *before.name < *self.name && is_leaf(before))

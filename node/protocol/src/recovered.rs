@@ -1,8 +1,8 @@
-//! Epochs in which certified order was broken by hand, in words for people. Pure.
+//! Describes epochs in which certified order was broken by hand. Pure.
 
 use quorate_proof::{Introduction, Member};
 
-/// What there is to know of each epoch of a vat that its members before did not certify, from the first on.
+/// Returns what there is to know of each epoch of a vat that its members before did not certify, from the first on.
 pub fn recovery_words(introduction: &Introduction) -> Vec<String> {
     // They come from others, and must not steer a terminal.
     let names = |members: Vec<&Member>| {

@@ -1,8 +1,8 @@
-//! What a client that can't dial (one in a browser) and the host that carries its frames say to each other: each message of their WebSocket is
+//! Messages between a client that can't dial (one in a browser) and the host that carries its frames: each message of their WebSocket is
 //! one of these, in the one encoding.
 //!
-//! The host hands the client's frames on as if they had come by the network, and the client what vats on this host send to its key. It can lose,
-//! repeat and make up frames as any network can; what is in them proves itself.
+//! The host treats the client's frames as if they had come by the network. It sends the client what vats on this host send to its key. It can lose,
+//! repeat and make up frames as any network can; the contents of frames prove themselves.
 
 use crate::codec;
 use ed25519_dalek::SigningKey;
@@ -50,7 +50,7 @@ pub enum FromHost {
     Answer { number: u64, answer: Result<Frame, String> },
 }
 
-/// What a client signs to have the frames for its key: a signature that was made for one connection is good for no other one.
+/// Returns what a client signs to have the frames for its key: a signature that was made for one connection is good for no other one.
 fn attach_payload(challenge: &[u8; 32]) -> Vec<u8> {
     let mut writer = Canonical::new("quorate/attach/1");
     writer.fixed(challenge);

@@ -1,6 +1,6 @@
-//! When a replica counts as one that does not move though its vat does.
+//! Decides when a replica counts as stuck while its vat makes progress.
 //!
-//! There is one judgement, for the host itself, which knows what the leader has committed, and for `vat status`, which sees the other
+//! One rule serves both users: the host itself, which knows how far the leader has committed, and `vat status`, which sees the other
 //! replicas even if this one hears no leader.
 
 use std::time::Duration;

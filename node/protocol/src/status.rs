@@ -1,4 +1,4 @@
-//! What a host says of itself and its vats: the JSON of the status interface, read by `vat status` and by people's scripts.
+//! A host's status report: the JSON of the status interface, read by `vat status` and by people's scripts.
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,22 @@ pub struct PeerStatus {
     pub connected: bool,
     pub addresses: Vec<String>,
     pub last_error: Option<String>,
+    /// The version that it says it runs, since it was last connected.
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+/// How a member's clock differs from that of the host that answers (`GET /api/v1/clocks`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockDifference {
+    /// The vat's name.
+    pub vat: String,
+    /// The member's name,
+    pub member: String,
+    /// and key.
+    pub key: String,
+    /// By how much it is ahead, in milliseconds, about; unset if it did not answer.
+    pub ahead_ms: Option<i64>,
 }
 
 /// A replica.
@@ -190,9 +206,9 @@ pub struct WaitingStatus {
     pub proposer: String,
     /// Whether that is this host.
     pub is_own: bool,
-    /// Who would go.
+    /// The member that would go.
     pub out: Option<MemberStatus>,
-    /// Who would come,
+    /// The host that would come,
     #[serde(rename = "in")]
     pub joining: Option<MemberStatus>,
     /// and the fingerprint of its key.
@@ -239,12 +255,12 @@ pub struct ObjectsQuery {
     pub after_peer: Option<String>,
 }
 
-/// Who holds what of a vat, and what it holds of others.
+/// The holders of a vat's objects, and the objects that it holds of others.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ObjectsStatus {
     /// The newest block of this state.
     pub block: u64,
-    /// Own objects that somebody holds, the root aside.
+    /// Own objects that some peer holds, without the root.
     pub held: usize,
     /// Promises that are open, or settled and not yet acknowledged.
     pub promises: usize,
@@ -318,7 +334,7 @@ pub struct BearerStatus {
     pub interface: Option<String>,
     /// When it expires, in milliseconds since 1970, if it does.
     pub expires_ms: Option<u64>,
-    /// What it is for, in the words of whoever made it.
+    /// Its purpose, in its maker's words.
     pub note: String,
     /// The reference that it was kept through, if a client keeps it.
     pub kept_through: Option<String>,

@@ -1,9 +1,9 @@
 //! Sturdyrefs: references that outlive a session, as text.
 //!
-//! `vat://<VatId>/<object>` names an object for a grantee vat (the authority is in the home vat's table);
-//! `vat://<VatId>/<object>#<seed>` is a bearer: whoever holds the text may redeem it. The seed makes an Ed25519 key pair, of
-//! which the vat holds only the public half; redeeming is a signature over the redeeming vat's own id, so what passes the
-//! network can't be used by whoever sees it.
+//! `vat://<VatId>/<object>` names an object for a grantee vat (the authority is in the home vat's table).
+//! `vat://<VatId>/<object>#<seed>` is a bearer: every holder of the text may redeem it. The seed makes an Ed25519 key pair, of
+//! which the vat holds only the public half. Redeeming is a signature over the redeeming vat's own id, so bytes captured from the
+//! network are useless to others.
 
 use ed25519_dalek::{Signer, SigningKey};
 use quorate_ids::VatId;
@@ -53,7 +53,7 @@ impl Sturdyref {
         Sturdyref { vat, object, seed: Some(seed) }
     }
 
-    /// Whether the text alone gives authority.
+    /// Returns whether the text alone gives authority.
     pub fn is_bearer(&self) -> bool {
         self.seed.is_some()
     }

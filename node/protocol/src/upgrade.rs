@@ -1,7 +1,7 @@
-//! Other code, or another engine image, for a vat that runs: what its members' owners approve of, and what is ordered. Pure.
+//! Upgrades of a running vat, to other code or another engine image: what its members' owners approve, and what is ordered. Pure.
 //!
-//! Invariants: an upgrade counts with the approvals of a threshold of the present members over a motion that holds the hash of all that is in the
-//! upgrade; it counts once, whether it succeeds or not; what the owners were told that it changes is what it changes.
+//! Invariants: an upgrade counts with the approvals of a threshold of the present members over a motion. The motion holds the hash of everything in the
+//! upgrade. It counts once, whether it succeeds or not. It changes exactly what the owners were shown.
 
 use crate::{
     authority::{AuthorityError, CodeDigest, bundle_hash, write_arguments},
@@ -74,7 +74,7 @@ impl UpgradeMotion {
         codec::decode::<UpgradeMotion>(bytes).ok().filter(|motion| motion.domain == DOMAIN)
     }
 
-    /// What it asks for, in words.
+    /// Returns what it asks for, in words.
     pub fn describe(&self) -> String {
         let image = self.image.map(|image| format!("move to engine image {image}"));
         let changes = match &self.changes[..] {

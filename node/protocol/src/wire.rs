@@ -1,4 +1,4 @@
-//! What hosts say to each other about vats, beside Raft: slices and their answers, and looking vats up.
+//! Frames of hosts about vats, beside Raft: slices and their answers, and lookups of vats.
 
 use crate::evidence::Slice;
 use crate::published::Reading;

@@ -1,7 +1,9 @@
 //! The serving side of the HTTP interface.
 
 use crate::{
-    host::{Host, HostError},
+    deletion::DeletionError,
+    host::{Deleted, Host, HostError},
+    telemetry::page,
     vat::{
         VatService,
         access::{self, AccessOutcome},
@@ -17,11 +19,11 @@ use axum::{
 };
 use quorate_admin::SocketAddress;
 use quorate_admin::{
-    AccessRequest, CarryRequest, EvidenceReply, InstallRequest, IntroductionReply, ProofQuery, ProofReply, ReadQuery,
-    RecoveryReply, RecoveryStep, UpgradeReply, UpgradeRequest,
+    AccessRequest, CarryRequest, DeleteReply, DeleteRequest, EvidenceReply, InstallRequest, IntroductionReply,
+    ProofQuery, ProofReply, ReadQuery, RecoveryReply, RecoveryStep, UpgradeReply, UpgradeRequest,
 };
 use quorate_consensus::{
-    Change, Hash, HostId, Member, Membership, MembershipCertificate, ProposeError, ReconfigureError,
+    Change, Hash, HostId, Member, Membership, MembershipCertificate, ProposeError, ReconfigureError, VatId,
 };
 use quorate_protocol::disk::DiskReport;
 use quorate_protocol::{
@@ -32,14 +34,14 @@ use quorate_protocol::{
     proof::file::{Item, ProofFile, VatProof},
     provision::{Contacts, Provision},
     status::{
-        ApprovalAnswer, BlockStatus, CertificatesQuery, CertificatesStatus, Done, Failed, MemberChange, MuteRequest,
-        ObjectsQuery, ObjectsStatus, ReferencesStatus,
+        ApprovalAnswer, BlockStatus, CertificatesQuery, CertificatesStatus, ClockDifference, Done, Failed,
+        MemberChange, MuteRequest, ObjectsQuery, ObjectsStatus, ReferencesStatus,
     },
     upgrade::UpgradeDraft,
     wire::{ReadReply, ReadRequest},
 };
 use serde::de::DeserializeOwned;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// The largest request body: a bundle of the largest size, in hex, with its arguments.
 const BODY_BYTES: usize = 64 << 20;
@@ -51,6 +53,9 @@ const UPGRADE_DEADLINE: Duration = Duration::from_secs(50);
 /// Notes on disk that a vat is carried.
 pub type Marker = dyn Fn(&str) -> std::io::Result<()> + Send + Sync;
 
+/// Removes records and files of a vat, by its id and its name.
+pub type Deleter = dyn Fn(VatId, &str) -> Result<(), DeletionError> + Send + Sync;
+
 /// What the handlers need.
 #[derive(Clone)]
 pub struct Api {
@@ -58,6 +63,8 @@ pub struct Api {
     pub http: String,
     /// Makes the mark that a vat is carried.
     pub mark: Arc<Marker>,
+    /// Deletes what the host has of a vat.
+    pub delete: Arc<Deleter>,
 }
 
 type Answer<T> = Result<Json<T>, ApiError>;
@@ -92,6 +99,7 @@ impl From<HostError> for ApiError {
             | HostError::NotDamaged { .. }
             | HostError::Recovery(_)
             | HostError::WasMember(_)
+            | HostError::StillMember { .. }
             | HostError::Image { .. }
             | HostError::NoImage { .. }
             | HostError::FuelPrices { .. }
@@ -121,6 +129,7 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/vats/{vat}/members", post(change_members))
         .route("/api/v1/vats/{vat}/approvals", post(answer_change))
         .route("/api/v1/vats/{vat}/repair", post(repair))
+        .route("/api/v1/vats/{vat}/delete", post(delete))
         .route("/api/v1/vats/{vat}/recovery", post(recover))
         .route("/api/v1/vats/{vat}/access", post(change_access))
         .route("/api/v1/vats/{vat}/upgrade", post(upgrade))
@@ -136,6 +145,7 @@ pub fn admin_routes(api: Api) -> Router {
         .route("/api/v1/muted", post(mute))
         .route("/api/v1/evidence", get(evidence))
         .route("/api/v1/disk", get(disk))
+        .route("/api/v1/clocks", get(clocks))
         .route("/api/v1/scrub", post(scrub))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(api.clone());
@@ -149,13 +159,17 @@ async fn disk(State(api): State<Api>) -> Answer<DiskReport> {
     Ok(Json(report.map_err(HostError::from)?))
 }
 
+async fn clocks(State(api): State<Api>) -> Json<Vec<ClockDifference>> {
+    Json(api.host.clocks().await)
+}
+
 async fn scrub(State(api): State<Api>) -> Json<Done> {
     api.host.begin_scrub();
     Json(Done::new("the host reads everything that it has on disk"))
 }
 
 async fn metrics(State(api): State<Api>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.host.metrics().await).into_response()
+    ([(header::CONTENT_TYPE, page::CONTENT_TYPE)], api.host.metrics().await).into_response()
 }
 
 async fn ready(State(api): State<Api>) -> Response {
@@ -223,7 +237,7 @@ async fn install(
     }
 }
 
-/// Whether it is the command that is wrong, or the vat that can't order anything just now: then it may still take effect.
+/// Returns whether it is the command that is wrong, or the vat that can't order anything just now: then it may still take effect.
 fn status_of(error: &ProposeError) -> StatusCode {
     match error {
         ProposeError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -231,7 +245,7 @@ fn status_of(error: &ProposeError) -> StatusCode {
     }
 }
 
-/// What the vat did lately on the account of another one, as far as this process remembers.
+/// Returns what the vat did lately on the account of another one, as far as this process remembers.
 async fn work(
     State(api): State<Api>,
     Path((name, account)): Path<(String, String)>,
@@ -450,6 +464,18 @@ async fn repair(State(api): State<Api>, Path(name): Path<String>) -> Answer<crat
     Ok(Json(api.host.repair(&name).await?))
 }
 
+/// Deletes what this host has of a vat.
+async fn delete(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Json(request): Json<DeleteRequest>,
+) -> Answer<DeleteReply> {
+    let finish = api.delete.clone();
+    let deleted = api.host.delete(&name, request.force, move |vat, name| Ok(finish(vat, name)?)).await?;
+    let Deleted { name, vat, bytes } = deleted;
+    Ok(Json(DeleteReply { name, vat: vat.to_string(), bytes }))
+}
+
 /// A step of this host in the recovery of a vat.
 async fn recover(
     State(api): State<Api>,
@@ -530,19 +556,21 @@ fn named_member(vat: &str, members: &[Member], name: &str) -> Result<HostId, Api
     }
 }
 
-/// Serves `routes` on a Unix socket that only this user can open. An old socket file is replaced: the home's lock says that
-/// nobody is using it.
-pub async fn serve_socket(path: PathBuf, routes: Router) -> std::io::Result<()> {
+/// Listens on a Unix socket that only this user can open. An old socket file is replaced: the home's lock says that nobody is using it.
+///
+/// # Errors
+/// The socket can't be made.
+pub fn listen_on_socket(path: &std::path::Path) -> std::io::Result<tokio::net::UnixListener> {
     use std::os::unix::fs::PermissionsExt;
-    match std::fs::remove_file(&path) {
+    match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     // It must live until the call is over: it holds the folder open.
-    let address = SocketAddress::of(&path)?;
+    let address = SocketAddress::of(path)?;
     let listener = tokio::net::UnixListener::bind(&address)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    axum::serve(listener, routes).await
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 #[cfg(test)]

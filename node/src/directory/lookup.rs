@@ -1,4 +1,4 @@
-//! Whom a host asks who the members of a vat are: some of those that it last knew, and others, so that one that is wrong is no dead end.
+//! Chooses the hosts to ask for the members of a vat: some of the last known members, and others, so that a wrong one is no dead end.
 
 use super::Directory;
 use quorate_consensus::{HostId, Introduction, Member, VatId};
@@ -19,7 +19,7 @@ pub async fn look_up(network: &Arc<dyn Network>, directory: &Directory, vat: &Va
     Some(found)
 }
 
-/// Whom to ask in a round: some who were members when the vat was last heard of, and some others, in turn.
+/// The hosts to ask in a round: some last known members, and some others, in turn.
 fn to_ask(members: Vec<Member>, others: Vec<Member>, local: HostId, round: usize) -> Vec<Member> {
     let were_members: BTreeSet<HostId> = members.iter().map(|member| member.key).collect();
     let members: Vec<Member> = members.into_iter().filter(|member| member.key != local).collect();

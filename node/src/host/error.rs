@@ -1,4 +1,4 @@
-//! Why a host can't do what it was asked to.
+//! Errors of a host's operations.
 
 use quorate_engine::{EngineError, Hash, image::image_hash};
 use quorate_net::NetError;
@@ -23,9 +23,9 @@ pub enum HostError {
     FuelPrices { name: String, wanted: Hash, own: Hash },
     #[error("Q-N004 the vat could not be started: {0}")]
     Vat(String),
-    #[error("Q-N005 there is no vat {0} on this host")]
+    #[error("Q-N005 there is no vat {0} on this host; `vat status` lists its vats")]
     NoSuchVat(String),
-    #[error("Q-N006 this host carries a vat named {0} already")]
+    #[error("Q-N006 this host already carries another vat named {0}; choose another name")]
     NameTaken(String),
     #[error(
         "Q-N008 this host was a member of vat {0} before, and a key that has signed may not join again; make a new home (`vat node init`) and let that one join"
@@ -57,4 +57,10 @@ pub enum HostError {
     Recovery(#[from] quorate_consensus::RecoveryError),
     #[error("Q-N007 the genesis of vat {name} is not valid: {why}")]
     Genesis { name: String, why: String },
+    #[error(
+        "Q-N025 what this host has of vat {name} is not deleted: {why}. Where the vat need not go on: `vat delete {name} --force {name}`. Nothing was changed"
+    )]
+    StillMember { name: String, why: String },
+    #[error("Q-N026 what this host has of a vat could not be deleted: {0}; the next start of the host goes on with it")]
+    Deletion(#[from] crate::deletion::DeletionError),
 }

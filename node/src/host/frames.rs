@@ -1,7 +1,10 @@
-//! What the network hands to a host: frames of the agreement, slices, and questions of strangers.
+//! Frames from the network to a host: frames of the agreement, slices, and questions of strangers.
 
 use super::{Inner, STARTING};
-use crate::co_members::channel_of;
+use crate::{
+    co_members::channel_of,
+    traces::{Message, Moment, Span, Step},
+};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use quorate_consensus::{Channel, HostId, TransportError};
@@ -39,10 +42,14 @@ impl Handler for Frames {
         let host = self.0.upgrade();
         Box::pin(async move {
             let host = host.ok_or("this host is stopping")?;
+            // Not yet set: the host has only just joined the network.
+            if let Some(co_members) = host.co_members.get() {
+                co_members.note_seen(&from);
+            }
             match (channel_of(purpose), purpose) {
                 (Some(channel), _) => host.agree(from, channel, purpose, &frame).await,
                 (None, Purpose::Directory) => host.answer(&frame).await,
-                (None, _) => host.take_slice(&frame).await,
+                (None, _) => host.take_slice(from, &frame).await,
             }
         })
     }
@@ -92,7 +99,7 @@ impl Inner {
         Ok(codec::encode(&reply).into())
     }
 
-    async fn take_slice(&self, frame: &[u8]) -> Result<Bytes, String> {
+    async fn take_slice(&self, from: HostId, frame: &[u8]) -> Result<Bytes, String> {
         let VatFrame { to, slice, .. } = self.decode(frame, Purpose::Slice)?;
         let Some(vat) = self.vat(&to).filter(|vat| !vat.is_removed()) else {
             if self.is_starting() {
@@ -101,18 +108,33 @@ impl Inner {
             let message = self.why_not().to_owned();
             return Ok(codec::encode(&SliceReply::Refused { message }).into());
         };
+        let sender = slice.sender();
+        let arrived = self.traces.as_ref().map(|_| (Moment::now(), slice.begin));
         let reply = vat.inbox.take(*slice).await;
+        if let (Some(traces), Some((begin, first)), SliceReply::Taken { next, .. }) = (&self.traces, arrived, &reply) {
+            // Clients export nothing, so there is no span of theirs to be below.
+            let from = Some(from).filter(|_| !vat.is_client(&sender));
+            let step = Step::Take { from, by: traces.host() };
+            for number in first..*next {
+                let message = Message { sender, receiver: to, number };
+                traces.give(Span { message, step, begin, end: Moment::now(), block: None, link: None });
+            }
+        }
         let outcome = match &reply {
             SliceReply::Taken { .. } => "taken",
             SliceReply::NotYet { .. } | SliceReply::NoCode { .. } => "not_yet",
             SliceReply::Introduce => "introduce",
             SliceReply::Refused { .. } => "refused",
         };
-        self.telemetry.slices_received.with_label_values(&[vat.name.as_str(), outcome]).inc();
+        let labels = [vat.name.as_str(), outcome];
+        self.telemetry.slices_received.with_label_values(&labels).inc();
+        if !vat.is_a_vat(&sender) {
+            self.telemetry.client_slices.with_label_values(&labels).inc();
+        }
         Ok(codec::encode(&reply).into())
     }
 
-    /// Why there is no such vat here.
+    /// Returns why there is no such vat here.
     fn why_not(&self) -> &'static str {
         if self.is_starting() { STARTING } else { "this host does not carry the vat" }
     }

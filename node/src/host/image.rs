@@ -81,7 +81,7 @@ impl ImageSource for MemberImages {
 }
 
 impl Host {
-    /// Whether an image is here.
+    /// Returns whether an image is here.
     pub fn has_image(&self, hash: &Hash) -> bool {
         self.0.images.images().has(hash)
     }

@@ -1,8 +1,8 @@
 //! `vat recover` on one host: its part of the recovery of a vat that has lost too many members.
 //!
-//! Invariants: a replica is stopped before it says how far its log goes, so that it goes no farther; nothing is signed and nobody is left
-//! out as long as the host is connected with so many members that the vat can go on as it is, or with one that would be left out. Members
-//! that the host's owner has muted do not count as there: a liar can't hold a recovery up.
+//! Invariants: a replica is stopped before it states how far its log goes, so that it goes no farther. The host signs nothing and leaves no member
+//! out while it is connected with so many members that the vat can go on as it is, or with one that would be left out. Members
+//! that the host's owner has muted do not count as connected: a liar can't block a recovery.
 
 use super::{Host, HostError, Starting, VAT_RECORDS};
 use quorate_consensus::{
@@ -91,7 +91,7 @@ impl Host {
         HostId(self.0.key.verifying_key().to_bytes())
     }
 
-    /// How this host was told to carry a vat.
+    /// Returns how this host was told to carry a vat.
     pub(super) fn provided(&self, name: &str) -> Result<Provision, HostError> {
         for (_, value) in self.0.store.list_meta(VAT_RECORDS)? {
             let Ok(provision) = codec::decode::<Provision>(&value) else { continue };

@@ -10,7 +10,7 @@ impl Host {
     /// promised, and fetches everything else from the other members.
     ///
     /// # Errors
-    /// The vat is not here, or nothing is wrong with it; the whole store is damaged, which only [`crate::repair`] mends; or this host
+    /// The vat is not here, or nothing is wrong with it; the whole store is damaged, which only [`crate::repair`] repairs; or this host
     /// does not know any more what it has promised.
     pub async fn repair(&self, name: &str) -> Result<VatRepair, HostError> {
         let _starting = Starting::begin(&self.0);

@@ -1,15 +1,15 @@
-//! Room on the disk, before there is none.
+//! Acts before the disk is full.
 //!
-//! At a *soft* limit the vat that takes most of the disk takes no new work at this host: no messages at its inbox, and no commands where
-//! its replica leads. So does a vat that has reached its *quota*. As a follower the replica goes on, and stores what another
-//! member orders: a member that refused that would fall behind as if it were stopped. Members without limits take the messages meanwhile,
-//! and the lead (`consensus/src/replica/intake.rs`).
+//! At a *soft* limit the vat that takes most of the disk gets no new work at this host: no messages at its inbox, and no commands where
+//! its replica leads. The same holds for a vat that has reached its *quota*. As a follower the replica goes on, and stores what another
+//! member orders: a member that refused that would fall behind as if it were stopped. Members without limits take the messages and the lead
+//! meanwhile (`consensus/src/replica/intake.rs`).
 //!
-//! At a *hard* limit no vat takes new work, and their replicas are stopped in order, the one that takes most first and another one
-//! every few moments, as long as room stays short. What runs on can so finish what it writes, and is not torn down by a database that
-//! could not write. All goes on by itself once there is room.
+//! At a *hard* limit no vat gets new work, and the host stops replicas in order, the largest first and another one
+//! every few moments, as long as room stays short. So the remaining ones can finish their writes, and no failed write of the database
+//! tears them down. All go on by themselves once there is room.
 //!
-//! Absent: a disk that fills up faster than it is looked at. Then the database fails, and the host ends (`Q-C005`).
+//! Absent: a disk that fills up faster than the host checks it. Then the database fails, and the host ends (`Q-C005`).
 
 use super::{Host, Inner, VAT_RECORDS};
 use crate::{system::room_of, vat::VatService};
@@ -59,7 +59,7 @@ fn judge(limits: &DiskLimits, disk: &DiskStatus) -> Room {
     }
 }
 
-/// Whether a vat is at its quota. One that was stays so until it takes an eighth less.
+/// Returns whether a vat is at its quota. One that was stays so until it takes an eighth less.
 fn is_over(quota: u64, bytes: u64, was_over: bool) -> bool {
     bytes > if was_over { quota - quota / 8 } else { quota }
 }
@@ -175,7 +175,7 @@ fn bytes_of(store: &dyn Store, vat: &VatId) -> u64 {
 }
 
 impl Host {
-    /// Whether there is more room on the disk than the soft limit.
+    /// Returns whether there is more room on the disk than the soft limit.
     pub(super) fn has_room(&self) -> bool {
         room_of(self.0.store.as_ref()).is_none_or(|disk| judge(&self.0.disk, &disk) == Room::Enough)
     }

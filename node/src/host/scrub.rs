@@ -1,10 +1,10 @@
-//! Reads everything that the host has on disk, slowly, to find what has rotted before it is needed; and tells what takes the disk.
+//! Reads everything that the host has on disk, slowly, to find rot before the data is needed; reports the use of the disk.
 //!
-//! First the tables of the database, of all vats together, then what each vat has, against its hashes and its chain. What is damaged
-//! of a checkpoint comes again from other members. What else is damaged of a vat stops its replica here until it is repaired. A table
-//! in which something can't be read is not compacted any more: so the damage of one vat does not end the host, with all others.
+//! First come the tables of the database, of all vats together. Then come each vat's records, checked against hashes and chain. Damaged chunks
+//! of a checkpoint come again from other members. Any other damage of a vat stops its replica here until it is repaired. A table
+//! with an unreadable block is not compacted any more, so that the damage of one vat does not end the host with all others.
 //!
-//! Invariants: one reading at a time; none begins by itself while the disk is nearly full, as a reading writes a little.
+//! Invariants: one reading at a time. None begins by itself while the disk is nearly full, as a reading writes a little.
 
 use super::{Host, Inner, VAT_RECORDS};
 use crate::system::{forget_pages, room_of};
@@ -27,7 +27,7 @@ const FIRST: Duration = Duration::from_secs(3_600);
 const PAUSE: Duration = Duration::from_secs(24 * 3_600);
 /// Bytes that are read in a second: a hundredth of what a disk gives.
 const SLOW: u64 = 4 << 20;
-/// The same where somebody waits for it.
+/// The same while a caller waits for it.
 const FAST: u64 = 256 << 20;
 /// Bytes of a table that are read at once.
 const PIECE: usize = 1 << 20;
@@ -35,7 +35,7 @@ const PIECE: usize = 1 << 20;
 /// How the reading stands.
 pub(super) struct Scrub {
     status: Mutex<ScrubStatus>,
-    /// Of each vat: what is damaged and could not be mended here, in words.
+    /// Of each vat: damage that could not be repaired here, described.
     damage: Mutex<BTreeMap<VatId, String>>,
     wanted: Notify,
     pace: ScrubPace,
@@ -185,7 +185,7 @@ impl Host {
         Ok(())
     }
 
-    /// What is damaged on the disk, and what to do about it.
+    /// Returns what is damaged on the disk, and what to do about it.
     pub(super) fn damage(&self) -> Vec<String> {
         let tables = self.0.store.damaged();
         let mut said: Vec<String> = tables
@@ -217,7 +217,7 @@ impl Host {
         *self.0.scrub.status()
     }
 
-    /// What takes the disk.
+    /// Returns what takes the disk.
     ///
     /// # Errors
     /// The store can't be read.

@@ -1,7 +1,7 @@
-//! How a replica waits for an engine image that its vat moves to.
+//! Waits for the engine image that a replica's vat moves to.
 //!
-//! Invariants: a replica that is stopped waits no longer; one that starts does not wait at all, since its host has other vats to start; what is
-//! waited for can be asked at any time.
+//! Invariants: a stopped replica waits no longer. A starting one does not wait at all, since its host has other vats to start. The awaited image can be
+//! queried at any time.
 
 use quorate_engine::Hash;
 use std::{
@@ -41,7 +41,7 @@ impl ImageWait {
         self.state().missing
     }
 
-    /// Whether nobody waits any more.
+    /// Returns whether nobody waits any more.
     pub fn is_stopped(&self) -> bool {
         self.state().stopped
     }
@@ -85,7 +85,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3_600);
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// What a thread got that waits for an image which nobody gives at first.
+    /// Returns what a thread got that waits for an image which nobody gives at first.
     fn waiting(wait: &Arc<ImageWait>, pause: Duration, gives_at: usize) -> mpsc::Receiver<Option<usize>> {
         let (sender, receiver) = mpsc::channel();
         let wait = wait.clone();

@@ -1,12 +1,14 @@
-//! The figures that mirror a state: of replicas, of the network, of the store, of the process.
+//! The figures of vats that mirror a state.
 
 use super::page::Page;
 use crate::vat::{LEAVING, REMOVED};
-use quorate_consensus::{BUCKETS_US, HostId, ReplicaStatus, Role, Store, Timings, VatBytes};
-use quorate_net::{NetStats, Purpose};
-use quorate_protocol::disk::{DiskLimits, ScrubStatus};
-use quorate_protocol::status::{DiskStatus, VatStatus};
-use std::collections::BTreeMap;
+use quorate_consensus::{
+    BUCKETS_US, HostId, PROPOSAL_OUTCOMES, ReplicaFigures, ReplicaStatus, Role, Timings, VatBytes,
+};
+use quorate_engine::comms::MAX_UNACKED_MESSAGES;
+use quorate_gateway::stats::{Direction, Outcome, Refusal, Session, Stats as GatewayStats};
+use quorate_protocol::status::VatStatus;
+use std::{collections::BTreeMap, time::Duration};
 
 const ROLES: [Role; 7] =
     [Role::Starting, Role::Learner, Role::Follower, Role::Candidate, Role::Leader, Role::Stopped, Role::Faulted];
@@ -93,7 +95,7 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus, role: &str, l
     }
 }
 
-/// Whether a replica does not run: also for one that could not be started, of which there is nothing else to show.
+/// Returns whether a replica does not run: also for one that could not be started, of which there is nothing else to show.
 pub fn fault(page: &mut Page, vat: &str, is_faulty: bool) {
     page.gauge(
         "quorate_replica_fault",
@@ -108,7 +110,6 @@ fn counters(page: &mut Page, vat: &str, status: &ReplicaStatus) {
     let mut counter = |name, help, value| page.counter(name, help, &label, value);
     counter("quorate_blocks_total", "Blocks executed since the process started.", stats.blocks);
     counter("quorate_commands_total", "Commands executed since the process started.", stats.commands);
-    counter("quorate_proposals_total", "Commands proposed by this host.", stats.proposals);
     counter("quorate_signature_shares_signed_total", "Statements signed by this host.", stats.shares_signed);
     counter("quorate_signature_shares_sent_total", "Signature shares sent to other members.", stats.shares_sent);
     counter(
@@ -140,6 +141,14 @@ fn counters(page: &mut Page, vat: &str, status: &ReplicaStatus) {
         stats.snapshot_bytes_sent,
     );
     counter("quorate_snapshot_received_bytes_total", "Bytes of checkpoints received.", stats.snapshot_bytes_received);
+    for (outcome, count) in PROPOSAL_OUTCOMES.into_iter().zip(stats.proposals) {
+        page.counter(
+            "quorate_proposals_total",
+            "Commands proposed by this host, by what became of them.",
+            &[("vat", vat), ("outcome", outcome)],
+            count,
+        );
+    }
 }
 
 fn times(page: &mut Page, vat: &str, status: &ReplicaStatus) {
@@ -153,7 +162,7 @@ fn times(page: &mut Page, vat: &str, status: &ReplicaStatus) {
     times("quorate_propose_seconds", "From proposing a command to its result.", &stats.propose);
 }
 
-/// Equivocations by member: all other members have a series, so that a first one is a rise, and so has whoever lied before it left.
+/// Equivocations by member: all other members have a series, so that a first one is a rise, and so have members that lied before they left.
 /// Disagreements have no member: they accuse nobody.
 fn evidence(page: &mut Page, vat: &str, status: &ReplicaStatus) {
     let others = status.membership.members.iter().map(|member| member.key).filter(|key| *key != status.key);
@@ -173,6 +182,72 @@ fn evidence(page: &mut Page, vat: &str, status: &ReplicaStatus) {
         &[("vat", vat)],
         status.stats.disagreements,
     );
+}
+
+/// What the replica tells only when a reader looks: ages, and the checkpoint that it receives.
+pub fn figures(page: &mut Page, vat: &str, figures: &ReplicaFigures) {
+    page.gauge_of(
+        "quorate_oldest_uncertified_seconds",
+        "For how long the oldest statement without a certificate has waited for it; 0 if none does.",
+        &[("vat", vat)],
+        figures.oldest_uncertified.unwrap_or_default().as_secs_f64(),
+    );
+    let (chunks, missing) = figures.receiving.map_or((0, 0), |receiving| (receiving.chunks, receiving.missing));
+    for (state, count) in [("here", chunks.saturating_sub(missing)), ("missing", missing)] {
+        page.gauge(
+            "quorate_snapshot_chunks",
+            "Chunks of the checkpoint that is being received: those that are here, and those that are missing.",
+            &[("vat", vat), ("state", state)],
+            count,
+        );
+    }
+}
+
+/// What the vat is, for queries that join: two hosts may call one vat by two names, and two vats by one.
+pub fn vat_info(page: &mut Page, status: &VatStatus, bundle: &str) {
+    page.gauge(
+        "quorate_vat_info",
+        "Always 1; says which vat this is, in which engine image, with which code, and in which epoch.",
+        &[
+            ("vat", &status.name),
+            ("vat_id", &status.vat),
+            ("image", &status.image),
+            ("bundle", bundle),
+            ("epoch", &status.epoch.to_string()),
+        ],
+        1,
+    );
+}
+
+/// What the vat may have at most, beside its heap.
+pub fn limits(page: &mut Page, vat: &str, fuel_per_delivery: u64) {
+    let label = [("vat", vat)];
+    page.gauge("quorate_fuel_limit", "The most fuel that a delivery may burn.", &label, fuel_per_delivery);
+    page.gauge(
+        "quorate_unacknowledged_limit_messages",
+        "How many messages a peer may leave unacknowledged before more are refused.",
+        &label,
+        MAX_UNACKED_MESSAGES,
+    );
+}
+
+/// For how long each peer has left the oldest of its messages unacknowledged.
+pub fn unacknowledged_ages(page: &mut Page, status: &VatStatus, ages: &BTreeMap<String, Duration>) {
+    let mut oldest = BTreeMap::from([(UNNAMED, Duration::ZERO)]);
+    for stream in &status.streams {
+        let peer = if stream.named { &stream.peer } else { UNNAMED };
+        let age = ages.get(&stream.vat).copied().unwrap_or_default();
+        let known = oldest.entry(peer).or_default();
+        *known = age.max(*known);
+    }
+    for (peer, age) in oldest {
+        page.gauge_of(
+            "quorate_oldest_unacknowledged_seconds",
+            "For how long the oldest message to a peer has waited for its acknowledgement; peers without a name here are taken together as `unnamed`.",
+            &[("vat", &status.name), ("peer", peer)],
+            age.as_secs_f64(),
+        );
+    }
 }
 
 /// What this host keeps of other vats.
@@ -257,118 +332,44 @@ pub fn vat(page: &mut Page, status: &VatStatus) {
     page.gauge("quorate_broken_streams", "Peers whose stream broke the protocol and is refused.", &label, broken);
 }
 
-/// The network.
-pub fn network(page: &mut Page, stats: &NetStats) {
-    let connections = &stats.connections;
-    page.gauge("quorate_connected_peers", "Hosts connected to this one.", &[], connections.connected_peers);
-    page.counter("quorate_dials_total", "Attempts to connect to other hosts.", &[], connections.dials);
-    page.counter("quorate_dial_failures_total", "Attempts to connect that failed.", &[], connections.dial_failures);
-    page.counter(
-        "quorate_inbound_failures_total",
-        "Inbound connections that failed or were denied: limits, garbage, failed handshakes.",
-        &[],
-        connections.inbound_failures,
-    );
-    page.counter(
-        "quorate_duplicate_connections_total",
-        "Second connections to one peer, closed in favour of the other.",
-        &[],
-        connections.connections_duplicate,
-    );
-    page.gauge(
-        "quorate_net_strangers_bytes",
-        "Memory taken by large frames of hosts that share no vat with this one.",
-        &[],
-        connections.untrusted_bytes,
-    );
-    page.gauge(
-        "quorate_net_unread_bytes",
-        "Memory taken by what hosts sent over TCP ahead of its being read.",
-        &[],
-        connections.unread_bytes,
-    );
-    for purpose in Purpose::ALL {
-        let stats = stats.purpose(purpose);
-        for (direction, bytes, frames) in
-            [("in", stats.bytes_in, stats.frames_in), ("out", stats.bytes_out, stats.frames_out)]
-        {
-            let labels = [("purpose", purpose.name()), ("direction", direction)];
-            page.counter("quorate_net_bytes_total", "Bytes of frames between hosts.", &labels, bytes);
-            page.counter("quorate_net_frames_total", "Frames between hosts.", &labels, frames);
-        }
-        for (reason, count) in [
-            ("malformed", stats.malformed),
-            ("oversized", stats.oversized),
-            ("truncated", stats.truncated),
-            ("stalled", stats.stalled),
-            ("forbidden", stats.refused_forbidden),
-            ("refused", stats.refused_by_handler),
-            ("unavailable", stats.refused_unavailable),
-            ("rate_limited", stats.rate_limited),
-            ("too_many_streams", stats.streams_rejected),
-        ] {
-            page.counter(
-                "quorate_net_rejected_total",
-                "Frames and streams of other hosts that were not served, by reason.",
-                &[("purpose", purpose.name()), ("reason", reason)],
-                count,
-            );
-        }
-        page.counter(
-            "quorate_net_requests_lost_total",
-            "Requests of this host that got no answer: connection lost or deadline passed.",
-            &[("purpose", purpose.name())],
-            stats.requests_lost + stats.requests_timed_out,
-        );
-        page.counter(
-            "quorate_net_requests_overloaded_total",
-            "Requests of this host that were not sent, since too many before them had no answer.",
-            &[("purpose", purpose.name())],
-            stats.requests_overloaded,
-        );
+/// Writes what the gateway counts.
+pub fn gateway(page: &mut Page, stats: &GatewayStats) {
+    for session in Session::ALL {
+        let label = [("kind", session.name())];
+        let help = "Sessions of Cap'n Web, batches of it, and clients that check for themselves, which are open.";
+        page.gauge("quorate_gateway_sessions", help, &label, stats.sessions(session));
+        let help = "The same, since the host started.";
+        page.counter("quorate_gateway_sessions_total", help, &label, stats.sessions_total(session));
+    }
+    page.gauge("quorate_gateway_calls", "Calls over HTTP and of tools that are under way.", &[], stats.calls());
+    for outcome in Outcome::ALL {
+        let label = [("outcome", outcome.name())];
+        let help = "Calls over HTTP and of tools, by what came of them.";
+        page.counter("quorate_gateway_calls_total", help, &label, stats.calls_total(outcome));
+    }
+    for direction in Direction::ALL {
+        let label = [("direction", direction.name())];
+        let help = "Messages of sessions of Cap'n Web.";
+        page.counter("quorate_gateway_messages_total", help, &label, stats.messages_total(direction));
+        let help = "Messages with frames of clients that check for themselves.";
+        page.counter("quorate_gateway_frames_total", help, &label, stats.frames_total(direction));
+        let help = "Bytes of those.";
+        page.counter("quorate_gateway_frame_bytes_total", help, &label, stats.frame_bytes_total(direction));
+    }
+    let help = "Messages after which an address had to wait, since it sends faster than one may.";
+    page.counter("quorate_gateway_slowed_messages_total", help, &[], stats.slowed_total());
+    for refusal in Refusal::ALL {
+        let label = [("reason", refusal.name())];
+        let help = "Requests that the gateway refused by itself, by reason.";
+        page.counter("quorate_gateway_refused_total", help, &label, stats.refused_total(refusal));
     }
 }
 
-/// The store.
-pub fn store(page: &mut Page, store: &dyn Store) {
-    for (part, bytes) in store.sizes() {
-        page.gauge(
-            "quorate_store_bytes",
-            "Size of the database, by family of records, and of its write-ahead log.",
-            &[("family", part)],
-            bytes,
-        );
-    }
-    let times = store.sync_times();
-    page.histogram(
-        "quorate_store_sync_seconds",
-        "Time that the disk took to sync the write-ahead log, all vats at once.",
-        &[],
-        &BUCKETS_US,
-        &times.buckets,
-        times.sum_us,
-    );
-}
-
-/// Whether a vat takes messages at this host.
+/// Returns whether a vat takes messages at this host.
 pub fn limited(page: &mut Page, vat: &str, is_limited: bool) {
     let help =
         "1 while this host takes no new work for the vat, since its disk is nearly full, or the vat is at its quota.";
     page.gauge("quorate_intake_limited", help, &[("vat", vat)], u64::from(is_limited));
-}
-
-/// The file system that the store lies on.
-pub fn disk(page: &mut Page, space: &DiskStatus, limits: &DiskLimits) {
-    let help = "Bytes that the host may still write to the file system of its data.";
-    page.gauge("quorate_disk_free_bytes", help, &[], space.free_bytes);
-    page.gauge("quorate_disk_size_bytes", "Size of the file system of the host's data.", &[], space.total_bytes);
-    let help =
-        "Room below which the host takes no new work for its largest vat (soft), and stops replicas in order (hard).";
-    for (limit, bytes) in [("soft", limits.soft_on(space)), ("hard", limits.hard_on(space))] {
-        page.gauge("quorate_disk_limit_bytes", help, &[("limit", limit)], bytes);
-    }
-    let help = "What a vat may take of this host's disk; 0 if no quota is set.";
-    page.gauge("quorate_disk_vat_quota_bytes", help, &[], limits.vat_quota.unwrap_or(0));
 }
 
 /// What a vat takes of the disk.
@@ -383,56 +384,6 @@ pub fn vat_bytes(page: &mut Page, vat: &str, bytes: &VatBytes) {
         let help = "What a vat takes of the host's disk, about.";
         page.gauge("quorate_vat_disk_bytes", help, &[("vat", vat), ("part", part)], bytes);
     }
-}
-
-/// The reading of all that is on disk.
-pub fn scrub(page: &mut Page, scrub: &ScrubStatus, damage: usize) {
-    page.counter("quorate_scrub_read_bytes_total", "Bytes read to find damage on the disk.", &[], scrub.read_bytes);
-    page.counter("quorate_scrub_passes_total", "How often everything on the disk was read.", &[], scrub.passes);
-    page.gauge(
-        "quorate_scrub_progress_permille",
-        "Of a thousand parts, how many are read.",
-        &[],
-        scrub.progress_permille,
-    );
-    let finished = scrub.finished_ms.unwrap_or(0) / 1_000;
-    let help =
-        "When everything on the disk was last read, in seconds since 1970; 0 if it was not since the host started.";
-    page.gauge("quorate_scrub_finished_timestamp_seconds", help, &[], finished);
-    page.counter(
-        "quorate_scrub_damaged_tables_total",
-        "Damaged tables of the database that were found.",
-        &[],
-        scrub.tables,
-    );
-    let help = "Chunks of checkpoints that were damaged and came again from other members.";
-    page.counter("quorate_scrub_chunks_fetched_total", help, &[], scrub.fetched);
-    let help = "What is damaged on the disk and waits for somebody to act.";
-    page.gauge("quorate_disk_damage", help, &[], damage as u64);
-}
-
-/// The process and the build.
-pub fn process(page: &mut Page, version: &str, image: &str, vats: usize) {
-    page.gauge(
-        "quorate_build_info",
-        "Always 1; says which build this is.",
-        &[("version", version), ("image", image)],
-        1,
-    );
-    page.gauge("quorate_vats", "Vats that this host carries.", &[], vats as u64);
-    page.gauge("quorate_resident_memory_bytes", "Resident memory of the process.", &[], resident_bytes());
-}
-
-/// Resident memory by `/proc/self/status` (`proc_pid_status(5)`), 0 where there is none. Unlike `statm` it does not count in pages,
-/// whose size differs between machines.
-fn resident_bytes() -> u64 {
-    resident_in(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
-}
-
-fn resident_in(status: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0) << 10
 }
 
 #[cfg(test)]
@@ -527,25 +478,6 @@ mod tests {
         assert_eq!(series(&text, "quorate_kept_bytes"), ["peer=\"bank\"} 30", "peer=\"unnamed\"} 280"]);
         assert!(text.contains("quorate_outbox_messages{vat=\"counter\"} 31\n"), "{text}");
         assert!(text.contains("quorate_fuel_ahead{vat=\"counter\"} 116\n"), "{text}");
-    }
-
-    #[test]
-    fn resident_memory_is_read_in_kibibytes() {
-        assert_eq!(resident_in("Name:\tvat\nVmRSS:\t    1234 kB\nThreads:\t3\n"), 1234 * 1024);
-        assert_eq!(resident_in("Name:\tvat\n"), 0);
-        assert!(resident_bytes() > 0, "this process has some");
-    }
-
-    #[test]
-    fn label_values_are_words_of_queries() {
-        let mut page = Page::default();
-        network(&mut page, &NetStats::default());
-        let text = page.render() + &crate::telemetry::Telemetry::new().render();
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            for value in line.split('"').skip(1).step_by(2) {
-                assert!(!value.contains([' ', '-']) || value.parse::<f64>().is_ok(), "{line}");
-            }
-        }
     }
 
     #[test]

@@ -1,16 +1,21 @@
 //! Metrics of a host and of the vats that it carries, in Prometheus' text format.
 //!
 //! Two kinds: counters and histograms that are fed as things happen ([`Telemetry`], a `prometheus` registry), and figures that
-//! mirror a state and are read when the page is asked for ([`page::Page`]). Names, labels and help are also what
-//! `docs/reference/metrics.md` lists; a test holds the two together.
+//! mirror a state and are read when the page is asked for ([`mirror`], [`members`], [`host`], [`libp2p`]). One encoder writes all of
+//! them ([`page::Page`]). Names, labels and help are also what `docs/reference/metrics.md` lists; a test holds the two together.
 
+pub mod host;
+pub mod libp2p;
+pub mod members;
 pub mod mirror;
 pub mod page;
 
 use crate::vat::console::level_name;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder, core::Collector, exponential_buckets,
+    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector, exponential_buckets,
+    process_collector::ProcessCollector, proto::MetricFamily,
 };
+use quorate_consensus::BUCKETS_US;
 use quorate_engine::heap::{LimitKind, LogLevel};
 use quorate_net::Purpose;
 
@@ -38,8 +43,15 @@ pub struct Telemetry {
     pub waited_commands: IntCounterVec,
     pub slices_shipped: IntCounterVec,
     pub slices_received: IntCounterVec,
+    pub client_slices: IntCounterVec,
     pub malformed_frames: IntCounterVec,
     pub reads: IntCounterVec,
+    pub leader_changes: IntCounterVec,
+    pub forgotten_peers: IntCounterVec,
+    pub last_applied: IntGaugeVec,
+    pub checkpointed: IntGaugeVec,
+    pub certified_checkpoint: IntGaugeVec,
+    pub change_began: IntGaugeVec,
 }
 
 /// Defines families and registers them as they are made.
@@ -54,6 +66,10 @@ impl Families<'_> {
 
     fn counter(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.keep(IntCounterVec::new(Opts::new(format!("quorate_{name}"), help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.keep(IntGaugeVec::new(Opts::new(format!("quorate_{name}"), help), labels))
     }
 
     fn histogram(&self, name: &str, help: &str, labels: &[&str], buckets: Vec<f64>) -> HistogramVec {
@@ -75,6 +91,8 @@ impl Telemetry {
     /// All families; those of the host itself begin at 0.
     pub fn new() -> Telemetry {
         let telemetry = Telemetry::define();
+        let process = telemetry.registry.register(Box::new(ProcessCollector::for_self()));
+        process.expect("nobody else registers a process");
         for purpose in Purpose::ALL {
             telemetry.malformed_frames.with_label_values(&[purpose.name()]);
         }
@@ -83,8 +101,18 @@ impl Telemetry {
 
     /// A vat's series, each at 0: a counter that is first seen at 1 has not risen, as Prometheus counts.
     pub fn begin(&self, vat: &str) {
-        for counter in [&self.deliveries, &self.refused_commands, &self.waited_commands, &self.trial_fuel] {
+        for counter in [
+            &self.deliveries,
+            &self.refused_commands,
+            &self.waited_commands,
+            &self.trial_fuel,
+            &self.leader_changes,
+            &self.forgotten_peers,
+        ] {
             counter.with_label_values(&[vat]);
+        }
+        for gauge in [&self.last_applied, &self.checkpointed, &self.certified_checkpoint, &self.change_began] {
+            gauge.with_label_values(&[vat]);
         }
         for histogram in [&self.crank_seconds, &self.crank_fuel, &self.block_seconds, &self.block_deliveries] {
             histogram.with_label_values(&[vat]);
@@ -98,6 +126,7 @@ impl Telemetry {
         for outcome in OUTCOMES {
             self.slices_shipped.with_label_values(&[vat, outcome]);
             self.slices_received.with_label_values(&[vat, outcome]);
+            self.client_slices.with_label_values(&[vat, outcome]);
         }
         self.slices_shipped.with_label_values(&[vat, "unreachable"]);
         for outcome in READ_OUTCOMES {
@@ -108,7 +137,7 @@ impl Telemetry {
     fn define() -> Telemetry {
         let registry = Registry::new();
         let f = Families(&registry);
-        let seconds = || buckets(0.000_01, 4.0, 10);
+        let seconds = || BUCKETS_US.iter().map(|us| *us as f64 / 1e6).collect();
         Telemetry {
             deliveries: f.counter(
                 "deliveries_total",
@@ -170,6 +199,11 @@ impl Telemetry {
                 "Slices that came in for the vat, by outcome.",
                 &["vat", "outcome"],
             ),
+            client_slices: f.counter(
+                "client_slices_total",
+                "Slices that came in from clients and strangers, by outcome.",
+                &["vat", "outcome"],
+            ),
             malformed_frames: f.counter(
                 "malformed_frames_total",
                 "Frames whose content did not decode, by purpose.",
@@ -180,13 +214,43 @@ impl Telemetry {
                 "Questions for what the vat publishes, by outcome.",
                 &["vat", "outcome"],
             ),
+            leader_changes: f.counter(
+                "leader_changes_total",
+                "Times that the vat got another leader, as this host has seen it.",
+                &["vat"],
+            ),
+            forgotten_peers: f.counter(
+                "forgotten_peers_total",
+                "Clients that the vat has forgotten, since they ended or their time was over.",
+                &["vat"],
+            ),
+            last_applied: f.gauge(
+                "last_applied_timestamp_seconds",
+                "When a block was last executed here, in seconds since 1970; 0 if none was since the host started.",
+                &["vat"],
+            ),
+            checkpointed: f.gauge(
+                "checkpoint_timestamp_seconds",
+                "When the newest checkpoint on disk was written, or found there at the start, in seconds since 1970; 0 if there is none.",
+                &["vat"],
+            ),
+            certified_checkpoint: f.gauge(
+                "certified_checkpoint_timestamp_seconds",
+                "When the newest checkpoint was certified, or found certified at the start, in seconds since 1970; 0 if there is none.",
+                &["vat"],
+            ),
+            change_began: f.gauge(
+                "pending_change_timestamp_seconds",
+                "Since when a change of members is under way, as this host has seen it, in seconds since 1970; 0 if none is.",
+                &["vat"],
+            ),
             registry,
         }
     }
 
-    /// The registry's part of the page.
-    pub fn render(&self) -> String {
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| format!("# {error}\n"))
+    /// The families that are fed, and those of the process.
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
     }
 }
 
@@ -198,8 +262,10 @@ mod tests {
     fn a_vat_begins_with_every_series_at_zero() {
         let telemetry = Telemetry::new();
         telemetry.begin("counter");
-        let text = telemetry.render();
-        for family in telemetry.registry.gather() {
+        let mut page = page::Page::default();
+        page.extend(telemetry.gather());
+        let text = page.render();
+        for family in telemetry.registry.gather().iter().filter(|family| family.name().starts_with("quorate_")) {
             let name = family.name();
             assert!(!family.get_metric().is_empty(), "{name} has no series");
             let samples = text.lines().filter(|line| line.starts_with(name));
@@ -210,5 +276,15 @@ mod tests {
             text.contains("quorate_rolled_back_deliveries_total{limit=\"recursion\",vat=\"counter\"} 0\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_process_tells_what_every_process_does() {
+        let mut page = page::Page::default();
+        page.extend(Telemetry::new().gather());
+        let text = page.render();
+        for name in ["resident_memory_bytes", "cpu_seconds_total", "open_fds", "max_fds", "start_time_seconds"] {
+            assert!(text.contains(&format!("\nprocess_{name} ")), "{name}: {text}");
+        }
     }
 }

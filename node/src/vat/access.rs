@@ -1,4 +1,4 @@
-//! Who may use what of a vat: the motions that change it, what the vat's tables say of it, and how both are told to people.
+//! Access to a vat: the motions that change it, the entries in the vat's tables, and their descriptions for people.
 
 use super::{VatService, codes::Codes, machine::VatMachine, upgrade, view::SharedView};
 use quorate_consensus::{MemberSignature, Motions, ReconfigureError};
@@ -62,7 +62,7 @@ pub fn short_key(key: &[u8; 32]) -> String {
     hex::encode(&key[..6])
 }
 
-/// What a motion asks for, in words. `name` gives a vat's name here.
+/// Returns what a motion asks for, in words. `name` gives a vat's name here.
 pub fn describe(motion: &[u8], name: impl Fn(&VatId) -> Option<String>) -> String {
     if let Some(upgrade) = UpgradeMotion::decode(motion) {
         return upgrade.describe();

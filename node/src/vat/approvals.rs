@@ -1,4 +1,4 @@
-//! Changes of members, and of who may use the vat, that wait for approvals, as people are told of them.
+//! Changes of members, and of access to the vat, that wait for approvals, described for people.
 
 use super::{access, describe_change};
 use quorate_consensus::{Change, HostId, Member, Membership, ReplicaStatus, WaitingChange, WaitingMatter};

@@ -1,8 +1,8 @@
-//! The clients of a vat: which of them are heard, and which have ended.
+//! The clients of a vat: the active ones and the ended ones.
 //!
-//! Invariants: a part of the replicated state, and a pure function of the log; a client that was forgotten is never heard again (until
-//! its lifetime is over its key is remembered as ended, after that its genesis refuses it); what clients hold is bounded in number and
-//! in bytes: of those that are heard the one that said nothing for longest goes first, since most clients that said no farewell
+//! Invariants: a part of the replicated state, and a pure function of the log. A forgotten client never returns: until
+//! its lifetime is over its key is remembered as ended, after that its genesis refuses it. Clients are bounded in number and
+//! in bytes. The active client that was silent for longest goes first, since most clients without a farewell
 //! were killed.
 
 use quorate_engine::VatId;
@@ -31,7 +31,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Whether the client has ended.
+    /// Returns whether the client has ended.
     pub fn contains(&self, vat: &VatId, expires: u64) -> bool {
         self.by_expiry.get(&bucket(expires)).is_some_and(|ended| ended.contains(&prefix(vat)))
     }
@@ -48,12 +48,12 @@ impl Ended {
         }
     }
 
-    /// How many there are.
+    /// Returns how many there are.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -135,7 +135,7 @@ impl Clients {
         }
     }
 
-    /// Whether a client has ended before its lifetime.
+    /// Returns whether a client has ended before its lifetime.
     pub fn has_ended(&self, vat: &VatId, expires: u64) -> bool {
         self.ended.contains(vat, expires)
     }
@@ -180,7 +180,7 @@ impl Clients {
         due
     }
 
-    /// Why one more client is not heard.
+    /// Returns why one more client is not heard.
     pub fn refuses_more(&self) -> Option<&'static str> {
         let full = self.heard.len() > MAX_CLIENTS && self.ended.len() >= MAX_ENDED;
         full.then_some("this vat remembers as many clients as it can; try again later")

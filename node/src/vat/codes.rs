@@ -1,4 +1,4 @@
-//! The code of a vat as far as this host has it: what the vat runs, and what this host proposes. A convenience: whoever has neither names the
+//! The code of a vat as far as this host has it: the vat's present code, and the code that this host proposes. A convenience: a host with neither names the
 //! source.
 
 use quorate_consensus::{Hash, Store, StoreError};
@@ -6,22 +6,30 @@ use quorate_engine::{
     VatId,
     machine::{Install, Upgrade},
 };
-use quorate_protocol::codec;
+use quorate_protocol::{authority::bundle_hash, codec};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Keys in the store; the vat's id follows.
 const PRESENT: &str = "code/";
 const PROPOSED: &str = "upgrade/";
 
+/// What the vat runs, and the hash of its bundle.
+type Present = (Upgrade, Hash);
+
+fn hashed(upgrade: Upgrade) -> Present {
+    let hash = bundle_hash(&upgrade.bundle);
+    (upgrade, hash)
+}
+
 /// See the head of the module.
 pub struct Codes {
     vat: VatId,
     store: Arc<dyn Store>,
-    present: Mutex<Option<Upgrade>>,
+    present: Mutex<Option<Present>>,
 }
 
 impl Codes {
-    /// What the store has, or else what the host was given when it began to carry the vat.
+    /// Returns what the store has, or else what the host was given when it began to carry the vat.
     pub fn load(vat: VatId, store: Arc<dyn Store>, given: Option<&Install>) -> Result<Codes, StoreError> {
         let noted = store.get_meta(&format!("{PRESENT}{vat}"))?;
         let noted = noted.and_then(|bytes| codec::decode::<Upgrade>(&bytes).ok());
@@ -31,12 +39,17 @@ impl Codes {
             endowments: install.endowments.clone(),
             image: None,
         });
-        Ok(Codes { vat, store, present: Mutex::new(noted.or(given)) })
+        Ok(Codes { vat, store, present: Mutex::new(noted.or(given).map(hashed)) })
     }
 
-    /// What the vat runs, or ran when this host last knew.
+    /// Returns what the vat runs, or ran when this host last knew.
     pub fn present(&self) -> Option<Upgrade> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.present.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(upgrade, _)| upgrade.clone())
+    }
+
+    /// The hash of its bundle.
+    pub fn bundle(&self) -> Option<Hash> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, hash)| *hash)
     }
 
     /// The vat runs this from now on.
@@ -45,7 +58,7 @@ impl Codes {
         if let Err(error) = noted {
             tracing::warn!(vat = %self.vat, %error, "the vat's new code could not be noted; `vat upgrade` needs its source then");
         }
-        *self.present.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade.clone());
+        *self.present.lock().unwrap_or_else(PoisonError::into_inner) = Some(hashed(upgrade.clone()));
     }
 
     /// Notes what this host proposes, until it proposes something else: approvals may take days.
@@ -54,7 +67,7 @@ impl Codes {
         self.store.sync()
     }
 
-    /// What this host proposes, if it is this.
+    /// Returns what this host proposes, if it is this.
     pub fn proposed(&self, content: &Hash) -> Option<Upgrade> {
         let bytes = self.store.get_meta(&format!("{PROPOSED}{}", self.vat)).ok().flatten()?;
         let (found, upgrade) = codec::decode::<(Hash, Upgrade)>(&bytes).ok()?;

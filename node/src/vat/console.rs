@@ -1,7 +1,7 @@
-//! What a vat's `console` printed, kept in a file for `vat logs`.
+//! Keeps the output of a vat's `console` in a file for `vat logs`.
 //!
-//! One line a console line: `block<TAB>level<TAB>text`, with newlines and backslashes escaped. A restart executes blocks again;
-//! the lines of blocks that the file has already are not written twice; half a line, which a crash may leave, is cut off. The file
+//! One line for each console line: `block<TAB>level<TAB>text`, with newlines and backslashes escaped. A restart executes blocks again;
+//! lines of blocks that the file has already are not written twice. Half a line, which a crash may leave, is cut off. The file
 //! is bounded: at [`FILE_BYTES`] it is rotated, with one older file kept.
 
 use quorate_engine::heap::{LogLevel, LogLine};

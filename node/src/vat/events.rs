@@ -1,7 +1,7 @@
-//! What a replica's events are turned into: shipments, console lines, metrics, log lines, and what the host knows of others.
+//! Turns a replica's events into shipments, console lines, metrics, log lines, and knowledge of other vats.
 //!
-//! Invariants: everything here can be lost with the process, and is done again when blocks are executed again. What peers can
-//! cause at will is logged sparingly.
+//! Invariants: everything here may be lost with the process, and is done again when blocks are executed again. Events that peers can
+//! cause at will are logged sparingly.
 
 use super::{
     codes::Codes,
@@ -11,10 +11,19 @@ use super::{
     progress::SharedProgress,
     readings::Readings,
     recent::Recent,
+    unacknowledged::Unacknowledged,
     view::{RestoredState, SharedView},
 };
 use crate::vat::console;
-use crate::{co_members::CoMembers, directory::Directory, telemetry::Telemetry};
+use crate::{
+    co_members::CoMembers,
+    directory::Directory,
+    telemetry::Telemetry,
+    traces::{
+        Moment,
+        vat::{BlockTrace, VatTraces},
+    },
+};
 use quorate_consensus::{Event, EvidenceRecord, HostId, ReplicaHandle, ReplicaStatus, Role};
 use quorate_courier::courier::Notice;
 use quorate_courier::log_limiter::LogLimiter;
@@ -29,7 +38,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -48,6 +57,10 @@ pub struct EventLoop {
     pub removed: Arc<AtomicBool>,
     pub progress: SharedProgress,
     pub recent: Recent,
+    /// For how long messages have waited for acknowledgements.
+    pub unacknowledged: Unacknowledged,
+    /// Where the vat's messages are traced, if they are.
+    pub traces: Option<VatTraces>,
     /// What anybody may read.
     pub readings: Readings,
     pub notices: mpsc::UnboundedSender<Notice>,
@@ -64,6 +77,12 @@ pub struct Memory {
     disagreements: u64,
     /// The epoch whose members are this host's co-members.
     epoch: Option<u64>,
+    /// Who led last.
+    leader: Option<HostId>,
+    /// The newest checkpoint on disk, and the newest certified one.
+    checkpoints: [u64; 2],
+    /// Whether a change of members is under way.
+    changing: bool,
     refused: LogLimiter,
     rolled_back: LogLimiter,
 }
@@ -92,9 +111,37 @@ impl EventLoop {
     fn follow(&mut self, status: &ReplicaStatus) {
         self.notify(Notice::Rank(rank(status)));
         self.progress.note(status, Instant::now());
+        self.observe(status);
         if self.memory.epoch != Some(status.epoch) && !self.removed.load(Ordering::Relaxed) {
             self.memory.epoch = Some(status.epoch);
             self.co_members.set(self.vat, &status.membership.members, Instant::now());
+        }
+    }
+
+    /// Notes when what the status shows has changed.
+    fn observe(&mut self, status: &ReplicaStatus) {
+        let label = [self.name.as_str()];
+        let now = i64::try_from(now_ms() / 1_000).unwrap_or(i64::MAX);
+        let (telemetry, memory) = (&self.telemetry, &mut self.memory);
+        if status.leader.is_some() && status.leader != memory.leader {
+            // The first one that it hears of is no change.
+            if memory.leader.is_some() {
+                telemetry.leader_changes.with_label_values(&label).inc();
+            }
+            memory.leader = status.leader;
+        }
+        let newest = [status.local_checkpoint_block, status.checkpoint_block];
+        for (place, times) in [&telemetry.checkpointed, &telemetry.certified_checkpoint].into_iter().enumerate() {
+            if newest[place] > memory.checkpoints[place] {
+                times.with_label_values(&label).set(now);
+            }
+        }
+        memory.checkpoints = newest;
+        let is_out = self.removed.load(Ordering::Relaxed);
+        let changing = !is_out && super::describe_pending(status).is_some();
+        if changing != memory.changing {
+            telemetry.change_began.with_label_values(&label).set(if changing { now } else { 0 });
+            memory.changing = changing;
         }
     }
 
@@ -112,6 +159,9 @@ impl EventLoop {
                 self.applied(block, effects);
             }
             Event::Certified(certificate) => {
+                if let Some(traces) = &mut self.traces {
+                    traces.certified(certificate.statement.block, Moment::now());
+                }
                 self.readings.certified(&certificate);
                 self.notify(Notice::Certified(certificate));
             }
@@ -120,6 +170,9 @@ impl EventLoop {
                 self.printed.send_replace(block);
                 let RestoredState { outbox, published } = self.view.lock().restored.pop_front().unwrap_or_default();
                 self.readings.stated(block, published);
+                let waiting = outbox.messages.iter().map(|(peer, number, _)| (*peer, *number));
+                self.unacknowledged.restore(waiting, Instant::now());
+                self.traces.iter_mut().for_each(VatTraces::restored);
                 self.view.lock().published_block.get_or_insert(block);
                 self.notify(Notice::Restored { block, outbox });
             }
@@ -177,7 +230,25 @@ impl EventLoop {
         }
     }
 
+    /// Gives the spans of what a block did with messages.
+    fn trace(&mut self, block: u64, effects: &BlockEffects) {
+        let Some(traces) = &mut self.traces else { return };
+        let leads = {
+            let status = self.replica.status_watch();
+            let status = status.borrow();
+            status.role == Role::Leader && status.leader == Some(status.key)
+        };
+        let end = Moment::now();
+        let begin = end.before(Duration::try_from_secs_f64(effects.seconds).unwrap_or_default());
+        let (said, acknowledged) = (&effects.output.queued, &effects.output.pruned);
+        let trace = BlockTrace { block, begin, end, said, acknowledged, taken: &effects.taken, leads };
+        let view = &self.view;
+        traces.applied(&trace, |peer| view.known(peer).is_some_and(|signers| signers.expires != 0));
+        effects.forgotten.iter().for_each(|peer| traces.forget(peer, end, leads));
+    }
+
     fn applied(&mut self, block: u64, effects: BlockEffects) {
+        self.trace(block, &effects);
         let output = effects.output;
         let label = [self.name.as_str()];
         let cranks = output.cranks.len();
@@ -186,7 +257,9 @@ impl EventLoop {
         if cranks > 0 {
             self.telemetry.block_deliveries.with_label_values(&label).observe(cranks as f64);
         }
-        self.recent.note(block, now_ms(), effects.outbox.heads(), &output.cranks, &effects.crank_times);
+        let now = now_ms();
+        self.telemetry.last_applied.with_label_values(&label).set(i64::try_from(now / 1_000).unwrap_or(i64::MAX));
+        self.recent.note(block, now, effects.outbox.heads(), &output.cranks, &effects.crank_times);
         for time in &effects.crank_times {
             self.telemetry.crank_seconds.with_label_values(&label).observe(time.as_secs_f64());
         }
@@ -219,8 +292,13 @@ impl EventLoop {
             self.directory.note_evidence(evidence.genesis, evidence.chain);
         }
         let (queued, pruned) = (output.queued, output.pruned);
+        let said = queued.iter().map(|(peer, number, _)| (*peer, *number));
+        self.unacknowledged.note(said, pruned.iter().copied(), Instant::now());
         self.notify(Notice::Applied { block, outbox: effects.outbox, queued, pruned });
         if !effects.forgotten.is_empty() {
+            effects.forgotten.iter().for_each(|peer| self.unacknowledged.forget(peer));
+            let forgotten = effects.forgotten.len() as u64;
+            self.telemetry.forgotten_peers.with_label_values(&[self.name.as_str()]).inc_by(forgotten);
             self.notify(Notice::Forgotten(effects.forgotten));
         }
     }

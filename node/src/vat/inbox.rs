@@ -1,9 +1,9 @@
-//! The inbox: takes slices from other vats, checks them against what this vat's state knows, gathers signatures of those that
+//! The inbox: receives slices from other vats, checks them against this vat's state, gathers signatures for those that
 //! have too few, and has the good ones ordered.
 //!
-//! It only saves work: every replica checks the same evidence again when it applies the log, so nothing that gets past here
-//! by mistake or malice is believed. What it saves is a log that anybody could fill: what no replica could take in is
-//! answered here, the cheapest reason first. Evidence of memberships that are not known yet, whose chain may be long, is checked on
+//! It only saves work: every replica checks the same evidence again when it applies the log, so a bad slice that passes here
+//! is still refused. It prevents that anybody can fill the log: slices that no replica could take in are
+//! answered here, the cheapest reason first. Evidence of unknown memberships, whose chain may be long, is checked on
 //! other threads than the network's, a few at a time.
 
 use super::{
@@ -46,7 +46,7 @@ const TURN_POLL: Duration = Duration::from_millis(20);
 /// How long parts of one slice are ordered one after the other, before its shipper hears how far that went.
 const PARTS_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whoever holds it proposes what its sender says.
+/// Its holder proposes the messages of its sender.
 type Gate = Arc<tokio::sync::Mutex<Window>>;
 
 /// The inbox of one replica.
@@ -180,7 +180,7 @@ impl Inbox {
         *self.limited.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    /// Why no messages are taken just now.
+    /// Returns why no messages are taken just now.
     pub fn limited(&self) -> Option<String> {
         self.limited.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -385,7 +385,7 @@ impl Inbox {
     }
 }
 
-/// What a slice says of its stream.
+/// Returns what a slice says of its stream.
 fn certified_head(slice: &Slice) -> CertifiedHead {
     CertifiedHead { certificate: slice.certificate.clone(), head: slice.head, path: slice.path.clone() }
 }
@@ -417,13 +417,13 @@ fn of_a_peer(slice: &Slice, peer: &PeerView) -> Option<AtOnce> {
     }
 }
 
-/// Whether a peer that seems not to know that it was heard has been told nothing since a restart or a change of members. One that
+/// Returns whether a peer that seems not to know that it was heard has been told nothing since a restart or a change of members. One that
 /// broke its stream is never told: ordering what it says would change nothing, each time.
 fn has_to_be_told(peer: &PeerView, epoch: Option<u64>) -> bool {
     !peer.broken && (peer.said.is_none() || peer.said != epoch)
 }
 
-/// Whether this member may not have heard yet of peers that the vat has.
+/// Returns whether this member may not have heard yet of peers that the vat has.
 fn is_behind(status: &ReplicaStatus) -> bool {
     status.leader.is_none() || status.applied < status.committed
 }

@@ -1,7 +1,7 @@
-//! Signatures of slices that have too few, until there are enough. Pure.
+//! Gathers signatures of slices that have too few. Pure.
 //!
-//! Invariants: bounded by senders and by statements of each; a sender that goes on never loses what it has to another one that
-//! comes; what is complete is not kept. The caller has checked each signature, and does so for known senders only.
+//! Invariants: bounded by senders and by statements of each. A sender that goes on never loses its signatures to a new
+//! one. Complete slices are not kept. The caller has checked each signature, and does so for known senders only.
 
 use quorate_consensus::{MemberSignature, Statement, Tally};
 use quorate_engine::VatId;

@@ -1,8 +1,8 @@
-//! The machine that a vat's replicas run: `engine`'s, behind the evidence checks.
+//! The machine of a vat's replicas: the engine's machine behind the evidence checks.
 //!
-//! Invariants: a pure function of the log; a slice is believed only by what this state knows of its sender; peers' epochs only
-//! grow; whoever is in no table of the engine's and brings no bearer reference leaves nothing here; a client is forgotten when it has
-//! said its farewell, or its time is over, and never heard again; the state root covers the engine's tables and heap and what is known of peers. A bad command is a result, never an error: errors stop the replica and
+//! Invariants: a pure function of the log. A slice counts only by this state's knowledge of its sender. Peers' epochs only
+//! grow. Senders that are in no table of the engine and bring no bearer reference leave no state. A client is forgotten when it has
+//! sent its farewell, or its time is over, and never returns. The state root covers the engine's tables and heap and the known peers. A bad command is a result, never an error: errors stop the replica and
 //! mean that this host is at fault.
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     upgrade,
     view::{PeerView, RestoredState, SharedView},
 };
+use crate::traces::vat::settled;
 use quorate_consensus::{
     AppliedBlock, BlockContext, CheckpointParts, FetchChunk, Genesis, Hash, Machine, MachineFault, ManifestInfo,
     Member, Membership, MembershipCertificate, Parameters, Signers, TimeWanted,
@@ -59,7 +60,7 @@ pub struct BlockEffects {
     pub outbox: Arc<Outbox>,
     /// All that the vat publishes after it.
     pub published: Arc<PublishedTree>,
-    /// What was proven of the members of other vats: for whoever looks for them.
+    /// Proven members of other vats: for callers that look for them.
     pub introductions: Vec<Evidence>,
     /// Vats whose time was over.
     pub forgotten: Vec<VatId>,
@@ -71,6 +72,18 @@ pub struct BlockEffects {
     pub refused: Vec<String>,
     /// The code that the vat has got.
     pub upgraded: Option<Box<Upgrade>>,
+    /// The messages that were taken in, where they are traced.
+    pub taken: Vec<Taken>,
+}
+
+/// Messages that a block took in from a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub from: VatId,
+    /// Number of the first one.
+    pub first: u64,
+    /// Of each, the promise of this vat that it settles, if it does.
+    pub settles: Vec<Option<u64>>,
 }
 
 /// Evidence of a peer's membership that was not known before: its genesis, if that was new, and what followed.
@@ -90,6 +103,7 @@ struct SideEffects {
     /// Clients that have ended, with the end of their lifetime.
     ended: Vec<(VatId, u64)>,
     upgraded: Option<Box<Upgrade>>,
+    taken: Vec<Taken>,
 }
 
 /// A vat's machine.
@@ -199,7 +213,7 @@ impl VatMachine {
     }
 
     /// The commands of a block, and the order in which they are carried out: first those that bring no messages, and then those that do, of
-    /// senders whose messages have burnt least first. Whoever orders the block has no say in it.
+    /// senders whose messages have burnt least first. The leader does not influence it.
     fn in_order(&self, commands: &[Vec<u8>]) -> (Vec<usize>, BTreeMap<usize, Decoded>) {
         let decoded = commands.iter().map(|bytes| codec::decode::<VatCommand>(bytes)).enumerate();
         let decoded: BTreeMap<usize, Decoded> = decoded.collect();
@@ -294,7 +308,7 @@ impl VatMachine {
         })
     }
 
-    /// What would come of an upgrade of the present state, which stays as it is.
+    /// Returns what would come of an upgrade of the present state, which stays as it is.
     pub fn foresee(&mut self, upgrade: Upgrade) -> Result<ForecastStatus, EngineError> {
         let changes = self.code.as_ref().map(|code| UpgradeMotion::of(&upgrade, code, 0).changes);
         let forecast = self.engine.foresee(upgrade)?;
@@ -313,7 +327,7 @@ impl VatMachine {
             return Ok(());
         }
         Err(MachineFault(format!(
-            "Q-N009 the vat's code is not the one that this host was given: {}; this host has signed nothing of it: ask whoever gave it to you, and compare with `vat inspect`",
+            "Q-N009 the vat's code is not the one that this host was given: {}; this host has signed nothing of it: ask the partner that sent it to you, and compare with `vat inspect`",
             differences.join("; ")
         )))
     }
@@ -390,9 +404,20 @@ impl VatMachine {
         }
         slice.trim(self.known.get(&from));
         let StreamHead { end, ack, .. } = slice.head;
+        let trace = self.view.lock().traced.then(|| {
+            let settles: Vec<Option<u64>> = slice.messages.iter().map(|message| settled(message)).collect();
+            (slice.begin, settles)
+        });
         let deliver = Deliver { from, begin: slice.begin, messages: slice.messages, end, ack };
         let result = self.engine.apply(Command::Deliver(deliver))?;
-        // Only now: a stranger whom the engine has no room for leaves nothing behind.
+        if let Some((begin, settles)) = trace {
+            let first = next.max(begin);
+            let count = usize::try_from(self.engine.next_inbound(&from).0.saturating_sub(first)).unwrap_or(usize::MAX);
+            let skipped = usize::try_from(first - begin).unwrap_or(usize::MAX);
+            let settles = settles.into_iter().skip(skipped).take(count).collect();
+            side.taken.push(Taken { from, first, settles });
+        }
+        // Only now: a stranger without room in the engine leaves no state.
         if self.engine.comms().peer(&from).is_some() {
             self.note(proven, Evidence { genesis: slice.genesis, chain: slice.chain }, side);
             if expires != 0 {
@@ -451,7 +476,7 @@ impl VatMachine {
         self.engine.comms()
     }
 
-    /// What notes the machine's deliveries.
+    /// Returns what notes the machine's deliveries.
     pub fn crank_times(&self) -> &CrankTimes {
         &self.crank_times
     }
@@ -507,7 +532,7 @@ impl VatMachine {
         self.publish(block, &self.engine.comms().peers().map(|(vat, _)| *vat).collect(), &[]);
     }
 
-    /// What the courier starts from after this state was restored.
+    /// Returns what the courier starts from after this state was restored.
     fn restored_outbox(&self) -> RestoredOutbox {
         let mut restored = RestoredOutbox { outbox: self.outbox.clone(), ..RestoredOutbox::default() };
         for stream in self.engine.outbox() {
@@ -576,6 +601,7 @@ impl Machine for VatMachine {
             crank_times,
             refused,
             upgraded: side.upgraded,
+            taken: side.taken,
         };
         Ok(AppliedBlock { results, outbox_root, published_root, publishes, work, effects })
     }

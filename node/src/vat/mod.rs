@@ -1,4 +1,4 @@
-//! One vat on this host: its replica, what turns the replica's events into shipments, console lines and metrics, and the inbox.
+//! One vat on this host: its replica, the handling of the replica's events, and the inbox.
 
 pub mod access;
 pub mod approvals;
@@ -15,9 +15,11 @@ mod places;
 pub mod progress;
 pub mod readings;
 pub mod recent;
+mod shipping;
 pub mod stopwatch;
 pub mod tables;
 pub mod trials;
+pub mod unacknowledged;
 pub mod upgrade;
 pub mod view;
 pub mod whereabouts;
@@ -28,7 +30,13 @@ use crate::{
     co_members::CoMembers,
     directory::Directory,
     images::wait::ImageWait,
-    telemetry::{Telemetry, mirror, page::Page},
+    telemetry::{
+        Telemetry,
+        members::{self, Sight},
+        mirror,
+        page::Page,
+    },
+    traces::{Traces, vat::VatTraces},
 };
 use access::VatMotions;
 use codes::Codes;
@@ -41,10 +49,10 @@ use peer_evidence::PeerEvidence;
 use progress::SharedProgress;
 use quorate_consensus::{
     Approve, Certificate, Change, CheckpointSummary, Genesis, HostId, Introduction, MAX_UNCERTIFIED, Member,
-    Membership, MembershipCertificate, ProposeError, Replica, ReplicaHandle, ReplicaOptions, ReplicaStatus, Role,
-    Store, StoreError, SystemClock, Threads, Timing, Transport,
+    Membership, MembershipCertificate, ProposeError, Replica, ReplicaFigures, ReplicaHandle, ReplicaOptions,
+    ReplicaStatus, Role, Store, StoreError, SystemClock, Threads, Timing, Transport,
 };
-use quorate_courier::courier::{Courier, CourierMetrics};
+use quorate_courier::courier::Courier;
 use quorate_engine::{
     Hash, VatId, abi,
     heap::Limits,
@@ -55,7 +63,6 @@ use quorate_protocol::command::VatCommand;
 use quorate_protocol::{
     authority::{Authority, CodeDigest, SignedInstall},
     codec,
-    evidence::Slice,
     proof::file::{CheckpointProof, Item, ProofFile, VatProof},
     recovered::recovery_words,
     status::{CertificateStatus, CertificatesStatus, MemberStatus, StreamStatus, VatStatus},
@@ -63,7 +70,9 @@ use quorate_protocol::{
 };
 use readings::Readings;
 use recent::Recent;
+use shipping::{FAREWELLS, Shipping, take_farewells};
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -73,6 +82,7 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 use trials::Trials;
+use unacknowledged::Unacknowledged;
 use view::SharedView;
 use whereabouts::PeerFinder;
 
@@ -86,9 +96,6 @@ pub const LEAVING: &str = "leaving";
 pub const REMOVED: &str = "removed";
 /// How long the status waits for a replica that is executing before it tells of what was there before.
 const INSPECT_PATIENCE: Duration = Duration::from_millis(200);
-/// Farewells of clients that wait to be taken, and how many are taken at once.
-const FAREWELLS: usize = 1_024;
-const FAREWELLS_AT_ONCE: usize = 64;
 /// Certificates in one answer.
 const CERTIFICATES: usize = 128;
 
@@ -115,6 +122,8 @@ pub struct VatOptions {
     pub directory: Directory,
     pub peer_evidence: PeerEvidence,
     pub telemetry: Arc<Telemetry>,
+    /// Where traces of messages go, if anywhere.
+    pub traces: Option<Traces>,
     pub console: Option<PathBuf>,
     pub timing: Timing,
 }
@@ -130,7 +139,7 @@ pub struct VatService {
     readings: Readings,
     image: Hash,
     image_wait: Arc<ImageWait>,
-    heap_limit_bytes: u64,
+    limits: Limits,
     view: SharedView,
     codes: Arc<Codes>,
     trials: Arc<Trials>,
@@ -142,6 +151,7 @@ pub struct VatService {
     /// The host was a member and is no longer.
     removed: Arc<AtomicBool>,
     progress: SharedProgress,
+    unacknowledged: Unacknowledged,
     /// The block up to which the console's file has all lines.
     printed: watch::Receiver<u64>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -155,6 +165,7 @@ impl VatService {
     pub async fn start(options: VatOptions) -> Result<VatService, String> {
         let vat = options.genesis.vat_id();
         let view = SharedView::default();
+        view.lock().traced = options.traces.is_some();
         let limits = Limits {
             fuel_per_delivery: options.genesis.parameters.fuel_per_delivery,
             memory_bytes: options.genesis.parameters.memory_bytes,
@@ -191,7 +202,8 @@ impl VatService {
         let whereabouts = Arc::new(PeerFinder { view: view.clone(), directory: options.directory.clone() });
         let (farewells, farewells_rx) = mpsc::channel(FAREWELLS);
         let (name, telemetry) = (options.name.clone(), options.telemetry.clone());
-        let shipping = Arc::new(Shipping { name, telemetry, view: view.clone(), farewells });
+        let traces = options.traces.clone();
+        let shipping = Arc::new(Shipping { vat, name, telemetry, traces, view: view.clone(), farewells });
         let network = options.co_members.network().clone();
         let courier = Courier::start(vat, network, whereabouts, shipping, replica.introduction(), notices_rx);
         let has_code = options.install.is_some();
@@ -201,11 +213,14 @@ impl VatService {
         let install_error = Arc::new(Mutex::new(None));
         let removed = Arc::new(AtomicBool::new(false));
         let (progress, recent, readings) = (SharedProgress::default(), Recent::default(), Readings::default());
+        let unacknowledged = Unacknowledged::default();
         let (printed_tx, printed) = watch::channel(0);
         let event_loop = EventLoop {
             removed: removed.clone(),
             progress: progress.clone(),
             recent: recent.clone(),
+            unacknowledged: unacknowledged.clone(),
+            traces: options.traces.map(|traces| VatTraces::new(traces, vat, replica.log_end())),
             readings: readings.clone(),
             vat,
             name: options.name.clone(),
@@ -238,7 +253,7 @@ impl VatService {
             name: options.name,
             image: options.image.hash(),
             image_wait: options.image_wait,
-            heap_limit_bytes: limits.memory_bytes,
+            limits,
             inbox,
             replica,
             view,
@@ -249,6 +264,7 @@ impl VatService {
             summary: Mutex::default(),
             removed,
             progress,
+            unacknowledged,
             recent,
             readings,
             telemetry: options.telemetry,
@@ -262,12 +278,12 @@ impl VatService {
         Ok(self.replica.propose(codec::encode(command), PROPOSE_DEADLINE).await?.result)
     }
 
-    /// Why the code that the vat was made with did not start, when this member last proposed it.
+    /// Returns why the code that the vat was made with did not start, when this member last proposed it.
     fn install_error(&self) -> Option<String> {
         self.install_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// What the vat has certified, for others to check: its members, its newest statement, its newest checkpoint.
+    /// Returns what the vat has certified, for others to check: its members, its newest statement, its newest checkpoint.
     ///
     /// # Errors
     /// The store can't be read.
@@ -281,7 +297,7 @@ impl VatService {
         Ok(ProofFile { vats: vec![VatProof { introduction: self.replica.introduction(), items }] })
     }
 
-    /// What another vat said to this one lately, for others to check. Nothing if it said nothing since this host started, or if it
+    /// Returns what another vat said to this one lately, for others to check. Nothing if it said nothing since this host started, or if it
     /// is not known who its members are.
     pub fn proof_of(&self, peer: &VatId) -> Option<ProofFile> {
         let said = self.view.lock().heard.get(peer).cloned()?;
@@ -290,7 +306,7 @@ impl VatService {
         Some(ProofFile { vats: vec![VatProof { introduction, items }] })
     }
 
-    /// What the vat publishes under a name, by the newest certificate that is here, or by a later one if that is asked for: then it is waited
+    /// Returns what the vat publishes under a name, by the newest certificate that is here, or by a later one if that is asked for: then it is waited
     /// for, but not long.
     pub async fn read(&self, request: &ReadRequest) -> ReadReply {
         let reply = self.readings.read(&self.replica, &self.view, request).await;
@@ -310,12 +326,27 @@ impl VatService {
         let _ = printed.wait_for(|printed| *printed >= block).await;
     }
 
-    /// Whether this host was a member of the vat and is no longer.
+    /// Returns whether this host was a member of the vat and is no longer.
     pub fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Relaxed)
     }
 
-    /// Why a replica that runs is of no use just now though there is a leader: it does not move, its log was rolled back, it waits for an engine
+    /// Whether this host is out of the vat's members, and is kept until the next epoch is certified.
+    pub fn is_leaving(&self) -> bool {
+        self.role(&self.replica.status()) == LEAVING
+    }
+
+    /// Returns whether a peer is a vat with hosts, and no client or stranger.
+    pub fn is_a_vat(&self, peer: &VatId) -> bool {
+        self.view.known(peer).is_some_and(|signers| signers.expires == 0)
+    }
+
+    /// Returns whether a vat that has spoken to this one is a client.
+    pub fn is_client(&self, peer: &VatId) -> bool {
+        self.view.known(peer).is_some_and(|signers| signers.expires != 0)
+    }
+
+    /// Returns why a replica that runs is of no use just now though there is a leader: it does not move, its log was rolled back, it waits for an engine
     /// image, or there is too little room on its disk.
     pub fn standstill(&self, status: &ReplicaStatus) -> Option<String> {
         if self.is_removed() || status.fault.is_some() {
@@ -324,7 +355,7 @@ impl VatService {
         self.inbox.limited().or_else(|| self.image_wait.missing().map(waits_for_image)).or_else(|| standstill(status))
     }
 
-    /// Whether this host is a member that runs and knows of no leader with a quorum. One that was told to join waits for the
+    /// Returns whether this host is a member that runs and knows of no leader with a quorum. One that was told to join waits for the
     /// members: it serves nothing of the vat, and nothing is wrong.
     pub fn is_leaderless(&self, status: &ReplicaStatus) -> bool {
         !self.is_removed()
@@ -333,7 +364,7 @@ impl VatService {
             && status.leader.is_none()
     }
 
-    /// What the replica is to its vat, in a word.
+    /// Returns what the replica is to its vat, in a word.
     fn role(&self, status: &ReplicaStatus) -> &'static str {
         if self.is_removed() {
             REMOVED
@@ -407,7 +438,7 @@ impl VatService {
             exited: summary.as_ref().and_then(|summary| summary.exit.as_ref()).map(exit_value),
             deliveries: summary.as_ref().map_or(0, |summary| summary.deliveries),
             heap_bytes: summary.as_ref().map_or(0, |summary| summary.heap_bytes),
-            heap_limit_bytes: self.heap_limit_bytes,
+            heap_limit_bytes: self.limits.memory_bytes,
             checkpoint_block: status.local_checkpoint_block,
             certified_checkpoint_block: status.checkpoint_block,
             state_root: status.checkpoint_root.as_ref().map(ToString::to_string),
@@ -466,12 +497,32 @@ impl VatService {
         last.clone()
     }
 
-    /// Adds the figures that mirror the vat's state to a metrics page.
-    pub fn observe(&self, status: &VatStatus, page: &mut Page) {
+    /// The hash of the code that the vat runs, as far as it is known here: of what it got, or of what its genesis binds it to.
+    fn bundle(&self) -> String {
+        let bundle = self.codes.bundle().or_else(|| self.replica.introduction().genesis.bundle);
+        bundle.map(|hash| hash.to_string()).unwrap_or_default()
+    }
+
+    /// Adds the figures that mirror the vat's state to a metrics page; `sights` is what the host sees of others.
+    pub fn observe(
+        &self,
+        status: &VatStatus,
+        figures: &ReplicaFigures,
+        sights: &BTreeMap<HostId, Sight>,
+        page: &mut Page,
+    ) {
         let replica = self.replica.status();
-        mirror::replica(page, &self.name, &replica, &status.role, self.is_leaderless(&replica));
+        let is_leaderless = self.is_leaderless(&replica);
+        mirror::vat_info(page, status, &self.bundle());
+        mirror::replica(page, &self.name, &replica, &status.role, is_leaderless);
+        mirror::figures(page, &self.name, figures);
         mirror::vat(page, status);
+        mirror::unacknowledged_ages(page, status, &self.unacknowledged.ages(Instant::now()));
+        mirror::limits(page, &self.name, self.limits.fuel_per_delivery);
         mirror::limited(page, &self.name, self.inbox.limited().is_some());
+        if !self.is_removed() {
+            members::members(page, &self.name, &replica, figures, sights);
+        }
     }
 }
 
@@ -501,7 +552,7 @@ fn standstill(status: &ReplicaStatus) -> Option<String> {
     quorate_protocol::standstill::standstill(status.applied, status.leader_committed, still)
 }
 
-/// What a vat gave to `exit`, as JSON.
+/// Returns what a vat gave to `exit`, as JSON.
 fn exit_value(exit: &Exit) -> serde_json::Value {
     abi::Value::decode(&exit.value.body).map_or(serde_json::Value::Null, |value| value.to_json())
 }
@@ -539,42 +590,6 @@ pub(crate) fn describe_change(change: &Change, membership: &Membership) -> Strin
 
 fn member_status(member: &Member) -> MemberStatus {
     MemberStatus { name: member.name.clone(), key: member.key.to_string(), addresses: member.addresses.clone() }
-}
-
-/// What becomes of the courier's shipments: metrics, and the farewells that clients give along with their answers.
-struct Shipping {
-    name: String,
-    telemetry: Arc<Telemetry>,
-    view: SharedView,
-    farewells: mpsc::Sender<Slice>,
-}
-
-impl CourierMetrics for Shipping {
-    fn shipped(&self, _peer: &VatId, outcome: &'static str, _messages: usize) {
-        self.telemetry.slices_shipped.with_label_values(&[self.name.as_str(), outcome]).inc();
-    }
-
-    fn never_certified(&self, peers: &[VatId]) {
-        self.view.unsay(peers);
-    }
-
-    fn farewell(&self, slice: Slice) {
-        // A client whose farewell is lost is forgotten when there are too many.
-        let _ = self.farewells.try_send(slice);
-    }
-}
-
-/// Takes the farewells of clients like any slices, many at a time: they wait for nothing, and nobody waits for them.
-async fn take_farewells(inbox: Arc<Inbox>, mut farewells: mpsc::Receiver<Slice>) {
-    let mut under_way = tokio::task::JoinSet::new();
-    while let Some(slice) = farewells.recv().await {
-        while under_way.len() >= FAREWELLS_AT_ONCE {
-            under_way.join_next().await;
-        }
-        while under_way.try_join_next().is_some() {}
-        let inbox = inbox.clone();
-        under_way.spawn(async move { inbox.take(slice).await });
-    }
 }
 
 #[cfg(test)]

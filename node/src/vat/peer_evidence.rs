@@ -1,6 +1,6 @@
-//! What this host keeps of other vats that contradict themselves: on disk, bounded, for `vat evidence`.
+//! Evidence of other vats that contradict themselves: on disk, bounded, for `vat evidence`.
 //!
-//! Invariant: nothing is kept twice, and no peer takes the place of another: each has so much room, and so many have some.
+//! Invariant: nothing is kept twice, and no peer takes the room of another: each has a fixed share, for a fixed number of peers.
 
 use quorate_consensus::{HostId, Store, StoreError};
 use quorate_engine::VatId;
@@ -29,7 +29,7 @@ pub struct PeerEvidence {
 }
 
 impl PeerEvidence {
-    /// What `store` holds.
+    /// Returns what `store` holds.
     ///
     /// # Errors
     /// The store can't be read.
@@ -38,7 +38,7 @@ impl PeerEvidence {
         Ok(PeerEvidence { store, kept: Arc::new(AtomicU64::new(kept)), writing: Arc::default() })
     }
 
-    /// How many pieces are kept.
+    /// Returns how many pieces are kept.
     pub fn count(&self) -> u64 {
         self.kept.load(Ordering::Relaxed)
     }
@@ -99,7 +99,7 @@ impl PeerEvidence {
     }
 }
 
-/// What makes a piece the same as another one: its kind, whom it accuses, and where.
+/// The identity of a piece of evidence: its kind, the accused, and the place.
 fn place(item: &Item) -> String {
     let of = |members: Vec<HostId>, epoch: u64, block: u64| {
         let first = members.first().map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Lines of code in what is said about errors: a place in a vat's bundle is a place in its author's files, since the bundler keeps lines.
+//! Lines of code in error reports: a place in a vat's bundle is a place in its author's files, since the bundler keeps lines.
 //!
 //! Only this host's own output has them. The guest never learns where an error was.
 

@@ -1,4 +1,4 @@
-//! Since when a replica has not got on: what tells one that is stuck from one that has nothing to do, beside the others' blocks.
+//! Measures since when a replica has made no progress: tells a stuck replica from an idle one, beside the others' blocks.
 
 use quorate_consensus::ReplicaStatus;
 use std::{
@@ -14,7 +14,7 @@ struct Progress {
     since: Option<Instant>,
 }
 
-/// A replica's progress, noted by whoever looks at its status.
+/// A replica's progress, noted by each reader of its status.
 #[derive(Clone, Default)]
 pub struct SharedProgress(Arc<Mutex<Progress>>);
 

@@ -1,10 +1,10 @@
-//! What anybody may read of a vat: what it publishes, by the newest certificate that is here.
+//! Readings of a vat: its published data, by the newest certificate that is here.
 //!
-//! A replica executes ahead of certificates. So what is published after each block that has a statement is kept until its certificate is
+//! A replica executes ahead of certificates. So it keeps the published data of each block that has a statement until the block's certificate is
 //! there, or that of a later block.
 //!
-//! Invariants: nothing is answered that no certificate proves; what waits for certificates is bounded; nothing here is ever an input to
-//! anything that is replicated.
+//! Invariants: every answer is proven by a certificate. The data that waits for certificates is bounded. Nothing here is ever an input to
+//! replicated state.
 
 use super::view::SharedView;
 use quorate_consensus::{Certificate, ReplicaHandle};
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 /// Statements that wait for their certificates at most; beyond them the oldest cannot be read any more. Trees share what they have in common, and
 /// a tree of its own takes some 200 KiB.
 const WAITING: usize = 256;
-/// How long a question waits for a certificate that is new enough. Below the deadline of whoever asks.
+/// How long a question waits for a certificate that is new enough. Below the caller's deadline.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// How often it is looked whether a restored state has been heard of.
 const RESTORED_POLL: Duration = Duration::from_millis(10);

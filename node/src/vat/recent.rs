@@ -1,7 +1,7 @@
-//! What the vat's latest blocks said, and did on whose account: for clients that ask what a call has cost, and for the console, which
+//! The outputs of the vat's latest blocks, and their work by account: for clients that ask for the cost of a call, and for the console, which
 //! follows messages from vat to vat.
 //!
-//! Of this process only, bounded, and never an input to anything that is replicated.
+//! Of this process only, bounded, and never an input to replicated state.
 
 use quorate_engine::{VatId, comms::stream::StreamHead, machine::CrankReport};
 use quorate_protocol::status::{BlockStatus, HeadStatus, WorkStatus};
@@ -113,7 +113,7 @@ impl Recent {
         blocks.into_values().collect()
     }
 
-    /// What was done on an account, as far as it is remembered.
+    /// Returns what was done on an account, as far as it is remembered.
     pub fn of(&self, account: &VatId) -> Vec<RecentWork> {
         self.lock().work.iter().filter(|(other, _)| other == account).map(|(_, work)| work.clone()).collect()
     }

@@ -1,7 +1,7 @@
 //! Times each crank: a guest around a guest that notes how long its deliveries take. The engine itself has no clock. For people who look at a
-//! log it also keeps what was delivered and what came of it.
+//! log it also keeps each delivery and its outcome.
 //!
-//! Invariant: times leave it for metrics alone. Nothing that the machine decides, says or commits to depends on them, or on what is kept.
+//! Invariant: times go only to metrics. No decision, output or commitment of the machine depends on them, or on the kept deliveries.
 
 use quorate_engine::{
     EngineError, Hash, VatId,

@@ -1,9 +1,9 @@
-//! What a checkpoint of a vat's machine holds beside the heap's pages, as it lies on disk and travels to other members.
+//! The tables of a checkpoint, beside the heap's pages, on disk and on the wire.
 //!
-//! The manifest has hashes only, so that it stays small however much waits in the streams; the tables come in pieces, so that
-//! several fit a frame of a snapshot. The tables are cut where their content says so, not at multiples of a size: what is put in, taken out or
-//! changed at one place leaves the pieces before and after it as they were. So a checkpoint of a vat in whose streams very much waits costs
-//! what has come since the one before.
+//! The manifest has hashes only, so that it stays small however much waits in the streams. The tables come in pieces, so that
+//! several fit a frame of a snapshot. Cuts depend on content, not on multiples of a size: an insertion, removal or
+//! change at one place leaves the pieces before and after it as they were. So a checkpoint of a vat with very long streams costs
+//! only what has come since the previous one.
 
 use super::clients::Clients;
 use fastcdc::v2020::{Chunk, FastCDC};

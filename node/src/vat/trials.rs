@@ -1,8 +1,8 @@
-//! How often a host tries upgrades on the present state of a vat: for `vat upgrade --dry-run`, and before each `vat upgrade` proposes one.
+//! Tries upgrades on the present state of a vat: for `vat upgrade --dry-run`, and before each `vat upgrade` proposes one.
 //!
-//! A trial runs where the replica executes blocks, and no account of the vat's pays it: the host's owner asks for it, and this host alone does it. Each of its two
-//! deliveries burns no more than a start may, by the vat's parameters. Invariants: there is one trial at a time; after each, the replica has as
-//! long for the vat as the trial took; a trial that nobody waits for any more is not begun.
+//! A trial runs where the replica executes blocks, and no account of the vat pays for it: the host's owner asks for it, and this host alone runs it. Each of its two
+//! deliveries burns no more than a start may, by the vat's parameters. Invariants: there is one trial at a time. After each, the replica has as
+//! long for the vat as the trial took. A trial whose caller has gone does not begin.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

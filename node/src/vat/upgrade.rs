@@ -1,4 +1,4 @@
-//! What a host does for an upgrade of a vat: it completes what was asked for, tries it on the present state, and puts it to the owners of the members.
+//! A host's part of a vat's upgrade: completes the request, tries it on the present state, and proposes it to the owners of the members.
 
 use super::{VatService, codes::Codes, machine::VatMachine, trials::Busy};
 use quorate_consensus::{MemberSignature, ReconfigureError};
@@ -72,7 +72,7 @@ impl VatService {
         let present =
             self.codes.present().filter(|present| code.as_ref().is_some_and(|code| code.upgraded(present) == *code));
         let Some(present) = present else {
-            return Err("this host was not given the code that the vat runs, with its arguments: name all of it, the source, each --arg and each --endowment (--no-arguments if there are none)".to_owned());
+            return Err("this host was not given the code that the vat runs, with its arguments: name all of it, the source, each --arg (--no-arguments if there are none), and each --endowment (--no-endowments if there are none)".to_owned());
         };
         Ok(Upgrade {
             bundle: bundle.unwrap_or(present.bundle),
@@ -82,7 +82,7 @@ impl VatService {
         })
     }
 
-    /// What would come of an upgrade now, by this replica's state, with what it would change.
+    /// Returns what would come of an upgrade now, by this replica's state, with what it would change.
     ///
     /// # Errors
     /// It was not tried, or a fault of this host.

@@ -1,5 +1,5 @@
-//! What the replica's state looks like from outside the thread that applies the log: written after each block, read by the
-//! inbox, the courier, the status page and the metrics. Never an input to anything that is replicated.
+//! A view of the replica's state from outside the thread that applies the log: written after each block, read by the
+//! inbox, the courier, the status page and the metrics. Never an input to replicated state.
 
 use super::clients::Ended;
 use quorate_consensus::Signers;
@@ -44,7 +44,7 @@ pub struct View {
     pub waiting: BTreeSet<VatId>,
     /// How much fuel the messages of one command may cost by what they weigh alone, so that the rest needs not be ordered with them.
     pub command_fuel: u64,
-    /// Bearer keys and what they open: whoever is in no table comes in by one of them.
+    /// Bearer keys and the objects that they open: unknown peers come in by them.
     pub bearers: Arc<BearerKeys>,
     /// Which version of the bearers that is.
     pub bearers_version: Option<u64>,
@@ -66,6 +66,8 @@ pub struct View {
     pub heard: BTreeMap<VatId, Arc<ProvenSlice>>,
     /// The newest block that changed what the vat publishes; unknown right after a restore.
     pub published_block: Option<u64>,
+    /// Whether the messages of this vat are traced.
+    pub traced: bool,
     /// After checkpoints were restored: what follows from each that has not been heard of yet.
     pub restored: VecDeque<RestoredState>,
 }
@@ -80,7 +82,7 @@ pub struct RestoredState {
 }
 
 impl View {
-    /// Remembers what a peer said, for whoever is to be shown it. Of more peers, and of larger slices, nothing is remembered.
+    /// Remembers a peer's latest slice, to show it to callers. Beyond a number of peers, and a size of slices, nothing is remembered.
     pub fn hear(&mut self, from: VatId, said: ProvenSlice) {
         let bytes: usize = said.slice.messages.iter().map(Vec::len).sum();
         let has_room = self.heard.len() < HEARD_PEERS || self.heard.contains_key(&from);
@@ -105,7 +107,7 @@ impl SharedView {
         self.lock().peers.get(vat).cloned()
     }
 
-    /// What was said to these last can never reach them: whoever of them repeats itself has to be told again.
+    /// Our last messages to these peers can never reach them: if one of them repeats itself, they are sent again.
     pub fn unsay(&self, peers: &[VatId]) {
         let mut view = self.lock();
         for vat in peers {

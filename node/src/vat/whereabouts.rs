@@ -1,5 +1,5 @@
-//! Where the members of other vats are, for a vat's courier: who they are is what the vat's state has proven; where they are is what
-//! the host's directory says of them.
+//! The addresses of other vats' members, for a vat's courier. The vat's state has proven who the members are; the host's directory has their
+//! addresses.
 
 use super::view::SharedView;
 use crate::directory::Directory;

@@ -1,6 +1,6 @@
-//! How many messages a member has ordered at once.
+//! Bounds the messages that a member has ordered at once.
 //!
-//! A command whose messages are not taken in is logged, replicated and checked for nothing, and holds up those behind it. It decides nothing
+//! If a command's messages are not taken in, the members log, replicate and check it for nothing, and it delays later commands. The window decides nothing
 //! that is replicated.
 
 use quorate_protocol::evidence::SLICE_MESSAGES;
@@ -18,7 +18,7 @@ impl Default for Window {
 }
 
 impl Window {
-    /// How many messages the next command brings at most.
+    /// Returns how many messages the next command brings at most.
     pub fn most(&self) -> usize {
         self.most
     }

@@ -1,10 +1,10 @@
-//! The witness: keeps what peers of a vat have certified lately, and notices when one of them contradicts itself.
+//! The witness: keeps the latest certificates of a vat's peers, and notices when a peer contradicts itself.
 //!
-//! A receiver of slices is the only one that can see it when more of a vat's members lie than the vat allows for: the honest ones
+//! Only a receiver of slices can notice that more of a vat's members lie than the vat tolerates: its honest members
 //! are then outvoted, or were shown one side only.
 //!
-//! Invariants: only signatures that the caller has checked come in; what is remembered is bounded by peers and by what each of
-//! them said; what is found convicts by what it holds, and is handed out once.
+//! Invariants: only signatures that the caller has checked come in. The memory is bounded by peers and by statements of
+//! each. A finding convicts by its own content, and is returned once.
 
 use quorate_consensus::{
     Certificate, Contradiction, Equivocation, EvidenceRecord, HostId, MemberSignature, Signed, Statement,
@@ -32,7 +32,7 @@ struct Peer {
     /// When something was last heard, in notes.
     touched: u64,
     said: Vec<Said>,
-    /// Whom or what was found of it: a member and block, or only a block.
+    /// The findings so far: a member and block, or only a block.
     found: BTreeSet<(Option<HostId>, u64)>,
 }
 
@@ -44,7 +44,7 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Whether something that a peer said before contradicts this. Costs no signature check: whoever says yes has to check all of it.
+    /// Returns whether something that a peer said before contradicts this. Costs no signature check: after a yes the caller must check all of it.
     pub fn suspects(&self, head: &CertifiedHead) -> bool {
         let statement = &head.certificate.statement;
         let Some(peer) = self.peers.get(&VatId(statement.vat.0)) else { return false };
@@ -101,7 +101,7 @@ impl Peer {
     }
 }
 
-/// What makes a finding the same as another one.
+/// Returns what makes a finding the same as another one.
 fn key(item: &Item) -> (Option<HostId>, u64) {
     match item {
         Item::Evidence(record) => match &**record {
@@ -113,7 +113,7 @@ fn key(item: &Item) -> (Option<HostId>, u64) {
     }
 }
 
-/// What two things that one peer said prove together.
+/// Returns what two things that one peer said prove together.
 fn compare(before: &Said, now: &Said) -> Vec<Item> {
     let (one, other) = (&before.head.certificate, &now.head.certificate);
     let mut found = Vec::new();
@@ -151,7 +151,7 @@ mod tests {
     use quorate_engine::comms::stream::StreamHead;
     use quorate_protocol::evidence::Outbox;
 
-    /// What the members of these seeds say of a block: the end of a stream, and its hash.
+    /// Returns what the members of these seeds say of a block: the end of a stream, and its hash.
     fn said(seeds: &[u8], block: u64, end: u64, hash: u8) -> CertifiedHead {
         let head = StreamHead {
             peer: VatId([2; 32]),

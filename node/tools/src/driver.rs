@@ -159,7 +159,7 @@ impl Driver {
         })
     }
 
-    /// What was read of the author's code so far.
+    /// Returns what was read of the author's code so far.
     pub fn into_sources(self) -> Sources {
         self.sources
     }
@@ -169,12 +169,12 @@ impl Driver {
         self.world.take_console()
     }
 
-    /// What each vat has cost so far: the driver first.
+    /// Returns what each vat has cost so far: the driver first.
     pub fn usage(&self) -> Vec<(String, Usage)> {
         self.world.usage(&self.order)
     }
 
-    /// What all have cost since the driver started.
+    /// Returns what all have cost since the driver started.
     pub fn spent(&self) -> Usage {
         let (now, before) = (self.world.total(), &self.burnt_before);
         Usage {
@@ -218,7 +218,7 @@ impl Driver {
         }
     }
 
-    /// Begins the budget anew: for a driver that runs for as long as somebody uses it.
+    /// Begins the budget anew: for a driver that runs for as long as a person uses it.
     pub fn begin_budget(&mut self) {
         self.burnt_before = self.world.total();
     }

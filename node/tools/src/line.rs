@@ -2,7 +2,7 @@
 //!
 //! This reads tokens, not the language: what it takes for a declaration and is none does no harm, since only variables that are there are kept.
 
-/// A text that somebody has typed.
+/// A text that a person has typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// Nothing but spaces and comments.
@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether a slash begins a regular expression here.
+    /// Returns whether a slash begins a regular expression here.
     fn begins_expression(&self) -> bool {
         const BEFORE: [&str; 7] = ["return", "typeof", "case", "in", "of", "await", "void"];
         self.tokens.last().is_none_or(|token| match token.kind {
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How long a text in quotes is.
+/// Returns how long a text in quotes is.
 fn quoted(rest: &str, quote: char) -> Option<usize> {
     let mut escaped = false;
     for (at, letter) in rest.char_indices().skip(1) {
@@ -191,7 +191,7 @@ fn quoted(rest: &str, quote: char) -> Option<usize> {
     Some(rest.len())
 }
 
-/// How long a regular expression is.
+/// Returns how long a regular expression is.
 fn regular_expression(rest: &str) -> usize {
     let (mut escaped, mut class) = (false, false);
     for (at, letter) in rest.char_indices().skip(1) {
@@ -260,7 +260,7 @@ fn bindings<'a>(tokens: &[Token<'a>]) -> Vec<&'a str> {
     names
 }
 
-/// Whether the text itself waits, and not only a function in it.
+/// Returns whether the text itself waits, and not only a function in it.
 fn awaits(tokens: &[Token<'_>]) -> bool {
     let waits = tokens.iter().any(|token| token.text == "await" && token.depth == 0);
     // Within the brackets of a call or of an array of the line's own.

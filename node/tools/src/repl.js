@@ -13,8 +13,10 @@
     }
   };
   let publish = () => {};
+  let begun = false;
   const $later = run => {
     publish = run;
+    begun = true;
   };
   compartment = new Compartment({
     globals: { ...globals, vat, testnet, text, settle, advance, restart, now, timer, $publish, $later },
@@ -35,12 +37,16 @@
     if (awaits) {
       return parses(`async function () { return (${text}\n); }`)
         ? `(async () => (${text}\n))()`
-        : `(async () => { ${text}\n; ${reads.join('; ')}; })()`;
+        : `(async () => {\n${text}\n; ${reads.join('; ')}; })()`;
     }
     if (text.startsWith('{') && parses(`function () { return (${text}\n); }`)) return `(${text}\n)`;
     // The value is that of the text itself, which is evaluated last.
-    return reads.length === 0 ? text : `$later(() => { ${reads.join('; ')}; }); ${text}`;
+    return `$later(() => { ${reads.join('; ')}; });\n${text}`;
   };
+
+  // Why a text does not parse. It begins on the second line of what is evaluated.
+  const placed = ({ message }) =>
+    SyntaxError(message.replace(/ at line (\d+), col /, (place, line) => (line > 1 ? ` at line ${line - 1}, col ` : place)));
 
   const isPromise = value => Object(value) === value && Object.prototype.toString.call(value) === '[object Promise]';
   // The console writes values as they are, and runs nothing of theirs; a text stands there without quotes.
@@ -51,10 +57,11 @@
     async evaluate(mark, text, names, awaits) {
       let value;
       publish = () => {};
+      begun = false;
       try {
         value = compartment.evaluate(complete(text, names, awaits));
       } catch (reason) {
-        print(`${mark}/threw`, reason);
+        print(`${mark}/threw`, !begun && reason instanceof SyntaxError ? placed(reason) : reason);
         return 'threw';
       } finally {
         publish();

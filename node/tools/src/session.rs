@@ -120,7 +120,7 @@ pub fn hosted() -> Bundle {
     program(&empty, NO_SERVICES, "{ root: argv.root }").bundle()
 }
 
-/// What the session's root is given to evaluate a line, for its method `evaluate`.
+/// Returns what the session's root is given to evaluate a line, for its method `evaluate`.
 pub fn arguments(number: u64, line: &Whole) -> Vec<Value> {
     vec![
         Value::String(format!("{MARK}{number}")),

@@ -86,7 +86,22 @@ impl Source {
         words.filter_map(read_place).find_map(|(path, line, column)| self.place(path, line, column))
     }
 
-    /// Where the test with this name is registered in the entry file, by its text: the line on which the name stands as a first argument.
+    /// Returns what a host has printed, with the lines of code as they are in the files: a host has those of the bundle, in which types are blank.
+    pub fn as_written(&self, text: &str) -> String {
+        let words = text.split(|letter: char| letter.is_whitespace() || "()".contains(letter));
+        words.filter_map(read_place).fold(text.to_owned(), |shown, (path, line, column)| {
+            let of_bundle = self.bundle.modules.get(path).and_then(|module| line_of(module, line));
+            match (of_bundle, self.place(path, line, column)) {
+                (Some(of_bundle), Some(place)) => {
+                    let written = excerpt(line, column, &place.text);
+                    shown.replacen(&excerpt(line, column, of_bundle), &written, 1)
+                }
+                _ => shown,
+            }
+        })
+    }
+
+    /// Returns where the test with this name is registered in the entry file, by its text: the line on which the name stands as a first argument.
     pub fn test(&self, name: &str) -> Option<Place> {
         let module = self.bundle.modules.get(&self.bundle.entry)?;
         let quoted: Vec<String> = ['\'', '"', '`'].iter().map(|quote| format!("{quote}{name}{quote}")).collect();
@@ -120,6 +135,24 @@ impl Sources {
 #[cfg(test)]
 mod unit {
     use super::*;
+
+    #[test]
+    fn what_a_host_shows_of_typescript_has_its_types_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("main.ts");
+        let code = "export default () => {\n  const add = (a: number): number => a + missing;\n};\n";
+        fs::write(&file, code).expect("written");
+        let source = Source::read(&file).expect("it is good");
+        let said = "add failed: ReferenceError: missing is not defined (at main.ts:2:42)";
+        let line =
+            |types: &str| format!("{said}\n  2 |   const add = (a{types} => a + missing;\n    | {}^", " ".repeat(41));
+        let (blank, written) = (line("        )        "), line(": number): number"));
+        assert_eq!(source.as_written(&blank), written);
+        assert_eq!(source.as_written(&written), written);
+        for other in [said, "(at main.ts:9:1)", "(at other.js:2:42)", ""] {
+            assert_eq!(source.as_written(other), other);
+        }
+    }
 
     #[test]
     fn places_are_found_in_what_is_said_about_errors() {

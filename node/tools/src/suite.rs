@@ -66,7 +66,7 @@ impl Suite {
         Ok(Suite { image, source, sources, budget })
     }
 
-    /// What was read of the author's code so far.
+    /// Returns what was read of the author's code so far.
     pub fn into_sources(self) -> Sources {
         self.sources
     }

@@ -85,7 +85,7 @@ pub struct World {
     image: Arc<Image>,
     places: BTreeMap<VatId, Place>,
     routes: BTreeMap<(VatId, VatId), Route>,
-    /// Whoever calls the driver's root from outside.
+    /// The client that calls the driver's root from outside.
     client: ClientSession,
     completions: VecDeque<Completion>,
     dice: Dice,
@@ -213,7 +213,7 @@ impl World {
         Ok(ClientRef::Result(number))
     }
 
-    /// What has settled of the client's calls, in order.
+    /// Returns what has settled of the client's calls, in order.
     pub fn take_completion(&mut self) -> Option<Completion> {
         self.completions.pop_front()
     }
@@ -243,7 +243,7 @@ impl World {
         Ok(true)
     }
 
-    /// Whether the receiver lacks anything of a stream.
+    /// Returns whether the receiver lacks anything of a stream.
     fn has_news(&self, (from, to): &(VatId, VatId), route: &Route) -> bool {
         let Some(head) = route.head.filter(|_| !route.broken) else { return false };
         let next = match self.places.get(to) {
@@ -297,7 +297,7 @@ impl World {
         self.note(ConsoleLine { vat, level: LogLevel::Warn, text });
     }
 
-    /// How far a vat's setup has come; nothing of one that is not there.
+    /// Returns how far a vat's setup has come; nothing of one that is not there.
     pub fn setup(&self, vat: &VatId) -> Option<Setup> {
         self.places.get(vat).map(|place| place.machine.summary().setup)
     }
@@ -312,7 +312,7 @@ impl World {
         self.now_ms
     }
 
-    /// When the first timer of any vat is due.
+    /// Returns when the first timer of any vat is due.
     pub fn next_deadline(&self) -> Option<u64> {
         self.places.values().filter_map(|place| place.machine.next_deadline()).min()
     }
@@ -349,13 +349,13 @@ impl World {
         Ok(())
     }
 
-    /// What each vat has cost so far, by its name, in the order in which they were made; `order` gives that.
+    /// Returns what each vat has cost so far, by its name, in the order in which they were made; `order` gives that.
     pub fn usage(&self, order: &[VatId]) -> Vec<(String, Usage)> {
         let of = |vat: &VatId| self.places.get(vat).map(|place| (place.name.clone(), place.usage.clone()));
         order.iter().filter_map(of).collect()
     }
 
-    /// What all vats have cost so far.
+    /// Returns what all vats have cost so far.
     pub fn total(&self) -> Usage {
         let mut total = Usage::default();
         for place in self.places.values() {

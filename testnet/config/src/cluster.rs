@@ -124,6 +124,8 @@ impl Cluster {
         let child = Command::new(&self.binary)
             .args(["node", "run", "--home"])
             .arg(fs::canonicalize(home.path())?)
+            // A service manager waits for what started the testnet, not for each host.
+            .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -155,7 +157,7 @@ impl Cluster {
         }
     }
 
-    /// Why a host stopped, as it said at its end; where it said nothing, the end of its log.
+    /// Returns why a host stopped, as it said at its end; where it said nothing, the end of its log.
     fn last_words(&self, host: &str) -> String {
         let path = self.dir.host_log(host);
         let text = fs::read_to_string(&path).unwrap_or_default();
@@ -174,7 +176,7 @@ impl Cluster {
         }
     }
 
-    /// How a host stands.
+    /// Returns how a host stands.
     pub async fn state(&self, host: &str) -> anyhow::Result<HostState> {
         self.place(host)?;
         let path = self.dir.home(host);
@@ -203,7 +205,7 @@ impl Cluster {
         }
     }
 
-    /// How all hosts stand, in the config's order. They are asked side by side: one that hangs holds up none of the others.
+    /// Returns how all hosts stand, in the config's order. They are asked side by side: one that hangs holds up none of the others.
     pub async fn states(&self) -> anyhow::Result<Vec<(String, HostState)>> {
         let hosts = self.layout.hosts.iter();
         let asked = hosts.map(async |place| Ok((place.name.clone(), self.state(&place.name).await?)));

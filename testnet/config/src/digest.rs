@@ -32,6 +32,10 @@ pub fn digest(config: &TestnetConfig, bundles: &BTreeMap<String, Bundle>) -> Str
             fields.text("a gateway");
             fields.text(&gateway.listen.to_string());
             fields.list(&gateway.origins);
+            if !gateway.proxies.is_empty() {
+                fields.text("proxies");
+                fields.list(&gateway.proxies.iter().map(ToString::to_string).collect::<Vec<_>>());
+            }
         }
     }
     let mut vats: Vec<_> = config.vats.iter().collect();

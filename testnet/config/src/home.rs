@@ -100,7 +100,7 @@ impl Home {
             return Err(HomeError::Exists { path: path.display().to_string() });
         }
         refuse_exported(path)?;
-        // Before it is narrowed: what somebody has there is not ours to change.
+        // Before it is narrowed: another user's files there are not ours to change.
         if path.exists() && fs::read_dir(path).map_err(at(path))?.next().is_some() {
             return Err(HomeError::NotAHome { path: path.display().to_string() });
         }
@@ -151,7 +151,7 @@ impl Home {
         let mut options = fs::File::options();
         options.create(true).truncate(false).read(true).write(true).mode(0o600);
         let mut file = options.open(&path).map_err(at(&path))?;
-        // Whoever looks whether a node runs here holds the lock for an instant, so one failure says nothing.
+        // A process that checks whether a node runs here holds the lock for an instant, so one failure means nothing.
         let taken = attempts().all(|()| file.try_lock().is_err());
         if taken {
             return Err(HomeError::Locked { path: self.path.display().to_string(), process: self.running_process() });
@@ -175,7 +175,7 @@ impl Home {
         config_file(&self.path)
     }
 
-    /// Where RocksDB lives.
+    /// Returns where RocksDB lives.
     pub fn data(&self) -> PathBuf {
         self.path.join("data")
     }
@@ -185,22 +185,22 @@ impl Home {
         self.path.join("MARKS")
     }
 
-    /// Where the marks of vats that were carried here lie.
+    /// Returns where the marks of vats that were carried here lie.
     pub fn carried(&self) -> PathBuf {
         self.path.join("carried")
     }
 
-    /// Where vats to carry are laid down.
+    /// Returns where vats to carry are laid down.
     pub fn provision(&self) -> PathBuf {
         self.path.join("provision")
     }
 
-    /// Where engine images lie.
+    /// Returns where engine images lie.
     pub fn images(&self) -> PathBuf {
         self.path.join("images")
     }
 
-    /// Where calls with keys lie that programs have made at the gateway.
+    /// Returns where calls with keys lie that programs have made at the gateway.
     pub fn gateway(&self) -> PathBuf {
         self.path.join("gateway")
     }
@@ -210,7 +210,7 @@ impl Home {
         self.carried().join(vat)
     }
 
-    /// Where the key of a vat's creator lies, while the vat has no code.
+    /// Returns where the key of a vat's creator lies, while the vat has no code.
     pub fn creator_key(home: &Path, vat: &str) -> PathBuf {
         home.join("creators").join(format!("{vat}.key"))
     }
@@ -269,7 +269,7 @@ fn holder(lock: &Path) -> Option<u32> {
     let is_it = |found: fs::Metadata| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino());
     let has_it = match fs::read_dir(format!("/proc/{process}/fd")) {
         Ok(open) => open.flatten().any(|open| fs::metadata(open.path()).is_ok_and(is_it)),
-        // Somebody's whose files are not shown to us; but not nobody's.
+        // Another process, whose files are hidden from us; but there is one.
         Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
     };
     has_it.then_some(process)
@@ -321,6 +321,7 @@ pub(crate) mod tests {
             approve: Approve::Auto,
             disk: Default::default(),
             gateway: None,
+            traces: None,
         }
     }
 
@@ -378,7 +379,7 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let home = Home::init(&dir.path().join("home"), config()).expect("a new home");
         let lock = home.path().join("LOCK");
-        // The instant after a start: the lock is taken, the file still names an earlier node, and its number is that of somebody else.
+        // The instant after a start: the lock is taken, the file still names an earlier node, and its number is another process's.
         let mut bystander = bystander();
         fs::write(&lock, bystander.id().to_string()).expect("writable");
         let taken = fs::File::open(&lock).expect("it is there");

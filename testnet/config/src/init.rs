@@ -9,6 +9,7 @@ use crate::testnet::{Argument, HostConfig as HostEntry, Mistake, TestnetConfig, 
 use crate::{
     bundle,
     home::{Home, HostConfig, private::make_folder, write_secret},
+    prometheus,
     provision::{self, default_parameters},
 };
 use anyhow::{Context, bail};
@@ -29,8 +30,7 @@ use quorate_protocol::{
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener},
     path::Path,
 };
 
@@ -65,7 +65,7 @@ impl Plan {
 
     /// Writes the testnet into `dir`. `image` is the engine image that its vats will run in.
     pub fn write(&self, dir: &TestnetDir, image: Hash) -> anyhow::Result<Layout> {
-        // Whoever reads a sturdyref may call its vat, and the homes hold keys.
+        // Every reader of a sturdyref may call its vat, and the homes hold keys.
         for part in [dir.path(), &dir.path().join("hosts"), &dir.path().join("refs")] {
             make_folder(part)?;
         }
@@ -108,7 +108,7 @@ impl Plan {
                 .collect(),
             hosts: hosts.into_iter().map(|host| host.place).collect(),
         };
-        fs::write(dir.prometheus(), prometheus_config(&layout))?;
+        prometheus::write(dir, &layout)?;
         dir.write(&layout)?;
         Ok(layout)
     }
@@ -185,7 +185,7 @@ fn install(
     bearer: &Sturdyref,
     ids: &BTreeMap<&str, VatId>,
 ) -> Install {
-    // Whoever has this vat in its argv may send to this vat's root.
+    // Vats with this vat in their argv may send to its root.
     let is_it = |value: &Argument| matches!(value, Argument::Vat(name) if *name == vat.name);
     let grants: BTreeSet<VatId> = config
         .vats
@@ -278,7 +278,7 @@ fn make_home(dir: &TestnetDir, host: &HostEntry, ports: &mut PortChooser) -> any
     };
     let (name, listens) = (host.name.clone(), vec![listen.clone()]);
     let (disk, gateway) = (host.disk, host.gateway.clone());
-    let config = HostConfig { name, listen: listens, http, approve: host.approve, disk, gateway };
+    let config = HostConfig { name, listen: listens, http, approve: host.approve, disk, gateway, traces: None };
     let home = Home::init(&dir.home(&host.name), config)?;
     let address = host.announce.clone().unwrap_or(listen);
     let key = HostId(home.key.verifying_key().to_bytes());
@@ -322,65 +322,17 @@ pub fn random_bytes() -> anyhow::Result<[u8; 32]> {
     Ok(bytes)
 }
 
-fn prometheus_config(layout: &Layout) -> String {
-    let mut text =
-        String::from("global:\n  scrape_interval: 5s\nscrape_configs:\n  - job_name: quorate\n    static_configs:\n");
-    for host in &layout.hosts {
-        let (target, remark) = scrape_target(host);
-        if let Some(remark) = remark {
-            text.push_str(&format!("      # {remark}\n"));
-        }
-        text.push_str(&format!("      - targets: [\"{target}\"]\n        labels: {{ host: \"{}\" }}\n", host.name));
-    }
-    text
-}
-
-/// Where Prometheus finds a host's metrics, with a remark where it must run on that host's machine. A host that serves them at all
-/// addresses is found at the one that the other hosts dial; `0.0.0.0` would be Prometheus' own machine.
-fn scrape_target(host: &HostPlace) -> (String, Option<String>) {
-    let machine = host.address.split('/').nth(2).unwrap_or_default();
-    let ip: Option<IpAddr> = machine.parse().ok();
-    let port = host.http.port();
-    if host.http.ip().is_unspecified() {
-        let target = match ip {
-            Some(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
-            _ => format!("{machine}:{port}"),
-        };
-        return (target, None);
-    }
-    let elsewhere = host.http.ip().is_loopback() && !ip.is_some_and(|ip| ip.is_loopback());
-    let remark = elsewhere
-        .then(|| format!("{} serves its metrics on its own machine only; `http` in its config says where", host.name));
-    (host.http.to_string(), remark)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
-    /// What is wrong with the code of a testnet of one host.
+    /// Returns what is wrong with the code of a testnet of one host.
     fn mistakes(folder: &Path, vats: &str) -> Vec<String> {
         let file = folder.join("testnet.toml");
         fs::write(&file, format!("[[host]]\nname = \"h\"\n{vats}")).expect("writable");
         let plan = Plan::new(TestnetConfig::load(&file).unwrap_or_else(|error| panic!("{error}")));
         plan.err().map(|error| error.to_string().lines().map(str::to_owned).collect()).unwrap_or_default()
-    }
-
-    #[test]
-    fn prometheus_finds_hosts_where_it_can_reach_them() {
-        let target = |address: &str, http: &str| {
-            let http = http.parse().expect("an address");
-            let place = HostPlace { name: "alpha".into(), key: String::new(), address: address.into(), http };
-            let (target, remark) = scrape_target(&place);
-            (target, remark.is_some())
-        };
-        assert_eq!(target("/ip4/127.0.0.1/tcp/1", "127.0.0.1:2"), ("127.0.0.1:2".into(), false));
-        assert_eq!(target("/ip4/192.0.2.7/tcp/1", "0.0.0.0:2"), ("192.0.2.7:2".into(), false));
-        assert_eq!(target("/ip6/2001:db8::7/tcp/1", "[::]:2"), ("[2001:db8::7]:2".into(), false));
-        assert_eq!(target("/dns/a.example.org/tcp/1", "0.0.0.0:2"), ("a.example.org:2".into(), false));
-        assert_eq!(target("/ip4/192.0.2.7/tcp/1", "10.0.0.7:2"), ("10.0.0.7:2".into(), false));
-        // On its own machine only: said, since no other target would do.
-        assert_eq!(target("/ip4/192.0.2.7/tcp/1", "127.0.0.1:2"), ("127.0.0.1:2".into(), true));
     }
 
     #[test]

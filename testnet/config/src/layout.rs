@@ -4,7 +4,9 @@
 //! testnet.json      what was made, from which config
 //! hosts/NAME/       each host's home, or what stays of it when it was exported to a machine of its own
 //! refs/NAME.ref     a bearer sturdyref of each vat's root
-//! prometheus.yml    a configuration that scrapes all hosts
+//! prometheus.yml    a configuration for Prometheus, with
+//! prometheus-hosts.json   the hosts that it scrapes, and
+//! quorate.rules.yml       the alerts
 //! known/            what `vat call` remembers of the vats that it called
 //! ```
 
@@ -16,6 +18,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What `prometheus.yml` names.
+const PROMETHEUS_HOSTS: &str = "prometheus-hosts.json";
+const PROMETHEUS_RULES: &str = "quorate.rules.yml";
 /// The layout while it is written.
 const STAGED: &str = "testnet.json.staged";
 
@@ -84,7 +89,7 @@ impl TestnetDir {
         self.0.join("hosts").join(host)
     }
 
-    /// What a host's process wrote.
+    /// Returns what a host's process wrote.
     pub fn host_log(&self, host: &str) -> PathBuf {
         self.home(host).join("logs").join("host.log")
     }
@@ -97,6 +102,16 @@ impl TestnetDir {
     /// The configuration for Prometheus.
     pub fn prometheus(&self) -> PathBuf {
         self.0.join("prometheus.yml")
+    }
+
+    /// The hosts that it scrapes.
+    pub fn prometheus_hosts(&self) -> PathBuf {
+        self.0.join(PROMETHEUS_HOSTS)
+    }
+
+    /// The alerts that it evaluates.
+    pub fn prometheus_rules(&self) -> PathBuf {
+        self.0.join(PROMETHEUS_RULES)
     }
 
     fn layout_file(&self) -> PathBuf {
@@ -115,9 +130,9 @@ impl TestnetDir {
         }
     }
 
-    /// Whether the directory holds a part of a testnet, and nothing else: making it was interrupted.
+    /// Returns whether the directory holds a part of a testnet, and nothing else: making it was interrupted.
     pub fn is_unfinished(&self) -> bool {
-        const PARTS: [&str; 4] = ["hosts", "refs", "prometheus.yml", STAGED];
+        const PARTS: [&str; 6] = ["hosts", "refs", "prometheus.yml", PROMETHEUS_HOSTS, PROMETHEUS_RULES, STAGED];
         let Ok(mut entries) = fs::read_dir(&self.0) else { return false };
         entries.all(|entry| entry.is_ok_and(|entry| PARTS.iter().any(|part| entry.file_name() == *part)))
     }

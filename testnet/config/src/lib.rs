@@ -20,3 +20,4 @@ pub mod provision;
 pub mod testnet;
 
 mod digest;
+mod prometheus;

@@ -12,20 +12,28 @@ mod disk;
 mod gateway;
 pub(crate) mod host_file;
 mod hosts;
+#[cfg(test)]
+mod reference;
+mod schema;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod vats;
 
 pub use argv::check_argument_name;
 pub use gateway::GatewayConfig;
+pub use host_file::check_host_file;
 pub(crate) use host_file::host_file;
 pub use hosts::listen_address;
 pub use quorate_bundler::mistake::Mistake;
 pub(crate) use quorate_bundler::mistake::after;
 pub use quorate_bundler::suggest::nearest;
+pub use traces::TracesConfig;
+
 use quorate_protocol::disk::DiskLimits;
 use quorate_protocol::sturdyref::Sturdyref;
+pub use schema::{host_schema, testnet_schema};
 
 use quorate_consensus::Approve;
 use quorate_engine::abi;
@@ -195,7 +203,7 @@ impl TestnetConfig {
         let folder = absolute.parent().unwrap_or(Path::new("/")).to_path_buf();
         let mut checker = check::Checker::new(file, folder);
         if let Some(format) = syntax::other_format(text) {
-            let fix = "write it in TOML: `vat testnet init --help` and docs/usage.md have examples";
+            let fix = "write it in TOML: `vat testnet init --help` and docs/reference/config.md have examples";
             checker.mistake(Place::WHOLE_FILE, format!("this looks like {format}; the config is TOML"), fix);
             return checker.finish(TestnetConfig { file: absolute, hosts: Vec::new(), vats: Vec::new() });
         }

@@ -43,7 +43,7 @@ const WORK: [Counter; 5] = [
     ("bytes sent a call from outside, all members", "quorate_net_bytes_total", &[("direction", "out")]),
 ];
 
-/// What the members have counted until now, in the order of [`WORK`].
+/// Returns what the members have counted until now, in the order of [`WORK`].
 async fn work(net: &BenchNet) -> anyhow::Result<Vec<f64>> {
     let mut counted = vec![0.0; WORK.len()];
     for host in net.hosts_of("counter") {
@@ -55,7 +55,7 @@ async fn work(net: &BenchNet) -> anyhow::Result<Vec<f64>> {
     Ok(counted)
 }
 
-/// What one call from outside made the members do.
+/// Returns what one call from outside made the members do.
 fn shares(before: &[f64], after: &[f64], sizes: Sizes) -> Vec<Figure> {
     let each = WORK.iter().zip(before.iter().zip(after));
     let figures = each.map(|((what, family, _), (before, after))| {

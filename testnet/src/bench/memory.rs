@@ -32,7 +32,7 @@ pub async fn measure(binary: &Path, sizes: Sizes) -> anyhow::Result<Vec<Figure>>
 }
 
 async fn resident(net: &BenchNet, host: &str) -> f64 {
-    samples(&net.metrics(host).await, "quorate_resident_memory_bytes").sum::<f64>() / MIB
+    samples(&net.metrics(host).await, "process_resident_memory_bytes").sum::<f64>() / MIB
 }
 
 fn config(many: u32) -> String {

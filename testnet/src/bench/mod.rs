@@ -47,7 +47,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// What `make bench` measures.
+    /// Returns what `make bench` measures.
     pub fn full() -> Sizes {
         Sizes {
             round_trips: 100,

@@ -204,7 +204,7 @@ async fn memory(net: &BenchNet) -> Memory {
         let page = net.metrics(host).await;
         let sum = |series: &str| samples(&page, series).sum::<f64>() / MIB;
         most =
-            most.or_more(Memory { resident: sum("quorate_resident_memory_bytes"), heap: sum("quorate_heap_bytes{") });
+            most.or_more(Memory { resident: sum("process_resident_memory_bytes"), heap: sum("quorate_heap_bytes{") });
     }
     most
 }

@@ -27,7 +27,7 @@ async fn a_lying_member_convinces_nobody_and_does_not_count_towards_the_threshol
     world.hosts(&["a", "c", "outside"]).await;
     world.host("liar", Some(Arc::new(|statement| statement.outbox_root = Hash([0x66; 32])))).await;
     world.vat(VatPlan::new("ledger", &["a", "liar", "c"], 2, LEDGER)).await;
-    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 5)).await, json!([1, 2, 3, 4, 5]));
+    assert_eq!(world.script("outside", &["ledger"], &notes(0, 5)).await, json!([1, 2, 3, 4, 5]));
     for honest in ["a", "c"] {
         let told = async || (world.status(honest, "ledger").await.disagreements > 0).then_some(());
         world.wait("disagreement", told).await;
@@ -35,13 +35,13 @@ async fn a_lying_member_convinces_nobody_and_does_not_count_towards_the_threshol
     }
     // One honest member and the liar are a majority for the log, but no threshold for what the vat says.
     world.network.isolate(world.id("c"));
-    let errand = world.begin_errand("outside", &["ledger"], &notes(5, 1)).await;
+    let script = world.begin_script("outside", &["ledger"], &notes(5, 1)).await;
     world.wait("note", async || (world.status("a", "ledger").await.deliveries >= 6).then_some(())).await;
     // Long enough for an answer that could be given to have been given.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(world.errand_result("outside", &errand).await, None);
+    assert_eq!(world.script_result("outside", &script).await, None);
     world.network.heal();
-    assert_eq!(world.errand_done("outside", &errand).await, json!([6]));
+    assert_eq!(world.script_done("outside", &script).await, json!([6]));
 }
 
 /// Messages that a 2-of-3 vat never said, with a statement that these of its members signed. They begin with the use of the
@@ -93,7 +93,7 @@ async fn what_too_few_have_signed_is_refused_by_every_replica_even_if_the_leader
     let mut world = World::new(16).await;
     world.hosts(&["a", "b", "c", "outside"]).await;
     world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
-    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
+    assert_eq!(world.script("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
     let leader = world.leader("ledger", &["a", "b", "c"]).await;
     let service = world.service(&leader, "ledger");
     let bearer = world.sturdyref("ledger");
@@ -116,7 +116,7 @@ async fn what_too_few_have_signed_is_refused_by_every_replica_even_if_the_leader
     let good = VatCommand::Deliver(Box::new(forged(&world, &["a", "b"], Some(&bearer))));
     assert_eq!(ordered(&service, &good).await, VatResult::Delivered { next: 3 });
     // It was the second note.
-    assert_eq!(world.errand("outside", &["ledger"], &notes(1, 12)).await, json!((3..=14).collect::<Vec<_>>()));
+    assert_eq!(world.script("outside", &["ledger"], &notes(1, 12)).await, json!((3..=14).collect::<Vec<_>>()));
     world.agreement("ledger", &["a", "b", "c"], 0).await;
     for host in ["a", "b", "c"] {
         let status = world.status(host, "ledger").await;
@@ -129,7 +129,7 @@ async fn a_vat_that_nobody_named_leaves_nothing_behind_however_well_certified_it
     let mut world = World::new(17).await;
     world.hosts(&["a", "b", "c", "outside"]).await;
     world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
-    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
+    assert_eq!(world.script("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
     let leader = world.leader("ledger", &["a", "b", "c"]).await;
     let service = world.service(&leader, "ledger");
     let peers = world.status(&leader, "ledger").await.streams.len();
@@ -154,7 +154,7 @@ async fn a_vat_that_nobody_named_leaves_nothing_behind_however_well_certified_it
         assert_eq!(ordered(&service, &VatCommand::Deliver(Box::new(slice))).await, refused, "{what}");
         assert_eq!(world.status(&leader, "ledger").await.streams.len(), peers, "{what}");
     }
-    assert_eq!(world.errand("outside", &["ledger"], &notes(1, 12)).await, json!((2..=13).collect::<Vec<_>>()));
+    assert_eq!(world.script("outside", &["ledger"], &notes(1, 12)).await, json!((2..=13).collect::<Vec<_>>()));
     world.agreement("ledger", &["a", "b", "c"], 0).await;
 }
 
@@ -164,7 +164,7 @@ async fn who_is_believed_about_itself_is_not_believed_about_others() {
     world.hosts(&["a", "b", "c", "outside"]).await;
     world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
     world.vat(VatPlan::new("victim", &["outside"], 1, LEDGER)).await;
-    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
+    assert_eq!(world.script("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
     let (leader, victim) = (world.leader("ledger", &["a", "b", "c"]).await, world.sturdyref("victim").vat);
     // A vat in epoch 1 that shows, behind the proof of that, what need not be looked at any more: who another vat's members are.
     let mut slice = forged(&world, &[], Some(&world.sturdyref("ledger")));
@@ -192,7 +192,7 @@ async fn who_comes_for_a_time_is_forgotten_after_it_and_never_heard_again() {
     let mut world = World::new(21).await;
     world.hosts(&["a", "b", "c", "outside"]).await;
     world.vat(VatPlan::new("ledger", &hosts, 2, LEDGER)).await;
-    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
+    assert_eq!(world.script("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
     let leader = world.leader("ledger", &hosts).await;
     let service = world.service(&leader, "ledger");
     let bearer = world.sturdyref("ledger");
@@ -211,7 +211,7 @@ async fn who_comes_for_a_time_is_forgotten_after_it_and_never_heard_again() {
         streams.iter().any(|stream| stream.peer == visitor)
     };
     assert!(knows(&world, &leader).await);
-    assert_eq!(world.errand("outside", &["ledger"], &notes(1, 30)).await, json!((3..=32).collect::<Vec<_>>()));
+    assert_eq!(world.script("outside", &["ledger"], &notes(1, 30)).await, json!((3..=32).collect::<Vec<_>>()));
     assert!(world.status(&leader, "ledger").await.applied_block > until);
     assert!(!knows(&world, &leader).await, "its time is over");
     let over = ordered(&service, &deliver(&visit)).await;
@@ -230,7 +230,7 @@ async fn who_comes_for_a_time_is_forgotten_after_it_and_never_heard_again() {
     let over = ordered(&world.service(&leader, "ledger"), &deliver(&visit)).await;
     assert!(matches!(&over, VatResult::Refused { message } if message.contains("time is over")), "{over:?}");
     let entries = "async ({ ledger }) => harden(await E(ledger).entries())";
-    let entries = texts(&world.errand("outside", &["ledger"], entries).await);
+    let entries = texts(&world.script("outside", &["ledger"], entries).await);
     assert_eq!(of(&entries, "forger").len(), 1, "{entries:?}");
     world.agreement("ledger", &hosts, until).await;
 }
@@ -241,7 +241,7 @@ async fn two_stories_of_one_vat_are_kept_by_whoever_hears_both_and_convict_those
     let mut world = World::new(26).await;
     world.hosts(&["a", "b", "c", "outside"]).await;
     world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
-    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
+    assert_eq!(world.script("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
     let leader = world.leader("ledger", &["a", "b", "c"]).await;
     let service = world.service(&leader, "ledger");
     let first = forged(&world, &["a", "b"], Some(&world.sturdyref("ledger")));
@@ -286,10 +286,10 @@ async fn what_a_vat_certified_and_what_it_was_told_is_proven_to_others() {
     world.hosts(&hosts).await;
     world.hosts(&["outside"]).await;
     world.vat(VatPlan::new("ledger", &hosts, 2, LEDGER)).await;
-    let errand = world.begin_errand("outside", &["ledger"], &notes(0, 12)).await;
-    world.errand_done("outside", &errand).await;
+    let script = world.begin_script("outside", &["ledger"], &notes(0, 12)).await;
+    world.script_done("outside", &script).await;
     world.agreement("ledger", &hosts, 0).await;
-    let (ledger, caller) = (world.service("a", "ledger"), world.service("outside", &errand));
+    let (ledger, caller) = (world.service("a", "ledger"), world.service("outside", &script));
     // As it travels: encoded, and read again.
     let proven = |file: ProofFile, vat: &VatId| {
         let read = ProofFile::decode(&file.encode()).expect("it is a file of proofs");

@@ -82,9 +82,9 @@ async fn strike(world: &mut World, run: u64, moment: u64) {
 async fn under_fire(world: &mut World, run: u64, work: &str) -> Json {
     let (vat, hosts) = counted(run);
     let moment = progress(world, vat, hosts).await + 1 + run;
-    let errand = world.begin_errand("outside", &["driver"], work).await;
+    let script = world.begin_script("outside", &["driver"], work).await;
     strike(world, run, moment).await;
-    world.errand_done("outside", &errand).await
+    world.script_done("outside", &script).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,7 +77,7 @@ async fn calls_between_clusters_come_once_and_in_order_through_loss_and_delay() 
     world.vat(VatPlan { references: &["ledger"], ..relay }).await;
     // A solo vat and a quorum vat talk to the same quorum vat at once, in several rounds.
     let found = world
-        .errand(
+        .script(
             "outside",
             &["ledger", "relay"],
             "async ({ ledger, relay }) => {
@@ -86,7 +86,7 @@ async fn calls_between_clusters_come_once_and_in_order_through_loss_and_delay() 
                  const relayed = E(relay).pass(round * 25, 25);
                  const own = [];
                  for (let number = 0; number < 25; number += 1) {
-                   own.push(E(ledger).note('errand', round * 25 + number));
+                   own.push(E(ledger).note('script', round * 25 + number));
                  }
                  answers.push(...(await Promise.all(own)), ...(await relayed));
                }
@@ -96,7 +96,7 @@ async fn calls_between_clusters_come_once_and_in_order_through_loss_and_delay() 
         .await;
     let entries = texts(&found["entries"]);
     assert_eq!(entries.len(), 200, "{found}");
-    assert_eq!(of(&entries, "errand"), numbered("errand", 100).iter().collect::<Vec<_>>());
+    assert_eq!(of(&entries, "script"), numbered("script", 100).iter().collect::<Vec<_>>());
     assert_eq!(of(&entries, "relay"), numbered("relay", 100).iter().collect::<Vec<_>>());
     // Every call has its own answer.
     let mut answers: Vec<u64> = found["answers"].as_array().into_iter().flatten().filter_map(Json::as_u64).collect();
@@ -117,7 +117,7 @@ fn notes(from: usize, count: usize) -> String {
         "async ({{ ledger }}) => {{
            const answers = [];
            for (let number = {from}; number < {from} + {count}; number += 1) {{
-             answers.push(await E(ledger).note('errand', number));
+             answers.push(await E(ledger).note('script', number));
            }}
            return harden(answers);
          }}"
@@ -130,21 +130,21 @@ async fn a_member_that_was_cut_off_comes_back_to_the_same_state() {
     let mut world = World::new(12).await;
     world.hosts(&["a", "b", "c", "outside"]).await;
     world.vat(VatPlan::new("ledger", &hosts, 2, LEDGER)).await;
-    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 20)).await, json!((1..=20).collect::<Vec<_>>()));
+    assert_eq!(world.script("outside", &["ledger"], &notes(0, 20)).await, json!((1..=20).collect::<Vec<_>>()));
     let before = world.agreement("ledger", &hosts, 0).await;
     // The leader, so that the others must find a new one.
     let leader = world.leader("ledger", &hosts).await;
     world.network.isolate(world.id(&leader));
-    assert_eq!(world.errand("outside", &["ledger"], &notes(20, 20)).await, json!((21..=40).collect::<Vec<_>>()));
+    assert_eq!(world.script("outside", &["ledger"], &notes(20, 20)).await, json!((21..=40).collect::<Vec<_>>()));
     let behind = world.status(&leader, "ledger").await;
     let others: Vec<&str> = hosts.into_iter().filter(|host| *host != leader).collect();
     let ahead = world.agreement("ledger", &others, before).await;
     assert!(behind.certified_checkpoint_block < ahead, "the isolated member cannot have known");
     world.network.heal();
-    assert_eq!(world.errand("outside", &["ledger"], &notes(40, 20)).await, json!((41..=60).collect::<Vec<_>>()));
+    assert_eq!(world.script("outside", &["ledger"], &notes(40, 20)).await, json!((41..=60).collect::<Vec<_>>()));
     world.agreement("ledger", &hosts, ahead).await;
-    let entries = world.errand("outside", &["ledger"], "({ ledger }) => E(ledger).entries()").await;
-    assert_eq!(texts(&entries), numbered("errand", 60));
+    let entries = world.script("outside", &["ledger"], "({ ledger }) => E(ledger).entries()").await;
+    assert_eq!(texts(&entries), numbered("script", 60));
     for host in hosts {
         let status = world.status(host, "ledger").await;
         assert_eq!((status.equivocations, status.disagreements), (0, 0));
@@ -156,7 +156,7 @@ async fn crashes_on_both_sides_lose_and_double_nothing() {
     let mut world = World::new(13).await;
     world.hosts(&["a", "b", "c", "outside"]).await;
     world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
-    let errand = world.begin_errand("outside", &["ledger"], &notes(0, 200)).await;
+    let script = world.begin_script("outside", &["ledger"], &notes(0, 200)).await;
     let noted = async |world: &World, wanted: u64| {
         world.wait("notes", async || (world.status("a", "ledger").await.deliveries >= wanted).then_some(())).await;
     };
@@ -176,9 +176,9 @@ async fn crashes_on_both_sides_lose_and_double_nothing() {
     world.crash("outside").await;
     world.restart("outside").await;
     // Each call was answered with the next number: none was lost, none counted twice, and no answer was given twice.
-    assert_eq!(world.errand_done("outside", &errand).await, json!((1..=200).collect::<Vec<_>>()));
-    let entries = world.errand("outside", &["ledger"], "({ ledger }) => E(ledger).entries()").await;
-    assert_eq!(texts(&entries), numbered("errand", 200));
+    assert_eq!(world.script_done("outside", &script).await, json!((1..=200).collect::<Vec<_>>()));
+    let entries = world.script("outside", &["ledger"], "({ ledger }) => E(ledger).entries()").await;
+    assert_eq!(texts(&entries), numbered("script", 200));
     world.agreement("ledger", &["a", "b", "c"], 0).await;
 }
 
@@ -189,14 +189,14 @@ async fn a_solo_vat_forgets_nothing_that_it_answered() {
     world.vat(VatPlan::new("ledger", &["alone"], 1, LEDGER)).await;
     for round in 0..4 {
         let from = round * 15;
-        let answers = world.errand("outside", &["ledger"], &notes(from, 15)).await;
+        let answers = world.script("outside", &["ledger"], &notes(from, 15)).await;
         assert_eq!(answers, json!((from + 1..=from + 15).collect::<Vec<_>>()));
         // The answer is known outside: nothing that it rests on may be lost now.
         world.crash("alone").await;
         world.restart("alone").await;
     }
-    let entries = world.errand("outside", &["ledger"], "({ ledger }) => E(ledger).entries()").await;
-    assert_eq!(texts(&entries), numbered("errand", 60));
+    let entries = world.script("outside", &["ledger"], "({ ledger }) => E(ledger).entries()").await;
+    assert_eq!(texts(&entries), numbered("script", 60));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,23 +204,23 @@ async fn what_a_leader_certifies_and_does_not_ship_is_shipped_by_the_others() {
     let mut world = World::new(18).await;
     world.hosts(&["a", "b", "c", "outside"]).await;
     world.vat(VatPlan::new("ledger", &["a", "b", "c"], 2, LEDGER)).await;
-    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 2)).await, json!([1, 2]));
+    assert_eq!(world.script("outside", &["ledger"], &notes(0, 2)).await, json!([1, 2]));
     // A slow machine may hold an election meanwhile, and then nothing is shown: it is tried again.
     for round in 0..10 {
         let leader = world.leader("ledger", &["a", "b", "c"]).await;
         let term = world.status(&leader, "ledger").await.term;
-        world.muzzle(&leader);
+        world.silence(&leader);
         let from = 2 + 3 * round;
-        let answers = world.errand("outside", &["ledger"], &notes(from, 3)).await;
+        let answers = world.script("outside", &["ledger"], &notes(from, 3)).await;
         assert_eq!(answers, json!([from + 1, from + 2, from + 3]));
         let status = world.status(&leader, "ledger").await;
         assert_eq!(status.fault, None);
         if (status.role.as_str(), status.term) == ("leader", term) {
             return;
         }
-        world.unmuzzle(&leader);
+        world.unsilence(&leader);
     }
-    panic!("an election with every errand");
+    panic!("an election with every script");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -233,7 +233,7 @@ async fn a_pair_that_was_idle_for_a_checkpoint_goes_on_after_restarts_of_either_
     world.vat(VatPlan { references: &["ledger"], ..relay }).await;
     let pass = |from: usize| format!("({{ relay }}) => E(relay).pass({from}, 5)");
     let answers = |from: usize| json!((from + 1..=from + 5).collect::<Vec<_>>());
-    assert_eq!(world.errand("outside", &["relay"], &pass(0)).await, answers(0));
+    assert_eq!(world.script("outside", &["relay"], &pass(0)).await, answers(0));
 
     // Each has what the other said, and knows that the other knows: nothing of the pair is in the streams.
     let settled = async |world: &World, host: &str, vat: &str, peer: &str| {
@@ -248,21 +248,21 @@ async fn a_pair_that_was_idle_for_a_checkpoint_goes_on_after_restarts_of_either_
           await E(relay).ping();
         }
       }";
-    world.errand("outside", &["relay"], pings).await;
-    world.errand("outside", &["ledger"], &notes(0, 25)).await;
+    world.script("outside", &["relay"], pings).await;
+    world.script("outside", &["ledger"], &notes(0, 25)).await;
     world.agreement("relay", &["alone"], relay_idle).await;
     world.agreement("ledger", &hosts, ledger_idle).await;
 
     world.crash("alone").await;
     world.restart("alone").await;
-    assert_eq!(world.errand("outside", &["relay"], &pass(30)).await, answers(30));
+    assert_eq!(world.script("outside", &["relay"], &pass(30)).await, answers(30));
     for host in hosts {
         world.crash(host).await;
     }
     for host in hosts {
         world.restart(host).await;
     }
-    assert_eq!(world.errand("outside", &["relay"], &pass(35)).await, answers(35));
+    assert_eq!(world.script("outside", &["relay"], &pass(35)).await, answers(35));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -273,10 +273,10 @@ async fn an_acknowledgement_that_nobody_heard_before_all_members_restarted_is_sa
     world.vat(VatPlan::new("ledger", &hosts, 2, LEDGER)).await;
     let relay = VatPlan::new("relay", &["alone"], 1, RELAY);
     world.vat(VatPlan { references: &["ledger"], ..relay }).await;
-    assert_eq!(world.errand("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
+    assert_eq!(world.script("outside", &["ledger"], &notes(0, 1)).await, json!([1]));
     let leader = world.leader("ledger", &hosts).await;
-    hosts.iter().for_each(|host| world.muzzle(host));
-    world.errand("outside", &["relay"], "({ relay }) => E(relay).tell(7)").await;
+    hosts.iter().for_each(|host| world.silence(host));
+    world.script("outside", &["relay"], "({ relay }) => E(relay).tell(7)").await;
     let heard = async |world: &World| {
         let status = world.status(&leader, "ledger").await;
         let heard = status.streams.iter().any(|stream| stream.peer == "relay" && stream.received == 2);
@@ -299,7 +299,7 @@ async fn an_acknowledgement_that_nobody_heard_before_all_members_restarted_is_sa
         world.crash(host).await;
     }
     for host in hosts {
-        world.unmuzzle(host);
+        world.unsilence(host);
         world.restart(host).await;
     }
     world
@@ -310,6 +310,6 @@ async fn an_acknowledgement_that_nobody_heard_before_all_members_restarted_is_sa
         })
         .await;
     let entries = "async ({ ledger }) => harden(await E(ledger).entries())";
-    let entries = texts(&world.errand("outside", &["ledger"], entries).await);
+    let entries = texts(&world.script("outside", &["ledger"], entries).await);
     assert_eq!(of(&entries, "relay").len(), 1, "{entries:?}");
 }

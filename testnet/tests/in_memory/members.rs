@@ -20,7 +20,7 @@ async fn a_vat_that_has_moved_to_other_hosts_is_found_by_those_that_knew_only_th
     world.vat(VatPlan::new("ledger", &["a"], 1, LEDGER)).await;
     let relay = VatPlan::new("relay", &["alone"], 1, RELAY);
     world.vat(VatPlan { references: &["ledger"], ..relay }).await;
-    assert_eq!(world.errand("outside", &["relay"], "({ relay }) => E(relay).pass(0, 2)").await, json!([1, 2]));
+    assert_eq!(world.script("outside", &["relay"], "({ relay }) => E(relay).pass(0, 2)").await, json!([1, 2]));
     // Nothing is left to be said to the relay: the change of members has no occasion to reach it.
     let said = async || {
         let status = world.status("a", "ledger").await;
@@ -29,7 +29,7 @@ async fn a_vat_that_has_moved_to_other_hosts_is_found_by_those_that_knew_only_th
     world.wait("acknowledgement", said).await;
     world.replace("ledger", "a", "b").await;
     world.replace("ledger", "b", "c").await;
-    assert_eq!(world.errand("outside", &["relay"], "({ relay }) => E(relay).pass(2, 2)").await, json!([3, 4]));
+    assert_eq!(world.script("outside", &["relay"], "({ relay }) => E(relay).pass(2, 2)").await, json!([3, 4]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,6 +46,8 @@ async fn members_of_vats_that_start_are_put_off_and_not_turned_away() {
         timing: Timing::quick(),
         approve: Approve::Auto,
         disk: Default::default(),
+        commit: None,
+        traces: None,
         console: None,
     };
     let (network, kept) = (MemoryNetwork::new(20), OnceLock::<Arc<dyn Handler>>::new());

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod session;
+
 use quorate_client::Client;
 use quorate_consensus::{Family, RocksStore, Store, Write};
 use quorate_engine::{

@@ -1,8 +1,8 @@
-//! Whether the handoff keeps the order of messages, checked by machine: small programs in all interleavings of streams and
-//! acknowledgements, and the same with errors planted, each of which must be found.
+//! Model-checks that the handoff keeps the order of messages: small programs in all interleavings of streams and
+//! acknowledgements, and the same with planted errors, each of which the check must find.
 //!
-//! The programs and the oracle are those of Mark Miller's thesis on E and of the cases that break simpler protocols: what was sent to one
-//! reference, to what it was forked from, and by the decider of a promise before it resolved it, is done first.
+//! The programs and the oracle are those of Mark Miller's thesis on E, and of the cases that break simpler protocols. The oracle: messages to one
+//! reference, to the reference that it was forked from, and those of a promise's decider before it resolved the promise, are executed first.
 
 mod player;
 mod programs;

@@ -1,7 +1,7 @@
 //! A guest that follows a script and treats promises as JavaScript does.
 //!
-//! What arrives for a promise of its own waits until that is resolved; what is sent to a promise of another vat leaves at once. If it is `eager`,
-//! what waits at a promise goes on as soon as that is resolved to another promise, else once that has settled.
+//! Messages to a promise of its own wait until that is resolved. Messages to a promise of another vat leave at once. If it is `eager`,
+//! messages that wait at a promise go on as soon as that is resolved to another promise, else once that has settled.
 
 use super::super::{Crank, CrankOutcome, Guest, GuestCheckpoint, GuestManifest, LimitKind, NOBODY};
 use crate::abi::{CapData, Delivery, Method, News, Output, Resolution, Slot, Value};
@@ -129,7 +129,7 @@ impl Player {
         self.vars.insert(name.to_owned(), promise);
     }
 
-    /// Whether the step can be done now.
+    /// Returns whether the step can be done now.
     pub fn can(&self, step: &Do) -> bool {
         let there = step.needs().iter().all(|var| self.vars.contains_key(*var));
         there
@@ -261,12 +261,12 @@ impl Player {
         }
     }
 
-    /// Whether it has promises of its own that it has not told of.
+    /// Returns whether it has promises of its own that it has not told of.
     pub fn owes(&self, promise: &Slot) -> bool {
         self.own.get(promise).is_some_and(|own| !own.told)
     }
 
-    /// What a reference is by now, as far as this guest knows.
+    /// Returns what a reference is by now, as far as this guest knows.
     pub fn follow(&self, mut slot: Slot) -> Slot {
         loop {
             slot = match (self.settled.get(&slot), self.own.get(&slot).and_then(|own| own.resolved)) {
@@ -329,7 +329,7 @@ impl Player {
         self.outputs.push(Output::Send { target, method: Method::Call(label), args, result: None });
     }
 
-    /// Whether a promise of its own is settled with another one: if that is planted. The machine says what comes of it.
+    /// Returns whether a promise of its own is settled with another one: if that is planted. The machine says what comes of it.
     fn gives(&self, promise: Slot, end: Slot) -> bool {
         (plants::is(Plant::PromiseGiven) || plants::is(Plant::SettledBeforeItsGift))
             && self.own[&promise].resolved == Some(end)
@@ -365,7 +365,7 @@ impl Player {
     }
 }
 
-/// What the guests call the root of a vat.
+/// Returns what the guests call the root of a vat.
 pub fn root_name(vat: u8) -> String {
     format!("root {}", char::from(vat))
 }

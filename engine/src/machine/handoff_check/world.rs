@@ -1,4 +1,4 @@
-//! Machines, what is under way between them, and what may happen next.
+//! Machines, the messages between them, and the possible next steps.
 
 use super::player::{Do, Player, root_name};
 use super::scenarios::{End, Given, Scenario};
@@ -93,7 +93,7 @@ impl Oracle {
         }
     }
 
-    /// What must be done before `label`, as far as is known now.
+    /// Returns what must be done before `label`, as far as is known now.
     fn before(&self, label: &str) -> BTreeSet<&str> {
         let mut before: BTreeSet<&str> = self.before.get(label).into_iter().flatten().map(String::as_str).collect();
         let mut next = self.sent_to.get(label).copied().flatten();
@@ -235,7 +235,7 @@ impl World {
         peer.out.messages().nth(skip).map(|(number, message)| (number, message.to_vec()))
     }
 
-    /// What may happen next. Acknowledgements are only said when something waits for them.
+    /// Returns what may happen next. Acknowledgements are only said when something waits for them.
     pub fn actions(&self, scenario: &Scenario) -> Vec<Action> {
         let mut actions = Vec::new();
         for (from, to) in self.routes() {
@@ -268,7 +268,7 @@ impl World {
         actions
     }
 
-    /// Whether a vat's guest goes on.
+    /// Returns whether a vat's guest goes on.
     fn lives(&self, vat: u8) -> bool {
         !self.gone.contains(&vat) && self.machines[&vat].status.exit.is_none()
     }
@@ -301,14 +301,14 @@ impl World {
         machine.apply(Command::Tick { now_ms: 0 }).expect("no fault of the host");
     }
 
-    /// Whether `to` waits for an acknowledgement of `from` that `from` can give.
+    /// Returns whether `to` waits for an acknowledgement of `from` that `from` can give.
     fn is_awaited(&self, from: u8, to: u8) -> bool {
         let Some(peer) = self.machines[&to].comms.peer(&id(from)) else { return false };
         let received = self.received(from, to);
         received > peer.out.acked() && peer.owes(received)
     }
 
-    /// Whether what `from` would say now, an acknowledgement without news, does not get through, because that is planted.
+    /// Returns whether what `from` would say now, an acknowledgement without news, does not get through, because that is planted.
     fn is_lost(&self, from: u8, to: u8) -> bool {
         plants::is(Plant::BareAcksLost) && self.next_message(from, to).is_none()
     }
@@ -375,7 +375,7 @@ impl World {
         machine.end_block(false);
     }
 
-    /// What was done, and whether all of it was right.
+    /// Returns what was done, and whether all of it was right.
     fn check(&mut self, scenario: &Scenario) -> Result<(), Violation> {
         let lossy = !scenario.ends.is_empty();
         for (name, machine) in &mut self.machines {
@@ -481,7 +481,7 @@ impl World {
         Ok(())
     }
 
-    /// What is not settled at the end is owed by a guest that goes on, or by a vat that owes it as well.
+    /// Checks that each promise that is open at the end is owed by a guest that goes on, or by a vat that owes it as well.
     fn check_waiting(&self, name: u8) -> Result<(), Violation> {
         let machine = &self.machines[&name];
         for (slot, what, decider) in machine.comms.unsettled() {

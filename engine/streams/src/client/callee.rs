@@ -1,8 +1,8 @@
-//! What a client gives: objects that the vat may call, promises that the client settles, and answers to the vat's calls.
+//! A client's own objects and promises: objects that the vat may call, promises that the client settles, and answers to the vat's calls.
 //!
-//! Invariants: a number is given once; an object is the vat's until as many are dropped as were sent; each promise is settled once, and named
-//! by nobody afterwards who knows that; all that was sent to a promise which has settled to an object of the vat has been passed on before
-//! that is released.
+//! Invariants: a number is given once. An object is held by the vat until as many references are dropped as were sent. Each promise is settled once, and no side
+//! that knows the settlement names it afterwards. Before a promise that settled to an object of the vat is released, all messages to the promise have been passed
+//! on.
 
 use super::{ClientError, ClientRef, ClientSession, Heard, InboundCall, PairId, Party, broken};
 use crate::abi::{CapData, Method, Value};
@@ -78,7 +78,7 @@ impl Callee {
         self.exports.contains_key(&id)
     }
 
-    /// What the vat names by this, if it is a promise that this client settles.
+    /// Returns what the vat names by this, if it is a promise that this client settles.
     pub(super) fn owed(&self, pair: PairId) -> Option<Owed> {
         let is_named = self.debts.get(&pair).is_some_and(|debt| matches!(debt, Debt::Open | Debt::Settled { .. }));
         is_named.then(|| Owed::of(pair))
@@ -93,7 +93,7 @@ impl Callee {
         self.homing.remove(&pair)
     }
 
-    /// Whether a number of a promise of the vat is a new one.
+    /// Returns whether a number of a promise of the vat is a new one.
     pub(super) fn is_new(&self, id: u64) -> bool {
         id > self.last_theirs && id < u64::MAX
     }
@@ -186,12 +186,12 @@ impl ClientSession {
         Ok(())
     }
 
-    /// How many own objects the vat holds, and how many promises are to be settled.
+    /// Returns how many own objects the vat holds, and how many promises are to be settled.
     pub fn owed_count(&self) -> (usize, usize) {
         (self.callee.exports.len(), self.callee.debts.len())
     }
 
-    /// Whether references can be passed now.
+    /// Returns whether references can be passed now.
     pub(super) fn check_slots(&self, slots: &[ClientRef]) -> Result<(), ClientError> {
         let mut last_said = self.callee.last_said;
         for slot in slots {
@@ -300,7 +300,7 @@ impl ClientSession {
         quiet
     }
 
-    /// Whether so many objects may come.
+    /// Returns whether so many objects may come.
     pub(super) fn check_objects(&self) -> Result<(), ClientError> {
         if self.callee.received.len() >= 2 * MAX_OBJECTS {
             return broken("more objects than a vat may give to another");

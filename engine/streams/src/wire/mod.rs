@@ -31,7 +31,7 @@ pub enum RefKind {
     Promise,
 }
 
-/// Which of the two vats of a stream gave the id: an object's home, or whoever first spoke of a promise.
+/// Which of the two vats of a stream gave the id: an object's home, or the side that first sent a promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Side {
     /// The sender of the message that the reference is in.
@@ -135,7 +135,7 @@ pub enum Op {
     /// The sender does not want the answer to a call of its own any more: `result` is that of the `Send`. The receiver settles it as
     /// ever.
     Abandon { result: u64 },
-    /// The receiver shall keep its object `object`, which the sender holds, for whoever has the secret half of `key`. `through` is a bearer
+    /// Asks the receiver to keep its object `object`, which the sender holds, for the holder of the secret half of `key`. `through` is a bearer
     /// that the sender has redeemed. `result` is a fresh promise id of the sender; the receiver settles it to its own number of the object.
     Keep { object: u64, key: [u8; 32], through: [u8; 32], result: u64 },
     /// The receiver shall no longer keep what it keeps for this bearer, which the sender has redeemed. `result` is as in `Keep`.
@@ -208,7 +208,7 @@ impl Op {
     }
 }
 
-/// What must hold of a call on either side of a stream.
+/// Checks what must hold of a call on either side of a stream.
 pub fn check_send<S>(method: &Method, args: &CapData<S>) -> Result<(), WireError> {
     if let Method::Call(name) | Method::Get(name) = method
         && name.len() > MAX_METHOD_BYTES
@@ -218,7 +218,7 @@ pub fn check_send<S>(method: &Method, args: &CapData<S>) -> Result<(), WireError
     if scan(args)? { Ok(()) } else { Err(WireError::Arguments) }
 }
 
-/// What must hold of marshalled data on either side of a stream.
+/// Checks what must hold of marshalled data on either side of a stream.
 pub fn check_data<S>(data: &CapData<S>) -> Result<(), WireError> {
     scan(data).map(drop)
 }
@@ -251,7 +251,7 @@ pub fn message_bound<S>(data: &CapData<S>, method_bytes: usize) -> usize {
     FRAME + data.body.len() + data.slots.len() * REF + method_bytes
 }
 
-/// Where among its slots what a promise is fulfilled with is, if it is one capability and nothing else.
+/// Returns where among its slots what a promise is fulfilled with is, if it is one capability and nothing else.
 pub fn bare_slot<S>(data: &CapData<S>) -> Option<usize> {
     if data.slots.is_empty() {
         return None;
@@ -277,14 +277,14 @@ pub fn vat_error<S>(message: &str) -> CapData<S> {
 }
 
 /// The number under which `lender` deposits what `borrower`, another vat of the same owner, names in a call as its loan `number`. Said by any
-/// other vat, the same number stands for another deposit: whoever reads the home's log, or the call on its way, can't come first with
+/// other vat, the same number stands for another deposit: a reader of the home's log, or of the call on its way, can't come first with
 /// it. It is above all numbers of gifts, which are counted.
 pub fn lent_number(borrower: &VatId, lender: &VatId, number: u64) -> u64 {
     let hash = Hash::of_parts(&[b"quorate/lent/1", &borrower.0, &lender.0, &number.to_be_bytes()]);
     hash.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)) | 1 << 63
 }
 
-/// What a bearer key signs to hand its authority over `target`'s `object` to `sender`.
+/// Returns what a bearer key signs to hand its authority over `target`'s `object` to `sender`.
 pub fn redeem_payload(target: &VatId, sender: &VatId, object: u64) -> Vec<u8> {
     let mut payload = b"quorate/redeem/1".to_vec();
     payload.extend_from_slice(&target.0);

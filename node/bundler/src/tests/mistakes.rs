@@ -65,7 +65,7 @@ fn a_name_that_is_not_exported_is_a_mistake_of_the_importing_module() {
 fn json_that_is_none_has_a_place() {
     assert_wrong(
         "-- main.js\nimport './a.json';\n-- a.json\n{\n  \"a\": 1,\n  b: 2\n}\n",
-        &["a.json:3:3: this is not JSON: key must be a string; mend it"],
+        &["a.json:3:3: this is not JSON: key must be a string; correct it"],
     );
     let deep = format!("-- main.js\nimport './a.json';\n-- a.json\n{}\n", "[".repeat(100_000));
     assert!(wrong(&deep)[0].contains("this is not JSON: recursion limit exceeded"), "{:?}", wrong(&deep));

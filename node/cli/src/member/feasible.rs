@@ -31,7 +31,7 @@ pub async fn check_reachable(
     }
 }
 
-/// Why a change can't finish, or the vat could do nothing any more after it.
+/// Returns why a change can't finish, or the vat could do nothing any more after it.
 pub fn why_hopeless(wanted: &Wanted, quorum: &Quorum) -> Option<String> {
     if !quorum.can_speak() {
         return quorum.complaint();
@@ -50,14 +50,14 @@ pub fn why_hopeless(wanted: &Wanted, quorum: &Quorum) -> Option<String> {
     })
 }
 
-/// What a change that is not recorded yet waits for.
+/// Returns what a change that is not recorded yet waits for.
 fn waits_for(change: &WaitingStatus) -> String {
     let approved = format!("{} of {} approvals", change.approved.len(), change.needed);
     let newcomer = if change.waits_for_newcomer { ", and the newcomer has not answered" } else { "" };
     format!("{} ({approved}{newcomer})", change.change)
 }
 
-/// What a change waits for now.
+/// Returns what a change waits for now.
 pub fn stage<'a>(replicas: impl IntoIterator<Item = &'a VatStatus>, quorum: Option<&Quorum>) -> Option<String> {
     if let Some(silent) = quorum.filter(|quorum| !quorum.can_speak()) {
         return silent.complaint();

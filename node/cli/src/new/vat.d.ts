@@ -97,6 +97,7 @@ interface VatPowers {
   readonly exitVatWithFailure?: (reason: unknown) => void;
   readonly exit?: VatArgv['exit'];
   readonly timer?: VatTimer;
+  readonly publisher?: VatPublisher;
 }
 
 /** What a file of tests (`vat test`) is called with: `export default ({ test }: VatTests) => { … }`. */
@@ -108,7 +109,7 @@ interface VatTests {
 }
 interface VatTest {
   /** Starts a vat, and gives its root. */
-  vat(path: string, argv?: object, options?: { name?: string; endowments?: 'timer'[]; fuelPerDelivery?: number; memoryMb?: number }): Promise<any>;
+  vat(path: string, argv?: object, options?: { name?: string; endowments?: ('timer' | 'publisher')[]; fuelPerDelivery?: number; memoryMb?: number }): Promise<any>;
   /** Starts all vats of a testnet's config, and gives their roots by name. */
   testnet(path: string): Promise<Record<string, any>>;
   is<T>(actual: T, expected: T, note?: string): void;

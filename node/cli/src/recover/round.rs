@@ -25,7 +25,7 @@ pub(super) struct Round {
     pub(super) offers: Vec<RecoveryOffer>,
     /// The members that go on, once all that are left have said what they have.
     pub(super) target: Option<Membership>,
-    /// Who has agreed to that.
+    /// The members that have agreed to that.
     signatures: Vec<MemberSignature>,
 }
 
@@ -124,7 +124,7 @@ impl Round {
         }
     }
 
-    /// Whether further owners' signatures are needed beside those of the members that go on.
+    /// Returns whether further owners' signatures are needed beside those of the members that go on.
     pub(super) fn lacks_evidence(&self) -> bool {
         let Some((present, target)) = self.present().zip(self.target.as_ref()) else { return false };
         let others = self.signatures.iter().filter(|signature| !target.contains(&signature.key)).count();
@@ -137,7 +137,7 @@ impl Round {
         members.map(|member| member.key).filter(|key| !self.has_signed(key)).collect()
     }
 
-    /// What everybody believes, once all have signed that must.
+    /// Returns what everybody believes, once all have signed that must.
     pub(super) fn certificate(&self) -> Option<MembershipCertificate> {
         let membership = self.target.clone()?;
         let certificate = MembershipCertificate { membership, signatures: self.signatures.clone() };
@@ -168,7 +168,7 @@ pub(super) fn explain(round: &Round) -> Vec<String> {
     let (members, threshold) = (present.members.len(), usize::from(present.threshold));
     let mut lines = vec![
         format!(
-            "{} goes on after block {block} with {} alone, of whom {} must sign. Left out for ever: {}",
+            "{} goes on after block {block} with {} alone; {} of them must sign. Left out for ever: {}",
             round.vat,
             round.names(&keys),
             target.threshold,
@@ -177,11 +177,11 @@ pub(super) fn explain(round: &Round) -> Vec<String> {
         "certified order is broken by hand, and the vat's chain of memberships says so to everybody, for ever"
             .to_owned(),
     ];
-    // Whoever certified anything was so many that one of them is among those that are left.
+    // Every certificate has so many signers that one of them is among the remaining members.
     lines.push(if keys.len() + threshold > members {
         "what the vat has certified is at one of them, and nothing of it is lost, if none of them lies. Calls without an answer may have happened or not".to_owned()
     } else {
-        format!("WHAT MAY BE LOST: everything after block {block}. The others may have certified more, and answered calls, without any of those that are left. Whoever has heard more than that from the vat refuses to hear less, and breaks with it")
+        format!("WHAT MAY BE LOST: everything after block {block}. The others may have certified more, and answered calls, without any of those that are left. A peer that has received more than that from the vat refuses less, and breaks with it")
     });
     lines.push(
         "do this only if the others are lost for good: if they are merely out of reach, bring them back instead"
@@ -258,7 +258,7 @@ mod tests {
         written.write(Some(&file)).expect("writable");
         assert_eq!(Round::read(&file, "two").ok().flatten(), Some(written));
         assert!(Round::read(&file, "three").is_err());
-        // Somebody has the prompt say something else of the members than what is signed.
+        // The prompt would describe other members than those that are signed.
         let mut lie = round(4, 3, &[1, 2]);
         lie.close(0).expect("so few that they may");
         lie.offers[0].present.threshold = 4;

@@ -1,7 +1,7 @@
 //! The references that `vat call` has kept: one file each, with the text of a bearer sturdyref.
 //!
 //! Invariants: a name belongs to one reference as long as its file is there, whatever runs at the same time; what is kept can be read by its
-//! owner only, since whoever reads it can use the object.
+//! owner only, since every reader can use the object.
 
 use crate::{Exit, Failure, output};
 use quorate_client::{Answer, Kept};
@@ -149,7 +149,7 @@ impl Shelf {
     }
 }
 
-/// What a name is made of: letters and digits of an interface name, whose maker may be anybody.
+/// Returns what a name is made of: letters and digits of an interface name, whose maker may be anybody.
 fn base_name(interface: &str) -> String {
     let mut base = String::new();
     for letter in interface.chars() {

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
 };
 
-/// Bytes of a line; a longer one is no line that somebody has typed.
+/// Bytes of a line; nobody types a longer one.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
 /// See the head of the module.
@@ -18,7 +18,7 @@ pub enum Input {
 }
 
 impl Input {
-    /// Whether somebody types the lines.
+    /// Returns whether a person types the lines.
     pub fn is_terminal() -> bool {
         io::stdin().is_terminal() && io::stdout().is_terminal()
     }
@@ -37,7 +37,7 @@ impl Input {
         Input::Terminal { editor: Box::new(editor), history }
     }
 
-    /// Whether it asks for each line.
+    /// Returns whether it asks for each line.
     pub fn asks(&self) -> bool {
         matches!(self, Input::Terminal { .. })
     }
@@ -80,7 +80,7 @@ impl Drop for Input {
     }
 }
 
-/// Where the history is kept.
+/// Returns where the history is kept.
 fn history_file() -> Option<PathBuf> {
     let base = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = base("QUORATE_CACHE")

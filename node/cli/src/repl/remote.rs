@@ -157,7 +157,7 @@ impl Remote {
     }
 }
 
-/// Whether a line threw or was rejected, and the console does not say yet with what.
+/// Returns whether a line threw or was rejected, and the console does not say yet with what.
 fn needs_more(answer: &Value, printed: &[Printed]) -> bool {
     let failed = matches!(answer, Value::String(how) if how == "threw" || how == "rejected");
     failed && !printed.iter().any(|printed| matches!(printed, Printed::Failed(_)))

@@ -18,7 +18,7 @@ fn shortened(text: String) -> String {
     }
 }
 
-/// What a guest calls something.
+/// Returns what a guest calls something.
 fn slot(slot: &Slot) -> String {
     match slot {
         Slot::VatObject(0) => "root".to_owned(),
@@ -60,7 +60,7 @@ fn settlement(promise: &Slot, resolution: &Resolution) -> String {
     }
 }
 
-/// What was delivered.
+/// Returns what was delivered.
 pub fn delivery(delivery: &Delivery) -> String {
     match delivery {
         Delivery::Start { bundle, argv, .. } => {
@@ -88,7 +88,7 @@ pub fn delivery(delivery: &Delivery) -> String {
     }
 }
 
-/// What came of it, a line for each thing that was said.
+/// Returns what came of it, a line for each thing that was said.
 pub fn outcome(delivery: &Delivery, outcome: &CrankOutcome) -> Vec<String> {
     let outputs = match outcome {
         CrankOutcome::Done { outputs } => outputs,

@@ -69,7 +69,7 @@ pub async fn changed(file: &Path, digest: &str, files: &[PathBuf]) {
             Err(failure) => {
                 let text = failure.error.to_string();
                 if text != said {
-                    output::note(format!("! {text}\nthe testnet stays as it is until that is mended"));
+                    output::note(format!("! {text}\nthe testnet stays as it is until that is corrected"));
                     said = text;
                 }
             }

@@ -125,7 +125,7 @@ pub async fn watch(file: &Path, dir: DirOption, without: &[String], json: bool) 
         output::note(format!("stopped {} hosts", stopped.len()));
         match ended {
             None => {}
-            // What is wrong with the code shows only now, and may be mended.
+            // Mistakes in the code show only now, and may be corrected.
             Some(Err(failure)) => {
                 report::failure(failure, json);
                 output::note("a new testnet is made when the config or its code changes");
@@ -331,7 +331,7 @@ async fn wait_ready(cluster: &Cluster) -> Result<Awaited, Failure> {
     }
 }
 
-/// Whether a vat has a leader and its code on those of its members that run, or too few of them run for either.
+/// Returns whether a vat has a leader and its code on those of its members that run, or too few of them run for either.
 ///
 /// # Errors
 /// It will never have them on one of them.

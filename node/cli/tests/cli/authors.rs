@@ -331,6 +331,8 @@ fn a_session_evaluates_lines_as_a_vat_does() {
         ("Math.random", "[Function random]"),
         ("Date.now()", "! TypeError: secure mode Calling %SharedDate%.now() throws"),
         ("1 +", "! SyntaxError"),
+        ("const t: number = 5", "! SyntaxError: Expected initializer for const declaration at line 1, col 8"),
+        ("[\n  await x y]", "! SyntaxError: unexpected token 'y', expected comma or end of array at line 2, col 11"),
         ("E(root).increment(2)", "7"),
         ("const total = await E(root).increment()", ""),
         ("total", "8"),

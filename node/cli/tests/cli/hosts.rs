@@ -223,7 +223,7 @@ fn a_testnet_goes_up_and_down() {
     let hosts = vat(&["testnet", "status", "--json"]).ok().json();
     assert_eq!(hosts[1]["status"]["vats"], json!([]));
     let port = hosts[0]["status"]["http"].as_str().expect("an address").to_owned();
-    assert!(fs::read_to_string(bench.path("net/prometheus.yml")).expect("it is there").contains(&port));
+    assert!(fs::read_to_string(bench.path("net/prometheus-hosts.json")).expect("it is there").contains(&port));
 
     // On running hosts, by their names in the testnet.
     vat(&["create", "purse", "--on", "h1,h2", "--source", "counter.js", "--arg", "name=purse"]).ok();

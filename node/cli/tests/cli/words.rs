@@ -73,6 +73,28 @@ fn collect_help(bench: &Bench, path: &[&str], seen: &mut Vec<(String, String)>) 
     seen.push((format!("vat {}", path.join(" ")), ran.stdout));
 }
 
+/// Each command has a page of the manual, and what sets manuals has nothing to say against it.
+fn manual(bench: &Bench, commands: &[&str]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let man = folder.path().join("man1");
+    bench.vat(&["man", man.to_str().expect("text")]).ok();
+    let pages = std::fs::read_dir(&man).expect("the pages").map(|entry| entry.expect("an entry").path());
+    let pages: std::collections::BTreeSet<_> = pages.collect();
+    for command in commands {
+        let page = man.join(format!("{}.1", command.trim().replace(' ', "-")));
+        assert!(pages.contains(&page), "{command} has no page");
+    }
+    assert_eq!(pages.len(), commands.len(), "there are pages of no command");
+    for page in pages {
+        let mut groff = std::process::Command::new("groff");
+        groff.args(["-man", "-Kutf8", "-Tutf8", "-wall", "-z"]).arg(&page);
+        // What is not there can't complain.
+        let Ok(set) = groff.output() else { return };
+        let said = String::from_utf8_lossy(&set.stderr);
+        assert!(set.status.success() && said.is_empty(), "{}: {said}", page.display());
+    }
+}
+
 #[test]
 fn every_command_explains_itself_with_an_example() {
     let bench = Bench::new();
@@ -96,6 +118,15 @@ fn every_command_explains_itself_with_an_example() {
     assert_eq!(lines[0], format!("vat {}", env!("CARGO_PKG_VERSION")));
     let image = lines.iter().find_map(|line| line.strip_prefix("engine image: ")).expect("the image");
     assert!(image.len() == 64 && version.contains("\ncommit: ") && version.contains("debug assertions"), "{version}");
+    let version: serde_json::Value =
+        serde_json::from_str(&bench.vat(&["version", "--json"]).ok().stdout).expect("JSON");
+    assert_eq!(
+        (version["version"].as_str(), version["image"].as_str()),
+        (Some(env!("CARGO_PKG_VERSION")), Some(image))
+    );
+    assert!(version["wasmtime"].is_string() && version["home_format"].is_string(), "{version}");
+    assert_eq!(bench.vat(&["-V"]).ok().stdout, format!("vat {}\n", env!("CARGO_PKG_VERSION")));
+    manual(&bench, &commands);
     for shell in ["bash", "zsh", "fish"] {
         assert!(bench.vat(&["completions", shell]).ok().stdout.contains("testnet"), "{shell}");
     }

@@ -1,9 +1,9 @@
-//! Hands one slice to one of a vat's members: to the first of them, and to the others beside it as long as nothing is heard of those
-//! that were tried (RFC 8305).
+//! Hands one slice to one of a vat's members: to the first, and to the next ones too while the earlier ones stay
+//! silent (RFC 8305).
 //!
-//! Taking a slice may take its vat seconds, so silence alone says nothing: a host that is late with its answer is asked whether it is
-//! there, and the next one is tried only if that is not answered either. The same slice at two members does no harm: what a vat has
-//! already it skips.
+//! A vat may take seconds to receive a slice, so silence alone means nothing. The courier pings a host that is late with its answer,
+//! and tries the next one only if the ping is not answered either. The same slice at two members does no harm: the vat
+//! skips messages that it has.
 
 use super::NotHandedOver;
 use crate::lookup::STAGGER;

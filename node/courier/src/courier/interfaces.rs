@@ -1,4 +1,4 @@
-//! What the courier is told, and what it asks and tells those around it.
+//! The courier's inputs, and the interfaces that it calls.
 
 use quorate_ids::VatId;
 use quorate_proof::{Certificate, HostId, Introduction, Member};
@@ -42,7 +42,7 @@ pub trait Whereabouts: Send + Sync + 'static {
     /// The newest members known here, or none; where nothing better is known, they are tried in this order.
     fn members(&self, vat: &VatId) -> Vec<Member>;
 
-    /// How long the first of them took to answer lately, if it did.
+    /// Returns how long the first of them took to answer lately, if it did.
     fn pace(&self, _vat: &VatId) -> Option<Duration> {
         None
     }
@@ -64,6 +64,9 @@ pub trait CourierMetrics: Send + Sync + 'static {
 
     /// A member took a slice after so long, and says who leads; nothing was heard of those that were tried before it.
     fn answered(&self, _by: HostId, _silent: &[HostId], _leader: Option<HostId>, _took: Duration) {}
+
+    /// A member took messages, through this one and so many of them; it answered after so long.
+    fn taken(&self, _peer: &VatId, _by: HostId, _through: u64, _messages: usize, _took: Duration) {}
 
     /// The peer gave its last slice along with its answer.
     fn farewell(&self, _slice: Slice) {}

@@ -1,4 +1,4 @@
-//! What a courier knows of one receiving vat: what was said to it, how far it says that it has it, and how far it has proven so.
+//! A courier's state of one receiving vat: the messages for it, how far it claims to have received them, and how far it has proven so.
 //!
 //! Pure: the time is a parameter.
 
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// Pauses between rounds of attempts double from the first to the last of these.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(30);
-/// A greeting is not tried more often: whoever waits for it knocks again by itself.
+/// A greeting is not tried more often: a peer that waits for it tries again by itself.
 const GREETING_ATTEMPTS: u32 = 10;
 /// For so long a member of which nothing was heard is tried after the others.
 const SILENT_FOR: Duration = Duration::from_secs(30);
@@ -54,7 +54,7 @@ pub(super) struct Peer {
     taken_ack: u64,
     /// When a member last said that it took something.
     told: Option<Instant>,
-    /// The peer shows that it was not told what we have of it, and no member of it has taken that since: whoever sees so ships the
+    /// The peer shows that it lacks our acknowledgement, and no member of it has taken it since. Then every member of ours ships the
     /// bare acknowledgement, which else only the leader does.
     asked: bool,
     pub(super) introduced_epoch: Option<u64>,
@@ -135,7 +135,7 @@ impl Peer {
         }
     }
 
-    /// Somebody else may have shipped, or not: nothing that a member said counts any more.
+    /// Another member may have shipped, or not: earlier replies of members do not count any more.
     pub(super) fn begin_again(&mut self) {
         (self.taken, self.taken_ack, self.confirm) = (self.acknowledged, 0, None);
     }
@@ -170,7 +170,7 @@ impl Peer {
         self.taken = self.taken.min(last).max(self.acknowledged);
     }
 
-    /// Whether a member said that it took messages which its vat has not acknowledged in time: they are shipped again, elsewhere.
+    /// Returns whether a member said that it took messages which its vat has not acknowledged in time: they are shipped again, elsewhere.
     pub(super) fn doubt(&mut self, now: Instant) -> bool {
         if self.in_flight || self.confirm.is_none_or(|confirm| confirm > now) {
             return false;
@@ -197,7 +197,7 @@ impl Peer {
     }
 
     /// The peer says that it knows this vat, and that it has taken in nothing of it: what it refused of a stranger goes out again without a
-    /// pause. Not more often than now and then, since a greeting can be repeated by whoever got it.
+    /// pause. Not more often than now and then, since its receivers can repeat a greeting.
     pub(super) fn hear_greeting(&mut self, now: Instant) {
         let lately = self.greeted.is_some_and(|greeted| greeted + CONFIRM_AFTER > now);
         if self.acknowledged == 0 && self.attempts > 0 && !lately {
@@ -258,13 +258,13 @@ impl Peer {
         self.try_another();
     }
 
-    /// When this peer has to be looked at again.
+    /// Returns when this peer has to be looked at again.
     pub(super) fn next_look(&self) -> Option<Instant> {
         let confirm = self.confirm.filter(|_| !self.in_flight);
         self.due.map(|(due, _)| due).into_iter().chain(confirm).min()
     }
 
-    /// Whether something certified is not with the peer yet. Only the leader ships bare acknowledgements of its own accord.
+    /// Returns whether something certified is not with the peer yet. Only the leader ships bare acknowledgements of its own accord.
     pub(super) fn has_news(&self, rank: usize) -> bool {
         let Some(head) = self.ready.as_ref().map(Ready::head) else { return false };
         let ships_bare = rank == 0 || self.asked;
@@ -309,7 +309,7 @@ impl Peer {
     }
 }
 
-/// Whether a head says nothing but that its peer is known: it was introduced here, and may have come too early.
+/// Returns whether a head says nothing but that its peer is known: it was introduced here, and may have come too early.
 pub fn is_greeting(head: &StreamHead) -> bool {
     head.end == 0 && head.ack == 0
 }

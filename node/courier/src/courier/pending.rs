@@ -1,7 +1,7 @@
-//! What was said and waits for its certificate, by block.
+//! Messages that wait for their certificate, by block.
 //!
-//! Invariants: the newest head of each peer stays until it is certified or covered by a checkpoint; beside those only so many
-//! blocks are kept.
+//! Invariants: the newest head of each peer stays until it is certified or covered by a checkpoint. Beside those, the number of kept
+//! blocks is bounded.
 
 use quorate_ids::VatId;
 use quorate_protocol::evidence::Outbox;

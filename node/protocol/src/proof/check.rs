@@ -1,7 +1,7 @@
-//! What a file of proofs proves: checked offline, from VatIds and signatures alone.
+//! Checks a file of proofs offline, from VatIds and signatures alone, and draws conclusions.
 //!
-//! Invariants: everything in a file holds, or the whole file is refused with the first thing that does not; a finding says what is
-//! proven, what is not, and whom it accuses; nobody is accused by what is no offence. How many signatures are checked is bounded.
+//! Invariants: everything in a file holds, or the whole file is refused with the first item that does not. A finding states what is
+//! proven, what is not, and which members it accuses. Lawful signatures accuse nobody. The number of checked signatures is bounded.
 
 use super::{
     file::{AnswerProof, CertifiedHead, CheckpointProof, Item, ProofFile, ProvenMessage, ProvenSlice, VatProof},
@@ -31,7 +31,7 @@ pub enum CheckError {
     OtherVat { found: String, wanted: VatId },
     #[error("it holds over {FILE_SIGNATURES} signatures, more than are checked at once")]
     TooMany,
-    #[error("who the members of vat {vat} are is not proven: {why}")]
+    #[error("the members of vat {vat} are not proven: {why}")]
     Introduction { vat: VatId, why: String },
     #[error("{what}: {why}")]
     Item { what: String, why: String },
@@ -107,7 +107,7 @@ fn check_vat(proof: &VatProof) -> Result<CheckedVat, CheckError> {
     Ok(CheckedVat { vat, membership: members.newest, findings })
 }
 
-/// What is to be known of an epoch that members who were left over made.
+/// Returns what is to be known of an epoch that members who were left over made.
 fn recovered(words: String) -> Finding {
     Finding {
         kind: "recovery",
@@ -125,7 +125,7 @@ impl VatProof {
         VatId(self.introduction.genesis.vat_id().0)
     }
 
-    /// How many signatures are in it.
+    /// Returns how many signatures are in it.
     fn signatures(&self) -> usize {
         let chain: usize = self.introduction.chain.iter().map(|next| next.signatures.len()).sum();
         chain + self.items.iter().map(Item::signatures).sum::<usize>()
@@ -171,7 +171,7 @@ impl Item {
     }
 }
 
-/// Who signs for a vat in each epoch that is proven.
+/// The signers of a vat in each proven epoch.
 struct Members {
     vat: quorate_proof::VatId,
     by_epoch: BTreeMap<u64, Signers>,
@@ -271,7 +271,7 @@ fn check_record(record: &EvidenceRecord, members: &Members) -> Result<Finding, S
             Ok(Finding {
                 proven: vec![format!("{name} signed a statement for block {block}, {}", theirs.content.hash())],
                 not_proven: vec![format!(
-                    "that {name} did anything wrong: that somebody computed something else proves nothing against it. It may have been shown another log by whoever led"
+                    "that {name} did anything wrong: another result of a replica proves nothing against it. The leader may have shown it another log"
                 )],
                 ..Finding::default()
             })

@@ -1,11 +1,11 @@
-//! Files of proofs: what somebody who runs nothing can check who knows a VatId.
+//! The format of files of proofs, for readers that run nothing and know a VatId.
 //!
 //! ```text
 //! file = "quorate-proof/2\n" ‖ SHA-256(body)[32] ‖ body            body = codec bytes of `ProofFile`
 //! ```
 //!
-//! Invariants: what is decoded is bounded in bytes, vats and items before anything of it is checked; the hash only tells damage
-//! from lies, and no conclusion is ever drawn from it.
+//! Invariants: the decoded file is bounded in bytes, vats and items before any of it is checked. The hash only tells damage
+//! from lies; no conclusion is drawn from it.
 
 use crate::{
     codec::{self, CodecError},
@@ -39,7 +39,7 @@ pub struct ProofFile {
 /// What is proven of one vat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VatProof {
-    /// Who its members are, from the VatId on.
+    /// The proof of its members, from the VatId on.
     pub introduction: Introduction,
     /// What they said.
     pub items: Vec<Item>,
@@ -88,7 +88,7 @@ pub struct ProvenSlice {
 }
 
 impl ProvenSlice {
-    /// What a receiver can show to others of a slice that it believes: the messages from number `next` on, before which the stream has
+    /// Returns what a receiver can show to others of a slice that it believes: the messages from number `next` on, before which the stream has
     /// the hash `before`.
     pub fn of(slice: &Slice, next: u64, before: Hash) -> ProvenSlice {
         let known = usize::try_from(next.saturating_sub(slice.begin)).unwrap_or(usize::MAX);
@@ -195,14 +195,14 @@ impl ProofFile {
         Ok(file)
     }
 
-    /// Whether these are the bytes of a file of proofs of any version.
+    /// Returns whether these are the bytes of a file of proofs of any version.
     pub fn is_one(bytes: &[u8]) -> bool {
         bytes.starts_with(MAGIC_STEM)
     }
 }
 
 impl CertifiedHead {
-    /// Why the vat can't have said both, or nothing: of one stream what was sent and what was taken in only grows with the blocks, and
+    /// Returns why the vat can't have said both, or nothing: of one stream what was sent and what was taken in only grows with the blocks, and
     /// a number of messages has one hash.
     pub fn contradicts(&self, other: &CertifiedHead) -> Option<&'static str> {
         let (one, another) = (&self.head, &other.head);

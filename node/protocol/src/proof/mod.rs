@@ -1,6 +1,6 @@
-//! Proofs for somebody who runs nothing: what files hold, and what follows from them.
+//! Proofs for readers that run nothing: the content of files, and the conclusions from them.
 //!
-//! `file` is the format; `check` draws the conclusions, from the VatId and the signatures alone; `words` says them.
+//! `file` is the format; `check` draws the conclusions, from the VatId and the signatures alone; `words` describes them.
 
 pub mod check;
 pub mod file;

@@ -1,6 +1,6 @@
-//! Messages and values of a file of proofs, in words for people.
+//! Describes messages and values of a file of proofs for people.
 //!
-//! Invariant: what comes from a file can't steer a terminal, and is not longer than people read.
+//! Invariant: text from a file can't steer a terminal, and is not longer than people read.
 
 use quorate_streams::{
     abi::{Method, Value},

@@ -27,7 +27,7 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// What the stub at `path` says, if a home was exported from there.
+    /// Returns what the stub at `path` says, if a home was exported from there.
     pub fn read(path: &Path) -> Result<Option<Exported>, HomeError> {
         let file = path.join(EXPORTED);
         let text = match fs::read_to_string(&file) {

@@ -10,7 +10,7 @@ use quorate_engine::abi;
 /// Whole numbers beyond this are not exact in JavaScript.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 /// Tables with one of these keys stand for something else than a record.
-const SPECIAL: [Key; 4] = [
+pub(super) const SPECIAL: [Key; 4] = [
     Key::new("file", "{ file = \"data.txt\" }", &[]),
     Key::new("vat", "{ vat = \"name\" }", &[]),
     Key::new("sturdyref", "{ sturdyref = \"vat://…\" }", &[]),
@@ -61,7 +61,7 @@ pub(super) fn arguments(table: &Table, scope: &Scope<'_>, checker: &mut Checker)
     (arguments, endowments)
 }
 
-/// Whether a text can be the name of an argument, or a key of a record in one; if not, the problem and the remedy.
+/// Returns whether a text can be the name of an argument, or a key of a record in one; if not, the problem and the remedy.
 pub fn check_argument_name(name: &str) -> Result<(), (String, String)> {
     let why = match name {
         "" => "is empty",

@@ -33,7 +33,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// What was read, or what is wrong with it in the order of its lines.
+    /// Returns what was read, or what is wrong with it in the order of its lines.
     pub fn finish<T>(mut self, config: T) -> Result<T, ConfigError> {
         if self.mistakes.is_empty() {
             return Ok(config);
@@ -182,7 +182,7 @@ impl Key {
     }
 }
 
-/// Whether an unknown entry has been reported with "did you mean" this key.
+/// Returns whether an unknown entry has been reported with "did you mean" this key.
 fn stands_for(entry: &Entry, key: &Key) -> bool {
     key.also.contains(&entry.key.to_lowercase().as_str()) || nearest(&entry.key, [key.name]).is_some()
 }

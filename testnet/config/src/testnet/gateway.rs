@@ -3,7 +3,7 @@
 use super::check::{Checker, Key};
 use super::syntax::{Entry, Table, Value};
 use serde::Serialize;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub(super) const LISTEN: Key =
     Key::new("gateway", "gateway = \"127.0.0.1:8080\"", &["gateway_listen", "capnweb", "websocket", "gateway_address"]);
@@ -11,6 +11,11 @@ pub(super) const ORIGINS: Key = Key::new(
     "gateway_origins",
     "gateway_origins = [\"https://example.org\"]",
     &["origins", "cors", "allowed_origins", "gateway_origin"],
+);
+pub(super) const PROXIES: Key = Key::new(
+    "gateway_proxies",
+    "gateway_proxies = [\"10.0.0.5\"]",
+    &["proxies", "trusted_proxies", "gateway_proxy", "forwarded"],
 );
 
 /// Where programs may connect, and which pages.
@@ -22,25 +27,34 @@ pub struct GatewayConfig {
     /// Origins of the pages that may connect, as browsers name them.
     #[serde(rename = "gateway_origins", skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
+    /// Proxies of other machines that say whose requests they bring.
+    #[serde(rename = "gateway_proxies", skip_serializing_if = "Vec::is_empty")]
+    pub proxies: Vec<IpAddr>,
 }
 
 /// Reads the keys. The outer `None`: one of them is wrong, which has been said; the inner one: there is no gateway.
 pub(super) fn gateway(table: &Table, checker: &mut Checker) -> Option<Option<GatewayConfig>> {
     let listen = table.get(LISTEN.name).map(|entry| checker.address(entry, &LISTEN));
-    let origins = table.get(ORIGINS.name).map(|entry| (entry, origins(entry, checker)));
-    match (listen, origins) {
-        (None, None) => Some(None),
-        (None, Some((entry, _))) => {
-            let problem = format!("`{}` without `{}`: nothing listens", ORIGINS.name, LISTEN.name);
-            checker.mistake(entry.node.place, problem, format!("add where it listens: {}", LISTEN.example));
-            None
-        }
-        (Some(listen), None) => Some(Some(GatewayConfig { listen: listen?, origins: Vec::new() })),
-        (Some(listen), Some((_, origins))) => Some(Some(GatewayConfig { listen: listen?, origins: origins? })),
-    }
+    let origins = table.get(ORIGINS.name).map_or(Some(Vec::new()), |entry| {
+        let read = |text: &str| is_origin(text).then(|| text.to_owned());
+        let remedy = "write it as browsers do: https://example.org, or with a port, without a path";
+        list(entry, checker, &ORIGINS, read, "no origin of a page", remedy)
+    });
+    let proxies = table.get(PROXIES.name).map_or(Some(Vec::new()), |entry| {
+        let remedy = "write the address that the proxy's connections come from, without a port: 10.0.0.5";
+        list(entry, checker, &PROXIES, |text| text.parse().ok(), "no IP address", remedy)
+    });
+    let Some(listen) = listen else {
+        let alone = [&ORIGINS, &PROXIES].into_iter().find_map(|key| Some((key, table.get(key.name)?)));
+        let Some((key, entry)) = alone else { return Some(None) };
+        let problem = format!("`{}` without `{}`: nothing listens", key.name, LISTEN.name);
+        checker.mistake(entry.node.place, problem, format!("add where it listens: {}", LISTEN.example));
+        return None;
+    };
+    Some(Some(GatewayConfig { listen: listen?, origins: origins?, proxies: proxies? }))
 }
 
-/// What a browser names a page's origin by: scheme, name, and the port if it is not the scheme's own; no path.
+/// Returns what a browser names a page's origin by: scheme, name, and the port if it is not the scheme's own; no path.
 fn is_origin(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|rest| {
@@ -49,23 +63,32 @@ fn is_origin(text: &str) -> bool {
     })
 }
 
-fn origins(entry: &Entry, checker: &mut Checker) -> Option<Vec<String>> {
-    let items = checker.array(entry, &ORIGINS)?;
+/// Reads an array of strings. Each that `read` can't is a mistake: `is` says what it is, and `remedy` what to write.
+fn list<T>(
+    entry: &Entry,
+    checker: &mut Checker,
+    key: &Key,
+    read: impl Fn(&str) -> Option<T>,
+    is: &str,
+    remedy: &str,
+) -> Option<Vec<T>> {
+    let items = checker.array(entry, key)?;
     let mut good = Some(Vec::new());
     for item in items {
-        match &item.value {
-            Value::String(text) if is_origin(text) => good.iter_mut().for_each(|good| good.push(text.clone())),
+        let found = match &item.value {
             Value::String(text) => {
-                let problem = format!("`{}` is no origin of a page", text.escape_debug());
-                let remedy = "write it as browsers do: https://example.org, or with a port, without a path";
-                checker.mistake(item.place, problem, remedy);
-                good = None;
+                let found = read(text);
+                if found.is_none() {
+                    checker.mistake(item.place, format!("`{}` is {is}", text.escape_debug()), remedy);
+                }
+                found
             }
-            other => {
-                let _: Option<()> = checker.wrong_type(item.place, other, "an array of strings", &ORIGINS);
-                good = None;
-            }
-        }
+            other => checker.wrong_type(item.place, other, "an array of strings", key),
+        };
+        good = good.zip(found).map(|(mut good, found)| {
+            good.push(found);
+            good
+        });
     }
     good
 }

@@ -5,6 +5,7 @@ use super::disk::{self, disk_limits};
 use super::gateway::{self, GatewayConfig};
 use super::hosts::{APPROVE, approve, listen_address};
 use super::syntax::{self, Entry, Table, Value};
+use super::traces::{self, TracesConfig};
 use super::{ConfigError, MAX_CONFIG_BYTES, Mistake};
 use quorate_consensus::Approve;
 use quorate_protocol::disk::DiskLimits;
@@ -16,8 +17,20 @@ const NAME: Key = Key::new("name", "name = \"alpha\"", &["id", "host"]);
 const LISTEN: Key =
     Key::new("listen", "listen = [\"/ip4/0.0.0.0/tcp/4001\"]", &["address", "addr", "port", "multiaddr", "bind"]);
 const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9464\"", &["metrics", "api", "http_address", "metrics_address"]);
-const KEYS: [Key; 9] =
-    [NAME, LISTEN, HTTP, APPROVE, disk::SOFT, disk::HARD, disk::VAT_QUOTA, gateway::LISTEN, gateway::ORIGINS];
+pub(super) const KEYS: [Key; 12] = [
+    NAME,
+    LISTEN,
+    HTTP,
+    APPROVE,
+    disk::SOFT,
+    disk::HARD,
+    disk::VAT_QUOTA,
+    gateway::LISTEN,
+    gateway::ORIGINS,
+    gateway::PROXIES,
+    traces::OTLP,
+    traces::SAMPLE,
+];
 
 /// `host.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,10 +50,31 @@ pub struct HostConfig {
     /// Where programs may connect that know nothing of vats, if anywhere.
     #[serde(flatten)]
     pub gateway: Option<GatewayConfig>,
+    /// Where traces of messages go, if anywhere.
+    #[serde(flatten)]
+    pub traces: Option<TracesConfig>,
 }
 
 fn approve_word<S: serde::Serializer>(approve: &Approve, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(approve.as_str())
+}
+
+/// Reads and checks a `host.toml`.
+///
+/// # Errors
+/// It can't be read, or has mistakes.
+pub fn check_host_file(file: &Path) -> Result<HostConfig, ConfigError> {
+    let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
+        mistakes: vec![Mistake {
+            file: file.to_path_buf(),
+            line: 0,
+            column: 0,
+            problem: format!("cannot read it ({error})"),
+            fix: "name the host.toml of a home".into(),
+            excerpt: None,
+        }],
+    })?;
+    host_file(&text, file)
 }
 
 /// Checks the text of a `host.toml`; `file` is where it was read from, for messages.
@@ -73,7 +107,9 @@ fn read(table: &Table, checker: &mut Checker) -> Option<HostConfig> {
     };
     let disk = disk_limits(table, checker);
     let gateway = gateway::gateway(table, checker);
-    Some(HostConfig { name: name?, listen: listen?, http: http?, approve: approve?, disk: disk?, gateway: gateway? })
+    let traces = traces::traces(table, checker);
+    let (disk, gateway, traces) = (disk?, gateway?, traces?);
+    Some(HostConfig { name: name?, listen: listen?, http: http?, approve: approve?, disk, gateway, traces })
 }
 
 fn name(entry: &Entry, checker: &mut Checker) -> Option<String> {
@@ -162,10 +198,11 @@ mod tests {
     fn a_gateway_is_there_where_it_is_written() {
         let read = |text: &str| host_file(&format!("{GOOD}{text}"), Path::new("host.toml"));
         assert_eq!(read("").map(|config| config.gateway), Ok(None));
-        let text = "gateway = \"127.0.0.1:8080\"\ngateway_origins = [\"https://example.org\"]\n";
+        let text = "gateway = \"127.0.0.1:8080\"\ngateway_origins = [\"https://example.org\"]\ngateway_proxies = [\"10.0.0.5\"]\n";
         let config = read(text).unwrap_or_else(|error| panic!("{error}"));
         let listen = ([127, 0, 0, 1], 8080).into();
-        assert_eq!(config.gateway, Some(GatewayConfig { listen, origins: vec!["https://example.org".into()] }));
+        let (origins, proxies) = (vec!["https://example.org".into()], vec![[10, 0, 0, 5].into()]);
+        assert_eq!(config.gateway, Some(GatewayConfig { listen, origins, proxies }));
         let written = toml::to_string(&config).expect("plain data is TOML");
         assert_eq!(host_file(&written, Path::new("host.toml")), Ok(config), "{written}");
         for (text, wanted) in [
@@ -173,7 +210,31 @@ mod tests {
             ("gateway_origins = []", "nothing listens"),
             ("gateway = \"127.0.0.1:1\"\ngateway_origins = [\"*\"]", "`*` is no origin"),
             ("gateway = \"127.0.0.1:1\"\ngateway_origins = [7]", "must be an array of strings"),
+            ("gateway = \"127.0.0.1:1\"\ngateway_proxies = [\"10.0.0.5:80\"]", "`10.0.0.5:80` is no IP address"),
+            ("gateway_proxies = [\"10.0.0.5\"]", "nothing listens"),
             ("capnweb = \"127.0.0.1:1\"", "did you mean `gateway`"),
+        ] {
+            let found = mistakes(&format!("{GOOD}{text}\n"));
+            assert!(found.len() == 1 && found[0].contains(wanted), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn traces_go_where_it_is_written() {
+        let read = |text: &str| host_file(&format!("{GOOD}{text}"), Path::new("host.toml"));
+        assert_eq!(read("").map(|config| config.traces), Ok(None));
+        let config = read("otlp = \"http://127.0.0.1:4318\"\notlp_sample = 100\n");
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.traces, TracesConfig::parse("http://127.0.0.1:4318", 100).ok());
+        let written = toml::to_string(&config).expect("plain data is TOML");
+        assert_eq!(host_file(&written, Path::new("host.toml")), Ok(config), "{written}");
+        for (text, wanted) in [
+            ("otlp = \"127.0.0.1:4318\"", "does not begin with `http://`"),
+            ("otlp = \"https://collector\"", "speaks plain HTTP"),
+            ("otlp = 4318", "must be a string"),
+            ("otlp_sample = 10", "nothing is exported"),
+            ("otlp = \"http://a\"\notlp_sample = 0", "out of range"),
+            ("opentelemetry = \"http://a\"", "did you mean `otlp`"),
         ] {
             let found = mistakes(&format!("{GOOD}{text}\n"));
             assert!(found.len() == 1 && found[0].contains(wanted), "{text}: {found:?}");

@@ -19,8 +19,19 @@ const LISTEN_EXAMPLE: &str = "listen = \"0.0.0.0:7001\"";
 const ANNOUNCE: Key = Key::new("announce", "announce = \"192.0.2.7:7001\"", &["public", "external", "advertise"]);
 const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9001\"", &["metrics", "api", "http_address", "metrics_address"]);
 pub(super) const APPROVE: Key = Key::new("approve", "approve = \"ask\"", &["approval", "approvals", "policy"]);
-const KEYS: [Key; 10] =
-    [NAME, LISTEN, ANNOUNCE, HTTP, APPROVE, disk::SOFT, disk::HARD, disk::VAT_QUOTA, gateway::LISTEN, gateway::ORIGINS];
+pub(super) const KEYS: [Key; 11] = [
+    NAME,
+    LISTEN,
+    ANNOUNCE,
+    HTTP,
+    APPROVE,
+    disk::SOFT,
+    disk::HARD,
+    disk::VAT_QUOTA,
+    gateway::LISTEN,
+    gateway::ORIGINS,
+    gateway::PROXIES,
+];
 
 /// Which socket an address takes on its machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,7 +50,7 @@ struct Claim {
 /// Which addresses are in use, for messages about the second use.
 #[derive(Default)]
 pub(super) struct Claims {
-    /// Sockets, by whom, and in which line.
+    /// Sockets, their owners, and the line of each.
     taken: Vec<(Claim, String, Place)>,
     /// What hosts are dialled at, by which key, and in which line.
     dialled: Vec<(String, &'static str, String, Place)>,
@@ -160,7 +171,7 @@ pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) ->
     Some(HostConfig { name: name?, listen, announce, http, approve, disk, gateway, line })
 }
 
-/// How a host approves of changes of members.
+/// Returns how a host approves of changes of members.
 pub(super) fn approve(entry: &Entry, checker: &mut Checker) -> Option<Approve> {
     let text = checker.string(entry, &APPROVE)?;
     let approve = Approve::from_word(text);
@@ -222,7 +233,7 @@ fn dialable(text: &str, entry: &Entry, key: &Key, checker: &mut Checker) -> Opti
     None
 }
 
-/// What a host listens at, as a multiaddr, from either way of writing it; if it is none, why.
+/// Returns what a host listens at, as a multiaddr, from either way of writing it; if it is none, why.
 pub fn listen_address(text: &str) -> Result<String, String> {
     match socket_address(text) {
         Some(address) => Ok(multiaddr_text(address)),

@@ -1,6 +1,6 @@
 //! TOML as a tree in which every key and value knows its line, read so that one broken line spoils nothing else.
 //!
-//! A syntax error is attributed to the statement that holds it, the statement is mended (a broken value becomes
+//! A syntax error is attributed to the statement that holds it, the statement is corrected (a broken value becomes
 //! [`Value::Broken`], about which nobody complains again; a broken header becomes the one that was meant), and the text
 //! is read once more, until it reads cleanly. Lines are never added or removed, so numbers stay true.
 
@@ -163,7 +163,7 @@ fn indentation(line: &str) -> usize {
     line.chars().take_while(|letter| letter.is_whitespace()).count()
 }
 
-/// What would close the innermost bracket that a statement leaves open.
+/// Returns what would close the innermost bracket that a statement leaves open.
 fn unclosed(statement: &[String]) -> Option<char> {
     let mut open = Vec::new();
     for line in statement {
@@ -252,7 +252,7 @@ fn statement_start(lines: &[String], line: usize) -> usize {
     (1..=line).rev().find(|&line| starts_statement(&lines[line - 1])).unwrap_or(1)
 }
 
-/// Whether a line looks like a header or like `key = …`: elements of arrays that span lines don't.
+/// Returns whether a line looks like a header or like `key = …`: elements of arrays that span lines don't.
 fn starts_statement(line: &str) -> bool {
     let line = line.trim_start();
     if let Some(rest) = line.strip_prefix('[') {

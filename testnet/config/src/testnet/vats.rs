@@ -11,9 +11,9 @@ const HOST: Key = Key::new("host", "[[host]]", &["node", "nodes", "machine"]);
 const VAT: Key = Key::new("vat", "[[vat]]", &["contract"]);
 const LIMITS: Key = Key::new("limits", "[limits], or [vat.limits] for one vat", &["limit"]);
 const VERSION: Key = Key::new("version", "version = 1, or leave it out", &["format"]);
-const DOCUMENT: [Key; 4] = [HOST, VAT, LIMITS, VERSION];
+pub(super) const DOCUMENT: [Key; 4] = [HOST, VAT, LIMITS, VERSION];
 /// The version of the config's format. There is no other yet: a config may say which one it was written for.
-const FORMAT_VERSION: i64 = 1;
+pub(super) const FORMAT_VERSION: i64 = 1;
 
 const NAME: Key = Key::new("name", "name = \"counter\"", &["id", "vat"]);
 const HOSTS: Key = Key::new("hosts", "hosts = [\"h1\", \"h2\", \"h3\"]", &["members", "nodes", "replicas"]);
@@ -21,7 +21,7 @@ const THRESHOLD: Key = Key::new("threshold", "threshold = 2", &["quorum", "signa
 const SOURCE: Key = Key::new("source", "source = \"counter.js\"", &["path", "code", "file", "entry", "main", "src"]);
 const ARGV: Key = Key::new("argv", "[vat.argv] and its values below", &["args", "arguments"]);
 const VAT_LIMITS: Key = Key::new("limits", "[vat.limits] and its values below", &["limit"]);
-const VAT_KEYS: [Key; 6] = [NAME, HOSTS, THRESHOLD, SOURCE, ARGV, VAT_LIMITS];
+pub(super) const VAT_KEYS: [Key; 6] = [NAME, HOSTS, THRESHOLD, SOURCE, ARGV, VAT_LIMITS];
 
 const FUEL: Key = Key::new("fuel_per_delivery", "fuel_per_delivery = 1000000000", &["fuel"]);
 const TURN: Key = Key::new("fuel_per_turn", "fuel_per_turn = 50000000", &["turn"]);
@@ -29,10 +29,10 @@ const BLOCK: Key = Key::new("fuel_per_block", "fuel_per_block = 1000000000", &["
 const MEMORY: Key = Key::new("memory_mb", "memory_mb = 128", &["memory", "memory_bytes", "heap_mb"]);
 const CHECKPOINT: Key =
     Key::new("checkpoint_deliveries", "checkpoint_deliveries = 1000", &["checkpoint", "checkpoint_every"]);
-const LIMIT_KEYS: [Key; 5] = [FUEL, TURN, BLOCK, MEMORY, CHECKPOINT];
+pub(super) const LIMIT_KEYS: [Key; 5] = [FUEL, TURN, BLOCK, MEMORY, CHECKPOINT];
 
 /// Least fuel that lets a delivery do anything at all.
-const MIN_FUEL: u64 = 1_000_000;
+pub(super) const MIN_FUEL: u64 = 1_000_000;
 
 /// Every host and vat of the document; what is wrong has been reported, and is left out.
 pub(super) fn testnet(document: &Table, checker: &mut Checker) -> (Vec<HostConfig>, Vec<VatConfig>) {
