@@ -30,7 +30,11 @@ export async function open(url, options = {}) {
   await context.grantPermissions(['clipboard-read', 'clipboard-write']);
   const [page] = context.pages();
   const errors = [];
-  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && errors.push(`${message.type()}: ${message.text()}`));
+  page.on('console', (message) => {
+    // The browser says so of a connection that was being made when the page was left or loaded again.
+    if (/^WebSocket connection to .* failed: WebSocket is closed before the connection is established/.test(message.text())) return;
+    if (['error', 'warning'].includes(message.type())) errors.push(`${message.type()}: ${message.text()}`);
+  });
   page.on('pageerror', (error) => errors.push(String(error)));
   page.on('requestfailed', (request) => {
     const why = request.failure()?.errorText;
