@@ -14,6 +14,8 @@ pub struct Timing {
     pub election_max: Duration,
     /// How long a statement stays uncertified before its shares are asked for.
     pub share_retry: Duration,
+    /// How long nothing may happen in a vat until it falls asleep: its members then send nothing until a caller or a member wants something.
+    pub rest_after: Duration,
     /// How often the leader looks whether membership work is left.
     pub reconcile: Duration,
     /// Deadline of one request that carries log entries or votes, beside what its size takes; longer if round trips are long.
@@ -29,6 +31,7 @@ impl Default for Timing {
             election_min: Duration::from_millis(1_200),
             election_max: Duration::from_millis(1_250),
             share_retry: Duration::from_millis(1_000),
+            rest_after: Duration::from_secs(10),
             reconcile: Duration::from_millis(500),
             request: Duration::from_millis(2_000),
             snapshot_request: Duration::from_secs(30),
@@ -44,6 +47,8 @@ impl Timing {
             election_min: Duration::from_millis(200),
             election_max: Duration::from_millis(400),
             share_retry: Duration::from_millis(150),
+            // Tests that are about sleep set it. In the others a dead leader is replaced also where nothing happens.
+            rest_after: Duration::from_secs(3_600),
             reconcile: Duration::from_millis(50),
             request: Duration::from_millis(400),
             snapshot_request: Duration::from_secs(5),

@@ -49,4 +49,9 @@ pub trait Transport: Send + Sync + 'static {
         frame: Vec<u8>,
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Vec<u8>, TransportError>>;
+
+    /// Sends a heartbeat and brings the answer: a frame of [`Channel::Vote`] that may wait for a moment, to go with those of other vats.
+    fn beat(&self, to: &Member, frame: Vec<u8>, deadline: Duration) -> BoxFuture<'_, Result<Vec<u8>, TransportError>> {
+        self.request(to, Channel::Vote, frame, deadline)
+    }
 }

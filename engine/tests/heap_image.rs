@@ -66,6 +66,26 @@ fn a_restored_vat_goes_on_as_the_other_does() {
 }
 
 #[test]
+fn a_heap_that_rested_is_what_it_was() {
+    with_engine_stack(|| {
+        let (mut rested, mut awake) = (Vat::start(LIMITS, KEEPER), Vat::start(LIMITS, KEEPER));
+        for (index, script) in SCRIPTS.iter().enumerate() {
+            for _ in 0..=index % 2 {
+                let before = rested.heap.memory_bytes();
+                rested.heap.rest().expect("it rests");
+                assert_eq!(rested.heap.memory_bytes(), before);
+            }
+            assert_eq!(rested.run(script), awake.run(script), "{script}");
+            rested.heap.rest().expect("it rests");
+            if index % 3 == 0 {
+                assert_eq!(root(&mut rested), root(&mut awake), "{script}");
+            }
+        }
+        assert_eq!(root(&mut rested), root(&mut awake));
+    });
+}
+
+#[test]
 fn what_was_rolled_back_is_as_if_it_had_never_been() {
     with_engine_stack(|| {
         let (mut poisoned, mut clean) = (Vat::start(LIMITS, KEEPER), Vat::start(LIMITS, KEEPER));

@@ -1,4 +1,4 @@
-//! Executes log entries on the machine, one after the other: in a thread of its own, unless the [`Execution`] says otherwise.
+//! Executes log entries on the machine, one after the other, wherever the [`Execution`] says.
 //!
 //! Invariants: the outcome of an entry is a function of the state and the entry. The executor writes nothing. It reports every block
 //! before the entry's outcome. After a fault it does nothing more.
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::MachineFault;
 use crate::execution::machine::{BlockContext, LogTime, Machine};
 use crate::execution::place::Execution;
+use crate::execution::pool::turn_over;
 use crate::proof::certificate::Statement;
 use crate::proof::membership::{Membership, Parameters};
 use crate::state::block::{Block, BlockReply, Control, LogContent, LogItem};
@@ -69,6 +70,8 @@ pub(crate) enum Job {
         reply: Reply<Vec<Hash>>,
     },
     Inspect(Inspection),
+    /// Nothing will be executed for a while.
+    Rest,
 }
 
 /// Sends requests to the executor. Unbounded, since each caller waits for its answer before it sends the next request.
@@ -99,6 +102,12 @@ impl ExecutorHandle {
     pub(crate) fn inspect(&self, look: Inspection) {
         // If the executor is gone the closure is dropped, and with it the sender that its caller waits for.
         let _ = self.0.send(Job::Inspect(look));
+    }
+
+    /// Nothing will be executed for a while: the machine may give back what it can make again.
+    pub(crate) fn rest(&self) {
+        // If the executor is gone nothing is held.
+        let _ = self.0.send(Job::Rest);
     }
 
     async fn call<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, MachineFault>>) -> Result<T, MachineFault> {
@@ -135,14 +144,15 @@ impl<M: Machine> Executor<M> {
     pub(crate) fn start(self, execution: &dyn Execution) -> std::io::Result<ExecutorHandle> {
         self.tell_time();
         let (sender, receiver) = mpsc::unbounded_channel();
-        let name = format!("vat-{}", &self.vat.to_string()[..8]);
-        execution.execute(name, Box::pin(self.run(receiver)))?;
+        execution.execute(Box::pin(self.run(receiver)))?;
         Ok(ExecutorHandle(sender))
     }
 
     async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
         let mut fault: Option<MachineFault> = None;
+        let mut rests = false;
         while let Some(job) = jobs.recv().await {
+            rests &= matches!(job, Job::Needed { .. } | Job::Inspect(_));
             match job {
                 Job::Apply { items, reply } => {
                     let result = self.apply(&mut fault, items).await;
@@ -160,10 +170,15 @@ impl<M: Machine> Executor<M> {
                 Job::Needed { chunks, reply } => {
                     let _ = reply.send(guarded(&mut fault, || Ok(self.needed(chunks))));
                 }
+                Job::Rest => {
+                    rests = true;
+                    let _ = guarded(&mut fault, || self.machine.rest());
+                }
                 Job::Inspect(look) => {
                     let _ = guarded(&mut fault, || {
                         look(&mut self.machine);
-                        Ok(())
+                        // It may have filled again what was given back.
+                        if rests { self.machine.rest() } else { Ok(()) }
                     });
                 }
             }
@@ -197,6 +212,8 @@ impl<M: Machine> Executor<M> {
             let (outcome, executed) = guarded(fault, || self.apply_one(item))?;
             if let Some(executed) = executed {
                 (self.report)(executed).await;
+                // Other vats have work, too.
+                turn_over().await;
             }
             outcomes.push(outcome);
         }

@@ -100,6 +100,11 @@ pub trait Machine: Any + Send + 'static {
     where
         Self: Sized;
 
+    /// Nothing will be applied for a while: gives back memory that can be filled again. It changes nothing that anybody can observe.
+    fn rest(&mut self) -> Result<(), MachineFault> {
+        Ok(())
+    }
+
     /// Returns what it wants of the log's time in its present state: a function of the state alone.
     fn time_wanted(&self) -> TimeWanted {
         TimeWanted::default()

@@ -3,3 +3,4 @@
 pub(crate) mod executor;
 pub(crate) mod machine;
 pub(crate) mod place;
+pub(crate) mod pool;

@@ -5,7 +5,11 @@
 
 use futures::future::BoxFuture;
 use std::io;
+use std::num::NonZero;
+use std::sync::LazyLock;
 use tokio::sync::oneshot;
+
+use crate::execution::pool::{Pool, STUCK_AFTER};
 
 /// Work that may take long: it computes, or waits for the disk.
 pub type Work = Box<dyn FnOnce() + Send>;
@@ -13,28 +17,24 @@ pub type Work = Box<dyn FnOnce() + Send>;
 /// See the head of the module.
 pub trait Execution: Send + Sync + 'static {
     /// Runs the task that executes blocks, until it ends by itself. It holds up whatever runs it for as long as a block takes.
-    /// `name` is for people.
     ///
     /// # Errors
     /// Why the task could not be started.
-    fn execute(&self, name: String, task: BoxFuture<'static, ()>) -> io::Result<()>;
+    fn execute(&self, task: BoxFuture<'static, ()>) -> io::Result<()>;
 
     /// Does work, and resolves when it is done. Work that panics is dropped.
     fn block(&self, work: Work) -> BoxFuture<'static, ()>;
 }
 
-/// Stack of the executing thread. The engine runs wasm frames on it up to its own inline limit, which lies below this on every
-/// host and in every build; Rust's default of 2 MiB is far too small.
-const EXECUTOR_STACK_BYTES: usize = 32 << 20;
-
-/// A thread for each replica's blocks, and tokio's pool of threads for the disk.
+/// The threads that all replicas of the process share for blocks (see [`super::pool`]), and tokio's for the disk.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Threads;
 
 impl Execution for Threads {
-    fn execute(&self, name: String, task: BoxFuture<'static, ()>) -> io::Result<()> {
-        let thread = std::thread::Builder::new().name(name).stack_size(EXECUTOR_STACK_BYTES);
-        thread.spawn(move || futures::executor::block_on(task)).map(|_| ())
+    fn execute(&self, task: BoxFuture<'static, ()>) -> io::Result<()> {
+        static POOL: LazyLock<Pool> =
+            LazyLock::new(|| Pool::new(std::thread::available_parallelism().map_or(1, NonZero::get), STUCK_AFTER));
+        POOL.spawn(task)
     }
 
     fn block(&self, work: Work) -> BoxFuture<'static, ()> {

@@ -19,6 +19,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 
+use self::convictions::Denied;
 use super::log::LogStore;
 use super::ports::{Counted, Voters};
 use crate::error::StoreError;
@@ -134,8 +135,8 @@ struct State {
     mark: u64,
     /// Members that are convicted, and of each what convicts it of the latest term: up to that one it leads no more.
     convicted: BTreeMap<HostId, OrderEvidence>,
-    /// The header of entries of the present leader that contradict what is ordered here.
-    denied: Option<Signed<Lead>>,
+    /// Entries of the present leader that are of another log than this member knows to be right.
+    denied: Option<Denied>,
 }
 
 /// Records that are to be written.
@@ -496,20 +497,28 @@ impl OrderGate {
                 )));
             }
             let order = header.order.as_deref().cloned();
-            let append = Append { lead, prev, heads, mark: header.mark, order, proof: None };
+            let append = Append { lead, prev, heads: heads.clone(), mark: header.mark, order, proof: None };
             match member.append(from, append, step) {
                 Ok(Taken::Appended { cut }) => Ok(cut),
                 // They are all certified: openraft leaves them be.
                 Err(Refusal::BelowRoot { .. }) => Ok(None),
                 Ok(Taken::Staged { .. } | Taken::Reopened { .. }) => Err(Barred::Conflict),
-                Err(refusal) => Err(refusal.into()),
+                Err(refusal) => {
+                    is_denied = is_of_another_log(&refusal);
+                    Err(refusal.into())
+                }
             }
         });
         if is_denied && lead.by == *from && lead.verifies(&self.store.vat(), &self.keys) {
-            self.lock().denied = Some(lead);
+            self.lock().denied = Some(Denied { lead, prev, heads });
         }
         taken
     }
+}
+
+/// Returns whether an honest leader's entries are never refused for this reason.
+fn is_of_another_log(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::CutsCertified { .. } | Refusal::Equivocated { .. } | Refusal::BaseMissing)
 }
 
 /// The index that a leader wants acknowledged by all: one until it is proven, then the last one.

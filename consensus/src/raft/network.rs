@@ -102,7 +102,11 @@ impl PeerClient {
         let deadline = self.shared.timing.request.max(round_trips) + MIB_PATIENCE.saturating_mul(mib);
         for again in [true, false] {
             let began = Instant::now();
-            let answer = self.shared.transport.request(&self.member, channel, bytes.clone(), deadline).await;
+            let transport = &self.shared.transport;
+            let answer = match question(&frame.message) {
+                Some(_) => transport.beat(&self.member, bytes.clone(), deadline).await,
+                None => transport.request(&self.member, channel, bytes.clone(), deadline).await,
+            };
             let reply: RaftReply = codec::decode(&answer.map_err(failure)?).map_err(unreachable)?;
             if channel == Channel::Vote {
                 // Small, and answered at once but for a vote's flush.

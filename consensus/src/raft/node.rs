@@ -440,8 +440,18 @@ impl RaftNode {
         self.instances.raft().change_membership(change, false).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
+    /// Returns whether these members and this one elect a leader.
+    pub(crate) fn would_be_elected(&self, others: &[HostId]) -> bool {
+        self.gate.would_be_elected(others)
+    }
+
+    /// Has heartbeats go out every now and then, or none.
+    pub(crate) fn tick(&self, beats: bool) {
+        self.instances.raft().runtime_config().tick(beats);
+    }
+
     /// Has heartbeats go out now.
-    pub(super) fn beat(&self) {
+    pub(crate) fn beat(&self) {
         let raft = self.instances.raft();
         // It fails only if Raft has stopped.
         tokio::spawn(async move { raft.trigger().heartbeat().await });

@@ -93,11 +93,7 @@ impl Due {
 
     /// Its entry was executed, which is the block of this number, and came to this.
     pub(crate) fn executed(self, reply: &BlockReply) {
-        let result = match self.command {
-            Some(place) => reply.results.get(place).cloned(),
-            None => Some(reply.refused.clone().unwrap_or_default().into_bytes()),
-        };
-        if let Some(result) = result {
+        if let Some(result) = reply.result_of(self.command) {
             // The caller may have given up.
             let _ = self.reply.send(Proposed { block: self.index, result });
         }

@@ -187,6 +187,7 @@ impl ReplicaHandle {
         threshold: Option<u16>,
         deadline: Duration,
     ) -> Result<u64, ReconfigureError> {
+        self.service.rest.wake(None);
         self.service.approvals.propose(change, threshold, deadline).await
     }
 
@@ -196,6 +197,7 @@ impl ReplicaHandle {
     /// # Errors
     /// [`ReconfigureError::Waits`] if the motion goes on waiting for approvals, as for [`ReplicaHandle::reconfigure`].
     pub async fn put_motion(&self, motion: Vec<u8>, deadline: Duration) -> Result<Proposed, ReconfigureError> {
+        self.service.rest.wake(None);
         self.service.motions.propose_motion(motion, deadline).await
     }
 
@@ -213,6 +215,7 @@ impl ReplicaHandle {
 
     /// Answers a change or motion that waits, for this host's owner. `false`: none of that id waits here.
     pub fn answer_change(&self, id: &Hash, approves: bool) -> bool {
+        self.service.rest.wake(None);
         self.service.approvals.answer_change(id, approves) || self.service.motions.answer_change(id, approves)
     }
 
@@ -322,6 +325,7 @@ impl ReplicaHandle {
             }
             _ if !permitted => Err(refused("not a member".into())),
             Channel::Snapshot => {
+                self.service.rest.wake(Some(&from));
                 let frame: SnapshotFrame = codec::decode(frame).map_err(malformed)?;
                 if let SnapshotStep::Install { vote, .. } = &frame.step {
                     self.speaks_for_itself(&from, vote.node).map_err(refused)?;
@@ -336,6 +340,7 @@ impl ReplicaHandle {
                 Ok(codec::encode(&reply))
             }
             Channel::Propose => {
+                self.service.rest.wake(Some(&from));
                 let frame: ProposeFrame = codec::decode(frame).map_err(malformed)?;
                 Ok(codec::encode(&propose::serve(&self.service.proposer, frame).await))
             }
@@ -424,6 +429,11 @@ impl ReplicaHandle {
     /// The store fails in another way than by damage.
     pub async fn scrub(&self, pace: &ScrubPace) -> Result<VatScrub, StoreError> {
         self.service.scrubber().run(pace).await
+    }
+
+    /// Wakes the replica, if it is asleep: it looks for its leader.
+    pub fn wake(&self) {
+        self.service.rest.wake(None);
     }
 
     /// Stops the replica. What it acknowledged is on disk.

@@ -22,6 +22,11 @@ impl LeaderSeen {
         self.committed.fetch_max(committed, Ordering::SeqCst);
     }
 
+    /// The leader counts as last heard then, whatever was heard before. It may be in the future: so long it is believed in at least.
+    pub(crate) fn set(&self, at: Instant) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
     /// Returns when a leader of the present term was last heard, in this life.
     pub(crate) fn at(&self) -> Option<Instant> {
         *self.at.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,9 +1,10 @@
-//! How a replica stops: on request, by a fault, or because it is out of the vat.
+//! How a replica stops: on request, by a fault, or because it is out of the vat. And how its tasks pause: not at all while it is asleep (see [`super::rest`]).
 //!
 //! Invariants: a fault is reported once and stops everything. A fault of this host's own state or log is
 //! kept over restarts, until the member is repaired or replaced.
 
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 use tokio::sync::watch;
 
 use super::RaftCell;
@@ -32,6 +33,7 @@ const STICKY: [&str; 3] = ["Q-C041 ", "Q-C042 ", "Q-C049 "];
 pub(crate) struct Lifecycle {
     store: VatStore,
     stop: watch::Sender<bool>,
+    asleep: watch::Sender<bool>,
     fault: OnceLock<String>,
     status: Arc<StatusCell>,
     events: Arc<dyn EventSink>,
@@ -48,9 +50,9 @@ impl Lifecycle {
         events: Arc<dyn EventSink>,
         raft: &Arc<RaftCell>,
     ) -> Lifecycle {
-        let (stop, fault) = (watch::channel(false).0, OnceLock::new());
+        let (stop, asleep, fault) = (watch::channel(false).0, watch::channel(false).0, OnceLock::new());
         let raft = Arc::downgrade(raft);
-        Lifecycle { store, stop, fault, status, events, raft, runtime: tokio::runtime::Handle::current() }
+        Lifecycle { store, stop, asleep, fault, status, events, raft, runtime: tokio::runtime::Handle::current() }
     }
 
     /// Follows the order to stop.
@@ -66,6 +68,28 @@ impl Lifecycle {
     /// Gives the order to stop to all tasks. Raft is shut down by the caller.
     pub(crate) fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Returns whether the replica is asleep.
+    pub(crate) fn is_asleep(&self) -> bool {
+        *self.asleep.borrow()
+    }
+
+    /// Says whether it is. Returns whether it was not so before.
+    pub(super) fn set_asleep(&self, asleep: bool) -> bool {
+        self.asleep.send_if_modified(|now| std::mem::replace(now, asleep) != asleep)
+    }
+
+    /// Returns when the replica is awake.
+    pub(crate) async fn awake(&self) {
+        // It does not fail: the sender is held here.
+        let _ = self.asleep.subscribe().wait_for(|asleep| !*asleep).await;
+    }
+
+    /// Returns after a pause, and not before the replica is awake.
+    pub(crate) async fn pause(&self, pause: Duration) {
+        tokio::time::sleep(pause).await;
+        self.awake().await;
     }
 
     /// Returns why this host could not go on, if that is why it stopped.

@@ -1,6 +1,6 @@
 //! One replica of one vat: everything between the network, the store and the machine.
 //!
-//! The picture shows the tasks (`tasks/`), the channels between them, and the capacity of each channel. All but the executor are tokio tasks.
+//! The picture shows the tasks (`tasks/`), the channels between them, and the capacity of each channel. All but the executor are tokio tasks. While the replica is asleep (`rest`) their timers stand still.
 //! `=>` is a bounded channel whose sender waits for room. `->` is one whose sender does not wait: dropped items are asked for
 //! again, or refused. `~>` is a watched value.
 //!
@@ -17,7 +17,7 @@
 //!                           │ then waits   ├─> election         │      │
 //!                           ▼              └─> membership       │      │
 //!                  ┌─────────────────┐                          │      │
-//!                  │ executor thread │ Applied, Restored        │      │
+//!                  │ executor (pool) │ Applied, Restored        │      │
 //!                  │ machine, state  ├════════> node's events   │      │
 //!                  └───┬─────────┬───┘          (node's bound)  │      │
 //!          statement   │         │ draft                  stage,│      │
@@ -51,6 +51,7 @@ mod lifecycle;
 mod membership_view;
 pub(crate) mod options;
 mod recovery;
+pub(crate) mod rest;
 mod scrub;
 mod service;
 pub(crate) mod status;

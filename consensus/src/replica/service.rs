@@ -18,6 +18,7 @@ use super::leader::{Candidates, LeaderSeen};
 use super::lifecycle::Lifecycle;
 use super::membership_view::{Members, MembershipView};
 use super::options::ReplicaOptions;
+use super::rest::{Rest, RestParts};
 use super::scrub::Scrubber;
 use super::status::{ReplicaStatus, StatusCell};
 use super::stored::{begin_mark, check_watermark, kept_fault, memberships, raft_id, verified_chain};
@@ -32,6 +33,7 @@ use super::tasks::order_teller::OrderTeller;
 use super::tasks::own_key::{self, KeyWatch, OwnKey};
 use super::tasks::proposer::{self, MAX_URGENT, MAX_WAITING, Proposal, Proposer};
 use super::tasks::signer::{Signer, SignerInput, SignerParts};
+use super::tasks::sleeper::{Sleeper, SleeperParts};
 use super::wire::append::RaftServer;
 use super::wire::share::{ShareClient, ShareServer};
 use super::wire::snapshot::{SnapshotReceiver, SnapshotSender};
@@ -78,6 +80,7 @@ pub(crate) struct Service {
     pub(crate) raft: Arc<RaftCell>,
     pub(crate) raft_starter: RaftStarter,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) rest: Arc<Rest>,
 }
 
 impl Service {
@@ -257,6 +260,15 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         max_uncertified: options.max_uncertified,
     };
     let (leader, candidates) = (Arc::new(LeaderSeen::default()), Arc::new(Candidates::default()));
+    let rest = Arc::new(Rest::new(RestParts {
+        election_max: timing.election_max,
+        lifecycle: Arc::clone(&lifecycle),
+        status: Arc::clone(&status),
+        leader: Arc::clone(&leader),
+        raft: Arc::clone(&raft),
+        share: share.clone(),
+        executor: executor.clone(),
+    }));
     let complaints = Complaints::new(ComplaintParts {
         identity: Arc::clone(&identity),
         lifecycle: Arc::clone(&lifecycle),
@@ -270,6 +282,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         urgent,
         leader: Arc::clone(&leader),
         candidates: Arc::clone(&candidates),
+        rest: Arc::clone(&rest),
         max_uncertified: options.max_uncertified,
     });
     let leader_watch = LeaderWatch {
@@ -319,6 +332,24 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         lifecycle.stop();
     }
     let (approvals, motions) = approvals?;
+    let sleeper = Arc::new(Sleeper(SleeperParts {
+        identity: Arc::clone(&identity),
+        lifecycle: Arc::clone(&lifecycle),
+        status: Arc::clone(&status),
+        members: Arc::clone(&members),
+        gate: Arc::clone(&gate),
+        raft: Arc::clone(&raft),
+        share: share.clone(),
+        own_key: Arc::clone(&own_key),
+        clocks: Arc::clone(&clocks),
+        complaints: Arc::clone(&complaints),
+        approvals: Arc::clone(&approvals),
+        motions: Arc::clone(&motions),
+        rest: Arc::clone(&rest),
+    }));
+    if fault.is_none() {
+        tokio::spawn(Arc::clone(&sleeper).run());
+    }
     let share_server = ShareServer {
         members: Arc::clone(&members),
         stats: Arc::clone(&stats),
@@ -329,6 +360,8 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         clocks: Arc::clone(&clocks),
         complaints: Arc::clone(&complaints),
         motions: Arc::clone(&motions),
+        rest: Arc::clone(&rest),
+        sleeper,
     };
     let frames = RaftServer {
         timing,
@@ -336,6 +369,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         status: Arc::clone(&status),
         leader: Arc::clone(&leader),
         candidates,
+        rest: Arc::clone(&rest),
         since: Instant::now(),
     };
     let service = Service {
@@ -359,6 +393,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
             raft: Arc::clone(&raft),
         },
         intake,
+        rest,
         identity,
         lifecycle,
         status,

@@ -72,6 +72,8 @@ pub struct ReplicaStatus {
     pub time_overdue_ms: u64,
     /// What this replica complains of, if it wants another leader.
     pub complains: Option<String>,
+    /// Nothing is to be done, and the replica has no timers and sends nothing until something is wanted.
+    pub asleep: bool,
     /// Why the replica stopped.
     pub fault: Option<String>,
     /// Counters and times.
@@ -110,6 +112,7 @@ impl ReplicaStatus {
             log_time: LogTime::default(),
             time_overdue_ms: 0,
             complains: None,
+            asleep: false,
             fault: None,
             stats: ConsensusStats::default(),
         }

@@ -7,7 +7,7 @@
 //!
 //! Absent: whether a command is useful. Each replica finds that out when it executes it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -20,8 +20,6 @@ use quorate_ids::{Hash, HostId};
 pub(crate) const MAX_WANTED: usize = 8;
 /// Their bytes: one of the largest has room.
 pub(crate) const MAX_WANTED_BYTES: usize = MAX_COMMAND_BYTES + (1 << 10);
-/// Answers of a leader that wait to be looked at.
-const MAX_CLAIMS: usize = 64;
 
 /// Something wanted.
 struct Want {
@@ -40,18 +38,10 @@ struct Want {
     tried: Option<Instant>,
 }
 
-/// What a leader says of something that this member gave it.
-struct Claim {
-    block: u64,
-    payload: Payload,
-    since: Instant,
-}
-
 /// See the head of the module.
 pub(crate) struct Wants {
     own: HostId,
     wants: BTreeMap<Hash, Want>,
-    claims: VecDeque<Claim>,
 }
 
 /// Returns what stands for something wanted in complaints.
@@ -60,7 +50,7 @@ pub(crate) fn name(payload: &Payload) -> Hash {
 }
 
 /// Returns whether a block has it.
-pub(crate) fn holds(block: &Block, payload: &Payload) -> bool {
+fn holds(block: &Block, payload: &Payload) -> bool {
     match payload {
         Payload::Command(bytes) => block.commands.contains(bytes),
         Payload::Control(control) => block.control.as_ref() == Some(control),
@@ -70,12 +60,12 @@ pub(crate) fn holds(block: &Block, payload: &Payload) -> bool {
 impl Wants {
     /// Nothing is wanted.
     pub(crate) fn new(own: HostId) -> Wants {
-        Wants { own, wants: BTreeMap::new(), claims: VecDeque::new() }
+        Wants { own, wants: BTreeMap::new() }
     }
 
     /// Returns whether there is nothing to look after.
     pub(crate) fn is_empty(&self) -> bool {
-        self.wants.is_empty() && self.claims.is_empty()
+        self.wants.is_empty()
     }
 
     /// A member wants something; it may be in the log from the index `next` on. `false`: that member wants too much already.
@@ -98,23 +88,6 @@ impl Wants {
             self.wants.insert(name, want);
         }
         has_room
-    }
-
-    /// A leader says that something is in a block.
-    pub(crate) fn claim(&mut self, payload: Payload, block: u64, now: Instant) {
-        let bytes: usize = self.claims.iter().map(|claim| claim.payload.size()).sum();
-        if self.claims.len() < MAX_CLAIMS && bytes + payload.size() <= MAX_WANTED_BYTES {
-            self.claims.push_back(Claim { block, payload, since: now });
-        }
-    }
-
-    /// The claims that can be judged: the log here is ordered beyond them, or they are older than `patience`.
-    pub(crate) fn ripe_claims(&mut self, ordered: u64, patience: Duration, now: Instant) -> Vec<(Payload, u64)> {
-        let is_ripe = |claim: &Claim| claim.block <= ordered || now >= claim.since + patience;
-        let (ripe, rest) = std::mem::take(&mut self.claims).into_iter().partition(is_ripe);
-        self.claims = rest;
-        let ripe: VecDeque<Claim> = ripe;
-        ripe.into_iter().map(|claim| (claim.payload, claim.block)).collect()
     }
 
     /// Another leader: it has all the time.
@@ -298,17 +271,5 @@ mod tests {
         assert_eq!(told(&mut wants, PATIENCE).len(), 2, "and is told");
         assert_eq!(wants.to_order(PATIENCE, now + PATIENCE).len(), 1, "but what was told just now");
         assert_eq!(wants.to_order(PATIENCE, now + PATIENCE * 2).len(), 2);
-    }
-
-    #[test]
-    fn what_a_leader_says_is_looked_at_when_the_log_is_there_or_has_not_come_in_time() {
-        let (mut wants, now) = (Wants::new(host(1)), Instant::now());
-        wants.claim(command(1, 10), 5, now);
-        wants.claim(command(2, 10), 9, now);
-        assert_eq!(wants.ripe_claims(4, PATIENCE, now), []);
-        assert_eq!(wants.ripe_claims(5, PATIENCE, now), [(command(1, 10), 5)]);
-        assert_eq!(wants.ripe_claims(5, PATIENCE, now + PATIENCE), [(command(2, 10), 9)]);
-        (0..200).for_each(|number| wants.claim(command(number, 10), 9, now));
-        assert_eq!(wants.ripe_claims(9, PATIENCE, now).len(), MAX_CLAIMS);
     }
 }

@@ -84,6 +84,17 @@ pub(crate) struct BlockReply {
     pub(crate) refused: Option<String>,
 }
 
+impl BlockReply {
+    /// Returns what a proposal of the block came to: the result of the command at that place, or (`None`) the reason for which its control
+    /// was refused, empty if it was not. Nothing if there is no such command.
+    pub(crate) fn result_of(&self, command: Option<usize>) -> Option<Vec<u8>> {
+        match command {
+            Some(place) => self.results.get(place).cloned(),
+            None => Some(self.refused.clone().unwrap_or_default().into_bytes()),
+        }
+    }
+}
+
 /// A log entry in the executor's terms.
 #[derive(Clone, Debug)]
 pub(crate) struct LogItem {

@@ -257,7 +257,7 @@ fn write_both<T: Serialize>(file: &fs::File, mut pair: Pair<T>) -> io::Result<u6
 }
 
 /// A copy: its number, and its content. `None`: it was never written. `Err`: it is damaged.
-fn read_slot(slot: &[u8]) -> Result<Option<(u64, &[u8])>, ()> {
+pub(crate) fn read_slot(slot: &[u8]) -> Result<Option<(u64, &[u8])>, ()> {
     if slot.iter().all(|byte| *byte == 0) {
         return Ok(None);
     }

@@ -4,6 +4,7 @@
 //! The liar wraps the frames of a member whose replica is the production code and knows nothing of it. It changes
 //! the frames and answers of that replica, and makes up frames of its own. It has the member's key and no other.
 
+pub mod decoders;
 pub(crate) mod fabricated;
 pub(crate) mod faces;
 mod false_signer;

@@ -1,8 +1,8 @@
 //! Leaders that do not order what they are given, or keep what proves their order, and members that complain without cause. What lies is
 //! a wrapper around frames; all replicas are the product's.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::cluster::{Cluster, Node, Toy, parameters, wait};
@@ -19,6 +19,7 @@ use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, Prop
 use crate::replica::wire::share::{ShareFrame, ShareReply};
 use crate::state::block::{Block, Control};
 use crate::transport::Channel;
+use quorate_order::proofs::OrderCertificate;
 use quorate_order::signed::{Complaint, Reason};
 use quorate_order::signing::Signed;
 
@@ -177,10 +178,46 @@ async fn what_proves_the_order_to_one_member_all_are_told() {
     assert!(cluster.nodes.iter().all(|node| node.up().status().stats.leaders_left == 0));
 }
 
+/// The leader keeps it from one member, and what the others told that member of it was lost. Whoever complains of the leader brings it: a
+/// member that hangs back can't complain, so that the complaints might be too few.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complaint_brings_what_proves_the_order() {
+    let (cluster, liar) = certified_cluster(4, 3).await;
+    let [victim, teller] = [1, 2].map(|step| (liar + step) % 4);
+    let (guilty, kept_from) = (cluster.nodes[liar].id(), cluster.nodes[victim].id());
+    let lost = Arc::new(Mutex::new(None));
+    let losing = Arc::clone(&lost);
+    cluster.hub.lie(Box::new(move |from, to, channel, frame| match channel {
+        Channel::Append | Channel::Vote if from == guilty && to == kept_from => without_order(frame),
+        // It could ask for it by a complaint of its own.
+        Channel::Share if from == kept_from => deaf(channel, frame),
+        Channel::Share if to == kept_from => match codec::decode(&frame) {
+            Ok(ShareFrame::Ordered(order)) => {
+                *losing.lock().unwrap() = Some(order);
+                codec::encode(&ShareFrame::Clock)
+            }
+            Ok(ShareFrame::Complaint(_)) => codec::encode(&ShareFrame::Clock),
+            _ => frame,
+        },
+        _ => frame,
+    }));
+    let last = cluster.propose(teller, b"two").await.block;
+    let is_it = |order: &Box<OrderCertificate>| order.position.index >= last;
+    let order = wait("a proof that was lost", || lost.lock().unwrap().clone().filter(is_it)).await;
+    wait("the entry", || (cluster.nodes[victim].up().status().last_log >= last).then_some(())).await;
+    assert!(cluster.nodes[victim].up().status().applied < last);
+    let (seed, term) = (u8::try_from(teller).unwrap() + 1, cluster.nodes[victim].up().status().term);
+    let complaint = complaint_of(&cluster.genesis, seed, (term, guilty), Reason::NoOrder);
+    let frame = ComplaintFrame { complaint, proof: None, order: Some(order), ended_by: vec![] };
+    let frame = codec::encode(&ShareFrame::Complaint(Box::new(frame)));
+    cluster.nodes[victim].up().handle(cluster.nodes[teller].id(), Channel::Share, &frame).await.unwrap();
+    wait("the block", || (cluster.nodes[victim].up().status().applied >= last).then_some(())).await;
+}
+
 /// Has a member hear a complaint.
 async fn complain(to: &Node, from: HostId, complaint: Signed<Complaint>) -> Result<(), TransportError> {
     let frame =
-        ShareFrame::Complaint(Box::new(ComplaintFrame { complaint, proof: None, ordered: 0, ended_by: vec![] }));
+        ShareFrame::Complaint(Box::new(ComplaintFrame { complaint, proof: None, order: None, ended_by: vec![] }));
     to.up().handle(from, Channel::Share, &codec::encode(&frame)).await.map(drop)
 }
 

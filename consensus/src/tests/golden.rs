@@ -215,9 +215,11 @@ fn what_replicas_say_to_each_other() {
         ShareFrame::Led(led),
         ShareFrame::Convicted(Box::new(two_logs(&genesis(3, 2)))),
         ShareFrame::Wanted(Payload::Command(vec![1, 2, 3].into())),
-        ShareFrame::Complaint(Box::new(ComplaintFrame { complaint, proof: None, ordered: 300, ended_by: vec![] })),
+        ShareFrame::Complaint(Box::new(ComplaintFrame { complaint, proof: None, order: None, ended_by: vec![] })),
         ShareFrame::Certified(vec![certificate(one.clone(), &[1, 2])]),
         ShareFrame::Ordered(Box::new(order)),
+        ShareFrame::Rest { term: 5, end: 300 },
+        ShareFrame::Wake,
     ];
     check("share-frames", &frames);
     let certificates = vec![certificate(one, &[1, 2])];

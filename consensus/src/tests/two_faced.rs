@@ -235,6 +235,45 @@ async fn a_leader_is_convicted_by_what_a_member_has_refused() {
     }
 }
 
+/// What a member refuses since it lies before the root of its log, where all is certified, convicts the leader as well: whether its other log
+/// ends where the others' logs still go (they hold it against theirs), or beyond all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_is_convicted_by_another_log_than_what_is_certified() {
+    for beyond in [0, 3] {
+        let few = Parameters { checkpoint_commands: 10, ..parameters() };
+        let cluster = Cluster::started(4, 3, few).await;
+        let liar = cluster.wait_for_leader().await;
+        let mut block = 0;
+        for number in 0..65u8 {
+            block = cluster.propose(liar, &[number]).await.block;
+        }
+        cluster.wait_certified(block).await;
+        let (victim, guilty) = (&cluster.nodes[(liar + 1) % 4], cluster.nodes[liar].id());
+        let root = wait("a purge", || Some(victim.up().status().purged).filter(|purged| *purged > 10)).await;
+        let (status, term) = (victim.up().status(), cluster.nodes[liar].up().status().term);
+        let at = |index| LogPosition { term, index };
+        let other = |index| WireEntry { log: at(index), content: WireContent::Block(b"another".to_vec().into()) };
+        let entries: Vec<WireEntry> = (root..=block + beyond).map(other).collect();
+        let (prev, before) = (Some(at(root - 1)), Hash([7; 32]));
+        let seed = u8::try_from(liar).unwrap() + 1;
+        let header = Some(Box::new(header(&cluster.genesis, (seed, term), prev, before, &entries)));
+        let vote = WireVote { term, node: cluster.nodes[liar].up().status().raft_id, committed: true };
+        let message = RaftMessage::Append { vote, prev, entries, commit: None, header };
+        let frame = codec::encode(&RaftFrame { target: status.raft_id, message });
+        let refused = victim.up().handle(guilty, Channel::Append, &frame).await;
+        assert!(
+            matches!(&refused, Err(TransportError::Refused(text)) if text.contains("contradict the certified")),
+            "{refused:?}"
+        );
+        for node in cluster.nodes.iter().filter(|node| node.id() != guilty) {
+            wait("the proof", || (node.up().evidence().unwrap().len() == 1).then_some(())).await;
+            wait("another leader", || node.up().status().leader.filter(|leader| *leader != guilty)).await;
+            let accused: Vec<HostId> = node.up().evidence().unwrap().iter().flat_map(EvidenceRecord::accused).collect();
+            assert_eq!(accused, [guilty]);
+        }
+    }
+}
+
 /// A member that was shown other entries than the rest gets a checkpoint of theirs, of which its own entries have the names, behind it as
 /// well. None of them is of that log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,8 @@ pub struct Hub {
     jitter_ms: AtomicU64,
     sequence: AtomicU64,
     pub snapshot_frames: AtomicU64,
+    /// How many frames were sent.
+    pub frames: AtomicU64,
     /// What liars make of the frames that they send.
     lies: Mutex<Option<Lies>>,
     /// What liars make of their answers.
@@ -160,6 +162,7 @@ impl Transport for HubTransport {
         async move {
             assert!(frame.len() <= MAX_FRAME_BYTES);
             let hub = &self.hub;
+            hub.frames.fetch_add(1, Ordering::SeqCst);
             if hub.cut.lock().unwrap().contains(&(self.from, to)) {
                 return Err(TransportError::Unreachable("cut".into()));
             }

@@ -12,4 +12,5 @@ mod ordering;
 mod own_key;
 mod recovery;
 mod scrub;
+mod sleep;
 mod time;

@@ -96,6 +96,7 @@ impl Heap {
     /// The heap as it is now, with the pages that are new since the last checkpoint. The first one of a heap that has moved to another image has
     /// all pages but those of the image that it came from.
     pub fn checkpoint(&mut self) -> Result<HeapCheckpoint, EngineError> {
+        self.rouse()?;
         if self.live.is_none() {
             return Err(EngineError::Failed);
         }
@@ -146,6 +147,7 @@ impl Heap {
     /// The manifest of the live memory, hashed anew from its first byte to its last: what a checkpoint taken now must say.
     /// Slow; for tests and audits.
     pub fn full_manifest(&mut self) -> Result<HeapManifest, EngineError> {
+        self.rouse()?;
         let live = self.live.as_mut().ok_or(EngineError::Failed)?;
         let globals = live.globals();
         let pages = live.bytes().chunks_exact(PAGE_BYTES).map(|page| Hash::of_parts(&[page])).collect();

@@ -76,8 +76,10 @@ pub struct Heap {
     /// Where other images come from, for a heap that takes the place of this one.
     images: Option<Arc<dyn ImageSource>>,
     limits: Limits,
-    /// `None` once something of the host has failed.
+    /// `None` once something of the host has failed, and while the heap rests.
     live: Option<Instance>,
+    /// See [`Heap::rest`].
+    rests: bool,
     /// What the guest's source of randomness gives, which is none: see [`Heap::set_seed`].
     seed: u64,
     shadow: Shadow,
@@ -134,6 +136,7 @@ impl Heap {
             images: None,
             limits,
             live: None,
+            rests: false,
             seed: 0,
             shadow,
             journal: Vec::new(),
@@ -160,6 +163,27 @@ impl Heap {
         if let Some(live) = &mut self.live {
             live.set_seed(seed);
         }
+    }
+
+    /// Gives back most of the memory, until the heap is used again. It changes nothing that can be observed, but how long the next use takes.
+    pub fn rest(&mut self) -> Result<(), EngineError> {
+        if self.live.is_none() {
+            return Ok(());
+        }
+        self.rebase();
+        self.shadow.pack(&self.image.base().file)?;
+        (self.live, self.rests) = (None, true);
+        self.journal = Vec::new();
+        Ok(())
+    }
+
+    /// Makes the heap usable again after [`Heap::rest`].
+    fn rouse(&mut self) -> Result<(), EngineError> {
+        if self.rests {
+            self.shadow.unpack()?;
+            (self.live, self.rests) = (Some(self.instance_of_shadow()?), false);
+        }
+        Ok(())
     }
 
     /// Runs one delivery to its end. An error is a fault of the host only; the heap is then of no more use.
@@ -195,6 +219,7 @@ impl Heap {
         news: &News,
     ) -> Result<(Crank, Option<(Instance, JournalEntry)>), EngineError> {
         check_stack()?;
+        self.rouse()?;
         let encoded = Turn::encode_parts(delivery, news);
         let budget = self.limits.fuel_for(delivery);
         let mut live = self.live.take().ok_or(EngineError::Failed)?;

@@ -8,6 +8,10 @@
 
 use crate::error::EngineError;
 use crate::sandbox::{BaseFile, GlobalValue, Instance, PAGE_BYTES, Reservation};
+use std::io::{Read, Write};
+
+/// How hard zstd tries: the least that still finds what is easy to find. A vat that wakes does not wait longer for more.
+const PACK_LEVEL: i32 = 1;
 
 /// A set of page numbers.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +51,8 @@ pub(crate) struct Shadow {
     own: PageSet,
     changed: PageSet,
     globals: Vec<GlobalValue>,
+    /// The pages in `own`, compressed, while they are not in `region`.
+    packed: Option<Vec<u8>>,
 }
 
 impl Shadow {
@@ -61,6 +67,7 @@ impl Shadow {
             own: PageSet::default(),
             changed: PageSet::default(),
             globals: globals.to_vec(),
+            packed: None,
         })
     }
 
@@ -75,6 +82,7 @@ impl Shadow {
 
     /// The whole memory.
     pub fn bytes(&self) -> &[u8] {
+        assert!(self.packed.is_none(), "a packed shadow is unpacked before it is read");
         // SAFETY: the region is accessible over its whole length, and written only through `&mut self`.
         unsafe { self.region.bytes(self.size) }
     }
@@ -129,6 +137,43 @@ impl Shadow {
             memory[page * PAGE_BYTES..][..PAGE_BYTES].copy_from_slice(self.page(page));
         }
         instance.set_globals(&self.globals)
+    }
+
+    /// Keeps its own pages compressed, and gives their memory back. Until it is [unpacked](Shadow::unpack) only its size may be asked for.
+    pub fn pack(&mut self, base: &BaseFile) -> Result<(), EngineError> {
+        if self.packed.is_some() {
+            return Ok(());
+        }
+        let failed = |error: std::io::Error| EngineError::System { what: "compressing a heap", source: error };
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), PACK_LEVEL).map_err(failed)?;
+        // Bits that memory has lost meanwhile are a fault of the host, and not another state of the guest.
+        encoder.include_checksum(true).map_err(failed)?;
+        for page in self.own.iter() {
+            encoder.write_all(self.page(page)).map_err(failed)?;
+        }
+        let mut packed = encoder.finish().map_err(failed)?;
+        packed.shrink_to_fit();
+        let mut region = Reservation::zeroed(self.region.len())?;
+        region.map_base(base)?;
+        (self.region, self.packed) = (region, Some(packed));
+        Ok(())
+    }
+
+    /// Becomes as it was when it was packed.
+    pub fn unpack(&mut self) -> Result<(), EngineError> {
+        let Some(packed) = self.packed.take() else { return Ok(()) };
+        let failed = |error: std::io::Error| EngineError::System { what: "decompressing a heap", source: error };
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(&packed[..]).map_err(failed)?;
+        // SAFETY: the region is accessible over its whole length.
+        let memory = unsafe { self.region.bytes_mut(self.size) };
+        for page in self.own.iter() {
+            decoder.read_exact(&mut memory[page * PAGE_BYTES..][..PAGE_BYTES]).map_err(failed)?;
+        }
+        // To the end, where the checksum is.
+        match decoder.read(&mut [0]).map_err(failed)? {
+            0 => Ok(()),
+            _ => Err(EngineError::Checkpoint("a packed heap is longer than it was".into())),
+        }
     }
 
     /// The pages refreshed since this was last called. Growth is not among them.

@@ -26,12 +26,14 @@ pub struct Images {
     /// Where files of images lie; `None`: only what is compiled already can be had, and the program's own.
     folder: Option<PathBuf>,
     compiled: Mutex<BTreeMap<Hash, Arc<Image>>>,
+    /// One file is written at a time: vats of one image start together.
+    writing: Mutex<()>,
 }
 
 impl Images {
     /// Images of the program and of `folder`, compiled into `cache`. Reads nothing yet.
     pub fn open(cache: PathBuf, folder: PathBuf) -> Images {
-        Images { cache, folder: Some(folder), compiled: Mutex::default() }
+        Images { cache, folder: Some(folder), compiled: Mutex::default(), writing: Mutex::default() }
     }
 
     /// Returns whether [`Images::get`] has something to compile, or has done so.
@@ -146,6 +148,7 @@ impl Images {
 
     fn write(&self, hash: &Hash, wasm: &[u8]) -> Result<(), EngineError> {
         let (Some(folder), Some(path)) = (&self.folder, self.file(hash)) else { return Ok(()) };
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fault("create", folder))?;
         let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
         let written = File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary);
@@ -162,11 +165,31 @@ impl Images {
 impl From<Arc<Image>> for Images {
     fn from(image: Arc<Image>) -> Images {
         let compiled = Mutex::new(BTreeMap::from([(image.hash(), image)]));
-        Images { cache: PathBuf::new(), folder: None, compiled }
+        Images { cache: PathBuf::new(), folder: None, compiled, writing: Mutex::default() }
     }
 }
 
 fn fault(action: &'static str, path: &Path) -> impl Fn(io::Error) -> EngineError {
     let path = path.display().to_string();
     move |source| EngineError::ImageFile { action, path: path.clone(), source }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// As vats do that start together.
+    #[test]
+    fn an_image_that_several_want_to_keep_at_once_is_kept() {
+        for _ in 0..10 {
+            let place = tempfile::tempdir().unwrap();
+            let images = Images::open(place.path().join("cache"), place.path().join("images"));
+            std::thread::scope(|scope| {
+                let keepers: Vec<_> = (0..8).map(|_| scope.spawn(|| images.keep_own())).collect();
+                keepers.into_iter().for_each(|keeper| keeper.join().unwrap().unwrap());
+            });
+            assert_eq!(images.read(&image_hash()).unwrap().as_deref(), Some(IMAGE_WASM));
+        }
+    }
 }

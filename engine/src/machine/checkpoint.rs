@@ -98,6 +98,11 @@ impl<G: Guest> Machine<G> {
         Ok(ManifestInfo { root: manifest.root(), chunks: manifest.guest.chunks() })
     }
 
+    /// Nothing will be applied for a while: the guest gives back memory that can be filled again. It changes nothing that can be observed.
+    pub fn rest(&mut self) -> Result<(), EngineError> {
+        self.guest.rest()
+    }
+
     /// A machine as it was at a checkpoint, over the guest that `make` restores. The caller has checked the root.
     pub fn restore_with(
         vat: VatId,

@@ -41,6 +41,11 @@ pub trait Guest: Send {
     /// The state as of now, for a restore elsewhere.
     fn checkpoint(&mut self) -> Result<GuestCheckpoint<Self::Manifest>, EngineError>;
 
+    /// Nothing will be delivered for a while: gives back memory that can be filled again. It changes nothing that can be observed.
+    fn rest(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn memory_bytes(&self) -> u64;
 
     /// Says whose code and data it is, before the first delivery and after a restore.

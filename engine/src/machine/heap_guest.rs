@@ -52,6 +52,10 @@ impl Guest for Heap {
         Ok(GuestCheckpoint { manifest: checkpoint.manifest, new_chunks: checkpoint.new_pages })
     }
 
+    fn rest(&mut self) -> Result<(), EngineError> {
+        Heap::rest(self)
+    }
+
     /// Hash tables of different vats are seeded differently, and those of replicas alike.
     fn set_vat(&mut self, vat: &VatId) {
         let hash = Hash::of_parts(&[b"quorate/hash-seed/1", vat.as_bytes()]);

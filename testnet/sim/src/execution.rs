@@ -23,7 +23,7 @@ impl Inline {
 }
 
 impl Execution for Inline {
-    fn execute(&self, _name: String, task: BoxFuture<'static, ()>) -> io::Result<()> {
+    fn execute(&self, task: BoxFuture<'static, ()>) -> io::Result<()> {
         tokio::spawn(task);
         Ok(())
     }

@@ -30,14 +30,19 @@ pub const MOST_AHEAD_MS: u64 = 2_000;
 /// Longest pause of work for the disk.
 const WORK_MS: u64 = 3;
 
+/// In some worlds clients that think for a moment find the vat asleep, in others never.
+const REST_MS: [u64; 3] = [50, 200, 3_600_000];
+
 /// Pauses of a world: short, so that much happens in little time.
-pub fn timing(rate_percent: u32) -> Timing {
+/// `rest_ms`: after how long a vat in which nothing happens falls asleep.
+pub fn timing(rate_percent: u32, rest_ms: u64) -> Timing {
     let ms = |ms: u64| Duration::from_millis(ms) * 100 / rate_percent;
     Timing {
         heartbeat: ms(60),
         election_min: ms(250),
         election_max: ms(450),
         share_retry: ms(200),
+        rest_after: ms(rest_ms),
         reconcile: ms(100),
         request: ms(500),
         snapshot_request: ms(1_500),
@@ -184,7 +189,7 @@ impl Host {
             }),
             execution: Inline::new(Dice::new(self.seed, &format!("work of {label}")), WORK_MS),
             events,
-            timing: timing(rate_percent),
+            timing: timing(rate_percent, *Dice::new(self.seed, "rest").pick(&REST_MS)),
             clock: Arc::new(HostClock::new(self.seed, &label, record.trace().clone())),
             learner: self.learner,
             approve: Approve::Auto,

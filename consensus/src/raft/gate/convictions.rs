@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::OrderGate;
 use crate::proof::order_evidence::OrderEvidence;
 use quorate_ids::HostId;
+use quorate_order::chain::{Head, Point};
 use quorate_order::evidence::{Evidence, NoEvidence};
 use quorate_order::signed::Lead;
 use quorate_order::signing::Signed;
@@ -20,14 +21,16 @@ impl OrderGate {
     pub(crate) fn farthest(&self) -> Option<Signed<Lead>> {
         let state = self.lock();
         let (term, leader) = state.member.term();
-        let denied = state.denied.filter(|lead| (lead.content.term, Some(lead.by)) == (term, leader));
+        let denied = state.denied.as_ref().map(|denied| denied.lead);
+        let denied = denied.filter(|lead| (lead.content.term, Some(lead.by)) == (term, leader));
         denied.or_else(|| state.member.farthest())
     }
 
     /// Holds the header that another member was sent against the log here. Returns what both prove together, if they are of two logs.
     pub(crate) fn shown(&self, lead: &Signed<Lead>) -> Option<OrderEvidence> {
         let (evidence, _) = self.step(|member, step| member.against(lead, step));
-        let evidence = OrderEvidence { vat: self.store.vat(), evidence: evidence? };
+        let denied = || self.lock().denied.as_ref().and_then(|denied| denied.against(lead));
+        let evidence = OrderEvidence { vat: self.store.vat(), evidence: evidence.or_else(denied)? };
         self.convict(evidence.clone()).ok().map(|_| evidence)
     }
 
@@ -65,6 +68,23 @@ impl OrderGate {
     /// What shows that a member is not to lead this term, if it is convicted.
     pub(in crate::raft) fn convicting(&self, leader: &HostId, term: u64) -> Option<OrderEvidence> {
         self.lock().convicted.get(leader).filter(|of| term <= of.term()).cloned()
+    }
+}
+
+/// Entries that a leader sent and this member refused.
+pub(super) struct Denied {
+    pub(super) lead: Signed<Lead>,
+    pub(super) prev: Point,
+    pub(super) heads: Vec<Head>,
+}
+
+impl Denied {
+    /// Returns what these entries prove together with a header that does not go as far, perhaps: nothing is checked.
+    fn against(&self, shown: &Signed<Lead>) -> Option<Evidence> {
+        let common = usize::try_from(shown.content.last.checked_sub(self.prev.index)?).ok()?;
+        let (before, heads) = self.heads.split_at_checked(common)?;
+        let before = self.prev.after(before).chain;
+        Some(Evidence::Headers { first: *shown, second: self.lead, before, heads: heads.to_vec() })
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) async fn run(approvals: Arc<Approvals>) {
     loop {
         tokio::select! {
             () = stopping.wait() => return,
-            _ = tick.tick() => {}
+            () = async { approvals.lifecycle.awake().await; tick.tick().await; } => {}
             () = approvals.changed.notified() => {}
         }
         prune(&approvals);

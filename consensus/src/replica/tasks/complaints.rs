@@ -35,6 +35,7 @@ use crate::replica::identity::Identity;
 use crate::replica::leader::{Candidates, LeaderSeen};
 use crate::replica::lifecycle::Lifecycle;
 use crate::replica::membership_view::Members;
+use crate::replica::rest::Rest;
 use crate::replica::status::StatusCell;
 use crate::replica::tasks::membership::{Certified, Step, next_step};
 use crate::replica::tasks::proposer::{self, Proposal};
@@ -108,6 +109,7 @@ pub(crate) struct ComplaintParts {
     pub(crate) urgent: mpsc::Sender<Proposal>,
     pub(crate) leader: Arc<LeaderSeen>,
     pub(crate) candidates: Arc<Candidates>,
+    pub(crate) rest: Arc<Rest>,
     /// See [`ReplicaOptions::max_uncertified`](crate::ReplicaOptions::max_uncertified).
     pub(crate) max_uncertified: u64,
 }
@@ -147,6 +149,7 @@ impl Complaints {
     /// Has something ordered, at whatever member this is, and sees to it that a leader which does not is told of, and left. If it does
     /// take effect after the deadline, the error is [`ProposeError::Unknown`].
     pub(crate) async fn order(&self, payload: Payload, deadline: Duration) -> Result<Proposed, ProposeError> {
+        self.parts.rest.wake(None);
         let (from, began) = (self.parts.gate.ordered() + 1, Instant::now());
         let is_wanted = AtomicBool::new(false);
         let mut ordering = std::pin::pin!(self.ordering(payload.clone(), deadline, &is_wanted));
@@ -156,18 +159,14 @@ impl Complaints {
                 ordered = &mut ordering => break ordered,
                 () = tokio::time::sleep(self.election_max()) => {}
             }
+            // Whatever put this replica to sleep meanwhile.
+            self.parts.rest.wake(None);
             if !is_wanted.load(Ordering::SeqCst) && self.leader_had_it(began) {
                 is_wanted.store(self.want(payload.clone(), from), Ordering::SeqCst);
             }
         };
         match result {
-            Ok(proposed) => {
-                let leads = self.parts.status.read().role == Role::Leader;
-                if !leads {
-                    self.table().wants.claim(payload, proposed.block, Instant::now());
-                }
-                Ok(proposed)
-            }
+            Ok(proposed) => Ok(proposed),
             // The others may have it ordered yet.
             Err(ProposeError::NoLeader | ProposeError::Refused(_) | ProposeError::Overloaded)
                 if is_wanted.load(Ordering::SeqCst) =>
@@ -218,6 +217,11 @@ impl Complaints {
         status.role != Role::Leader && status.uncertified < self.parts.max_uncertified / 2
     }
 
+    /// Returns whether nothing is wanted, and nobody complained of.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.table().wants.is_empty() && self.parts.gate.complains().is_none()
+    }
+
     /// Something was given to a leader, and has not been ordered: the others will hear of it.
     fn want(&self, payload: Payload, from: u64) -> bool {
         let is_wanted = self.table().wants.add(payload, self.parts.identity.key, from, Instant::now());
@@ -253,12 +257,16 @@ impl Complaints {
         from: HostId,
         frame: ComplaintFrame,
     ) -> Result<Option<Box<OrderCertificate>>, String> {
-        let ComplaintFrame { complaint, proof, ordered, ended_by } = frame;
+        let ComplaintFrame { complaint, proof, order, ended_by } = frame;
         if complaint.by != from {
             return Err("the complaint of another member".into());
         }
         if let Some(proof) = proof {
             self.follow(*proof).await;
+        }
+        let ordered = order.as_ref().map_or(0, |order| order.position.index);
+        if let Some(order) = order {
+            self.parts.gate.learn(*order);
         }
         if complaint.content.term < self.parts.gate.term().0 {
             return Ok(self.parts.gate.order_beyond(ordered));
@@ -317,7 +325,7 @@ impl Complaints {
         if let Some(complaint) = gate.complain_of_earlier(&proof) {
             self.table().said = Some(now);
             let proof = Some(Box::new(proof));
-            self.say(ComplaintFrame { complaint, proof, ordered: gate.ordered(), ended_by: Vec::new() });
+            self.say(ComplaintFrame { complaint, proof, order: gate.order_beyond(0), ended_by: Vec::new() });
         }
     }
 
@@ -328,7 +336,7 @@ impl Complaints {
             tokio::select! {
                 () = stopping.wait() => return,
                 () = self.woken.notified() => {}
-                () = tokio::time::sleep(self.election_max() / 4) => {}
+                () = self.parts.lifecycle.pause(self.election_max() / 4) => {}
             }
             let Some(raft) = self.parts.raft.get() else { continue };
             self.observe();
@@ -450,21 +458,9 @@ impl Complaints {
         });
     }
 
-    /// Finds in the log what is wanted, and what the leader says to be there.
+    /// Finds in the log what is wanted.
     fn search(&self, raft: &RaftNode) -> Result<(), String> {
-        let (gate, now) = (&self.parts.gate, Instant::now());
-        let (begin, ordered) = (raft.log_begin(), gate.ordered());
-        let claims = self.table().wants.ripe_claims(ordered, self.patience(), now);
-        let mut known = (Vec::new(), 0);
-        for (payload, index) in claims.into_iter().filter(|(_, index)| *index > begin) {
-            // Many of them are of one block.
-            if known.1 != index + 1 {
-                known = (raft.blocks(index, index + 1)?.0, index + 1);
-            }
-            if !known.0.iter().any(|(_, block)| wants::holds(block, &payload)) {
-                self.want(payload, index);
-            }
-        }
+        let (gate, begin) = (&self.parts.gate, raft.log_begin());
         loop {
             let Some(from) = self.table().wants.next().map(|next| next.max(begin + 1)) else { break };
             let (blocks, next) = raft.blocks(from, u64::MAX)?;
@@ -552,7 +548,7 @@ impl Complaints {
             }
             let (proven, proof) = gate.proof();
             let proof = proof.filter(|_| proven == term);
-            self.say(ComplaintFrame { complaint, proof, ordered: gate.ordered(), ended_by: gate.ended_by() });
+            self.say(ComplaintFrame { complaint, proof, order: gate.order_beyond(0), ended_by: gate.ended_by() });
         }
     }
 

@@ -84,6 +84,10 @@ pub(crate) async fn run(parts: Election, raft: RaftNode, patience: Duration) {
     // Since when it knows of a later term that it was only told of; and whether it asked for that reason before.
     let (mut told, mut caught_up): (Option<Instant>, bool) = (None, false);
     loop {
+        tokio::select! {
+            () = stopping.wait() => return,
+            () = lifecycle.awake() => {}
+        }
         let view = raft.view();
         let leads = view.role == Role::Leader;
         let last = if leads { Some(Instant::now()) } else { leader.at() };
@@ -98,7 +102,7 @@ pub(crate) async fn run(parts: Election, raft: RaftNode, patience: Duration) {
                 () = stopping.wait() => return,
                 alive = watch.changed() => if !alive { return },
                 // Whether it recovers is not Raft's to tell.
-                () = tokio::time::sleep(timing.election_max) => {}
+                () = lifecycle.pause(timing.election_max) => {}
             }
             continue;
         };
@@ -112,7 +116,7 @@ pub(crate) async fn run(parts: Election, raft: RaftNode, patience: Duration) {
             tokio::select! {
                 () = stopping.wait() => return,
                 alive = watch.changed(), if asked > 0 => if !alive { return },
-                () = tokio::time::sleep_until(due.min(now + timing.election_max)) => {}
+                () = lifecycle.pause(due.min(now + timing.election_max) - now) => {}
             }
             continue;
         }

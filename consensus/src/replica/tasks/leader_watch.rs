@@ -26,7 +26,7 @@ impl LeaderWatch {
         loop {
             tokio::select! {
                 () = stopping.wait() => return,
-                () = tokio::time::sleep(self.identity.timing.election_max) => {}
+                () = self.lifecycle.pause(self.identity.timing.election_max) => {}
             }
             let members = self.members.view().newest().members.clone();
             let others: Vec<_> = members.into_iter().filter(|member| member.key != self.identity.key).collect();

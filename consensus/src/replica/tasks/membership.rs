@@ -151,7 +151,7 @@ impl MembershipTask {
                         return;
                     }
                 }
-                _ = tick.tick() => due = true,
+                () = async { self.lifecycle.awake().await; tick.tick().await; } => due = true,
             }
             let view = self.raft.view();
             self.publish(&view);
@@ -219,9 +219,16 @@ impl MembershipTask {
     /// Who leads now, which Raft itself does not say: its leader is the last one that it knew, also after a restart, and also when
     /// that one, or this replica itself, has lost its quorum since.
     fn present_leader(&self, view: &RaftView) -> Option<HostId> {
+        if self.lifecycle.is_asleep() {
+            // Nobody is to be heard. The leader that the vat fell asleep under is asked first when anything is wanted.
+            return view.leader_member().map(|member| member.key);
+        }
         let recent = |at: Option<Instant>, longest| at.is_some_and(|at| at.elapsed() < longest);
         let present = if view.role == Role::Leader {
-            view.is_alone() || recent(view.quorum_acknowledged, self.identity.timing.election_max)
+            // One that has just woken has asked for acknowledgements.
+            view.is_alone()
+                || recent(view.quorum_acknowledged, self.identity.timing.election_max)
+                || recent(self.leader.at(), self.identity.timing.election_max)
         } else {
             recent(self.leader.at(), self.identity.timing.election_max * 2)
         };

@@ -11,3 +11,4 @@ pub(crate) mod order_teller;
 pub(crate) mod own_key;
 pub(crate) mod proposer;
 pub(crate) mod signer;
+pub(crate) mod sleeper;

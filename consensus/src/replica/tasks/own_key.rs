@@ -167,7 +167,7 @@ impl KeyWatch {
         loop {
             tokio::select! {
                 () = stopping.wait() => return,
-                () = tokio::time::sleep(self.identity.timing.share_retry * ROUND_PAUSE) => {}
+                () = self.lifecycle.pause(self.identity.timing.share_retry * ROUND_PAUSE) => {}
             }
             for member in self.others() {
                 let watch = self.clone();

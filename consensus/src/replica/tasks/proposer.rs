@@ -261,7 +261,7 @@ async fn begin_block(proposer: &Proposer, raft: &RaftNode, batch: Vec<Proposal>)
         Err(error) => answer_all(batch, propose_error(error)),
         Ok(written) => Box::pin(async move {
             match written.await {
-                Ok((block, reply)) => answer(batch, block, reply),
+                Ok((block, reply)) => answer(batch, block, &reply),
                 Err(error) => drop(answer_all(batch, propose_error(error))),
             }
         }),
@@ -276,13 +276,10 @@ fn propose_error(error: WriteError) -> ProposeError {
     }
 }
 
-fn answer(batch: Vec<Proposal>, block: u64, reply: BlockReply) {
-    let mut results = reply.results.into_iter();
-    for proposal in batch {
-        let result = match &proposal.payload {
-            Payload::Command(_) => results.next().ok_or(ProposeError::Unknown),
-            Payload::Control(_) => Ok(reply.refused.clone().unwrap_or_default().into_bytes()),
-        };
+fn answer(batch: Vec<Proposal>, block: u64, reply: &BlockReply) {
+    for (place, proposal) in batch.into_iter().enumerate() {
+        let command = matches!(proposal.payload, Payload::Command(_)).then_some(place);
+        let result = reply.result_of(command).ok_or(ProposeError::Unknown);
         // The caller may have given up.
         let _ = proposal.reply.send(result.map(|result| Proposed { block, result }));
     }

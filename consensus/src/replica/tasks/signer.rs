@@ -168,7 +168,8 @@ impl Signer {
     }
 
     pub(crate) async fn run(mut self, mut inputs: mpsc::Receiver<SignerInput>) {
-        let mut stopping = self.parts.lifecycle.stopping();
+        let lifecycle = Arc::clone(&self.parts.lifecycle);
+        let mut stopping = lifecycle.stopping();
         let mut tick = tokio::time::interval(self.parts.identity.timing.share_retry / 2);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -180,7 +181,7 @@ impl Signer {
                 },
                 changed = self.flushed.changed() => if changed.is_err() { return },
                 Some(written) = self.watermark_written.recv() => self.sign_oldest(written).await,
-                _ = tick.tick() => {
+                () = async { lifecycle.awake().await; tick.tick().await; } => {
                     self.ask_for_missing();
                     self.note();
                 }

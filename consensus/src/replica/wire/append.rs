@@ -16,6 +16,7 @@ use crate::raft::RaftNode;
 use crate::raft::gate::{Barred, NoVote};
 use crate::replica::leader::{Candidates, LeaderSeen};
 use crate::replica::membership_view::Members;
+use crate::replica::rest::Rest;
 use crate::replica::status::StatusCell;
 use crate::state::{LogPosition, RaftMembership, ReplicatedState};
 use crate::timing::Timing;
@@ -37,6 +38,7 @@ pub(crate) struct RaftServer {
     pub(crate) status: Arc<StatusCell>,
     pub(crate) leader: Arc<LeaderSeen>,
     pub(crate) candidates: Arc<Candidates>,
+    pub(crate) rest: Arc<Rest>,
     /// When the replica began.
     pub(crate) since: Instant,
 }
@@ -50,6 +52,10 @@ impl RaftServer {
         message: RaftMessage,
     ) -> Result<RaftReply, String> {
         raft.admissible(&message)?;
+        match &message {
+            RaftMessage::Append { entries, .. } if entries.is_empty() => self.rest.heard(from),
+            _ => self.rest.wake(Some(from)),
+        }
         if matches!(message, RaftMessage::Vote { .. }) {
             self.candidates.note(*from, self.timing.election_max * CANDIDATE_PAUSE, Instant::now());
         }
@@ -75,6 +81,10 @@ impl RaftServer {
     /// Returns whether a candidate is convicted or was left, and the others have not had the time yet to elect another one. It is not refused for
     /// ever: it may be the only one with a log that all can follow.
     fn is_to_wait(&self, raft: &RaftNode, candidate: &HostId) -> bool {
+        if self.rest.woke_lately() && raft.view().leader_member().is_some_and(|leader| leader.key != *candidate) {
+            // The leader that this member slept under may not have had the time to be heard.
+            return true;
+        }
         let silence = self.leader.at().unwrap_or(self.since).elapsed();
         let (gate, election_max) = (raft.gate(), self.timing.election_max);
         (silence < election_max * CONVICTED_PATIENCE && gate.is_convicted(candidate))

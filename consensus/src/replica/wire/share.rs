@@ -17,9 +17,11 @@ use crate::raft::ports::Peers;
 use crate::replica::approval::Approvals;
 use crate::replica::clock::Clocks;
 use crate::replica::membership_view::Members;
+use crate::replica::rest::Rest;
 use crate::replica::tasks::complaints::Complaints;
 use crate::replica::tasks::own_key::{Presence, Presences};
 use crate::replica::tasks::signer::SignerInput;
+use crate::replica::tasks::sleeper::Sleeper;
 use crate::replica::wire::complaint::ComplaintFrame;
 use crate::replica::wire::propose::Payload;
 use crate::state::drafts::{Answer, Draft};
@@ -77,6 +79,10 @@ pub(crate) enum ShareFrame {
     Certified(Vec<Certificate>),
     /// What proves the order here.
     Ordered(Box<OrderCertificate>),
+    /// The sender leads in this term, and finds nothing to do up to this end of the log. Wanted: that the receiver sleeps. Refused: it has something to do.
+    Rest { term: u64, end: u64 },
+    /// The sender has woken, and wants to hear its leader.
+    Wake,
 }
 
 /// An answer on the share channel.
@@ -212,11 +218,39 @@ pub(crate) struct ShareServer {
     pub(crate) complaints: Arc<Complaints>,
     /// Of motions.
     pub(crate) motions: Arc<Approvals>,
+    pub(crate) rest: Arc<Rest>,
+    pub(crate) sleeper: Arc<Sleeper>,
 }
 
 impl ShareServer {
     fn approvals_of(&self, motion: bool) -> &Approvals {
         if motion { &self.motions } else { &self.approvals }
+    }
+
+    /// Returns whether a sleeping replica has to look after something because of this. Others are answered in sleep.
+    fn brings_work(&self, frame: &ShareFrame) -> bool {
+        match frame {
+            ShareFrame::Push(_)
+            | ShareFrame::Draft(_)
+            | ShareFrame::Withdraw { .. }
+            | ShareFrame::Convicted(_)
+            | ShareFrame::Wanted(_)
+            | ShareFrame::Complaint(_)
+            | ShareFrame::Wake => true,
+            ShareFrame::Certified(certificates) => {
+                let known = self.rest.certified_block();
+                certificates.iter().any(|certificate| certificate.statement.block > known)
+            }
+            ShareFrame::Ordered(order) => order.position.index > self.gate.ordered(),
+            ShareFrame::Ask { .. }
+            | ShareFrame::Introduce(_)
+            | ShareFrame::Retired { .. }
+            | ShareFrame::Inquire { .. }
+            | ShareFrame::Compare(_)
+            | ShareFrame::Clock
+            | ShareFrame::Led(_)
+            | ShareFrame::Rest { .. } => false,
+        }
     }
 
     /// Serves a request on the share channel.
@@ -235,7 +269,15 @@ impl ShareServer {
         if !self.members.view().is_acquainted(&from) {
             return refused("not a member");
         }
+        if self.brings_work(&frame) {
+            self.rest.wake(Some(&from));
+        }
         match frame {
+            ShareFrame::Rest { term, end } => match self.sleeper.serve(&from, term, end) {
+                Ok(()) => Ok(ShareReply::default()),
+                Err(text) => refused(&text),
+            },
+            ShareFrame::Wake => Ok(ShareReply::default()),
             ShareFrame::Push(shares) => {
                 if shares.len() > MAX_SHARES || shares.iter().any(|share| share.signer() != from) {
                     return refused("shares of others, or too many");
