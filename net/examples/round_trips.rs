@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use quorate_net::{BoxFuture, Handler, HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, Network, Purpose};
+use quorate_net::{
+    BoxFuture, Handler, HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, NetReach, Network, Purpose,
+};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const WARM_UP: usize = 2_000;
@@ -28,6 +30,7 @@ impl Handler for Echo {
 
 async fn host(seed: u8, listen: &str) -> Result<Arc<Libp2pNetwork>, NetError> {
     Libp2pNetwork::start(NetOptions {
+        reach: NetReach::default(),
         secret: [seed; 32],
         listen: vec![listen.into()],
         handler: Arc::new(Echo),

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use libp2p::core::ConnectedPoint;
 use libp2p::metrics::{Metrics, Recorder as _};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, ListenError, NetworkBehaviour, Stream, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, identify, ping};
+use libp2p::{Multiaddr, PeerId, dcutr, identify, ping};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -18,11 +19,14 @@ use crate::answer::Shared;
 use crate::lane::Opened;
 use crate::own_key::Meetings;
 use crate::peers::{Asked, PeerTable};
+use crate::reach::Reach;
 use crate::streams::{self, Open, OpenedStream};
 use crate::{HostId, NetError, PeerName, Purpose, limits};
 
 /// A connection that was replaced is closed after this: more than the grace that lanes give to their last responses.
 const CLOSE_REPLACED_AFTER: Duration = Duration::from_secs(3);
+/// How often relays are asked that do not take connections for this host yet.
+const RELAYS_EVERY: Duration = Duration::from_secs(2);
 /// How long a name of an address may take to resolve.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Addresses taken of one name.
@@ -62,6 +66,9 @@ pub(crate) struct Behaviours {
     pub(crate) streams: streams::Behaviour,
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
+    pub(crate) relay: crate::relay::Behaviour,
+    pub(crate) relayed: libp2p::relay::client::Behaviour,
+    pub(crate) hole_punching: dcutr::Behaviour,
 }
 
 /// The driver.
@@ -73,6 +80,8 @@ pub(crate) struct Driver {
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) sender: mpsc::WeakUnboundedSender<Command>,
     pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
+    /// Relays, and where others see this host.
+    pub(crate) reach: Arc<Mutex<Reach>>,
     /// Connections that are being made, to notice another process with the same key.
     pub(crate) meetings: Meetings<ConnectionId>,
     /// What happened before the driver ran.
@@ -87,6 +96,7 @@ impl Driver {
     /// Runs until the network is closed; the sockets are closed with it.
     pub(crate) async fn run(mut self) {
         let closed = self.shared.closed.clone();
+        let mut relays = tokio::time::interval(RELAYS_EVERY);
         for event in std::mem::take(&mut self.early) {
             self.on_event(event);
         }
@@ -106,6 +116,7 @@ impl Driver {
                     }
                     self.on_event(event);
                 }
+                _ = relays.tick() => self.listen_at_relays(),
                 command = self.commands.recv() => match command {
                     Some(command) => self.on_command(command),
                     None => break,
@@ -195,7 +206,7 @@ impl Driver {
                 counters.connections_opened.increment();
                 self.meetings.end(&connection_id);
                 let Some(host) = HostId::from_peer_id(&peer_id) else { return };
-                let remote = endpoint.get_remote_address().to_string();
+                let remote = remote_of(&endpoint);
                 tracing::debug!(%host, %remote, dialled = endpoint.is_dialer(), "connected");
                 let done = self.peers().connected(host, connection_id, endpoint.is_dialer(), remote, now);
                 self.count_connected();
@@ -212,10 +223,14 @@ impl Driver {
                 let Some(host) = HostId::from_peer_id(&peer_id) else { return };
                 let reason = cause.map(|cause| cause.to_string());
                 tracing::debug!(%host, ?reason, "a connection ended");
-                self.peers().disconnected(host, connection_id, reason, now);
+                if self.peers().disconnected(host, connection_id, reason, now) {
+                    self.reach().unseen(&peer_id);
+                }
                 self.count_connected();
             }
             SwarmEvent::IncomingConnection { connection_id, .. } => self.meetings.accept(connection_id),
+            // By a protocol, not by the peer table: to a relay, or to meet a peer in the middle.
+            SwarmEvent::Dialing { connection_id, .. } => self.meetings.dial(connection_id),
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer_id), connection_id, error } => {
                 let own = match &error {
                     DialError::WrongPeerId { obtained, address } if *obtained == *self.swarm.local_peer_id() => {
@@ -234,11 +249,20 @@ impl Driver {
                 self.shared.counters.connections.inbound_failures.increment();
                 tracing::debug!(from = %send_back_addr, %error, "an inbound connection failed");
             }
-            SwarmEvent::NewListenAddr { address, .. } => {
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                if self.reach().is_relay(listener_id) {
+                    tracing::info!(%address, "a relay takes connections for this host");
+                    return self.reach().relay_agreed(listener_id);
+                }
                 self.listening.lock().unwrap_or_else(PoisonError::into_inner).push(address);
             }
+            SwarmEvent::ExpiredListenAddr { listener_id, .. } if self.reach().is_relay(listener_id) => {}
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.listening.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| *known != address);
+            }
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } if self.reach().is_relay(listener_id) => {
+                tracing::debug!(?reason, "a relay takes no connections for this host any more");
+                self.reach().relay_ended(listener_id);
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 tracing::error!(?addresses, ?reason, "a listener was closed");
@@ -267,6 +291,11 @@ impl Driver {
             BehavioursEvent::Identify(mut event) => {
                 if let identify::Event::Received { peer_id, info, .. } = &mut event {
                     without_odd_addresses(info);
+                    if let Some(host) = HostId::from_peer_id(peer_id)
+                        && self.peers().is_wanted(host)
+                    {
+                        self.reach().seen(*peer_id, &info.observed_addr);
+                    }
                     let said = HostId::from_peer_id(peer_id).zip(version_of(&info.agent_version));
                     if let Some((host, version)) = said {
                         self.peers().identified(host, version);
@@ -274,8 +303,53 @@ impl Driver {
                 }
                 self.metrics.record(&event);
             }
+            BehavioursEvent::Relay(event) => {
+                self.count_relay(&event);
+                self.metrics.record(&event);
+            }
+            BehavioursEvent::Relayed(event) => tracing::debug!(?event, "a relay"),
+            BehavioursEvent::HolePunching(event) => {
+                let counters = &self.shared.counters.connections;
+                match &event.result {
+                    Ok(_) => counters.holes_punched.increment(),
+                    Err(_) => counters.holes_failed.increment(),
+                }
+                tracing::debug!(peer = %event.remote_peer_id, result = ?event.result, "a direct connection instead of a relayed one");
+            }
             BehavioursEvent::Limits(never) => match never {},
             BehavioursEvent::Streams(never) => match never {},
+        }
+    }
+
+    fn reach(&self) -> std::sync::MutexGuard<'_, Reach> {
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has relays that are connected take connections for this host, where they do not yet.
+    fn listen_at_relays(&mut self) {
+        let missing = self.reach().missing_relays();
+        for (relay, address) in missing {
+            if !self.swarm.is_connected(&relay) {
+                continue;
+            }
+            match self.swarm.listen_on(address.clone()) {
+                Ok(listener) => self.reach().asked_relay(listener, relay, address),
+                Err(error) => tracing::debug!(%address, %error, "a relay can't be asked"),
+            }
+        }
+    }
+
+    fn count_relay(&self, event: &libp2p::relay::Event) {
+        use libp2p::relay::Event::{CircuitClosed, CircuitReqAccepted, CircuitReqDenied, ReservationReqDenied};
+        let counters = &self.shared.counters.connections;
+        match event {
+            CircuitReqAccepted { .. } => {
+                counters.circuits_opened.increment();
+                counters.circuits.increment();
+            }
+            CircuitClosed { .. } => counters.circuits.decrement(),
+            CircuitReqDenied { .. } | ReservationReqDenied { .. } => counters.circuits_denied.increment(),
+            _ => {}
         }
     }
 
@@ -374,6 +448,14 @@ impl Driver {
         for waiter in waiting {
             let _ = waiter.reply.send(Err(error.clone()));
         }
+    }
+}
+
+/// The other end of a connection, for people. Of one that came through a relay, the address at the relay.
+fn remote_of(endpoint: &ConnectedPoint) -> String {
+    match endpoint {
+        ConnectedPoint::Listener { local_addr, .. } if endpoint.is_relayed() => local_addr.to_string(),
+        _ => endpoint.get_remote_address().to_string(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Requests do not pass through the swarm's task: each lane talks to its stream. libp2p cannot run under virtual time;
 //! simulations use [`crate::MemoryNetwork`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::error::Error;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,9 @@ use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, SwarmBuilder, Transport as _, identify, identity, noise, ping, quic, tcp};
+use libp2p::{
+    Multiaddr, PeerId, SwarmBuilder, Transport as _, dcutr, identify, identity, noise, ping, quic, relay, tcp,
+};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -29,7 +31,10 @@ use crate::lane::{Connector, Lanes, Opened};
 use crate::network::BoxFuture;
 use crate::own_key::Meetings;
 use crate::peers::PeerTable;
-use crate::{HostId, NetError, NetLimits, NetOptions, NetStats, Network, PeerInfo, PeerName, Purpose, muxer, streams};
+use crate::reach::Reach;
+use crate::{
+    HostId, NetError, NetLimits, NetOptions, NetReach, NetStats, Network, PeerInfo, PeerName, Purpose, muxer, streams,
+};
 
 /// How long the sockets may take to begin listening.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,7 +51,7 @@ const QUIC_WINDOW: u32 = 2 * 1024 * 1024;
 /// where a machine is so busy that datagrams are dropped before they are read, since each repetition waits twice as long.
 const QUIC_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 /// Streams that a peer may have open on a QUIC connection: two of each purpose, ping, and identify, with room.
-const QUIC_STREAMS: u32 = 20;
+const QUIC_STREAMS: u32 = 24;
 const _: () =
     assert!(crate::lane::EARLY_BYTES * (QUIC_STREAMS as usize) < QUIC_WINDOW as usize, "confirmations get through");
 
@@ -59,6 +64,7 @@ pub struct Libp2pNetwork {
     /// What was set last, so that what is said again and again costs the driver nothing.
     set: Mutex<HashMap<HostId, Vec<String>>>,
     listening: Arc<Mutex<Vec<Multiaddr>>>,
+    reach: Arc<Mutex<Reach>>,
     registry: Registry,
     driver: Mutex<Option<JoinHandle<()>>>,
 }
@@ -98,12 +104,17 @@ impl Libp2pNetwork {
     /// # Errors
     /// [`NetError::Start`] if an address cannot be understood or listened on.
     pub async fn start(options: NetOptions) -> Result<Arc<Libp2pNetwork>, NetError> {
-        let NetOptions { secret, listen, handler, limits } = options;
+        let NetOptions { secret, listen, reach, handler, limits } = options;
         let local = HostId::of_secret(&secret);
         let shared = Shared::new(local, handler, limits.clone());
         let peers: Peers = Arc::new(Mutex::new(PeerTable::new(local, limits)));
-        let mut swarm = build_swarm(secret, &shared, &peers)?;
+        let mut swarm = build_swarm(secret, &reach, &shared, &peers)?;
         let (listening, early) = listen_on(&mut swarm, &listen).await?;
+        if !reach.relay_for.is_empty() {
+            // A relay names its addresses to those that it relays for, and must have some.
+            listening.iter().for_each(|address| swarm.add_external_address(address.clone()));
+        }
+        let reach = Arc::new(Mutex::new(Reach::new(&reach)));
         tracing::info!(host = %local, ?listening, "the network listens");
         let listening = Arc::new(Mutex::new(listening));
         let mut registry = Registry::default();
@@ -117,6 +128,7 @@ impl Libp2pNetwork {
             commands: received,
             sender: commands.downgrade(),
             listening: Arc::clone(&listening),
+            reach: Arc::clone(&reach),
             meetings: Meetings::default(),
             early,
         };
@@ -124,7 +136,7 @@ impl Libp2pNetwork {
         let lanes = Arc::new(Lanes::new(Arc::clone(&shared), connector));
         let driver = Mutex::new(Some(tokio::spawn(driver.run())));
         let set = Mutex::default();
-        Ok(Arc::new(Libp2pNetwork { shared, lanes, commands, peers, set, listening, registry, driver }))
+        Ok(Arc::new(Libp2pNetwork { shared, lanes, commands, peers, set, listening, reach, registry, driver }))
     }
 }
 
@@ -192,6 +204,15 @@ impl Network for Libp2pNetwork {
         self.listening.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Multiaddr::to_string).collect()
     }
 
+    fn relayed_addresses(&self) -> Vec<String> {
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner).relayed()
+    }
+
+    fn observed_addresses(&self) -> Vec<String> {
+        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner).observed(&listening)
+    }
+
     fn stats(&self) -> NetStats {
         let mut stats = self.shared.counters.read();
         stats.connections.untrusted_bytes = self.shared.budget.taken() as u64;
@@ -241,18 +262,25 @@ fn is_usable(host: HostId, address: &str, say: impl Fn(&str, &str)) -> bool {
     false
 }
 
-fn build_swarm(mut secret: [u8; 32], shared: &Arc<Shared>, peers: &Peers) -> Result<Swarm<Behaviours>, NetError> {
+fn build_swarm(
+    mut secret: [u8; 32],
+    reach: &NetReach,
+    shared: &Arc<Shared>,
+    peers: &Peers,
+) -> Result<Swarm<Behaviours>, NetError> {
     let start = |error: &dyn std::fmt::Display| NetError::Start(error.to_string());
     let limits: NetLimits = shared.limits.clone();
     let keypair = identity::Keypair::ed25519_from_bytes(&mut secret).map_err(|error| start(&error))?;
     let (streams_shared, streams_peers) = (Arc::clone(shared), Arc::clone(peers));
+    let relay_for: BTreeSet<PeerId> = reach.relay_for.iter().map(PeerName::peer_id).collect();
+    let (circuits, relayed) = relay::client::new(keypair.public().to_peer_id());
     let (dial_timeout, idle) = (limits.dial_timeout, limits.idle_connection);
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_quic_config(bounded)
-        .with_other_transport(|keypair| over_tcp(keypair, shared, peers))
+        .with_other_transport(|keypair| over_tcp(keypair, circuits, shared, peers))
         .map_err(|error| start(&error))?
-        .with_behaviour(move |keypair| behaviours(keypair, &limits, streams_shared, streams_peers))
+        .with_behaviour(move |keypair| behaviours(keypair, &limits, streams_shared, streams_peers, relay_for, relayed))
         .map_err(|error| start(&error))?
         .with_swarm_config(|config| {
             config
@@ -267,9 +295,11 @@ fn build_swarm(mut secret: [u8; 32], shared: &Arc<Shared>, peers: &Peers) -> Res
     Ok(swarm)
 }
 
-/// TCP with Noise and Yamux. What a connection may hold depends on who the peer is, which the handshake has shown.
+/// TCP with Noise and Yamux, and the same through relays. What a connection may hold depends on who the peer is, which the handshake has
+/// shown.
 fn over_tcp(
     keypair: &identity::Keypair,
+    circuits: relay::client::Transport,
     shared: &Arc<Shared>,
     peers: &Peers,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, Box<dyn Error + Send + Sync>> {
@@ -280,6 +310,7 @@ fn over_tcp(
         muxer::Upgrade::new(move || host.is_some_and(&is_wanted), unread)
     };
     let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .or_transport(circuits)
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise::Config::new(keypair)?)
         .multiplex_ext(upgrade);
@@ -295,7 +326,15 @@ fn bounded(mut config: quic::Config) -> quic::Config {
     config
 }
 
-fn behaviours(keypair: &identity::Keypair, limits: &NetLimits, shared: Arc<Shared>, peers: Peers) -> Behaviours {
+fn behaviours(
+    keypair: &identity::Keypair,
+    limits: &NetLimits,
+    shared: Arc<Shared>,
+    peers: Peers,
+    relay_for: BTreeSet<PeerId>,
+    relayed: relay::client::Behaviour,
+) -> Behaviours {
+    let local = keypair.public().to_peer_id();
     let keep_alive = move |host| peers.lock().unwrap_or_else(PoisonError::into_inner).keep_alive(host);
     Behaviours {
         limits: crate::limits::Behaviour::new(limits),
@@ -307,6 +346,9 @@ fn behaviours(keypair: &identity::Keypair, limits: &NetLimits, shared: Arc<Share
         ping: ping::Behaviour::new(
             ping::Config::new().with_interval(limits.ping_interval).with_timeout(limits.ping_interval),
         ),
+        relay: crate::relay::Behaviour::new(local, relay_for),
+        relayed,
+        hole_punching: dcutr::Behaviour::new(local),
     }
 }
 

@@ -28,8 +28,8 @@ use crate::NetLimits;
 const CONNECTIONS_PER_PEER: usize = 4;
 
 /// Places of unknown hosts that a QUIC connection takes; one over TCP takes one. Nothing but its window bounds what it may hold, which
-/// is the same for members: 2 MiB, and two and a half times that if it comes in pieces; for each of 20 streams 32 KiB, and a
-/// quarter of a megabyte for scattered pieces. The 21 such connections that have room hold at most 220 MiB.
+/// is the same for members: 2 MiB, and two and a half times that if it comes in pieces; for each of 24 streams 32 KiB, and a
+/// quarter of a megabyte for scattered pieces. The 21 such connections that have room hold at most 223 MiB.
 const QUIC_PLACES: usize = 12;
 
 /// Why a connection was denied.
@@ -45,18 +45,25 @@ pub(crate) enum Denied {
     Peer,
 }
 
-/// An IP address, or all of an IPv6 network that one customer is given (/64).
+/// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place(IpAddr);
+enum Place {
+    /// An IP address, or all of an IPv6 network that one customer is given (/64).
+    Address(IpAddr),
+    /// Some relay of this host: one place for all of them.
+    Relayed,
+}
 
 impl Place {
     fn of(address: &Multiaddr) -> Option<Place> {
         match address.iter().next()? {
-            Protocol::Ip4(ip) => Some(Place(ip.into())),
+            Protocol::Ip4(ip) => Some(Place::Address(ip.into())),
             Protocol::Ip6(ip) => Some(match ip.to_ipv4_mapped() {
-                Some(ip) => Place(ip.into()),
-                None => Place(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into()),
+                Some(ip) => Place::Address(ip.into()),
+                None => Place::Address(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into()),
             }),
+            // What a relay says of the other end: a key, and no address.
+            Protocol::P2p(_) | Protocol::P2pCircuit => Some(Place::Relayed),
             _ => None,
         }
     }

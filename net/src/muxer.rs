@@ -26,8 +26,8 @@ use crate::ahead::{Ahead, Allowance, MAX_BODY, Socket, Stream};
 use crate::stats::Counter;
 
 /// Streams of one connection, both ways: ours and the peer's of each purpose, each with one that is being replaced, ping and
-/// identify, and some room. A peer that opens more loses the connection.
-const MAX_STREAMS: usize = 48;
+/// identify, circuits of a relay, and some room. A peer that opens more loses the connection.
+const MAX_STREAMS: usize = 64;
 /// Bytes that the peer may send ahead of us reading, on all streams of a connection: 256 KiB for each stream, as Yamux has it, and
 /// 4 MiB for those that are busy on a long line.
 const MAX_RECEIVE_WINDOW: usize = (MAX_STREAMS * 256 + 4 * 1024) * 1024;

@@ -70,6 +70,17 @@ pub trait Network: Send + Sync + 'static {
     /// Returns where this host listens, with the real port where port 0 was asked for.
     fn listen_addresses(&self) -> Vec<String>;
 
+    /// Returns where others reach this host through relays, as far as the relays have agreed.
+    fn relayed_addresses(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Returns where this host seems to listen by the word of others: the address at which they see it, with the port where it listens. Only
+    /// addresses that at least two connected hosts say, or the only one.
+    fn observed_addresses(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Counters since the start.
     fn stats(&self) -> NetStats;
 
@@ -131,6 +142,14 @@ impl<L: NetworkLayer> Network for L {
         self.beneath().listen_addresses()
     }
 
+    fn relayed_addresses(&self) -> Vec<String> {
+        self.beneath().relayed_addresses()
+    }
+
+    fn observed_addresses(&self) -> Vec<String> {
+        self.beneath().observed_addresses()
+    }
+
     fn stats(&self) -> NetStats {
         self.beneath().stats()
     }
@@ -182,6 +201,8 @@ pub struct NetOptions {
     pub secret: [u8; 32],
     /// Multiaddrs to listen on: `/ip4/0.0.0.0/tcp/4001`, `/ip4/0.0.0.0/udp/4001/quic-v1`; port 0 picks one.
     pub listen: Vec<String>,
+    /// How others reach this host, beside the addresses where it listens.
+    pub reach: NetReach,
     /// Answers requests.
     pub handler: Arc<dyn Handler>,
     /// Bounds and timing.
@@ -192,6 +213,15 @@ impl std::fmt::Debug for NetOptions {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("NetOptions").field("listen", &self.listen).field("limits", &self.limits).finish()
     }
+}
+
+/// How other hosts reach one, beside the addresses where it listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetReach {
+    /// Hosts that relay for this one, each with its multiaddrs. A connection to them must be wanted ([`Network::set_addresses`]).
+    pub relays: Vec<(HostId, Vec<String>)>,
+    /// Hosts that this one relays for.
+    pub relay_for: Vec<HostId>,
 }
 
 /// Bounds and timing of a network; those of frames are constants of [`Purpose`].

@@ -43,6 +43,13 @@ pub(crate) struct Connection<C> {
     pub(crate) retire: CancellationToken,
 }
 
+impl<C> Connection<C> {
+    /// Returns whether the connection leads through a relay.
+    fn is_relayed(&self) -> bool {
+        self.remote.contains("/p2p-circuit")
+    }
+}
+
 /// One peer.
 #[derive(Debug)]
 struct Peer<C, W> {
@@ -315,9 +322,13 @@ impl<C: Copy + PartialEq, W> PeerTable<C, W> {
             (0..peer.connections.len()).filter(|&index| !peer.connections[index].retire.is_cancelled()).collect();
         if let [.., older, newer] = live[..] {
             let (old, new) = (&peer.connections[older], &peer.connections[newer]);
-            let race = old.dialled != new.dialled && now.saturating_duration_since(old.since) < RACE;
-            // The smaller host's own attempt wins a race; else the newer connection is the one that is known to work.
-            let loser = if race && old.dialled == local_is_smaller { new } else { old };
+            let soon = now.saturating_duration_since(old.since) < RACE;
+            let ways_differ = old.is_relayed() != new.is_relayed();
+            let race = old.dialled != new.dialled && soon && !ways_differ;
+            // The smaller host's own attempt wins a race, and a direct connection one that was relayed at the same time; else the newer
+            // connection is the one that is known to work.
+            let old_wins = (race && old.dialled == local_is_smaller) || (soon && ways_differ && new.is_relayed());
+            let loser = if old_wins { new } else { old };
             loser.retire.cancel();
             // Only one side closes, or the two could close one each. An older one of the same direction may be dead already.
             if local_is_smaller || !race {

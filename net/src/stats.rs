@@ -134,6 +134,16 @@ counters! {
         connections_duplicate,
         /// Inbound connections that failed or were denied: limits, garbage, failed handshakes.
         inbound_failures,
+        /// Connections relayed for others since the start.
+        circuits_opened,
+        /// Reservations and circuits that this host refused as a relay.
+        circuits_denied,
+        /// Gauge: connections relayed for others now.
+        circuits,
+        /// Relayed connections that were replaced by direct ones.
+        holes_punched,
+        /// Attempts to do so that failed.
+        holes_failed,
         /// Gauge: peers connected now.
         connected_peers,
         /// Gauge: handlers running now.

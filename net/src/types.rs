@@ -74,11 +74,13 @@ pub enum Purpose {
     Slice,
     /// Questions about vats: introductions, heads, status. Open to strangers.
     Directory,
+    /// Requests of operators to a host's administrative interface.
+    Admin,
 }
 
 impl Purpose {
     /// How many purposes there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 
     /// All purposes, in the order of [`Purpose::index`].
     pub const ALL: [Purpose; Purpose::COUNT] = [
@@ -89,6 +91,7 @@ impl Purpose {
         Purpose::Propose,
         Purpose::Slice,
         Purpose::Directory,
+        Purpose::Admin,
     ];
 
     /// Position in [`Purpose::ALL`], for tables.
@@ -106,6 +109,7 @@ impl Purpose {
             Purpose::Propose => "propose",
             Purpose::Slice => "slice",
             Purpose::Directory => "directory",
+            Purpose::Admin => "admin",
         }
     }
 
@@ -119,6 +123,7 @@ impl Purpose {
             Purpose::Propose => "/quorate/propose/1",
             Purpose::Slice => "/quorate/slice/1",
             Purpose::Directory => "/quorate/directory/1",
+            Purpose::Admin => "/quorate/admin/1",
         })
     }
 
@@ -145,6 +150,8 @@ impl Purpose {
             Purpose::Slice => 4 * MIB,
             // An introduction with its chain of memberships.
             Purpose::Directory => MIB,
+            // A bundle of code, in hex.
+            Purpose::Admin => 16 * MIB,
         }
     }
 
@@ -160,6 +167,8 @@ impl Purpose {
             // Strangers: enough to pipeline.
             Purpose::Slice => 64,
             Purpose::Directory => 32,
+            // A person, or a script.
+            Purpose::Admin => 4,
         }
     }
 

@@ -15,7 +15,7 @@ use hosts::{READY_BYTES, Raw, Sockets, closed, encoded, port, request};
 use libp2p::core::{Endpoint, Transport as _, transport, upgrade};
 use libp2p::{Multiaddr, identity, noise, tcp, yamux};
 use quorate_net::frame::{ClosingReason, Frame};
-use quorate_net::{HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, Network, PeerName, Purpose};
+use quorate_net::{HostId, Libp2pNetwork, NetError, NetLimits, NetOptions, NetReach, Network, PeerName, Purpose};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 conformance!(Sockets::tcp(), flavor = "multi_thread", worker_threads = 2);
@@ -315,6 +315,7 @@ async fn strangers_cannot_make_series_of_addresses() {
 async fn start_says_what_is_wrong_and_metrics_are_there() {
     let start = |listen: &str| {
         Libp2pNetwork::start(NetOptions {
+            reach: NetReach::default(),
             secret: [1; 32],
             listen: vec![listen.into()],
             handler: Script::new(),
@@ -331,6 +332,7 @@ async fn start_says_what_is_wrong_and_metrics_are_there() {
     assert!(text.contains("libp2p_swarm") && !text.contains("# EOF"), "{text}");
     // Both transports at once; dropping a network without a shutdown ends it as well.
     let options = NetOptions {
+        reach: NetReach::default(),
         secret: [2; 32],
         listen: vec![TCP.into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()],
         handler: Script::new(),
@@ -361,6 +363,7 @@ async fn a_host_with_both_transports_is_reached_over_the_one_that_is_not_blocked
     let one = world.start(1, Script::new()).await;
     for (seed, listen, blocked) in [(2, TCP, &blocked[0]), (3, QUIC, &blocked[1])] {
         let options = NetOptions {
+            reach: NetReach::default(),
             secret: [seed; 32],
             listen: vec![listen.into()],
             handler: Script::new(),
@@ -399,8 +402,13 @@ impl quorate_net::Handler for Meets {
 async fn with_key(seed: u8) -> (Arc<Meets>, Arc<Libp2pNetwork>) {
     let meets = Arc::new(Meets::default());
     let handler = Arc::clone(&meets) as Arc<dyn quorate_net::Handler>;
-    let options =
-        NetOptions { secret: [seed; 32], listen: vec![TCP.to_owned()], handler, limits: NetLimits::default() };
+    let options = NetOptions {
+        secret: [seed; 32],
+        listen: vec![TCP.to_owned()],
+        handler,
+        reach: NetReach::default(),
+        limits: NetLimits::default(),
+    };
     (meets, Libp2pNetwork::start(options).await.unwrap())
 }
 

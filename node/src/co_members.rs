@@ -4,6 +4,7 @@
 //! others are hints. If several vats list a host, it is looked for at the addresses of all of
 //! them. A host that shares no vat with us any more is kept for a while, so that we can still tell it that it was removed.
 
+use crate::beats::BeatGatherer;
 use futures::future::BoxFuture;
 use quorate_consensus::{Channel, Member, Transport, TransportError};
 use quorate_engine::VatId;
@@ -48,12 +49,14 @@ impl State {
 pub struct CoMembers {
     network: Arc<dyn Network>,
     state: Mutex<State>,
+    /// Heartbeats of all vats.
+    beats: Arc<BeatGatherer>,
 }
 
 impl CoMembers {
     /// Of a host that carries nothing yet.
     pub fn new(network: Arc<dyn Network>) -> Arc<CoMembers> {
-        Arc::new(CoMembers { network, state: Mutex::default() })
+        Arc::new(CoMembers { network, state: Mutex::default(), beats: Arc::default() })
     }
 
     /// The network between hosts.
@@ -103,6 +106,11 @@ impl CoMembers {
         self.lock().hosts.contains(host)
     }
 
+    /// All hosts that share a vat with this one.
+    pub fn hosts(&self) -> Vec<HostId> {
+        self.lock().hosts.iter().copied().collect()
+    }
+
     /// Notes that a host has sent or answered something.
     pub fn note_seen(&self, host: &HostId) {
         let mut state = self.lock();
@@ -146,24 +154,43 @@ impl Transport for VatTransport {
             self.co_members.network.hint_addresses(host, to.addresses.clone());
         }
         let frame = [&self.vat.0[..], &frame].concat();
-        let request = self.co_members.network.request(host, purpose_of(channel), frame.into(), deadline);
-        let co_members = self.co_members.clone();
-        Box::pin(async move {
-            let answer = request.await;
-            if matches!(&answer, Ok(_) | Err(NetError::Refused(_))) {
-                co_members.note_seen(&host);
+        Box::pin(self.co_members.clone().request(host, purpose_of(channel), frame, deadline))
+    }
+
+    fn beat(&self, to: &Member, frame: Vec<u8>, deadline: Duration) -> BoxFuture<'_, Result<Vec<u8>, TransportError>> {
+        let (host, co_members) = (to.key, self.co_members.clone());
+        if !co_members.contains(&host) {
+            return self.request(to, Channel::Vote, frame, deadline);
+        }
+        let beats = co_members.beats.clone();
+        let send = move |frame| co_members.clone().request(host, Purpose::Vote, frame, deadline);
+        Box::pin(beats.beat(host, self.vat, frame, send))
+    }
+}
+
+impl CoMembers {
+    /// Sends a frame, with the vat's id, to a host.
+    async fn request(
+        self: Arc<CoMembers>,
+        host: HostId,
+        purpose: Purpose,
+        frame: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, TransportError> {
+        let answer = self.network.request(host, purpose, frame.into(), deadline).await;
+        if matches!(&answer, Ok(_) | Err(NetError::Refused(_))) {
+            self.note_seen(&host);
+        }
+        match answer {
+            Ok(answer) => Ok(answer.to_vec()),
+            Err(NetError::Refused(why)) => Err(TransportError::Refused(why)),
+            Err(NetError::Timeout { .. }) => Err(TransportError::Timeout),
+            // It may have been handled: a proposal that is called unsent would be made twice.
+            Err(error @ (NetError::Lost { .. } | NetError::Unavailable(_))) => {
+                Err(TransportError::Lost(error.to_string()))
             }
-            match answer {
-                Ok(answer) => Ok(answer.to_vec()),
-                Err(NetError::Refused(why)) => Err(TransportError::Refused(why)),
-                Err(NetError::Timeout { .. }) => Err(TransportError::Timeout),
-                // It may have been handled: a proposal that is called unsent would be made twice.
-                Err(error @ (NetError::Lost { .. } | NetError::Unavailable(_))) => {
-                    Err(TransportError::Lost(error.to_string()))
-                }
-                Err(error) => Err(TransportError::Unreachable(error.to_string())),
-            }
-        })
+            Err(error) => Err(TransportError::Unreachable(error.to_string())),
+        }
     }
 }
 
@@ -175,7 +202,7 @@ pub fn channel_of(purpose: Purpose) -> Option<Channel> {
         Purpose::Snapshot => Some(Channel::Snapshot),
         Purpose::Share => Some(Channel::Share),
         Purpose::Propose => Some(Channel::Propose),
-        Purpose::Slice | Purpose::Directory => None,
+        Purpose::Slice | Purpose::Directory | Purpose::Admin => None,
     }
 }
 

@@ -121,6 +121,7 @@ mod tests {
             approve: quorate_consensus::Approve::Auto,
             disk: Default::default(),
             gateway: None,
+            reach: Default::default(),
             traces: None,
         };
         Home::init(&folder.join("home"), config).expect("a new home")

@@ -3,9 +3,11 @@
 //! Names are this host's own (from a testnet config or an operator) and prove nothing. Introductions prove themselves. The directory is a
 //! convenience for finding hosts: a vat's knowledge of a peer is in the vat's replicated state, never here.
 
+mod kept;
 pub mod lookup;
 
-use quorate_consensus::{Genesis, Introduction, Member, Membership, MembershipCertificate, Store, VatId};
+use kept::{Budget, Kept};
+use quorate_consensus::{Genesis, HostId, Introduction, Member, Membership, MembershipCertificate, Store, VatId};
 use quorate_protocol::{codec, recovered::recovery_words};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -13,8 +15,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-/// Vats that a directory holds at most; beyond them new ones are only remembered while they are in use.
-const ENTRIES: usize = 65_536;
+/// What a directory holds of vats without a name here, and of memberships without their history. A holder of one bearer reference can
+/// bring any number of vats, whose members have long addresses.
+const BUDGET: Budget = Budget { entries: 65_536, bytes: 64 << 20 };
 /// Vats that are looked for in one round.
 const WANTED: usize = 64;
 const KEY_PREFIX: &str = "directory/";
@@ -31,9 +34,11 @@ pub struct Entry {
 /// A host's directory; cheap to clone.
 #[derive(Clone)]
 pub struct Directory {
-    entries: Arc<Mutex<BTreeMap<VatId, Entry>>>,
+    entries: Arc<Mutex<Kept<Entry>>>,
     /// Newer memberships than the introductions prove, from slices that were verified; lost at a restart.
-    newer: Arc<Mutex<BTreeMap<VatId, Membership>>>,
+    newer: Arc<Mutex<Kept<Membership>>>,
+    /// Every host that is or was a member of a vat in `entries`.
+    hosts: Arc<Mutex<BTreeSet<HostId>>>,
     /// Vats that callers here look for in vain.
     wanted: Arc<Mutex<BTreeSet<VatId>>>,
     store: Arc<dyn Store>,
@@ -42,13 +47,20 @@ pub struct Directory {
 impl Directory {
     /// Reads the directory that `store` holds.
     pub fn load(store: Arc<dyn Store>) -> Result<Directory, quorate_consensus::StoreError> {
-        let mut entries = BTreeMap::new();
+        let mut entries = Kept::new(BUDGET);
         for (_, value) in store.list_meta(KEY_PREFIX)? {
             if let Ok(entry) = codec::decode::<Entry>(&value) {
-                entries.insert(entry.introduction.genesis.vat_id(), entry);
+                entries.put(entry.introduction.genesis.vat_id(), entry, value.len(), has_name);
             }
         }
-        Ok(Directory { entries: Arc::new(Mutex::new(entries)), newer: Arc::default(), wanted: Arc::default(), store })
+        let hosts = hosts_of(&entries);
+        Ok(Directory {
+            entries: Arc::new(Mutex::new(entries)),
+            newer: Arc::new(Mutex::new(Kept::new(BUDGET))),
+            hosts: Arc::new(Mutex::new(hosts)),
+            wanted: Arc::default(),
+            store,
+        })
     }
 
     /// Learns of a vat. An introduction that doesn't verify, or says less than what is known, changes nothing but the name.
@@ -56,11 +68,9 @@ impl Directory {
         let Ok(membership) = introduction.verify() else { return };
         let vat = introduction.genesis.vat_id();
         let mut entries = self.entries();
-        if entries.len() >= ENTRIES && !entries.contains_key(&vat) {
-            return;
-        }
-        let new = !entries.contains_key(&vat);
-        let entry = entries.entry(vat).or_insert_with(|| Entry { name: None, introduction: introduction.clone() });
+        let before = entries.get(&vat).cloned();
+        let new = before.is_none();
+        let mut entry = before.unwrap_or_else(|| Entry { name: None, introduction: introduction.clone() });
         let known = newest_membership(&entry.introduction).epoch;
         let renamed = name.is_some_and(|name| entry.name.as_deref() != Some(name));
         if !new && !renamed && membership.epoch <= known {
@@ -73,11 +83,27 @@ impl Directory {
             });
             entry.introduction = introduction.clone();
         }
+        if new || membership.epoch > known {
+            let hosts = membership.members.iter().map(|member| member.key);
+            self.hosts().extend(hosts);
+        }
         if let Some(name) = name {
             entry.name = Some(name.to_owned());
         }
-        let key = format!("{KEY_PREFIX}{vat}");
-        if let Err(error) = self.store.put_meta(&key, &codec::encode(entry)) {
+        let key = |vat: &VatId| format!("{KEY_PREFIX}{vat}");
+        let encoded = codec::encode(&entry);
+        let Some(gone) = entries.put(vat, entry, encoded.len(), has_name) else {
+            tracing::warn!(%vat, "the directory has no room for it");
+            if !new && let Err(error) = self.store.delete_meta(&key(&vat)) {
+                tracing::warn!(%vat, %error, "the directory could not be written");
+            }
+            return;
+        };
+        if !gone.is_empty() {
+            *self.hosts() = hosts_of(&entries);
+        }
+        let dropped = gone.iter().map(|vat| self.store.delete_meta(&key(vat)));
+        if let Err(error) = dropped.chain([self.store.put_meta(&key(&vat), &encoded)]).collect::<Result<(), _>>() {
             tracing::warn!(%vat, %error, "the directory could not be written");
         }
     }
@@ -109,22 +135,21 @@ impl Directory {
     /// Notes a membership that was proven, but perhaps not by anything that others could check.
     pub fn note_membership(&self, membership: &Membership) {
         let vat = membership.vat;
-        let introduced = self.introduction(&vat).map(|introduction| newest_membership(&introduction).epoch);
+        let introduced = self.entries().get(&vat).map(|entry| newest_membership(&entry.introduction).epoch);
         let mut newer = self.newer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if introduced.is_some_and(|epoch| epoch >= membership.epoch) {
             newer.remove(&vat);
             return;
         }
-        let room = newer.len() < ENTRIES || newer.contains_key(&vat);
-        if room && newer.get(&vat).is_none_or(|known| known.epoch < membership.epoch) {
-            newer.insert(vat, membership.clone());
+        if newer.get(&vat).is_none_or(|known| known.epoch < membership.epoch) {
+            newer.put(vat, membership.clone(), codec::encode(membership).len(), |_| false);
         }
     }
 
     /// The newest membership known, if any is.
     pub fn membership(&self, vat: &VatId) -> Option<Membership> {
         let newer = self.newer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(vat).cloned();
-        let introduced = self.introduction(vat).map(|introduction| newest_membership(&introduction));
+        let introduced = self.entries().get(vat).map(|entry| newest_membership(&entry.introduction));
         newer.into_iter().chain(introduced).max_by_key(|membership| membership.epoch)
     }
 
@@ -153,7 +178,7 @@ impl Directory {
 
     /// Every vat that is known here.
     pub fn vats(&self) -> Vec<VatId> {
-        self.entries().keys().copied().collect()
+        self.entries().iter().map(|(vat, _)| *vat).collect()
     }
 
     /// A vat's name here.
@@ -169,7 +194,7 @@ impl Directory {
     /// Every host that is a member of some vat known here: the hosts to ask about other vats.
     pub fn all_members(&self) -> Vec<Member> {
         let mut members = BTreeMap::new();
-        for entry in self.entries().values() {
+        for (_, entry) in self.entries().iter() {
             for member in newest_membership(&entry.introduction).members {
                 members.insert(member.key, member);
             }
@@ -177,9 +202,28 @@ impl Directory {
         members.into_values().collect()
     }
 
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<VatId, Entry>> {
+    /// Returns whether a vat that is known here has or had this host as a member.
+    pub fn names_host(&self, host: &HostId) -> bool {
+        self.hosts().contains(host)
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, BTreeSet<HostId>> {
+        self.hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Kept<Entry>> {
         self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+fn hosts_of(entries: &Kept<Entry>) -> BTreeSet<HostId> {
+    let newest = entries.iter().map(|(_, entry)| newest_membership(&entry.introduction));
+    newest.flat_map(|membership| membership.members).map(|member| member.key).collect()
+}
+
+/// What this host's owner has named stays.
+fn has_name(entry: &Entry) -> bool {
+    entry.name.is_some()
 }
 
 /// The last membership of an introduction that was verified when it was learnt.
@@ -262,21 +306,23 @@ mod tests {
     }
 
     #[test]
-    fn when_there_is_no_more_room_those_that_are_known_are_still_brought_up_to_date() {
-        let directory = Directory::load(Arc::new(MemoryStore::new())).expect("an empty store");
-        let genesis = genesis(0);
-        let (vat, chain) = (genesis.vat_id(), chain(&genesis, 2));
-        directory.note_membership(&genesis.membership());
-        {
-            let mut newer = directory.newer.lock().expect("no panic holds it");
-            let other = genesis.membership();
-            let ids = (newer.len()..ENTRIES).map(|number| VatId(Hash::of(&number.to_be_bytes()).0));
-            newer.extend(ids.map(|id| (id, other.clone())));
+    fn vats_without_a_name_make_room_for_others_also_on_disk_and_named_ones_stay() {
+        let store = Arc::new(MemoryStore::new());
+        let directory = Directory::load(store.clone()).expect("an empty store");
+        *directory.entries() = Kept::new(Budget { entries: 8, bytes: 1 << 20 });
+        let learn = |name: Option<&str>, nonce| {
+            let genesis = genesis(nonce);
+            directory.learn(name, &Introduction { genesis: genesis.clone(), chain: vec![] });
+            genesis.vat_id()
+        };
+        let named = learn(Some("own"), 0);
+        let others: Vec<VatId> = (1..40).map(|nonce| learn(None, nonce)).collect();
+        let restarted = Directory::load(store).expect("a good store");
+        for directory in [&directory, &restarted] {
+            assert!(directory.vats().len() <= 8, "{}", directory.vats().len());
+            assert_eq!(directory.by_name("own"), Some(named));
+            assert!(directory.introduction(others.last().expect("some")).is_some());
+            assert!(directory.introduction(&others[0]).is_none());
         }
-        directory.note_membership(&chain[0].membership);
-        assert_eq!(directory.membership(&vat).map(|membership| membership.epoch), Some(1));
-        let stranger = Membership { vat: VatId([9; 32]), ..genesis.membership() };
-        directory.note_membership(&stranger);
-        assert_eq!(directory.membership(&VatId([9; 32])), None);
     }
 }

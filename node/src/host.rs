@@ -8,13 +8,16 @@ mod delete;
 mod error;
 mod frames;
 mod image;
+mod liveness;
 mod muted;
 mod recover;
 mod repair;
 mod room;
 mod scrub;
+mod served;
 
 use crate::{
+    addresses::{self, Addresses},
     carried::{CarriedClients, WithCarried},
     co_members::CoMembers,
     deletion,
@@ -36,11 +39,12 @@ use crate::{
 pub use delete::Deleted;
 pub use error::HostError;
 use frames::Frames;
-use futures::future::join_all;
+use futures::{StreamExt, future::join_all, stream};
 use image::{MemberImages, fetch_and_run};
 use muted::Muted;
-use quorate_config::testnet::TracesConfig;
+use quorate_config::testnet::{ReachConfig, TracesConfig};
 use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Store, Timing, evidence_of};
+use quorate_courier::addresses::Located;
 use quorate_engine::{
     VatId, fuel_prices_hash,
     image::{Image, Images, image_hash},
@@ -66,6 +70,8 @@ use tokio::sync::watch;
 
 /// Keys under which the store notes the vats that it carries; the vat's id follows.
 pub const VAT_RECORDS: &str = "vat/";
+/// Vats of a host that are started at once: some wait for the disk or for members, while others restore their heaps.
+const STARTED_AT_ONCE: usize = 8;
 /// How often vats that nobody here knows are asked about.
 const LOOKUP_EVERY: Duration = Duration::from_millis(500);
 /// How often the replicas are asked whether they have heard of another process with this host's key.
@@ -90,6 +96,8 @@ pub struct HostOptions {
     pub disk: DiskLimits,
     /// The commit that the program was built from, if its build knew it.
     pub commit: Option<&'static str>,
+    /// Where other hosts reach this one.
+    pub reach: ReachConfig,
     /// Where traces of messages go, if anywhere.
     pub traces: Option<TracesConfig>,
     /// Where the console file of a vat lies, by its name; `None` keeps no console files.
@@ -116,6 +124,7 @@ struct Inner {
     peer_evidence: PeerEvidence,
     muted: Muted,
     telemetry: Arc<Telemetry>,
+    addresses: OnceLock<Addresses>,
     co_members: OnceLock<Arc<CoMembers>>,
     /// How many vats, or lists of them, are being started.
     starting: AtomicUsize,
@@ -128,8 +137,16 @@ struct Inner {
     failed: Mutex<BTreeMap<String, String>>,
     /// Where another process with this host's key was met.
     own_key: watch::Sender<Option<String>>,
-    /// One vat is started at a time, so that a name or a vat is never taken twice.
-    carrying: tokio::sync::Mutex<()>,
+    /// Keys whose holders may use the administrative interface from other machines.
+    operators: BTreeSet<HostId>,
+    /// That interface, once it is there.
+    admin: OnceLock<axum::Router>,
+    /// One vat is taken on at a time, so that a name or a vat is never taken twice. Those that the host has noted already are started together.
+    carrying: tokio::sync::RwLock<()>,
+    /// Noted vats that are being started.
+    begun: Mutex<BTreeSet<VatId>>,
+    /// Which hosts may use which channels, as it was found a moment ago.
+    served: Mutex<served::Served>,
     started: Instant,
 }
 
@@ -160,6 +177,7 @@ impl Host {
             peer_evidence,
             muted,
             telemetry: Arc::new(Telemetry::new()),
+            addresses: OnceLock::new(),
             co_members: OnceLock::new(),
             starting: AtomicUsize::new(0),
             carried: CarriedClients::default(),
@@ -167,7 +185,11 @@ impl Host {
             vats: RwLock::default(),
             failed: Mutex::default(),
             own_key: watch::Sender::new(None),
-            carrying: tokio::sync::Mutex::default(),
+            operators: options.reach.operators.clone(),
+            admin: OnceLock::new(),
+            carrying: tokio::sync::RwLock::default(),
+            begun: Mutex::default(),
+            served: Mutex::default(),
             started: Instant::now(),
         });
         let host = Host(inner);
@@ -180,9 +202,14 @@ impl Host {
         }
         let _starting = Starting::begin(&host.0);
         let frames = Arc::new(Frames(Arc::downgrade(&host.0)));
-        let network: Arc<dyn Network> = Arc::new(WithSelf::new(connect(frames.clone()).await?, frames));
+        let located = Located::new(connect(frames.clone()).await?);
+        let (store, key) = (host.0.store.clone(), host.0.key.clone());
+        let known = Addresses::load(located.clone(), store, key, options.reach)?;
+        host.0.addresses.set(known).map_err(|_| ()).expect("set here only");
+        let network: Arc<dyn Network> = Arc::new(WithSelf::new(Arc::new(located), frames));
         let network: Arc<dyn Network> = Arc::new(WithCarried::new(network, host.0.carried.clone()));
         host.0.co_members.set(CoMembers::new(network)).map_err(|_| ()).expect("set here only");
+        let mut to_start = Vec::new();
         for provision in provisions {
             if !host.0.images.images().has(&provision.genesis.image) {
                 // Its members may take long to answer, or not be there yet: the others need not wait for that.
@@ -192,12 +219,21 @@ impl Host {
                 tokio::spawn(fetch_and_run(Arc::downgrade(&host.0), provision, wanted));
                 continue;
             }
-            // One vat that can't start is no reason to keep the others down; status, readiness and the log show it.
-            if let Err(error) = host.start_vat(provision.clone()).await {
-                host.not_started(provision, &error);
-            }
+            to_start.push(provision);
         }
+        let started = to_start.into_iter().map(|provision| {
+            let host = host.clone();
+            async move {
+                // One vat that can't start is no reason to keep the others down; status, readiness and the log show it.
+                if let Err(error) = host.start_vat(provision.clone()).await {
+                    host.not_started(provision, &error);
+                }
+            }
+        });
+        stream::iter(started).buffer_unordered(STARTED_AT_ONCE).collect::<()>().await;
         tokio::spawn(look_up_wanted(Arc::downgrade(&host.0)));
+        tokio::spawn(keep_addresses(Arc::downgrade(&host.0)));
+        tokio::spawn(liveness::watch(Arc::downgrade(&host.0)));
         tokio::spawn(room::watch(Arc::downgrade(&host.0)));
         tokio::spawn(scrub::run(Arc::downgrade(&host.0)));
         Ok(host)
@@ -219,7 +255,7 @@ impl Host {
         let _starting = Starting::begin(&self.0);
         // Before anything is noted, and while other vats can be carried.
         let image = self.image_of(&provision).await?;
-        let _one_at_a_time = self.0.carrying.lock().await;
+        let _one_at_a_time = self.0.carrying.write().await;
         if let Ok(service) = self.find(&vat.to_string()) {
             if provision.joining && service.is_removed() {
                 return Err(HostError::WasMember(provision.name));
@@ -245,7 +281,8 @@ impl Host {
     async fn start_vat(&self, provision: Provision) -> Result<(), HostError> {
         check_prices(&provision)?;
         let image = self.image_of(&provision).await?;
-        let _one_at_a_time = self.0.carrying.lock().await;
+        let _nothing_is_taken_on = self.0.carrying.read().await;
+        let Some(_begun) = Begun::begin(&self.0, provision.genesis.vat_id()) else { return Ok(()) };
         if self.carries(&provision.genesis.vat_id()) {
             // Its owner had the host carry it again meanwhile.
             return Ok(());
@@ -306,6 +343,8 @@ impl Host {
         })?;
         tracing::info!(vat = %provision.name, vat_id = %vat, "carrying");
         self.0.vats.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(vat, Arc::new(service));
+        // Members of this vat were strangers.
+        self.0.served().forget();
         Ok(())
     }
 
@@ -347,6 +386,12 @@ impl Host {
     /// The host's name.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Takes requests of operators for these routes from now on.
+    pub fn take_operators(&self, routes: axum::Router) {
+        // It is said once.
+        let _ = self.0.admin.set(routes);
     }
 
     /// The host's directory.
@@ -391,6 +436,7 @@ impl Host {
             process: std::process::id(),
             uptime_s: self.0.started.elapsed().as_secs(),
             listen: network.listen_addresses(),
+            announced: self.0.addresses().and_then(Addresses::own).map(|own| own.addresses).unwrap_or_default(),
             http: http.to_owned(),
             peers: network
                 .peers()
@@ -481,6 +527,7 @@ impl Host {
             Build { version: env!("CARGO_PKG_VERSION"), image: &image, commit: self.0.commit.unwrap_or("unknown") };
         host::process(&mut page, &build, vats.len());
         host::network(&mut page, &self.network().stats());
+        self.0.addresses().iter().for_each(|known| host::addresses(&mut page, known.records(), known.received()));
         host::store(&mut page, self.0.store.as_ref());
         room_of(self.0.store.as_ref()).iter().for_each(|room| host::disk(&mut page, room, &self.0.disk));
         host::scrub(&mut page, &self.scrub_status(), self.damage().len());
@@ -601,14 +648,39 @@ impl Inner {
         self.co_members().network()
     }
 
+    /// Nothing until the host has joined the network.
+    fn addresses(&self) -> Option<&Addresses> {
+        self.addresses.get()
+    }
+
+    /// Returns whether records of this host are kept here.
+    fn keeps_address_of(&self, host: &HostId, addresses: &Addresses) -> bool {
+        let co_members = self.co_members.get();
+        co_members.is_some_and(|co_members| addresses::is_known(host, addresses, co_members, &self.directory))
+    }
+
     fn is_starting(&self) -> bool {
         self.starting.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns whether a member of some vat here may use this channel.
+    fn served(&self) -> MutexGuard<'_, served::Served> {
+        self.served.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Returns whether a member of some vat here may use this channel. Asked for each frame, so it does not look at each vat: the replica
+    /// that a frame is for looks again.
     fn serves(&self, from: HostId, channel: Channel) -> bool {
-        let vats = self.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        vats.values().any(|vat| vat.replica.permits(from, channel))
+        if self.co_members.get().is_some_and(|co_members| co_members.contains(&from)) {
+            return true;
+        }
+        let known = self.served().get(&from, channel, Instant::now());
+        known.unwrap_or_else(|| {
+            let vats = self.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let serves = vats.values().any(|vat| vat.replica.permits(from, channel));
+            drop(vats);
+            self.served().put(from, channel, serves, Instant::now());
+            serves
+        })
     }
 }
 
@@ -628,6 +700,23 @@ impl Drop for Starting {
     }
 }
 
+/// A noted vat is being started as long as this lives.
+struct Begun(Arc<Inner>, VatId);
+
+impl Begun {
+    /// `None`: it is being started already.
+    fn begin(host: &Arc<Inner>, vat: VatId) -> Option<Begun> {
+        let is_first = host.begun.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(vat);
+        is_first.then(|| Begun(host.clone(), vat))
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.begun.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&self.1);
+    }
+}
+
 /// Refuses a vat that counts fuel otherwise than this program.
 fn check_prices(provision: &Provision) -> Result<(), HostError> {
     let (wanted, own) = (provision.genesis.parameters.fuel_prices, fuel_prices_hash());
@@ -642,5 +731,19 @@ async fn look_up_wanted(host: Weak<Inner>) {
         host.co_members().sweep(Instant::now());
         let wanted = host.directory.take_wanted();
         join_all(wanted.iter().map(|vat| look_up(host.network(), &host.directory, vat))).await;
+    }
+}
+
+/// Keeps this host's address record, and those of others, as long as the host lives.
+async fn keep_addresses(host: Weak<Inner>) {
+    let mut rounds = addresses::Rounds::default();
+    loop {
+        {
+            let Some(host) = host.upgrade() else { return };
+            if let Some(addresses) = host.addresses() {
+                rounds.run(addresses, host.co_members(), &host.directory).await;
+            }
+        }
+        tokio::time::sleep(addresses::ROUND).await;
     }
 }

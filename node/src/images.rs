@@ -77,7 +77,10 @@ async fn fetch_from(network: &Arc<dyn Network>, member: &Member, hash: &Hash) ->
             DirectoryReply::ImagePart { whole, bytes } => (whole, bytes),
             DirectoryReply::Unknown => return Err("it does not have this image".to_owned()),
             DirectoryReply::Busy => return Err("it has given much to others just now".to_owned()),
-            DirectoryReply::Known { .. } | DirectoryReply::Alive | DirectoryReply::Read(_) => {
+            DirectoryReply::Known { .. }
+            | DirectoryReply::Alive
+            | DirectoryReply::Read(_)
+            | DirectoryReply::Addresses(_) => {
                 return Err("it answers something else".to_owned());
             }
         };

@@ -3,7 +3,9 @@
 //!
 //! Invariant: only the crates of this folder convert between the three, which do not depend on each other.
 
+mod addresses;
 pub mod api;
+mod beats;
 pub mod carried;
 pub mod co_members;
 pub mod deletion;

@@ -17,7 +17,7 @@ use quorate_engine::{
     image::{Images, image_hash},
 };
 use quorate_gateway::listener;
-use quorate_net::{Handler, Libp2pNetwork, NetLimits, NetOptions, Network};
+use quorate_net::{Handler, Libp2pNetwork, NetLimits, NetOptions, NetReach, Network};
 use std::{
     ffi::OsString,
     io,
@@ -187,6 +187,10 @@ impl Running {
         mark_remembered(home, store.as_ref())?;
         let logs = home.path().join("logs");
         let (secret, listen) = (home.key.to_bytes(), home.config.listen.clone());
+        let reach = NetReach {
+            relays: home.config.reach.relay_addresses().into_iter().collect(),
+            relay_for: home.config.reach.relay_for.iter().copied().collect(),
+        };
         let between = options.between;
         let host = Host::start(
             HostOptions {
@@ -197,6 +201,7 @@ impl Running {
                 timing: Timing::default(),
                 approve: home.config.approve,
                 disk: home.config.disk,
+                reach: home.config.reach.clone(),
                 commit: options.commit,
                 traces: traces_of(home, |variable| std::env::var(variable).ok())?,
                 console: Some(Arc::new(move |name| logs.join(format!("{name}.console")))),
@@ -206,7 +211,7 @@ impl Running {
                     Some(between) => between.inbound(handler),
                     None => handler,
                 };
-                let options = NetOptions { secret, listen, handler, limits: NetLimits::default() };
+                let options = NetOptions { secret, listen, reach, handler, limits: NetLimits::default() };
                 let network = Libp2pNetwork::start(options).await? as Arc<dyn Network>;
                 Ok(match between {
                     Some(between) => between.outbound(network),
@@ -345,6 +350,7 @@ async fn serve(home: &Home, host: &Host) -> Result<(Vec<tokio::task::JoinHandle<
     let socket = home.admin_socket();
     let listener = listen_on_socket(&socket).map_err(io_error(format!("listening on {}", socket.display())))?;
     let admin = admin_routes(api);
+    host.take_operators(admin.clone());
     let admin = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, admin).await {
             tracing::error!(%error, "the admin socket has stopped");
@@ -470,6 +476,7 @@ mod tests {
             approve: quorate_consensus::Approve::Auto,
             disk: Default::default(),
             gateway: None,
+            reach: Default::default(),
             traces: None,
         };
         let home = Home::init(&dir.path().join("home"), config).expect("a new home");

@@ -3,6 +3,7 @@
 //! `QUORATE_GOLDEN=write` writes them anew; then look at the difference and think of those who have the old bytes.
 
 use ed25519_dalek::SigningKey;
+use quorate_admin::remote::{RemoteReply, RemoteRequest};
 use quorate_client::Known;
 use quorate_consensus::{
     Certificate, Genesis, Hash, HostId, Introduction, MAX_CHAIN, MAX_MEMBERS, Member, MemberSignature, Membership,
@@ -19,6 +20,7 @@ use quorate_node::vat::{
     tables::{Manifest, Tables},
 };
 use quorate_protocol::{
+    address_record::AddressRecord,
     authority::{
         AccessChange, AccessEvidence, AccessMotion, AccessOrder, CodeDigest, SignedInstall, bundle_hash,
         install_payload,
@@ -278,6 +280,16 @@ fn what_hosts_say_to_each_other() {
     check("directory_reading_nothing", &DirectoryReply::Read(reading("b")));
     let not_yet = ReadReply::NotYet { block: Some(299), why: "no".into() };
     check("directory_not_yet", &DirectoryReply::Read(not_yet));
+    let relayed = "/ip4/192.0.2.9/tcp/4001/p2p/12D3KooWRelay/p2p-circuit".to_owned();
+    let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned(), relayed];
+    let record = AddressRecord::sign(&SigningKey::from_bytes(&[1; 32]), 7, addresses);
+    assert_eq!(record.verify(), Ok(()));
+    check("directory_addresses", &DirectoryRequest::Addresses(vec![record.host, HostId([2; 32])]));
+    check("directory_moved", &DirectoryRequest::Moved(Box::new(record.clone())));
+    check("directory_address_records", &DirectoryReply::Addresses(vec![record]));
+    let (path, body) = ("/api/v1/muted".to_owned(), Some(b"{}".to_vec()));
+    check("admin_request", &RemoteRequest { path, body, json: true });
+    check("admin_reply", &RemoteReply { status: 200, body: b"{}".to_vec() });
 }
 
 #[test]

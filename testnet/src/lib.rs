@@ -3,6 +3,7 @@
 //! It drives `node`'s library and its command line; nothing here runs in production.
 
 pub mod bench;
+pub mod chaos;
 mod disk;
 pub mod exposition;
 pub mod liar;

@@ -87,6 +87,8 @@ pub struct World {
     unheard: Arc<Mutex<BTreeSet<HostId>>>,
     vats: BTreeMap<String, Genesis>,
     scripts: usize,
+    /// Of hosts that are started from here on.
+    pub timing: Timing,
 }
 
 /// The slot of a host: what outlives the processes in it.
@@ -128,6 +130,7 @@ impl World {
             unheard: Arc::default(),
             vats: BTreeMap::new(),
             scripts: 0,
+            timing: Timing::quick(),
         }
     }
 
@@ -158,11 +161,12 @@ impl World {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let disk = Disk::new(slot.store.clone());
         let options = HostOptions {
+            reach: Default::default(),
             name: name.to_owned(),
             key: slot.key.clone(),
             images: Arc::new(self.image.clone().into()),
             store: disk.clone(),
-            timing: Timing::quick(),
+            timing: self.timing,
             approve: Approve::Auto,
             disk: Default::default(),
             commit: None,

@@ -286,6 +286,7 @@ impl MadeUp {
             process: 4_242,
             uptime_s: 7_200,
             listen: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()],
+            announced: Vec::new(),
             http: "127.0.0.1:9100".to_owned(),
             peers: (0..3).filter(|other| *other != host).map(peer).collect(),
             vats: (0..vats).map(|number| self.vat(host, number)).collect(),

@@ -101,6 +101,11 @@ fn the_crates_depend_on_one_another_as_designed() {
         ("node/tools", vec!["bundler", "config", "engine", "protocol"]),
         ("testnet", vec!["admin", "cli", "client", "config", "consensus", "engine", "net", "node", "protocol"]),
         ("testnet/config", vec!["admin", "bundler", "consensus", "engine", "protocol"]),
+        // What is read from others, by decoder.
+        (
+            "testnet/fuzz",
+            vec!["capnweb", "config", "consensus", "engine", "ids", "net", "proof", "protocol", "streams"],
+        ),
         // Worlds of replicas without vats: it needs, and may reach for, nothing else.
         ("testnet/sim", vec!["consensus"]),
     ];

@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use libp2p::swarm::{StreamProtocol, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, SwarmBuilder, identity, noise, yamux};
 use quorate_net::frame::{ClosingReason, Frame, FrameCodec, HEADER_BYTES, LENGTH_BYTES};
-use quorate_net::{BoxFuture, Handler, HostId, Libp2pNetwork, NetLimits, NetOptions, Network, PeerName};
+use quorate_net::{BoxFuture, Handler, HostId, Libp2pNetwork, NetLimits, NetOptions, NetReach, Network, PeerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, tcp};
 use tokio_util::codec::Encoder as _;
@@ -46,7 +46,13 @@ impl World for Sockets {
         Box::pin(async move {
             let known = self.known.lock().unwrap().get(&seed).cloned();
             let listen = known.unwrap_or_else(|| vec![self.listen.into()]);
-            let options = NetOptions { secret: [seed; 32], listen, handler, limits: self.limits.clone() };
+            let options = NetOptions {
+                secret: [seed; 32],
+                listen,
+                reach: NetReach::default(),
+                handler,
+                limits: self.limits.clone(),
+            };
             let network = Libp2pNetwork::start(options).await.unwrap();
             self.known.lock().unwrap().insert(seed, network.listen_addresses());
             network as Arc<dyn Network>

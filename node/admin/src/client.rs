@@ -1,6 +1,7 @@
 //! The client of the HTTP interface: over a home's Unix socket or over TCP.
 
 use crate::SocketAddress;
+use crate::remote::{Remote, RemoteRequest};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, body::Bytes};
 use hyper_util::rt::TokioIo;
@@ -27,6 +28,8 @@ pub enum Endpoint {
     Socket(PathBuf),
     /// The public interface.
     Tcp(SocketAddr),
+    /// A host on another machine that takes this operator's requests.
+    Remote(Remote),
 }
 
 /// Why a host did not do as asked.
@@ -58,6 +61,7 @@ impl Endpoint {
         match self {
             Endpoint::Socket(path) => path.display().to_string(),
             Endpoint::Tcp(address) => address.to_string(),
+            Endpoint::Remote(_) => "another machine".to_owned(),
         }
     }
 
@@ -117,6 +121,13 @@ impl Endpoint {
                     Ok(stream) => exchange(stream, method, path, body, json).await,
                     Err(_) => Err(ApiClientError::NotRunning(self.shown())),
                 },
+                Endpoint::Remote(remote) => {
+                    let body = (method == Method::POST).then_some(body);
+                    let reply = remote.0.ask(RemoteRequest { path: path.to_owned(), body, json }).await?;
+                    let status = StatusCode::from_u16(reply.status);
+                    let status = status.map_err(|error| ApiClientError::Answer(error.to_string()))?;
+                    Ok((status, reply.body))
+                }
             }
         };
         tokio::time::timeout(DEADLINE, exchange).await.map_err(|_| ApiClientError::Deadline)?

@@ -1,10 +1,11 @@
 //! The HTTP interface of a host: its requests and answers, and the client.
 //!
 //! On loopback TCP (or where `host.toml` says) a host answers only requests that read. On the home's Unix socket, which only the host's own user can
-//! open, it also answers requests that change something.
+//! open, it also answers requests that change something; so it does for operators that its config names, over the network between hosts.
 
 pub mod client;
 pub mod evidence;
+pub mod remote;
 mod socket;
 
 pub use socket::SocketAddress;

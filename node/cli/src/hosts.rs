@@ -3,7 +3,7 @@
 //! A host of a testnet whose home is missing or can't be read is a host that is down: it is no obstacle to the others. Nothing here
 //! needs a host's secret key: its admin socket is enough, which may be forwarded from another machine.
 
-use super::{Exit, Failure, directory, join::read_card, open_cluster};
+use super::{Exit, Failure, directory, join::read_card, open_cluster, operator};
 use quorate_admin::{
     IntroductionReply,
     client::{Endpoint, LOOK_DEADLINE},
@@ -261,6 +261,11 @@ impl LocalHost {
             },
             Err(error) => match Exported::read(path) {
                 Ok(Some(exported)) => LocalHost { key: exported.host_key(), ..LocalHost::at(path, exported.name) },
+                _ if let Some(host) = operator::host_of(path) => {
+                    let host = host?;
+                    let (key, addresses, announced) = (Some(host.key), host.addresses, true);
+                    LocalHost { key, addresses, announced, ..LocalHost::at(path, host.name) }
+                }
                 _ if admin_socket(path).exists() => {
                     let name = path.file_name().unwrap_or(path.as_os_str());
                     LocalHost::at(path, name.to_string_lossy().into_owned())
@@ -284,7 +289,7 @@ impl LocalHost {
     pub fn at(path: &Path, name: String) -> LocalHost {
         LocalHost {
             name,
-            endpoint: Endpoint::socket(&admin_socket(path)),
+            endpoint: operator::endpoint(path),
             status: None,
             problem: None,
             hangs: false,

@@ -64,7 +64,11 @@ pub async fn card(args: CardArgs) -> Outcome {
     // Only the host's own key can sign its card.
     let home = Home::open(&args.home).map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
     let host = LocalHost::open(&args.home).await?;
-    let addresses = if announced.is_empty() { card_addresses(&host)? } else { announced };
+    let addresses = match (announced.is_empty(), home.config.reach.announce.is_empty()) {
+        (false, _) => announced,
+        (true, false) => home.config.reach.announce.clone(),
+        (true, true) => card_addresses(&host)?,
+    };
     let card = Card::make(&home.key, &host.name, addresses)
         .map_err(|error| Failure::new(Exit::Usage, format!("the card of {}: {error}", host.name)))?;
     output::json(&card);

@@ -29,6 +29,7 @@ mod member;
 mod new;
 mod node;
 mod objects;
+mod operator;
 mod output;
 mod prove;
 mod read;
@@ -229,6 +230,9 @@ enum Command {
         after_help = "Examples:\n  vat node init --home HOME --name alpha\n  vat node run --home HOME"
     )]
     Node(node::Command),
+    /// Administrate hosts on other machines
+    #[command(subcommand, after_help = "Example:\n  vat operator init remote/alpha --card alpha.card")]
+    Operator(operator::Command),
     /// Make a new vat on running hosts
     Create(create::CreateArgs),
     /// Give a vat its code
@@ -384,6 +388,7 @@ async fn perform(command: Command, build: Build, json: bool) -> Outcome {
         Command::Ref(command) => reference::run(command, json).await,
         Command::Objects(args) => objects::run(args, json).await,
         Command::Node(command) => node::run(command, json, build).await,
+        Command::Operator(command) => operator::run(&command, json),
         Command::Create(args) => create::create(args, json).await,
         Command::Install(args) => create::install(args, json).await,
         Command::Upgrade(args) => upgrade::run(args, json).await,

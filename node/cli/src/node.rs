@@ -53,7 +53,16 @@ pub async fn run(command: Command, json: bool, build: Build) -> Outcome {
             let listen = listen.iter().map(|text| listen_at(text)).collect::<Result<Vec<_>, _>>()?;
             let home = Home::init(
                 &home,
-                HostConfig { name, listen, http, approve, disk: DiskLimits::default(), gateway: None, traces: None },
+                HostConfig {
+                    name,
+                    listen,
+                    http,
+                    approve,
+                    disk: DiskLimits::default(),
+                    gateway: None,
+                    reach: Default::default(),
+                    traces: None,
+                },
             )
             .map_err(|error| Failure { exit: Exit::Usage, error: error.into() })?;
             if !home.config.http.ip().is_loopback() {

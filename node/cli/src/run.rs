@@ -201,6 +201,7 @@ impl Here {
             approve: Approve::Auto,
             disk: Default::default(),
             gateway: None,
+            reach: Default::default(),
             traces: None,
         };
         let home = Home::init(&folder.0.join("home"), config)?;

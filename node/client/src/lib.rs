@@ -33,11 +33,12 @@ use error::Denial;
 use following::Noted;
 use keeping::Keeper;
 use quorate_courier::{
+    addresses::{Located, keep_finding},
     courier::{Courier, Notice, RestoredOutbox},
     lookup::members_and_block,
 };
 use quorate_ids::VatId;
-use quorate_net::{Libp2pNetwork, NetLimits, NetOptions, Network};
+use quorate_net::{Libp2pNetwork, NetLimits, NetOptions, NetReach, Network};
 use quorate_proof::{Genesis, HostId, Introduction, Member};
 use quorate_protocol::{
     evidence::{Outbox, Slice},
@@ -398,9 +399,16 @@ async fn start_network() -> Result<([u8; 32], Arc<dyn Network>, Arc<ClientFrames
 /// The same under a key that is there.
 async fn start_network_as(secret: [u8; 32]) -> Result<(Arc<dyn Network>, Arc<ClientFrames>), ClientError> {
     let frames = Arc::new(ClientFrames::default());
-    let options = NetOptions { secret, listen: Vec::new(), handler: frames.clone(), limits: NetLimits::default() };
-    let network: Arc<dyn Network> = Libp2pNetwork::start(options).await?;
-    Ok((network, frames))
+    let options = NetOptions {
+        secret,
+        listen: Vec::new(),
+        handler: frames.clone(),
+        reach: NetReach::default(),
+        limits: NetLimits::default(),
+    };
+    let located = Located::new(Libp2pNetwork::start(options).await?);
+    keep_finding(&located);
+    Ok((Arc::new(located), frames))
 }
 
 fn random() -> Result<[u8; 32], ClientError> {

@@ -8,7 +8,7 @@ use quorate_net::{HostId, NetError, Network, Purpose};
 use quorate_proof::{Introduction, Member};
 use quorate_protocol::{
     codec,
-    wire::{DirectoryReply, DirectoryRequest},
+    wire::{DirectoryReply, DirectoryRequest, MAX_ASKED_HOSTS},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -119,7 +119,9 @@ async fn carriers(
         if let Some(block) = found.block {
             return Ok((found, block));
         }
-        let members = found.introduction.verify().map_err(|_| NotFound::Unknown)?.members;
+        let mut members = found.introduction.verify().map_err(|_| NotFound::Unknown)?.members;
+        // They may have moved since they became members.
+        add_recorded(network, found.by, &mut members, deadline).await;
         let next =
             newest_introduction(network, &members, vat, Manner { sufficient: SufficientAnswer::Block, ..manner })
                 .await?;
@@ -127,6 +129,21 @@ async fn carriers(
             return Err(NotFound::Unknown);
         }
         found = next;
+    }
+}
+
+/// Adds the addresses in the members' own records, as far as this host keeps any. A record that is wrong changes nothing.
+async fn add_recorded(network: &Arc<dyn Network>, by: HostId, members: &mut [Member], deadline: Duration) {
+    let keys = members.iter().map(|member| member.key).take(MAX_ASKED_HOSTS).collect();
+    let question = Bytes::from(codec::encode(&DirectoryRequest::Addresses(keys)));
+    let Ok(answer) = network.request(by, Purpose::Directory, question, deadline).await else { return };
+    let Ok(DirectoryReply::Addresses(records)) = codec::decode(&answer) else { return };
+    for record in records.into_iter().take(MAX_ASKED_HOSTS) {
+        let member = members.iter_mut().find(|member| member.key == record.host);
+        if let Some(member) = member.filter(|_| record.verify().is_ok()) {
+            let old = std::mem::replace(&mut member.addresses, record.addresses);
+            member.addresses.extend(old);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Decoding refuses other versions, trailing bytes, and length prefixes that claim more than [`DECODE_LIMIT_BYTES`]. Bytes
 //! that were signed or hashed are kept as they came, and never encoded again.
 
+use quorate_streams::wire::codec::decode_body;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// First byte of every encoding made here.
@@ -36,9 +37,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if version != NODE_CODEC_VERSION {
         return Err(CodecError::Version(version));
     }
-    let config = bincode::config::standard().with_limit::<DECODE_LIMIT_BYTES>();
-    match bincode::serde::decode_from_slice(rest, config) {
-        Ok((value, used)) if used == rest.len() => Ok(value),
+    match decode_body::<T, DECODE_LIMIT_BYTES>(rest) {
+        Some((value, used)) if used == rest.len() => Ok(value),
         _ => Err(CodecError::Malformed),
     }
 }
@@ -67,6 +67,17 @@ mod tests {
         let mut bytes = vec![NODE_CODEC_VERSION, 253];
         bytes.extend_from_slice(&u64::MAX.to_le_bytes());
         assert_eq!(decode::<Vec<u8>>(&bytes), Err(CodecError::Malformed));
+        // A text of 38 MB in an answer of 17 bytes (a `SliceReply`), as fuzzing has found it.
+        let found = hex::decode("0403fc3df846026efd5690ace39343f843").expect("hex");
+        assert_eq!(decode::<(u8, String)>(&found), Err(CodecError::Malformed));
+    }
+
+    #[test]
+    fn small_numbers_that_are_many_are_within_the_limit() {
+        for count in [10, 200, 255, 300, 4_000, 4_090, 5_000, 65_000, 70_000] {
+            let numbers = vec![1_u128; count];
+            assert_eq!(decode::<Vec<u128>>(&encode(&numbers)), Ok(numbers), "{count}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | [`recovered`], [`standstill`] | | words for two states of a vat |
 //! | [`status`] | | a host's report on itself and its vats |
 //! | [`disk`] | `status` | use of a host's disk, and its owner's limits |
+//! | [`address_record`] | | where a host can be dialled, signed by it and numbered |
 //! | [`card`] | `names` | a host's name, key and addresses, for partners |
 //! | [`authority`] | `codec` | authority to install code and to change access |
 //! | [`evidence`] | | slices, outboxes, and their proofs |
@@ -20,8 +21,9 @@
 //! | [`upgrade`] | `authority`, `codec` | upgrades, and their approval by owners |
 //! | [`command`] | `authority`, `evidence`, `upgrade` | commands of a vat's log, and their results |
 //! | [`relay`] | `codec` | frames between a client that can't dial and the host that carries its frames |
-//! | [`wire`] | `evidence`, `published` | frames between hosts |
+//! | [`wire`] | `address_record`, `evidence`, `published` | frames between hosts |
 
+pub mod address_record;
 pub mod authority;
 pub mod card;
 pub mod codec;

@@ -19,6 +19,9 @@ pub struct HostStatus {
     pub uptime_s: u64,
     /// Addresses that other hosts reach it at.
     pub listen: Vec<String>,
+    /// Where other hosts dial it by its own record: see `addresses` in the reference of the protocol.
+    #[serde(default)]
+    pub announced: Vec<String>,
     /// Where metrics and status are served.
     pub http: String,
     /// Other hosts it is or wants to be connected to.

@@ -1,5 +1,6 @@
 //! Frames of hosts about vats, beside Raft: slices and their answers, and lookups of vats.
 
+use crate::address_record::AddressRecord;
 use crate::evidence::Slice;
 use crate::published::Reading;
 use quorate_ids::{Hash, VatId};
@@ -43,7 +44,14 @@ pub enum DirectoryRequest {
     Image { hash: Hash, offset: u64 },
     /// What does this vat publish under this name?
     Read(ReadRequest),
+    /// Where can these hosts be dialled? At most [`MAX_ASKED_HOSTS`]; the answer has the records that the asked host keeps.
+    Addresses(Vec<HostId>),
+    /// The sender can be dialled here from now on. The answer has the newest record of the sender that the asked host keeps, if any.
+    Moved(Box<AddressRecord>),
 }
+
+/// Hosts that one question for addresses may name.
+pub const MAX_ASKED_HOSTS: usize = 32;
 
 /// A question for what a vat publishes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,4 +97,6 @@ pub enum DirectoryReply {
     /// The host has given away as much as it will just now; ask again later, or another one.
     Busy,
     Read(ReadReply),
+    /// Each proves itself.
+    Addresses(Vec<AddressRecord>),
 }

@@ -4,4 +4,5 @@
 //! home's Unix socket, which only the host's own user can open: the same, and everything that changes something. Over TCP, what
 //! clients can take of a host is bounded: see [`quorate_gateway::listener`].
 
+pub mod remote;
 pub mod server;

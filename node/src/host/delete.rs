@@ -30,7 +30,7 @@ impl Host {
         force: bool,
         finish: impl FnOnce(VatId, &str) -> Result<(), HostError> + Send + 'static,
     ) -> Result<Deleted, HostError> {
-        let _one_at_a_time = self.0.carrying.lock().await;
+        let _one_at_a_time = self.0.carrying.write().await;
         let provision = self.recorded(name)?;
         let vat = provision.genesis.vat_id();
         if let Some(why) = self.may_be_needed(&provision).filter(|_| !force) {

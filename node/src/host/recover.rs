@@ -103,8 +103,8 @@ impl Host {
     }
 
     /// Stops the replica. It is not started as long as what is returned lives.
-    async fn stop_for_recovery(&self, provision: &Provision) -> tokio::sync::MutexGuard<'_, ()> {
-        let one_at_a_time = self.0.carrying.lock().await;
+    async fn stop_for_recovery(&self, provision: &Provision) -> tokio::sync::RwLockWriteGuard<'_, ()> {
+        let one_at_a_time = self.0.carrying.write().await;
         let vat = provision.genesis.vat_id();
         let service = self.0.vats.write().unwrap_or_else(PoisonError::into_inner).remove(&vat);
         if let Some(service) = service {

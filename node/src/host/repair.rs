@@ -14,7 +14,7 @@ impl Host {
     /// does not know any more what it has promised.
     pub async fn repair(&self, name: &str) -> Result<VatRepair, HostError> {
         let _starting = Starting::begin(&self.0);
-        let one_at_a_time = self.0.carrying.lock().await;
+        let one_at_a_time = self.0.carrying.write().await;
         let (provision, why) = self.broken(name)?;
         let vat = provision.genesis.vat_id();
         // It waits for something, and has all that it had.

@@ -217,7 +217,7 @@ impl Host {
 
     /// Stops a vat's replica in order until [`Host::resume`]. Nothing if it can't be started again.
     async fn pause(&self, vat: &VatService, disk: &DiskStatus) -> Option<Provision> {
-        let _one_at_a_time = self.0.carrying.lock().await;
+        let _one_at_a_time = self.0.carrying.write().await;
         let record = self.0.store.get_meta(&format!("{VAT_RECORDS}{}", vat.vat)).ok()??;
         let provision: Provision = codec::decode(&record).ok()?;
         let service = self.0.vats.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&vat.vat)?;

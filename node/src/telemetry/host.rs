@@ -1,6 +1,7 @@
 //! The figures of a host that mirror a state: of the network, the store, the disk, the process and the build.
 
 use super::page::Page;
+use crate::addresses::Received;
 use crate::traces::OUTCOMES;
 use quorate_consensus::{BUCKETS_US, Store};
 use quorate_engine::image::WASMTIME_VERSION;
@@ -53,7 +54,21 @@ pub fn process(page: &mut Page, build: &Build<'_>, vats: usize) {
     );
 }
 
-/// The network.
+/// Address records.
+pub fn addresses(page: &mut Page, records: usize, received: Received) {
+    page.gauge("quorate_address_records", "Address records of other hosts that are kept.", &[], records as u64);
+    let Received { new, known, bad, refused } = received;
+    for (outcome, count) in [("new", new), ("known", known), ("bad", bad), ("refused", refused)] {
+        page.counter(
+            "quorate_address_records_received_total",
+            "Address records that hosts sent of themselves, by what became of them.",
+            &[("outcome", outcome)],
+            count,
+        );
+    }
+}
+
+/// What the network between hosts did.
 pub fn network(page: &mut Page, stats: &NetStats) {
     let connections = &stats.connections;
     page.gauge("quorate_connected_peers", "Hosts connected to this one.", &[], connections.connected_peers);
@@ -71,6 +86,29 @@ pub fn network(page: &mut Page, stats: &NetStats) {
         &[],
         connections.connections_duplicate,
     );
+    page.gauge(
+        "quorate_relay_circuits",
+        "Connections of other hosts that this one relays now.",
+        &[],
+        connections.circuits,
+    );
+    let mut counter = |name, help, count| page.counter(name, help, &[], count);
+    counter(
+        "quorate_relay_circuits_opened_total",
+        "Connections of other hosts that this one relayed.",
+        connections.circuits_opened,
+    );
+    counter(
+        "quorate_relay_denied_total",
+        "Reservations and connections that this host refused as a relay.",
+        connections.circuits_denied,
+    );
+    counter(
+        "quorate_holes_punched_total",
+        "Direct connections made while hosts were connected through a relay.",
+        connections.holes_punched,
+    );
+    counter("quorate_hole_failures_total", "Attempts to do so that failed.", connections.holes_failed);
     page.gauge(
         "quorate_net_strangers_bytes",
         "Memory taken by large frames of hosts that share no vat with this one.",

@@ -27,6 +27,11 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus, role: &str, l
         "1 if this host is a member and knows of no leader with a quorum.",
         u64::from(leaderless),
     );
+    gauge(
+        "quorate_vat_asleep",
+        "1 if nothing is to be done in the vat, and its replica sends nothing and has no timers until something is wanted.",
+        u64::from(status.asleep),
+    );
     gauge("quorate_committed_block", "Newest block known to be committed.", status.committed);
     gauge("quorate_applied_block", "Newest block executed here.", status.applied);
     gauge(

@@ -676,6 +676,10 @@ impl Machine for VatMachine {
         Ok(())
     }
 
+    fn rest(&mut self) -> Result<(), MachineFault> {
+        self.engine.rest().map_err(fault)
+    }
+
     fn time_wanted(&self) -> TimeWanted {
         // Before there is code it is not known whether it gets a timer, which must not begin at the beginning of all time.
         let has_timer = self.code.as_ref().is_none_or(CodeDigest::has_timer);

@@ -96,6 +96,10 @@ impl<G: Guest> Guest for Timed<G> {
         self.guest.set_vat(vat);
     }
 
+    fn rest(&mut self) -> Result<(), EngineError> {
+        self.guest.rest()
+    }
+
     fn memory_bytes(&self) -> u64 {
         self.guest.memory_bytes()
     }

@@ -321,6 +321,7 @@ pub(crate) mod tests {
             approve: Approve::Auto,
             disk: Default::default(),
             gateway: None,
+            reach: Default::default(),
             traces: None,
         }
     }

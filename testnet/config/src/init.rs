@@ -5,7 +5,7 @@ use super::{
     digest::digest,
     layout::{HostPlace, Layout, TestnetDir, VatPlace},
 };
-use crate::testnet::{Argument, HostConfig as HostEntry, Mistake, TestnetConfig, VatConfig};
+use crate::testnet::{Argument, HostConfig as HostEntry, Mistake, ReachConfig, TestnetConfig, VatConfig};
 use crate::{
     bundle,
     home::{Home, HostConfig, private::make_folder, write_secret},
@@ -278,7 +278,8 @@ fn make_home(dir: &TestnetDir, host: &HostEntry, ports: &mut PortChooser) -> any
     };
     let (name, listens) = (host.name.clone(), vec![listen.clone()]);
     let (disk, gateway) = (host.disk, host.gateway.clone());
-    let config = HostConfig { name, listen: listens, http, approve: host.approve, disk, gateway, traces: None };
+    let reach = ReachConfig { announce: host.announce.iter().cloned().collect(), ..ReachConfig::default() };
+    let config = HostConfig { name, listen: listens, http, approve: host.approve, disk, gateway, reach, traces: None };
     let home = Home::init(&dir.home(&host.name), config)?;
     let address = host.announce.clone().unwrap_or(listen);
     let key = HostId(home.key.verifying_key().to_bytes());

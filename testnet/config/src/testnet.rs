@@ -12,6 +12,7 @@ mod disk;
 mod gateway;
 pub(crate) mod host_file;
 mod hosts;
+mod reach;
 #[cfg(test)]
 mod reference;
 mod schema;
@@ -24,11 +25,12 @@ mod vats;
 pub use argv::check_argument_name;
 pub use gateway::GatewayConfig;
 pub use host_file::check_host_file;
-pub(crate) use host_file::host_file;
+pub use host_file::host_file;
 pub use hosts::listen_address;
 pub use quorate_bundler::mistake::Mistake;
 pub(crate) use quorate_bundler::mistake::after;
 pub use quorate_bundler::suggest::nearest;
+pub use reach::{ReachConfig, Relay, relay};
 pub use traces::TracesConfig;
 
 use quorate_protocol::disk::DiskLimits;

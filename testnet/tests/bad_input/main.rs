@@ -10,7 +10,7 @@ mod support;
 use bytes::Bytes;
 use quorate_config::home::Home;
 use quorate_consensus::HostId;
-use quorate_net::{BoxFuture, Handler, Libp2pNetwork, NetLimits, NetOptions, Network, Purpose};
+use quorate_net::{BoxFuture, Handler, Libp2pNetwork, NetLimits, NetOptions, NetReach, Network, Purpose};
 use quorate_testnet::process::TestNet;
 use std::sync::{Arc, Mutex};
 use support::counter_net;
@@ -85,7 +85,13 @@ impl Handler for Mailbox {
 /// A network of its own key that knows the testnet's hosts.
 async fn outsider(net: &TestNet, secret: [u8; 32]) -> (Arc<Libp2pNetwork>, Arc<Mailbox>) {
     let mailbox = Arc::new(Mailbox::default());
-    let options = NetOptions { secret, listen: vec![], handler: mailbox.clone(), limits: NetLimits::default() };
+    let options = NetOptions {
+        secret,
+        listen: vec![],
+        handler: mailbox.clone(),
+        reach: NetReach::default(),
+        limits: NetLimits::default(),
+    };
     let network = Libp2pNetwork::start(options).await.expect("a network");
     for place in net.cluster().layout.hosts.into_iter().filter(|place| place.name != "absent") {
         network.set_addresses(place.key.parse().expect("a key"), vec![place.address]);

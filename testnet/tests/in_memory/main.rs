@@ -3,6 +3,7 @@
 mod evidence;
 mod exchange;
 mod members;
+mod sleep;
 
 use quorate_net::LinkOptions;
 use quorate_node::vat::VatService;

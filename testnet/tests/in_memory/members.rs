@@ -39,6 +39,7 @@ async fn members_of_vats_that_start_are_put_off_and_not_turned_away() {
         .await
         .expect("loading does not panic");
     let options = HostOptions {
+        reach: Default::default(),
         name: "starting".to_owned(),
         key: ed25519_dalek::SigningKey::from_bytes(&[1; 32]),
         images: Arc::new(image.expect("the image loads").into()),

@@ -64,7 +64,7 @@ fn is_origin(text: &str) -> bool {
 }
 
 /// Reads an array of strings. Each that `read` can't is a mistake: `is` says what it is, and `remedy` what to write.
-fn list<T>(
+pub(super) fn list<T>(
     entry: &Entry,
     checker: &mut Checker,
     key: &Key,

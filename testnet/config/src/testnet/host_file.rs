@@ -4,6 +4,7 @@ use super::check::{Checker, Key};
 use super::disk::{self, disk_limits};
 use super::gateway::{self, GatewayConfig};
 use super::hosts::{APPROVE, approve, listen_address};
+use super::reach::{self, ReachConfig};
 use super::syntax::{self, Entry, Table, Value};
 use super::traces::{self, TracesConfig};
 use super::{ConfigError, MAX_CONFIG_BYTES, Mistake};
@@ -17,7 +18,7 @@ const NAME: Key = Key::new("name", "name = \"alpha\"", &["id", "host"]);
 const LISTEN: Key =
     Key::new("listen", "listen = [\"/ip4/0.0.0.0/tcp/4001\"]", &["address", "addr", "port", "multiaddr", "bind"]);
 const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9464\"", &["metrics", "api", "http_address", "metrics_address"]);
-pub(super) const KEYS: [Key; 12] = [
+pub(super) const KEYS: [Key; 16] = [
     NAME,
     LISTEN,
     HTTP,
@@ -28,6 +29,10 @@ pub(super) const KEYS: [Key; 12] = [
     gateway::LISTEN,
     gateway::ORIGINS,
     gateway::PROXIES,
+    reach::ANNOUNCE,
+    reach::RELAYS,
+    reach::RELAY_FOR,
+    reach::OPERATORS,
     traces::OTLP,
     traces::SAMPLE,
 ];
@@ -50,6 +55,9 @@ pub struct HostConfig {
     /// Where programs may connect that know nothing of vats, if anywhere.
     #[serde(flatten)]
     pub gateway: Option<GatewayConfig>,
+    /// How other machines reach the host.
+    #[serde(flatten)]
+    pub reach: ReachConfig,
     /// Where traces of messages go, if anywhere.
     #[serde(flatten)]
     pub traces: Option<TracesConfig>,
@@ -78,7 +86,10 @@ pub fn check_host_file(file: &Path) -> Result<HostConfig, ConfigError> {
 }
 
 /// Checks the text of a `host.toml`; `file` is where it was read from, for messages.
-pub(crate) fn host_file(text: &str, file: &Path) -> Result<HostConfig, ConfigError> {
+///
+/// # Errors
+/// It has mistakes.
+pub fn host_file(text: &str, file: &Path) -> Result<HostConfig, ConfigError> {
     let mut checker = Checker::new(file, PathBuf::new());
     if text.len() as u64 > MAX_CONFIG_BYTES {
         let mistake = Mistake {
@@ -107,9 +118,10 @@ fn read(table: &Table, checker: &mut Checker) -> Option<HostConfig> {
     };
     let disk = disk_limits(table, checker);
     let gateway = gateway::gateway(table, checker);
+    let reach = reach::reach(table, checker);
     let traces = traces::traces(table, checker);
-    let (disk, gateway, traces) = (disk?, gateway?, traces?);
-    Some(HostConfig { name: name?, listen: listen?, http: http?, approve: approve?, disk, gateway, traces })
+    let (disk, gateway, reach, traces) = (disk?, gateway?, reach?, traces?);
+    Some(HostConfig { name: name?, listen: listen?, http: http?, approve: approve?, disk, gateway, reach, traces })
 }
 
 fn name(entry: &Entry, checker: &mut Checker) -> Option<String> {

@@ -3,7 +3,7 @@
 //! The parser decides; it also knows what no schema can say (that names resolve, files exist, a threshold is possible). Invariant, which tests
 //! hold with the parser's own tables of keys: a schema has the keys that the parser knows, and refuses nothing that the parser takes.
 
-use super::{MAX_MEMBERS, MEMORY_MB, check::Key, disk, gateway, host_file, hosts, traces, vats};
+use super::{MAX_MEMBERS, MEMORY_MB, check::Key, disk, gateway, host_file, hosts, reach, traces, vats};
 use quorate_protocol::names::MAX_NAME_LENGTH;
 use serde_json::{Map, Value, json};
 
@@ -37,7 +37,9 @@ pub fn host_schema() -> Value {
     if let Value::Object(schema) = &mut schema {
         schema.insert("$schema".into(), DIALECT.into());
         schema.insert("title".into(), "Quorate host.toml".into());
-        // A testnet's host listens at one address, and a host at several.
+        // A testnet's host listens and is dialled at one address, and a host at several.
+        schema["properties"]["announce"] =
+            words("What the others dial, where that differs from `listen`.", "192.0.2.7:7001");
         schema["properties"]["listen"] = json!({
             "type": "array", "items": { "type": "string", "minLength": 1 },
             "description": "Where other hosts and callers connect: multiaddrs, or IP:PORT for TCP.",
@@ -45,6 +47,14 @@ pub fn host_schema() -> Value {
         });
     }
     schema
+}
+
+/// An array of words.
+fn words(what: &str, example: &str) -> Value {
+    json!({
+        "type": "array", "items": { "type": "string", "minLength": 1 },
+        "description": what, "examples": [[example]],
+    })
 }
 
 /// A table with these keys.
@@ -59,7 +69,7 @@ fn limits(what: &str) -> Value {
     schema
 }
 
-/// What may stand for a key. Keys of one name mean the same wherever they are, but for `listen`.
+/// What may stand for a key. Keys of one name mean the same wherever they are, but for `listen` and `announce`.
 fn property(key: &str) -> Value {
     let text = |what: &str| json!({ "type": "string", "minLength": 1, "description": what });
     let size = |what: &str| json!({ "type": "string", "pattern": SIZE, "description": what, "examples": ["512 MiB"] });
@@ -91,6 +101,11 @@ fn property(key: &str) -> Value {
             "type": "array", "items": { "type": "string", "minLength": 1 },
             "description": "Addresses of proxies on other machines that name the client of each request.",
         }),
+        key if key == reach::RELAYS.name => words("Hosts through which others reach this one.", "KEY@192.0.2.9:4001"),
+        key if key == reach::RELAY_FOR.name => words("Keys of the hosts that this one relays for.", "KEY"),
+        key if key == reach::OPERATORS.name => {
+            words("Keys whose holders may administrate the host from other machines.", "KEY")
+        }
         key if key == traces::OTLP.name => json!({
             "type": "string", "pattern": "^http://", "description": "The collector to which traces of messages go.",
             "examples": ["http://127.0.0.1:4318"],
