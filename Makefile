@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build web page demo test verify fmt-check clippy deny bench differential sim sim-liars sim-plants handoff order-check audit-plants endo-suites swingset-patterns packages types upgrade-plants dist dist-test references worst million alerts test262 fmt image
+.PHONY: help setup env build web page demo test verify fmt-check clippy deny bench differential fuzz chaos sim sim-liars sim-plants handoff order-check audit-plants endo-suites swingset-patterns packages types upgrade-plants dist dist-test references worst million alerts test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -38,6 +38,8 @@ help: ## list the targets
 	@echo 'make verify   what must pass before a change is merged: format, lints, tests, dependencies; it edits nothing'
 	@echo 'make bench    measure the figures that docs and design promise'
 	@echo 'make differential SEEDS=n SEED=first  run random programs in Node and in a vat, and compare'
+	@echo 'make fuzz RUNS=n TARGET=names          fuzz the decoders of what others send, or those named, n runs each, by libFuzzer'
+	@echo 'make chaos MINUTES=n SEED=seed KINDS=names  kill, halt, cut off and damage real hosts under clients, and judge what these saw'
 	@echo 'make sim SEEDS=n SEED=first WORLD=3@2 run simulated worlds; each seed is one schedule of faults, met again at will; 4@3~: slow disks'
 	@echo 'make sim-liars SEEDS=n SEED=first     the same where as many hosts lie and lead as may: n seeds of 4@3, and a fifth of n of 7@5'
 	@echo 'make sim-plants SEEDS=n               plant bugs in simulated replicas, and see which seed finds each'
@@ -158,6 +160,20 @@ SEED ?= 1
 differential: setup
 	@$(CARGO) build $(LOCKED) --workspace --example differential
 	@'$(CARGO_TARGET_DIR)/debug/examples/differential' '$(SEED)' '$(SEEDS)'
+
+RUNS ?= 1000000
+TARGET ?=
+
+# The decoders alone are compiled with counters; all else is what other targets have built.
+fuzz: setup
+	@RUSTC_WORKSPACE_WRAPPER='$(CURDIR)/testnet/fuzz/instrument' .setup/cargo build $(LOCKED) --workspace --features quorate-fuzz/libfuzzer --bin decoder
+	@testnet/fuzz/run '$(CARGO_TARGET_DIR)/debug/decoder' '$(RUNS)' $(TARGET)
+
+KINDS ?=
+
+chaos: setup
+	@.setup/cargo build $(LOCKED) --workspace --bin vat --example chaos
+	@VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/chaos' "$$(( $(MINUTES) * 60 ))" $(if $(or $(KINDS),$(filter-out file default,$(origin SEED))),'$(SEED)' $(KINDS))
 
 PROGRAMS ?= 20000
 
