@@ -497,7 +497,7 @@ impl OrderGate {
                 )));
             }
             let order = header.order.as_deref().cloned();
-            let append = Append { lead, prev, heads: heads.clone(), mark: header.mark, order, proof: None };
+            let append = Append { lead, prev, heads, mark: header.mark, order, proof: None };
             match member.append(from, append, step) {
                 Ok(Taken::Appended { cut }) => Ok(cut),
                 // They are all certified: openraft leaves them be.
@@ -510,6 +510,7 @@ impl OrderGate {
             }
         });
         if is_denied && lead.by == *from && lead.verifies(&self.store.vat(), &self.keys) {
+            let heads = entries.iter().map(head).collect();
             self.lock().denied = Some(Denied { lead, prev, heads });
         }
         taken
