@@ -23,7 +23,7 @@ DENY := $(CARGO) deny
 LOCKED := --locked
 # Always the whole workspace with its examples, also to build one thing: cargo gives dependencies the features that the chosen
 # packages and targets ask for, and another choice would compile some of them, and our own crates, once more.
-ALL := --workspace --bin vat --example demo --example bench
+ALL := --workspace --bin vat --example demo
 # `cargo build` and `cargo test` that say what a first build is at.
 BUILD := .setup/cargo build $(LOCKED) $(ALL)
 
@@ -36,7 +36,7 @@ help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
 	@echo 'make test     set up, and run every test'
 	@echo 'make verify   what must pass before a change is merged: format, lints, tests, dependencies; it edits nothing'
-	@echo 'make bench    measure the figures that docs and design promise'
+	@echo 'make bench PARTS=names  measure the figures that docs and design promise, with the build that people install'
 	@echo 'make differential SEEDS=n SEED=first  run random programs in Node and in a vat, and compare'
 	@echo 'make fuzz RUNS=n TARGET=names          fuzz the decoders of what others send, or those named, n runs each, by libFuzzer'
 	@echo 'make chaos MINUTES=n SEED=seed KINDS=names  kill, halt, cut off and damage real hosts under clients, and judge what these saw'
@@ -141,11 +141,15 @@ deny: setup
 # The interpreter once more, compiled for this machine, from the sources that the engine's build has patched: for comparison.
 NATIVE_MICRO := $(CARGO_TARGET_DIR)/native-micro
 
+# What people run: the profile of the packages, with its own build of all dependencies.
+BENCH_TARGET := $(CARGO_TARGET_DIR)/bench
+
 bench: setup
-	@$(BUILD)
+	@CARGO_TARGET_DIR='$(BENCH_TARGET)' QUORATE_PROFILE=dist QUORATE_GUEST_TARGET_DIR='$(GUEST_TARGET)' \
+		.setup/cargo build $(LOCKED) --profile dist --workspace --bin vat --example bench
 	@cd engine/build/native-micro && CARGO_TARGET_DIR='$(NATIVE_MICRO)' $(CARGO) build $(LOCKED) --release \
 		--config 'source.crates-io.replace-with="patched"' --config "source.patched.directory=\"$$($(CURDIR)/engine/build/patch-series sources '$(GUEST_TARGET)')\""
-	@NATIVE_MICRO='$(NATIVE_MICRO)/release/native-micro' VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/bench'
+	@NATIVE_MICRO='$(NATIVE_MICRO)/release/native-micro' VAT='$(BENCH_TARGET)/dist/vat' '$(BENCH_TARGET)/dist/examples/bench' $(PARTS)
 
 MINUTES ?= 10
 CALLS ?= 1000000

@@ -15,5 +15,10 @@ export default function counter() {
     read() {
       return count;
     },
+    // A text of any length; what is answered is short.
+    take(text) {
+      count += 1;
+      return text.length;
+    },
   });
 }

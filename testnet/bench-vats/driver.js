@@ -15,6 +15,20 @@ export default function driver({ counter }) {
         E.sendOnly(counter).note();
       }
     },
+    // `calls` round trips, each with a text of `size` characters.
+    async takeInTurn(calls, size) {
+      const text = 'x'.repeat(size);
+      for (let call = 0; call < calls; call += 1) {
+        await E(counter).take(text);
+      }
+    },
+    // `messages` of `size` characters without answers, in one turn.
+    floodTexts(messages, size) {
+      const text = 'x'.repeat(size);
+      for (let message = 0; message < messages; message += 1) {
+        E.sendOnly(counter).take(text);
+      }
+    },
     // The count, after everything that was sent before.
     settle() {
       return E(counter).read();

@@ -5,53 +5,14 @@ mod support;
 use quorate_engine::abi::Value;
 use quorate_testnet::{
     exposition::{Exposition, Family},
-    process::{TestNet, stand_in},
+    process::TestNet,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
 };
-use support::{FOUR_HOSTS, ask, client};
-
-/// Little fuel, so that what never ends is soon stopped; a checkpoint every few deliveries.
-const MORE: &str = r#"
-[vat.argv]
-listener = { vat = "listener" }
-[vat.limits]
-fuel_per_delivery = 150000000
-memory_mb = 48
-checkpoint_deliveries = 5
-
-[[vat]]
-name = "listener"
-hosts = ["delta"]
-threshold = 1
-source = "listener.js"
-"#;
-
-fn config_text() -> String {
-    [FOUR_HOSTS, MORE].concat()
-}
-
-const COUNTER: &str = "
-import { E, Far } from '@endo/far';
-export default ({ listener }) => {
-  let n = 0;
-  const kept = [];
-  return Far('root', {
-    increment() { n += 1; return n; },
-    grow() { kept.push(new Uint8Array(8 << 20)); },
-    forever() { for (;;); },
-    tell(text) { E(listener).hear(text); },
-  });
-};
-";
-
-const LISTENER: &str = "
-import { Far } from '@endo/far';
-export default () => Far('listener', { hear(text) { console.info(text); } });
-";
+use support::{ask, client, listened_to_counter};
 
 const HOSTS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 const MEMBERS: [&str; 3] = ["alpha", "beta", "gamma"];
@@ -106,15 +67,6 @@ impl View {
     }
 }
 
-fn started() -> TestNet {
-    let net = TestNet::new(stand_in());
-    net.file("counter.js", COUNTER);
-    net.file("listener.js", LISTENER);
-    let config = net.file("testnet.toml", &config_text());
-    net.up(&config, &[]).ok();
-    net
-}
-
 /// Calls methods of the counter vat's root, one after the other; returns which were fulfilled.
 fn call_all(net: &TestNet, methods: &[&str]) -> Vec<bool> {
     tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
@@ -131,7 +83,7 @@ fn call_all(net: &TestNet, methods: &[&str]) -> Vec<bool> {
 
 #[test]
 fn every_figure_moves_with_what_happens_and_with_nothing_else() {
-    let net = started();
+    let net = listened_to_counter();
     let before = View::showing(&net, "code on all hosts", &MEMBERS, |view| {
         view.counter("quorate_deliveries_total") == [1.0; 3] && view.counter("quorate_crank_seconds_count") == [1.0; 3]
     });

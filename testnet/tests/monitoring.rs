@@ -7,7 +7,7 @@
 mod support;
 
 use quorate_engine::abi::Value as Passed;
-use quorate_testnet::process::{TestNet, own_file, stand_in};
+use quorate_testnet::process::{TestNet, own_file};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,39 +17,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use support::{FOUR_HOSTS, ask, client};
-
-const MORE: &str = r#"
-[vat.argv]
-listener = { vat = "listener" }
-[vat.limits]
-fuel_per_delivery = 150000000
-memory_mb = 48
-checkpoint_deliveries = 5
-
-[[vat]]
-name = "listener"
-hosts = ["delta"]
-threshold = 1
-source = "listener.js"
-"#;
-
-const COUNTER: &str = "
-import { E, Far } from '@endo/far';
-export default ({ listener }) => {
-  let n = 0;
-  return Far('root', {
-    increment() { n += 1; return n; },
-    forever() { for (;;); },
-    tell(text) { E(listener).hear(text); },
-  });
-};
-";
-
-const LISTENER: &str = "
-import { Far } from '@endo/far';
-export default () => Far('listener', { hear(text) { console.info(text); } });
-";
+use support::{ask, client, listened_to_counter};
 
 /// Alerts that a healthy testnet on a slow machine with a full disk has all the same.
 const OF_THE_MACHINE: [&str; 7] = [
@@ -371,11 +339,7 @@ fn reconfigure(net: &TestNet, host: &str, more: &str) {
 
 #[test]
 fn queries_have_data_and_alerts_fire_on_a_testnet() {
-    let net = TestNet::new(stand_in());
-    net.file("counter.js", COUNTER);
-    net.file("listener.js", LISTENER);
-    let config = net.file("testnet.toml", &[FOUR_HOSTS, MORE].concat());
-    net.up(&config, &[]).ok();
+    let net = listened_to_counter();
     promtool(&["check", "metrics"], &net.metrics("alpha"));
     let Some(program) = tool("prometheus") else { return };
     let patient = std::env::var_os("QUORATE_ALERTS").is_some();

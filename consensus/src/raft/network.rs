@@ -27,6 +27,7 @@ use super::wire::{append_message, append_response, transfer_message, vote_messag
 use crate::codec;
 use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
 use crate::proof::membership::Member;
+use crate::state::LogPosition;
 use crate::timing::Timing;
 use crate::transport::{Channel, Transport, TransportError};
 use quorate_order::proofs::TermProof;
@@ -61,8 +62,22 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = PeerClient;
 
     async fn new_client(&mut self, target: u64, node: &Member) -> PeerClient {
-        PeerClient { shared: Arc::clone(&self.0), target, member: node.clone(), shown: Arc::default() }
+        PeerClient {
+            shared: Arc::clone(&self.0),
+            target,
+            member: node.clone(),
+            shown: Arc::default(),
+            told: Arc::default(),
+        }
     }
+}
+
+/// How a message is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    AtOnce(Channel),
+    /// It may wait for a moment, to go with those of other vats.
+    WithOthers,
 }
 
 /// Talks to one replica.
@@ -73,6 +88,8 @@ pub(crate) struct PeerClient {
     member: Member,
     /// The last term in which the member has answered as one that was shown this member's election.
     shown: Arc<AtomicU64>,
+    /// The highest index whose proven commit a message to the member says.
+    told: Arc<AtomicU64>,
 }
 
 fn unreachable(text: impl ToString) -> Failure {
@@ -93,6 +110,10 @@ fn failure(error: TransportError) -> Failure {
 
 impl PeerClient {
     async fn call(&self, channel: Channel, message: RaftMessage) -> Result<RaftReply, Failure> {
+        self.send(Pace::AtOnce(channel), message).await
+    }
+
+    async fn send(&self, pace: Pace, message: RaftMessage) -> Result<RaftReply, Failure> {
         let mut frame = RaftFrame { target: self.target, message };
         self.show_election(&mut frame.message);
         let mut bytes = codec::encode(&frame);
@@ -103,12 +124,12 @@ impl PeerClient {
         for again in [true, false] {
             let began = Instant::now();
             let transport = &self.shared.transport;
-            let answer = match question(&frame.message) {
-                Some(_) => transport.beat(&self.member, bytes.clone(), deadline).await,
-                None => transport.request(&self.member, channel, bytes.clone(), deadline).await,
+            let answer = match pace {
+                Pace::WithOthers => transport.beat(&self.member, bytes.clone(), deadline).await,
+                Pace::AtOnce(channel) => transport.request(&self.member, channel, bytes.clone(), deadline).await,
             };
             let reply: RaftReply = codec::decode(&answer.map_err(failure)?).map_err(unreachable)?;
-            if channel == Channel::Vote {
+            if pace != Pace::AtOnce(Channel::Append) {
                 // Small, and answered at once but for a vote's flush.
                 link.sample(began.elapsed());
             }
@@ -226,15 +247,24 @@ impl PeerClient {
         tokio::spawn(async move { shared.peers.show_conviction(&member, evidence).await });
     }
 
+    /// Returns how a message without entries is sent: with others, unless it is the first to the member that tells of a commit with its proof.
+    /// The members execute and sign when they hear that, and somebody waits for what they sign.
+    fn pace(&self, commit: Option<LogPosition>) -> Pace {
+        let proven = commit.map_or(0, |commit| commit.index).min(self.shared.gate.ordered());
+        // If it does not arrive, the next heartbeat tells the same.
+        let told = self.told.fetch_max(proven, Ordering::SeqCst);
+        if proven > told { Pace::AtOnce(Channel::Vote) } else { Pace::WithOthers }
+    }
+
     /// A heartbeat. It goes on when openraft gives up waiting for it; see [`super::links`].
-    async fn heartbeat(&self, message: RaftMessage, asked: Question) -> Result<RaftReply, Failure> {
+    async fn heartbeat(&self, message: RaftMessage, asked: Question, pace: Pace) -> Result<RaftReply, Failure> {
         let link = self.shared.links.to(&self.member.key);
         let until = Instant::now() + self.shared.timing.request;
         let mut own = link.begin().then(|| {
             let (sender, receiver) = oneshot::channel();
             let (client, link) = (self.clone(), Arc::clone(&link));
             tokio::spawn(async move {
-                let result = client.call(Channel::Vote, message).await;
+                let result = client.send(pace, message).await;
                 // Nobody waits for it any more: it is there for the heartbeats that follow.
                 let late = sender.send(result).err().and_then(Result::ok);
                 link.ended(late.map(|reply| (asked, reply)));
@@ -299,9 +329,11 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             // that was away has to execute that before it can judge a membership, and this leader may need it to commit anything.
             *commit = (*commit).max(raft.committed());
         }
+        let commit = if let RaftMessage::Append { commit, .. } = &message { *commit } else { None };
+        let pace = self.pace(commit);
         let reply = match question(&message) {
             // Heartbeats must not wait behind large appends.
-            Some(asked) => self.heartbeat(message, asked).await?,
+            Some(asked) => self.heartbeat(message, asked, pace).await?,
             None => self.call(Channel::Append, message).await?,
         };
         if let RaftReply::HigherVote(vote, proof) = &reply

@@ -1,10 +1,15 @@
 //! Round trips and heartbeats.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::order::frames::{RaftMessage, RaftReply, WireEntry, WireVote};
+use super::cluster::{Cluster, parameters};
+use crate::codec;
+use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
 use crate::raft::links::{Link, MAX_HEARTBEATS, Question, RoundTrip, question, stands_for};
 use crate::state::{LogPosition, RaftMembership};
+use quorate_ids::HostId;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -93,4 +98,30 @@ fn a_late_answer_is_kept_for_the_next_heartbeat_and_used_once() {
     link.ended(Some((asked(3, Some(7)), higher.clone())));
     link.ended(Some((asked(3, Some(7)), RaftReply::AppendSuccess(Vec::new()))));
     assert_eq!(link.take(&asked(3, Some(7))), Some(higher));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_word_of_a_proven_commit_does_not_wait_for_heartbeats_of_other_vats() {
+    let cluster = Cluster::started(4, 3, parameters()).await;
+    // For each member: up to where a proven commit was told, and how many messages that told more were to wait, and were not.
+    let told: Arc<Mutex<BTreeMap<HostId, (u64, u32, u32)>>> = Arc::default();
+    let seen = Arc::clone(&told);
+    cluster.hub.watch(Box::new(move |to, waits, frame| {
+        let Ok(RaftFrame { message, .. }) = codec::decode(frame) else { return };
+        let RaftMessage::Append { commit: Some(commit), header: Some(header), .. } = message else { return };
+        let proven = header.order.map_or(0, |order| order.position.index).min(commit.index);
+        let mut seen = seen.lock().unwrap();
+        let (highest, waited, at_once) = seen.entry(to).or_default();
+        if proven > *highest {
+            *highest = proven;
+            *if waits { waited } else { at_once } += 1;
+        }
+    }));
+    for number in 0..20 {
+        let proposed = cluster.propose(0, format!("command {number}").as_bytes()).await;
+        cluster.wait_certified(proposed.block).await;
+    }
+    let told = told.lock().unwrap();
+    assert!(told.len() >= 3, "{told:?}");
+    assert!(told.values().all(|(_, waited, at_once)| *waited == 0 && *at_once > 0), "{told:?}");
 }

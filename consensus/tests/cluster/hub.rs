@@ -32,6 +32,8 @@ pub struct Hub {
     false_answers: Mutex<Option<FalseAnswers>>,
     /// What is answered late.
     late: Mutex<Option<Late>>,
+    /// Sees what is sent.
+    watcher: Mutex<Option<Watcher>>,
     /// Members that sign something else than their replicas.
     false_signers: Mutex<BTreeMap<HostId, FalseSigner>>,
 }
@@ -44,6 +46,9 @@ pub type FalseAnswers = Box<dyn Fn(HostId, HostId, Channel, &[u8], Vec<u8>) -> V
 
 /// How long an answer takes beside what all take: who answers, channel, request.
 pub type Late = Box<dyn Fn(HostId, Channel, &[u8]) -> Duration + Send + Sync>;
+
+/// Sees a frame: its receiver, whether it may wait for those of other vats, itself.
+pub type Watcher = Box<dyn Fn(HostId, bool, &[u8]) + Send + Sync>;
 
 impl Hub {
     pub fn add(&self, key: HostId, replica: ReplicaHandle) {
@@ -114,6 +119,18 @@ impl Hub {
         *self.late.lock().unwrap() = Some(late);
     }
 
+    /// From now on frames are seen.
+    #[allow(dead_code, reason = "the crate's unit tests can tell frames apart, and use it")]
+    pub fn watch(&self, watcher: Watcher) {
+        *self.watcher.lock().unwrap() = Some(watcher);
+    }
+
+    fn see(&self, to: HostId, waits: bool, frame: &[u8]) {
+        if let Some(watcher) = &*self.watcher.lock().unwrap() {
+            watcher(to, waits, frame);
+        }
+    }
+
     fn false_signer(&self, host: &HostId) -> Option<FalseSigner> {
         self.false_signers.lock().unwrap().get(host).cloned()
     }
@@ -158,7 +175,24 @@ impl Transport for HubTransport {
         frame: Vec<u8>,
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Vec<u8>, TransportError>> {
-        let to = to.key;
+        self.hub.see(to.key, false, &frame);
+        self.carry(to.key, channel, frame, deadline)
+    }
+
+    fn beat(&self, to: &Member, frame: Vec<u8>, deadline: Duration) -> BoxFuture<'_, Result<Vec<u8>, TransportError>> {
+        self.hub.see(to.key, true, &frame);
+        self.carry(to.key, Channel::Vote, frame, deadline)
+    }
+}
+
+impl HubTransport {
+    fn carry(
+        &self,
+        to: HostId,
+        channel: Channel,
+        frame: Vec<u8>,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Vec<u8>, TransportError>> {
         async move {
             assert!(frame.len() <= MAX_FRAME_BYTES);
             let hub = &self.hub;

@@ -95,22 +95,10 @@ pub fn unix_seconds(time: SystemTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{host, status};
     use super::*;
-    use quorate_consensus::{Hash, Member, Membership, VatId};
+    use quorate_consensus::Membership;
     use std::sync::Arc;
-
-    fn host(seed: u8) -> HostId {
-        HostId([seed; 32])
-    }
-
-    /// A replica of host 1 in a vat of hosts 1 to 3, of which two must sign.
-    fn status() -> ReplicaStatus {
-        let member = |seed: u8| Member { key: host(seed), name: format!("h{seed}"), addresses: Vec::new() };
-        let members = (1..=3).map(member).collect();
-        let membership =
-            Membership { vat: VatId([7; 32]), epoch: 0, members, threshold: 2, previous: Hash::ZERO, recovered: None };
-        ReplicaStatus::new(VatId([7; 32]), host(1), membership)
-    }
 
     fn connected(seeds: &[u8]) -> BTreeMap<HostId, Sight> {
         seeds.iter().map(|seed| (host(*seed), Sight { connected: true, ..Sight::default() })).collect()

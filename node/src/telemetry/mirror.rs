@@ -393,22 +393,10 @@ pub fn vat_bytes(page: &mut Page, vat: &str, bytes: &VatBytes) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{host, status};
     use super::*;
-    use quorate_consensus::{CheckpointSize, Hash, Member, Membership, VatId};
+    use quorate_consensus::CheckpointSize;
     use quorate_protocol::status::StreamStatus;
-
-    fn host(seed: u8) -> HostId {
-        HostId([seed; 32])
-    }
-
-    /// A replica of host 1 in a vat of hosts 1 to 3.
-    fn status() -> ReplicaStatus {
-        let member = |seed: u8| Member { key: host(seed), name: format!("h{seed}"), addresses: Vec::new() };
-        let members = (1..=3).map(member).collect();
-        let membership =
-            Membership { vat: VatId([7; 32]), epoch: 0, members, threshold: 2, previous: Hash::ZERO, recovered: None };
-        ReplicaStatus::new(VatId([7; 32]), host(1), membership)
-    }
 
     fn text(status: &ReplicaStatus, role: &str) -> String {
         let mut page = Page::default();

@@ -4,6 +4,8 @@
 //! mirror a state and are read when the page is asked for ([`mirror`], [`members`], [`host`], [`libp2p`]). One encoder writes all of
 //! them ([`page::Page`]). Names, labels and help are also what `docs/reference/metrics.md` lists; a test holds the two together.
 
+#[cfg(test)]
+mod fixtures;
 pub mod host;
 pub mod libp2p;
 pub mod members;

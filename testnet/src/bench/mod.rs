@@ -13,6 +13,7 @@ pub mod net;
 pub mod outside;
 pub mod reads;
 pub mod restart;
+pub mod routes;
 pub mod worst;
 
 use serde::Serialize;
@@ -22,7 +23,7 @@ use std::{
 };
 
 /// The whole run ends here, whatever is still to be measured.
-pub const LIMIT: Duration = Duration::from_secs(290);
+pub const LIMIT: Duration = Duration::from_secs(1_800);
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -156,16 +157,15 @@ impl Report {
         }
     }
 
-    /// Measures everything, or only the calls of programs outside, with hosts run by `binary`. Says on standard error what it is at.
-    pub async fn measure(binary: &Path, sizes: Sizes, only_outside: bool) -> Report {
+    /// Measures these parts, with hosts run by `binary`. Says on standard error what it is at.
+    pub async fn measure(binary: &Path, sizes: Sizes, parts: &[Part]) -> Report {
         let started = Instant::now();
         let mut report = Report::of(Vec::new());
         let work = async {
-            if only_outside {
-                report.figures.extend(outside::measure(binary, sizes).await?);
-                return Ok(());
+            for part in parts {
+                part.measure(binary, sizes, &mut report.figures).await?;
             }
-            measure_all(binary, sizes, &mut report.figures).await
+            Ok::<_, anyhow::Error>(())
         };
         report.unfinished = match tokio::time::timeout(LIMIT, work).await {
             Ok(Ok(())) => None,
@@ -203,26 +203,53 @@ impl Report {
     }
 }
 
-async fn measure_all(binary: &Path, sizes: Sizes, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
-    eprintln!("bench: the engine alone");
-    figures.extend(tokio::task::spawn_blocking(move || engine::measure(sizes)).await??);
-    eprintln!("bench: the interpreter");
-    figures.extend(tokio::task::spawn_blocking(micro::measure).await??);
-    {
-        eprintln!("bench: a testnet of five hosts");
-        let net = net::BenchNet::up(binary, net::VATS)?;
-        figures.extend(calls::measure(&net, sizes).await?);
-        eprintln!("bench: reads");
-        figures.extend(reads::measure(&net, sizes).await?);
-        for (vat, what) in [("lone", "solo vat"), ("counter", "2-of-3 vat")] {
-            restart::measure(&net, vat, what, sizes, figures).await?;
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A vat's machine, without a network.
+    Engine,
+    /// The interpreter: small programs.
+    Interpreter,
+    /// Calls, reads and restarts of a solo vat and a 2-of-3 vat.
+    Vats,
+    /// Calls by programs outside, beside etcd.
+    Outside,
+    /// From vat to vat, by members and sizes.
+    Routes,
+    /// Memory of idle vats.
+    Idle,
+}
+
+impl Part {
+    /// All of them, in their order, with what they are called.
+    pub const ALL: [(Part, &str); 6] = [
+        (Part::Engine, "engine"),
+        (Part::Interpreter, "interpreter"),
+        (Part::Vats, "vats"),
+        (Part::Outside, "outside"),
+        (Part::Routes, "routes"),
+        (Part::Idle, "idle"),
+    ];
+
+    async fn measure(self, binary: &Path, sizes: Sizes, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+        eprintln!("bench: {}", Part::ALL.iter().find(|(part, _)| *part == self).map_or("", |(_, name)| name));
+        match self {
+            Part::Engine => figures.extend(tokio::task::spawn_blocking(move || engine::measure(sizes)).await??),
+            Part::Interpreter => figures.extend(tokio::task::spawn_blocking(micro::measure).await??),
+            Part::Vats => {
+                let net = net::BenchNet::up(binary, net::VATS)?;
+                figures.extend(calls::measure(&net, sizes).await?);
+                figures.extend(reads::measure(&net, sizes).await?);
+                for (vat, what) in [("lone", "solo vat"), ("counter", "2-of-3 vat")] {
+                    restart::measure(&net, vat, what, sizes, figures).await?;
+                }
+            }
+            Part::Outside => figures.extend(outside::measure(binary, sizes).await?),
+            Part::Routes => figures.extend(routes::measure(binary, sizes).await?),
+            Part::Idle => figures.extend(memory::measure(binary, sizes).await?),
         }
+        Ok(())
     }
-    eprintln!("bench: programs outside");
-    figures.extend(outside::measure(binary, sizes).await?);
-    eprintln!("bench: idle vats");
-    figures.extend(memory::measure(binary, sizes).await?);
-    Ok(())
 }
 
 /// A number as people read it, with its unit.

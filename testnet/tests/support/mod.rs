@@ -41,6 +41,42 @@ threshold = 2
 source = "counter.js"
 "#;
 
+/// That counter with another vat that it tells texts. With little fuel, so that what never ends is soon stopped, and a checkpoint every few
+/// deliveries.
+const LISTENED_TO: &str = r#"
+[vat.argv]
+listener = { vat = "listener" }
+[vat.limits]
+fuel_per_delivery = 150000000
+memory_mb = 48
+checkpoint_deliveries = 5
+
+[[vat]]
+name = "listener"
+hosts = ["delta"]
+threshold = 1
+source = "listener.js"
+"#;
+
+const LISTENED_TO_COUNTER: &str = "
+import { E, Far } from '@endo/far';
+export default ({ listener }) => {
+  let n = 0;
+  const kept = [];
+  return Far('root', {
+    increment() { n += 1; return n; },
+    grow() { kept.push(new Uint8Array(8 << 20)); },
+    forever() { for (;;); },
+    tell(text) { E(listener).hear(text); },
+  });
+};
+";
+
+const LISTENER: &str = "
+import { Far } from '@endo/far';
+export default () => Far('listener', { hear(text) { console.info(text); } });
+";
+
 /// A counter on three hosts, of which two must sign.
 pub const THREE_MEMBERS: &str = r#"
 [[host]]
@@ -97,6 +133,16 @@ pub fn counter_net(config: &str) -> (TestNet, PathBuf) {
     let net = TestNet::new(stand_in());
     let config = with_counter(&net, config);
     (net, config)
+}
+
+/// A running testnet of a counter on three of four hosts, and a vat on the fourth that it tells texts.
+pub fn listened_to_counter() -> TestNet {
+    let net = TestNet::new(stand_in());
+    net.file("counter.js", LISTENED_TO_COUNTER);
+    net.file("listener.js", LISTENER);
+    let config = net.file("testnet.toml", &[FOUR_HOSTS, LISTENED_TO].concat());
+    net.up(&config, &[]).ok();
+    net
 }
 
 /// Writes the counter's code and a config that may name it; returns the config's file.
