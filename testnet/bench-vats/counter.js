@@ -3,6 +3,7 @@ import { Far } from '@endo/far';
 
 export default function counter() {
   let count = 0;
+  const held = [];
   return Far('counter', {
     increment() {
       count += 1;
@@ -14,6 +15,16 @@ export default function counter() {
     },
     read() {
       return count;
+    },
+    // Holds so many MiB that hardly compress, and that no other vat has.
+    hold(mebibytes) {
+      const words = new Uint32Array(mebibytes << 18);
+      let word = held.length * 2654435761 + 1;
+      for (let at = 0; at < words.length; at += 1) {
+        word = (Math.imul(word, 1664525) + 1013904223) >>> 0;
+        words[at] = word;
+      }
+      held.push(words);
     },
     // A text of any length; what is answered is short.
     take(text) {

@@ -1,6 +1,6 @@
 //! `make bench`: measures what the design promises in figures and says which promises hold on this machine.
 //!
-//! It takes about ten minutes. Other work on the machine shows in every figure: run it on an idle one.
+//! It takes about half an hour. Other work on the machine shows in every figure: run it on an idle one.
 
 use quorate_testnet::{
     bench::{Part, Report, Sizes},
@@ -11,10 +11,11 @@ use std::{path::PathBuf, process::ExitCode};
 const USAGE: &str = "\
 Usage: bench [--quick] [--json] [PART...]
 
-  --quick    smaller sizes: a minute or two instead of ten; for trying the benchmark itself
+  --quick    smaller sizes: some minutes instead of half an hour; for trying the benchmark itself
   --json     the figures as JSON on standard output, instead of a table
   PART       only these: engine, interpreter, vats (calls, reads, restarts), outside (calls of programs outside, beside etcd where
-             that is installed), routes (from vat to vat, by members and sizes), idle (memory)
+             that is installed), routes (from vat to vat, by members and sizes), idle (memory), curves (by members, peers,
+             heap and vats; draws curves.svg)
 
 The `vat` command to measure is named by the environment variable VAT; without it, the one built beside this program is taken.
 Exit codes: 0 all figures were taken (whether or not they keep the promises), 1 some could not be, 2 usage.";

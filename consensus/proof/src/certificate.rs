@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::CertificateError;
 use crate::membership::Membership;
+use crate::remembered;
 use crate::signature_bytes;
 use crate::signers::Signers;
 use quorate_ids::{Canonical, Hash, HostId, VatId};
@@ -66,14 +67,22 @@ pub struct MemberSignature {
 impl MemberSignature {
     /// Signs a payload.
     pub fn sign(key: &SigningKey, payload: &[u8]) -> Self {
-        Self { key: HostId(key.verifying_key().to_bytes()), signature: key.sign(payload).to_bytes() }
+        let signed = Self { key: HostId(key.verifying_key().to_bytes()), signature: key.sign(payload).to_bytes() };
+        remembered::found_good(remembered::name(&signed.key.0, &signed.signature, payload));
+        signed
     }
 
     /// Returns whether the signature is that of its key over the payload.
     pub fn verify(&self, payload: &[u8]) -> Result<(), CertificateError> {
+        let name = remembered::name(&self.key.0, &self.signature, payload);
+        if remembered::is_good(name) {
+            return Ok(());
+        }
         let bad = |_| CertificateError::BadSignature(self.key);
         let key = VerifyingKey::from_bytes(&self.key.0).map_err(bad)?;
-        key.verify_strict(payload, &Signature::from_bytes(&self.signature)).map_err(bad)
+        key.verify_strict(payload, &Signature::from_bytes(&self.signature)).map_err(bad)?;
+        remembered::found_good(name);
+        Ok(())
     }
 }
 
@@ -89,4 +98,31 @@ pub struct Certificate {
 /// Checks a certificate against the membership of its epoch.
 pub fn verify_certificate(certificate: &Certificate, membership: &Membership) -> Result<(), CertificateError> {
     Signers::from(membership).verify_certificate(certificate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_good_is_good_for_nothing_else() {
+        let (one, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let made_elsewhere = |payload: &[u8]| MemberSignature {
+            key: HostId(one.verifying_key().to_bytes()),
+            signature: one.sign(payload).to_bytes(),
+        };
+        for signature in [MemberSignature::sign(&one, b"payload"), made_elsewhere(b"payload")] {
+            for _ in 0..2 {
+                assert_eq!(signature.verify(b"payload"), Ok(()));
+                assert!(signature.verify(b"payloae").is_err() && signature.verify(b"").is_err());
+                let key = HostId(other.verifying_key().to_bytes());
+                assert!(MemberSignature { key, ..signature }.verify(b"payload").is_err());
+                for bit in 0..512 {
+                    let mut changed = signature;
+                    changed.signature[bit / 8] ^= 1 << (bit % 8);
+                    assert!(changed.verify(b"payload").is_err(), "bit {bit}");
+                }
+            }
+        }
+    }
 }

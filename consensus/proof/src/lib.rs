@@ -32,6 +32,7 @@ pub mod state_root;
 pub mod survival;
 pub mod tally;
 
+mod remembered;
 mod signature_bytes;
 
 /// What members sign to agree upon an order, as [`OrderEvidence`] holds it.

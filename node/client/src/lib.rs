@@ -54,7 +54,7 @@ use quorate_verified::conversation::client_genesis as own_genesis;
 use quorate_verified::{Conversation, NotTaken, Prover, Taken};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::Duration,
 };
 use tokio::{
@@ -72,6 +72,11 @@ const CONNECT_ALL_AFTER: Duration = Duration::from_secs(1);
 pub const LIFETIME_BLOCKS: u64 = 100_000;
 /// How long a client that has its answers waits until the vat has its acknowledgement: a courtesy, not a need.
 const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
+/// How long a client that has nothing to say keeps an acknowledgement to itself. The vat keeps what it said for so long, and doubts only after
+/// seconds that it arrived.
+const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(100);
+/// So many messages are acknowledged without delay.
+const ACKNOWLEDGE_AT: u64 = 64;
 
 /// A vat's answer to a call.
 pub type Answer = Completion;
@@ -87,6 +92,8 @@ struct Session {
     listener: Option<mpsc::Sender<Heard>>,
     /// Number of the last message that was handed to the courier.
     queued: u64,
+    /// How many messages were taken of which nothing that was said since tells.
+    owed: u64,
     /// Members that did not take what was last said, and why.
     denials: BTreeMap<HostId, Denial>,
     /// Why nothing that this client says is taken, if so many members say it that one of them is honest.
@@ -109,8 +116,8 @@ struct Session {
 /// When a client says that it has what the vat has sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Acknowledges {
-    /// As soon as it is there.
-    AtOnce,
+    /// With what it says next, or after [`ACKNOWLEDGE_AFTER`]. Each acknowledgement that goes alone is ordered, synced and checked by every member.
+    Soon,
     /// By its farewell, in the reply to the last answer that it waits for.
     ByFarewell,
     /// With what its owner has it say next: until then the vat keeps the answers, and sends them again.
@@ -126,6 +133,8 @@ struct Inner {
     shipped: Notify,
     /// Something of the called vat was taken in.
     heard: Notify,
+    /// An acknowledgement is owed.
+    owes: Arc<Notify>,
 }
 
 /// A client of one vat; many calls may be under way at once.
@@ -174,7 +183,7 @@ impl Client {
         let expires = block.saturating_add(lifetime_blocks);
         let key = SigningKey::from_bytes(&secret);
         let genesis = own_genesis(&key, random()?, expires);
-        let client = Client::start(key, genesis, sturdyref, given, known, network, Acknowledges::AtOnce)?;
+        let client = Client::start(key, genesis, sturdyref, given, known, network, Acknowledges::Soon)?;
         frames.serve(&client.inner);
         Ok(client)
     }
@@ -213,6 +222,7 @@ impl Client {
             notices,
             shipped: Notify::new(),
             heard: Notify::new(),
+            owes: Arc::default(),
         });
         let whereabouts = Arc::new(TargetMembers(Arc::downgrade(&inner)));
         let metrics = Arc::new(Shipments(Arc::downgrade(&inner)));
@@ -226,7 +236,8 @@ impl Client {
                 connecting.set_addresses(member.key, member.addresses);
             }
         });
-        Ok(Client { inner, network, tasks: vec![courier, connect_all] })
+        let acknowledge = tokio::spawn(acknowledge_soon(Arc::downgrade(&inner)));
+        Ok(Client { inner, network, tasks: vec![courier, connect_all, acknowledge] })
     }
 
     /// The client's own id: what grants would name.
@@ -389,6 +400,22 @@ impl Client {
     }
 }
 
+/// Says what was acknowledged by nothing else, until the client is gone.
+async fn acknowledge_soon(client: Weak<Inner>) {
+    loop {
+        let Some(inner) = client.upgrade() else { return };
+        let owes = Arc::clone(&inner.owes);
+        drop(inner);
+        owes.notified().await;
+        tokio::time::sleep(ACKNOWLEDGE_AFTER).await;
+        let Some(inner) = client.upgrade() else { return };
+        let mut session = inner.lock();
+        if session.owed > 0 {
+            inner.speak(&mut session);
+        }
+    }
+}
+
 /// A network under a new key, which listens nowhere.
 async fn start_network() -> Result<([u8; 32], Arc<dyn Network>, Arc<ClientFrames>), ClientError> {
     let secret = random()?;
@@ -426,6 +453,7 @@ impl Session {
             waiting: BTreeMap::new(),
             listener: None,
             queued: 0,
+            owed: 0,
             denials: BTreeMap::new(),
             denied: None,
             perhaps_sent: false,
@@ -460,6 +488,7 @@ impl Inner {
 
     /// Certifies the session's head as it is now, and gives it to the courier. The last statement of a client that has ended says so.
     fn speak(&self, session: &mut Session) {
+        session.owed = 0;
         let said = session.talk.certify(session.ended);
         let noted = session.talk.note_said(session.queued);
         let before = std::mem::replace(&mut session.queued, noted);
@@ -507,7 +536,7 @@ impl Inner {
     fn take(&self, slice: Slice) -> SliceReply {
         let mut session = self.lock();
         let certificate = slice.certificate.clone();
-        let carries_messages = !slice.messages.is_empty();
+        let messages = slice.messages.len();
         let taken = match session.talk.take(slice) {
             Ok(taken) => taken,
             Err(NotTaken::Stale { next }) => return self.taken(&mut session, next),
@@ -541,10 +570,15 @@ impl Inner {
         if is_last || self.acknowledges == Acknowledges::WhenTold {
             // The farewell acknowledges it, or what is said next.
         } else if is_new {
-            self.speak(&mut session);
+            session.owed += u64::try_from(messages).unwrap_or(u64::MAX);
+            if session.owed >= ACKNOWLEDGE_AT {
+                self.speak(&mut session);
+            } else {
+                self.owes.notify_one();
+            }
         } else {
             // What comes again was not heard to be acknowledged.
-            let _ = self.notices.send(Notice::Heard { peer: self.target, again: carries_messages, near: false });
+            let _ = self.notices.send(Notice::Heard { peer: self.target, again: messages > 0, near: false });
         }
         self.taken(&mut session, next)
     }

@@ -6,11 +6,13 @@
 //! whole; where time runs out before a size is reached, the figure says so.
 
 pub mod calls;
+pub mod curves;
 pub mod engine;
 pub mod memory;
 pub mod micro;
 pub mod net;
 pub mod outside;
+pub mod plot;
 pub mod reads;
 pub mod restart;
 pub mod routes;
@@ -45,6 +47,11 @@ pub struct Sizes {
     /// Samples of everything that is quickly repeated, and of restarts.
     pub samples: usize,
     pub restart_samples: usize,
+    /// Points of the curves: members of a vat, clients that it knows, MiB that its heap holds, idle vats.
+    pub members: &'static [usize],
+    pub peers: &'static [usize],
+    pub heaps: &'static [u32],
+    pub vats: &'static [usize],
 }
 
 impl Sizes {
@@ -60,6 +67,10 @@ impl Sizes {
             idle_vats: 100,
             samples: 5,
             restart_samples: 3,
+            members: &[1, 4, 7, 13, 22, 31],
+            peers: &[1, 10, 100, 300],
+            heaps: &[0, 16, 32, 64],
+            vats: &[1, 100, 1_000],
         }
     }
 
@@ -75,6 +86,10 @@ impl Sizes {
             idle_vats: 10,
             samples: 3,
             restart_samples: 1,
+            members: &[1, 4],
+            peers: &[1, 10],
+            heaps: &[0, 8],
+            vats: &[1, 10],
         }
     }
 }
@@ -218,17 +233,20 @@ pub enum Part {
     Routes,
     /// Memory of idle vats.
     Idle,
+    /// What grows with members, peers, heap and vats. Draws `curves.svg`.
+    Curves,
 }
 
 impl Part {
     /// All of them, in their order, with what they are called.
-    pub const ALL: [(Part, &str); 6] = [
+    pub const ALL: [(Part, &str); 7] = [
         (Part::Engine, "engine"),
         (Part::Interpreter, "interpreter"),
         (Part::Vats, "vats"),
         (Part::Outside, "outside"),
         (Part::Routes, "routes"),
         (Part::Idle, "idle"),
+        (Part::Curves, "curves"),
     ];
 
     async fn measure(self, binary: &Path, sizes: Sizes, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
@@ -247,6 +265,12 @@ impl Part {
             Part::Outside => figures.extend(outside::measure(binary, sizes).await?),
             Part::Routes => figures.extend(routes::measure(binary, sizes).await?),
             Part::Idle => figures.extend(memory::measure(binary, sizes).await?),
+            Part::Curves => {
+                let (more, panels) = curves::measure(binary, sizes).await?;
+                figures.extend(more);
+                std::fs::write("curves.svg", plot::picture(&panels)?)?;
+                eprintln!("bench: curves.svg is drawn");
+            }
         }
         Ok(())
     }
