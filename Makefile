@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build web page demo test verify fmt-check clippy deny bench differential fuzz chaos sim sim-liars sim-plants handoff order-check audit-plants endo-suites swingset-patterns packages types upgrade-plants dist dist-test references worst million alerts test262 fmt image
+.PHONY: help setup env build web page demo test verify fmt-check clippy deny bench differential fuzz chaos sim sim-liars sim-plants handoff order-check audit-plants endo-suites swingset-patterns packages types upgrade-plants dist dist-test dist-machines references worst million alerts test262 fmt image
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -56,6 +56,7 @@ help: ## list the targets
 	@echo 'make build    build the `vat` command, and say where it is'
 	@echo 'make dist     make the packages that people install: dist/quorate-*.tar.gz and a .deb'
 	@echo 'make dist-test  make them, and run the session of the README from the tarball, without a toolchain'
+	@echo 'make dist-machines  install them on four machines with systemd (containers), by the commands of testnet/deploy/README.md; as root'
 	@echo 'make web      compile the client that checks in the page to node/web/js/quorate_web.wasm'
 	@echo 'make page     put the example of a page that trusts no host, with all it needs, into one folder'
 	@echo 'make fmt      format the sources'
@@ -91,6 +92,10 @@ dist: setup
 
 dist-test: dist
 	@testnet/deploy/check dist
+
+# Not a part of `make test`: it needs root, debootstrap and systemd-nspawn.
+dist-machines: dist
+	@testnet/deploy/check-machines dist
 
 # The client that checks in the page.
 web: setup

@@ -267,10 +267,11 @@ fn holder(lock: &Path) -> Option<u32> {
     let process = fs::read_to_string(lock).ok()?.trim().parse().ok()?;
     let wanted = fs::metadata(lock).ok()?;
     let is_it = |found: fs::Metadata| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino());
+    // There is such a process, but it does not show us its files: another user's, or one in a user namespace (systemd's PrivateUsers).
+    let hidden = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
     let has_it = match fs::read_dir(format!("/proc/{process}/fd")) {
-        Ok(open) => open.flatten().any(|open| fs::metadata(open.path()).is_ok_and(is_it)),
-        // Another process, whose files are hidden from us; but there is one.
-        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        Ok(open) => open.flatten().any(|open| fs::metadata(open.path()).map_or_else(hidden, is_it)),
+        Err(error) => hidden(error),
     };
     has_it.then_some(process)
 }
