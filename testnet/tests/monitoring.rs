@@ -69,7 +69,7 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
     };
     let annotations = dashboard["annotations"]["list"].as_array().expect("annotations").iter();
     let annotations =
-        annotations.map(|each| ("annotation".to_owned(), each["expr"].as_str().expect("a query").to_owned()));
+        annotations.map(|each| ("annotation".to_owned(), each["target"]["expr"].as_str().expect("a query").to_owned()));
     panels.iter().flat_map(of_panel).chain(annotations).collect()
 }
 

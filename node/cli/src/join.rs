@@ -19,7 +19,7 @@ use quorate_protocol::{
 };
 use std::{
     fs,
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
@@ -114,10 +114,15 @@ fn card_addresses(host: &LocalHost) -> Result<Vec<String>, Failure> {
 
 /// Reads a card; `None` if the file is none.
 pub fn read_card(path: &Path) -> Result<Option<Member>, Failure> {
-    if !path.is_file() {
-        return Ok(None);
-    }
     let wrong = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{}: {error}", path.display()));
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => {}
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let remedy = "this user cannot enter the card's folder; copy the card to one that it can, or run the command as another user";
+            return Err(wrong(&format!("{error}: {remedy}")));
+        }
+        _ => return Ok(None),
+    }
     let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
     let card = Card::read(&text).map_err(|error| wrong(&error))?;
     Ok(Some(card.verify().map_err(|error| wrong(&error))?))

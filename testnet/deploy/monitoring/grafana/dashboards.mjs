@@ -147,7 +147,7 @@ const variable = (name, query) => ({
 });
 
 const annotation = (name, expr, text, color) => ({
-  name, datasource, enable: true, iconColor: color, expr: spelled(expr), titleFormat: name, textFormat: text, step: '30s',
+  name, datasource, enable: true, iconColor: color, target: { refId: 'Anno', expr: spelled(expr), interval: '30s' }, titleFormat: name, textFormat: text,
 });
 
 function panel(id, { type, title, unit, queries, description, steps, max, mappings }, gridPos) {
@@ -160,7 +160,7 @@ function panel(id, { type, title, unit, queries, description, steps, max, mappin
   const values = Object.fromEntries((mappings ?? []).map(([value, text, color], index) => [value, { text, color, index }]));
   const defaults = { unit, thresholds, mappings: mappings ? [{ type: 'value', options: values }] : [], ...(max ? { min: 0, max } : {}) };
   const options = {
-    timeseries: { legend: { displayMode: 'list', placement: 'bottom' }, tooltip: { mode: 'multi', sort: 'desc' } },
+    timeseries: { legend: { displayMode: 'list', placement: 'bottom', showLegend: true, calcs: [] }, tooltip: { mode: 'multi', sort: 'desc' } },
     stat: { reduceOptions: { calcs: ['lastNotNull'] }, colorMode: 'background', graphMode: 'none', textMode: 'value_and_name' },
     'state-timeline': { mergeValues: true, showValue: 'auto' },
     heatmap: { calculate: false, yAxis: { unit } },
@@ -191,13 +191,13 @@ function dashboard({ uid, title, rows }) {
   return {
     uid, title, tags: ['quorate'], schemaVersion: 39, version: 1, editable: true, refresh: '10s', timezone: 'browser',
     time: { from: 'now-1h', to: 'now' }, graphTooltip: 1,
-    links: [{ type: 'dashboards', title: 'Quorate', tags: ['quorate'], asDropdown: false, keepTime: true, includeVars: true }],
+    links: [{ type: 'dashboards', title: 'Quorate', tags: ['quorate'], asDropdown: false, icon: 'external link', tooltip: '', targetBlank: false, keepTime: true, includeVars: true }],
     annotations: { list: [
       annotation('other members', 'changes(quorate_epoch{$vsel}[1m]) > 0', '{{vat}} at {{host}}', 'orange'),
       annotation('host started', 'changes(process_start_time_seconds{job="quorate",$sel}[1m]) > 0', '{{host}}', 'blue'),
     ] },
     templating: { list: [
-      { name: 'datasource', type: 'datasource', query: 'prometheus', refresh: 1, current: {} },
+      { name: 'datasource', type: 'datasource', query: 'prometheus', refresh: 1 },
       variable('host', 'label_values(quorate_build_info, host)'),
       variable('vat', 'label_values(quorate_vat_info{host=~"$host"}, vat)'),
     ] },
@@ -205,8 +205,43 @@ function dashboard({ uid, title, rows }) {
   };
 }
 
+/** Units of the dashboards that Grafana knows. It shows others behind the number, unchanged. */
+const UNITS = ['none', 's', 'ops', 'bytes', 'Bps', 'percentunit'];
+
+/** What Grafana would take and show wrongly. */
+function faults({ title, panels, templating }) {
+  const found = [];
+  const variables = new Set(templating.list.map(({ name }) => name));
+  const seen = new Set();
+  panels.forEach((panel, place) => {
+    const say = (fault) => found.push(`${title}: panel "${panel.title}" ${fault}`);
+    if (seen.has(panel.id)) say(`has the id ${panel.id} of another one`);
+    seen.add(panel.id);
+    const { x, y, w, h } = panel.gridPos;
+    if (x < 0 || x + w > 24) say('is wider than the page');
+    for (const { title: other, gridPos: at } of panels.slice(0, place)) {
+      if (x < at.x + at.w && at.x < x + w && y < at.y + at.h && at.y < y + h) say(`lies over "${other}"`);
+    }
+    if (panel.type === 'row') return;
+    if (!UNITS.includes(panel.fieldConfig.defaults.unit)) say(`has the unit ${panel.fieldConfig.defaults.unit}`);
+    if (panel.targets.length === 0) say('has no query');
+    for (const { expr, legendFormat, datasource: from } of panel.targets) {
+      if (from.uid !== '${datasource}') say('has another datasource than the one that is chosen');
+      if (panel.type === 'timeseries' && !legendFormat) say(`has no legend for ${expr}`);
+      for (const [, name] of expr.matchAll(/\$(\w+)/g)) {
+        if (!variables.has(name) && name !== '__rate_interval') say(`has the unknown variable $${name}`);
+      }
+    }
+  });
+  return found;
+}
+
 let stale = false;
 for (const each of [overview, internals]) {
+  for (const fault of faults(dashboard(each))) {
+    console.error(fault);
+    stale = true;
+  }
   const file = new URL(`dashboards/${each.uid}.json`, import.meta.url);
   const text = JSON.stringify(dashboard(each), null, 1) + '\n';
   if (process.argv.includes('--check')) {
