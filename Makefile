@@ -30,7 +30,7 @@ BUILD := .setup/cargo build $(LOCKED) $(ALL)
 # Where engine/build.rs builds the image.
 GUEST_TARGET := $(or $(QUORATE_GUEST_TARGET_DIR),$(patsubst %/,%,$(dir $(CARGO_TARGET_DIR)))/guest-target)
 
-.PHONY: help setup env build web page demo test verify fmt-check clippy deny bench differential fuzz chaos sim sim-liars sim-plants handoff order-check audit-plants endo-suites swingset-patterns packages types upgrade-plants dist dist-test dist-machines references worst million alerts test262 fmt image
+.PHONY: help setup env build web page demo test verify fmt-check clippy deny bench differential fuzz chaos sim sim-liars sim-plants handoff order-check audit-plants endo-suites swingset-patterns packages types upgrade-plants dist dist-test dist-machines references worst million alerts test262 fmt image flat
 
 help: ## list the targets
 	@echo 'make demo     set up, build, and show a testnet at work: messages, a lost machine, a swapped member, metrics'
@@ -51,6 +51,7 @@ help: ## list the targets
 	@echo 'make references                       exchange a million references between two and among three vats, and print the figures'
 	@echo 'make worst MINUTES=n                  have a sender do its worst beside an honest one, n minutes for each of four kinds'
 	@echo 'make million CALLS=n                  make a million (n) ordinary calls, and print heap and tables on the way'
+	@echo 'make flat CALLS=n                     send a million (n) messages, and draw memory and disk of the hosts: flat.csv, flat.svg'
 	@echo 'make alerts                           have alerts fire on a testnet with a real Prometheus, after as long a time as they really take: a quarter of an hour'
 	@echo 'make test262 TEST262=folder           run the parts of a checkout of tc39/test262 that concern vats'
 	@echo 'make build    build the `vat` command, and say where it is'
@@ -162,6 +163,10 @@ CALLS ?= 1000000
 worst million: setup
 	@.setup/cargo build $(LOCKED) --workspace --bin vat --example worst
 	@VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/worst' $(if $(filter worst,$@),attacks '$(MINUTES)',calls '$(CALLS)')
+
+flat: setup
+	@.setup/cargo build $(LOCKED) --workspace --bin vat --example worst
+	@VAT='$(CARGO_TARGET_DIR)/debug/vat' '$(CARGO_TARGET_DIR)/debug/examples/worst' flat '$(CALLS)'
 
 SEEDS ?= 1000
 SEED ?= 1

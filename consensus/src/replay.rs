@@ -24,8 +24,8 @@ use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::{Family, Store, VatStore, read};
 use quorate_ids::{Hash, VatId};
 
-/// Entries that are read from the store at once.
-const SCAN_ENTRIES: usize = 64;
+/// Bytes of entries that are read from the store at once.
+const SCAN_BYTES: usize = 1 << 20;
 
 /// Why a vat's log can't be executed again.
 #[derive(Debug, thiserror::Error)]
@@ -253,8 +253,7 @@ impl<M: Machine> Replay<M> {
 
     fn entry(&mut self) -> Result<WireEntry, ReplayError> {
         if self.read.is_empty() {
-            let (_, end) = self.store.bounds();
-            let records = self.store.scan(Family::Log, &self.store.numbered(self.next), &end, SCAN_ENTRIES)?;
+            let records = self.store.scan_log(self.next, None, SCAN_BYTES)?;
             for (_, value) in records {
                 let (_, entry): (Hash, WireEntry) = read(Family::Log, &value)?;
                 self.read.push_back(entry);

@@ -114,6 +114,8 @@ pub struct ConsensusStats {
     pub apply: Timings,
     /// Making and storing one checkpoint.
     pub checkpoint: Timings,
+    /// The part of it in which nothing else is executed.
+    pub checkpoint_pause: Timings,
     /// From applying a block to having its certificate.
     pub certify: Timings,
     /// From accepting a proposal to its result, at this host.

@@ -94,6 +94,7 @@ fn commands() -> Vec<(&'static str, Command)> {
         ),
         ("command-revoke-bearer", Command::RevokeBearer { key: [4; 32] }),
         ("command-upgrade", upgrade),
+        ("command-drop-peer", Command::DropPeer { peer: vat(5) }),
         ("command-tick", Command::Tick { now_ms: 1_700_000_000_000 }),
     ]
 }
@@ -110,6 +111,7 @@ fn results() -> Vec<(&'static str, CommandResult)> {
         ("result-not-ready", CommandResult::NotReady),
         ("result-granted", CommandResult::Granted),
         ("result-revoked", CommandResult::Revoked),
+        ("result-dropped", CommandResult::Dropped),
         ("result-ticked", CommandResult::Ticked),
         ("result-refused", CommandResult::Refused { message: "no".into() }),
     ]

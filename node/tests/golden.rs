@@ -155,6 +155,9 @@ fn what_a_log_holds() {
     check("command_reference", &order(reference, AccessEvidence::Creator(sign(5))));
     let revoke = AccessChange::RevokeReference { key: [6; 32] };
     check("command_revoke_reference", &order(revoke, AccessEvidence::Creator(sign(5))));
+    let drop = AccessChange::DropPeer { peer: to };
+    check("command_drop_peer", &order(drop, AccessEvidence::Members(vec![sign(1), sign(3)])));
+    check("result_dropped", &VatResult::Dropped);
     check("result_granted", &VatResult::Granted);
     check("result_revoked", &VatResult::Revoked);
     check("result_installed", &VatResult::Installed);

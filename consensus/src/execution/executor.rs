@@ -247,14 +247,17 @@ impl<M: Machine> Executor<M> {
                 self.state.raft_membership_log = Some(position);
                 outcome.view = Some(Arc::new(self.state.clone()));
             }
-            LogContent::Block(bytes) => executed = self.apply_block(Block::decode(&bytes), item.chain, &mut outcome)?,
+            LogContent::Block(bytes) => {
+                let block = (Block::decode(&bytes), bytes.0.len());
+                executed = self.apply_block(block, item.chain, &mut outcome)?;
+            }
         }
         Ok((outcome, executed))
     }
 
     fn apply_block(
         &mut self,
-        block: Block,
+        (block, bytes): (Block, usize),
         chain: Hash,
         outcome: &mut Outcome,
     ) -> Result<Option<Executed<M::Effects>>, MachineFault> {
@@ -266,6 +269,7 @@ impl<M: Machine> Executor<M> {
         // At the beginning of an epoch, too: then no newcomer needs a checkpoint that those signed who left long ago.
         let due = done == Done::Activated || self.state.since_checkpoint.is_due(&self.parameters);
         if block.commands.is_empty() && !recorded && !due && done != Done::Ticked {
+            self.state.since_checkpoint.count(bytes, 0, 0);
             return Ok(None);
         }
         let commands: Vec<Vec<u8>> = block.commands.iter().map(|command| command.0.to_vec()).collect();
@@ -277,10 +281,7 @@ impl<M: Machine> Executor<M> {
             let found = applied.results.len();
             return Err(MachineFault(format!("{found} results for {} commands of block {number}", commands.len())));
         }
-        let since = &mut self.state.since_checkpoint;
-        since.blocks += 1;
-        since.commands += commands.len() as u64;
-        since.work = since.work.saturating_add(applied.work);
+        self.state.since_checkpoint.count(bytes, commands.len(), applied.work);
         outcome.reply.results = applied.results;
         self.stats.update(|stats| {
             stats.blocks += 1;

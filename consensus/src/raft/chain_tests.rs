@@ -5,9 +5,10 @@ use openraft::EntryPayload;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use quorate_ids::{Hash, VatId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::log::LogStore;
+use super::log::{LogStore, READ_BYTES};
 use super::types::{BlockData, Entry, log_id, vote};
 use crate::error::StoreError;
 use crate::order::chain;
@@ -175,4 +176,72 @@ async fn what_was_read_before_the_chain_was_made_anew_is_not_remembered() {
     log.try_get_log_entries(0..10).await.unwrap();
     let wanted = shown[5..].iter().fold(certified, |before, entry| chain::next(&before, &WireEntry::from(entry)));
     assert_eq!(log.chain(9).unwrap(), wanted);
+}
+
+/// A store that counts the bytes of the records that are read of it at once.
+struct Counting {
+    store: MemoryStore,
+    most: AtomicUsize,
+}
+
+impl Counting {
+    fn count(&self, found: Vec<Record>) -> Vec<Record> {
+        self.most.fetch_max(found.iter().map(|(_, value)| value.len()).sum(), Ordering::SeqCst);
+        found
+    }
+}
+
+impl Store for Counting {
+    fn write(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+        self.store.write(batch)
+    }
+
+    fn write_then(&self, batch: Vec<Write>, flushed: Flushed) -> Result<(), StoreError> {
+        self.store.write_then(batch, flushed)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.store.sync()
+    }
+
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(family, key)
+    }
+
+    fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.store.scan(family, from, to, limit).map(|found| self.count(found))
+    }
+
+    fn scan_bytes(&self, family: Family, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Record>, StoreError> {
+        self.store.scan_bytes(family, from, to, bytes).map(|found| self.count(found))
+    }
+
+    fn keys(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.store.keys(family, from, to, limit)
+    }
+
+    fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<Record>, StoreError> {
+        self.store.last(family, from, to)
+    }
+}
+
+/// A member that catches up is sent what fits a frame: large entries after that are not read for nothing.
+#[tokio::test]
+async fn no_more_of_a_log_is_read_than_goes_on() {
+    let store = Arc::new(Counting { store: MemoryStore::new(), most: AtomicUsize::default() });
+    let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+    let open = || LogStore::open(VatStore::new(Arc::clone(&shared), VAT), Arc::new(StatsCell::default())).unwrap();
+    let large = |index| {
+        let payload = EntryPayload::Normal(BlockData(vec![7; READ_BYTES / 2].into()));
+        Entry { log_id: log_id(LogPosition { term: 1, index }), payload }
+    };
+    let entries: Vec<Entry> = (0..40).map(large).collect();
+    append(&mut open(), &entries).await;
+    let mut log = open();
+    let first = log.limited_get_log_entries(0, 40).await.unwrap();
+    assert_eq!(first.len(), 1, "two are more than a read gives, with what surrounds them");
+    let all = log.try_get_log_entries(0..40).await.unwrap();
+    assert_eq!(all.len(), entries.len());
+    let most = store.most.load(Ordering::SeqCst);
+    assert!(most <= READ_BYTES, "{most} bytes were read at once");
 }

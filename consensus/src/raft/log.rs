@@ -34,8 +34,6 @@ use quorate_order::chain::{Head, Point, next_chain};
 const CACHE_BYTES: usize = 8 << 20;
 /// Bytes of entries that one read for replication or execution gives at most, unless a single entry is larger.
 pub(super) const READ_BYTES: usize = 1 << 20;
-/// Entries that are read from the store at once.
-const SCAN_ENTRIES: u64 = 64;
 
 /// Hashes of the chain that are kept in memory.
 const CACHED_CHAIN: usize = 4_096;
@@ -163,9 +161,9 @@ impl LogStore {
     /// The store fails, or an entry is damaged.
     pub(super) fn each_entry(&self, from: u64, mut show: impl FnMut(&WireEntry)) -> Result<(), StoreError> {
         let store = &self.0.store;
-        let ((_, end), mut next) = (store.bounds(), from);
+        let mut next = from;
         loop {
-            let records = store.scan(Family::Log, &store.numbered(next), &end, SCAN_ENTRIES as usize)?;
+            let records = store.scan_log(next, None, READ_BYTES)?;
             if records.is_empty() {
                 return Ok(());
             }
@@ -220,10 +218,9 @@ impl LogStore {
     /// Gives the entries from `index` on another chain: what came before them is not what this host was told.
     fn chain_anew(&self, index: u64, mut chain: Hash) -> Result<(), StoreError> {
         let store = &self.0.store;
-        let (_, end) = store.bounds();
         let mut next = index;
         loop {
-            let records = store.scan(Family::Log, &store.numbered(next), &end, SCAN_ENTRIES as usize)?;
+            let records = store.scan_log(next, None, READ_BYTES)?;
             let mut batch = Vec::new();
             for (key, value) in records {
                 let (_, entry): StoredEntry = read(Family::Log, &value)?;
@@ -325,9 +322,9 @@ impl LogStore {
         let mut next = from;
         let mut bytes = 0;
         while next < to {
-            let batch = (to - next).min(SCAN_ENTRIES);
-            let end = store.numbered(next + batch);
-            let records = store.scan(Family::Log, &store.numbered(next), &end, usize::MAX).map_err(io::Error::other)?;
+            // What is read beyond the budget is thrown away, and entries may be large.
+            let room = budget.saturating_sub(bytes).min(READ_BYTES);
+            let records = store.scan_log(next, Some(to), room).map_err(io::Error::other)?;
             if records.is_empty() {
                 break;
             }
@@ -337,10 +334,11 @@ impl LogStore {
                     return Ok(found);
                 }
                 let (chain, entry): StoredEntry = read(Family::Log, &value).map_err(io::Error::other)?;
-                self.lock().note_read_chain(entry.position().index, chain, rewrites);
+                let index = entry.position().index;
+                self.lock().note_read_chain(index, chain, rewrites);
                 found.push(into_entry(entry).map_err(io::Error::other)?);
+                next = index + 1;
             }
-            next += batch;
         }
         Ok(found)
     }

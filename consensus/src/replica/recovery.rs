@@ -30,8 +30,8 @@ use crate::storage::marks::Mark;
 use crate::storage::{Family, Store, VOTE, VatStore, Write, read};
 use quorate_ids::{Hash, HostId};
 
-/// Entries that are read from the store at once.
-const SCAN_ENTRIES: usize = 64;
+/// Bytes of entries that are read from the store at once.
+const SCAN_BYTES: usize = 1 << 20;
 /// Why a replica does not run whose host has signed a recovery.
 pub(super) const AGREED: &str = "Q-C048 this host has agreed to a recovery of the vat, and says nothing more with the members that it had before: `vat recover` \
                       finishes it";
@@ -336,8 +336,7 @@ fn read_log(part: &VatStore, genesis: &Genesis) -> Result<(ReplicatedState, Opti
     let executed = state.last_log.map(|last| last.index);
     let mut next = end.map_or(0, |end| end.log.index.saturating_add(1));
     loop {
-        let (_, last) = part.bounds();
-        let records = part.scan(Family::Log, &part.numbered(next), &last, SCAN_ENTRIES)?;
+        let records = part.scan_log(next, None, SCAN_BYTES)?;
         if records.is_empty() {
             return Ok((state, end));
         }

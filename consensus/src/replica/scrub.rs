@@ -28,6 +28,8 @@ use quorate_ids::Hash;
 
 /// Records that are read at once.
 const RECORDS: usize = 32;
+/// Bytes of the log that are read at once.
+const LOG_BYTES: usize = 1 << 20;
 /// Chunks that are read at once.
 const CHUNKS: usize = 16;
 /// How often a log is read that seems to be damaged: it may be cut and written anew meanwhile.
@@ -253,8 +255,7 @@ struct LogPiece {
 fn read_entries(store: &VatStore, log: &LogStore, at: Option<(u64, Hash)>) -> Result<LogPiece, StoreError> {
     let damaged = |error: String| StoreError::Corrupt { what: "log", error };
     let flushed = *log.flushed().borrow();
-    let (_, end) = store.bounds();
-    let records = store.scan(Family::Log, &store.numbered(at.map_or(0, |(index, _)| index + 1)), &end, RECORDS)?;
+    let records = store.scan_log(at.map_or(0, |(index, _)| index + 1), None, LOG_BYTES)?;
     let mut piece = LogPiece { bytes: 0, at, is_end: records.is_empty() };
     for (key, value) in records {
         let (chain, entry): (Hash, WireEntry) = read(Family::Log, &value)?;

@@ -7,5 +7,5 @@ mod replicated;
 
 pub use quorate_proof::state_root::state_root;
 #[cfg(test)]
-pub(crate) use replicated::SinceCheckpoint;
+pub(crate) use replicated::{BYTE_WORK, FREE_BYTES, SinceCheckpoint};
 pub(crate) use replicated::{LogPosition, RaftMembership, ReplicatedState, genesis_raft_ids};

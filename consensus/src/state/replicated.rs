@@ -21,6 +21,12 @@ use quorate_ids::{Hash, HostId};
 /// Newcomers of changes that were given up that are remembered: a leader may be calling one of them.
 const MAX_GIVEN_UP: usize = 8;
 
+/// A byte of a block counts as so much work at least, beyond the first [`FREE_BYTES`] of the block. What a machine takes in costs it more. What it
+/// refuses costs nothing, and takes as much of the disk: a leader that lies could fill it.
+pub(crate) const BYTE_WORK: u64 = 100;
+/// Bytes of a block that do not count: 2,000 such blocks are 125 MiB.
+pub(crate) const FREE_BYTES: u64 = 64 << 10;
+
 /// Raft's own membership, as applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RaftMembership {
@@ -55,6 +61,14 @@ pub(crate) struct SinceCheckpoint {
 }
 
 impl SinceCheckpoint {
+    /// Counts a block, whatever it does: the log keeps all of them, and is cut at checkpoints only.
+    pub(crate) fn count(&mut self, bytes: usize, commands: usize, work: u64) {
+        let least = (bytes as u64).saturating_sub(FREE_BYTES).saturating_mul(BYTE_WORK);
+        self.blocks += 1;
+        self.commands += commands as u64;
+        self.work = self.work.saturating_add(work.max(least));
+    }
+
     /// The rule for checkpoints. Asked before a block is executed, so that the block's own statement can be the checkpoint's.
     pub(crate) fn is_due(&self, parameters: &Parameters) -> bool {
         self.blocks >= parameters.checkpoint_blocks

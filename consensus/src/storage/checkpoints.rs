@@ -246,6 +246,7 @@ impl Checkpoints {
             stats.checkpoint_bytes += bytes as u64;
             stats.newest_checkpoint = CheckpointSize { whole: whole as u64, new: bytes as u64 };
             stats.checkpoint.record(draft.took + began.elapsed());
+            stats.checkpoint_pause.record(draft.took);
         });
         Ok(())
     }

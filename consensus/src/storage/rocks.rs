@@ -320,7 +320,7 @@ impl RocksStore {
         family: Family,
         from: &[u8],
         to: &[u8],
-        limit: usize,
+        (limit, bytes): (usize, usize),
         pick: impl Fn(&[u8], &[u8]) -> T,
     ) -> Result<Vec<T>, StoreError> {
         if from >= to {
@@ -330,9 +330,13 @@ impl RocksStore {
         options.set_iterate_upper_bound(to.to_vec());
         let mut cursor = self.shared.db.raw_iterator_cf_opt(self.shared.family(family), options);
         cursor.seek(from);
-        let mut found = Vec::new();
+        let (mut found, mut taken) = (Vec::new(), 0_usize);
         while found.len() < limit {
             let (Some(key), Some(value)) = (cursor.key(), cursor.value()) else { break };
+            taken = taken.saturating_add(value.len());
+            if taken > bytes && !found.is_empty() {
+                break;
+            }
             found.push(pick(key, value));
             cursor.next();
         }
@@ -462,11 +466,15 @@ impl Store for RocksStore {
     }
 
     fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.walk(family, from, to, limit, |key, value| (key.to_vec(), value.to_vec()))
+        self.walk(family, from, to, (limit, usize::MAX), |key, value| (key.to_vec(), value.to_vec()))
+    }
+
+    fn scan_bytes(&self, family: Family, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Record>, StoreError> {
+        self.walk(family, from, to, (usize::MAX, bytes), |key, value| (key.to_vec(), value.to_vec()))
     }
 
     fn keys(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.walk(family, from, to, limit, |key, _| key.to_vec())
+        self.walk(family, from, to, (limit, usize::MAX), |key, _| key.to_vec())
     }
 
     fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<Record>, StoreError> {

@@ -133,6 +133,11 @@ pub trait Store: Send + Sync + 'static {
     /// Up to `limit` records with `from <= key < to`, ascending.
     fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError>;
 
+    /// Records with `from <= key < to`, ascending: as many as hold `bytes` bytes of values, and one if there is any. No more is read.
+    fn scan_bytes(&self, family: Family, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Record>, StoreError> {
+        Ok(within(self.scan(family, from, to, usize::MAX)?.into_iter(), bytes))
+    }
+
     /// The keys only of such a range.
     fn keys(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError>;
 
@@ -227,6 +232,19 @@ pub trait Store: Send + Sync + 'static {
         let records = self.scan(Family::Meta, &from, &to, usize::MAX)?;
         Ok(records.into_iter().map(|(key, value)| (String::from_utf8_lossy(&key[1..]).into_owned(), value)).collect())
     }
+}
+
+/// The first of these records, for [`Store::scan_bytes`].
+pub(crate) fn within(records: impl Iterator<Item = Record>, bytes: usize) -> Vec<Record> {
+    let (mut found, mut taken) = (Vec::new(), 0_usize);
+    for record in records {
+        taken = taken.saturating_add(record.1.len());
+        if taken > bytes && !found.is_empty() {
+            break;
+        }
+        found.push(record);
+    }
+    found
 }
 
 /// Keys of notes begin with `n`, apart from what the store notes of itself.

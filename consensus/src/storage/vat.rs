@@ -103,6 +103,12 @@ impl VatStore {
         self.store.scan(family, from, to, limit)
     }
 
+    /// Log entries from `from` on, before `to`: about so many bytes of them, and one if there is any.
+    pub(crate) fn scan_log(&self, from: u64, to: Option<u64>, bytes: usize) -> Result<Vec<Record>, StoreError> {
+        let end = to.map_or_else(|| self.bounds().1, |to| self.numbered(to));
+        self.store.scan_bytes(Family::Log, &self.numbered(from), &end, bytes)
+    }
+
     pub(crate) fn last(&self, family: Family) -> Result<Option<Record>, StoreError> {
         let (from, to) = self.bounds();
         self.store.last(family, &from, &to)

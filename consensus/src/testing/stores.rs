@@ -39,6 +39,8 @@ fn ranges_are_ordered_bounded_and_per_family(store: &dyn Store) {
     assert_eq!(keys(store, Family::Log, "d", "b"), Vec::<String>::new());
     assert_eq!(keys(store, Family::State, "a", "z"), Vec::<String>::new());
     assert_eq!(store.scan(Family::Log, b"a", b"z", 2).unwrap().len(), 2);
+    let within = |bytes| store.scan_bytes(Family::Log, b"a", b"d", bytes).unwrap().len();
+    assert_eq!([within(0), within(1), within(2), within(9)], [1, 1, 2, 3], "values are of one byte");
     assert_eq!(store.get(Family::Chunk, b"b").unwrap().unwrap(), b"other");
     assert_eq!(store.last(Family::Log, b"a", b"d").unwrap().unwrap().0, b"c");
     assert_eq!(store.last(Family::Log, b"a", b"dd").unwrap().unwrap().0, b"d");

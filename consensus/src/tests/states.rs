@@ -1,6 +1,6 @@
 use super::*;
 use crate::proof::membership::MAX_CHAIN;
-use crate::state::{SinceCheckpoint, state_root};
+use crate::state::{BYTE_WORK, FREE_BYTES, SinceCheckpoint, state_root};
 
 fn state(members: u8, threshold: u16) -> ReplicatedState {
     ReplicatedState::of_genesis(&genesis(members, threshold))
@@ -81,6 +81,23 @@ fn the_checkpoint_rule_counts_blocks_commands_and_work() {
     for (counts, due) in [((2, 3, 4), false), ((3, 0, 0), true), ((0, 4, 0), true), ((0, 0, 5), true)] {
         assert_eq!(since(counts.0, counts.1, counts.2).is_due(&parameters), due, "{counts:?}");
     }
+}
+
+/// A leader that lies could fill disks with what nobody takes in.
+#[test]
+fn large_blocks_bring_a_checkpoint_whatever_they_do() {
+    let parameters = Parameters::default();
+    let intervals = |bytes: usize, work: u64| {
+        let mut since = SinceCheckpoint::default();
+        (0..).take_while(|_| !since.is_due(&parameters)).map(|_| since.count(bytes, 1, work)).count()
+    };
+    let most = parameters.checkpoint_blocks as usize;
+    assert_eq!(intervals(FREE_BYTES as usize, 0), most, "small blocks count as blocks");
+    let large = 1 << 20;
+    let blocks = intervals(large, 0);
+    assert!(blocks * large < 128 << 20, "{blocks} blocks of 1 MiB");
+    let work = (large as u64) * 2 * BYTE_WORK;
+    assert_eq!(intervals(large, work), parameters.checkpoint_work.div_ceil(work) as usize, "work counts as ever");
 }
 
 #[test]

@@ -10,13 +10,14 @@
 //!
 //! Nothing here runs a guest; `machine` stands between. [`inbound`] turns messages into deliveries, [`outbound`] turns a guest's outputs into messages.
 //! [`handoff`] and [`deposits`] pass objects to third vats. [`account`] prices what the vat keeps for each peer, [`garbage`] counts references,
-//! [`abandon`] marks unwanted answers, and [`bearers`] lets in unknown peers.
+//! [`abandon`] marks unwanted answers, [`bearers`] lets in unknown peers, and [`dropped`] ends with a peer for good.
 
 mod abandon;
 mod account;
 mod answers;
 pub mod bearers;
 mod deposits;
+mod dropped;
 mod garbage;
 mod handoff;
 mod inbound;
@@ -29,6 +30,7 @@ mod promises;
 mod upgrade;
 
 pub use bearers::{Bearer, BearerKeys, is_redemption};
+pub use dropped::{DROPPED, MAX_DROPPED};
 pub use inbound::{Broken, Inbound, Introduction};
 pub use inventory::{Held, Inventory, PeerInventory};
 pub use quorate_streams::limits::{MAX_OBJECTS, MAX_PROMISES, MAX_UNACKED_BYTES, MAX_UNACKED_MESSAGES};
@@ -110,6 +112,9 @@ pub struct Comms {
     /// Own objects that were held and are no more, of which the guest has yet to hear.
     freed: BTreeSet<u64>,
     exited: bool,
+    /// Peers that were dropped for good. In the state root like the rest, but encoded apart from it.
+    #[serde(skip)]
+    dropped: BTreeSet<VatId>,
     /// What all peers make this vat keep, in bytes.
     kept: u64,
     /// What they may.
@@ -143,6 +148,7 @@ impl Comms {
             own_names: inventory::Names::default(),
             freed: BTreeSet::new(),
             exited: false,
+            dropped: BTreeSet::new(),
             kept: 0,
             pool: u64::MAX,
             account: None,
@@ -184,6 +190,8 @@ impl Comms {
     pub fn refuses_peer(&self, vat: &VatId) -> Option<&'static str> {
         if *vat == self.vat {
             Some("a vat has no stream to itself")
+        } else if self.is_dropped(vat) {
+            Some(DROPPED)
         } else if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(vat) {
             Some("this vat knows as many vats as it can")
         } else {
@@ -194,7 +202,8 @@ impl Comms {
     /// Returns whether anything may be taken in of `vat`, whose stream begins with the message `first` if that is at hand: it is in the tables,
     /// or uses a bearer reference at once. Other senders leave no state.
     pub fn admits(&self, vat: &VatId, first: Option<&[u8]>) -> bool {
-        self.peers.contains_key(vat) || first.is_some_and(|message| self.comes_by_bearer(vat, message))
+        let comes_in = || first.is_some_and(|message| self.comes_by_bearer(vat, message));
+        self.peers.contains_key(vat) || !self.is_dropped(vat) && comes_in()
     }
 
     /// The peer's tables, made if this is the first that is heard of it. [`Comms::refuses_peer`] was asked before.

@@ -9,9 +9,12 @@ use crate::error::EngineError;
 use crate::wire::codec;
 use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 const MANIFEST_VERSION: u8 = 1;
 const TABLES_VERSION: u8 = 10;
+/// The same, with the peers that were dropped after them: only where some were, so that members of versions before agree until then.
+const TABLES_WITH_DROPPED_VERSION: u8 = 11;
 /// Longest manifest, in bytes. It holds unacknowledged messages.
 const MAX_MANIFEST_BYTES: usize = 1 << 30;
 
@@ -87,7 +90,11 @@ impl<G: Guest> Machine<G> {
             turns: &self.turns,
             published: &self.published,
         };
-        let manifest = Manifest { guest: manifest, tables: codec::encode(TABLES_VERSION, &tables) };
+        let tables = match self.comms.dropped() {
+            dropped if dropped.is_empty() => codec::encode(TABLES_VERSION, &tables),
+            dropped => codec::encode(TABLES_WITH_DROPPED_VERSION, &(tables, dropped)),
+        };
+        let manifest = Manifest { guest: manifest, tables };
         let (root, manifest) = (manifest.root(), codec::encode(MANIFEST_VERSION, &manifest));
         Ok(MachineCheckpoint { root, manifest, new_chunks })
     }
@@ -110,14 +117,21 @@ impl<G: Guest> Machine<G> {
         make: impl FnOnce(&G::Manifest) -> Result<G, EngineError>,
     ) -> Result<Machine<G>, EngineError> {
         let manifest = Manifest::<G::Manifest>::decode(manifest)?;
-        let tables = codec::decode::<Tables, MAX_MANIFEST_BYTES>(TABLES_VERSION, &manifest.tables)
-            .map_err(|error| EngineError::Checkpoint(format!("its tables are {error}")))?;
+        let decoded = match manifest.tables.first() {
+            Some(&TABLES_WITH_DROPPED_VERSION) => {
+                codec::decode::<_, MAX_MANIFEST_BYTES>(TABLES_WITH_DROPPED_VERSION, &manifest.tables)
+            }
+            _ => codec::decode::<Tables, MAX_MANIFEST_BYTES>(TABLES_VERSION, &manifest.tables)
+                .map(|tables| (tables, BTreeSet::new())),
+        };
+        let (tables, dropped) = decoded.map_err(|error| EngineError::Checkpoint(format!("its tables are {error}")))?;
         if tables.vat != vat {
             return Err(EngineError::Checkpoint(format!("it is of vat {}, not of {vat}", tables.vat)));
         }
         let mut machine = Machine::new(vat, make(&manifest.guest)?);
         machine.comms = tables.comms;
         machine.comms.set_memory(machine.guest.memory_limit());
+        machine.comms.set_dropped(dropped);
         machine.status = tables.status;
         machine.timers = tables.timers;
         machine.collector = tables.collector;

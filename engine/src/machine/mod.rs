@@ -346,6 +346,13 @@ impl<G: Guest> Machine<G> {
                 self.comms.revoke(&from);
                 CommandResult::Revoked
             }
+            Command::DropPeer { peer } => match self.comms.drop_peer(&peer) {
+                Ok(()) => {
+                    self.turns.forget(&peer);
+                    CommandResult::Dropped
+                }
+                Err(refusal) => refused(refusal),
+            },
             Command::Tick { now_ms } => {
                 let passed_ms = now_ms.saturating_sub(self.status.now_ms);
                 self.turns.ease(self.fuel.eased_in(passed_ms));

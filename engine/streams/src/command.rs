@@ -31,6 +31,8 @@ pub enum Command {
     RevokeBearer { key: [u8; 32] },
     /// Gives the vat other code, or has it run in another image.
     Upgrade(Upgrade),
+    /// Ends with a peer that is gone, for good.
+    DropPeer { peer: VatId },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,6 +105,8 @@ pub enum CommandResult {
     UpgradeFailed {
         message: String,
     },
+    /// The peer is gone, for good.
+    Dropped,
 }
 
 impl Command {

@@ -31,6 +31,7 @@ mod node;
 mod objects;
 mod operator;
 mod output;
+mod peer;
 mod prove;
 mod read;
 mod recover;
@@ -216,6 +217,9 @@ enum Command {
     Grant(access::GrantArgs),
     /// Let another vat use a vat's root no longer
     Revoke(access::RevokeArgs),
+    /// End with peers of a vat that are gone
+    #[command(subcommand, after_help = "Example:\n  vat peer drop bank shop")]
+    Peer(peer::Command),
     /// Make, show and revoke references to a vat's objects, and those that calls have kept
     #[command(
         subcommand,
@@ -385,6 +389,7 @@ async fn perform(command: Command, build: Build, json: bool) -> Outcome {
         Command::Read(args) => read::run(args, json).await,
         Command::Grant(args) => access::grant(args, json).await,
         Command::Revoke(args) => access::revoke(args, json).await,
+        Command::Peer(command) => peer::run(command, json).await,
         Command::Ref(command) => reference::run(command, json).await,
         Command::Objects(args) => objects::run(args, json).await,
         Command::Node(command) => node::run(command, json, build).await,

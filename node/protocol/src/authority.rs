@@ -37,6 +37,10 @@ pub enum AuthorityError {
         "the upgrade is not what the owners of the members approved of, or changes something else than they were told"
     )]
     OtherUpgrade,
+    #[error(
+        "a peer is dropped for good, which a threshold of the vat's members must want; its creator's signature is not enough"
+    )]
+    MembersAlone,
     #[error("the change of access to the vat does not decode: {0}")]
     Motion(String),
 }
@@ -76,6 +80,8 @@ pub enum AccessChange {
     NewReference { key: [u8; 32], object: u64, expires_ms: Option<u64>, note: String },
     /// Such a key opens nothing any more, nor does what was kept through it.
     RevokeReference { key: [u8; 32] },
+    /// Another vat is gone: this one ends with it for good. Only a threshold of the members can want that, not the creator alone.
+    DropPeer { peer: VatId },
 }
 
 /// What is signed of an [`AccessChange`], and what the owners of members are asked.
@@ -158,6 +164,9 @@ impl Authority {
             return Err(AuthorityError::Order { found: decoded.number, next });
         }
         match evidence {
+            AccessEvidence::Creator(_) if matches!(decoded.change, AccessChange::DropPeer { .. }) => {
+                return Err(AuthorityError::MembersAlone);
+            }
             AccessEvidence::Creator(signature) => {
                 self.check_creator(signature)?;
                 signature.verify(&AccessOrder::creator_payload(&self.vat, motion))

@@ -43,4 +43,6 @@ pub enum VatResult {
     Upgraded,
     /// The new code did not take over, and the vat goes on as it was: why.
     UpgradeFailed { message: String },
+    /// The peer is dropped, for good.
+    Dropped,
 }

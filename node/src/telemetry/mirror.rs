@@ -163,6 +163,8 @@ fn times(page: &mut Page, vat: &str, status: &ReplicaStatus) {
     };
     times("quorate_log_flush_seconds", "From appending to the log until it is synced to disk.", &stats.log_flush);
     times("quorate_checkpoint_seconds", "Time to make and write a checkpoint.", &stats.checkpoint);
+    let pause = "The part of it in which the vat executes nothing: copying and hashing what has changed.";
+    times("quorate_checkpoint_pause_seconds", pause, &stats.checkpoint_pause);
     times("quorate_certify_seconds", "From executing a block to its certificate.", &stats.certify);
     times("quorate_propose_seconds", "From proposing a command to its result.", &stats.propose);
 }

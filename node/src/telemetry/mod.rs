@@ -223,7 +223,7 @@ impl Telemetry {
             ),
             forgotten_peers: f.counter(
                 "forgotten_peers_total",
-                "Clients that the vat has forgotten, since they ended or their time was over.",
+                "Clients that the vat has forgotten, since they ended or their time was over, and peers that were dropped.",
                 &["vat"],
             ),
             last_applied: f.gauge(

@@ -93,6 +93,12 @@ pub fn describe_change(change: &AccessChange, name: impl Fn(&VatId) -> Option<St
         AccessChange::RevokeReference { key } => {
             format!("revoke reference {}, and all that was kept through it", short_key(key))
         }
+        AccessChange::DropPeer { peer } => {
+            format!(
+                "drop peer {} for good: nothing is sent to it or taken from it any more, whatever it still owes",
+                vat(peer)
+            )
+        }
     }
 }
 
@@ -125,7 +131,7 @@ impl VatService {
         let motion = AccessMotion { change, number }.encode();
         match self.replica.put_motion(motion, deadline).await {
             Ok(proposed) => Ok(match codec::decode(&proposed.result) {
-                Ok(VatResult::Granted | VatResult::Revoked) => AccessOutcome::Done(proposed.block),
+                Ok(VatResult::Granted | VatResult::Revoked | VatResult::Dropped) => AccessOutcome::Done(proposed.block),
                 Ok(VatResult::Refused { message }) => AccessOutcome::Refused(message),
                 Ok(other) => AccessOutcome::Refused(format!("an unexpected result: {other:?}")),
                 Err(error) => AccessOutcome::Refused(format!("a result that does not decode: {error}")),

@@ -259,13 +259,15 @@ impl Inbox {
     /// The answer for a slice that needs no look at its evidence, whether it is good or not. Also tells the courier that the
     /// sender is there.
     fn answer_at_once(&self, slice: &Slice) -> Option<AtOnce> {
-        let (epoch, peer, bearers) = {
-            let view = self.view.lock();
-            (view.epoch, view.peers.get(&slice.sender()).cloned(), view.bearers.clone())
+        let (epoch, peer, bearers, is_dropped) = {
+            let (view, sender) = (self.view.lock(), slice.sender());
+            let is_dropped = view.dropped.contains(&sender);
+            (view.epoch, view.peers.get(&sender).cloned(), view.bearers.clone(), is_dropped)
         };
         let answer = match &peer {
             Some(peer) => of_a_peer(slice, peer),
             None if slice.sender() == self.vat => Some(AtOnce::Stranger),
+            None if is_dropped => Some(AtOnce::Dropped),
             None if slice.begin > 1 => Some(AtOnce::NotYet),
             None => {
                 let first = slice.first_message();
@@ -294,6 +296,7 @@ impl Inbox {
             AtOnce::NotYet => SliceReply::NotYet { next, leader: self.leader() },
             AtOnce::Broken => SliceReply::Refused { message: "the stream is broken".to_owned() },
             AtOnce::Stranger => SliceReply::Refused { message: STRANGER.to_owned() },
+            AtOnce::Dropped => SliceReply::Refused { message: comms::DROPPED.to_owned() },
         }
     }
 
@@ -401,6 +404,8 @@ enum AtOnce {
     Broken,
     /// Nobody here knows the sender, and it uses no reference.
     Stranger,
+    /// The owners of this vat have dropped the sender for good.
+    Dropped,
 }
 
 /// The answer for a slice whose messages and acknowledgement the state has already, or will not take. Its shape is good.

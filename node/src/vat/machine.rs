@@ -21,7 +21,7 @@ use quorate_courier::courier::RestoredOutbox;
 use quorate_engine::{
     EngineError, VatId,
     comms::{
-        Comms,
+        Comms, DROPPED,
         stream::{self, SliceError, StreamHead},
     },
     fuel_prices_hash,
@@ -62,7 +62,7 @@ pub struct BlockEffects {
     pub published: Arc<PublishedTree>,
     /// Proven members of other vats: for callers that look for them.
     pub introductions: Vec<Evidence>,
-    /// Vats whose time was over.
+    /// Clients whose time was over, and peers that were dropped.
     pub forgotten: Vec<VatId>,
     /// Wall time that applying took, in seconds. For the histogram only.
     pub seconds: f64,
@@ -246,6 +246,7 @@ impl VatMachine {
         };
         let peer = match &change {
             AccessChange::Grant { to: peer, .. } | AccessChange::Revoke { from: peer } => Some(*peer),
+            AccessChange::DropPeer { peer } => return self.drop_peer(*peer, side),
             AccessChange::NewReference { .. } | AccessChange::RevokeReference { .. } => None,
         };
         let command = match change {
@@ -255,6 +256,7 @@ impl VatMachine {
                 Command::AddBearer { key, object, expires_ms, note }
             }
             AccessChange::RevokeReference { key } => Command::RevokeBearer { key },
+            AccessChange::DropPeer { .. } => unreachable!("it is carried out above"),
         };
         let result = match self.engine.apply(command)? {
             CommandResult::Granted => VatResult::Granted,
@@ -265,6 +267,28 @@ impl VatMachine {
         self.access_orders = self.access_orders.saturating_add(1);
         side.touched.extend(peer);
         Ok(result)
+    }
+
+    /// Ends with a peer for good, which those want who may.
+    fn drop_peer(&mut self, peer: VatId, side: &mut SideEffects) -> Result<VatResult, EngineError> {
+        let is_client = self.known.get(&peer).is_some_and(|signers| signers.expires != 0);
+        if is_client {
+            // A client is told from a newcomer by the end of its lifetime, which is cheaper than its id.
+            let Some(expires) = self.clients.end(&peer) else {
+                let message = "this vat remembers as many ended clients as it can; try again later".to_owned();
+                return Ok(VatResult::Refused { message });
+            };
+            self.forget(peer, Some(expires), side);
+        } else {
+            match self.engine.apply(Command::DropPeer { peer })? {
+                CommandResult::Dropped => {}
+                CommandResult::Refused { message } => return Ok(VatResult::Refused { message }),
+                other => return Ok(VatResult::Refused { message: format!("unexpected result of a drop: {other:?}") }),
+            }
+            self.forget(peer, None, side);
+        }
+        self.access_orders = self.access_orders.saturating_add(1);
+        Ok(VatResult::Dropped)
     }
 
     /// Gives the vat other code, if a threshold of the members want that.
@@ -368,6 +392,9 @@ impl VatMachine {
         if !self.installed {
             return Ok(VatResult::NotYet { next: 1 });
         }
+        if self.engine.comms().is_dropped(&from) {
+            return Ok(VatResult::Refused { message: DROPPED.to_owned() });
+        }
         if !self.engine.comms().admits(&from, slice.first_message()) {
             return Ok(VatResult::Refused { message: STRANGER.to_owned() });
         }
@@ -451,7 +478,7 @@ impl VatMachine {
         self.known.insert(proven.signers.vat, proven.signers);
     }
 
-    /// Forgets a client. If that is before the end of its lifetime, which then is given, it is remembered as ended.
+    /// Forgets a client, or a peer that is dropped. If that is before the end of its lifetime, which then is given, it is remembered as ended.
     fn forget(&mut self, vat: VatId, expires: Option<u64>, side: &mut SideEffects) {
         self.known.remove(&vat);
         self.engine.forget(&vat);
@@ -500,6 +527,9 @@ impl VatMachine {
         view.command_fuel = self.engine.command_fuel();
         let comms = self.engine.comms();
         view.access_orders = self.access_orders;
+        if view.dropped.len() != comms.dropped().len() {
+            view.dropped = Arc::new(comms.dropped().clone());
+        }
         if view.code.is_none() || view.upgrade_orders != self.upgrade_orders {
             view.code.clone_from(&self.code);
         }
@@ -668,6 +698,7 @@ impl Machine for VatMachine {
             view.published_block = None;
             view.peers.clear();
             view.bearers_version = None;
+            view.dropped = Arc::default();
             view.code = None;
             view.ended = self.clients.ended().clone();
             view.restored.push_back(restored);

@@ -48,6 +48,8 @@ pub struct View {
     pub bearers: Arc<BearerKeys>,
     /// Which version of the bearers that is.
     pub bearers_version: Option<u64>,
+    /// Peers that were dropped for good.
+    pub dropped: Arc<BTreeSet<VatId>>,
     /// How many changes of who may use what were carried out.
     pub access_orders: u64,
     /// How many upgrades were ordered.

@@ -8,6 +8,7 @@
 pub mod calls;
 pub mod curves;
 pub mod engine;
+pub mod flat;
 pub mod memory;
 pub mod micro;
 pub mod net;

@@ -12,7 +12,7 @@ use quorate_engine::{
 };
 use quorate_protocol::{status::HostStatus, sturdyref::Sturdyref};
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command},
     time::{Duration, Instant},
 };
@@ -124,6 +124,16 @@ impl BenchNet {
             ensure!(ran.status.success(), "renice {thread:?}: {}", String::from_utf8_lossy(&ran.stderr));
         }
         Ok(())
+    }
+
+    /// The process of a host.
+    pub fn process(&self, host: &str) -> anyhow::Result<u32> {
+        self.cluster.process(host).with_context(|| format!("{host} does not run"))
+    }
+
+    /// A host's home.
+    pub fn home(&self, host: &str) -> PathBuf {
+        self.net.dir().join("hosts").join(host)
     }
 
     /// Starts hosts, all at once, without waiting for any.

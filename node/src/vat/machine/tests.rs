@@ -258,6 +258,12 @@ fn forged_commands() {
     let grant = || AccessChange::Grant { to, expires_ms: None };
     let revoke = || AccessChange::Revoke { from: to };
     let reference = || AccessChange::NewReference { key: [6; 32], object: 0, expires_ms: None, note: String::new() };
+    let by_creator = |change: AccessChange| {
+        let motion = AccessMotion { change, number: 0 }.encode();
+        let payload = AccessOrder::creator_payload(&target().vat_id(), &motion);
+        let evidence = AccessEvidence::Creator(MemberSignature::sign(&SigningKey::from_bytes(&CREATOR), &payload));
+        VatCommand::Access(AccessOrder { motion, evidence })
+    };
     let other = |command: VatCommand, change: AccessChange| {
         let VatCommand::Access(order) = command else { unreachable!("an order") };
         VatCommand::Access(AccessOrder { motion: AccessMotion { change, number: 0 }.encode(), ..order })
@@ -281,6 +287,9 @@ fn forged_commands() {
                 0,
             ),
         ),
+        ("a drop of a peer by one member", by(AccessChange::DropPeer { peer: to }, &[1], 0)),
+        ("a drop of a vat that is no peer", by(AccessChange::DropPeer { peer: to }, &[1, 2], 0)),
+        ("a drop of a peer by the creator alone", by_creator(AccessChange::DropPeer { peer: to })),
         ("the end of a reference that is not there", by(AccessChange::RevokeReference { key: [6; 32] }, &[1, 2], 0)),
     ] {
         refused(&mut machine, what, &forged);
@@ -293,6 +302,11 @@ fn forged_commands() {
     assert!(!granted(&machine));
     refused(&mut machine, "a grant that was revoked since", &first);
 
+    assert_eq!(apply(&mut machine, 5, &by(AccessChange::DropPeer { peer: to }, &[1, 2], 2)).0, VatResult::Dropped);
+    assert!(machine.engine.comms().peer(&to).is_none());
+    refused(&mut machine, "a grant to a peer that was dropped", &by(grant(), &[1, 2], 3));
+    refused(&mut machine, "a drop for the second time", &by(AccessChange::DropPeer { peer: to }, &[1, 2], 3));
+
     forged_upgrades(&mut machine, &members, &bearer, &refused);
 
     let mut caller = Caller::new(7, 100_000, &bearer);
@@ -301,7 +315,7 @@ fn forged_commands() {
     unsigned.certificate.signatures.clear();
     refused(&mut machine, "messages that nobody signed", &VatCommand::Deliver(unsigned));
     assert_eq!(apply(&mut machine, 8, &VatCommand::Deliver(slice)).0, VatResult::Delivered { next: 3 });
-    let all = ["deliver", "grant", "install", "new reference", "revoke", "revoke reference", "upgrade"];
+    let all = ["deliver", "drop peer", "grant", "install", "new reference", "revoke", "revoke reference", "upgrade"];
     assert_eq!(tried.into_inner(), BTreeSet::from(all), "every command was tried without its evidence");
 }
 
@@ -378,6 +392,7 @@ fn kind(command: &VatCommand) -> &'static str {
             AccessChange::Revoke { .. } => "revoke",
             AccessChange::NewReference { .. } => "new reference",
             AccessChange::RevokeReference { .. } => "revoke reference",
+            AccessChange::DropPeer { .. } => "drop peer",
         },
     }
 }
