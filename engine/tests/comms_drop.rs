@@ -96,7 +96,7 @@ fn a_checkpoint_knows_who_was_dropped_and_is_as_ever_where_nobody_was() {
     bench.machine.end_block(false);
     let tables = |bench: &mut Bench| bench.machine.checkpoint().unwrap();
     let restore = |manifest: &[u8]| {
-        Machine::restore_with(vat(ME), manifest, |transcript| Ok(Scripted::resumed(transcript, quiet)))
+        Machine::<Scripted>::restore_with(vat(ME), manifest, |transcript| Ok(Scripted::resumed(transcript, quiet)))
     };
     let plain = tables(&mut bench);
     assert!(!restore(&plain.manifest).unwrap().comms().is_dropped(&vat(OTHER)));

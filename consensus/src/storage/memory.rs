@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::records::{Records, apply, range};
-use super::store::{Family, Flushed, Record, Store, Write, within};
+use super::store::{Family, Flushed, Record, Store, Write};
 use crate::error::StoreError;
 
 #[derive(Default)]
@@ -172,12 +172,6 @@ impl Store for MemoryStore {
         let inner = self.lock();
         let records = range(&inner.current, family, from, to).take(limit);
         Ok(records.map(|((_, key), value)| (key.clone(), value.clone())).collect())
-    }
-
-    fn scan_bytes(&self, family: Family, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Record>, StoreError> {
-        let inner = self.lock();
-        let records = range(&inner.current, family, from, to);
-        Ok(within(records.map(|((_, key), value)| (key.clone(), value.clone())), bytes))
     }
 
     fn keys(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {

@@ -116,6 +116,9 @@ impl VatBytes {
     }
 }
 
+/// Records that a store in memory looks at together where bytes are counted.
+const RECORDS_AT_ONCE: usize = 64;
+
 /// A host's store. All calls may block shortly, except that the wait for the disk is in `sync` alone.
 pub trait Store: Send + Sync + 'static {
     /// Writes a batch: readable at once, on disk later.
@@ -133,9 +136,24 @@ pub trait Store: Send + Sync + 'static {
     /// Up to `limit` records with `from <= key < to`, ascending.
     fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError>;
 
-    /// Records with `from <= key < to`, ascending: as many as hold `bytes` bytes of values, and one if there is any. No more is read.
+    /// Records with `from <= key < to`, ascending: as many as hold `bytes` bytes of values, and one if there is any. A store on a disk reads no more
+    /// than that.
     fn scan_bytes(&self, family: Family, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Record>, StoreError> {
-        Ok(within(self.scan(family, from, to, usize::MAX)?.into_iter(), bytes))
+        let (mut found, mut from) = (Vec::new(), from.to_vec());
+        let mut taken = 0_usize;
+        loop {
+            let records = self.scan(family, &from, to, RECORDS_AT_ONCE)?;
+            let is_end = records.len() < RECORDS_AT_ONCE;
+            for record in records {
+                taken = taken.saturating_add(record.1.len());
+                if taken > bytes && !found.is_empty() {
+                    return Ok(found);
+                }
+                found.push(record);
+            }
+            let Some((last, _)) = found.last().filter(|_| !is_end) else { return Ok(found) };
+            from = [last.as_slice(), &[0]].concat();
+        }
     }
 
     /// The keys only of such a range.
@@ -232,19 +250,6 @@ pub trait Store: Send + Sync + 'static {
         let records = self.scan(Family::Meta, &from, &to, usize::MAX)?;
         Ok(records.into_iter().map(|(key, value)| (String::from_utf8_lossy(&key[1..]).into_owned(), value)).collect())
     }
-}
-
-/// The first of these records, for [`Store::scan_bytes`].
-pub(crate) fn within(records: impl Iterator<Item = Record>, bytes: usize) -> Vec<Record> {
-    let (mut found, mut taken) = (Vec::new(), 0_usize);
-    for record in records {
-        taken = taken.saturating_add(record.1.len());
-        if taken > bytes && !found.is_empty() {
-            break;
-        }
-        found.push(record);
-    }
-    found
 }
 
 /// Keys of notes begin with `n`, apart from what the store notes of itself.

@@ -542,6 +542,7 @@ impl VatMachine {
         for vat in touched {
             let Some(peer) = comms.peer(vat) else {
                 view.peers.remove(vat);
+                view.heard.remove(vat);
                 continue;
             };
             let said = view.peers.get(vat).and_then(|before| before.said);
