@@ -17,8 +17,10 @@ use std::{
 /// The hosts that are looked at: the members, and the sender's.
 const HOSTS: [&str; 4] = ["alpha", "beta", "gamma", "outside"];
 const VAT: &str = "counter";
-/// Messages in one delivery of the sender: fewer than may be unacknowledged.
+/// Messages between two looks: fewer than may be unacknowledged.
 const BATCH: u32 = 10_000;
+/// Messages in one delivery of the sender: as many as it may send.
+const SENT_AT_ONCE: u32 = 2_500;
 const MIB: f64 = 1_048_576.0;
 /// What a host takes at the end is to be at most so many times what it took halfway.
 const TIMES: f64 = 1.1;
@@ -60,7 +62,9 @@ pub async fn deliveries(binary: &Path, count: u32, folder: &Path) -> anyhow::Res
     let mut done = 0;
     while done < count {
         let batch = BATCH.min(count - done);
-        call(&driver, "flood", vec![number(batch)]).await?;
+        for sent in (0..batch).step_by(SENT_AT_ONCE as usize) {
+            call(&driver, "flood", vec![number(SENT_AT_ONCE.min(batch - sent))]).await?;
+        }
         done += batch;
         let found = call(&driver, "settle", vec![]).await? - before;
         ensure!(found == f64::from(done), "{found} of {done} messages arrived");
