@@ -3,8 +3,7 @@
 //! Invariants: every encoding begins with a version byte; decoding is bounded, never panics, and refuses trailing bytes.
 //! Hashed and signed bytes do not come from here (see [`quorate_ids::Canonical`]).
 
-use bincode::error::DecodeError;
-use bincode::serde::decode_from_slice;
+use quorate_ids::decode_body;
 use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -34,18 +33,6 @@ pub const MAX_FRAME_BYTES: usize = MAX_PROPOSE_FRAME_BYTES + (2 << 20);
 /// Bytes in the largest frame of a checkpoint transfer.
 pub const MAX_SNAPSHOT_FRAME_BYTES: usize = 4 << 20;
 
-/// Reads a value from the beginning of some bytes. A length in them is believed only as far as the bytes are many: a few must not make the reader
-/// set aside what the largest frame has. (A number of one byte counts up to sixteen, so the classes are wide.)
-fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<(T, usize), DecodeError> {
-    let config = bincode::config::standard();
-    match body.len() {
-        0..=0xff => decode_from_slice(body, config.with_limit::<{ 8 << 10 }>()),
-        0x100..=0xfff => decode_from_slice(body, config.with_limit::<{ 128 << 10 }>()),
-        0x1000..=0xffff => decode_from_slice(body, config.with_limit::<{ 2 << 20 }>()),
-        _ => decode_from_slice(body, config.with_limit::<{ MAX_FRAME_BYTES + 64 }>()),
-    }
-}
-
 /// Encodes a value, version first.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let body = bincode::serde::encode_to_vec(value, bincode::config::standard());
@@ -63,7 +50,8 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
     if body.len() > MAX_FRAME_BYTES {
         return Err(CodecError::TooLarge { size: body.len(), limit: MAX_FRAME_BYTES });
     }
-    let (value, used) = decode_body(body).map_err(|error| CodecError::Malformed(error.to_string()))?;
+    let (value, used) =
+        decode_body::<T, { MAX_FRAME_BYTES + 64 }>(body).map_err(|error| CodecError::Malformed(error.to_string()))?;
     if used != body.len() {
         return Err(CodecError::Trailing(body.len() - used));
     }

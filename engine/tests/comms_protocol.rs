@@ -532,7 +532,8 @@ fn only_the_true_messages_pass_as_a_slice() {
         stream.push(message.clone().into());
         hashes.push(stream.hash());
     }
-    let head = StreamHead { peer: vat(PEER), end: 4, hash: stream.hash(), ack: 0, ack_hash: Hash([0; 32]) };
+    let head =
+        StreamHead { peer: vat(PEER), end: 4, hash: stream.hash(), ack: 0, ack_hash: Hash([0; 32]), is_mark: false };
     let digests: Vec<Hash> = messages.iter().map(|message| message_digest(message)).collect();
     let verify = |begin: u64, messages: &[Vec<u8>], tail: &[Hash], received: usize| {
         Slice { begin, messages, tail, head: &head }.verify(received as u64, &hashes[received])

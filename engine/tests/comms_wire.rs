@@ -59,7 +59,7 @@ fn ops() -> Vec<(&'static str, Op)> {
 }
 
 fn head() -> StreamHead {
-    StreamHead { peer: vat(4), end: 258, hash: Hash([5; 32]), ack: u64::MAX, ack_hash: Hash([6; 32]) }
+    StreamHead { peer: vat(4), end: 258, hash: Hash([5; 32]), ack: u64::MAX, ack_hash: Hash([6; 32]), is_mark: false }
 }
 
 fn commands() -> Vec<(&'static str, Command)> {

@@ -14,7 +14,7 @@ use quorate_gateway::carry::{Carries, ForClient};
 use quorate_gateway::server::{self, Connects, Rules};
 use quorate_net::Purpose;
 use quorate_protocol::relay::Carried;
-use quorate_protocol::{evidence::MAX_LIFETIME_BLOCKS, sturdyref::Sturdyref};
+use quorate_protocol::{evidence::LASTING_BLOCKS, sturdyref::Sturdyref};
 use std::sync::Arc;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
@@ -37,8 +37,7 @@ impl Connects for Clients {
     fn connect(&self, sturdyref: Sturdyref) -> BoxFuture<'static, Result<Client, String>> {
         let hosts = self.hosts(&sturdyref.vat);
         Box::pin(async move {
-            // Half of what a vat grants: a member that has just started may not have come as far as the block that a host says.
-            let client = Client::connect_for(&sturdyref, &hosts, MAX_LIFETIME_BLOCKS / 2).await;
+            let client = Client::connect_for(&sturdyref, &hosts, LASTING_BLOCKS).await;
             client.map_err(|error| error.to_string())
         })
     }

@@ -84,6 +84,7 @@ fn slice() -> Slice {
             hash: quorate_engine::Hash([8; 32]),
             ack: 1,
             ack_hash: quorate_engine::Hash([18; 32]),
+            is_mark: false,
         },
         StreamHead {
             peer: VatId([9; 32]),
@@ -91,6 +92,7 @@ fn slice() -> Slice {
             hash: quorate_engine::Hash([10; 32]),
             ack: 5,
             ack_hash: quorate_engine::Hash([19; 32]),
+            is_mark: false,
         },
     ];
     let statement = Statement {
@@ -206,6 +208,7 @@ fn what_a_checkpoint_holds() {
         hash: quorate_engine::Hash([8; 32]),
         ack: 1,
         ack_hash: quorate_engine::Hash([18; 32]),
+        is_mark: false,
     };
     let signers = Signers {
         vat: quorate_consensus::VatId([16; 32]),

@@ -29,6 +29,7 @@ export default function driver({ counter }) {
         E.sendOnly(counter).take(text);
       }
     },
+    nothing() {},
     // The count, after everything that was sent before.
     settle() {
       return E(counter).read();

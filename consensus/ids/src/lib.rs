@@ -6,6 +6,10 @@
 //! (big-endian integers, length-prefixed bytes, a domain string first). So two different values never share an encoding, and
 //! no upgrade of an encoder changes an identity.
 
+mod bounded;
+
+pub use bounded::decode_body;
+
 use serde::de::Error as _;
 use sha2::{Digest, Sha256};
 use std::fmt;

@@ -249,7 +249,8 @@ impl Comms {
         Ok(self.import_object(vat, object))
     }
 
-    /// Returns what has changed since this was last asked. With `rehead`, every stream that waits for an acknowledgement counts.
+    /// Returns what has changed since this was last asked: of each stream its new marks, and then its head. With `rehead`, every stream that waits for
+    /// an acknowledgement counts, with all marks of what waits.
     pub fn take_changes(&mut self, rehead: bool) -> (Vec<StreamHead>, Changes) {
         let mut changes = std::mem::take(&mut self.changes);
         changes.touched.iter().for_each(|vat| self.count(vat));
@@ -257,7 +258,18 @@ impl Comms {
             let waiting = self.peers.iter().filter(|(_, peer)| peer.out.unacked().0 > 0);
             changes.touched.extend(waiting.map(|(vat, _)| *vat));
         }
-        let heads = changes.touched.iter().filter_map(|vat| self.head(vat)).collect();
+        let mut first_said = BTreeMap::new();
+        for (vat, number, _) in &changes.queued {
+            first_said.entry(*vat).or_insert(*number);
+        }
+        let mut heads = Vec::new();
+        for vat in &changes.touched {
+            let first = if rehead { Some(0) } else { first_said.get(vat).copied() };
+            if let (Some(first), Some(peer)) = (first, self.peers.get(vat)) {
+                heads.extend(peer.out.marks(*vat, first));
+            }
+            heads.extend(self.head(vat));
+        }
         (heads, changes)
     }
 
@@ -326,6 +338,6 @@ impl Comms {
     pub fn head(&self, vat: &VatId) -> Option<StreamHead> {
         let peer = self.peers.get(vat)?;
         let (ack, ack_hash) = (peer.inbound.received(), peer.inbound.hash());
-        Some(StreamHead { peer: *vat, end: peer.out.end(), hash: peer.out.hash(), ack, ack_hash })
+        Some(StreamHead { peer: *vat, end: peer.out.end(), hash: peer.out.hash(), ack, ack_hash, is_mark: false })
     }
 }

@@ -242,7 +242,9 @@ impl Comms {
     pub(super) fn push(&mut self, vat: &VatId, op: &Op) -> u64 {
         let message: Arc<[u8]> = op.encode().into();
         debug_assert!(message.len() <= MAX_MESSAGE_BYTES, "the bound of a message's size holds");
-        let number = self.peer_mut(vat).out.push(message.clone());
+        let peer = self.peer_mut(vat);
+        let number = peer.out.push(message.clone());
+        peer.out.mark(&peer.inbound);
         self.changes.touched.insert(*vat);
         self.changes.queued.push((*vat, number, message));
         number

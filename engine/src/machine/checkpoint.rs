@@ -12,9 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 const MANIFEST_VERSION: u8 = 1;
-const TABLES_VERSION: u8 = 10;
-/// The same, with the peers that were dropped after them: only where some were, so that members of versions before agree until then.
-const TABLES_WITH_DROPPED_VERSION: u8 = 11;
+const TABLES_VERSION: u8 = 11;
 /// Longest manifest, in bytes. It holds unacknowledged messages.
 const MAX_MANIFEST_BYTES: usize = 1 << 30;
 
@@ -90,10 +88,7 @@ impl<G: Guest> Machine<G> {
             turns: &self.turns,
             published: &self.published,
         };
-        let tables = match self.comms.dropped() {
-            dropped if dropped.is_empty() => codec::encode(TABLES_VERSION, &tables),
-            dropped => codec::encode(TABLES_WITH_DROPPED_VERSION, &(tables, dropped)),
-        };
+        let tables = codec::encode(TABLES_VERSION, &(tables, self.comms.dropped()));
         let manifest = Manifest { guest: manifest, tables };
         let (root, manifest) = (manifest.root(), codec::encode(MANIFEST_VERSION, &manifest));
         Ok(MachineCheckpoint { root, manifest, new_chunks })
@@ -117,14 +112,9 @@ impl<G: Guest> Machine<G> {
         make: impl FnOnce(&G::Manifest) -> Result<G, EngineError>,
     ) -> Result<Machine<G>, EngineError> {
         let manifest = Manifest::<G::Manifest>::decode(manifest)?;
-        let decoded = match manifest.tables.first() {
-            Some(&TABLES_WITH_DROPPED_VERSION) => {
-                codec::decode::<_, MAX_MANIFEST_BYTES>(TABLES_WITH_DROPPED_VERSION, &manifest.tables)
-            }
-            _ => codec::decode::<Tables, MAX_MANIFEST_BYTES>(TABLES_VERSION, &manifest.tables)
-                .map(|tables| (tables, BTreeSet::new())),
-        };
-        let (tables, dropped) = decoded.map_err(|error| EngineError::Checkpoint(format!("its tables are {error}")))?;
+        let (tables, dropped) =
+            codec::decode::<(Tables, BTreeSet<VatId>), MAX_MANIFEST_BYTES>(TABLES_VERSION, &manifest.tables)
+                .map_err(|error| EngineError::Checkpoint(format!("its tables are {error}")))?;
         if tables.vat != vat {
             return Err(EngineError::Checkpoint(format!("it is of vat {}, not of {vat}", tables.vat)));
         }

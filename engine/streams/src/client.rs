@@ -350,7 +350,7 @@ impl ClientSession {
     pub fn head(&self) -> StreamHead {
         let (out, inbound) = (&self.out, &self.inbound);
         let (ack, ack_hash) = (inbound.received(), inbound.hash());
-        StreamHead { peer: self.target, end: out.end(), hash: out.hash(), ack, ack_hash }
+        StreamHead { peer: self.target, end: out.end(), hash: out.hash(), ack, ack_hash, is_mark: false }
     }
 
     /// The messages that are not acknowledged, with their numbers.

@@ -3,6 +3,9 @@
 //! Messages are numbered from 1. `h(0) = H("quorate/stream/1" || sender || receiver)` and
 //! `h(n) = H("quorate/message/1" || h(n-1) || H(message n))`: one hash commits to all messages so far.
 //!
+//! A sender also says the hash at each [`MARK_EVERY`]th message: a *mark*. So a run of messages far behind the newest head leads to a mark, and needs no
+//! digests of all that follows.
+//!
 //! Invariants: `end` only grows. A sender keeps exactly the messages after the last acknowledged one. A receiver's
 //! `received` grows by one with each received message.
 //!
@@ -16,6 +19,11 @@ use std::sync::Arc;
 use thiserror::Error;
 
 const HEAD_VERSION: u8 = 2;
+const MARK_VERSION: u8 = 3;
+/// In an encoded head, this bit of `ack` says that it is a mark.
+const MARK_BIT: u64 = 1 << 63;
+/// Messages whose numbers are multiples of this have marks.
+pub const MARK_EVERY: u64 = 256;
 /// Length of [`StreamHead::encode`].
 pub const HEAD_BYTES: usize = 1 + 32 + 8 + 32 + 8 + 32;
 
@@ -48,7 +56,11 @@ pub struct Deliver {
 }
 
 /// What a vat says about its stream to one peer: a leaf of its outbox.
+///
+/// A head speaks of the stream as it is after a block. A mark says how it was when message `end` was said, and may be said in any later block, too. An
+/// acknowledgement counts in both once all messages up to `end` are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "CodedHead", into = "CodedHead")]
 pub struct StreamHead {
     pub peer: VatId,
     /// Number of the last message sent; 0 if there is none yet.
@@ -59,13 +71,40 @@ pub struct StreamHead {
     pub ack: u64,
     /// The peer's chained hash after message `ack`: what was taken in.
     pub ack_hash: Hash,
+    /// Whether it is a mark: it does not say that `end` is the last message.
+    pub is_mark: bool,
+}
+
+/// A head as it is stored and sent: as it was before there were marks.
+#[derive(Serialize, Deserialize)]
+struct CodedHead {
+    peer: VatId,
+    end: u64,
+    hash: Hash,
+    /// The highest bit: see [`MARK_BIT`].
+    ack: u64,
+    ack_hash: Hash,
+}
+
+impl From<CodedHead> for StreamHead {
+    fn from(coded: CodedHead) -> StreamHead {
+        let CodedHead { peer, end, hash, ack, ack_hash } = coded;
+        StreamHead { peer, end, hash, ack: ack & !MARK_BIT, ack_hash, is_mark: ack & MARK_BIT != 0 }
+    }
+}
+
+impl From<StreamHead> for CodedHead {
+    fn from(head: StreamHead) -> CodedHead {
+        let StreamHead { peer, end, hash, ack, ack_hash, is_mark } = head;
+        CodedHead { peer, end, hash, ack: if is_mark { ack | MARK_BIT } else { ack }, ack_hash }
+    }
 }
 
 impl StreamHead {
-    /// The canonical bytes: version, peer, end, hash, ack, its hash; numbers big-endian.
+    /// The canonical bytes: version (which says whether it is a mark), peer, end, hash, ack, its hash; numbers big-endian.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_BYTES);
-        bytes.push(HEAD_VERSION);
+        bytes.push(if self.is_mark { MARK_VERSION } else { HEAD_VERSION });
         bytes.extend_from_slice(&self.peer.0);
         bytes.extend_from_slice(&self.end.to_be_bytes());
         bytes.extend_from_slice(&self.hash.0);
@@ -76,7 +115,12 @@ impl StreamHead {
 
     /// Reads what [`StreamHead::encode`] made.
     pub fn decode(bytes: &[u8]) -> Option<StreamHead> {
-        let rest = bytes.strip_prefix(&[HEAD_VERSION])?;
+        let (version, rest) = bytes.split_first()?;
+        let is_mark = match *version {
+            HEAD_VERSION => false,
+            MARK_VERSION => true,
+            _ => return None,
+        };
         let (peer, rest) = rest.split_first_chunk::<32>()?;
         let (end, rest) = rest.split_first_chunk::<8>()?;
         let (hash, rest) = rest.split_first_chunk::<32>()?;
@@ -88,6 +132,7 @@ impl StreamHead {
             hash: Hash(*hash),
             ack: u64::from_be_bytes(*ack),
             ack_hash: Hash(*ack_hash),
+            is_mark,
         })
     }
 }
@@ -101,11 +146,28 @@ pub struct OutStream {
     messages: VecDeque<SharedBytes>,
     hash: Hash,
     bytes: u64,
+    /// The marks among those messages, in order.
+    marks: VecDeque<Mark>,
+}
+
+/// How the streams stood when a message was said: what a mark says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark {
+    end: u64,
+    hash: Hash,
+    ack: u64,
+    ack_hash: Hash,
 }
 
 impl OutStream {
     pub fn new(sender: &VatId, receiver: &VatId) -> OutStream {
-        OutStream { acked: 0, messages: VecDeque::new(), hash: start_hash(sender, receiver), bytes: 0 }
+        OutStream {
+            acked: 0,
+            messages: VecDeque::new(),
+            hash: start_hash(sender, receiver),
+            bytes: 0,
+            marks: VecDeque::new(),
+        }
     }
 
     /// Number of the last message.
@@ -129,6 +191,7 @@ impl OutStream {
     /// Forgets what the stream was, as a check of all states compares them: by what can still happen.
     pub fn forget_hash(&mut self) {
         self.hash = Hash([0; 32]);
+        self.marks.clear();
     }
 
     /// Appends a message and tells its number.
@@ -139,6 +202,23 @@ impl OutStream {
         self.end()
     }
 
+    /// Keeps a mark if the last message is to have one. `opposite` is what has been taken in of the other stream by now: later messages know of it.
+    pub fn mark(&mut self, opposite: &InStream) {
+        if self.end().is_multiple_of(MARK_EVERY) && self.marks.back().is_none_or(|last| last.end < self.end()) {
+            let (end, hash) = (self.end(), self.hash);
+            self.marks.push_back(Mark { end, hash, ack: opposite.received, ack_hash: opposite.hash });
+        }
+    }
+
+    /// The marks from message `first` on, before the last message.
+    pub fn marks(&self, peer: VatId, first: u64) -> impl Iterator<Item = StreamHead> {
+        let end = self.end();
+        self.marks.iter().filter(move |mark| mark.end >= first && mark.end < end).map(move |mark| {
+            let Mark { end, hash, ack, ack_hash } = *mark;
+            StreamHead { peer, end, hash, ack, ack_hash, is_mark: true }
+        })
+    }
+
     /// Drops what the peer has; whether that was anything. An acknowledgement of what was never sent must be caught before.
     pub fn acknowledge(&mut self, through: u64) -> bool {
         let before = self.acked;
@@ -147,6 +227,9 @@ impl OutStream {
         {
             self.acked += 1;
             self.bytes -= message.0.len() as u64;
+        }
+        while self.marks.front().is_some_and(|mark| mark.end <= self.acked) {
+            self.marks.pop_front();
         }
         self.acked > before
     }

@@ -19,7 +19,7 @@ use quorate_engine::abi::{Method, Value};
 use quorate_net::PeerName as _;
 use quorate_protocol::{
     card::dialable,
-    evidence::MAX_LIFETIME_BLOCKS,
+    evidence::LASTING_BLOCKS,
     proof::{ProofFile, file::VatProof},
     sturdyref::Sturdyref,
 };
@@ -79,7 +79,7 @@ pub async fn run(args: Args, json: bool) -> Outcome {
     let values = read.collect::<Result<Vec<Value>, _>>()?;
     hosts.extend(remembered_homes(&given.slots, &sturdyref, &dir, layout.is_some()));
     // The longer it waits, the longer the vat has to know it.
-    let lifetime = LIFETIME_BLOCKS.saturating_mul(1 + args.timeout / 30).min(MAX_LIFETIME_BLOCKS / 2);
+    let lifetime = LIFETIME_BLOCKS.saturating_mul(1 + args.timeout / 30).min(LASTING_BLOCKS);
     if let Some(file) = args.proof.as_ref().filter(|file| file.exists()) {
         let message =
             format!("--proof {}: the file is there already; name another one (nothing was sent)", file.display());

@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use quorate_courier::lookup::members_and_block;
 use quorate_proof::Member;
 use quorate_protocol::{
-    evidence::{LIFETIME_IS_OVER, MAX_LIFETIME_BLOCKS, STRANGER},
+    evidence::{LASTING_BLOCKS, LIFETIME_IS_OVER, STRANGER},
     proof::file::VatProof,
     sturdyref::Sturdyref,
 };
@@ -28,10 +28,6 @@ use quorate_streams::{
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::{sync::oneshot, time::Instant};
-
-/// For how many of the vat's blocks the answer of a call that lasts can be had. Half of what a vat grants: hosts may say an older block
-/// than the vat has.
-const LASTING_BLOCKS: u64 = MAX_LIFETIME_BLOCKS / 2;
 
 /// The identity of a caller. It is secret: a holder can send in the client's name until its time is over.
 #[derive(Clone, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! The courier: carries a vat's certified messages to the members of the receiving vats.
 //!
 //! The leader ships at once. The other members wait a little and ship only messages that nobody acknowledged meanwhile, so no single
-//! member can withhold a message. For each receiving vat at most one slice is under way from here, to one member or to several side
-//! by side ([`handover`]); later messages go in the next one. A receiver's `Taken` counts for [`CONFIRM_AFTER`]; then only the
+//! member can withhold a message. For each receiving vat one slice is under way from here, to one member or to several side
+//! by side ([`handover`]); later messages go in the next one. Only of a long queue some more follow before the first is answered. A receiver's `Taken` counts for [`CONFIRM_AFTER`]; then only the
 //! acknowledgement in the receiver's own certified stream counts. Conversely, a receiver that ships again what was
 //! acknowledged long ago has not received the acknowledgement.
 //!
@@ -80,6 +80,7 @@ pub struct Courier {
 struct Shipped {
     life: u64,
     peer: VatId,
+    flight: u64,
     handed: Handed,
     /// The last message in it, and the acknowledgement.
     through: u64,
@@ -218,6 +219,10 @@ impl Courier {
             for index in counts {
                 let peer = outbox.heads()[index].peer;
                 let ready = Ready { block, outbox: outbox.clone(), index, certificate: certificate.clone() };
+                if ready.head().is_mark {
+                    self.peers.entry(peer).or_default().certify_mark(ready);
+                    continue;
+                }
                 if self.peers.entry(peer).or_default().certify(ready) {
                     self.wake(peer);
                 }
@@ -262,7 +267,7 @@ impl Courier {
     fn consider(&mut self, vat: VatId) {
         let rank = self.rank;
         let Some(peer) = self.peers.get_mut(&vat) else { return };
-        if rank == usize::MAX || peer.in_flight || !peer.asleep.is_empty() || !peer.has_news(rank) {
+        if rank == usize::MAX || !peer.asleep.is_empty() || !peer.has_news(rank) {
             return;
         }
         let wait = match u32::try_from(rank).unwrap_or(u32::MAX) {
@@ -331,8 +336,8 @@ impl Courier {
     fn ship(&mut self, vat: VatId) {
         let members = self.whereabouts.members(&vat);
         let Some(peer) = self.peers.get_mut(&vat) else { return };
-        let Some(ready) = peer.ready.clone() else { return };
-        if peer.in_flight || !peer.has_news(self.rank) {
+        let is_doubtful = peer.is_doubtful(Instant::now());
+        if is_doubtful || !peer.has_news(self.rank) {
             return;
         }
         if members.is_empty() {
@@ -342,13 +347,12 @@ impl Courier {
         }
         peer.meet(members.iter().map(|member| member.key));
         let order = peer.order(members, Instant::now());
-        let mut slice = peer.slice(&ready);
+        let Some((flight, mut slice)) = peer.ship() else { return };
         let epoch = slice.certificate.statement.epoch;
         let introduced = peer.introduced_epoch != Some(epoch);
         if introduced {
             slice.introduce(&self.introduction);
         }
-        peer.in_flight = true;
         let can_be_dialled = order.iter().any(|(_, addresses)| !addresses.is_empty());
         let hosts = order.iter().map(|(host, _)| *host);
         let homeless = if can_be_dialled { Vec::new() } else { hosts.collect() };
@@ -365,10 +369,12 @@ impl Courier {
             if !matches!(&handed.reply, Err(why) if why.unsent) || !handed.silent.is_empty() {
                 metrics.may_have_arrived();
             }
-            let report = Shipped { life, peer: vat, handed, through, ack, messages, epoch, introduced, homeless };
+            let report =
+                Shipped { life, peer: vat, flight, handed, through, ack, messages, epoch, introduced, homeless };
             // The courier may have stopped meanwhile.
             let _ = done.send(report);
         });
+        self.consider(vat);
     }
 
     fn settle(&mut self, report: Shipped) {
@@ -378,7 +384,7 @@ impl Courier {
         let Some(peer) = self.peers.get_mut(&report.peer) else { return };
         let (now, attempts) = (Instant::now(), peer.attempts);
         let Handed { to, silent, took, reply } = report.handed;
-        peer.in_flight = false;
+        let was_interrupted = peer.land(report.flight);
         peer.note_silent(&silent, to, now);
         let outcome = match reply {
             Ok(SliceReply::Taken { next, leader, farewell }) if next > report.through => {
@@ -401,6 +407,8 @@ impl Courier {
                 peer.introduced_epoch = Some(report.epoch);
                 "taken"
             }
+            // It follows one that has not arrived.
+            Ok(SliceReply::NotYet { .. }) if was_interrupted => "not_yet",
             Ok(SliceReply::NotYet { next, leader }) => {
                 peer.miss(next.saturating_sub(1));
                 peer.fail();

@@ -3,7 +3,7 @@
 //! Decoding refuses other versions, trailing bytes, and length prefixes that claim more than [`DECODE_LIMIT_BYTES`]. Bytes
 //! that were signed or hashed are kept as they came, and never encoded again.
 
-use quorate_streams::wire::codec::decode_body;
+use quorate_ids::decode_body;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// First byte of every encoding made here.
@@ -38,7 +38,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
         return Err(CodecError::Version(version));
     }
     match decode_body::<T, DECODE_LIMIT_BYTES>(rest) {
-        Some((value, used)) if used == rest.len() => Ok(value),
+        Ok((value, used)) if used == rest.len() => Ok(value),
         _ => Err(CodecError::Malformed),
     }
 }

@@ -27,6 +27,9 @@ pub const SLICE_MESSAGES: usize = 4_096;
 pub const SLICE_CHAIN_SIGNATURES: usize = 8_192;
 /// How many blocks of the receiver a sender that expires may be heard for: what it can hold a place in the tables for.
 pub const MAX_LIFETIME_BLOCKS: u64 = 1_000_000;
+/// The most that a client asks for. It counts from a block that some host says, and the vat, or a member that has just started, may be at another one: it
+/// would refuse a client that asks for all of [`MAX_LIFETIME_BLOCKS`].
+pub const LASTING_BLOCKS: u64 = MAX_LIFETIME_BLOCKS / 2;
 /// An outbox has a leaf for each peer whose stream changed in a block. Far above any, and low enough for the tree's arithmetic.
 const MAX_OUTBOX_LEAVES: u64 = 1 << 31;
 
@@ -319,6 +322,7 @@ mod tests {
                 hash: Hash([n; 32]),
                 ack: 0,
                 ack_hash: Hash([0; 32]),
+                is_mark: false,
             })
             .collect()
     }
@@ -354,7 +358,7 @@ mod tests {
         let start = Hash([9; 32]);
         let digests = messages.iter().map(|message| message_digest(message)).chain(tail.iter().copied());
         let hash = digests.fold(start, |hash, digest| next_hash(&hash, &digest));
-        let head = StreamHead { peer: VatId([2; 32]), end: 8, hash, ack: 0, ack_hash: Hash([0; 32]) };
+        let head = StreamHead { peer: VatId([2; 32]), end: 8, hash, ack: 0, ack_hash: Hash([0; 32]), is_mark: false };
         let statement = quorate_proof::Statement {
             vat: VatId([1; 32]),
             epoch: 0,

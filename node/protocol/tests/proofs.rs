@@ -166,14 +166,14 @@ fn answer() -> AnswerProof {
     let sent = [redeem, call("increment", 5.0, 1), call("later", 1.0, 2)];
     let (call, ack_hash) = run(&CLIENT, &vat(), &sent, 1);
     let (answer, hash) = run(&vat(), &CLIENT, &[settle(7, 1.0), settle(1, 12.0), settle(2, 3.0)], 1);
-    let head = StreamHead { peer: CLIENT, end: 3, hash, ack: 3, ack_hash };
+    let head = StreamHead { peer: CLIENT, end: 3, hash, ack: 3, ack_hash, is_mark: false };
     AnswerProof { head: certified(head, 20, &[1, 3, 4]), call, answer }
 }
 
 fn slice() -> ProvenSlice {
     let messages = [settle(7, 1.0), settle(1, 12.0), settle(2, 3.0)];
     let (middle, hash) = run(&vat(), &CLIENT, &messages, 1);
-    let head = StreamHead { peer: CLIENT, end: 3, hash, ack: 0, ack_hash: start_hash(&CLIENT, &vat()) };
+    let head = StreamHead { peer: CLIENT, end: 3, hash, ack: 0, ack_hash: start_hash(&CLIENT, &vat()), is_mark: false };
     let CertifiedHead { certificate, head, path } = certified(head, 21, &[1, 2, 3]);
     let (messages, tail) = (vec![middle.message], middle.after);
     let slice = Slice { genesis: None, chain: vec![], certificate, head, path, begin: 2, messages, tail };
@@ -188,8 +188,14 @@ fn checkpoint() -> CheckpointProof {
 }
 
 fn stream_contradiction() -> StreamContradiction {
-    let head =
-        StreamHead { peer: CLIENT, end: 3, hash: EngineHash([1; 32]), ack: 0, ack_hash: start_hash(&CLIENT, &vat()) };
+    let head = StreamHead {
+        peer: CLIENT,
+        end: 3,
+        hash: EngineHash([1; 32]),
+        ack: 0,
+        ack_hash: start_hash(&CLIENT, &vat()),
+        is_mark: false,
+    };
     let later = StreamHead { hash: EngineHash([2; 32]), ..head };
     StreamContradiction { first: certified(head, 8, &[1, 2, 3]), second: certified(later, 9, &[2, 3, 4]) }
 }

@@ -43,6 +43,9 @@ const LEADER_POLL: Duration = Duration::from_millis(20);
 /// How long a slice of a sender that has to wait for others is kept before it is ordered, and how often it looks.
 const TURN_PATIENCE: Duration = Duration::from_secs(2);
 const TURN_POLL: Duration = Duration::from_millis(20);
+/// How long a slice waits for one before it that its sender has shipped just before, and how often it looks.
+const GAP_PATIENCE: Duration = Duration::from_millis(500);
+const GAP_POLL: Duration = Duration::from_millis(5);
 /// How long parts of one slice are ordered one after the other, before its shipper hears how far that went.
 const PARTS_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -136,9 +139,12 @@ impl Inbox {
             return self.reply(&sender, AtOnce::Taken);
         }
         let gate = self.gate(sender);
-        let mut window = gate.lock().await;
+        let mut window = self.enter(&slice, &gate).await;
         if let Some(answer) = self.answer_at_once(&slice) {
             return self.reply(&sender, answer);
+        }
+        if self.has_gap(&slice) && !is_behind(&self.replica.status()) {
+            return self.reply(&sender, AtOnce::NotYet);
         }
         if !slice.messages.is_empty()
             && let Some(message) = self.limited()
@@ -226,6 +232,25 @@ impl Inbox {
         while has_to_wait() && tokio::time::Instant::now() < until {
             tokio::time::sleep(TURN_POLL).await;
         }
+    }
+
+    /// Waits until no other slice of the sender is being ordered, and a moment more while messages before this one are missing: of slices that are shipped one
+    /// after the other, a later one may come first.
+    async fn enter<'a>(&self, slice: &Slice, gate: &'a Gate) -> tokio::sync::MutexGuard<'a, Window> {
+        let until = tokio::time::Instant::now() + GAP_PATIENCE;
+        loop {
+            let window = gate.lock().await;
+            if !self.has_gap(slice) || tokio::time::Instant::now() >= until {
+                return window;
+            }
+            drop(window);
+            tokio::time::sleep(GAP_POLL).await;
+        }
+    }
+
+    /// Returns whether messages before the slice are missing, as far as this member knows.
+    fn has_gap(&self, slice: &Slice) -> bool {
+        slice.begin > self.view.next_and_budget(&slice.sender()).0
     }
 
     async fn propose(&self, slice: Slice, is_client: bool) -> SliceReply {
@@ -457,7 +482,14 @@ mod tests {
             genesis: None,
             chain: vec![],
             certificate: Certificate { statement, signatures: vec![] },
-            head: StreamHead { peer: VatId([2; 32]), end, hash: Hash([0; 32]), ack, ack_hash: Hash([0; 32]) },
+            head: StreamHead {
+                peer: VatId([2; 32]),
+                end,
+                hash: Hash([0; 32]),
+                ack,
+                ack_hash: Hash([0; 32]),
+                is_mark: false,
+            },
             path: OutboxPath { leaves: 1, index: 0, siblings: vec![] },
             begin,
             messages: vec![vec![0]; messages],

@@ -75,8 +75,9 @@ impl Recent {
         }
         let mut memory = self.lock();
         if !heads.is_empty() || !accounts.is_empty() {
+            let heads: Vec<StreamHead> = heads.iter().filter(|head| !head.is_mark).copied().collect();
             memory.heads += heads.len();
-            memory.blocks.push_back(Heads { block, at_ms, heads: heads.to_vec() });
+            memory.blocks.push_back(Heads { block, at_ms, heads });
         }
         while (memory.heads > MAX_HEADS && memory.blocks.len() > 1) || memory.blocks.len() > MAX_ENTRIES {
             let gone = memory.blocks.pop_front().map_or(0, |gone| gone.heads.len());
@@ -149,7 +150,7 @@ mod tests {
     fn blocks_say_which_streams_they_changed_and_are_bounded() {
         let head = |peer, end, ack| {
             let hash = quorate_engine::Hash([0; 32]);
-            StreamHead { peer: VatId([peer; 32]), end, hash, ack, ack_hash: hash }
+            StreamHead { peer: VatId([peer; 32]), end, hash, ack, ack_hash: hash, is_mark: false }
         };
         let recent = Recent::default();
         recent.note(1, 5, &[], &[], &[]);

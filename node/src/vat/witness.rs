@@ -159,6 +159,7 @@ mod tests {
             hash: quorate_engine::Hash([hash; 32]),
             ack: 0,
             ack_hash: quorate_engine::Hash([0; 32]),
+            is_mark: false,
         };
         let outbox = Outbox::new(vec![head]);
         let statement = Statement {

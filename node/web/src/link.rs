@@ -18,7 +18,7 @@ use quorate_ids::VatId;
 use quorate_proof::{Introduction, Signers};
 use quorate_protocol::{
     codec,
-    evidence::MAX_LIFETIME_BLOCKS,
+    evidence::LASTING_BLOCKS,
     proof::file::{Item, ProofFile, VatProof},
     relay::{Carried, Frame, FromClient, FromHost, MAX_UNDER_WAY, attach},
     sturdyref::Sturdyref,
@@ -277,8 +277,7 @@ impl Link {
         if introduction.genesis.vat_id() != vat {
             return Err("the host introduces another vat".to_owned());
         }
-        // Half of what a vat grants: a member may not have come as far as the block that the host says.
-        let expires = block.saturating_add(MAX_LIFETIME_BLOCKS / 2);
+        let expires = block.saturating_add(LASTING_BLOCKS);
         let genesis = client_genesis(&self.key, self.entropy.secret(), expires);
         let conversation = Conversation::new(self.key.clone(), genesis, introduction);
         let mut conversation =

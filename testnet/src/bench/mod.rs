@@ -17,6 +17,7 @@ pub mod plot;
 pub mod reads;
 pub mod restart;
 pub mod routes;
+pub mod streams;
 pub mod worst;
 
 use serde::Serialize;
@@ -93,6 +94,16 @@ impl Sizes {
             vats: &[1, 10],
         }
     }
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    All,
+    /// Calls of programs outside.
+    Outside,
+    /// Messages without answers.
+    Streams,
 }
 
 /// A bound that a figure was promised to keep.
@@ -232,6 +243,8 @@ pub enum Part {
     Outside,
     /// From vat to vat, by members and sizes.
     Routes,
+    /// Messages without answers: long queues of them, and large ones.
+    Streams,
     /// Memory of idle vats.
     Idle,
     /// What grows with members, peers, heap and vats. Draws `curves.svg`.
@@ -240,12 +253,13 @@ pub enum Part {
 
 impl Part {
     /// All of them, in their order, with what they are called.
-    pub const ALL: [(Part, &str); 7] = [
+    pub const ALL: [(Part, &str); 8] = [
         (Part::Engine, "engine"),
         (Part::Interpreter, "interpreter"),
         (Part::Vats, "vats"),
         (Part::Outside, "outside"),
         (Part::Routes, "routes"),
+        (Part::Streams, "streams"),
         (Part::Idle, "idle"),
         (Part::Curves, "curves"),
     ];
@@ -265,6 +279,7 @@ impl Part {
             }
             Part::Outside => figures.extend(outside::measure(binary, sizes).await?),
             Part::Routes => figures.extend(routes::measure(binary, sizes).await?),
+            Part::Streams => figures.extend(streams::measure(&net::BenchNet::up(binary, net::VATS)?, sizes).await?),
             Part::Idle => figures.extend(memory::measure(binary, sizes).await?),
             Part::Curves => {
                 let (more, panels) = curves::measure(binary, sizes).await?;

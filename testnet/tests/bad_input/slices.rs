@@ -301,7 +301,7 @@ fn strangers_have_no_authority_and_break_only_their_own_streams() {
             stream.push(message.clone().into());
         });
         let ack_hash = quorate_engine::comms::stream::start_hash(&counter, &vat);
-        let head = StreamHead { peer: counter, end: 2, hash: stream.hash(), ack: 0, ack_hash };
+        let head = StreamHead { peer: counter, end: 2, hash: stream.hash(), ack: 0, ack_hash, is_mark: false };
         let slice = babbler.certified(head, 1, messages);
         let reply = ship(&babbler, &slice);
         assert!(!matches!(reply, SliceReply::Introduce | SliceReply::NotYet { .. }), "{reply:?}");

@@ -3,6 +3,7 @@
 //! Every encoding begins with a version byte. Decoding is bounded by a limit given by the caller, refuses other versions
 //! and trailing bytes, and never panics. Received bytes are kept, signed and hashed as they came: nothing is re-encoded.
 
+use quorate_ids::decode_body;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
@@ -39,22 +40,9 @@ pub fn decode<T: DeserializeOwned, const LIMIT: usize>(version: u8, bytes: &[u8]
         return Err(CodecError::Version { expected: version, found });
     }
     match decode_body::<T, LIMIT>(rest) {
-        Some((value, used)) if used == rest.len() => Ok(value),
+        Ok((value, used)) if used == rest.len() => Ok(value),
         _ => Err(CodecError::Malformed),
     }
-}
-
-/// Reads a value from the beginning of some bytes, and returns how many it took. A length in them is believed only as far as the bytes are many:
-/// a few must not make the reader set aside `LIMIT`. (A number of one byte counts up to sixteen, so the classes are wide.)
-pub fn decode_body<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Option<(T, usize)> {
-    let config = bincode::config::standard();
-    let decoded = match bytes.len() {
-        0..=0xff => bincode::serde::decode_from_slice(bytes, config.with_limit::<{ 8 << 10 }>()),
-        0x100..=0xfff => bincode::serde::decode_from_slice(bytes, config.with_limit::<{ 128 << 10 }>()),
-        0x1000..=0xffff => bincode::serde::decode_from_slice(bytes, config.with_limit::<{ 2 << 20 }>()),
-        _ => bincode::serde::decode_from_slice(bytes, config.with_limit::<LIMIT>()),
-    };
-    decoded.ok()
 }
 
 /// Shared bytes that encode as one run instead of one by one.

@@ -7,6 +7,7 @@
 //! Nothing here knows which ids a peer may use: that is `comms`.
 
 pub mod codec;
+mod data;
 mod price;
 
 pub use price::MAX_BUILT_BYTES;
@@ -80,8 +81,8 @@ impl From<WireRef> for WireSlot {
 /// How a promise settled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WireResolution {
-    Fulfilled(CapData<WireSlot>),
-    Rejected(CapData<WireSlot>),
+    Fulfilled(#[serde(with = "data")] CapData<WireSlot>),
+    Rejected(#[serde(with = "data")] CapData<WireSlot>),
 }
 
 impl WireResolution {
@@ -112,7 +113,13 @@ pub enum Op {
     },
     /// Does something to an object of the receiver or to a promise that the receiver decides. `result` is a fresh promise id
     /// of the sender; the receiver settles it. Fresh promise ids appear in ascending order: those in `args.slots`, then `result`.
-    Send { target: WireRef, method: Method, args: CapData<WireSlot>, result: Option<u64> },
+    Send {
+        target: WireRef,
+        method: Method,
+        #[serde(with = "data")]
+        args: CapData<WireSlot>,
+        result: Option<u64>,
+    },
     /// A promise that the sender decides has settled; neither side names it again in what it sends after it knows. If it is
     /// fulfilled with nothing but an object of the receiver, a `Release` follows; if with nothing but a gift, its `Deposit`.
     Settle { promise: WireRef, resolution: WireResolution },

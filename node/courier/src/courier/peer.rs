@@ -5,9 +5,13 @@
 use super::CONFIRM_AFTER;
 use quorate_ids::Hash;
 use quorate_proof::{Certificate, HostId, Member};
-use quorate_protocol::evidence::{Outbox, SLICE_MESSAGES, SLICE_MESSAGES_BYTES, Slice, is_farewell};
-use quorate_streams::stream::{StreamHead, message_digest};
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use quorate_protocol::evidence::{Outbox, SLICE_MESSAGES_BYTES, Slice, is_farewell};
+use quorate_streams::stream::{MARK_EVERY, StreamHead, message_digest};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// Pauses between rounds of attempts double from the first to the last of these.
@@ -18,7 +22,15 @@ const GREETING_ATTEMPTS: u32 = 10;
 /// For so long a member of which nothing was heard is tried after the others.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
-/// A certified head.
+/// Messages in one slice: less than receivers take at most, so that what is ordered in parts repeats few digests.
+pub(super) const SHIP_MESSAGES: usize = 1_024;
+/// Slices of a long queue that may be under way to one peer, and bytes of their messages after which there is no further one.
+pub(super) const FLIGHTS: usize = 4;
+const FLIGHT_BYTES: usize = 2 << 20;
+/// Slices follow one another only to a member that answered the last one sooner: all of them have their answers well before a slice is given up.
+const FOLLOW_UNDER: Duration = Duration::from_secs(1);
+
+/// A certified head or mark.
 #[derive(Clone)]
 pub(super) struct Ready {
     pub(super) block: u64,
@@ -40,12 +52,23 @@ struct Message {
     digest: Option<Hash>,
 }
 
+/// A slice that is under way.
+#[derive(Clone, Copy)]
+pub(super) struct Flight {
+    id: u64,
+    /// Its last message.
+    through: u64,
+    bytes: usize,
+}
+
 #[derive(Default)]
 pub(super) struct Peer {
     /// Unacknowledged messages, in order and without gaps.
     messages: VecDeque<Message>,
     /// The newest certified head.
     pub(super) ready: Option<Ready>,
+    /// Certified marks among those messages, by number, of the newest head's epoch: a slice that leads to one needs no digests of all that follows.
+    marks: BTreeMap<u64, Ready>,
     /// Acknowledged by the peer's vat.
     pub(super) acknowledged: u64,
     /// Taken by a member, by its word.
@@ -81,7 +104,13 @@ pub(super) struct Peer {
     pub(super) attempts: u32,
     /// How often what was taken was not acknowledged in time, since it last was.
     pub(super) doubts: u32,
-    pub(super) in_flight: bool,
+    /// The slices that are under way, in order.
+    flights: Vec<Flight>,
+    last_flight: u64,
+    /// One of several was not taken in whole: what is left goes out again from there once all have ended.
+    interrupted: bool,
+    /// The last one was taken in in part: its receiver has more than it can do.
+    is_slow: bool,
     /// When to ship, and what had been acknowledged when that was decided.
     pub(super) due: Option<(Instant, u64)>,
     /// When to doubt what a member said that it took.
@@ -105,6 +134,14 @@ impl Peer {
 
     /// Enters a newly certified head, and says whether it has news for a peer that has the one before.
     pub(super) fn certify(&mut self, ready: Ready) -> bool {
+        let epoch = ready.certificate.statement.epoch;
+        if self.ready.as_ref().is_none_or(|before| before.certificate.statement.epoch < epoch) {
+            // The new members say them all again, with their first head.
+            self.marks.retain(|_, mark| mark.certificate.statement.epoch >= epoch);
+        }
+        if ready.head().end.is_multiple_of(MARK_EVERY) {
+            self.certify_mark(ready.clone());
+        }
         let before = self.ready.as_ref().map(|before| (before.block, *before.head()));
         let (end, ack) = before.map_or((0, 0), |(_, head)| (head.end, head.ack));
         if before.is_some_and(|(block, _)| block >= ready.block) {
@@ -121,8 +158,18 @@ impl Peer {
         news
     }
 
+    /// Enters a newly certified mark.
+    pub(super) fn certify_mark(&mut self, ready: Ready) {
+        let epoch = |ready: &Ready| ready.certificate.statement.epoch;
+        let is_old = self.ready.as_ref().is_some_and(|newest| epoch(newest) > epoch(&ready));
+        if !is_old && ready.head().end > self.acknowledged {
+            self.marks.insert(ready.head().end, ready);
+        }
+    }
+
     /// The peer's vat has acknowledged what is before and at `through`.
     pub(super) fn acknowledge(&mut self, through: u64, now: Instant) {
+        self.marks = self.marks.split_off(&through.saturating_add(1));
         while self.messages.front().is_some_and(|message| message.number <= through) {
             self.messages.pop_front();
         }
@@ -142,10 +189,11 @@ impl Peer {
 
     /// A member says that it took the messages through `through` with our acknowledgement `ack`.
     pub(super) fn take(&mut self, through: u64, ack: u64, now: Instant) {
-        self.taken = through.max(self.acknowledged);
+        self.taken = self.taken.max(through);
         self.taken_ack = self.taken_ack.max(ack);
         self.asked &= self.ready.as_ref().is_some_and(|ready| ready.head().ack > self.taken_ack);
         self.told = Some(now);
+        self.is_slow = false;
         self.attempts = 0;
         self.farewell &= !self.farewell_shipped;
         self.greeting = false;
@@ -158,7 +206,9 @@ impl Peer {
     /// A member says that its vat took the messages through `last`, and did not get to the rest: what they cost was enough for one turn. Of our
     /// acknowledgement it has taken nothing.
     pub(super) fn take_part(&mut self, last: u64, now: Instant) {
-        self.taken = last.max(self.acknowledged);
+        self.taken = self.taken.max(last);
+        self.is_slow = true;
+        self.interrupt();
         self.attempts = 0;
         if self.taken > self.acknowledged {
             self.confirm.get_or_insert(now + CONFIRM_AFTER.max(backoff(self.doubts)));
@@ -172,7 +222,7 @@ impl Peer {
 
     /// Returns whether a member said that it took messages which its vat has not acknowledged in time: they are shipped again, elsewhere.
     pub(super) fn doubt(&mut self, now: Instant) -> bool {
-        if self.in_flight || self.confirm.is_none_or(|confirm| confirm > now) {
+        if !self.flights.is_empty() || self.confirm.is_none_or(|confirm| confirm > now) {
             return false;
         }
         self.confirm = None;
@@ -185,10 +235,15 @@ impl Peer {
         true
     }
 
+    /// Returns whether no more slices may follow those under way, since what a member took was not acknowledged in time: see [`Peer::doubt`].
+    pub(super) fn is_doubtful(&self, now: Instant) -> bool {
+        !self.flights.is_empty() && self.confirm.is_some_and(|confirm| confirm <= now)
+    }
+
     /// The peer ships again what it should know that we have: an acknowledgement of ours was swallowed, by a member of the peer or by
     /// the leader here, if it is not still on its way.
     pub(super) fn repeat_acknowledgement(&mut self, now: Instant) {
-        if !self.in_flight && self.told.is_none_or(|told| told + CONFIRM_AFTER <= now) {
+        if self.flights.is_empty() && self.told.is_none_or(|told| told + CONFIRM_AFTER <= now) {
             self.taken_ack = 0;
             self.told = None;
             self.asked = true;
@@ -255,48 +310,97 @@ impl Peer {
     /// An attempt came to nothing.
     pub(super) fn fail(&mut self) {
         self.attempts = self.attempts.saturating_add(1);
+        self.interrupt();
         self.try_another();
     }
 
     /// Returns when this peer has to be looked at again.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        let confirm = self.confirm.filter(|_| !self.in_flight);
+        let confirm = self.confirm.filter(|_| self.flights.is_empty());
         self.due.map(|(due, _)| due).into_iter().chain(confirm).min()
     }
 
-    /// Returns whether something certified is not with the peer yet. Only the leader ships bare acknowledgements of its own accord.
+    /// Returns whether something certified is not with the peer yet, and can go out now. Only the leader ships bare acknowledgements of its own accord.
     pub(super) fn has_news(&self, rank: usize) -> bool {
         let Some(head) = self.ready.as_ref().map(Ready::head) else { return false };
+        let begin = self.first_to_ship(head);
+        if !self.flights.is_empty() {
+            return self.may_follow(begin, head);
+        }
         let ships_bare = rank == 0 || self.asked;
-        self.first_to_ship(head) <= head.end
+        begin <= head.end
             || (ships_bare && head.ack > self.taken_ack)
             || (rank == 0 && (self.farewell || self.greeting && self.attempts < GREETING_ATTEMPTS))
+    }
+
+    /// Returns whether a slice from message `begin` on may follow others that are under way: if all goes well with the member that takes them, and more
+    /// waits than goes into it. A short rest waits for their end, and for what joins it meanwhile.
+    fn may_follow(&self, begin: u64, head: &StreamHead) -> bool {
+        let epoch = self.ready.as_ref().map(|ready| ready.certificate.statement.epoch);
+        let is_prompt = self.pace.is_some_and(|pace| pace < FOLLOW_UNDER) && !self.is_slow;
+        let goes_well = is_prompt && !self.interrupted && self.attempts == 0 && self.introduced_epoch == epoch;
+        let bytes: usize = self.flights.iter().map(|flight| flight.bytes).sum();
+        goes_well
+            && self.flights.len() < FLIGHTS
+            && bytes < FLIGHT_BYTES
+            && begin <= head.end
+            && begin + self.fitting(begin, head.end) as u64 <= head.end
     }
 
     /// The first message that is worth shipping with a head; the one after its end if there is none. What was acknowledged is not
     /// here any more, so that nothing before the first that is kept can be shipped, whatever `taken` says.
     fn first_to_ship(&self, head: &StreamHead) -> u64 {
         let kept = self.messages.front().map_or(u64::MAX, |message| message.number);
-        kept.max(self.taken + 1).min(head.end + 1)
+        let gone = self.flights.iter().map(|flight| flight.through).max().unwrap_or(0).max(self.taken);
+        kept.max(gone + 1).min(head.end + 1)
     }
 
-    /// The next slice: as many messages behind `taken` as one may hold, and the digests of the rest.
-    pub(super) fn slice(&mut self, ready: &Ready) -> Slice {
+    /// The kept messages from number `begin` on.
+    fn kept_from(&self, begin: u64) -> usize {
+        let first = self.messages.front().map_or(begin, |message| message.number);
+        usize::try_from(begin.saturating_sub(first)).unwrap_or(usize::MAX).min(self.messages.len())
+    }
+
+    /// Returns how many of the messages from `begin` through `end` one slice may hold.
+    fn fitting(&self, begin: u64, end: u64) -> usize {
+        let mut bytes = 0;
+        let run = self.messages.range(self.kept_from(begin)..).take_while(|message| message.number <= end);
+        let fits = run.take(SHIP_MESSAGES).enumerate().take_while(|(place, message)| {
+            bytes += message.bytes.len();
+            *place == 0 || bytes <= SLICE_MESSAGES_BYTES
+        });
+        fits.count()
+    }
+
+    /// The next slice, which is under way from now on, and the number of that flight: as many messages behind what is gone as one may hold, to the last mark
+    /// among them, or to the first one after them with the digests between; to the newest head if there is no such mark.
+    pub(super) fn ship(&mut self) -> Option<(u64, Slice)> {
+        let newest = self.ready.clone()?;
+        let end = newest.head().end;
+        let begin = self.first_to_ship(newest.head());
+        let fitting = self.fitting(begin, end);
+        let fits = begin + fitting as u64 - 1;
+        let mark = (fits < end && fitting > 0).then(|| {
+            let within = self.marks.range(begin..=fits).next_back();
+            within.or_else(|| self.marks.range(fits..end).next()).map(|(_, mark)| mark.clone())
+        });
+        let ready = mark.flatten().unwrap_or(newest);
         let head = *ready.head();
-        self.farewell_shipped = self.farewell;
-        let begin = self.first_to_ship(&head);
-        let run = self.messages.iter_mut().filter(|message| (begin..=head.end).contains(&message.number));
+        self.farewell_shipped = self.farewell && head.end == end;
         let (mut messages, mut tail, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for message in run {
-            let fits = messages.is_empty() || bytes + message.bytes.len() <= SLICE_MESSAGES_BYTES;
-            if tail.is_empty() && fits && messages.len() < SLICE_MESSAGES {
+        let first = self.kept_from(begin);
+        for message in self.messages.range_mut(first..).take_while(|message| message.number <= head.end) {
+            if messages.len() < fitting {
                 bytes += message.bytes.len();
                 messages.push(message.bytes.to_vec());
             } else {
                 tail.push(*message.digest.get_or_insert_with(|| message_digest(&message.bytes)));
             }
         }
-        Slice {
+        self.last_flight += 1;
+        let through = begin + messages.len() as u64 - 1;
+        self.flights.push(Flight { id: self.last_flight, through, bytes });
+        let slice = Slice {
             genesis: None,
             chain: Vec::new(),
             certificate: (*ready.certificate).clone(),
@@ -305,7 +409,21 @@ impl Peer {
             begin,
             messages,
             tail,
-        }
+        };
+        Some((self.last_flight, slice))
+    }
+
+    /// A flight has ended. Returns whether another one before it came to less than it should, so that this one could not come to anything.
+    pub(super) fn land(&mut self, flight: u64) -> bool {
+        self.flights.retain(|other| other.id != flight);
+        let was_interrupted = self.interrupted;
+        self.interrupted &= !self.flights.is_empty();
+        was_interrupted
+    }
+
+    /// What has just landed was not taken in whole.
+    fn interrupt(&mut self) {
+        self.interrupted = !self.flights.is_empty();
     }
 }
 
@@ -322,3 +440,6 @@ pub(super) fn backoff(attempts: u32) -> Duration {
     let base = BACKOFF_FIRST.saturating_mul(1 << (attempts - 1).min(10)).min(BACKOFF_LAST);
     base + base / 4 * (rand::random::<u8>() % 4).into() / 3
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,12 +29,13 @@ impl Pending {
         if outbox.heads().is_empty() {
             return;
         }
-        for head in outbox.heads() {
+        let mut current = 0;
+        for head in outbox.heads().iter().filter(|head| !head.is_mark) {
+            current += 1;
             if let Some(before) = self.newest.insert(head.peer, block) {
                 self.supersede(before);
             }
         }
-        let current = outbox.heads().len();
         self.blocks.insert(block, Waiting { outbox, current });
     }
 
@@ -53,7 +54,8 @@ impl Pending {
         let mut counts = Vec::new();
         for (index, head) in outbox.heads().iter().enumerate() {
             let newest = self.newest.get(&head.peer).copied();
-            if newest == Some(block) {
+            // Its marks come before it.
+            if newest == Some(block) && !head.is_mark {
                 self.newest.remove(&head.peer);
             }
             if newest.is_some() {
@@ -91,6 +93,7 @@ mod tests {
             hash: Hash([0; 32]),
             ack: 0,
             ack_hash: Hash([0; 32]),
+            is_mark: false,
         };
         Arc::new(Outbox::new(peers.iter().map(head).collect()))
     }

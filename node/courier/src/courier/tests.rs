@@ -189,7 +189,14 @@ fn message(number: u64) -> Arc<[u8]> {
 }
 
 fn outbox(end: u64, ack: u64) -> Arc<Outbox> {
-    Arc::new(Outbox::new(vec![StreamHead { peer: TARGET, end, hash: Hash([0; 32]), ack, ack_hash: Hash([0; 32]) }]))
+    Arc::new(Outbox::new(vec![StreamHead {
+        peer: TARGET,
+        end,
+        hash: Hash([0; 32]),
+        ack,
+        ack_hash: Hash([0; 32]),
+        is_mark: false,
+    }]))
 }
 
 fn both() -> Known {

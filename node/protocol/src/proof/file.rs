@@ -203,7 +203,7 @@ impl ProofFile {
 
 impl CertifiedHead {
     /// Returns why the vat can't have said both, or nothing: of one stream what was sent and what was taken in only grows with the blocks, and
-    /// a number of messages has one hash.
+    /// a number of messages has one hash. Marks may be of any time before their block.
     pub fn contradicts(&self, other: &CertifiedHead) -> Option<&'static str> {
         let (one, another) = (&self.head, &other.head);
         if self.certificate.statement.vat != other.certificate.statement.vat || one.peer != another.peer {
@@ -220,7 +220,8 @@ impl CertifiedHead {
         } else {
             (another, one)
         };
-        let grows = self.certificate.statement.block != other.certificate.statement.block;
+        let grows =
+            self.certificate.statement.block != other.certificate.statement.block && !earlier.is_mark && !later.is_mark;
         if grows && (earlier.end > later.end || earlier.ack > later.ack) {
             return Some("a later block says less of a stream than an earlier one");
         }

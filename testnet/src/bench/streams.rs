@@ -1,0 +1,92 @@
+//! One-way traffic from a solo vat to a 2-of-3 vat: long queues that wait for hosts that were down, and large messages.
+
+use super::{
+    Figure, Sizes, median,
+    net::{BenchNet, PATIENCE, call, number},
+};
+use crate::exposition::Exposition;
+use anyhow::{Context, ensure};
+use quorate_client::Client;
+use quorate_engine::{abi::Method, comms::client::ClientRef};
+use std::time::{Duration, Instant};
+
+/// Messages that the driver sends in one turn.
+const BATCH: u32 = 512;
+/// Messages that wait. The last is as many as a vat keeps for one peer.
+const QUEUES: [u32; 3] = [1_024, 4_096, 16_384];
+/// Bytes of a large message, and how many of them one sample has.
+const LARGE: u32 = 500_000;
+const LARGE_COUNT: u32 = 40;
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Measures all of them.
+pub async fn measure(net: &BenchNet, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
+    net.led("counter").await?;
+    let (driver, counter) = (net.client("driver").await?, net.client("counter").await?);
+    call(&driver, "inTurn", vec![number(10)]).await?;
+    let mut figures = vec![super::calls::one_way(&driver, sizes).await?, large(&driver, sizes).await?];
+    counter.close().await;
+    for messages in QUEUES {
+        figures.extend(queue(net, &driver, messages).await?);
+    }
+    driver.close().await;
+    Ok(figures)
+}
+
+/// From the first message until a call that was made after them all is answered.
+async fn large(driver: &Client, sizes: Sizes) -> anyhow::Result<Figure> {
+    let mut samples = Vec::new();
+    for _ in 0..sizes.samples {
+        let before = call(driver, "settle", vec![]).await?;
+        let started = Instant::now();
+        let flood = Method::Call("floodTexts".into());
+        driver.send_only(ClientRef::Object(0), &flood, vec![vec![number(1), number(LARGE)]; LARGE_COUNT as usize])?;
+        let after = call(driver, "settle", vec![]).await?;
+        samples.push(f64::from(LARGE_COUNT * LARGE) / 1e6 / started.elapsed().as_secs_f64());
+        ensure!(after - before == f64::from(LARGE_COUNT), "{} of {LARGE_COUNT} were counted", after - before);
+    }
+    let note = format!("{LARGE_COUNT} of {LARGE} bytes, all counted; median of {}", sizes.samples);
+    Ok(Figure::new("large messages, solo -> 2-of-3", median(samples), "MB/s").note(note))
+}
+
+/// The receiving hosts are down while messages are said to them. From the first that is counted to the last, and the bytes that the sender's host sent.
+async fn queue(net: &BenchNet, driver: &Client, messages: u32) -> anyhow::Result<[Figure; 2]> {
+    let before = call(driver, "settle", vec![]).await?;
+    let hosts = net.hosts_of("counter");
+    net.kill(&hosts)?;
+    let flood = Method::Call("flood".into());
+    driver.send_only(ClientRef::Object(0), &flood, vec![vec![number(BATCH)]; (messages / BATCH) as usize])?;
+    // It has said them all.
+    call(driver, "nothing", vec![]).await?;
+    let sent_before = sent(net).await?;
+    let children = net.start(&hosts)?;
+    net.led("counter").await?;
+    let counter = net.client("counter").await?;
+    let (mut first, deadline) = (None, Instant::now() + 2 * PATIENCE);
+    let all = before + f64::from(messages);
+    loop {
+        let count = call(&counter, "read", vec![]).await?;
+        if count > before {
+            first.get_or_insert_with(Instant::now);
+        }
+        if count >= all {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "{count} of {all} came in time");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let seconds = first.context("nothing came")?.elapsed().as_secs_f64();
+    let bytes = (sent(net).await? - sent_before) / f64::from(messages);
+    counter.close().await;
+    drop(children);
+    Ok([
+        Figure::new(format!("queue of {messages} messages, from first to last"), seconds, "s"),
+        Figure::new(format!("queue of {messages} messages, sent for each"), bytes, "B"),
+    ])
+}
+
+/// Bytes that the sender's host has sent until now.
+async fn sent(net: &BenchNet) -> anyhow::Result<f64> {
+    let page = Exposition::parse(&net.metrics("outside").await).map_err(anyhow::Error::msg)?;
+    page.sum("quorate_net_bytes_total", &[("direction", "out")]).context("no quorate_net_bytes_total")
+}
