@@ -10,7 +10,7 @@ use quorate_protocol::evidence::Slice;
 use quorate_streams::stream::StreamHead;
 use std::sync::{
     Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 const SENDER: VatId = VatId([1; 32]);
@@ -596,4 +596,74 @@ async fn a_client_is_answered_by_the_member_that_it_spoke_to() {
     sender.say(1, 0);
     at_once().await;
     assert_eq!(client.asked(), 1, "it waits for a leader that may not be connected to it");
+}
+
+/// A host a tenth of a second away, whose vat takes slices in order, and waits a moment for one that was overtaken. It loses some.
+struct Far {
+    /// The next message.
+    next: Arc<AtomicU64>,
+    asked: AtomicUsize,
+    under_way: Arc<AtomicUsize>,
+    most: AtomicUsize,
+    shipped: AtomicUsize,
+}
+
+impl Handler for Far {
+    fn permits(&self, _from: HostId, purpose: Purpose) -> bool {
+        purpose == Purpose::Slice
+    }
+
+    fn handle(&self, _from: HostId, _purpose: Purpose, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        let Ok(VatFrame { slice, .. }) = codec::decode::<VatFrame>(&frame) else {
+            return Box::pin(async { Err("no slice".to_owned()) });
+        };
+        self.shipped.fetch_add(slice.messages.len(), Ordering::Relaxed);
+        let is_lost = self.asked.fetch_add(1, Ordering::Relaxed) == 3;
+        let (next, under_way) = (self.next.clone(), self.under_way.clone());
+        self.most.fetch_max(under_way.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            for _ in 0..100 {
+                if is_lost || slice.begin <= next.load(Ordering::Relaxed) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            under_way.fetch_sub(1, Ordering::Relaxed);
+            let (leader, farewell) = (Some(HONEST), None);
+            if is_lost || slice.begin > next.load(Ordering::Relaxed) {
+                return Ok(codec::encode(&SliceReply::NotYet { next: next.load(Ordering::Relaxed), leader }).into());
+            }
+            next.fetch_max(slice.begin + slice.messages.len() as u64, Ordering::Relaxed);
+            let next = next.load(Ordering::Relaxed);
+            Ok(codec::encode(&SliceReply::Taken { next, leader, farewell }).into())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_queue_goes_out_in_slices_that_follow_one_another_and_a_lost_one_is_made_up_for() {
+    let world = MemoryNetwork::new(7);
+    let far = Arc::new(Far {
+        next: Arc::new(AtomicU64::new(1)),
+        asked: AtomicUsize::new(0),
+        under_way: Arc::default(),
+        most: AtomicUsize::new(0),
+        shipped: AtomicUsize::new(0),
+    });
+    let _other = world.join(HONEST, far.clone());
+    let mut sender = Sender::new(&world, Known { hosts: vec![HONEST], found: true });
+    let messages = 32 * peer::SHIP_MESSAGES as u64;
+    let began = Instant::now();
+    sender.say(messages, 0);
+    while far.next.load(Ordering::Relaxed) <= messages {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(began.elapsed() < Duration::from_secs(60), "it never came");
+    }
+    assert_eq!(far.most.load(Ordering::Relaxed), peer::FLIGHTS);
+    let shipped = far.shipped.load(Ordering::Relaxed);
+    let most = messages as usize + peer::FLIGHTS * peer::SHIP_MESSAGES;
+    assert!(shipped <= most, "{shipped} messages were shipped instead of {messages}");
+    // One at a time takes more than 3.2 seconds. (The clock is a virtual one.)
+    assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
 }
