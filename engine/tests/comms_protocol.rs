@@ -524,6 +524,34 @@ fn objects_have_one_name_per_peer_and_go_home_as_themselves() {
 }
 
 #[test]
+fn a_block_says_the_marks_of_its_messages_and_a_checkpoint_those_of_all_that_wait() {
+    let mut bench = Bench::installed(|delivery| match called(delivery) {
+        Some((_, _, _, Some(result))) => done(vec![fulfil(result, &Value::Null, vec![])]),
+        _ => done(vec![]),
+    });
+    let calls =
+        |ids: std::ops::RangeInclusive<u64>| -> Vec<Op> { ids.map(|id| call(ROOT, "m", vec![], Some(id))).collect() };
+    let said = |heads: &[StreamHead]| -> Vec<(bool, u64, u64)> {
+        heads.iter().map(|head| (head.is_mark, head.end, head.ack)).collect()
+    };
+    bench.say_and_ack(PEER, &calls(1..=600), 0);
+    let block = bench.machine.end_block(false);
+    // Each settles a call, and acknowledges what was taken in when it was said.
+    assert_eq!(said(&block.heads), [(true, 256, 256), (true, 512, 512), (false, 600, 600)]);
+    let mut stream = OutStream::new(&vat(ME), &vat(PEER));
+    for (_, number, message) in block.queued {
+        stream.push(message);
+        for head in block.heads.iter().filter(|head| head.end == number) {
+            assert_eq!(head.hash, stream.hash(), "{head:?}");
+        }
+    }
+    assert_eq!(bench.machine.end_block(true).heads, block.heads);
+    bench.say_and_ack(PEER, &calls(601..=601), 300);
+    assert_eq!(said(&bench.machine.end_block(false).heads), [(false, 601, 601)]);
+    assert_eq!(said(&bench.machine.end_block(true).heads), [(true, 512, 512), (false, 601, 601)]);
+}
+
+#[test]
 fn only_the_true_messages_pass_as_a_slice() {
     let messages: Vec<Vec<u8>> = (1..=4u8).map(|byte| vec![byte; 3]).collect();
     let mut stream = OutStream::new(&vat(ME), &vat(PEER));

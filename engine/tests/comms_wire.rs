@@ -132,7 +132,14 @@ fn encodings_are_those_of_the_golden_files() {
         assert_eq!(CommandResult::decode(&result.encode()), Ok(result));
     }
     golden("stream-head", &head().encode());
-    assert_eq!(StreamHead::decode(&head().encode()), Some(head()));
+    let mark = StreamHead { is_mark: true, ..head() };
+    golden("stream-mark", &mark.encode());
+    for said in [head(), mark] {
+        assert_eq!(StreamHead::decode(&said.encode()), Some(said));
+        let said = StreamHead { ack: 7, ..said };
+        let coded = quorate_engine::wire::codec::encode(1, &said);
+        assert_eq!(quorate_engine::wire::codec::decode::<StreamHead, 1_000>(1, &coded), Ok(said));
+    }
 }
 
 /// A machine with something in every table.

@@ -200,6 +200,20 @@ fn stream_contradiction() -> StreamContradiction {
     StreamContradiction { first: certified(head, 8, &[1, 2, 3]), second: certified(later, 9, &[2, 3, 4]) }
 }
 
+#[test]
+fn a_mark_may_be_older_than_a_head_that_was_said_before_it() {
+    let head = stream_contradiction().first.head;
+    let before = certified(StreamHead { end: 300, ack: 9, ..head }, 8, &[1, 2, 3]);
+    let mark = StreamHead { end: 256, hash: EngineHash([3; 32]), ack: 7, ack_hash: EngineHash([4; 32]), ..head };
+    for (is_mark, contradicts) in [(true, false), (false, true)] {
+        let later = certified(StreamHead { is_mark, ..mark }, 9, &[2, 3, 4]);
+        assert_eq!(before.contradicts(&later).is_some(), contradicts, "mark: {is_mark}");
+    }
+    let mark = StreamHead { is_mark: true, ..mark };
+    let twice = [3, 5].map(|byte| certified(StreamHead { hash: EngineHash([byte; 32]), ..mark }, 9, &[1, 2, 3]));
+    assert!(twice[0].contradicts(&twice[1]).is_some(), "one place in the stream has one hash");
+}
+
 /// One of each kind.
 fn items() -> Vec<Item> {
     let record = |record| Item::Evidence(Box::new(record));
