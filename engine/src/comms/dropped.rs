@@ -58,11 +58,6 @@ impl Comms {
         self.dropped.contains(vat)
     }
 
-    /// Sets what a checkpoint has of [`Comms::dropped`].
-    pub(crate) fn set_dropped(&mut self, dropped: BTreeSet<VatId>) {
-        self.dropped = dropped;
-    }
-
     /// The peers that were dropped.
     pub fn dropped(&self) -> &BTreeSet<VatId> {
         &self.dropped

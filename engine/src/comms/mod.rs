@@ -112,8 +112,7 @@ pub struct Comms {
     /// Own objects that were held and are no more, of which the guest has yet to hear.
     freed: BTreeSet<u64>,
     exited: bool,
-    /// Peers that were dropped for good. In the state root like the rest, but encoded apart from it.
-    #[serde(skip)]
+    /// Peers that were dropped for good.
     dropped: BTreeSet<VatId>,
     /// What all peers make this vat keep, in bytes.
     kept: u64,

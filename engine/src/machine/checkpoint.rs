@@ -9,7 +9,6 @@ use crate::error::EngineError;
 use crate::wire::codec;
 use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 const MANIFEST_VERSION: u8 = 1;
 const TABLES_VERSION: u8 = 11;
@@ -88,7 +87,7 @@ impl<G: Guest> Machine<G> {
             turns: &self.turns,
             published: &self.published,
         };
-        let tables = codec::encode(TABLES_VERSION, &(tables, self.comms.dropped()));
+        let tables = codec::encode(TABLES_VERSION, &tables);
         let manifest = Manifest { guest: manifest, tables };
         let (root, manifest) = (manifest.root(), codec::encode(MANIFEST_VERSION, &manifest));
         Ok(MachineCheckpoint { root, manifest, new_chunks })
@@ -112,16 +111,14 @@ impl<G: Guest> Machine<G> {
         make: impl FnOnce(&G::Manifest) -> Result<G, EngineError>,
     ) -> Result<Machine<G>, EngineError> {
         let manifest = Manifest::<G::Manifest>::decode(manifest)?;
-        let (tables, dropped) =
-            codec::decode::<(Tables, BTreeSet<VatId>), MAX_MANIFEST_BYTES>(TABLES_VERSION, &manifest.tables)
-                .map_err(|error| EngineError::Checkpoint(format!("its tables are {error}")))?;
+        let tables: Tables = codec::decode::<_, MAX_MANIFEST_BYTES>(TABLES_VERSION, &manifest.tables)
+            .map_err(|error| EngineError::Checkpoint(format!("its tables are {error}")))?;
         if tables.vat != vat {
             return Err(EngineError::Checkpoint(format!("it is of vat {}, not of {vat}", tables.vat)));
         }
         let mut machine = Machine::new(vat, make(&manifest.guest)?);
         machine.comms = tables.comms;
         machine.comms.set_memory(machine.guest.memory_limit());
-        machine.comms.set_dropped(dropped);
         machine.status = tables.status;
         machine.timers = tables.timers;
         machine.collector = tables.collector;
