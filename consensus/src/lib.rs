@@ -55,7 +55,7 @@ pub use error::{
     RecoveryError, StoreError, TransportError,
 };
 pub use execution::machine::{AppliedBlock, BlockContext, CheckpointParts, FetchChunk, LogTime, Machine, TimeWanted};
-pub use execution::place::{Execution, Threads, Work};
+pub use execution::place::{Execution, Threads, Work, threads_begin_with};
 pub use proof::address::check_address;
 pub use proof::approval::{approve_motion, verify_motion};
 pub use proof::certificate::{Certificate, MemberSignature, Statement, verify_certificate};
@@ -75,10 +75,10 @@ pub use quorate_ids::{Canonical, Hash, HostId, IdError, VatId};
 pub use raft::role::Role;
 pub use replay::{Replay, ReplayError, Replayed, Verdict};
 pub use replica::{
-    Approve, CheckpointSummary, Clock, Event, MAX_UNCERTIFIED, MemberFigures, Motions, NoMotions, Proposed, Receiving,
-    RecoveryOffer, Replica, ReplicaFigures, ReplicaHandle, ReplicaOptions, ReplicaStatus, ScrubPace, SystemClock,
-    VatScrub, WaitingChange, WaitingMatter, agree_to_recovery, carry_out_recovery, evidence_of, has_promised,
-    recovery_of, recovery_offer, remove_vat,
+    Approve, CheckpointSummary, Clock, Event, MAX_UNCERTIFIED, MemberFigures, Motions, NoMotions, Pace, Proposed,
+    Receiving, RecoveryOffer, Replica, ReplicaFigures, ReplicaHandle, ReplicaOptions, ReplicaStatus, ScrubPace,
+    SystemClock, VatScrub, WaitingChange, WaitingMatter, agree_to_recovery, carry_out_recovery, evidence_of,
+    has_promised, recovery_of, recovery_offer, remove_vat,
 };
 pub use state::change::{Change, PendingChange};
 pub use state::state_root as checkpoint_root;

@@ -40,6 +40,7 @@ async fn child() {
         store: Arc::new(RocksStore::open(directory).unwrap()),
         execution: Arc::new(Threads),
         events,
+        pace: Arc::default(),
         timing: Timing::quick(),
         clock: Arc::new(SystemClock),
         learner: false,

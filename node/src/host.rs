@@ -43,7 +43,7 @@ use futures::{StreamExt, future::join_all, stream};
 use image::{MemberImages, fetch_and_run};
 use muted::Muted;
 use quorate_config::testnet::{ReachConfig, TracesConfig};
-use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Store, Timing, evidence_of};
+use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Pace, Store, Timing, evidence_of};
 use quorate_courier::addresses::Located;
 use quorate_engine::{
     VatId, fuel_prices_hash,
@@ -72,6 +72,8 @@ use tokio::sync::watch;
 pub const VAT_RECORDS: &str = "vat/";
 /// Vats of a host that are started at once: some wait for the disk or for members, while others restore their heaps.
 const STARTED_AT_ONCE: usize = 8;
+/// Vats of a host that hold an election at once, as candidates here.
+const ELECTIONS_AT_ONCE: usize = 4;
 /// How often vats that nobody here knows are asked about.
 const LOOKUP_EVERY: Duration = Duration::from_millis(500);
 /// How often the replicas are asked whether they have heard of another process with this host's key.
@@ -114,6 +116,7 @@ struct Inner {
     images: HostImages,
     store: Arc<dyn Store>,
     timing: Timing,
+    pace: Arc<Pace>,
     approve: Approve,
     disk: DiskLimits,
     commit: Option<&'static str>,
@@ -167,6 +170,7 @@ impl Host {
             images: HostImages::new(options.images),
             store: options.store,
             timing: options.timing,
+            pace: Arc::new(Pace::new(ELECTIONS_AT_ONCE)),
             approve: options.approve,
             disk: options.disk,
             commit: options.commit,
@@ -234,6 +238,7 @@ impl Host {
         tokio::spawn(look_up_wanted(Arc::downgrade(&host.0)));
         tokio::spawn(keep_addresses(Arc::downgrade(&host.0)));
         tokio::spawn(liveness::watch(Arc::downgrade(&host.0)));
+        tokio::spawn(liveness::lead_again(Arc::downgrade(&host.0)));
         tokio::spawn(room::watch(Arc::downgrade(&host.0)));
         tokio::spawn(scrub::run(Arc::downgrade(&host.0)));
         Ok(host)
@@ -331,6 +336,7 @@ impl Host {
             traces: self.0.traces.clone(),
             console: self.0.console.as_ref().map(|console| console(&provision.name)),
             timing: self.0.timing,
+            pace: self.0.pace.clone(),
         })
         .await
         .map_err(|why| match wait.missing() {
@@ -371,7 +377,7 @@ impl Host {
 
     /// The vats that this host carries.
     pub fn vats(&self) -> Vec<Arc<VatService>> {
-        self.0.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner).values().cloned().collect()
+        self.0.services()
     }
 
     /// This host as a member of vats.
@@ -622,6 +628,11 @@ impl Host {
 }
 
 impl Inner {
+    /// The vats that run here.
+    fn services(&self) -> Vec<Arc<VatService>> {
+        self.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner).values().cloned().collect()
+    }
+
     fn vat(&self, vat: &VatId) -> Option<Arc<VatService>> {
         self.vats.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(vat).cloned()
     }

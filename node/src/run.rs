@@ -11,7 +11,7 @@ use quorate_config::{
     provision,
     testnet::TracesConfig,
 };
-use quorate_consensus::{Marks, RocksStore, Store, StoreError, Timing};
+use quorate_consensus::{Marks, RocksStore, Store, StoreError, Timing, threads_begin_with};
 use quorate_engine::{
     EngineError,
     image::{Images, image_hash},
@@ -166,6 +166,7 @@ impl Running {
         // Not only until the node has stopped: a process that finds the home free must find its database free and this process gone.
         std::mem::forget(home.lock()?);
         system::keep_files_private();
+        threads_begin_with(system::yield_to_others);
         let narrowed = private::narrow_home(home.path())?;
         if narrowed > 0 {
             tracing::warn!(host = %home.config.name, files = narrowed, "other users could use files of this home; they can't any more");

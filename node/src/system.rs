@@ -17,6 +17,15 @@ pub fn keep_files_private() {
     unsafe { libc::umask(0o077) };
 }
 
+/// Has this thread leave the processor to others that want it: it executes blocks, and those others keep leaders in office. Linux alone has priorities of threads.
+pub fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: `setpriority` has no preconditions; it concerns the calling thread, and fails at most.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS as _, 0, 5);
+    }
+}
+
 /// The user as which this process opens files.
 pub fn user() -> u32 {
     // SAFETY: `geteuid` has no preconditions and always succeeds.

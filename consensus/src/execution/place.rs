@@ -6,7 +6,7 @@
 use futures::future::BoxFuture;
 use std::io;
 use std::num::NonZero;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use tokio::sync::oneshot;
 
 use crate::execution::pool::{Pool, STUCK_AFTER};
@@ -26,14 +26,25 @@ pub trait Execution: Send + Sync + 'static {
     fn block(&self, work: Work) -> BoxFuture<'static, ()>;
 }
 
+static BEGIN: OnceLock<fn()> = OnceLock::new();
+
+/// Has each thread for blocks begin with this: the program's own way to give it a lower priority than what keeps leaders in office. It counts once, before the first
+/// replica starts.
+pub fn threads_begin_with(begin: fn()) {
+    // The first one stays.
+    let _ = BEGIN.set(begin);
+}
+
 /// The threads that all replicas of the process share for blocks (see [`super::pool`]), and tokio's for the disk.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Threads;
 
 impl Execution for Threads {
     fn execute(&self, task: BoxFuture<'static, ()>) -> io::Result<()> {
-        static POOL: LazyLock<Pool> =
-            LazyLock::new(|| Pool::new(std::thread::available_parallelism().map_or(1, NonZero::get), STUCK_AFTER));
+        static POOL: LazyLock<Pool> = LazyLock::new(|| {
+            let width = std::thread::available_parallelism().map_or(1, NonZero::get);
+            Pool::new(width, STUCK_AFTER, BEGIN.get().copied())
+        });
         POOL.spawn(task)
     }
 

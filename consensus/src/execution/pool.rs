@@ -60,6 +60,7 @@ struct Shared {
     width: usize,
     /// How long tasks wait, while no thread takes one, until there is one more thread.
     stuck_after: Duration,
+    begin: Option<fn()>,
     queue: Mutex<Queue>,
     /// For threads that wait for tasks.
     filled: Condvar,
@@ -77,10 +78,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Pool {
     /// A pool that keeps so many threads. They start as they are needed.
-    /// `stuck_after`: how long tasks wait, while no thread takes one, until there is one more.
-    pub(crate) fn new(width: usize, stuck_after: Duration) -> Pool {
+    /// `stuck_after`: how long tasks wait, while no thread takes one, until there is one more. `begin`: what each thread does first.
+    pub(crate) fn new(width: usize, stuck_after: Duration, begin: Option<fn()>) -> Pool {
         let (queue, filled, watch) = Default::default();
-        Pool(Arc::new(Shared { width: width.max(1), stuck_after, queue, filled, watch }))
+        Pool(Arc::new(Shared { width: width.max(1), stuck_after, begin, queue, filled, watch }))
     }
 
     /// Runs a task to its end.
@@ -109,7 +110,12 @@ impl Shared {
     fn start_thread(self: &Arc<Self>, queue: &mut Queue) -> io::Result<()> {
         let shared = self.clone();
         let thread = std::thread::Builder::new().name("vat-executor".into()).stack_size(STACK_BYTES);
-        thread.spawn(move || shared.work())?;
+        thread.spawn(move || {
+            if let Some(begin) = shared.begin {
+                begin();
+            }
+            shared.work();
+        })?;
         queue.threads += 1;
         Ok(())
     }
@@ -241,7 +247,7 @@ mod tests {
 
     #[test]
     fn tasks_take_turns_and_share_the_threads() {
-        let (pool, (said, heard)) = (Pool::new(1, PATIENCE), mpsc::channel());
+        let (pool, (said, heard)) = (Pool::new(1, PATIENCE, None), mpsc::channel());
         let (gate, opened) = tokio::sync::watch::channel(false);
         for name in 0..3 {
             let (said, mut opened) = (said.clone(), opened.clone());
@@ -264,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_task_that_holds_its_thread_stops_no_other() {
-        let (pool, (said, heard)) = (Pool::new(1, Duration::from_millis(1)), mpsc::channel());
+        let (pool, (said, heard)) = (Pool::new(1, Duration::from_millis(1), None), mpsc::channel());
         let (release, held) = mpsc::channel::<()>();
         let holds = async move {
             let _ = held.recv();
@@ -277,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_task_that_panics_takes_no_thread_with_it() {
-        let (pool, (said, heard)) = (Pool::new(1, PATIENCE), mpsc::channel());
+        let (pool, (said, heard)) = (Pool::new(1, PATIENCE, None), mpsc::channel());
         pool.spawn(Box::pin(async { panic!("of the test") })).expect("a thread");
         pool.spawn(Box::pin(async move { said.send(()).expect("somebody listens") })).expect("a thread");
         assert_eq!(heard.recv_timeout(PATIENCE), Ok(()));

@@ -50,6 +50,7 @@ mod leader;
 mod lifecycle;
 mod membership_view;
 pub(crate) mod options;
+mod pace;
 mod recovery;
 pub(crate) mod rest;
 mod scrub;
@@ -58,6 +59,7 @@ pub(crate) mod status;
 mod stored;
 pub(crate) mod tasks;
 pub(crate) mod wants;
+mod watched;
 pub(crate) mod wire;
 
 /// Where the running Raft is: nothing until it has started, and it starts once.
@@ -71,6 +73,7 @@ pub use handle::{
     has_promised, remove_vat,
 };
 pub use options::{MAX_UNCERTIFIED, ReplicaOptions};
+pub use pace::Pace;
 pub use recovery::{RecoveryOffer, agree_to_recovery, carry_out_recovery, recovery_of, recovery_offer};
 pub use scrub::{ScrubPace, VatScrub};
 pub use status::ReplicaStatus;

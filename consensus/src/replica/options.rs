@@ -10,6 +10,7 @@ use crate::proof::membership::{Genesis, MembershipCertificate};
 use crate::replica::approval::{Approve, Motions};
 use crate::replica::clock::Clock;
 use crate::replica::event::Event;
+use crate::replica::pace::Pace;
 use crate::storage::Store;
 use crate::timing::Timing;
 use crate::transport::Transport;
@@ -36,6 +37,8 @@ pub struct ReplicaOptions<M: Machine> {
     pub execution: Arc<dyn Execution>,
     /// Where events go. Bounded: a receiver that does not receive stops the replica from applying, and loses nothing.
     pub events: mpsc::Sender<Event<M::Effects>>,
+    /// What all replicas of this host share.
+    pub pace: Arc<Pace>,
     /// See [`Timing`].
     pub timing: Timing,
     /// What this host states as its time: [`SystemClock`](crate::SystemClock) in production.

@@ -18,6 +18,7 @@ use super::leader::{Candidates, LeaderSeen};
 use super::lifecycle::Lifecycle;
 use super::membership_view::{Members, MembershipView};
 use super::options::ReplicaOptions;
+use super::pace::Pace;
 use super::rest::{Rest, RestParts};
 use super::scrub::Scrubber;
 use super::status::{ReplicaStatus, StatusCell};
@@ -333,6 +334,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     }
     let (approvals, motions) = approvals?;
     let sleeper = Arc::new(Sleeper(SleeperParts {
+        store: store.clone(),
         identity: Arc::clone(&identity),
         lifecycle: Arc::clone(&lifecycle),
         status: Arc::clone(&status),
@@ -361,7 +363,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         complaints: Arc::clone(&complaints),
         motions: Arc::clone(&motions),
         rest: Arc::clone(&rest),
-        sleeper,
+        sleeper: Arc::clone(&sleeper),
     };
     let frames = RaftServer {
         timing,
@@ -391,6 +393,8 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
             events,
             key_watch: key_watch.clone(),
             raft: Arc::clone(&raft),
+            sleeper,
+            pace: options.pace,
         },
         intake,
         rest,
@@ -492,6 +496,8 @@ pub(crate) struct RaftStarter {
     events: Arc<dyn EventSink>,
     key_watch: KeyWatch,
     raft: Arc<RaftCell>,
+    sleeper: Arc<Sleeper>,
+    pace: Arc<Pace>,
 }
 
 impl RaftStarter {
@@ -532,18 +538,23 @@ impl RaftStarter {
             events: Arc::clone(&self.events),
             raft: raft.clone(),
         };
+        if !begins {
+            self.sleeper.begin(&raft).await;
+        }
         membership.publish(&raft.view());
         tokio::spawn(membership.run());
         // The first member of a new vat asks for its votes at once; the others leave it to that one for a while.
-        let patience = if begins && id > 1 { identity.timing.election_min } else { Duration::ZERO };
-        if begins && id == 1 && !own_key.is_recovering() {
-            raft.ask_to_lead().await;
-        }
+        let patience = match (begins, id) {
+            (false, _) => Some(Duration::ZERO),
+            (true, 1) => None,
+            (true, _) => Some(identity.timing.election_min),
+        };
         let election = Election {
             timing: identity.timing,
             lifecycle: Arc::clone(lifecycle),
             leader: Arc::clone(&self.leader),
             own_key: Arc::clone(own_key),
+            pace: Arc::clone(&self.pace),
         };
         tokio::spawn(election::run(election, raft, patience));
         Ok(())

@@ -189,6 +189,7 @@ impl Cluster {
             transport: Arc::new(HubTransport { hub: Arc::clone(&self.hub), from: node.id() }),
             execution: Arc::new(Threads),
             events,
+            pace: Arc::new(Pace::new(1)),
             timing: self.timing,
             clock: Arc::clone(&node.clock) as Arc<dyn Clock>,
             learner,

@@ -35,13 +35,16 @@ impl FirstInstall {
             // The members that were given the vat's own code propose that.
             return self.give_up(error.to_string());
         }
-        let began = Instant::now();
+        let (began, status) = (Instant::now(), self.replica.status_watch());
         loop {
             if self.view.lock().installed {
                 return;
             }
-            let status = self.replica.status();
-            let turn = status.role == Role::Leader || (began.elapsed() > INSTALL_PATIENCE && status.leader.is_some());
+            let turn = {
+                // Hundreds of vats may wait: a look must cost little.
+                let status = status.borrow();
+                status.role == Role::Leader || (began.elapsed() > INSTALL_PATIENCE && status.leader.is_some())
+            };
             if turn && self.try_once().await {
                 return;
             }

@@ -49,7 +49,7 @@ use peer_evidence::PeerEvidence;
 use progress::SharedProgress;
 use quorate_consensus::{
     Approve, Certificate, Change, CheckpointSummary, Genesis, HostId, Introduction, MAX_UNCERTIFIED, Member,
-    Membership, MembershipCertificate, ProposeError, Replica, ReplicaFigures, ReplicaHandle, ReplicaOptions,
+    Membership, MembershipCertificate, Pace, ProposeError, Replica, ReplicaFigures, ReplicaHandle, ReplicaOptions,
     ReplicaStatus, Role, Store, StoreError, SystemClock, Threads, Timing, Transport,
 };
 use quorate_courier::courier::Courier;
@@ -126,6 +126,8 @@ pub struct VatOptions {
     pub traces: Option<Traces>,
     pub console: Option<PathBuf>,
     pub timing: Timing,
+    /// What all replicas of this host share.
+    pub pace: Arc<Pace>,
 }
 
 /// A vat that runs on this host.
@@ -188,6 +190,7 @@ impl VatService {
             transport: options.transport,
             execution: Arc::new(Threads),
             events: events_tx,
+            pace: options.pace,
             timing: options.timing,
             clock: Arc::new(SystemClock),
             learner: options.joining,

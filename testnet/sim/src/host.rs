@@ -3,7 +3,7 @@
 use ed25519_dalek::SigningKey;
 use quorate_consensus::{
     Approve, Clock, ConsensusError, Event, Genesis, Hash, HostId, MAX_UNCERTIFIED, Member, MembershipCertificate,
-    NoMotions, Replica, ReplicaHandle, ReplicaOptions, Role, Timing,
+    NoMotions, Pace, Replica, ReplicaHandle, ReplicaOptions, Role, Timing,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -189,6 +189,7 @@ impl Host {
             }),
             execution: Inline::new(Dice::new(self.seed, &format!("work of {label}")), WORK_MS),
             events,
+            pace: Arc::new(Pace::new(1)),
             timing: timing(rate_percent, *Dice::new(self.seed, "rest").pick(&REST_MS)),
             clock: Arc::new(HostClock::new(self.seed, &label, record.trace().clone())),
             learner: self.learner,

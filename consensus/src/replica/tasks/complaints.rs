@@ -9,6 +9,8 @@
 //!  n − t + 1 others look for a leader for a patience        ──►  the same (NoOrder): the leader has too few followers
 //! ```
 //!
+//! Only time counts in which this task looked as often as it should: see [`Watched`].
+//!
 //! Invariants: a member complains only by its own log, never by another member's claim. It joins others only when it has followed the
 //! leader for a patience itself. Nobody complains of a leader about a command that the leader was not given. A member ignores a leader that it has left
 //! for the rest of the term, so that the members elect another one as if the leader had fallen silent.
@@ -40,6 +42,7 @@ use crate::replica::status::StatusCell;
 use crate::replica::tasks::membership::{Certified, Step, next_step};
 use crate::replica::tasks::proposer::{self, Proposal};
 use crate::replica::wants::{self, Wants};
+use crate::replica::watched::Watched;
 use crate::replica::wire::append::CANDIDATE_PAUSE;
 use crate::replica::wire::complaint::ComplaintFrame;
 use crate::replica::wire::propose::Payload;
@@ -81,6 +84,7 @@ struct Newcomer {
 }
 
 struct Table {
+    watched: Watched,
     wants: Wants,
     /// The term and its leader, and since when this member follows it.
     term: (u64, Option<HostId>),
@@ -128,12 +132,18 @@ impl Complaints {
         let progress = Progress { ordered: 0, ordered_at: now, ordered_since: now, certified: 0, certified_since: now };
         let wants = Wants::new(parts.identity.key);
         let (due, newcomer) = ((Step::Nothing, now), Newcomer::default());
-        let table = Table { wants, term: (0, None), since: now, progress, due, newcomer, said: None };
+        let watched = Watched::new(parts.identity.timing.election_max / 4);
+        let table = Table { watched, wants, term: (0, None), since: now, progress, due, newcomer, said: None };
         Arc::new(Complaints { parts, table: Mutex::new(table), woken: Notify::new() })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What time it is, by what counts.
+    fn now(&self) -> Instant {
+        self.table().watched.at(Instant::now())
     }
 
     fn election_max(&self) -> Duration {
@@ -150,7 +160,7 @@ impl Complaints {
     /// take effect after the deadline, the error is [`ProposeError::Unknown`].
     pub(crate) async fn order(&self, payload: Payload, deadline: Duration) -> Result<Proposed, ProposeError> {
         self.parts.rest.wake(None);
-        let (from, began) = (self.parts.gate.ordered() + 1, Instant::now());
+        let (from, began) = (self.parts.gate.ordered() + 1, self.now());
         let is_wanted = AtomicBool::new(false);
         let mut ordering = std::pin::pin!(self.ordering(payload.clone(), deadline, &is_wanted));
         let result = loop {
@@ -183,8 +193,8 @@ impl Complaints {
 
     /// Returns whether another member that leads, and is heard, has had something for long that was proposed at `began`.
     fn leader_had_it(&self, began: Instant) -> bool {
-        let (term, now) = (self.parts.gate.term(), Instant::now());
-        let is_heard = self.parts.leader.at().is_some_and(|at| now < at + self.election_max());
+        let (term, now) = (self.parts.gate.term(), self.now());
+        let is_heard = self.parts.leader.at().is_some_and(|at| at.elapsed() < self.election_max());
         let is_another = term.1.is_some_and(|leader| leader != self.parts.identity.key);
         let table = self.table();
         let has_had_it = now >= table.since.max(began) + self.election_max() * WANT_AFTER;
@@ -224,7 +234,8 @@ impl Complaints {
 
     /// Something was given to a leader, and has not been ordered: the others will hear of it.
     fn want(&self, payload: Payload, from: u64) -> bool {
-        let is_wanted = self.table().wants.add(payload, self.parts.identity.key, from, Instant::now());
+        let now = self.now();
+        let is_wanted = self.table().wants.add(payload, self.parts.identity.key, from, now);
         if is_wanted {
             self.woken.notify_one();
         }
@@ -241,7 +252,8 @@ impl Complaints {
         }
         let Some(raft) = self.parts.raft.get() else { return Err("starting".into()) };
         let begin = raft.log_end().saturating_sub(LOOK_BACK);
-        if !self.table().wants.add(payload, from, begin, Instant::now()) {
+        let now = self.now();
+        if !self.table().wants.add(payload, from, begin, now) {
             return Err("it wants more than can be kept in mind".into());
         }
         self.woken.notify_one();
@@ -277,9 +289,10 @@ impl Complaints {
             return Ok(self.parts.gate.order_beyond(ordered));
         }
         // A member that has just begun to follow a leader can't tell. The others repeat their complaints.
+        let now = self.now();
         let is_settled = {
             let table = self.table();
-            table.term == self.parts.gate.term() && Instant::now() >= table.since + self.election_max() * PATIENCE
+            table.term == self.parts.gate.term() && now >= table.since + self.election_max() * PATIENCE
         };
         if is_settled || complaint.content.leader == self.parts.identity.key {
             self.parts.gate.complained(complaint).map_err(|refusal| refusal.to_string())?;
@@ -314,7 +327,7 @@ impl Complaints {
     /// Others follow a leader and complain of it, while this member is in a later term, and has looked for a leader in vain for a
     /// patience. It can't go back: were that not counted as a complaint, such a leader would need to be left by more than there are.
     fn complain_of_earlier(self: &Arc<Self>, proof: TermProof) {
-        let (gate, now) = (&self.parts.gate, Instant::now());
+        let (gate, now) = (&self.parts.gate, self.now());
         {
             let table = self.table();
             let is_due = table.said.is_none_or(|said| now >= said + self.election_max());
@@ -332,12 +345,14 @@ impl Complaints {
     /// Looks after what is wanted until the replica stops.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut stopping = self.parts.lifecycle.stopping();
+        let pause = self.table().watched.pause();
         loop {
             tokio::select! {
                 () = stopping.wait() => return,
                 () = self.woken.notified() => {}
-                () = self.parts.lifecycle.pause(self.election_max() / 4) => {}
+                () = self.parts.lifecycle.pause(pause) => {}
             }
+            self.table().watched.look(Instant::now());
             let Some(raft) = self.parts.raft.get() else { continue };
             self.observe();
             if let Err(error) = self.search(raft) {
@@ -352,7 +367,7 @@ impl Complaints {
 
     /// Takes note of the term, and of what moves.
     fn observe(&self) {
-        let (gate, now) = (&self.parts.gate, Instant::now());
+        let (gate, now) = (&self.parts.gate, self.now());
         let (ordered, last) = gate.reach();
         let (uncertified, certified) = {
             let status = self.parts.status.read();
@@ -408,7 +423,7 @@ impl Complaints {
         if now < progress.ordered_at + patience {
             return false;
         }
-        let mut astray = self.parts.candidates.for_long(patience, pause, now);
+        let mut astray = self.parts.candidates.for_long(patience, pause, Instant::now());
         let members = self.parts.members.view().newest().clone();
         astray.retain(|member| members.contains(member));
         astray.len() >= self.parts.gate.joining().max(2)
@@ -417,7 +432,7 @@ impl Complaints {
     /// Takes note of the step of a change of members that is due. Leaders alone take them, and each honest one does at once: they follow
     /// from the log, and, where a host is to come, from how far it has followed. Of that the leader knows by itself; here it is asked.
     fn follow_change(self: &Arc<Self>, raft: &RaftNode) {
-        let now = Instant::now();
+        let now = self.now();
         let (state, epoch) = {
             let known = self.parts.members.view();
             (Arc::clone(&known.applied), known.chain.len() as u64)
@@ -487,7 +502,7 @@ impl Complaints {
 
     /// Tells others what is wanted; as the leader, orders it.
     fn tell(self: &Arc<Self>) {
-        let (patience, now) = (self.patience(), Instant::now());
+        let (patience, now) = (self.patience(), self.now());
         let (leader, own) = (self.parts.gate.term().1, self.parts.identity.key);
         if self.table().wants.is_empty() {
             return;
@@ -519,7 +534,7 @@ impl Complaints {
 
     /// Complains, if there is reason to, and tells the others of it as long as there is.
     fn judge(self: &Arc<Self>) {
-        let (gate, now) = (&self.parts.gate, Instant::now());
+        let (gate, now) = (&self.parts.gate, self.now());
         let (term, leader) = gate.term();
         let own = self.parts.identity.key;
         if leader.is_none() {

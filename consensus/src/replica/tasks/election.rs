@@ -10,6 +10,9 @@
 //! other for ever, at the same distances each time. So the pause after a round of turns grows with each election that failed. It does
 //! not grow while nobody could be elected at all, so that returning members find a leader soon.
 //!
+//! The candidates of a host take turns ([`Pace`]). A member whose timer is late adds that to its patience with the leader: the machine is busy, and the leader's heartbeats may be
+//! here already, and wait like the timer.
+//!
 //! Members in a later term refuse the pre-vote for that alone. The candidate asks again in their term, soon and once. Otherwise a member that
 //! stands again and again in vain would always be ahead of one with a longer log, which gives it no vote and could be elected.
 
@@ -22,6 +25,7 @@ use crate::raft::role::Role;
 use crate::raft::{RaftNode, RaftView};
 use crate::replica::leader::LeaderSeen;
 use crate::replica::lifecycle::Lifecycle;
+use crate::replica::pace::Pace;
 use crate::replica::tasks::own_key::OwnKey;
 use crate::timing::Timing;
 
@@ -67,15 +71,17 @@ pub(crate) struct Election {
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) leader: Arc<LeaderSeen>,
     pub(crate) own_key: Arc<OwnKey>,
+    pub(crate) pace: Arc<Pace>,
 }
 
 /// Asks whether this member may lead whenever no leader was heard for long enough, until Raft is gone. `patience`: how long to
-/// wait for the first word of a leader.
-pub(crate) async fn run(parts: Election, raft: RaftNode, patience: Duration) {
-    let Election { timing, lifecycle, leader, own_key } = parts;
+/// wait for the first word of a leader; without it, this member asks at once.
+pub(crate) async fn run(parts: Election, raft: RaftNode, patience: Option<Duration>) {
+    let Election { timing, lifecycle, leader, own_key, pace } = parts;
     let mut watch = raft.watch();
     let mut stopping = lifecycle.stopping();
-    let mut silent_since = Instant::now() + patience;
+    let mut silent_since = Instant::now() + patience.unwrap_or_default();
+    let mut at_once = patience.is_none();
     // How often this member asked since, and when it may ask again.
     let mut asked: u32 = 0;
     let mut again = silent_since;
@@ -112,20 +118,34 @@ pub(crate) async fn run(parts: Election, raft: RaftNode, patience: Duration) {
         let is_behind = asked > 0 && !caught_up && view.term > term && !raft.has_voted(view.term);
         let soon = is_behind.then(|| *told.get_or_insert(now) + turn);
         let due = again.min(soon.unwrap_or(again)).max(silent_since + turn * place);
-        if now < due {
+        if now < due && !at_once {
+            let until = due.min(now + timing.election_max);
             tokio::select! {
                 () = stopping.wait() => return,
                 alive = watch.changed(), if asked > 0 => if !alive { return },
-                () = lifecycle.pause(due.min(now + timing.election_max) - now) => {}
+                () = tokio::time::sleep_until(until) => {
+                    let late = until.elapsed();
+                    (silent_since, again) = (silent_since + late, again + late);
+                }
             }
             continue;
         }
+        let heard = leader.at();
+        let waiting = tokio::select! {
+            () = stopping.wait() => return,
+            waiting = pace.turn() => waiting,
+        };
+        if leader.at() != heard || lifecycle.is_asleep() {
+            continue;
+        }
+        at_once = false;
         failed += u32::from(asked > 0 && view.term > term);
         term = view.term;
-        again = now + pause(turn * voters, timing.election_max, asked, failed);
+        again = Instant::now() + pause(turn * voters, timing.election_max, asked, failed);
         (told, caught_up) = (None, is_behind);
         asked += 1;
         raft.ask_to_lead().await;
+        waiting.ends_with(&raft, &leader, term, (turn.max(timing.heartbeat), timing.election_min));
     }
 }
 
