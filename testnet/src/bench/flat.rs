@@ -5,6 +5,7 @@ use super::{
     Figure, Promise,
     memory::samples,
     net::{BenchNet, VATS, VatLine, call, number},
+    plot::{Line, Panel, picture},
 };
 use anyhow::{Context, ensure};
 use std::{
@@ -149,7 +150,7 @@ fn figures(taken: &[Sample], folder: &Path) -> Vec<Figure> {
 fn write(folder: &Path, taken: &[Sample]) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join("flat.csv"), csv(taken)?)?;
-    fs::write(folder.join("flat.svg"), svg(taken)?)?;
+    fs::write(folder.join("flat.svg"), picture(&panels(taken))?)?;
     Ok(())
 }
 
@@ -170,67 +171,24 @@ fn csv(taken: &[Sample]) -> Result<String, std::fmt::Error> {
     Ok(text)
 }
 
-/// Colours of the hosts' lines, told apart on light and dark ground.
-const COLOURS: [&str; HOSTS.len()] = ["#1f77b4", "#d62728", "#2ca02c", "#9467bd"];
-/// Sizes of the picture: a panel's own, and the room for what is written beside it.
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 200.0;
-const LEFT: f64 = 70.0;
-const TOP: f64 = 40.0;
-const GAP: f64 = 70.0;
-
-fn svg(taken: &[Sample]) -> Result<String, std::fmt::Error> {
+fn panels(taken: &[Sample]) -> [Panel; 3] {
     type Of = fn(&Taken) -> f64;
     let panels: [(&str, Of); 3] = [
         ("memory of each host (PSS), MiB", |taken| taken.memory),
         ("disk of each home, MiB", |taken| taken.disk),
         ("log of the vat on disk, about, MiB", |taken| taken.log),
     ];
-    let (width, height) = (LEFT + WIDTH + 30.0, TOP + panels.len() as f64 * (HEIGHT + GAP));
-    let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n"
-    );
-    let last = taken.last().map_or(1.0, |sample| f64::from(sample.deliveries)).max(1.0);
-    for (place, (title, of)) in panels.into_iter().enumerate() {
-        let top = TOP + place as f64 * (HEIGHT + GAP);
-        let all = taken.iter().flat_map(|sample| sample.hosts.iter().map(of));
-        let most = round_up(all.fold(1.0, f64::max) / MIB);
-        writeln!(text, "<text x=\"{LEFT}\" y=\"{}\" font-weight=\"bold\">{title}</text>", top - 10.0)?;
-        for step in 0..=4 {
-            let (share, value) = (f64::from(step) / 4.0, most * f64::from(step) / 4.0);
-            let (x, y) = (LEFT + share * WIDTH, top + HEIGHT * (1.0 - share));
-            writeln!(text, "<path d=\"M{LEFT} {y}h{WIDTH}\" stroke=\"#ccc\"/>")?;
-            writeln!(text, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{value}</text>", LEFT - 8.0, y + 4.0)?;
-            let deliveries = last * share / 1_000.0;
-            writeln!(
-                text,
-                "<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{deliveries:.0}</text>",
-                top + HEIGHT + 18.0
-            )?;
+    panels.map(|(title, of)| {
+        let lines = HOSTS.iter().enumerate().map(|(at, host)| {
+            let points =
+                taken.iter().map(|sample| (f64::from(sample.deliveries) / 1_000.0, of(&sample.hosts[at]) / MIB));
+            Line { name: (*host).to_owned(), points: points.collect() }
+        });
+        Panel {
+            title: title.to_owned(),
+            across: "thousand deliveries".to_owned(),
+            logarithmic: false,
+            lines: lines.collect(),
         }
-        writeln!(
-            text,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">thousand deliveries</text>",
-            LEFT + WIDTH,
-            top + HEIGHT + 36.0
-        )?;
-        for (at, (host, colour)) in HOSTS.iter().zip(COLOURS).enumerate() {
-            let points = taken.iter().map(|sample| {
-                let x = LEFT + f64::from(sample.deliveries) / last * WIDTH;
-                format!("{x:.1},{:.1}", top + HEIGHT * (1.0 - of(&sample.hosts[at]) / MIB / most))
-            });
-            let points = points.collect::<Vec<_>>().join(" ");
-            writeln!(text, "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{points}\"/>")?;
-            let x = LEFT + 80.0 * at as f64;
-            writeln!(text, "<text x=\"{x}\" y=\"{}\" fill=\"{colour}\">{host}</text>", top + HEIGHT + 36.0)?;
-        }
-    }
-    text.push_str("</svg>\n");
-    Ok(text)
-}
-
-/// The next number of the form 1, 2, 4 or 8 times a power of ten: an axis that ends there has round marks.
-fn round_up(value: f64) -> f64 {
-    let power = 10_f64.powf(value.max(1.0).log10().floor());
-    [1.0, 2.0, 4.0, 8.0, 10.0].into_iter().map(|times| times * power).find(|round| *round >= value).unwrap_or(value)
+    })
 }

@@ -96,16 +96,6 @@ impl Sizes {
     }
 }
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    All,
-    /// Calls of programs outside.
-    Outside,
-    /// Messages without answers.
-    Streams,
-}
-
 /// A bound that a figure was promised to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
