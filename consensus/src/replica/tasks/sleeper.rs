@@ -138,11 +138,12 @@ impl Sleeper {
         let slept: Option<Option<(u64, u64)>> = lifecycle.check(store.named(SLEPT));
         let Some(slept) = slept.flatten() else { return };
         let until = Instant::now() + identity.timing.election_max * LOOK;
-        let mut status = self.0.status.subscribe();
+        let (mut status, stirs) = (self.0.status.subscribe(), self.0.rest.stirs());
         loop {
             let still = self.still(raft);
             let view = raft.view();
-            if slept != (view.term, view.last_log) || gate.ordered() != view.last_log {
+            let is_wanted = self.0.rest.stirs() != stirs || self.0.clocks.overdue_ms() > 0;
+            if is_wanted || slept != (view.term, view.last_log) || gate.ordered() != view.last_log {
                 return;
             }
             if let Ok(still) = still {
