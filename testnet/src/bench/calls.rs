@@ -89,7 +89,7 @@ async fn timed(driver: &Client, method: &str, argument: u32) -> anyhow::Result<f
 }
 
 /// From the first message until a call that was made after them all is answered.
-pub(super) async fn one_way(driver: &Client, sizes: Sizes) -> anyhow::Result<Figure> {
+async fn one_way(driver: &Client, sizes: Sizes) -> anyhow::Result<Figure> {
     let (batches, mut samples) = (sizes.one_way / BATCH, Vec::new());
     for _ in 0..sizes.samples {
         let before = call(driver, "settle", vec![]).await?;

@@ -24,7 +24,7 @@ pub async fn measure(net: &BenchNet, sizes: Sizes) -> anyhow::Result<Vec<Figure>
     net.led("counter").await?;
     let (driver, counter) = (net.client("driver").await?, net.client("counter").await?);
     call(&driver, "inTurn", vec![number(10)]).await?;
-    let mut figures = vec![super::calls::one_way(&driver, sizes).await?, large(&driver, sizes).await?];
+    let mut figures = vec![large(&driver, sizes).await?];
     counter.close().await;
     for messages in QUEUES {
         figures.extend(queue(net, &driver, messages).await?);
