@@ -14,6 +14,7 @@
 
 mod abandon;
 mod account;
+mod added;
 mod answers;
 pub mod bearers;
 mod deposits;
@@ -29,6 +30,7 @@ pub(crate) mod plants;
 mod promises;
 mod upgrade;
 
+pub use added::Added;
 pub use bearers::{Bearer, BearerKeys, is_redemption};
 pub use dropped::{DROPPED, MAX_DROPPED};
 pub use inbound::{Broken, Inbound, Introduction};
@@ -112,7 +114,8 @@ pub struct Comms {
     /// Own objects that were held and are no more, of which the guest has yet to hear.
     freed: BTreeSet<u64>,
     exited: bool,
-    /// Peers that were dropped for good.
+    /// Peers that were dropped for good. Encoded apart: [`Added`].
+    #[serde(skip)]
     dropped: BTreeSet<VatId>,
     /// What all peers make this vat keep, in bytes.
     kept: u64,

@@ -4,14 +4,16 @@
 //! manifest holds the tables and names the guest's chunks. The root is recomputed from the manifest, never read out of it.
 
 use super::{Collector, Guest, GuestCheckpoint, GuestManifest, Machine, Published, Status, Timers, Turns};
-use crate::comms::Comms;
+use crate::comms::{Added, Comms};
 use crate::error::EngineError;
 use crate::wire::codec;
 use quorate_ids::{Hash, VatId};
 use serde::{Deserialize, Serialize};
 
 const MANIFEST_VERSION: u8 = 1;
-const TABLES_VERSION: u8 = 11;
+const TABLES_VERSION: u8 = 10;
+/// The same, followed by what was added: only where there is some of it.
+const TABLES_WITH_ADDED_VERSION: u8 = 11;
 /// Longest manifest, in bytes. It holds unacknowledged messages.
 const MAX_MANIFEST_BYTES: usize = 1 << 30;
 
@@ -87,7 +89,10 @@ impl<G: Guest> Machine<G> {
             turns: &self.turns,
             published: &self.published,
         };
-        let tables = codec::encode(TABLES_VERSION, &tables);
+        let tables = match self.comms.added() {
+            added if added.is_empty() => codec::encode(TABLES_VERSION, &tables),
+            added => codec::encode(TABLES_WITH_ADDED_VERSION, &(tables, added)),
+        };
         let manifest = Manifest { guest: manifest, tables };
         let (root, manifest) = (manifest.root(), codec::encode(MANIFEST_VERSION, &manifest));
         Ok(MachineCheckpoint { root, manifest, new_chunks })
@@ -111,14 +116,21 @@ impl<G: Guest> Machine<G> {
         make: impl FnOnce(&G::Manifest) -> Result<G, EngineError>,
     ) -> Result<Machine<G>, EngineError> {
         let manifest = Manifest::<G::Manifest>::decode(manifest)?;
-        let tables: Tables = codec::decode::<_, MAX_MANIFEST_BYTES>(TABLES_VERSION, &manifest.tables)
-            .map_err(|error| EngineError::Checkpoint(format!("its tables are {error}")))?;
+        let decoded = match manifest.tables.first() {
+            Some(&TABLES_WITH_ADDED_VERSION) => {
+                codec::decode::<_, MAX_MANIFEST_BYTES>(TABLES_WITH_ADDED_VERSION, &manifest.tables)
+            }
+            _ => codec::decode::<Tables, MAX_MANIFEST_BYTES>(TABLES_VERSION, &manifest.tables)
+                .map(|tables| (tables, Added::default())),
+        };
+        let (tables, added) = decoded.map_err(|error| EngineError::Checkpoint(format!("its tables are {error}")))?;
         if tables.vat != vat {
             return Err(EngineError::Checkpoint(format!("it is of vat {}, not of {vat}", tables.vat)));
         }
         let mut machine = Machine::new(vat, make(&manifest.guest)?);
         machine.comms = tables.comms;
         machine.comms.set_memory(machine.guest.memory_limit());
+        machine.comms.set_added(added);
         machine.status = tables.status;
         machine.timers = tables.timers;
         machine.collector = tables.collector;

@@ -146,13 +146,14 @@ pub struct OutStream {
     messages: VecDeque<SharedBytes>,
     hash: Hash,
     bytes: u64,
-    /// The marks among those messages, in order.
+    /// The marks among those messages, in order. Encoded apart, by who encodes the stream.
+    #[serde(skip)]
     marks: VecDeque<Mark>,
 }
 
 /// How the streams stood when a message was said: what a mark says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Mark {
+pub struct Mark {
     end: u64,
     hash: Hash,
     ack: u64,
@@ -208,6 +209,16 @@ impl OutStream {
             let (end, hash) = (self.end(), self.hash);
             self.marks.push_back(Mark { end, hash, ack: opposite.received, ack_hash: opposite.hash });
         }
+    }
+
+    /// The marks that are kept, to be encoded.
+    pub fn kept_marks(&self) -> &VecDeque<Mark> {
+        &self.marks
+    }
+
+    /// Sets marks that were encoded.
+    pub fn set_marks(&mut self, marks: VecDeque<Mark>) {
+        self.marks = marks;
     }
 
     /// The marks from message `first` on, before the last message.
