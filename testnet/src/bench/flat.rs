@@ -122,6 +122,9 @@ fn folder_bytes(folder: &Path) -> io::Result<f64> {
     Ok(bytes)
 }
 
+/// What is compared of each host.
+const PARTS: [(&str, fn(&Taken) -> f64); 2] = [("memory", |taken| taken.memory), ("disk", |taken| taken.disk)];
+
 fn figures(taken: &[Sample], folder: &Path) -> Vec<Figure> {
     let Some(last) = taken.last() else { return Vec::new() };
     let rate = f64::from(last.deliveries) / last.seconds.max(0.001);
@@ -130,9 +133,7 @@ fn figures(taken: &[Sample], folder: &Path) -> Vec<Figure> {
     // Levels swing between two checkpoints, and between two compactions: what they reach is compared, not moments.
     let quarter = (taken.len() / 4).max(1);
     for (at, host) in HOSTS.iter().enumerate() {
-        for (what, of) in
-            [("memory", (|taken: &Taken| taken.memory) as fn(&Taken) -> f64), ("disk", |taken| taken.disk)]
-        {
+        for (what, of) in PARTS {
             let most = |samples: &[Sample]| samples.iter().map(|sample| of(&sample.hosts[at])).fold(0.0, f64::max);
             let (halfway, end) = (most(&taken[..taken.len() / 2]), most(&taken[taken.len() - quarter..]));
             let note =
