@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub enum Command {
     /// Make a testnet's directory from its config, and run all its hosts
     #[command(
-        after_help = "Examples:\n  vat testnet up testnet.toml                 in the foreground; Ctrl-C stops it, and so does a failure\n  vat testnet up testnet.toml --detach        in the background\n  vat testnet up testnet.toml --without h4    with one host left out\n  vat testnet up testnet.toml --fresh         a new one in the place of the one that is there\n  vat testnet up testnet.toml --watch         a new one whenever the config or the code changes\n\nExit code 1 if a host's home can't be used, 3 if a vat is not ready after a minute."
+        after_help = "Examples:\n  vat testnet up testnet.toml                 in the foreground; Ctrl-C stops it, and so does a failure\n  vat testnet up testnet.toml --detach        in the background\n  vat testnet up testnet.toml --without h4    with one host left out\n  vat testnet up testnet.toml --fresh         a new one in the place of the one that is there\n  vat testnet up testnet.toml --watch         a new one whenever the config or the code changes\n\nExit code 1 if a host's home can't be used, 3 if a vat is not ready, and none got ready for a minute."
     )]
     Up {
         /// The testnet config

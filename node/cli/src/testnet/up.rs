@@ -16,10 +16,15 @@ use quorate_node::run::engine_cache;
 use quorate_protocol::status::{HostStatus, VatStatus};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, path::Path, time::Duration};
+use tokio::time::Instant;
 
-/// How long vats may take to get a leader and their code.
+/// How long vats may take to get a leader and their code, since the last of them was ready: a thousand of them take minutes on a small machine.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
+/// For each vat the pause between two looks is longer by this: the status of a thousand takes time that they need themselves.
+const POLL_PER_VAT: Duration = Duration::from_millis(2);
+/// How often is said how many are ready.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 /// How often is looked whether the hosts still run.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 
@@ -162,7 +167,7 @@ impl Up<'_> {
         tokio::task::spawn_blocking(move || Image::load(&cache).map(drop)).await??;
         let unusable = self.start(started, &progress).await?;
         progress.say("waiting for leaders and code");
-        let Awaited { late, setting_up } = wait_ready(&self.cluster).await?;
+        let Awaited { late, setting_up } = wait_ready(&self.cluster, &progress).await?;
         progress.done();
         for name in setting_up {
             output::note(format!("the setup of {name} waits for something; calls of its root wait as well"));
@@ -292,7 +297,7 @@ impl Up<'_> {
 
 fn not_ready(late: &[String]) -> String {
     let (names, seconds) = (late.join(", "), READY_DEADLINE.as_secs());
-    format!("not ready after {seconds} s: {names}; `vat status` shows what is missing")
+    format!("not ready, and none got ready in the last {seconds} s: {names}; `vat status` shows what is missing")
 }
 
 /// Names of vats that are not as they should be.
@@ -304,8 +309,11 @@ struct Awaited {
 }
 
 /// Waits until every vat has a leader and its code, as far as enough of its hosts run.
-async fn wait_ready(cluster: &Cluster) -> Result<Awaited, Failure> {
-    let deadline = tokio::time::Instant::now() + READY_DEADLINE;
+async fn wait_ready(cluster: &Cluster, progress: &output::Progress) -> Result<Awaited, Failure> {
+    let vats = cluster.layout.vats.len();
+    let pause = POLL + POLL_PER_VAT * u32::try_from(vats).unwrap_or(u32::MAX);
+    let (mut deadline, mut say) = (Instant::now() + READY_DEADLINE, Instant::now() + SAY_EVERY);
+    let mut fewest = vats;
     loop {
         let states = cluster.states().await?;
         let hosts: Vec<&HostStatus> = states
@@ -321,13 +329,21 @@ async fn wait_ready(cluster: &Cluster) -> Result<Awaited, Failure> {
                 waiting.push(place.name.clone());
             }
         }
-        if waiting.is_empty() || tokio::time::Instant::now() > deadline {
+        let now = Instant::now();
+        if waiting.len() < fewest {
+            (fewest, deadline) = (waiting.len(), now + READY_DEADLINE);
+        }
+        if now > say && !waiting.is_empty() {
+            say = now + SAY_EVERY;
+            progress.say(format!("{} of {vats} vats have leaders and code", vats - waiting.len()));
+        }
+        if waiting.is_empty() || now > deadline {
             let is_waiting = |vat: &&VatStatus| vat.setup.as_deref() == Some("waiting");
             let setting_up = hosts.iter().flat_map(|host| &host.vats).filter(is_waiting).map(|vat| vat.name.clone());
             let setting_up: BTreeSet<String> = setting_up.collect();
             return Ok(Awaited { late: waiting, setting_up: setting_up.into_iter().collect() });
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
