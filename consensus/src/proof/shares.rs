@@ -89,6 +89,8 @@ pub(crate) struct Shares {
     vat: VatId,
     memberships: BTreeMap<u64, Membership>,
     rounds: BTreeMap<u64, Round>,
+    /// The blocks with an own statement that lacks its certificate. Rounds are kept long after, by the thousand.
+    open: BTreeSet<u64>,
     epochs: BTreeMap<u64, EpochRound>,
     floor: u64,
     /// The highest block that this replica has computed.
@@ -107,6 +109,7 @@ impl Shares {
             vat,
             memberships: BTreeMap::new(),
             rounds: BTreeMap::new(),
+            open: BTreeSet::new(),
             epochs: BTreeMap::new(),
             floor: 0,
             reached: 0,
@@ -155,6 +158,7 @@ impl Shares {
     pub(crate) fn raise_floor(&mut self, block: u64) {
         self.floor = self.floor.max(block);
         self.rounds = self.rounds.split_off(&self.floor);
+        self.open = self.open.split_off(&self.floor);
         self.certified_count = self.rounds.values().filter(|round| round.certified).count();
     }
 
@@ -177,6 +181,7 @@ impl Shares {
                 let payload = statement.payload();
                 let hash = Hash::of(&payload);
                 *none = Some(Own { statement, hash, payload, since: now, asked: now, signature });
+                self.open.insert(block);
             }
         }
         self.settle(block)
@@ -288,6 +293,7 @@ impl Shares {
         }
         if !round.certified && agreeing.is_complete(threshold) {
             round.certified = true;
+            self.open.remove(&block);
             self.certified_count += 1;
             let certificate = Certificate { statement: own.statement.clone(), signatures: agreeing.signatures() };
             verdicts.push(Verdict::Certified(certificate));
@@ -327,6 +333,7 @@ impl Shares {
         }
         if !round.certified {
             round.certified = true;
+            self.open.remove(&block);
             self.certified_count += 1;
             verdicts.push(Verdict::Certified(certificate));
             self.forget_old();
@@ -336,26 +343,28 @@ impl Shares {
 
     /// Statements that lack a certificate.
     pub(crate) fn uncertified(&self) -> usize {
-        self.rounds.values().filter(|round| round.own.is_some() && !round.certified).count()
+        self.open.len()
     }
 
     /// When the oldest statement that lacks its certificate was computed here.
     pub(crate) fn uncertified_since(&self) -> Option<Instant> {
-        self.rounds.values().filter(|round| !round.certified).find_map(|round| Some(round.own.as_ref()?.since))
+        self.since(*self.open.first()?)
     }
 
     /// Up to `limit` blocks whose shares should be asked for (again), oldest first.
     pub(crate) fn overdue(&mut self, now: Instant, patience: Duration, limit: usize) -> Vec<u64> {
-        let waiting = self.rounds.iter_mut().filter(|(_, round)| !round.certified);
-        let overdue = waiting.filter_map(|(block, round)| {
-            let own = round.own.as_mut()?;
-            let due = now.duration_since(own.asked) >= patience;
-            due.then(|| {
+        let mut overdue = Vec::new();
+        for block in &self.open {
+            if overdue.len() >= limit {
+                break;
+            }
+            let own = self.rounds.get_mut(block).and_then(|round| round.own.as_mut());
+            if let Some(own) = own.filter(|own| now.duration_since(own.asked) >= patience) {
                 own.asked = now;
-                *block
-            })
-        });
-        overdue.take(limit).collect()
+                overdue.push(*block);
+            }
+        }
+        overdue
     }
 
     fn forget_old(&mut self) {

@@ -248,7 +248,7 @@ impl PeerClient {
     }
 
     /// Returns how a message without entries is sent: with others, unless it is the first to the member that tells of a commit with its proof.
-    /// The members execute and sign when they hear that, and somebody waits for what they sign.
+    /// The members execute and sign when they hear that, and a caller waits for what they sign.
     fn pace(&self, commit: Option<LogPosition>) -> Pace {
         let proven = commit.map_or(0, |commit| commit.index).min(self.shared.gate.ordered());
         // If it does not arrive, the next heartbeat tells the same.

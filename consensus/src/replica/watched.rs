@@ -1,4 +1,4 @@
-//! Time in which somebody looked.
+//! Time in which a member looked.
 //!
 //! Who waits for something with a patience looks for it now and then. If nobody looked for long, because the replica slept or the machine was busy, that time must not
 //! count: what was waited for may have come, and not been taken in. So this clock stands still from one pause after each look until the next look. Each look counts, so
