@@ -138,24 +138,23 @@ impl Sleeper {
         let slept: Option<Option<(u64, u64)>> = lifecycle.check(store.named(SLEPT));
         let Some(slept) = slept.flatten() else { return };
         let until = Instant::now() + identity.timing.election_max * LOOK;
-        let (mut status, stirs) = (self.0.status.subscribe(), self.0.rest.stirs());
-        loop {
-            let still = self.still(raft);
+        let (mut status, (term, end)) = (self.0.status.subscribe(), slept);
+        // What others send meanwhile is no reason to stay awake: they start as well, and sign again what they signed last.
+        while gate.ordered() == end && self.0.complaints.is_idle() && self.0.clocks.overdue_ms() == 0 {
             let view = raft.view();
-            let is_wanted = self.0.rest.stirs() != stirs || self.0.clocks.overdue_ms() > 0;
-            if is_wanted || slept != (view.term, view.last_log) || gate.ordered() != view.last_log {
+            if view.term > term || view.last_log > end || Instant::now() >= until {
                 return;
             }
-            if let Ok(still) = still {
+            if (view.term, view.last_log) == slept
+                && let Ok(still) = self.still(raft)
+            {
                 if self.sleep(&still) {
                     tokio::spawn(Arc::clone(self).compare(still));
                 }
                 return;
             }
-            // Certificates that the store has may not have been read yet.
-            if !matches!(tokio::time::timeout_at(until, status.changed()).await, Ok(Ok(()))) {
-                return;
-            }
+            // Raft has not said yet where it stands, or certificates that the store has were not read yet.
+            let _ = tokio::time::timeout(identity.timing.heartbeat / 4, status.changed()).await;
         }
     }
 
@@ -177,9 +176,10 @@ impl Sleeper {
         }
     }
 
-    /// A member that begins its life asleep stands at this place. If this one stands elsewhere it wakes.
+    /// A member that begins its life asleep stands at this place. If this one sleeps elsewhere it wakes. One that is starting may not know yet where it
+    /// stands: if it falls asleep it asks in its turn.
     pub(crate) fn compared(&self, from: &HostId, term: u64, end: u64) {
-        let Some(raft) = self.0.raft.get() else { return };
+        let Some(raft) = self.0.raft.get().filter(|_| self.0.lifecycle.is_asleep()) else { return };
         let view = raft.view();
         if (view.term, view.last_log) != (term, end) {
             self.0.rest.wake(Some(from));
