@@ -334,7 +334,6 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     }
     let (approvals, motions) = approvals?;
     let sleeper = Arc::new(Sleeper(SleeperParts {
-        store: store.clone(),
         identity: Arc::clone(&identity),
         lifecycle: Arc::clone(&lifecycle),
         status: Arc::clone(&status),
@@ -393,7 +392,6 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
             events,
             key_watch: key_watch.clone(),
             raft: Arc::clone(&raft),
-            sleeper,
             pace: options.pace,
         },
         intake,
@@ -496,7 +494,6 @@ pub(crate) struct RaftStarter {
     events: Arc<dyn EventSink>,
     key_watch: KeyWatch,
     raft: Arc<RaftCell>,
-    sleeper: Arc<Sleeper>,
     pace: Arc<Pace>,
 }
 
@@ -538,9 +535,6 @@ impl RaftStarter {
             events: Arc::clone(&self.events),
             raft: raft.clone(),
         };
-        if !begins {
-            self.sleeper.begin(&raft).await;
-        }
         membership.publish(&raft.view());
         tokio::spawn(membership.run());
         // The first member of a new vat asks for its votes at once; the others leave it to that one for a while.

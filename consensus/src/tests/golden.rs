@@ -220,7 +220,6 @@ fn what_replicas_say_to_each_other() {
         ShareFrame::Ordered(Box::new(order)),
         ShareFrame::Rest { term: 5, end: 300 },
         ShareFrame::Wake,
-        ShareFrame::Slept { term: 5, end: 300 },
     ];
     check("share-frames", &frames);
     let certificates = vec![certificate(one, &[1, 2])];

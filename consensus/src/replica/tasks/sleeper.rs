@@ -4,9 +4,6 @@
 //! be done. If none refuses, and those that agree would elect a leader, the leader falls asleep, too. Otherwise it goes on, and its heartbeats wake the others. A
 //! member that can't be reached holds up nothing: when it comes back it looks for a leader, which wakes the others.
 //!
-//! A member that was asleep when its host ended, and finds its log as it was, begins its next life asleep: a host of many vats has little to do when it starts. It asks the others
-//! whether they stand at the same place, until each has answered once. One that stands elsewhere wakes, which wakes the leader, and that brings the rest what it lacks.
-//!
 //! Invariant: a member falls asleep by what it sees itself: its log is proven, executed and certified up to its end, and that end is the leader's.
 //! A leader that lies about the rest of the vat can keep a member asleep, which then wakes by what the others send it, or by what it wants itself.
 
@@ -31,21 +28,14 @@ use crate::replica::tasks::complaints::Complaints;
 use crate::replica::tasks::membership::members_vote;
 use crate::replica::tasks::own_key::OwnKey;
 use crate::replica::wire::share::{ShareClient, ShareFrame};
-use crate::storage::VatStore;
 use crate::transport::TransportError;
 use quorate_ids::HostId;
 
 /// Times `rest_after`: the longest pause between two looks for members that were away when their vat fell asleep.
 const LONGEST_LOOK: u32 = 6;
 
-/// Times `election_max`: how long a member that starts looks whether all is as it was when it slept.
-const LOOK: u32 = 4;
-/// The record of where the log ended, and in which term, when this member fell asleep last. It is not synced: a member that lacks it begins awake.
-const SLEPT: &str = "slept";
-
 /// What the task uses.
 pub(crate) struct SleeperParts {
-    pub(crate) store: VatStore,
     pub(crate) identity: Arc<Identity>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) status: Arc<StatusCell>,
@@ -113,77 +103,9 @@ impl Sleeper {
         let Some(absent) = self.ask(&others, still).await else { return Vec::new() };
         let agreed = others.iter().filter(|member| !absent.contains(member)).map(|member| member.key);
         if raft.would_be_elected(&agreed.collect::<Vec<_>>()) && self.still(raft).as_ref() == Ok(still) {
-            self.sleep(still);
+            self.0.rest.sleep(still.stirs);
         }
         absent
-    }
-
-    /// Falls asleep, unless something is wanted. Returns whether it sleeps.
-    fn sleep(&self, still: &Still) -> bool {
-        let SleeperParts { store, lifecycle, gate, rest, .. } = &self.0;
-        if !lifecycle.is_asleep() {
-            // With what proves the order: the next life would else find a log that is not proven to its end.
-            let mut records = gate.pending();
-            records.push(store.put_named(SLEPT, &(still.term, still.end)));
-            if lifecycle.check(store.write(records)).is_none() {
-                return false;
-            }
-        }
-        rest.sleep(still.stirs)
-    }
-
-    /// Falls asleep at the start of a life, if this member slept when the one before ended, and everything is as it was then.
-    pub(crate) async fn begin(self: &Arc<Self>, raft: &RaftNode) {
-        let SleeperParts { identity, lifecycle, store, gate, .. } = &self.0;
-        let slept: Option<Option<(u64, u64)>> = lifecycle.check(store.named(SLEPT));
-        let Some(slept) = slept.flatten() else { return };
-        let until = Instant::now() + identity.timing.election_max * LOOK;
-        let (mut status, (term, end)) = (self.0.status.subscribe(), slept);
-        // What others send meanwhile is no reason to stay awake: they start as well, and sign again what they signed last.
-        while gate.ordered() == end && self.0.complaints.is_idle() && self.0.clocks.overdue_ms() == 0 {
-            let view = raft.view();
-            if view.term > term || view.last_log > end || Instant::now() >= until {
-                return;
-            }
-            if (view.term, view.last_log) == slept
-                && let Ok(still) = self.still(raft)
-            {
-                if self.sleep(&still) {
-                    tokio::spawn(Arc::clone(self).compare(still));
-                }
-                return;
-            }
-            // Raft has not said yet where it stands, or certificates that the store has were not read yet.
-            let _ = tokio::time::timeout(identity.timing.heartbeat / 4, status.changed()).await;
-        }
-    }
-
-    /// Asks the others whether they stand at the same place, until each has answered or this member wakes.
-    async fn compare(self: Arc<Self>, still: Still) {
-        let SleeperParts { identity, members, share, .. } = &self.0;
-        let frame = ShareFrame::Slept { term: still.term, end: still.end };
-        let mut left = members.view().newest().members.clone();
-        left.retain(|member| member.key != identity.key);
-        let mut pause = identity.timing.rest_after;
-        loop {
-            let answers = join_all(left.iter().map(|member| share.exchange(member, &frame))).await;
-            let mut answers = answers.into_iter();
-            // Whatever it refuses for: it may be starting.
-            left.retain(|_| answers.next().is_none_or(|answer| answer.is_err()));
-            if left.is_empty() || !self.sleeps_on(&mut pause).await {
-                return;
-            }
-        }
-    }
-
-    /// A member that begins its life asleep stands at this place. If this one sleeps elsewhere it wakes. One that is starting may not know yet where it
-    /// stands: if it falls asleep it asks in its turn.
-    pub(crate) fn compared(&self, from: &HostId, term: u64, end: u64) {
-        let Some(raft) = self.0.raft.get().filter(|_| self.0.lifecycle.is_asleep()) else { return };
-        let view = raft.view();
-        if (view.term, view.last_log) != (term, end) {
-            self.0.rest.wake(Some(from));
-        }
     }
 
     /// Waits for a while, which is longer each time. Returns whether this member is still asleep.
@@ -242,7 +164,7 @@ impl Sleeper {
         if (still.term, &still.leader, still.end) != (term, from, end) {
             return Err(format!("here entry {} of term {} is the last", still.end, still.term));
         }
-        if self.sleep(&still) { Ok(()) } else { Err("something is wanted".into()) }
+        if self.0.rest.sleep(still.stirs) { Ok(()) } else { Err("something is wanted".into()) }
     }
 
     /// Returns how this replica stands, if it has nothing to do.

@@ -83,8 +83,6 @@ pub(crate) enum ShareFrame {
     Rest { term: u64, end: u64 },
     /// The sender has woken, and wants to hear its leader.
     Wake,
-    /// The sender begins its life asleep, as it ended the one before: in this term, and with this end of the log. The receiver wakes if it stands elsewhere.
-    Slept { term: u64, end: u64 },
 }
 
 /// An answer on the share channel.
@@ -251,8 +249,7 @@ impl ShareServer {
             | ShareFrame::Compare(_)
             | ShareFrame::Clock
             | ShareFrame::Led(_)
-            | ShareFrame::Rest { .. }
-            | ShareFrame::Slept { .. } => false,
+            | ShareFrame::Rest { .. } => false,
         }
     }
 
@@ -281,10 +278,6 @@ impl ShareServer {
                 Err(text) => refused(&text),
             },
             ShareFrame::Wake => Ok(ShareReply::default()),
-            ShareFrame::Slept { term, end } => {
-                self.sleeper.compared(&from, term, end);
-                Ok(ShareReply::default())
-            }
             ShareFrame::Push(shares) => {
                 if shares.len() > MAX_SHARES || shares.iter().any(|share| share.signer() != from) {
                     return refused("shares of others, or too many");
