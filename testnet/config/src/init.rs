@@ -9,6 +9,7 @@ use crate::testnet::{Argument, HostConfig as HostEntry, Mistake, ReachConfig, Te
 use crate::{
     bundle,
     home::{Home, HostConfig, private::make_folder, write_secret},
+    ports::{self, PortChooser},
     prometheus,
     provision::{self, default_parameters},
 };
@@ -27,15 +28,11 @@ use quorate_protocol::{
     provision::{Contacts, Provision},
     sturdyref::{ROOT_OBJECT, Sturdyref},
 };
-use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
 };
-
-/// Ports that are chosen for hosts lie here: below the range from which Linux takes those of outgoing connections.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// What a testnet is made from: the config with all code gathered.
 pub struct Plan {
@@ -114,8 +111,10 @@ impl Plan {
     }
 
     fn write_homes(&self, dir: &TestnetDir) -> anyhow::Result<Vec<MadeHost>> {
-        let mut ports = PortChooser::new(&self.digest);
-        self.config.hosts.iter().map(|host| make_home(dir, host, &mut ports)).collect()
+        let mut ports = PortChooser::new(dir.path(), &self.digest, ports::list_of_user().as_deref());
+        let homes = self.config.hosts.iter().map(|host| make_home(dir, host, &mut ports)).collect();
+        ports.keep();
+        homes
     }
 
     /// The vats' geneses with their creators' keys, which nobody needs when the code is signed.
@@ -287,33 +286,6 @@ fn make_home(dir: &TestnetDir, host: &HostEntry, ports: &mut PortChooser) -> any
         member: Member { key, name: host.name.clone(), addresses: vec![address.clone()] },
         place: HostPlace { name: host.name.clone(), key: key.to_string(), address, http },
     })
-}
-
-/// Chooses free ports, from a place in the range that differs between testnets.
-struct PortChooser {
-    next: u16,
-    tried: u16,
-}
-
-impl PortChooser {
-    fn new(digest: &str) -> Self {
-        let seed = Sha256::digest(format!("{digest}{}", std::process::id()));
-        let span = PORTS.end - PORTS.start;
-        PortChooser { next: u16::from_be_bytes([seed[0], seed[1]]) % span, tried: 0 }
-    }
-
-    fn choose(&mut self) -> anyhow::Result<u16> {
-        let span = PORTS.end - PORTS.start;
-        while self.tried < span {
-            let port = PORTS.start + self.next;
-            self.next = (self.next + 1) % span;
-            self.tried += 1;
-            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                return Ok(port);
-            }
-        }
-        bail!("no free port between {} and {}", PORTS.start, PORTS.end)
-    }
 }
 
 /// 32 bytes from the system's random source.

@@ -8,7 +8,8 @@
 //! | [`layout`] | | where what lies in a testnet's folder |
 //! | [`provision`] | | vats that a host is to carry, as files in its home |
 //! | [`digest`] | `testnet` | whether a testnet is still what its config says |
-//! | [`init`] | `bundle`, `digest`, `home`, `layout`, `provision`, `testnet` | makes a testnet |
+//! | [`ports`] | | ports of loopback that no other testnet has |
+//! | [`init`] | `bundle`, `digest`, `home`, `layout`, `ports`, `provision`, `testnet` | makes a testnet |
 //! | [`cluster`] | `home`, `layout` | its hosts as processes |
 
 pub mod bundle;
@@ -20,4 +21,5 @@ pub mod provision;
 pub mod testnet;
 
 mod digest;
+mod ports;
 mod prometheus;
