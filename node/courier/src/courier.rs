@@ -139,6 +139,8 @@ impl Courier {
                 let next = courier.schedule.first().map(|(at, _)| *at).into_iter().chain(courier.look_at).min();
                 let timer = async move {
                     match next {
+                        // What is due goes out now: a timer counts in whole milliseconds, and would end with the next one.
+                        Some(at) if at <= Instant::now() => {}
                         Some(at) => tokio::time::sleep_until(at).await,
                         None => std::future::pending().await,
                     }

@@ -131,7 +131,7 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(world: &MemoryNetwork, known: Known) -> Sender {
+    fn new(world: &MemoryNetwork, known: impl Whereabouts + 'static) -> Sender {
         let network = world.join(HOME, Receiver::new(Manner::Honest));
         let (notices, notices_rx) = mpsc::unbounded_channel();
         let attempts = Arc::new(Count::default());
@@ -476,6 +476,31 @@ async fn an_acknowledgement_goes_at_once_when_the_last_one_was_taken() {
         at_once().await;
         assert_eq!(honest.slices().last().map(|slice| slice.head.ack), Some(ack), "it waits");
     }
+}
+
+/// Counts how often members are looked for, which is what shipping begins with. There are none.
+#[derive(Clone, Default)]
+struct Looked(Arc<AtomicUsize>);
+
+impl Whereabouts for Looked {
+    fn members(&self, _vat: &VatId) -> Vec<Member> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Vec::new()
+    }
+
+    fn unreachable(&self, _vat: &VatId) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_due_goes_out_before_any_timer_ends() {
+    let (looked, began) = (Looked::default(), Instant::now());
+    let mut sender = Sender::new(&MemoryNetwork::new(7), looked.clone());
+    sender.say(1, 0);
+    // The clock stands still as long as anything is ready to run.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((looked.0.load(Ordering::Relaxed), began.elapsed()), (1, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
