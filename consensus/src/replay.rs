@@ -21,11 +21,8 @@ use crate::state::ReplicatedState;
 use crate::state::block::{Block, Control, LogContent, LogItem};
 use crate::stats::StatsCell;
 use crate::storage::checkpoints::CheckpointRecord;
-use crate::storage::{Family, Store, VatStore, read};
+use crate::storage::{Family, SCAN_BYTES, Store, VatStore, read};
 use quorate_ids::{Hash, VatId};
-
-/// Bytes of entries that are read from the store at once.
-const SCAN_BYTES: usize = 1 << 20;
 
 /// Why a vat's log can't be executed again.
 #[derive(Debug, thiserror::Error)]

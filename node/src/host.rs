@@ -238,7 +238,6 @@ impl Host {
         tokio::spawn(look_up_wanted(Arc::downgrade(&host.0)));
         tokio::spawn(keep_addresses(Arc::downgrade(&host.0)));
         tokio::spawn(liveness::watch(Arc::downgrade(&host.0)));
-        tokio::spawn(liveness::lead_again(Arc::downgrade(&host.0)));
         tokio::spawn(room::watch(Arc::downgrade(&host.0)));
         tokio::spawn(scrub::run(Arc::downgrade(&host.0)));
         Ok(host)

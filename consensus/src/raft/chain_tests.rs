@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::log::{LogStore, READ_BYTES};
+use super::log::LogStore;
 use super::types::{BlockData, Entry, log_id, vote};
 use crate::error::StoreError;
 use crate::order::chain;
 use crate::order::frames::WireEntry;
 use crate::state::{LogPosition, RaftMembership};
 use crate::stats::StatsCell;
-use crate::storage::{Family, Flushed, MemoryStore, Record, Store, VatStore, Write};
+use crate::storage::{Family, Flushed, MemoryStore, Record, SCAN_BYTES, Store, VatStore, Write};
 
 const VAT: VatId = VatId([5; 32]);
 
@@ -117,13 +117,34 @@ async fn after_a_checkpoint_the_chain_continues_from_what_was_certified() {
     }
 }
 
-/// A store in which something happens after the log was read from it, and before what was read is used.
-struct Meddling {
+/// What happens after records were read, and before they are used.
+type AfterRead = Box<dyn FnMut(&[Record]) + Send>;
+
+/// A store whose reads of many records are followed by something.
+struct Watched {
     store: MemoryStore,
-    then: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    then: Mutex<AfterRead>,
 }
 
-impl Store for Meddling {
+impl Watched {
+    fn new() -> Arc<Watched> {
+        Arc::new(Watched { store: MemoryStore::new(), then: Mutex::new(Box::new(|_| {})) })
+    }
+
+    fn after_reads(&self, then: impl FnMut(&[Record]) + Send + 'static) {
+        *self.then.lock().unwrap() = Box::new(then);
+    }
+
+    fn read(&self, found: Vec<Record>) -> Vec<Record> {
+        // What happens may read as well, without being followed by itself.
+        let mut then = std::mem::replace(&mut *self.then.lock().unwrap(), Box::new(|_| {}));
+        then(&found);
+        *self.then.lock().unwrap() = then;
+        found
+    }
+}
+
+impl Store for Watched {
     fn write(&self, batch: Vec<Write>) -> Result<(), StoreError> {
         self.store.write(batch)
     }
@@ -141,12 +162,11 @@ impl Store for Meddling {
     }
 
     fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
-        let found = self.store.scan(family, from, to, limit);
-        let then = self.then.lock().unwrap().take();
-        if let Some(then) = then {
-            then();
-        }
-        found
+        self.store.scan(family, from, to, limit).map(|found| self.read(found))
+    }
+
+    fn scan_bytes(&self, family: Family, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Record>, StoreError> {
+        self.store.scan_bytes(family, from, to, bytes).map(|found| self.read(found))
     }
 
     fn keys(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -160,7 +180,7 @@ impl Store for Meddling {
 
 #[tokio::test]
 async fn what_was_read_before_the_chain_was_made_anew_is_not_remembered() {
-    let store = Arc::new(Meddling { store: MemoryStore::new(), then: Mutex::default() });
+    let store = Watched::new();
     let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
     let open = || LogStore::open(VatStore::new(Arc::clone(&shared), VAT), Arc::new(StatsCell::default())).unwrap();
     let shown: Vec<Entry> = (0..10).map(|index| entry(1, index, 9)).collect();
@@ -169,70 +189,30 @@ async fn what_was_read_before_the_chain_was_made_anew_is_not_remembered() {
     let mut log = open();
     let certified = Hash([7; 32]);
     let (mut cut, at) = (log.clone(), shown[4].log_id);
-    *store.then.lock().unwrap() = Some(Box::new(move || {
-        cut.anchor(4, certified);
-        futures::executor::block_on(cut.purge(at)).unwrap();
-    }));
+    let mut is_cut = false;
+    store.after_reads(move |_| {
+        if !std::mem::replace(&mut is_cut, true) {
+            cut.anchor(4, certified);
+            futures::executor::block_on(cut.purge(at)).unwrap();
+        }
+    });
     log.try_get_log_entries(0..10).await.unwrap();
     let wanted = shown[5..].iter().fold(certified, |before, entry| chain::next(&before, &WireEntry::from(entry)));
     assert_eq!(log.chain(9).unwrap(), wanted);
 }
 
-/// A store that counts the bytes of the records that are read of it at once.
-struct Counting {
-    store: MemoryStore,
-    most: AtomicUsize,
-}
-
-impl Counting {
-    fn count(&self, found: Vec<Record>) -> Vec<Record> {
-        self.most.fetch_max(found.iter().map(|(_, value)| value.len()).sum(), Ordering::SeqCst);
-        found
-    }
-}
-
-impl Store for Counting {
-    fn write(&self, batch: Vec<Write>) -> Result<(), StoreError> {
-        self.store.write(batch)
-    }
-
-    fn write_then(&self, batch: Vec<Write>, flushed: Flushed) -> Result<(), StoreError> {
-        self.store.write_then(batch, flushed)
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        self.store.sync()
-    }
-
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(family, key)
-    }
-
-    fn scan(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.store.scan(family, from, to, limit).map(|found| self.count(found))
-    }
-
-    fn scan_bytes(&self, family: Family, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Record>, StoreError> {
-        self.store.scan_bytes(family, from, to, bytes).map(|found| self.count(found))
-    }
-
-    fn keys(&self, family: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.store.keys(family, from, to, limit)
-    }
-
-    fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<Record>, StoreError> {
-        self.store.last(family, from, to)
-    }
-}
-
 /// A member that catches up is sent what fits a frame: large entries after that are not read for nothing.
 #[tokio::test]
 async fn no_more_of_a_log_is_read_than_goes_on() {
-    let store = Arc::new(Counting { store: MemoryStore::new(), most: AtomicUsize::default() });
+    let (store, most) = (Watched::new(), Arc::new(AtomicUsize::default()));
+    let counted = Arc::clone(&most);
+    store.after_reads(move |found| {
+        counted.fetch_max(found.iter().map(|(_, value)| value.len()).sum(), Ordering::SeqCst);
+    });
     let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
     let open = || LogStore::open(VatStore::new(Arc::clone(&shared), VAT), Arc::new(StatsCell::default())).unwrap();
     let large = |index| {
-        let payload = EntryPayload::Normal(BlockData(vec![7; READ_BYTES / 2].into()));
+        let payload = EntryPayload::Normal(BlockData(vec![7; SCAN_BYTES / 2].into()));
         Entry { log_id: log_id(LogPosition { term: 1, index }), payload }
     };
     let entries: Vec<Entry> = (0..40).map(large).collect();
@@ -242,6 +222,6 @@ async fn no_more_of_a_log_is_read_than_goes_on() {
     assert_eq!(first.len(), 1, "two are more than a read gives, with what surrounds them");
     let all = log.try_get_log_entries(0..40).await.unwrap();
     assert_eq!(all.len(), entries.len());
-    let most = store.most.load(Ordering::SeqCst);
-    assert!(most <= READ_BYTES, "{most} bytes were read at once");
+    let most = most.load(Ordering::SeqCst);
+    assert!(most <= SCAN_BYTES, "{most} bytes were read at once");
 }

@@ -26,14 +26,12 @@ use crate::order::chain;
 use crate::order::frames::{WireEntry, WireVote};
 use crate::state::LogPosition;
 use crate::stats::StatsCell;
-use crate::storage::{Family, VOTE, VatStore, Write, read};
+use crate::storage::{Family, SCAN_BYTES, VOTE, VatStore, Write, read};
 use quorate_ids::Hash;
 use quorate_order::chain::{Head, Point, next_chain};
 
 /// Bytes of recent entries that are kept in memory.
 const CACHE_BYTES: usize = 8 << 20;
-/// Bytes of entries that one read for replication or execution gives at most, unless a single entry is larger.
-pub(super) const READ_BYTES: usize = 1 << 20;
 
 /// Hashes of the chain that are kept in memory.
 const CACHED_CHAIN: usize = 4_096;
@@ -163,7 +161,7 @@ impl LogStore {
         let store = &self.0.store;
         let mut next = from;
         loop {
-            let records = store.scan_log(next, None, READ_BYTES)?;
+            let records = store.scan_log(next, None, SCAN_BYTES)?;
             if records.is_empty() {
                 return Ok(());
             }
@@ -220,7 +218,7 @@ impl LogStore {
         let store = &self.0.store;
         let mut next = index;
         loop {
-            let records = store.scan_log(next, None, READ_BYTES)?;
+            let records = store.scan_log(next, None, SCAN_BYTES)?;
             let mut batch = Vec::new();
             for (key, value) in records {
                 let (_, entry): StoredEntry = read(Family::Log, &value)?;
@@ -265,7 +263,7 @@ impl LogStore {
             return Some(purged);
         }
         // What can't be read is found to be damaged where it is needed.
-        let found = self.read(index, index + 1, READ_BYTES).ok()?;
+        let found = self.read(index, index + 1, SCAN_BYTES).ok()?;
         found.first().map(|entry| position(&entry.log_id))
     }
 
@@ -323,7 +321,7 @@ impl LogStore {
         let mut bytes = 0;
         while next < to {
             // What is read beyond the budget is thrown away, and entries may be large.
-            let room = budget.saturating_sub(bytes).min(READ_BYTES);
+            let room = budget.saturating_sub(bytes).min(SCAN_BYTES);
             let records = store.scan_log(next, Some(to), room).map_err(io::Error::other)?;
             if records.is_empty() {
                 break;
@@ -397,7 +395,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
             if next >= to {
                 return None;
             }
-            let (items, after): (Vec<Result<Entry, io::Error>>, u64) = match log.read(next, to, READ_BYTES) {
+            let (items, after): (Vec<Result<Entry, io::Error>>, u64) = match log.read(next, to, SCAN_BYTES) {
                 Ok(entries) => {
                     // What is not in the log (any more, or yet) is left out, at the ends only.
                     let after = entries.last()?.log_id.index + 1;
@@ -411,7 +409,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
-        self.read(start, end, READ_BYTES)
+        self.read(start, end, SCAN_BYTES)
     }
 }
 

@@ -315,22 +315,18 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
         let mut message = append_message(&request);
-        if let RaftMessage::Append { vote, .. } = &message
-            && self.shared.gate.is_left(vote.term)
-        {
-            return append_response(self.steps_down(vote)).ok_or_else(|| unreachable("no vote"));
-        }
-        if let RaftMessage::Append { vote, prev, entries, header, .. } = &mut message {
+        let mut pace = Pace::WithOthers;
+        if let RaftMessage::Append { vote, prev, entries, header, commit, .. } = &mut message {
+            if self.shared.gate.is_left(vote.term) {
+                return append_response(self.steps_down(vote)).ok_or_else(|| unreachable("no vote"));
+            }
             let last = entries.last().map(WireEntry::position).or(*prev);
             *header = self.shared.gate.header(vote.term, *prev, last).map(Box::new);
-        }
-        if let (RaftMessage::Append { commit, .. }, Some(raft)) = (&mut message, self.shared.raft.get()) {
             // Openraft tells what was committed under this leader. What it knows to be committed from before is told, too: a member
             // that was away has to execute that before it can judge a membership, and this leader may need it to commit anything.
-            *commit = (*commit).max(raft.committed());
+            *commit = (*commit).max(self.shared.raft.get().and_then(RaftNode::committed));
+            pace = self.pace(*commit);
         }
-        let commit = if let RaftMessage::Append { commit, .. } = &message { *commit } else { None };
-        let pace = self.pace(commit);
         let reply = match question(&message) {
             // Heartbeats must not wait behind large appends.
             Some(asked) => self.heartbeat(message, asked, pace).await?,

@@ -16,7 +16,7 @@ use super::executing::Executing;
 use super::gate::OrderGate;
 use super::instance::{Instances, Parts, RaftWatch};
 use super::links::Links;
-use super::log::{LogStore, READ_BYTES};
+use super::log::LogStore;
 use super::network::Shared;
 use super::ports::{Apply, Peers, Snapshots};
 use super::role::Role;
@@ -28,6 +28,7 @@ use crate::order::frames::{RaftMessage, RaftReply, WireVote};
 use crate::proof::membership::Member;
 use crate::state::block::{Block, BlockReply, LogContent};
 use crate::state::{LogPosition, ReplicatedState};
+use crate::storage::SCAN_BYTES;
 use crate::storage::checkpoints::{CheckpointRecord, Checkpoints};
 use crate::timing::Timing;
 use crate::transport::Transport;
@@ -367,7 +368,7 @@ impl RaftNode {
     pub(crate) fn foresee(&self, state: &mut ReplicatedState, from: u64, through: u64) -> Result<(), String> {
         let mut next = from;
         while next <= through {
-            let entries = self.log.read(next, through + 1, READ_BYTES).map_err(|error| error.to_string())?;
+            let entries = self.log.read(next, through + 1, SCAN_BYTES).map_err(|error| error.to_string())?;
             let Some(last) = entries.last().map(|entry| entry.log_id.index) else { break };
             for entry in &entries {
                 state.foresee(entry.log_id.index, &types::log_content(entry));
@@ -383,7 +384,7 @@ impl RaftNode {
     /// # Errors
     /// The store fails, or an entry is damaged.
     pub(crate) fn blocks(&self, from: u64, to: u64) -> Result<(Vec<(u64, Block)>, u64), String> {
-        let entries = self.log.read(from, to, READ_BYTES).map_err(|error| error.to_string())?;
+        let entries = self.log.read(from, to, SCAN_BYTES).map_err(|error| error.to_string())?;
         let next = entries.last().map_or(from, |last| last.log_id.index + 1);
         let block = |entry: &types::Entry| match types::log_content(entry) {
             LogContent::Block(bytes) => Some((entry.log_id.index, Block::decode(&bytes))),

@@ -436,11 +436,6 @@ impl ReplicaHandle {
         self.service.rest.wake(None);
     }
 
-    /// Wakes the replica, if it is asleep, only so that its vat has a leader.
-    pub fn rouse(&self) {
-        self.service.rest.rouse();
-    }
-
     /// Stops the replica. What it acknowledged is on disk.
     pub async fn shutdown(&self) {
         self.service.lifecycle.stop();

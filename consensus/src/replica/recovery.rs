@@ -27,11 +27,9 @@ use crate::state::block::{Block, Control, LogContent};
 use crate::state::{LogPosition, RaftMembership, ReplicatedState};
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::marks::Mark;
-use crate::storage::{Family, Store, VOTE, VatStore, Write, read};
+use crate::storage::{Family, SCAN_BYTES, Store, VOTE, VatStore, Write, read};
 use quorate_ids::{Hash, HostId};
 
-/// Bytes of entries that are read from the store at once.
-const SCAN_BYTES: usize = 1 << 20;
 /// Why a replica does not run whose host has signed a recovery.
 pub(super) const AGREED: &str = "Q-C048 this host has agreed to a recovery of the vat, and says nothing more with the members that it had before: `vat recover` \
                       finishes it";

@@ -4,8 +4,6 @@
 //! wakes as soon as anything needs progress: a proposal here, or a frame that brings or wants something (see [`Rest::wake`]). Whether
 //! it may fall asleep is decided elsewhere (`tasks::sleeper`).
 //!
-//! A member that led when it fell asleep, and was started again since, leads no more. Nobody but it knows: so when it wakes it stands for election at once.
-//!
 //! Invariant: sleep changes when a replica looks and tries, never what it signs, votes or executes. A replica that wakes tells its leader at once, and
 //! believes in it for three `election_max`, unless the leader's host can't be reached: so long it stands for no election. For one it votes for nobody else.
 
@@ -26,8 +24,6 @@ use quorate_ids::HostId;
 
 /// Times `election_max`: how much longer a leader is believed in that has to wake itself before it can be heard. All vats of a host may wake at once.
 const PATIENCE: u32 = 2;
-/// By how much sooner a vat falls asleep again that was woken for the sake of a leader alone.
-const ROUSED: u32 = 5;
 
 /// What [`Rest`] is made of.
 pub(crate) struct RestParts {
@@ -54,14 +50,12 @@ pub(crate) struct Rest {
     times: Mutex<Times>,
     /// How often something was wanted.
     stirs: AtomicU64,
-    /// What [`Rest::stirs`] was when this replica was woken for the sake of a leader alone.
-    roused: AtomicU64,
 }
 
 impl Rest {
     /// That of a replica that is awake.
     pub(crate) fn new(parts: RestParts) -> Rest {
-        Rest { parts, times: Mutex::default(), stirs: AtomicU64::new(0), roused: AtomicU64::new(u64::MAX) }
+        Rest { parts, times: Mutex::default(), stirs: AtomicU64::new(0) }
     }
 
     fn times(&self) -> MutexGuard<'_, Times> {
@@ -76,17 +70,6 @@ impl Rest {
     /// Returns how often something was wanted.
     pub(crate) fn stirs(&self) -> u64 {
         self.stirs.load(Ordering::SeqCst)
-    }
-
-    /// Wakes, so that there is a leader before anybody wants anything, and sleeps soon again.
-    pub(crate) fn rouse(&self) {
-        self.wake(None);
-        self.roused.store(self.stirs(), Ordering::SeqCst);
-    }
-
-    /// Returns for how long nothing has to happen until this replica, as the leader, proposes to sleep. `rest_after`: as a rule.
-    pub(crate) fn bored_after(&self, stirs: u64, rest_after: Duration) -> Duration {
-        if self.roused.load(Ordering::SeqCst) == stirs { rest_after / ROUSED } else { rest_after }
     }
 
     /// Falls asleep, unless something was wanted since `stirs` was read. Returns whether it sleeps.
@@ -116,10 +99,8 @@ impl Rest {
         times.woke = Some(now);
         let Some(raft) = self.parts.raft.get() else { return };
         let view = raft.view();
-        let led = view.leader == Some(view.id) && view.role != Role::Leader;
         // Before any task looks: the leader has the time to be heard.
-        let heard = if led { now.checked_sub(self.parts.election_max) } else { None };
-        self.parts.leader.set(heard.unwrap_or(now + self.parts.election_max * PATIENCE));
+        self.parts.leader.set(now + self.parts.election_max * PATIENCE);
         self.parts.lifecycle.set_asleep(false);
         self.parts.status.set(|status| status.asleep = false);
         raft.tick(true);

@@ -23,13 +23,11 @@ use crate::order::frames::WireEntry;
 use crate::proof::certificate::Certificate;
 use crate::raft::log::LogStore;
 use crate::storage::checkpoints::{CheckpointRecord, Checkpoints};
-use crate::storage::{Family, VatStore, read};
+use crate::storage::{Family, SCAN_BYTES, VatStore, read};
 use quorate_ids::Hash;
 
 /// Records that are read at once.
 const RECORDS: usize = 32;
-/// Bytes of the log that are read at once.
-const LOG_BYTES: usize = 1 << 20;
 /// Chunks that are read at once.
 const CHUNKS: usize = 16;
 /// How often a log is read that seems to be damaged: it may be cut and written anew meanwhile.
@@ -255,7 +253,7 @@ struct LogPiece {
 fn read_entries(store: &VatStore, log: &LogStore, at: Option<(u64, Hash)>) -> Result<LogPiece, StoreError> {
     let damaged = |error: String| StoreError::Corrupt { what: "log", error };
     let flushed = *log.flushed().borrow();
-    let records = store.scan_log(at.map_or(0, |(index, _)| index + 1), None, LOG_BYTES)?;
+    let records = store.scan_log(at.map_or(0, |(index, _)| index + 1), None, SCAN_BYTES)?;
     let mut piece = LogPiece { bytes: 0, at, is_end: records.is_empty() };
     for (key, value) in records {
         let (chain, entry): (Hash, WireEntry) = read(Family::Log, &value)?;

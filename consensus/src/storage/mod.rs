@@ -29,4 +29,4 @@ pub use repair::{RepairReport, Repaired, repair_store, repair_vat};
 pub use rocks::RocksStore;
 pub use scrub::{Scrubbed, TableDamage};
 pub use store::{Family, Flushed, Record, Store, StoreHealth, VatBytes, Write};
-pub(crate) use vat::{SignedWatermark, VOTE, VatStore, read};
+pub(crate) use vat::{SCAN_BYTES, SignedWatermark, VOTE, VatStore, read};

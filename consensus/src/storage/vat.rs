@@ -12,6 +12,9 @@ use crate::proof::certificate::{Certificate, Statement};
 use crate::proof::membership::MembershipCertificate;
 use quorate_ids::{Hash, VatId};
 
+/// Bytes of entries that one read of a log gives at most, unless a single entry is larger.
+pub(crate) const SCAN_BYTES: usize = 1 << 20;
+
 /// The highest statement that this host signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(crate) struct SignedWatermark {

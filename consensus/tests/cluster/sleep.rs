@@ -110,25 +110,3 @@ async fn a_vat_of_one_member_sleeps_and_members_come_and_go_while_it_does() {
     cluster.assert_equal_states().await;
     cluster.assert_no_trouble();
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_vat_that_is_roused_after_a_start_has_a_leader_and_sleeps_again() {
-    let mut cluster = bored(3, 2).await;
-    let leader = cluster.wait_for_leader().await;
-    cluster.propose(leader, b"first").await;
-    cluster.wait_for_sleep().await;
-    for place in 0..3 {
-        cluster.stop(place).await;
-    }
-    for place in 0..3 {
-        cluster.start(place).await;
-    }
-    cluster.wait_for_sleep().await;
-    cluster.nodes[leader].up().rouse();
-    let leads = || cluster.running().any(|handle| handle.status().role == Role::Leader).then_some(());
-    wait("a leader", leads).await;
-    cluster.wait_for_sleep().await;
-    assert!(leads().is_some(), "it leads in its sleep");
-    cluster.assert_equal_states().await;
-    cluster.assert_no_trouble();
-}

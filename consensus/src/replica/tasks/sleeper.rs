@@ -83,7 +83,7 @@ impl Sleeper {
             };
             match &since {
                 Some((before, at)) if *before == still => {
-                    if now >= *at + self.0.rest.bored_after(still.stirs, identity.timing.rest_after) {
+                    if now >= *at + identity.timing.rest_after {
                         let absent = self.propose(&still).await;
                         self.look_for(absent, &still).await;
                         since = None;
