@@ -2,8 +2,7 @@
 
 use super::{
     Figure, Promise, Sizes, median,
-    memory::samples,
-    net::{BenchNet, call, number},
+    net::{BenchNet, MIB, call, number},
     percentile,
     plot::{Line, Panel},
 };
@@ -14,7 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-const MIB: f64 = 1_048_576.0;
 /// Calls for one point.
 const CALLS: u32 = 100;
 /// How long idle vats are looked at.
@@ -69,7 +67,7 @@ async fn spent(net: &BenchNet, hosts: &[String]) -> anyhow::Result<(f64, f64)> {
     for host in hosts {
         let page = Exposition::parse(&net.metrics(host).await).map_err(anyhow::Error::msg)?;
         let sum = |family, labels| page.sum(family, labels).with_context(|| format!("{host} has no {family}"));
-        seconds += sum("process_cpu_seconds_total", &[])?;
+        seconds += net.processor_seconds(host)?;
         bytes += sum("quorate_net_bytes_total", &[("direction", "out")])?;
     }
     Ok((seconds, bytes))
@@ -124,25 +122,23 @@ async fn peers(binary: &Path, sizes: Sizes) -> anyhow::Result<Curve> {
         let last = clients.last().context("one at least")?;
         calls(last, 10).await?;
         let middle = median(calls(last, CALLS).await?);
-        let resident = resident(&net, &names).await / names.len() as f64;
-        let note = format!("a member takes {resident:.0} MiB");
+        let each = memory_of(&net, &names)? / names.len() as f64;
+        let note = format!("a member takes {each:.0} MiB");
         figures.push(Figure::new(format!("call to a 2-of-3 vat with {count} peers, median"), middle, "ms").note(note));
         times.push((*count as f64, middle));
-        memory.push((*count as f64, resident));
+        memory.push((*count as f64, each));
     }
     let panels = vec![
         panel("a call from outside by peers of the vat, ms", "peers that stay", true, vec![("median", times)]),
-        panel("memory of a member, MiB", "peers that stay", true, vec![("resident", memory)]),
+        panel("memory of a member, MiB", "peers that stay", true, vec![("with its part of what hosts share", memory)]),
     ];
     Ok((figures, panels))
 }
 
-async fn resident(net: &BenchNet, hosts: &[String]) -> f64 {
-    let mut bytes = 0.0;
-    for host in hosts {
-        bytes += samples(&net.metrics(host).await, "process_resident_memory_bytes").sum::<f64>();
-    }
-    bytes / MIB
+/// MiB that all these hosts take.
+fn memory_of(net: &BenchNet, hosts: &[String]) -> anyhow::Result<f64> {
+    let bytes = hosts.iter().map(|host| net.memory(host)).sum::<anyhow::Result<f64>>()?;
+    Ok(bytes / MIB)
 }
 
 /// Calls, a restart and a new member's catching up, by how much the heap holds.
@@ -223,7 +219,7 @@ async fn vats(binary: &Path, sizes: Sizes) -> anyhow::Result<Curve> {
         let net = BenchNet::up_config(binary, &text)?;
         let up = started.elapsed().as_secs_f64();
         let (share, rested) = at_rest(&net, &names).await?;
-        let taken = resident(&net, &names).await;
+        let taken = memory_of(&net, &names)?;
         let mut firsts = Vec::new();
         for number in 0..(*count).min(20) {
             let client = net.client(&format!("v{number}")).await?;
@@ -236,7 +232,7 @@ async fn vats(binary: &Path, sizes: Sizes) -> anyhow::Result<Curve> {
         let each = alone.map(|(few, of_few)| (taken - of_few) / (replicas - few) as f64);
         let of_each = each.map(|each| format!("; {each:.2} MiB for each further replica")).unwrap_or_default();
         let note = format!(
-            "up in {up:.0} s, at rest after {rested:.0} s more; {taken:.0} MiB resident{of_each}; first answer of a sleeping vat {:.0} ms (median of {})",
+            "up in {up:.0} s, at rest after {rested:.0} s more; {taken:.0} MiB{of_each}; first answer of a sleeping vat {:.0} ms (median of {})",
             median(firsts.clone()),
             firsts.len()
         );

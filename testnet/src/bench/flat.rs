@@ -4,10 +4,10 @@
 use super::{
     Figure, Promise,
     memory::samples,
-    net::{BenchNet, VATS, VatLine, call, number},
+    net::{BenchNet, MIB, VATS, VatLine, call, number},
     plot::{Line, Panel, picture},
 };
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use std::{
     fmt::Write as _,
     fs, io,
@@ -22,7 +22,6 @@ const VAT: &str = "counter";
 const BATCH: u32 = 10_000;
 /// Messages in one delivery of the sender: as many as it may send.
 const SENT_AT_ONCE: u32 = 2_500;
-const MIB: f64 = 1_048_576.0;
 /// What a host takes at the end is to be at most so many times what it took halfway.
 const TIMES: f64 = 1.1;
 
@@ -88,7 +87,7 @@ async fn sample(net: &BenchNet, deliveries: u32, passed: Duration) -> anyhow::Re
         let sum = |series: &str| samples(&page, series).sum::<f64>();
         let part = |part: &str| sum(&format!("quorate_vat_disk_bytes{{vat=\"{VAT}\",part=\"{part}\"}}"));
         *taken = Taken {
-            memory: proportional(net.process(host)?)?,
+            memory: net.memory(host)?,
             disk: folder_bytes(&net.home(host))?,
             log: part("log"),
             checkpoints: part("checkpoints"),
@@ -100,14 +99,6 @@ async fn sample(net: &BenchNet, deliveries: u32, passed: Duration) -> anyhow::Re
         }
     }
     Ok(Sample { deliveries, seconds: passed.as_secs_f64(), hosts, entries, checkpoint })
-}
-
-/// The proportional set size of a process.
-fn proportional(process: u32) -> anyhow::Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("the kernel tells no Pss")?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib * 1024.0)
 }
 
 /// The bytes that files of a folder take. Some go while it is read.

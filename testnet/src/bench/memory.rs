@@ -1,6 +1,9 @@
-//! Resident memory of a host with one idle vat and with many.
+//! Memory of a host with one idle vat and with many.
 
-use super::{Figure, Sizes, net::BenchNet};
+use super::{
+    Figure, Sizes,
+    net::{BenchNet, MIB},
+};
 use crate::process::own_file;
 use anyhow::ensure;
 use std::{
@@ -9,7 +12,6 @@ use std::{
 };
 
 const HOSTS: [&str; 2] = ["sparse", "crowded"];
-const MIB: f64 = 1_048_576.0;
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Vats are idle for so long before memory is read.
@@ -22,17 +24,13 @@ pub async fn measure(binary: &Path, sizes: Sizes) -> anyhow::Result<Vec<Figure>>
         installed(&net, host, vats).await?;
     }
     tokio::time::sleep(IDLE).await;
-    let (one, many) = (resident(&net, HOSTS[0]).await, resident(&net, HOSTS[1]).await);
+    let (one, many) = (net.memory(HOSTS[0])? / MIB, net.memory(HOSTS[1])? / MIB);
     let each = (many - one) / f64::from(sizes.idle_vats - 1);
     Ok(vec![
-        Figure::new("memory of a host with 1 idle vat", one, "MiB").note("resident"),
+        Figure::new("memory of a host with 1 idle vat", one, "MiB").note("with its part of what hosts share"),
         Figure::new(format!("memory of a host with {} idle vats", sizes.idle_vats), many, "MiB")
-            .note(format!("resident; {each:.2} MiB for each further vat")),
+            .note(format!("with its part of what hosts share; {each:.2} MiB for each further vat")),
     ])
-}
-
-async fn resident(net: &BenchNet, host: &str) -> f64 {
-    samples(&net.metrics(host).await, "process_resident_memory_bytes").sum::<f64>() / MIB
 }
 
 fn config(many: u32) -> String {

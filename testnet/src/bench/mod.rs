@@ -27,7 +27,7 @@ use std::{
 };
 
 /// The whole run ends here, whatever is still to be measured.
-pub const LIMIT: Duration = Duration::from_secs(1_800);
+pub const LIMIT: Duration = Duration::from_secs(3_600);
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -174,13 +174,13 @@ impl Report {
         }
     }
 
-    /// Measures these parts, with hosts run by `binary`. Says on standard error what it is at.
-    pub async fn measure(binary: &Path, sizes: Sizes, parts: &[Part]) -> Report {
+    /// Measures these parts, with hosts run by `binary`. Says on standard error what it is at. Pictures go to `folder`.
+    pub async fn measure(binary: &Path, sizes: Sizes, parts: &[Part], folder: &Path) -> Report {
         let started = Instant::now();
         let mut report = Report::of(Vec::new());
         let work = async {
             for part in parts {
-                part.measure(binary, sizes, &mut report.figures).await?;
+                part.measure(binary, sizes, folder, &mut report.figures).await?;
             }
             Ok::<_, anyhow::Error>(())
         };
@@ -254,7 +254,13 @@ impl Part {
         (Part::Curves, "curves"),
     ];
 
-    async fn measure(self, binary: &Path, sizes: Sizes, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+    async fn measure(
+        self,
+        binary: &Path,
+        sizes: Sizes,
+        folder: &Path,
+        figures: &mut Vec<Figure>,
+    ) -> anyhow::Result<()> {
         eprintln!("bench: {}", Part::ALL.iter().find(|(part, _)| *part == self).map_or("", |(_, name)| name));
         match self {
             Part::Engine => figures.extend(tokio::task::spawn_blocking(move || engine::measure(sizes)).await??),
@@ -274,8 +280,10 @@ impl Part {
             Part::Curves => {
                 let (more, panels) = curves::measure(binary, sizes).await?;
                 figures.extend(more);
-                std::fs::write("curves.svg", plot::picture(&panels)?)?;
-                eprintln!("bench: curves.svg is drawn");
+                let file = folder.join("curves.svg");
+                std::fs::create_dir_all(folder)?;
+                std::fs::write(&file, plot::picture(&panels)?)?;
+                eprintln!("bench: {} is drawn", file.display());
             }
         }
         Ok(())

@@ -21,6 +21,11 @@ use std::{
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at a host that is starting.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Ticks of `/proc/PID/stat` in a second, on every Linux that users see (proc(5)).
+const TICKS: f64 = 100.0;
+
+/// Bytes in one MiB.
+pub const MIB: f64 = 1_048_576.0;
 
 /// A vat of a testnet: name, hosts, threshold, file in `bench-vats/`, other vats in its `argv`.
 pub type VatLine = (&'static str, &'static [&'static str], u16, &'static str, &'static [&'static str]);
@@ -116,7 +121,7 @@ impl BenchNet {
 
     /// Has a host use what of the processor the others leave. In life it is another machine, whose work takes nothing from them.
     pub fn give_way(&self, host: &str) -> anyhow::Result<()> {
-        let pid = self.cluster.process(host).with_context(|| format!("{host} does not run"))?;
+        let pid = self.process(host)?;
         // A thread has a priority of its own, which those that it begins have, too.
         for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
             let thread = thread?.file_name();
@@ -126,9 +131,25 @@ impl BenchNet {
         Ok(())
     }
 
-    /// The process of a host.
-    pub fn process(&self, host: &str) -> anyhow::Result<u32> {
+    fn process(&self, host: &str) -> anyhow::Result<u32> {
         self.cluster.process(host).with_context(|| format!("{host} does not run"))
+    }
+
+    /// Bytes of memory that a host's process takes: its own, and its part of what it shares with others (PSS).
+    pub fn memory(&self, host: &str) -> anyhow::Result<f64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.process(host)?))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("the kernel tells no Pss")?;
+        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib * 1024.0)
+    }
+
+    /// Seconds of the processors that a host's process has used, by the hundredth. (The metric of that counts whole seconds.)
+    pub fn processor_seconds(&self, host: &str) -> anyhow::Result<f64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.process(host)?))?;
+        // The name of the program, in parentheses, may hold anything. Behind it, the 12th and 13th are those of the user and of the system.
+        let (_, fields) = text.rsplit_once(')').context("not such a line as proc(5) says")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+        Ok(ticks / TICKS)
     }
 
     /// A host's home.

@@ -131,7 +131,7 @@ async fn work(net: &BenchNet, route: &Route) -> anyhow::Result<Work> {
     for host in hosts {
         let page = Exposition::parse(&net.metrics(host).await).map_err(anyhow::Error::msg)?;
         let sum = |family, labels| page.sum(family, labels).with_context(|| format!("{host} has no {family}"));
-        work.cpu_seconds += sum("process_cpu_seconds_total", &[])?;
+        work.cpu_seconds += net.processor_seconds(host)?;
         work.syncs += sum("quorate_store_sync_seconds_count", &[])?;
         work.signatures += sum("quorate_signature_shares_signed_total", &[])?;
         work.bytes += sum("quorate_net_bytes_total", &[("direction", "out")])?;
