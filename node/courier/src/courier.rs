@@ -47,7 +47,7 @@ const SHIP_DEADLINE: Duration = Duration::from_secs(5);
 /// A follower ships what stayed unacknowledged for this long, and [`FALLBACK_STEP`] more for each member in front of it.
 const FALLBACK_AFTER: Duration = Duration::from_millis(500);
 const FALLBACK_STEP: Duration = Duration::from_millis(300);
-/// A receiver that said it took a slice must have acknowledged it by then, or another member is tried.
+/// A receiver that said it took a slice must have acknowledged it by then, or another member is tried. Longer where answers take long.
 const CONFIRM_AFTER: Duration = Duration::from_secs(2);
 /// After so many attempts in vain the members are looked up again.
 const UNREACHABLE_ATTEMPTS: u32 = 6;
@@ -390,8 +390,8 @@ impl Courier {
         peer.note_silent(&silent, to, now);
         let outcome = match reply {
             Ok(SliceReply::Taken { next, leader, farewell }) if next > report.through => {
-                peer.take(report.through, report.ack, now);
                 peer.next_goes_to(leader, to, took, now);
+                peer.take(report.through, report.ack, now);
                 self.metrics.answered(to, &silent, leader, took);
                 self.metrics.taken(&report.peer, to, report.through, report.messages, took);
                 peer.introduced_epoch = Some(report.epoch);
@@ -401,8 +401,8 @@ impl Courier {
                 "taken"
             }
             Ok(SliceReply::Taken { next, leader, .. }) if next + report.messages as u64 > report.through + 1 => {
-                peer.take_part(next - 1, now);
                 peer.next_goes_to(leader, to, took, now);
+                peer.take_part(next - 1, now);
                 self.metrics.answered(to, &silent, leader, took);
                 let left = (report.through + 1).saturating_sub(next) as usize;
                 self.metrics.taken(&report.peer, to, next - 1, report.messages.saturating_sub(left), took);

@@ -17,6 +17,11 @@ use tokio::time::Instant;
 /// Pauses between rounds of attempts double from the first to the last of these.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(30);
+/// Times what a member took to answer a slice, which it did when its vat had ordered that: the vat's certificate and its way here take about as long
+/// again, and there is one to spare.
+const CONFIRM_PACES: u32 = 3;
+/// Times [`CONFIRM_AFTER`]: no longer, however slowly a member answers.
+const CONFIRM_MOST: u32 = 4;
 /// A greeting is not tried more often: a peer that waits for it tries again by itself.
 const GREETING_ATTEMPTS: u32 = 10;
 /// For so long a member of which nothing was heard is tried after the others.
@@ -178,8 +183,14 @@ impl Peer {
             self.taken = self.taken.max(through);
             (self.attempts, self.doubts) = (0, 0);
             // It gets on: the rest has as long again.
-            self.confirm = (self.taken > through).then(|| now + CONFIRM_AFTER);
+            self.confirm = (self.taken > through).then(|| now + self.confirm_within());
         }
+    }
+
+    /// How long a member that says it took something is believed until its vat has acknowledged it.
+    fn confirm_within(&self) -> Duration {
+        let paces = self.pace.unwrap_or_default() * CONFIRM_PACES;
+        paces.clamp(CONFIRM_AFTER, CONFIRM_AFTER * CONFIRM_MOST)
     }
 
     /// Another member may have shipped, or not: earlier replies of members do not count any more.
@@ -199,7 +210,8 @@ impl Peer {
         self.greeting = false;
         if self.taken > self.acknowledged {
             // Later ones don't put it off: else a member that takes all and passes on nothing is believed for as long as we talk.
-            self.confirm.get_or_insert(now + CONFIRM_AFTER.max(backoff(self.doubts)));
+            let within = self.confirm_within().max(backoff(self.doubts));
+            self.confirm.get_or_insert(now + within);
         }
     }
 
@@ -211,7 +223,8 @@ impl Peer {
         self.interrupt();
         self.attempts = 0;
         if self.taken > self.acknowledged {
-            self.confirm.get_or_insert(now + CONFIRM_AFTER.max(backoff(self.doubts)));
+            let within = self.confirm_within().max(backoff(self.doubts));
+            self.confirm.get_or_insert(now + within);
         }
     }
 
@@ -243,7 +256,7 @@ impl Peer {
     /// The peer ships again what it should know that we have: an acknowledgement of ours was swallowed, by a member of the peer or by
     /// the leader here, if it is not still on its way.
     pub(super) fn repeat_acknowledgement(&mut self, now: Instant) {
-        if self.flights.is_empty() && self.told.is_none_or(|told| told + CONFIRM_AFTER <= now) {
+        if self.flights.is_empty() && self.told.is_none_or(|told| told + self.confirm_within() <= now) {
             self.taken_ack = 0;
             self.told = None;
             self.asked = true;

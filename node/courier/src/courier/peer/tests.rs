@@ -188,3 +188,18 @@ fn a_short_queue_is_one_slice_at_a_time() {
     sender.say(&mut peer, 10, 20);
     assert!(!peer.has_news(0), "it goes with what joins it");
 }
+
+#[test]
+fn whoever_answers_slowly_has_longer_until_its_vat_acknowledges_and_not_for_ever() {
+    let seconds = Duration::from_secs_f32;
+    for (took, believed_for) in [(0.1, 2.0), (0.6, 2.0), (1.5, 4.5), (60.0, 8.0)] {
+        let (mut sender, mut peer, now) = (Sender::new(), Peer::default(), Instant::now());
+        sender.say(&mut peer, 1, 20);
+        let (flight, slice) = peer.ship().expect("there is something to ship");
+        assert!(!peer.land(flight));
+        peer.next_goes_to(None, ANSWERS, seconds(took), now);
+        peer.take(slice.begin, slice.head.ack, now);
+        assert!(!peer.doubt(now + seconds(believed_for - 0.1)), "{took} s");
+        assert!(peer.doubt(now + seconds(believed_for)), "{took} s");
+    }
+}
