@@ -4,6 +4,7 @@
 //! only from its members (the replica decides which hosts those are). Strangers may send slices and directory
 //! questions, which prove themselves or ask for public facts.
 
+mod carrying;
 mod delete;
 mod error;
 mod frames;
@@ -12,6 +13,7 @@ mod liveness;
 mod muted;
 mod recover;
 mod repair;
+mod report;
 mod room;
 mod scrub;
 mod served;
@@ -20,42 +22,29 @@ use crate::{
     addresses::{self, Addresses},
     carried::{CarriedClients, WithCarried},
     co_members::CoMembers,
-    deletion,
-    directory::{Directory, lookup::look_up, newest_membership},
-    images::{HostImages, wait::ImageWait},
+    directory::{Directory, lookup::look_up},
+    images::HostImages,
     local::WithSelf,
-    system::room_of,
-    telemetry::{
-        Telemetry,
-        host::{self, Build},
-        libp2p,
-        members::Sight,
-        mirror,
-        page::Page,
-    },
+    telemetry::Telemetry,
     traces::Traces,
-    vat::{VatOptions, VatService, peer_evidence::PeerEvidence},
+    vat::{VatService, peer_evidence::PeerEvidence},
 };
+use carrying::Starting;
 pub use delete::Deleted;
 pub use error::HostError;
 use frames::Frames;
 use futures::{StreamExt, future::join_all, stream};
-use image::{MemberImages, fetch_and_run};
+use image::fetch_and_run;
 use muted::Muted;
 use quorate_config::testnet::{ReachConfig, TracesConfig};
-use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Pace, Store, Timing, evidence_of};
+use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Pace, Store, Timing};
 use quorate_courier::addresses::Located;
-use quorate_engine::{
-    VatId, fuel_prices_hash,
-    image::{Image, Images, image_hash},
-};
+use quorate_engine::{VatId, image::Images};
 use quorate_net::{Handler, NetError, Network};
 use quorate_protocol::disk::DiskLimits;
 use quorate_protocol::{
     codec,
-    proof::file::{Item, ProofFile, VatProof},
     provision::{Contacts, Provision},
-    status::{ClockDifference, HostStatus, PeerStatus},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -76,8 +65,6 @@ const STARTED_AT_ONCE: usize = 8;
 const ELECTIONS_AT_ONCE: usize = 4;
 /// How often vats that nobody here knows are asked about.
 const LOOKUP_EVERY: Duration = Duration::from_millis(500);
-/// How often the replicas are asked whether they have heard of another process with this host's key.
-const OWN_KEY_POLL: Duration = Duration::from_secs(1);
 /// What members hear whose frames come before their vat has started here.
 const STARTING: &str = "this host is starting";
 
@@ -248,111 +235,6 @@ impl Host {
         self.0.vat(vat).is_some()
     }
 
-    /// Carries a vat from now on; the same provision again changes nothing.
-    pub async fn carry(&self, provision: Provision) -> Result<VatId, HostError> {
-        let vat = provision.genesis.vat_id();
-        provision
-            .genesis
-            .validate()
-            .map_err(|error| HostError::Genesis { name: provision.name.clone(), why: error.to_string() })?;
-        check_prices(&provision)?;
-        let _starting = Starting::begin(&self.0);
-        // Before anything is noted, and while other vats can be carried.
-        let image = self.image_of(&provision).await?;
-        let _one_at_a_time = self.0.carrying.write().await;
-        if let Ok(service) = self.find(&vat.to_string()) {
-            if provision.joining && service.is_removed() {
-                return Err(HostError::WasMember(provision.name));
-            }
-            return Ok(vat);
-        }
-        if self.vats().iter().any(|other| other.name == provision.name) {
-            return Err(HostError::NameTaken(provision.name));
-        }
-        let name = provision.name.clone();
-        let record = format!("{VAT_RECORDS}{vat}");
-        if !deletion::may_carry(&self.0.store, vat)? {
-            return Err(HostError::WasMember(name));
-        }
-        self.0.store.put_meta(&record, &codec::encode(&provision))?;
-        self.0.store.sync()?;
-        self.run_vat(provision, image).await?;
-        self.0.recover(&name);
-        Ok(vat)
-    }
-
-    /// Starts a vat that this host has noted before.
-    async fn start_vat(&self, provision: Provision) -> Result<(), HostError> {
-        check_prices(&provision)?;
-        let image = self.image_of(&provision).await?;
-        let _nothing_is_taken_on = self.0.carrying.read().await;
-        let Some(_begun) = Begun::begin(&self.0, provision.genesis.vat_id()) else { return Ok(()) };
-        if self.carries(&provision.genesis.vat_id()) {
-            // Its owner had the host carry it again meanwhile.
-            return Ok(());
-        }
-        if !deletion::is_carried(&self.0.store, provision.genesis.vat_id())? {
-            // Its owner had the host delete it meanwhile.
-            return Ok(());
-        }
-        self.run_vat(provision, image).await
-    }
-
-    /// Notes why a vat was not started. One that waits for an image which it has moved to is started when that is here.
-    fn not_started(&self, provision: Provision, error: &HostError) {
-        tracing::error!(vat = %provision.name, %error, "a vat could not be started");
-        self.0.fail(provision.name.clone(), error.to_string());
-        if let HostError::NoImage { wanted, .. } = error {
-            tokio::spawn(fetch_and_run(Arc::downgrade(&self.0), provision, *wanted));
-        }
-    }
-
-    async fn run_vat(&self, provision: Provision, image: Arc<Image>) -> Result<(), HostError> {
-        let vat = provision.genesis.vat_id();
-        let co_members = self.0.co_members().clone();
-        let introduction = Introduction { genesis: provision.genesis.clone(), chain: Vec::new() };
-        self.0.directory.learn(Some(&provision.name), &introduction);
-        let introduction = self.0.directory.introduction(&vat).unwrap_or(introduction);
-        co_members.set(vat, &newest_membership(&introduction).members, Instant::now());
-        let wait = Arc::new(ImageWait::default());
-        let service = VatService::start(VatOptions {
-            name: provision.name.clone(),
-            genesis: provision.genesis,
-            chain: introduction.chain,
-            joining: provision.joining,
-            install: provision.install,
-            approve: self.0.approve,
-            key: self.0.key.clone(),
-            image,
-            images: Arc::new(MemberImages::new(&self.0, vat, wait.clone())),
-            image_wait: wait.clone(),
-            store: self.0.store.clone(),
-            transport: co_members.transport(vat),
-            co_members,
-            directory: self.0.directory.clone(),
-            peer_evidence: self.0.peer_evidence.clone(),
-            telemetry: self.0.telemetry.clone(),
-            traces: self.0.traces.clone(),
-            console: self.0.console.as_ref().map(|console| console(&provision.name)),
-            timing: self.0.timing,
-            pace: self.0.pace.clone(),
-        })
-        .await
-        .map_err(|why| match wait.missing() {
-            Some(wanted) => HostError::NoImage {
-                name: provision.name.clone(),
-                wanted,
-                why: "the vat has moved to it, and the host asks the vat's members".to_owned(),
-            },
-            None => HostError::Vat(why),
-        })?;
-        tracing::info!(vat = %provision.name, vat_id = %vat, "carrying");
-        self.0.vats.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(vat, Arc::new(service));
-        // Members of this vat were strangers.
-        self.0.served().forget();
-        Ok(())
-    }
-
     /// Learns of vats elsewhere.
     pub fn learn(&self, contacts: &Contacts) {
         for (name, introduction) in &contacts.vats {
@@ -428,63 +310,6 @@ impl Host {
         self.0.network()
     }
 
-    /// Everything a person or a script wants to know.
-    pub async fn status(&self, http: &str) -> HostStatus {
-        let network = self.network();
-        let services = self.vats();
-        let vats = join_all(services.iter().map(|vat| vat.status())).await;
-        HostStatus {
-            host: self.0.name.clone(),
-            key: HostId(self.0.key.verifying_key().to_bytes()).to_string(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            image: image_hash().to_string(),
-            process: std::process::id(),
-            uptime_s: self.0.started.elapsed().as_secs(),
-            listen: network.listen_addresses(),
-            announced: self.0.addresses().and_then(Addresses::own).map(|own| own.addresses).unwrap_or_default(),
-            http: http.to_owned(),
-            peers: network
-                .peers()
-                .into_iter()
-                .map(|peer| PeerStatus {
-                    key: peer.host.to_string(),
-                    connected: peer.connected,
-                    addresses: peer.addresses,
-                    last_error: peer.last_error,
-                    version: peer.version,
-                })
-                .collect(),
-            vats,
-            failed_vats: self.failed(),
-            disk: room_of(self.0.store.as_ref()),
-            damage: self.damage(),
-            peer_evidence: self.0.peer_evidence.count(),
-            muted: self.0.muted.all().iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    /// How the clocks of the other members of the vats here differ from this host's, each member once.
-    pub async fn clocks(&self) -> Vec<ClockDifference> {
-        let services: Vec<_> = self.vats().into_iter().filter(|vat| !vat.is_removed()).collect();
-        let asked = services.iter().map(|vat| async move {
-            let found = vat.replica.compare_clocks().await;
-            found.into_iter().map(|(member, ahead_ms)| ClockDifference {
-                vat: vat.name.clone(),
-                member: member.name,
-                key: member.key.to_string(),
-                ahead_ms,
-            })
-        });
-        let mut once = BTreeMap::new();
-        for difference in join_all(asked).await.into_iter().flatten() {
-            let entry = once.entry(difference.key.clone()).or_insert_with(|| difference.clone());
-            if entry.ahead_ms.is_none() {
-                *entry = difference;
-            }
-        }
-        once.into_values().collect()
-    }
-
     /// Does not listen to a host any more, or does again. Returns whether that is a change.
     ///
     /// # Errors
@@ -492,126 +317,6 @@ impl Host {
     pub fn mute(&self, host: HostId, muted: bool) -> Result<bool, HostError> {
         tracing::warn!(%host, muted, "the owner has muted or unmuted a host");
         Ok(self.0.muted.set(host, muted)?)
-    }
-
-    /// All evidence that this host keeps: of members of the vats that it carries or carried, and of other vats that contradict
-    /// themselves.
-    ///
-    /// # Errors
-    /// The store can't be read.
-    pub fn evidence(&self) -> Result<ProofFile, HostError> {
-        let mut file = ProofFile { vats: Vec::new() };
-        for service in self.vats() {
-            let records = service.replica.evidence()?;
-            let items = records.into_iter().map(|record| Item::Evidence(Box::new(record))).collect();
-            file.vats.push(VatProof { introduction: service.replica.introduction(), items });
-        }
-        // Of vats that were carried here, too: evidence outlives them.
-        let carried: BTreeSet<VatId> = self.vats().iter().map(|service| service.vat).collect();
-        for vat in self.0.directory.vats().into_iter().filter(|vat| !carried.contains(vat)) {
-            let records = evidence_of(&self.0.store, vat)?;
-            let Some(introduction) = self.0.directory.introduction(&vat) else { continue };
-            let items = records.into_iter().map(|record| Item::Evidence(Box::new(record))).collect();
-            file.vats.push(VatProof { introduction, items });
-        }
-        for (vat, items) in self.0.peer_evidence.all()? {
-            // Without an introduction nobody could check it.
-            let Some(introduction) = self.0.directory.introduction(&vat) else { continue };
-            file.vats.push(VatProof { introduction, items });
-        }
-        file.vats.retain(|vat| !vat.items.is_empty());
-        Ok(file)
-    }
-
-    /// The page for Prometheus.
-    pub async fn metrics(&self) -> String {
-        let mut page = Page::default();
-        let vats = self.vats();
-        let image = image_hash().to_string();
-        let build =
-            Build { version: env!("CARGO_PKG_VERSION"), image: &image, commit: self.0.commit.unwrap_or("unknown") };
-        host::process(&mut page, &build, vats.len());
-        host::network(&mut page, &self.network().stats());
-        self.0.addresses().iter().for_each(|known| host::addresses(&mut page, known.records(), known.received()));
-        host::store(&mut page, self.0.store.as_ref());
-        room_of(self.0.store.as_ref()).iter().for_each(|room| host::disk(&mut page, room, &self.0.disk));
-        host::scrub(&mut page, &self.scrub_status(), self.damage().len());
-        for vat in &vats {
-            mirror::vat_bytes(&mut page, &vat.name, &self.0.store.bytes_of(&quorate_consensus::VatId(vat.vat.0)));
-        }
-        host::traces(&mut page, self.0.traces.as_ref().map(|traces| traces.stats().get()).unwrap_or_default());
-        mirror::peer_evidence(&mut page, self.0.peer_evidence.count());
-        mirror::gateway(&mut page, &self.0.gateway);
-        let sights = self.sights();
-        // Together: one that is busy takes a while to answer.
-        let looks = vats.iter().map(async |vat| (vat, vat.status().await, vat.replica.figures().await));
-        for (vat, status, figures) in join_all(looks).await {
-            vat.observe(&status, &figures, &sights, &mut page);
-        }
-        let runs = |name: &String| vats.iter().any(|vat| vat.name == *name);
-        for name in self.failed().into_keys().filter(|name| !runs(name)) {
-            mirror::fault(&mut page, &name, true);
-        }
-        page.extend(self.0.telemetry.gather());
-        libp2p::add(&mut page, &self.network().metrics_text());
-        page.render()
-    }
-
-    /// What this host sees of those that share a vat with it.
-    fn sights(&self) -> BTreeMap<HostId, Sight> {
-        let mut sights: BTreeMap<HostId, Sight> = BTreeMap::new();
-        for (host, at) in self.0.co_members().seen() {
-            sights.entry(host).or_default().last_seen = Some(at);
-        }
-        for peer in self.network().peers() {
-            let sight = sights.entry(peer.host).or_default();
-            (sight.connected, sight.round_trip) = (peer.connected, peer.round_trip);
-        }
-        sights
-    }
-
-    /// Returns why this host is not ready to serve, or nothing.
-    pub fn not_ready(&self) -> Vec<String> {
-        let vats = self.vats();
-        let failed = self.failed().into_iter().map(|(name, error)| format!("{name}: {error}"));
-        vats.iter()
-            .filter(|vat| !vat.is_removed())
-            .map(|vat| (vat, vat.replica.status()))
-            .filter_map(|(vat, status)| match &status.fault {
-                Some(fault) => Some(format!("{}: {fault}", vat.name)),
-                None if vat.is_leaderless(&status) => Some(format!("{}: no leader", vat.name)),
-                None => vat.standstill(&status).map(|why| format!("{}: {why}", vat.name)),
-            })
-            .chain(failed)
-            .collect()
-    }
-
-    fn failed(&self) -> BTreeMap<String, String> {
-        self.0.failures().clone()
-    }
-
-    /// Returns when another process runs with this host's key, and how that was noticed: in a handshake, or by what members of a
-    /// vat have of it (`Q-C046`).
-    pub async fn own_key_met(&self) -> String {
-        let mut met = self.0.own_key.subscribe();
-        let mut tick = tokio::time::interval(OWN_KEY_POLL);
-        loop {
-            if let Some(how) = met.borrow_and_update().clone() {
-                return how;
-            }
-            let faults = self.vats().into_iter().filter_map(|vat| {
-                let fault = vat.replica.status_watch().borrow().fault.clone()?;
-                fault.starts_with("Q-C046").then(|| format!("{}: {fault}", vat.name))
-            });
-            if let Some(how) = faults.into_iter().next() {
-                return how;
-            }
-            tokio::select! {
-                // The sender is this host's own.
-                _ = met.changed() => {}
-                _ = tick.tick() => {}
-            }
-        }
     }
 
     /// Stops all vats, then the network.
@@ -692,45 +397,6 @@ impl Inner {
             serves
         })
     }
-}
-
-/// Vats are being started as long as this lives.
-struct Starting(Arc<Inner>);
-
-impl Starting {
-    fn begin(host: &Arc<Inner>) -> Starting {
-        host.starting.fetch_add(1, Ordering::Relaxed);
-        Starting(host.clone())
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        self.0.starting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A noted vat is being started as long as this lives.
-struct Begun(Arc<Inner>, VatId);
-
-impl Begun {
-    /// `None`: it is being started already.
-    fn begin(host: &Arc<Inner>, vat: VatId) -> Option<Begun> {
-        let is_first = host.begun.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(vat);
-        is_first.then(|| Begun(host.clone(), vat))
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        self.0.begun.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&self.1);
-    }
-}
-
-/// Refuses a vat that counts fuel otherwise than this program.
-fn check_prices(provision: &Provision) -> Result<(), HostError> {
-    let (wanted, own) = (provision.genesis.parameters.fuel_prices, fuel_prices_hash());
-    if wanted == own { Ok(()) } else { Err(HostError::FuelPrices { name: provision.name.clone(), wanted, own }) }
 }
 
 /// Looks up vats whose couriers did not know where to go, as long as the host lives.

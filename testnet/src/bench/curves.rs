@@ -21,17 +21,18 @@ const LOOK: Duration = Duration::from_secs(20);
 const REST: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Measures all curves: their figures, and a panel each.
-pub async fn measure(binary: &Path, sizes: Sizes) -> anyhow::Result<(Vec<Figure>, Vec<Panel>)> {
-    let (mut figures, mut panels) = (Vec::new(), Vec::new());
-    for curve in [members(binary, sizes).await?, peers(binary, sizes).await?, heap(binary, sizes).await?] {
+/// Measures all curves: adds their figures, and gives a panel each. What was measured stays when a later one fails.
+pub async fn measure(binary: &Path, sizes: Sizes, figures: &mut Vec<Figure>) -> anyhow::Result<Vec<Panel>> {
+    let mut panels = Vec::new();
+    let mut add = |curve: Curve| {
         figures.extend(curve.0);
         panels.extend(curve.1);
-    }
-    let (more, panel) = vats(binary, sizes).await?;
-    figures.extend(more);
-    panels.extend(panel);
-    Ok((figures, panels))
+    };
+    add(members(binary, sizes).await?);
+    add(peers(binary, sizes).await?);
+    add(heap(binary, sizes).await?);
+    add(vats(binary, sizes).await?);
+    Ok(panels)
 }
 
 type Curve = (Vec<Figure>, Vec<Panel>);
@@ -148,7 +149,7 @@ async fn heap(binary: &Path, sizes: Sizes) -> anyhow::Result<Curve> {
     for mebibytes in sizes.heaps {
         eprintln!("bench: a heap that holds {mebibytes} MiB");
         let names: Vec<String> = ["alpha", "beta", "gamma", "delta"].map(str::to_owned).to_vec();
-        let limits = "[vat.limits]\nmemory_mb = 256\ncheckpoint_deliveries = 100\n";
+        let limits = "[vat.limits]\nmemory_mb = 240\ncheckpoint_deliveries = 100\n";
         let text = hosts(&names) + &vat("counter", &names[..3], 2) + limits;
         let net = BenchNet::up_config(binary, &text)?;
         net.led("counter").await?;

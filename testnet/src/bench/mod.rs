@@ -278,8 +278,7 @@ impl Part {
             Part::Streams => figures.extend(streams::measure(&net::BenchNet::up(binary, net::VATS)?, sizes).await?),
             Part::Idle => figures.extend(memory::measure(binary, sizes).await?),
             Part::Curves => {
-                let (more, panels) = curves::measure(binary, sizes).await?;
-                figures.extend(more);
+                let panels = curves::measure(binary, sizes, figures).await?;
                 let file = folder.join("curves.svg");
                 std::fs::create_dir_all(folder)?;
                 std::fs::write(&file, plot::picture(&panels)?)?;
