@@ -1,9 +1,12 @@
 //! One heartbeat for each pair of hosts, however many vats they share, and also while all of them sleep: it keeps the connection open, shows who is there, and
 //! notices a host that is gone. Vats that fell asleep under a leader on that host wake, and elect another one, before anybody wants anything of them.
 //!
+//! Vats that have fallen asleep have freed most of what they had, in pieces between those of others: it goes back to the system.
+//!
 //! Absent: evidence. A host that is silent for its own reasons costs an election, and nothing else.
 
 use super::Inner;
+use crate::system::give_memory_back;
 use futures::future::join_all;
 use quorate_consensus::HostId;
 use quorate_net::Purpose;
@@ -23,6 +26,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Asks the hosts that share a vat with this one, as long as the host lives.
 pub(super) async fn watch(host: Weak<Inner>) {
     let mut gone: BTreeSet<HostId> = BTreeSet::new();
+    let mut asleep = 0;
     loop {
         let Some(pause) = host.upgrade().map(|inner| inner.timing.rest_after) else { return };
         tokio::time::sleep(pause).await;
@@ -34,7 +38,16 @@ pub(super) async fn watch(host: Weak<Inner>) {
             wake_led_by(&inner, host).await;
         }
         gone = silent;
+        let before = std::mem::replace(&mut asleep, asleep_of(&inner));
+        if asleep > before {
+            tokio::task::spawn_blocking(give_memory_back);
+        }
     }
+}
+
+/// How many vats sleep here.
+fn asleep_of(inner: &Arc<Inner>) -> usize {
+    inner.services().iter().filter(|vat| vat.replica.status_watch().borrow().asleep).count()
 }
 
 /// Returns those that don't answer.
