@@ -86,6 +86,8 @@ struct Shipped {
     through: u64,
     ack: u64,
     messages: usize,
+    /// What had been taken when it left.
+    taken_before: u64,
     /// The epoch of the slice, and whether our introduction was with it.
     epoch: u64,
     introduced: bool,
@@ -146,15 +148,17 @@ impl Courier {
                     }
                 };
                 tokio::select! {
-                    notice = notices.recv() => match notice {
-                        Some(notice) => courier.note(notice),
-                        None => return,
-                    },
+                    // What became of earlier slices decides what goes out next; there are few of them at a time.
+                    biased;
                     Some(report) = shipped.recv() => courier.settle(report),
                     () = timer => {
                         courier.wake_connected();
                         courier.ship_due();
                     }
+                    notice = notices.recv() => match notice {
+                        Some(notice) => courier.note(notice),
+                        None => return,
+                    },
                 }
             }
         })
@@ -350,6 +354,7 @@ impl Courier {
         peer.meet(members.iter().map(|member| member.key));
         let order = peer.order(members, Instant::now());
         let Some((flight, mut slice)) = peer.ship() else { return };
+        let taken_before = peer.taken;
         let epoch = slice.certificate.statement.epoch;
         let introduced = peer.introduced_epoch != Some(epoch);
         if introduced {
@@ -371,8 +376,19 @@ impl Courier {
             if !matches!(&handed.reply, Err(why) if why.unsent) || !handed.silent.is_empty() {
                 metrics.may_have_arrived();
             }
-            let report =
-                Shipped { life, peer: vat, flight, handed, through, ack, messages, epoch, introduced, homeless };
+            let report = Shipped {
+                life,
+                peer: vat,
+                flight,
+                handed,
+                through,
+                ack,
+                messages,
+                taken_before,
+                epoch,
+                introduced,
+                homeless,
+            };
             // The courier may have stopped meanwhile.
             let _ = done.send(report);
         });
@@ -412,7 +428,10 @@ impl Courier {
             // It follows one that has not arrived.
             Ok(SliceReply::NotYet { .. }) if was_interrupted => "not_yet",
             Ok(SliceReply::NotYet { next, leader }) => {
-                peer.miss(next.saturating_sub(1));
+                // Replies overtake one another: if something was taken meanwhile, this one may be from before.
+                if peer.taken <= report.taken_before {
+                    peer.miss(next.saturating_sub(1));
+                }
                 peer.fail();
                 // A member that names itself as the leader has been asked: the next attempt goes elsewhere.
                 peer.hint = leader.filter(|leader| *leader != to);

@@ -77,7 +77,7 @@ pub(super) struct Peer {
     /// Acknowledged by the peer's vat.
     pub(super) acknowledged: u64,
     /// Taken by a member, by its word.
-    taken: u64,
+    pub(super) taken: u64,
     /// The newest of our acknowledgements that a member took, by its word.
     taken_ack: u64,
     /// When a member last said that it took something.
