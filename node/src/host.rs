@@ -43,7 +43,9 @@ use futures::{StreamExt, future::join_all, stream};
 use image::{MemberImages, fetch_and_run};
 use muted::Muted;
 use quorate_config::testnet::{ReachConfig, TracesConfig};
-use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Pace, Store, Timing, evidence_of};
+use quorate_consensus::{
+    Approve, ArchiveOptions, Channel, HostId, Introduction, Member, Pace, Store, Timing, evidence_of,
+};
 use quorate_courier::addresses::Located;
 use quorate_engine::{
     VatId, fuel_prices_hash,
@@ -96,6 +98,8 @@ pub struct HostOptions {
     pub approve: Approve,
     /// What the host may take of its disk.
     pub disk: DiskLimits,
+    /// Where what is cut from the vats' logs is kept, if anywhere.
+    pub archive: Option<ArchiveOptions>,
     /// The commit that the program was built from, if its build knew it.
     pub commit: Option<&'static str>,
     /// Where other hosts reach this one.
@@ -119,6 +123,7 @@ struct Inner {
     pace: Arc<Pace>,
     approve: Approve,
     disk: DiskLimits,
+    archive: Option<ArchiveOptions>,
     commit: Option<&'static str>,
     traces: Option<Traces>,
     scrub: Arc<scrub::Scrub>,
@@ -173,6 +178,7 @@ impl Host {
             pace: Arc::new(Pace::new(ELECTIONS_AT_ONCE)),
             approve: options.approve,
             disk: options.disk,
+            archive: options.archive,
             commit: options.commit,
             traces,
             scrub: Arc::default(),
@@ -328,6 +334,7 @@ impl Host {
             images: Arc::new(MemberImages::new(&self.0, vat, wait.clone())),
             image_wait: wait.clone(),
             store: self.0.store.clone(),
+            archive: self.0.archive.clone(),
             transport: co_members.transport(vat),
             co_members,
             directory: self.0.directory.clone(),
