@@ -117,8 +117,8 @@ pub struct ConsensusStats {
     pub checkpoint_bytes: u64,
     /// The newest checkpoint, made here or restored from.
     pub newest_checkpoint: CheckpointSize,
-    /// What is archived of the log; none: nothing is.
-    pub archive: Option<ArchiveStats>,
+    /// What is archived of the log; all zeros where nothing is.
+    pub archive: ArchiveStats,
     /// Bytes of checkpoints sent to others.
     pub snapshot_bytes_sent: u64,
     /// Bytes of checkpoints received.

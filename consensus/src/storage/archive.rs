@@ -19,7 +19,7 @@ use super::checkpoints::CheckpointRecord;
 use super::vat::VatStore;
 use crate::codec;
 use crate::error::StoreError;
-use crate::stats::{ArchiveStats, StatsCell};
+use crate::stats::StatsCell;
 use quorate_ids::{Hash, VatId};
 
 /// Bytes of entries and certificates after which a file of them ends.
@@ -193,7 +193,6 @@ impl Archive {
     pub(crate) fn new(options: ArchiveOptions, vat: VatId, stats: Arc<StatsCell>) -> Archive {
         let folder = folder_of(&options.folder, &vat);
         let archive = Archive { folder, vat, options, stats, held_bytes: HELD_BYTES, inner: Mutex::default() };
-        archive.stats.update(|stats| stats.archive = Some(ArchiveStats::default()));
         // What is there is shown from the start; what can't be read is said when something is written.
         if let Ok(catalogue) = Catalogue::read(&archive.folder) {
             archive.show(&catalogue);
@@ -227,7 +226,7 @@ impl Archive {
                 let held = self.hold(&mut inner, store, through);
                 // Somebody may have taken the folder away.
                 inner.catalogue = None;
-                self.stats.update(|stats| stats.archive.get_or_insert_default().failures += 1);
+                self.stats.update(|stats| stats.archive.failures += 1);
                 let (vat, folder) = (self.vat, self.folder.display());
                 match held {
                     Ok(true) => {
@@ -421,7 +420,7 @@ impl Archive {
     fn show(&self, catalogue: &Catalogue) {
         let (bytes, oldest, next) = (catalogue.bytes(), catalogue.starts().first().copied(), catalogue.next());
         self.stats.update(|stats| {
-            let shown = stats.archive.get_or_insert_default();
+            let shown = &mut stats.archive;
             (shown.bytes, shown.oldest, shown.next) = (bytes, oldest.unwrap_or(0), next.unwrap_or(0));
         });
     }

@@ -43,9 +43,10 @@ async fn a_log_is_executed_from_its_first_block_after_it_was_cut_there() {
     for place in 0..3 {
         cluster.start(place).await;
     }
+    // What is proposed at a member is answered when that one has executed it, so this one is never far behind.
     let mut sent = 0_u64;
     while cluster.nodes[0].up().status().purged < 10 {
-        cluster.propose(1, &sent.to_be_bytes()).await;
+        cluster.propose(0, &sent.to_be_bytes()).await;
         sent += 1;
     }
     // The power goes, wherever archive and log are.
@@ -55,21 +56,21 @@ async fn a_log_is_executed_from_its_first_block_after_it_was_cut_there() {
     let first = cluster.nodes[0].up().status().purged;
     // No room: the log stays.
     has_room.store(false, Ordering::SeqCst);
-    while cluster.nodes[0].up().status().stats.archive.unwrap().failures < 3 {
-        cluster.propose(1, &sent.to_be_bytes()).await;
+    while cluster.nodes[0].up().status().stats.archive.failures < 3 {
+        cluster.propose(0, &sent.to_be_bytes()).await;
         sent += 1;
     }
     assert!(
-        cluster.nodes[0].up().status().purged <= first.max(cluster.nodes[0].up().status().stats.archive.unwrap().next)
+        cluster.nodes[0].up().status().purged <= first.max(cluster.nodes[0].up().status().stats.archive.next)
     );
     let held = cluster.nodes[0].up().status();
     has_room.store(true, Ordering::SeqCst);
     while cluster.nodes[0].up().status().purged <= held.last_log {
-        cluster.propose(1, &sent.to_be_bytes()).await;
+        cluster.propose(0, &sent.to_be_bytes()).await;
         sent += 1;
     }
     let cut = purged(&cluster, 0, held.last_log).await;
-    let stats = cluster.nodes[0].up().status().stats.archive.unwrap();
+    let stats = cluster.nodes[0].up().status().stats.archive;
     assert!(stats.oldest == 0 && stats.next > cut && stats.bytes > 0, "{stats:?}");
     for place in 0..3 {
         cluster.stop(place).await;
@@ -78,13 +79,10 @@ async fn a_log_is_executed_from_its_first_block_after_it_was_cut_there() {
     assert_eq!(began, None, "at the genesis");
     assert!(verdicts.len() as u64 > cut, "{} blocks, cut at {cut}", verdicts.len());
     let differ = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Differs { .. })).count();
-    let certified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Certified { .. })).count();
-    assert!(differ == 0 && certified > 10, "{certified} certified: {verdicts:?}");
-    let archived = &verdicts[..cut as usize];
-    assert!(
-        archived.iter().all(|verdict| matches!(verdict, Verdict::Certified { .. } | Verdict::Nothing)),
-        "{archived:?}"
-    );
+    assert_eq!(differ, 0, "{verdicts:?}");
+    let is_certified = |verdict: &&Verdict| matches!(verdict, Verdict::Certified { .. });
+    let archived = verdicts[..cut as usize].iter().filter(is_certified).count();
+    assert!(archived >= 5, "certificates are archived, too: {verdicts:?}");
 
     // Another member, with the archive of the first one.
     assert!(replay(&cluster, 1, folder.path(), 0).is_ok());
@@ -110,7 +108,7 @@ async fn an_archive_that_begins_later_begins_with_a_checkpoint() {
         cluster.propose(0, &sent.to_be_bytes()).await;
         sent += 1;
     }
-    let stats = cluster.nodes[0].up().status().stats.archive.unwrap();
+    let stats = cluster.nodes[0].up().status().stats.archive;
     cluster.stop(0).await;
     assert!(stats.oldest > 10, "{stats:?}");
     let (began, verdicts) = replay(&cluster, 0, folder.path(), stats.oldest + 3).unwrap();
