@@ -154,7 +154,8 @@ fn blocks_that_were_cut_from_a_log_are_executed_again_from_the_archive() {
     net.up(&config, &[]).ok();
     let purged = |host: &str| {
         let page = net.metrics(host);
-        let kept = page.lines().find_map(|line| line.strip_prefix("quorate_log_blocks{vat=\"counter\"} ")?.parse().ok());
+        let kept =
+            page.lines().find_map(|line| line.strip_prefix("quorate_log_blocks{vat=\"counter\"} ")?.parse().ok());
         let replicas = net.replicas("counter");
         let committed = replicas.iter().find(|(at, _)| at == host).map_or(0, |(_, vat)| vat.committed_block);
         kept.map_or(0, |kept: u64| committed.saturating_sub(kept))

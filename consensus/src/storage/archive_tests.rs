@@ -21,7 +21,10 @@ fn written(folder: &Path, content: Content, frames: &[&[u8]]) -> std::path::Path
     let mut writer = Writer::begin(folder, &VAT, content).unwrap();
     frames.iter().for_each(|frame| writer.frame(frame).unwrap());
     let path = folder.join(content.file_name());
-    assert!(fs::read(&path).is_ok_and(|bytes| bytes == b"the one before") || !path.exists(), "a file is not there under its name before it is whole");
+    assert!(
+        fs::read(&path).is_ok_and(|bytes| bytes == b"the one before") || !path.exists(),
+        "a file is not there under its name before it is whole"
+    );
     let bytes = writer.finish().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), bytes);
     path

@@ -60,9 +60,7 @@ async fn a_log_is_executed_from_its_first_block_after_it_was_cut_there() {
         cluster.propose(0, &sent.to_be_bytes()).await;
         sent += 1;
     }
-    assert!(
-        cluster.nodes[0].up().status().purged <= first.max(cluster.nodes[0].up().status().stats.archive.next)
-    );
+    assert!(cluster.nodes[0].up().status().purged <= first.max(cluster.nodes[0].up().status().stats.archive.next));
     let held = cluster.nodes[0].up().status();
     has_room.store(true, Ordering::SeqCst);
     while cluster.nodes[0].up().status().purged <= held.last_log {
