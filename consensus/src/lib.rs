@@ -82,10 +82,10 @@ pub use replica::{
 };
 pub use state::change::{Change, PendingChange};
 pub use state::state_root as checkpoint_root;
-pub use stats::{BUCKETS_US, CheckpointSize, ConsensusStats, PROPOSAL_OUTCOMES, Timings};
+pub use stats::{ArchiveStats, BUCKETS_US, CheckpointSize, ConsensusStats, PROPOSAL_OUTCOMES, Timings};
 pub use storage::{
-    Family, Flushed, ManifestInfo, Marks, MemoryStore, Record, RepairReport, Repaired, RocksStore, Scrubbed, Store,
-    StoreHealth, TableDamage, VatBytes, Write, noted_damage, repair_store, repair_vat,
+    ArchiveError, ArchiveOptions, Family, Flushed, ManifestInfo, Marks, MemoryStore, Record, RepairReport, Repaired,
+    RocksStore, Scrubbed, Store, StoreHealth, TableDamage, VatBytes, Write, noted_damage, repair_store, repair_vat,
 };
 pub use timing::Timing;
 pub use transport::{Channel, Transport};

@@ -1,11 +1,13 @@
 //! Executes a stored log again, block by block, from a checkpoint or from the beginning.
 //!
 //! Makes each block's statement anew and compares it with the records: the members' certificate, this host's checkpoint,
-//! or the hash in its signed watermark.
+//! or the hash in its signed watermark. What was cut from the log comes from the host's archive, if there is one.
 //!
 //! Invariants: nothing is written. Certificates count only with signatures of their epoch's members. The chain over the log is computed
 //! from the entries, so that a change on disk shows.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -20,8 +22,9 @@ use crate::state::LogPosition;
 use crate::state::ReplicatedState;
 use crate::state::block::{Block, Control, LogContent, LogItem};
 use crate::stats::StatsCell;
-use crate::storage::checkpoints::CheckpointRecord;
-use crate::storage::{Family, SCAN_BYTES, Store, VatStore, read};
+use crate::storage::archive::{ArchiveReader, ArchivedCheckpoint};
+use crate::storage::checkpoints::{CheckpointRecord, Describe};
+use crate::storage::{ArchiveError, Family, SCAN_BYTES, Store, VatStore, read};
 use quorate_ids::{Hash, VatId};
 
 /// Why a vat's log can't be executed again.
@@ -41,6 +44,16 @@ pub enum ReplayError {
         "the log is kept from block {first} on; what came before was cut when the checkpoint at block {checkpoint} was certified"
     )]
     Cut { first: u64, checkpoint: u64 },
+    /// Neither the log nor the archive leads to the block that is wanted.
+    #[error(
+        "block {from} can't be executed: the archive {archive} has blocks {kept}, and the log is kept from block {first} on; begin at a block of the archive, or take another member's (`--archive`)"
+    )]
+    NotArchived { from: u64, archive: String, kept: String, first: u64 },
+    /// The archive can't be read.
+    #[error(
+        "{0}; put a whole copy of the file in its place from a backup, take another member's archive (`--archive`), or begin at a later checkpoint (`--from`)"
+    )]
+    Archive(#[from] ArchiveError),
     /// The log has a hole.
     #[error("the log is damaged: entry {0} is not there")]
     Hole(u64),
@@ -98,8 +111,11 @@ pub struct Replay<M: Machine> {
     store: VatStore,
     executor: Executor<M>,
     checkpoints: Vec<CheckpointRecord>,
+    archive: Option<ArchiveReader>,
     /// Entries that were read and not executed.
-    read: std::collections::VecDeque<WireEntry>,
+    read: VecDeque<WireEntry>,
+    /// Certificates of blocks that were read from the archive.
+    archived: BTreeMap<u64, Vec<u8>>,
     started: Option<u64>,
     next: u64,
     last: u64,
@@ -107,15 +123,16 @@ pub struct Replay<M: Machine> {
 }
 
 impl<M: Machine> Replay<M> {
-    /// Begins at the newest state that is kept from before block `from`; without it, at the oldest. `machine` is one in which nothing has
-    /// happened.
+    /// Begins at the newest state that is kept from before block `from`; without it, at the oldest of the store. `machine` is one in which nothing
+    /// has happened. `archive` is the folder of the archives of all vats, which has what the store has not from `from` on.
     ///
     /// # Errors
-    /// The store has nothing of the vat, or not from that block on, or what it has is damaged.
+    /// The store has nothing of the vat, or neither has it from that block on, or what they have is damaged.
     pub fn begin(
         store: Arc<dyn Store>,
         genesis: &Genesis,
         machine: M,
+        archive: Option<&Path>,
         from: Option<u64>,
     ) -> Result<Replay<M>, ReplayError> {
         genesis.validate().map_err(|error| ReplayError::Genesis(ConsensusError::Genesis(error)))?;
@@ -127,25 +144,38 @@ impl<M: Machine> Replay<M> {
             Some(_) => checkpoints.iter().rev().find(before),
             None => checkpoints.first(),
         };
+        let mut begin = match started {
+            Some(record) => Begin::Stored(record.clone()),
+            None => Begin::Genesis,
+        };
+        let archive = archive.map(|folder| ArchiveReader::open(folder, vat)).transpose()?;
+        let mut gap = None;
         if let (None, Some(first)) = (started, checkpoints.first()) {
             // From the genesis, if the log still has its beginning.
-            if !has_entry(&store, 0)? {
-                return Err(ReplayError::Cut { first: first.block() + 1, checkpoint: first.block() });
+            if !store.has_entry(0)? {
+                let (Some(archive), Some(from)) = (&archive, from) else {
+                    return Err(ReplayError::Cut { first: first.block() + 1, checkpoint: first.block() });
+                };
+                (begin, gap) = begin_archived(&store, archive, from)?;
+                if let Begin::Archived(checkpoint) = &begin {
+                    verify(&checkpoint.record, genesis, &store, M::describe)?;
+                }
             }
         }
-        let started = started.cloned();
-        let state = match &started {
+        let state = match begin.record() {
             None => ReplicatedState::of_genesis(genesis),
             Some(record) => {
                 record.restored_state().map_err(|why| ReplayError::Checkpoint { block: record.block(), why })?
             }
         };
-        let (next, chain) = match &started {
+        let (next, chain) = match begin.record() {
             None => (0, chain::root(&vat)),
             Some(record) => (record.block() + 1, record.statement.chain),
         };
         let last = last_executed(&store, &checkpoints)?;
-        if started.is_none() && !has_entry(&store, 0)? {
+        let last = gap.map_or(last, |gap| last.min(gap - 1));
+        let is_archived = archive.as_ref().is_some_and(|archive| archive.catalogue.end_from(0) > 0);
+        if matches!(begin, Begin::Genesis) && !is_archived && !store.has_entry(0)? {
             return Err(ReplayError::Nothing(vat));
         }
         let executor = Executor {
@@ -160,26 +190,30 @@ impl<M: Machine> Replay<M> {
         let mut replay = Replay {
             store,
             executor,
-            started: started.as_ref().map(CheckpointRecord::block),
+            started: begin.record().map(CheckpointRecord::block),
             checkpoints,
-            read: Default::default(),
+            archive,
+            read: VecDeque::new(),
+            archived: BTreeMap::new(),
             next,
             last,
             chain,
         };
-        if let Some(record) = started {
-            replay.restore(&record)?;
+        if let Some(record) = begin.record() {
+            replay.restore(record, &begin)?;
         }
         Ok(replay)
     }
 
-    fn restore(&mut self, record: &CheckpointRecord) -> Result<(), ReplayError> {
+    fn restore(&mut self, record: &CheckpointRecord, begin: &Begin) -> Result<(), ReplayError> {
         let store = self.store.clone();
         let mut fetch = |hash: &Hash| {
             let missing = || MachineFault(format!("chunk {hash} is not there"));
-            let found =
-                store.get_bytes(Family::Chunk, &store.key(&hash.0)).map_err(|error| MachineFault(error.to_string()))?;
-            let content = found.ok_or_else(missing)?;
+            let found = match begin {
+                Begin::Archived(checkpoint) => checkpoint.chunk(hash).map_err(|error| error.to_string()),
+                _ => store.get_bytes(Family::Chunk, &store.key(&hash.0)).map_err(|error| error.to_string()),
+            };
+            let content = found.map_err(MachineFault)?.ok_or_else(missing)?;
             if Hash::of(&content) == *hash {
                 Ok(content)
             } else {
@@ -250,8 +284,19 @@ impl<M: Machine> Replay<M> {
 
     fn entry(&mut self) -> Result<WireEntry, ReplayError> {
         if self.read.is_empty() {
-            let records = self.store.scan_log(self.next, None, SCAN_BYTES)?;
-            for (_, value) in records {
+            let mut values: Vec<Vec<u8>> = Vec::new();
+            if self.store.has_entry(self.next)? {
+                let records = self.store.scan_log(self.next, None, SCAN_BYTES)?;
+                values.extend(records.into_iter().map(|(_, value)| value));
+            } else if let Some(archive) = &self.archive {
+                self.archived.clear();
+                let entries = archive.entries(self.next)?.unwrap_or_default();
+                for (block, entry) in (self.next..).zip(entries) {
+                    self.archived.extend(entry.certificate.map(|certificate| (block, certificate)));
+                    values.push(entry.entry);
+                }
+            }
+            for value in values {
                 let (_, entry): (Hash, WireEntry) = read(Family::Log, &value)?;
                 self.read.push_back(entry);
             }
@@ -261,7 +306,8 @@ impl<M: Machine> Replay<M> {
 
     /// Compares a statement with what is kept.
     fn compare(&self, block: u64, statement: Option<&Statement>) -> Result<Verdict, ReplayError> {
-        let certificate = self.store.certificate(block)?;
+        let archived = self.archived.get(&block).map(|bytes| read(Family::Certificate, bytes)).transpose()?;
+        let certificate = self.store.certificate(block)?.or(archived);
         let record = self.checkpoints.iter().find(|record| record.block() == block);
         let certificate = certificate.or_else(|| record.and_then(|record| record.certificate.clone()));
         let members = &self.executor.state.membership;
@@ -300,8 +346,56 @@ fn checkpoints(store: &VatStore) -> Result<Vec<CheckpointRecord>, StoreError> {
     records.iter().map(|(_, value)| read(Family::Checkpoint, value)).collect()
 }
 
-fn has_entry(store: &VatStore, index: u64) -> Result<bool, StoreError> {
-    Ok(store.get_bytes(Family::Log, &store.numbered(index))?.is_some())
+/// Checks the certificate of a checkpoint that another host may have given, by the memberships that are kept here.
+fn verify(
+    record: &CheckpointRecord,
+    genesis: &Genesis,
+    store: &VatStore,
+    describe: Describe,
+) -> Result<(), ReplayError> {
+    let epoch = record.statement.epoch;
+    let chain = store.chain()?.into_iter().map(|certificate| certificate.membership);
+    let membership = std::iter::once(genesis.membership()).chain(chain).find(|membership| membership.epoch == epoch);
+    let verified = membership
+        .ok_or_else(|| format!("the members of epoch {epoch} are not known here"))
+        .and_then(|membership| record.verify(&membership, describe));
+    verified.map(drop).map_err(|why| ReplayError::Checkpoint { block: record.block(), why })
+}
+
+/// What execution begins with.
+enum Begin {
+    Genesis,
+    Stored(CheckpointRecord),
+    Archived(Box<ArchivedCheckpoint>),
+}
+
+impl Begin {
+    fn record(&self) -> Option<&CheckpointRecord> {
+        match self {
+            Begin::Genesis => None,
+            Begin::Stored(record) => Some(record),
+            Begin::Archived(checkpoint) => Some(&checkpoint.record),
+        }
+    }
+}
+
+/// Returns the newest start of the archive from which it leads to a block; and the first block after that which neither it nor the log has, if there
+/// is one.
+fn begin_archived(store: &VatStore, archive: &ArchiveReader, from: u64) -> Result<(Begin, Option<u64>), ReplayError> {
+    let kept = store.scan_log(0, None, 1)?;
+    let first = kept.first().and_then(|(key, _)| store.number_of(key));
+    let catalogue = &archive.catalogue;
+    let start = catalogue.starts().range(..=from).next_back().copied();
+    let reaches = start.map(|start| (start, catalogue.end_from(start)));
+    let Some((start, end)) = reaches.filter(|(_, end)| from < *end || first.is_some_and(|first| first <= *end)) else {
+        let (archive, kept) = (archive.to_string(), catalogue.to_string());
+        return Err(ReplayError::NotArchived { from, archive, kept, first: first.unwrap_or(0) });
+    };
+    let gap = Some(end).filter(|end| first.is_none_or(|first| *end < first));
+    Ok(match start.checked_sub(1) {
+        None => (Begin::Genesis, gap),
+        Some(block) => (Begin::Archived(Box::new(archive.checkpoint(block)?)), gap),
+    })
 }
 
 /// The last entry that is known to be agreed upon: by Raft's own note, by what this host signed, or by a checkpoint.

@@ -67,6 +67,19 @@ pub struct CheckpointSize {
     pub new: u64,
 }
 
+/// What the archive of a vat has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveStats {
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// The first block that can be executed from it.
+    pub oldest: u64,
+    /// The block that it gets next; 0: it has nothing.
+    pub next: u64,
+    /// How often it could not be written, since the replica was started.
+    pub failures: u64,
+}
+
 /// All counters of one replica since it was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsensusStats {
@@ -104,6 +117,8 @@ pub struct ConsensusStats {
     pub checkpoint_bytes: u64,
     /// The newest checkpoint, made here or restored from.
     pub newest_checkpoint: CheckpointSize,
+    /// What is archived of the log; all zeros where nothing is.
+    pub archive: ArchiveStats,
     /// Bytes of checkpoints sent to others.
     pub snapshot_bytes_sent: u64,
     /// Bytes of checkpoints received.

@@ -38,6 +38,7 @@ async fn child() {
         key,
         machine: Toy::default(),
         store: Arc::new(RocksStore::open(directory).unwrap()),
+        archive: None,
         execution: Arc::new(Threads),
         events,
         pace: Arc::default(),

@@ -120,6 +120,7 @@ mod tests {
             http: "127.0.0.1:9001".parse().expect("an address"),
             approve: quorate_consensus::Approve::Auto,
             disk: Default::default(),
+            archive: None,
             gateway: None,
             reach: Default::default(),
             traces: None,

@@ -37,7 +37,7 @@ use futures::{StreamExt, future::join_all, stream};
 use image::fetch_and_run;
 use muted::Muted;
 use quorate_config::testnet::{ReachConfig, TracesConfig};
-use quorate_consensus::{Approve, Channel, HostId, Introduction, Member, Pace, Store, Timing};
+use quorate_consensus::{Approve, ArchiveOptions, Channel, HostId, Introduction, Member, Pace, Store, Timing};
 use quorate_courier::addresses::Located;
 use quorate_engine::{VatId, image::Images};
 use quorate_net::{Handler, NetError, Network};
@@ -83,6 +83,8 @@ pub struct HostOptions {
     pub approve: Approve,
     /// What the host may take of its disk.
     pub disk: DiskLimits,
+    /// Where what is cut from the vats' logs is kept, if anywhere.
+    pub archive: Option<ArchiveOptions>,
     /// The commit that the program was built from, if its build knew it.
     pub commit: Option<&'static str>,
     /// Where other hosts reach this one.
@@ -106,6 +108,7 @@ struct Inner {
     pace: Arc<Pace>,
     approve: Approve,
     disk: DiskLimits,
+    archive: Option<ArchiveOptions>,
     commit: Option<&'static str>,
     traces: Option<Traces>,
     scrub: Arc<scrub::Scrub>,
@@ -160,6 +163,7 @@ impl Host {
             pace: Arc::new(Pace::new(ELECTIONS_AT_ONCE)),
             approve: options.approve,
             disk: options.disk,
+            archive: options.archive,
             commit: options.commit,
             traces,
             scrub: Arc::default(),

@@ -11,7 +11,7 @@ use quorate_config::{
     provision,
     testnet::TracesConfig,
 };
-use quorate_consensus::{Marks, RocksStore, Store, StoreError, Timing, threads_begin_with};
+use quorate_consensus::{ArchiveOptions, Marks, RocksStore, Store, StoreError, Timing, threads_begin_with};
 use quorate_engine::{
     EngineError,
     image::{Images, image_hash},
@@ -26,6 +26,8 @@ use std::{
     time::Duration,
 };
 
+/// What an archive leaves free beyond the soft limit of the disk: files that are written meanwhile.
+const ARCHIVE_ROOM: u64 = 64 << 20;
 /// Names a collector of traces to all programs that know OpenTelemetry.
 const OTLP_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// How often is looked whether the store still works.
@@ -202,6 +204,7 @@ impl Running {
                 timing: Timing::default(),
                 approve: home.config.approve,
                 disk: home.config.disk,
+                archive: archive_of(home),
                 reach: home.config.reach.clone(),
                 commit: options.commit,
                 traces: traces_of(home, |variable| std::env::var(variable).ok())?,
@@ -243,6 +246,29 @@ impl Running {
         // Clients that look for the host find at once that it isn't there.
         let _ = std::fs::remove_file(&self.socket);
     }
+}
+
+/// Where what is cut from logs is kept. The archive leaves as much room on its disk as vats need to take new messages.
+fn archive_of(home: &Home) -> Option<ArchiveOptions> {
+    let (config, folder) = (home.config.archive.as_ref()?, home.archive()?);
+    let (limits, place, own) = (home.config.disk, folder.clone(), home.path().to_owned());
+    let room = move || {
+        // Before its first file the folder may not be there.
+        let place = if place.exists() { &place } else { &own };
+        let disk = system::disk_space(place).map_err(|error| format!("{}: {error}", place.display()))?;
+        let (free, least) = (disk.free_bytes, limits.soft_on(&disk));
+        // Some more, so that it is not the archive that makes the disk short.
+        if free > least.saturating_add(ARCHIVE_ROOM) {
+            return Ok(());
+        }
+        Err(format!(
+            "the disk of {} has {} MiB left, and an archive leaves {} MiB",
+            place.display(),
+            free >> 20,
+            (least + ARCHIVE_ROOM) >> 20
+        ))
+    };
+    Some(ArchiveOptions { folder, bytes: config.bytes, blocks: config.blocks, room: Arc::new(room) })
 }
 
 /// Where traces go: what `host.toml` says, or else the variable that other programs go by as well.
@@ -476,6 +502,7 @@ mod tests {
             http: address,
             approve: quorate_consensus::Approve::Auto,
             disk: Default::default(),
+            archive: None,
             gateway: None,
             reach: Default::default(),
             traces: None,

@@ -169,6 +169,7 @@ impl World {
             timing: self.timing,
             approve: Approve::Auto,
             disk: Default::default(),
+            archive: None,
             commit: None,
             traces: None,
             console: None,

@@ -148,6 +148,60 @@ fn a_log_that_was_changed_differs_from_its_first_changed_block_on() {
 }
 
 #[test]
+fn blocks_that_were_cut_from_a_log_are_executed_again_from_the_archive() {
+    let hosts = FOUR_HOSTS.replacen("name = \"alpha\"\n", "name = \"alpha\"\narchive = \"kept\"\n", 1);
+    let (net, config) = support::counter_net(&format!("{hosts}\n[vat.limits]\ncheckpoint_deliveries = 3\n"));
+    net.up(&config, &[]).ok();
+    let purged = |host: &str| {
+        let page = net.metrics(host);
+        let kept =
+            page.lines().find_map(|line| line.strip_prefix("quorate_log_blocks{vat=\"counter\"} ")?.parse().ok());
+        let replicas = net.replicas("counter");
+        let committed = replicas.iter().find(|(at, _)| at == host).map_or(0, |(_, vat)| vat.committed_block);
+        kept.map_or(0, |kept: u64| committed.saturating_sub(kept))
+    };
+    let mut calls = 0_u32;
+    while purged("alpha") < 20 || purged("beta") < 20 {
+        net.call("counter", "increment", &["1"]);
+        calls += 1;
+        assert!(calls < 2_000, "the log is never cut");
+    }
+    net.vat(&["testnet", "down"]).ok();
+
+    // The host without an archive has forgotten the beginning.
+    let gone = net.vat(&["replay", "net/hosts/beta", "counter", "--from", "0"]);
+    assert!(gone.code == 2 && gone.stderr.contains("the log is kept from block"), "{}", gone.stderr);
+    let (home, kept) = (net.path("net/hosts/alpha"), net.path("net/hosts/alpha/kept"));
+    let before = files(&home);
+    let ran = net.vat(&["replay", "net/hosts/alpha", "counter", "--from", "0", "--json"]).ok();
+    assert!(files(&home) == before, "the home is as it was");
+    let blocks = lines(&ran.stdout);
+    let (summary, blocks) = blocks.split_last().expect("a summary");
+    assert_eq!((&summary["first_block"], &blocks[0]["block"]), (&json!(0), &json!(0)), "{summary}");
+    let numbers: Vec<u64> = blocks.iter().filter_map(|block| block["block"].as_u64()).collect();
+    assert!(numbers.iter().copied().eq(0..numbers.len() as u64), "no block is left out, and none is there twice");
+    let increments = ran.stdout.matches("root.increment(1)").count();
+    assert!(increments as u32 >= calls, "{increments} of {calls} calls");
+    let certified = blocks.iter().take(20).filter(|block| block["verdict"] == "certified by 2 of 3").count();
+    assert!(certified > 5, "{}", ran.stdout);
+
+    // Somewhere else, and for another member's home.
+    let elsewhere = net.path("copy");
+    fs::rename(&kept, &elsewhere).expect("on one disk");
+    let other = ["replay", "net/hosts/beta", "counter", "--from", "3", "--archive", "copy"];
+    let ran = net.vat(&other).ok();
+    assert!(ran.stdout.starts_with("block 3 "), "{}", ran.stdout);
+
+    let file = files(&elsewhere).into_keys().find(|path| path.extension().is_some_and(|end| end == "blocks"));
+    let file = file.expect("a file of blocks");
+    let content = fs::read(&file).expect("readable");
+    fs::write(&file, &content[..content.len() - 1]).expect("writable");
+    let torn = net.vat(&other);
+    let named = torn.stderr.contains(&*file.file_name().expect("a name").to_string_lossy());
+    assert!(torn.code != 0 && named && torn.stderr.contains("take another member's archive"), "{}", torn.stderr);
+}
+
+#[test]
 fn a_call_can_be_followed() {
     let net = counter_net();
     let ran = net.vat(&["call", "counter", "increment", "5", "--trace"]).ok();

@@ -78,7 +78,12 @@ impl Applier {
     async fn installed(&self, record: Arc<CheckpointRecord>, state: ReplicatedState) -> Result<(), String> {
         let checkpoints = Arc::clone(&self.checkpoints);
         let stored = CheckpointRecord::clone(&record);
-        let install = blocking(self.execution.as_ref(), move || checkpoints.install(stored)).await?;
+        let applied = self.status.read().applied;
+        let install = move || {
+            checkpoints.archive(Some(applied));
+            checkpoints.install(stored)
+        };
+        let install = blocking(self.execution.as_ref(), install).await?;
         install.map_err(|error| error.to_string())?;
         let manifest = Arc::clone(&record.manifest.0);
         let fetch = fetcher(&self.checkpoints, self.vat);

@@ -11,7 +11,7 @@ use crate::replica::approval::{Approve, Motions};
 use crate::replica::clock::Clock;
 use crate::replica::event::Event;
 use crate::replica::pace::Pace;
-use crate::storage::Store;
+use crate::storage::{ArchiveOptions, Store};
 use crate::timing::Timing;
 use crate::transport::Transport;
 
@@ -31,6 +31,8 @@ pub struct ReplicaOptions<M: Machine> {
     pub machine: M,
     /// The host's store.
     pub store: Arc<dyn Store>,
+    /// Where what is cut from the log is kept; none: nowhere.
+    pub archive: Option<ArchiveOptions>,
     /// The way to the other members.
     pub transport: Arc<dyn Transport>,
     /// Where the machine runs: [`Threads`](crate::Threads) in production.

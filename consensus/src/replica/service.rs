@@ -112,7 +112,7 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     // One that may not run promises nothing: not even an id.
     let raft_id = if kept_fault(&store)?.is_some() { store.raft_id()? } else { raft_id(&options, &store, &key)? };
     let log = LogStore::open(store.clone(), Arc::clone(&stats))?;
-    let checkpoints = Arc::new(Checkpoints::load(store.clone(), M::describe, Arc::clone(&stats))?);
+    let checkpoints = Arc::new(Checkpoints::load(store.clone(), M::describe, Arc::clone(&stats), options.archive)?);
     let watermark = store.watermark()?;
     let mark = store.mark().unwrap_or_default();
     let newest = checkpoints.newest();

@@ -15,6 +15,7 @@ use crate::proof::certificate::{Certificate, Statement, verify_certificate};
 use crate::proof::membership::Membership;
 use crate::state::{ReplicatedState, state_root};
 use crate::stats::{CheckpointSize, StatsCell};
+use crate::storage::archive::{Archive, ArchiveOptions};
 use crate::storage::{Family, VatStore, Write, read};
 use quorate_ids::{Hash, VatId};
 
@@ -142,12 +143,18 @@ pub(crate) struct Checkpoints {
     store: VatStore,
     describe: Describe,
     stats: Arc<StatsCell>,
+    archive: Option<Archive>,
     inner: Mutex<Inner>,
 }
 
 impl Checkpoints {
     /// Loads what the store has, and removes chunks that a crash left without a record.
-    pub(crate) fn load(store: VatStore, describe: Describe, stats: Arc<StatsCell>) -> Result<Self, ConsensusError> {
+    pub(crate) fn load(
+        store: VatStore,
+        describe: Describe,
+        stats: Arc<StatsCell>,
+        archive: Option<ArchiveOptions>,
+    ) -> Result<Self, ConsensusError> {
         let known = store.chunk_hashes()?.into_iter().map(|hash| (hash, None)).collect();
         let mut inner = Inner { known, ..Inner::default() };
         let (from, to) = store.bounds();
@@ -161,7 +168,8 @@ impl Checkpoints {
                 inner.staged.insert(record.block(), record);
             }
         }
-        let checkpoints = Self { store, describe, stats, inner: Mutex::new(inner) };
+        let archive = archive.map(|options| Archive::new(options, store.vat(), Arc::clone(&stats)));
+        let checkpoints = Self { store, describe, stats, archive, inner: Mutex::new(inner) };
         checkpoints.collect(&mut checkpoints.lock())?;
         Ok(checkpoints)
     }
@@ -178,9 +186,22 @@ impl Checkpoints {
     }
 
     /// The block up to which the log may be cut: that of the certified checkpoint before the present one, so that a member that is
-    /// receiving the present one finds the log after it for one whole interval more.
+    /// receiving the present one finds the log after it for one whole interval more. Less, where blocks before it are not archived yet.
     pub(crate) fn purge_block(&self) -> u64 {
-        self.lock().previous_certified
+        let block = self.lock().previous_certified;
+        self.archive.as_ref().map_or(block, |archive| archive.cut(block))
+    }
+
+    /// Archives the log, if this host does that, before another checkpoint takes the place of the certified one: up to that one's block, and
+    /// further, up to `through`, if a checkpoint of others is to come. What fails is counted.
+    pub(crate) fn archive(&self, through: Option<u64>) {
+        let (Some(archive), certified) = (&self.archive, self.certified()) else { return };
+        let certified = certified.as_deref();
+        let block = certified.map(CheckpointRecord::block);
+        // Outside of the lock: others need the checkpoint meanwhile.
+        if let Some(through) = through.max(block) {
+            archive.advance(&self.store, through, certified, &|hash| self.chunk(hash));
+        }
     }
 
     pub(crate) fn describe(&self) -> Describe {

@@ -1,5 +1,9 @@
 //! Storage of a host's replicas: the store, one vat's part of it, and its checkpoints.
 
+pub(crate) mod archive;
+mod archive_file;
+#[cfg(test)]
+mod archive_tests;
 pub(crate) mod checkpoints;
 #[cfg(test)]
 mod damage_tests;
@@ -21,6 +25,8 @@ mod store;
 mod tests;
 mod vat;
 
+pub use archive::ArchiveOptions;
+pub use archive_file::ArchiveError;
 pub use checkpoints::ManifestInfo;
 pub use damaged::noted_damage;
 pub use marks::Marks;

@@ -69,6 +69,11 @@ impl VatStore {
         self.key(&number.to_be_bytes())
     }
 
+    /// The number of such a key.
+    pub(crate) fn number_of(&self, key: &[u8]) -> Option<u64> {
+        Some(u64::from_be_bytes(key.strip_prefix(self.vat.0.as_slice())?.try_into().ok()?))
+    }
+
     fn tagged(&self, tag: u8, number: u64) -> Vec<u8> {
         let mut key = self.key(&[tag]);
         key.extend_from_slice(&number.to_be_bytes());
@@ -112,6 +117,11 @@ impl VatStore {
         self.store.scan_bytes(Family::Log, &self.numbered(from), &end, bytes)
     }
 
+    /// Returns whether an entry of the log is here.
+    pub(crate) fn has_entry(&self, index: u64) -> Result<bool, StoreError> {
+        Ok(self.get_bytes(Family::Log, &self.numbered(index))?.is_some())
+    }
+
     pub(crate) fn last(&self, family: Family) -> Result<Option<Record>, StoreError> {
         let (from, to) = self.bounds();
         self.store.last(family, &from, &to)
@@ -146,6 +156,11 @@ impl VatStore {
 
     pub(crate) fn certificate(&self, block: u64) -> Result<Option<Certificate>, StoreError> {
         self.get(Family::Certificate, &self.tagged(b's', block))
+    }
+
+    /// The same, as it is stored.
+    pub(crate) fn certificate_bytes(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get_bytes(Family::Certificate, &self.tagged(b's', block))
     }
 
     /// The certificates of blocks after `after`, the oldest first, and `limit` at most.

@@ -179,7 +179,7 @@ async fn a_checkpoint_on_disk_that_contradicts_a_signature_is_kept_as_evidence()
         let disk = VatStore::new(shared, cluster.genesis.vat_id());
         let stats = Arc::new(crate::stats::StatsCell::default());
         let describe = <super::cluster::Toy as crate::Machine>::describe;
-        let checkpoints = crate::storage::checkpoints::Checkpoints::load(disk.clone(), describe, stats).unwrap();
+        let checkpoints = crate::storage::checkpoints::Checkpoints::load(disk.clone(), describe, stats, None).unwrap();
         let block = checkpoints.newest().filter(|record| record.certificate.is_some()).unwrap().block();
         disk.write_synced(vec![disk.put_named("guard", &SignedWatermark { block, statement: Hash([9; 32]) })]).unwrap();
         block

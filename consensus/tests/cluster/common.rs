@@ -45,6 +45,7 @@ pub struct Log {
 pub struct Node {
     pub key: SigningKey,
     pub store: Arc<MemoryStore>,
+    pub archive: Option<ArchiveOptions>,
     pub handle: Option<ReplicaHandle>,
     pub log: Arc<Mutex<Log>>,
     pub lying: bool,
@@ -92,7 +93,7 @@ pub fn parameters() -> Parameters {
 fn new_node(seed: u8) -> Node {
     let (store, log) = (Arc::new(MemoryStore::new()), Arc::new(Mutex::new(Log::default())));
     let (clock, approve) = (Arc::default(), Approve::Auto);
-    Node { key: key(seed), store, handle: None, log, lying: false, approve, clock, chain: Vec::new() }
+    Node { key: key(seed), store, archive: None, handle: None, log, lying: false, approve, clock, chain: Vec::new() }
 }
 
 impl Cluster {
@@ -186,6 +187,7 @@ impl Cluster {
             key: node.key.clone(),
             machine: Toy::default(),
             store: Arc::clone(&node.store) as Arc<dyn Store>,
+            archive: node.archive.clone(),
             transport: Arc::new(HubTransport { hub: Arc::clone(&self.hub), from: node.id() }),
             execution: Arc::new(Threads),
             events,

@@ -1,6 +1,7 @@
 //! Clusters of replicas in one process, over a network in memory: real time, quick timers, a toy machine.
 #![allow(clippy::unwrap_used)]
 
+mod archive;
 mod common;
 mod distance;
 mod faults;

@@ -59,6 +59,7 @@ pub async fn run(command: Command, json: bool, build: Build) -> Outcome {
                     http,
                     approve,
                     disk: DiskLimits::default(),
+                    archive: None,
                     gateway: None,
                     reach: Default::default(),
                     traces: None,

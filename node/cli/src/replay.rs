@@ -25,7 +25,7 @@ use std::{path::PathBuf, sync::Arc};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  vat testnet down\n  vat replay quorate-testnet/hosts/alpha counter              all that is kept of its log\n  vat replay quorate-testnet/hosts/alpha counter --from 12    from block 12 on\n  vat replay quorate-testnet/hosts/alpha counter --json | jq -c .console\n\nThe host must not run; a copy of its home will do, which must never run. Nothing in the home is changed. Execution begins at the newest\ncheckpoint before --from, and is the same on every machine. Exit code 1 if a block comes out otherwise than it was certified: the first one is named."
+    after_help = "Examples:\n  vat testnet down\n  vat replay quorate-testnet/hosts/alpha counter              all that is kept of its log\n  vat replay quorate-testnet/hosts/alpha counter --from 12    from block 12 on\n  vat replay quorate-testnet/hosts/alpha counter --json | jq -c .console\n  vat replay HOME counter --from 0 --archive /mnt/archive     blocks that the log has no longer, from an archive\n\nThe host must not run; a copy of its home will do, which must never run. Nothing in the home is changed. Execution begins at the newest\ncheckpoint before --from, and is the same on every machine. Blocks that were cut from the log come from the host's archive, if `archive`\nin its host.toml names one; without --from they are left out. Exit code 1 if a block comes out otherwise than it was certified: the first one is named."
 )]
 pub struct Args {
     /// The home of a host that carries the vat, or a copy of it
@@ -35,6 +35,9 @@ pub struct Args {
     /// Show blocks from this one on
     #[arg(long, value_name = "BLOCK")]
     from: Option<u64>,
+    /// Take blocks that the log has no longer from this folder of archives [default: the one that host.toml names]
+    #[arg(long, value_name = "DIR", requires = "from")]
+    archive: Option<PathBuf>,
     /// Stop after this one
     #[arg(long, value_name = "BLOCK")]
     to: Option<u64>,
@@ -60,7 +63,7 @@ pub async fn run(args: Args, json: bool) -> Outcome {
     }
     let progress = output::Progress::start(output::COMPILING);
     let ran = tokio::task::spawn_blocking(move || {
-        let stored = Stored::open(&home, &args.vat)?;
+        let stored = Stored::open(&home, &args)?;
         let machine = stored.machine(&home)?;
         progress.done();
         with_engine_stack(|| stored.replay(machine, &args, json))
@@ -71,11 +74,14 @@ pub async fn run(args: Args, json: bool) -> Outcome {
 /// A vat as a home has it.
 struct Stored {
     store: Arc<dyn Store>,
+    archive: Option<PathBuf>,
     provision: Provision,
 }
 
 impl Stored {
-    fn open(home: &Home, vat: &str) -> Result<Stored, Failure> {
+    fn open(home: &Home, args: &Args) -> Result<Stored, Failure> {
+        let vat = args.vat.as_str();
+        let archive = args.archive.clone().or_else(|| home.archive());
         let store = RocksStore::open_read_only(home.data()).map_err(anyhow::Error::from)?;
         let mut names = Vec::new();
         let mut found = None;
@@ -91,7 +97,7 @@ impl Stored {
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             usage(format!("{} has no vat {vat}; its vats: {names}", home.path().display()))
         })?;
-        Ok(Stored { store: Arc::new(store), provision })
+        Ok(Stored { store: Arc::new(store), archive, provision })
     }
 
     /// The machine of the vat, in which nothing has happened, and whose deliveries are kept to be shown.
@@ -111,13 +117,13 @@ impl Stored {
     fn replay(&self, machine: VatMachine, args: &Args, json: bool) -> Outcome {
         let failed = |error: ReplayError| {
             let exit = match &error {
-                ReplayError::Cut { .. } | ReplayError::Nothing(_) => Exit::Usage,
+                ReplayError::Cut { .. } | ReplayError::NotArchived { .. } | ReplayError::Nothing(_) => Exit::Usage,
                 _ => Exit::Failed,
             };
             Failure { exit, error: error.into() }
         };
-        let mut replay =
-            Replay::begin(self.store.clone(), &self.provision.genesis, machine, args.from).map_err(failed)?;
+        let (genesis, archive) = (&self.provision.genesis, self.archive.as_deref());
+        let mut replay = Replay::begin(self.store.clone(), genesis, machine, archive, args.from).map_err(failed)?;
         let (first, last) = replay.bounds();
         let to = args.to.unwrap_or(last);
         if to > last || args.from.is_some_and(|from| from > last) {

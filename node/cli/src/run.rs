@@ -200,6 +200,7 @@ impl Here {
             http: ([127, 0, 0, 1], 0).into(),
             approve: Approve::Auto,
             disk: Default::default(),
+            archive: None,
             gateway: None,
             reach: Default::default(),
             traces: None,

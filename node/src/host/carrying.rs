@@ -100,6 +100,7 @@ impl Host {
             images: Arc::new(MemberImages::new(&self.0, vat, wait.clone())),
             image_wait: wait.clone(),
             store: self.0.store.clone(),
+            archive: self.0.archive.clone(),
             transport: co_members.transport(vat),
             co_members,
             directory: self.0.directory.clone(),

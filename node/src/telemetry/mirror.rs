@@ -87,6 +87,7 @@ pub fn replica(page: &mut Page, vat: &str, status: &ReplicaStatus, role: &str, l
         );
     }
     counters(page, vat, status);
+    archive(page, vat, status);
     times(page, vat, status);
     evidence(page, vat, status);
     for (part, bytes) in [("whole", status.stats.newest_checkpoint.whole), ("new", status.stats.newest_checkpoint.new)]
@@ -108,6 +109,20 @@ pub fn fault(page: &mut Page, vat: &str, is_faulty: bool) {
         &[("vat", vat)],
         u64::from(is_faulty),
     );
+}
+
+/// All zeros where nothing is archived.
+fn archive(page: &mut Page, vat: &str, status: &ReplicaStatus) {
+    let archive = &status.stats.archive;
+    let labels = [("vat", vat)];
+    let help = "What the archive of the vat takes of the disk.";
+    page.gauge("quorate_archive_bytes", help, &labels, archive.bytes);
+    let help = "The first block that the archive can execute again.";
+    page.gauge("quorate_archive_oldest_block", help, &labels, archive.oldest);
+    let help = "The block that the archive gets next; 0 if it has nothing yet.";
+    page.gauge("quorate_archive_next_block", help, &labels, archive.next);
+    let help = "Times that the archive could not be written.";
+    page.counter("quorate_archive_failures_total", help, &labels, archive.failures);
 }
 
 fn counters(page: &mut Page, vat: &str, status: &ReplicaStatus) {
@@ -397,7 +412,7 @@ pub fn vat_bytes(page: &mut Page, vat: &str, bytes: &VatBytes) {
 mod tests {
     use super::super::fixtures::{host, status};
     use super::*;
-    use quorate_consensus::CheckpointSize;
+    use quorate_consensus::{ArchiveStats, CheckpointSize};
     use quorate_protocol::status::StreamStatus;
 
     fn text(status: &ReplicaStatus, role: &str) -> String {
@@ -473,6 +488,16 @@ mod tests {
         assert_eq!(series(&text, "quorate_kept_bytes"), ["peer=\"bank\"} 30", "peer=\"unnamed\"} 280"]);
         assert!(text.contains("quorate_outbox_messages{vat=\"counter\"} 31\n"), "{text}");
         assert!(text.contains("quorate_fuel_ahead{vat=\"counter\"} 116\n"), "{text}");
+    }
+
+    #[test]
+    fn an_archive_is_shown() {
+        let mut status = status();
+        status.stats.archive = ArchiveStats { bytes: 70_000, oldest: 30, next: 90, failures: 2 };
+        let text = text(&status, "leader");
+        for (name, value) in [("bytes", 70_000), ("oldest_block", 30), ("next_block", 90), ("failures_total", 2)] {
+            assert!(text.contains(&format!("quorate_archive_{name}{{vat=\"counter\"}} {value}\n")), "{name}: {text}");
+        }
     }
 
     #[test]

@@ -48,9 +48,9 @@ use machine::VatMachine;
 use peer_evidence::PeerEvidence;
 use progress::SharedProgress;
 use quorate_consensus::{
-    Approve, Certificate, Change, CheckpointSummary, Genesis, HostId, Introduction, MAX_UNCERTIFIED, Member,
-    Membership, MembershipCertificate, Pace, ProposeError, Replica, ReplicaFigures, ReplicaHandle, ReplicaOptions,
-    ReplicaStatus, Role, Store, StoreError, SystemClock, Threads, Timing, Transport,
+    Approve, ArchiveOptions, Certificate, Change, CheckpointSummary, Genesis, HostId, Introduction, MAX_UNCERTIFIED,
+    Member, Membership, MembershipCertificate, Pace, ProposeError, Replica, ReplicaFigures, ReplicaHandle,
+    ReplicaOptions, ReplicaStatus, Role, Store, StoreError, SystemClock, Threads, Timing, Transport,
 };
 use quorate_courier::courier::Courier;
 use quorate_engine::{
@@ -117,6 +117,8 @@ pub struct VatOptions {
     /// How the replica waits for one of those.
     pub image_wait: Arc<ImageWait>,
     pub store: Arc<dyn Store>,
+    /// Where what is cut from the log is kept, if anywhere.
+    pub archive: Option<ArchiveOptions>,
     pub transport: Arc<dyn Transport>,
     pub co_members: Arc<CoMembers>,
     pub directory: Directory,
@@ -187,6 +189,7 @@ impl VatService {
             key: options.key,
             machine,
             store: options.store,
+            archive: options.archive,
             transport: options.transport,
             execution: Arc::new(Threads),
             events: events_tx,

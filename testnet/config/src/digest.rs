@@ -28,6 +28,12 @@ pub fn digest(config: &TestnetConfig, bundles: &BTreeMap<String, Bundle>) -> Str
             let limits = [soft, hard, vat_quota];
             limits.iter().for_each(|limit| fields.option(limit.map(|limit| limit.to_string()).as_deref()));
         }
+        if let Some(archive) = &host.archive {
+            fields.text("an archive");
+            fields.text(&archive.folder.to_string_lossy());
+            fields.text(&archive.bytes.to_string());
+            fields.option(archive.blocks.map(|blocks| blocks.to_string()).as_deref());
+        }
         if let Some(gateway) = &host.gateway {
             fields.text("a gateway");
             fields.text(&gateway.listen.to_string());
@@ -154,6 +160,7 @@ mod tests {
             ("{ file = \"words.txt\" }", "\"so few\""),
             ("{ vat = \"one\" }", "\"one\""),
             ("07/root#", "08/root#"),
+            ("name = \"h2\"\n", "name = \"h2\"\narchive = \"archive\"\n"),
             // The secret part alone.
             ("01\" }", "02\" }"),
             ("[[vat]]\nname = \"two\"\nhosts = [\"h1\"]", "[[vat]]\nname = \"two\"\nhosts = [\"h2\"]"),

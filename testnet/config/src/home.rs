@@ -11,6 +11,7 @@
 //! data/          RocksDB
 //! gateway/       calls with keys that programs have made over HTTP
 //! creators/      keys of creators of vats that have no code yet
+//! archive/       what was cut from vats' logs, where `host.toml` says so (the folder may be elsewhere)
 //! images/        engine images that vats here run in, by their hash
 //! logs/          console lines of vats, one file each
 //! EXPORTED       instead of all the others: the home was moved, and runs elsewhere ([`export`])
@@ -195,6 +196,11 @@ impl Home {
         self.path.join("provision")
     }
 
+    /// Returns where what is cut from vats' logs is archived, if it is.
+    pub fn archive(&self) -> Option<PathBuf> {
+        self.config.archive.as_ref().map(|archive| self.path.join(&archive.folder))
+    }
+
     /// Returns where engine images lie.
     pub fn images(&self) -> PathBuf {
         self.path.join("images")
@@ -321,6 +327,7 @@ pub(crate) mod tests {
             http: "127.0.0.1:9001".parse().expect("an address"),
             approve: Approve::Auto,
             disk: Default::default(),
+            archive: None,
             gateway: None,
             reach: Default::default(),
             traces: None,

@@ -278,7 +278,8 @@ fn make_home(dir: &TestnetDir, host: &HostEntry, ports: &mut PortChooser) -> any
     let (name, listens) = (host.name.clone(), vec![listen.clone()]);
     let (disk, gateway) = (host.disk, host.gateway.clone());
     let reach = ReachConfig { announce: host.announce.iter().cloned().collect(), ..ReachConfig::default() };
-    let config = HostConfig { name, listen: listens, http, approve: host.approve, disk, gateway, reach, traces: None };
+    let (approve, archive) = (host.approve, host.archive.clone());
+    let config = HostConfig { name, listen: listens, http, approve, disk, archive, gateway, reach, traces: None };
     let home = Home::init(&dir.home(&host.name), config)?;
     let address = host.announce.clone().unwrap_or(listen);
     let key = HostId(home.key.verifying_key().to_bytes());

@@ -6,6 +6,7 @@
 //!
 //! What this does not do: it reads no vat's code (that is [`crate::bundle`]), opens no port, and makes no key.
 
+mod archive;
 mod argv;
 mod check;
 mod disk;
@@ -22,6 +23,7 @@ mod tests;
 mod traces;
 mod vats;
 
+pub use archive::ArchiveConfig;
 pub use argv::check_argument_name;
 pub use gateway::GatewayConfig;
 pub use host_file::check_host_file;
@@ -78,6 +80,8 @@ pub struct HostConfig {
     pub approve: Approve,
     /// What the host may take of its disk.
     pub disk: DiskLimits,
+    /// Where it keeps what is cut from its vats' logs, if anywhere: a folder in its home.
+    pub archive: Option<ArchiveConfig>,
     /// Where programs may connect that know nothing of vats, if anywhere.
     pub gateway: Option<GatewayConfig>,
     /// Line of its `[[host]]`, from 1.

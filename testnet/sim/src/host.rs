@@ -181,6 +181,7 @@ impl Host {
             key: self.key.clone(),
             machine: RegisterMachine::new(Arc::new(watch)),
             store,
+            archive: None,
             transport: Arc::new(Wire {
                 net: net.clone(),
                 process: process.clone(),

@@ -47,6 +47,7 @@ async fn members_of_vats_that_start_are_put_off_and_not_turned_away() {
         timing: Timing::quick(),
         approve: Approve::Auto,
         disk: Default::default(),
+        archive: None,
         commit: None,
         traces: None,
         console: None,

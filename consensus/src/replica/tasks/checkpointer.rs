@@ -79,7 +79,11 @@ impl Checkpointer {
         let candidates: Vec<Certificate> = waiting.values().rev().cloned().collect();
         for certificate in candidates {
             let (block, root) = (certificate.statement.block, certificate.statement.state_root);
-            let promoted = self.blocking(move |checkpoints| checkpoints.promote(&certificate)).await;
+            let promoted = self.blocking(move |checkpoints| {
+                checkpoints.archive(None);
+                checkpoints.promote(&certificate)
+            });
+            let promoted = promoted.await;
             if !self.lifecycle.check(promoted)? {
                 continue;
             }

@@ -38,7 +38,8 @@ pub(super) fn disk_limits(table: &Table, checker: &mut Checker) -> Option<DiskLi
     is_good.then_some(DiskLimits { soft, hard, vat_quota })
 }
 
-fn size(entry: &super::syntax::Entry, key: &Key, checker: &mut Checker) -> Option<u64> {
+/// Reads a size of at least 1 MiB.
+pub(super) fn size(entry: &super::syntax::Entry, key: &Key, checker: &mut Checker) -> Option<u64> {
     let text = checker.string(entry, key)?;
     let size = parse_size(text);
     let problem = match size {

@@ -1,5 +1,6 @@
 //! `host.toml`, the file in a host's home that an operator edits: read with the same care as a testnet's config.
 
+use super::archive::{self, ArchiveConfig};
 use super::check::{Checker, Key};
 use super::disk::{self, disk_limits};
 use super::gateway::{self, GatewayConfig};
@@ -18,7 +19,7 @@ const NAME: Key = Key::new("name", "name = \"alpha\"", &["id", "host"]);
 const LISTEN: Key =
     Key::new("listen", "listen = [\"/ip4/0.0.0.0/tcp/4001\"]", &["address", "addr", "port", "multiaddr", "bind"]);
 const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9464\"", &["metrics", "api", "http_address", "metrics_address"]);
-pub(super) const KEYS: [Key; 16] = [
+pub(super) const KEYS: [Key; 19] = [
     NAME,
     LISTEN,
     HTTP,
@@ -26,6 +27,9 @@ pub(super) const KEYS: [Key; 16] = [
     disk::SOFT,
     disk::HARD,
     disk::VAT_QUOTA,
+    archive::FOLDER,
+    archive::BYTES,
+    archive::BLOCKS,
     gateway::LISTEN,
     gateway::ORIGINS,
     gateway::PROXIES,
@@ -52,6 +56,9 @@ pub struct HostConfig {
     /// What the host may take of its disk.
     #[serde(flatten)]
     pub disk: DiskLimits,
+    /// Where it keeps what is cut from its vats' logs, if anywhere.
+    #[serde(flatten)]
+    pub archive: Option<ArchiveConfig>,
     /// Where programs may connect that know nothing of vats, if anywhere.
     #[serde(flatten)]
     pub gateway: Option<GatewayConfig>,
@@ -117,11 +124,13 @@ fn read(table: &Table, checker: &mut Checker) -> Option<HostConfig> {
         None => Some(Approve::Ask),
     };
     let disk = disk_limits(table, checker);
+    let archive = archive::archive(table, checker);
     let gateway = gateway::gateway(table, checker);
     let reach = reach::reach(table, checker);
     let traces = traces::traces(table, checker);
-    let (disk, gateway, reach, traces) = (disk?, gateway?, reach?, traces?);
-    Some(HostConfig { name: name?, listen: listen?, http: http?, approve: approve?, disk, gateway, reach, traces })
+    let (name, listen, http, approve) = (name?, listen?, http?, approve?);
+    let (disk, archive, gateway, reach, traces) = (disk?, archive?, gateway?, reach?, traces?);
+    Some(HostConfig { name, listen, http, approve, disk, archive, gateway, reach, traces })
 }
 
 fn name(entry: &Entry, checker: &mut Checker) -> Option<String> {
@@ -200,6 +209,31 @@ mod tests {
             ("disk_vat_quota = \"64 KiB\"", "at least 1 MiB"),
             ("disk_soft_limit = \"1 GiB\"\ndisk_hard_limit = \"1 GiB\"", "is not below `disk_soft_limit`"),
             ("quota = \"1 GiB\"", "did you mean `disk_vat_quota`"),
+        ] {
+            let found = mistakes(&format!("{GOOD}{text}\n"));
+            assert!(found.len() == 1 && found[0].contains(wanted), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_is_archived_where_it_is_written() {
+        let read = |text: &str| host_file(&format!("{GOOD}{text}"), Path::new("host.toml"));
+        assert_eq!(read("").map(|config| config.archive), Ok(None));
+        let archive = |folder: &str, bytes, blocks| Some(ArchiveConfig { folder: folder.into(), bytes, blocks });
+        assert_eq!(read("archive = \"a\"\n").map(|config| config.archive), Ok(archive("a", 10 << 30, None)));
+        let text = "archive = \"/mnt/archive\"\narchive_bytes = \"3 MiB\"\narchive_blocks = 5000\n";
+        let config = read(text).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.archive, archive("/mnt/archive", 3 << 20, Some(5_000)));
+        let written = toml::to_string(&config).expect("plain data is TOML");
+        assert_eq!(host_file(&written, Path::new("host.toml")), Ok(config), "{written}");
+        for (text, wanted) in [
+            ("archive = true", "must be a string"),
+            ("archive = \"\"", "no folder"),
+            ("archive_bytes = \"1 GiB\"", "nothing is archived"),
+            ("archive_blocks = 5", "nothing is archived"),
+            ("archive = \"a\"\narchive_bytes = \"1 KiB\"", "at least 1 MiB"),
+            ("archive = \"a\"\narchive_blocks = 0", "out of range"),
+            ("transcripts = \"a\"", "did you mean `archive`"),
         ] {
             let found = mistakes(&format!("{GOOD}{text}\n"));
             assert!(found.len() == 1 && found[0].contains(wanted), "{text}: {found:?}");

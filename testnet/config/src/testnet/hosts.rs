@@ -1,5 +1,6 @@
 //! `[[host]]`: names, and addresses that can be listened on and dialled.
 
+use super::archive;
 use super::check::{Checker, Key, socket_address};
 use super::disk::{self, disk_limits};
 use super::gateway;
@@ -19,7 +20,7 @@ const LISTEN_EXAMPLE: &str = "listen = \"0.0.0.0:7001\"";
 const ANNOUNCE: Key = Key::new("announce", "announce = \"192.0.2.7:7001\"", &["public", "external", "advertise"]);
 const HTTP: Key = Key::new("http", "http = \"127.0.0.1:9001\"", &["metrics", "api", "http_address", "metrics_address"]);
 pub(super) const APPROVE: Key = Key::new("approve", "approve = \"ask\"", &["approval", "approvals", "policy"]);
-pub(super) const KEYS: [Key; 11] = [
+pub(super) const KEYS: [Key; 14] = [
     NAME,
     LISTEN,
     ANNOUNCE,
@@ -28,6 +29,9 @@ pub(super) const KEYS: [Key; 11] = [
     disk::SOFT,
     disk::HARD,
     disk::VAT_QUOTA,
+    archive::FOLDER,
+    archive::BYTES,
+    archive::BLOCKS,
     gateway::LISTEN,
     gateway::ORIGINS,
     gateway::PROXIES,
@@ -167,8 +171,9 @@ pub(super) fn host(table: &Table, claims: &mut Claims, checker: &mut Checker) ->
     let text = |found: Option<(Option<Socket>, String)>| found.map(|(_, text)| text);
     let (listen, announce, line) = (text(listen), text(announce), table.place.line);
     let disk = disk_limits(table, checker);
-    let (approve, disk, gateway) = (approve?, disk?, gateway?);
-    Some(HostConfig { name: name?, listen, announce, http, approve, disk, gateway, line })
+    let archive = archive::archive_in_home(table, checker);
+    let (approve, disk, archive, gateway) = (approve?, disk?, archive?, gateway?);
+    Some(HostConfig { name: name?, listen, announce, http, approve, disk, archive, gateway, line })
 }
 
 /// Returns how a host approves of changes of members.

@@ -3,7 +3,7 @@
 //! The parser decides; it also knows what no schema can say (that names resolve, files exist, a threshold is possible). Invariant, which tests
 //! hold with the parser's own tables of keys: a schema has the keys that the parser knows, and refuses nothing that the parser takes.
 
-use super::{MAX_MEMBERS, MEMORY_MB, check::Key, disk, gateway, host_file, hosts, reach, traces, vats};
+use super::{MAX_MEMBERS, MEMORY_MB, archive, check::Key, disk, gateway, host_file, hosts, reach, traces, vats};
 use quorate_protocol::names::MAX_NAME_LENGTH;
 use serde_json::{Map, Value, json};
 
@@ -92,6 +92,11 @@ fn property(key: &str) -> Value {
         key if key == soft => size("With less room on the disk, the vat that takes most takes no new messages."),
         key if key == hard => size("With less room on the disk, vats stop until there is more."),
         key if key == quota => size("What one vat may take of the disk."),
+        key if key == archive::FOLDER.name => {
+            text("The folder for what is cut from the logs of vats, in the home if it is relative.")
+        }
+        key if key == archive::BYTES.name => size("What the archive of one vat may take."),
+        key if key == archive::BLOCKS.name => number(1, "How many of a vat's newest blocks its archive keeps."),
         key if key == gateway::LISTEN.name => text("IP:PORT at which programs that know nothing of vats call them."),
         key if key == gateway::ORIGINS.name => json!({
             "type": "array", "items": { "type": "string", "pattern": "^https?://[^/]+$" },
