@@ -222,7 +222,7 @@ impl Archive {
             Ok(()) => inner.held = Default::default(),
             Err(error) => {
                 let held = self.hold(&mut inner, store, through);
-                // Somebody may have taken the folder away.
+                // The folder may have been removed.
                 inner.catalogue = None;
                 self.stats.update(|stats| stats.archive.failures += 1);
                 let (vat, folder) = (self.vat, self.folder.display());
