@@ -145,7 +145,7 @@ impl<M: Machine> Replay<M> {
             None => checkpoints.first(),
         };
         let mut begin = match started {
-            Some(record) => Begin::Stored(record.clone()),
+            Some(record) => Begin::Stored(Box::new(record.clone())),
             None => Begin::Genesis,
         };
         let archive = archive.map(|folder| ArchiveReader::open(folder, vat)).transpose()?;
@@ -365,7 +365,7 @@ fn verify(
 /// What execution begins with.
 enum Begin {
     Genesis,
-    Stored(CheckpointRecord),
+    Stored(Box<CheckpointRecord>),
     Archived(Box<ArchivedCheckpoint>),
 }
 

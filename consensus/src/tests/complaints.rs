@@ -202,8 +202,8 @@ async fn a_complaint_brings_what_proves_the_order() {
         _ => frame,
     }));
     let last = cluster.propose(teller, b"two").await.block;
-    let is_it = |order: &Box<OrderCertificate>| order.position.index >= last;
-    let order = wait("a proof that was lost", || lost.lock().unwrap().clone().filter(is_it)).await;
+    let is_it = |found: Option<Box<OrderCertificate>>| found.filter(|order| order.position.index >= last);
+    let order = wait("a proof that was lost", || is_it(lost.lock().unwrap().clone())).await;
     wait("the entry", || (cluster.nodes[victim].up().status().last_log >= last).then_some(())).await;
     assert!(cluster.nodes[victim].up().status().applied < last);
     let (seed, term) = (u8::try_from(teller).unwrap() + 1, cluster.nodes[victim].up().status().term);

@@ -59,9 +59,9 @@ pub(crate) fn all() -> Vec<Decoder> {
             StreamHead::decode(bytes).is_some_and(|head| StreamHead::decode(&head.encode()) == Some(head))
         }),
         one("value", "another vat", value),
-        guests("guest-outcome", "the guest", |bytes| of_guest::<Outcome>(bytes)),
-        guests("guest-turn", "the host, in the guest", |bytes| of_guest::<Turn>(bytes)),
-        guests("guest-durable", "the guest", |bytes| of_guest::<Durable>(bytes)),
+        guests("guest-outcome", "the guest", of_guest::<Outcome>),
+        guests("guest-turn", "the host, in the guest", of_guest::<Turn>),
+        guests("guest-durable", "the guest", of_guest::<Durable>),
         one("manifest", "any member, the disk", |bytes| Machine::<Heap>::describe(bytes).is_ok()),
     ];
     all.extend(consensus());

@@ -113,8 +113,11 @@ fn folder_bytes(folder: &Path) -> io::Result<f64> {
     Ok(bytes)
 }
 
+/// One of the figures of a host.
+type Of = fn(&Taken) -> f64;
+
 /// What is compared of each host.
-const PARTS: [(&str, fn(&Taken) -> f64); 2] = [("memory", |taken| taken.memory), ("disk", |taken| taken.disk)];
+const PARTS: [(&str, Of); 2] = [("memory", |taken| taken.memory), ("disk", |taken| taken.disk)];
 
 fn figures(taken: &[Sample], folder: &Path) -> Vec<Figure> {
     let Some(last) = taken.last() else { return Vec::new() };
@@ -164,7 +167,6 @@ fn csv(taken: &[Sample]) -> Result<String, std::fmt::Error> {
 }
 
 fn panels(taken: &[Sample]) -> [Panel; 3] {
-    type Of = fn(&Taken) -> f64;
     let panels: [(&str, Of); 3] = [
         ("memory of each host (PSS), MiB", |taken| taken.memory),
         ("disk of each home, MiB", |taken| taken.disk),

@@ -245,14 +245,14 @@ fn c12_a_member_that_has_left_shows_the_others_what_ended_the_term() {
         let step = &mut Step { signing: &Symbolic(key(1)), outputs: &mut Vec::new() };
         world.members[1].ended(shown, step)
     };
-    let [first, second, third] = [0, 1, 2].map(|place| shown[place].clone());
-    let few = vec![first.clone(), second.clone()];
-    let same = vec![first.clone(), second.clone(), second.clone()];
-    let mut of_another = third.clone();
+    let [first, second, third] = [0, 1, 2].map(|place| shown[place]);
+    let few = vec![first, second];
+    let same = vec![first, second, second];
+    let mut of_another = third;
     of_another.content.leader = key(2);
     let mut unsigned = third;
     unsigned.content.reason = Reason::Starved(COMMAND);
-    for wrong in [few, same, vec![first.clone(), second.clone(), of_another], vec![first, second, unsigned]] {
+    for wrong in [few, same, vec![first, second, of_another], vec![first, second, unsigned]] {
         assert!(end(&mut world, wrong).is_err());
     }
     assert_eq!(left(&world), [false, false, true]);
