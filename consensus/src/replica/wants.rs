@@ -141,8 +141,8 @@ impl Wants {
         waiting.min_by_key(|(_, want)| want.since).map(|(name, _)| *name)
     }
 
-    /// Returns the reminders that are due: to all others for this member's own commands, and to the leader for commands that it has
-    /// not ordered for half of `patience`.
+    /// Returns the reminders that are due, with where each is looked for next: to all others for this member's own commands, and to
+    /// the leader for commands that it has not ordered for half of `patience`. The leader is told again, as it may have found it before that place.
     #[allow(clippy::wrong_self_convention, reason = "it turns nothing into anything: it says what is to be done")]
     pub(crate) fn to_tell(
         &mut self,
@@ -150,7 +150,7 @@ impl Wants {
         leader: Option<HostId>,
         patience: Duration,
         now: Instant,
-    ) -> Vec<(HostId, Payload)> {
+    ) -> Vec<(HostId, Payload, u64)> {
         let mut telling = Vec::new();
         for want in self.wants.values_mut().filter(|want| want.placed.is_none()) {
             if want.tried.is_some_and(|tried| now < tried + patience / 2) {
@@ -162,8 +162,8 @@ impl Wants {
             }
             want.tried = Some(now);
             let concerned = others.iter().filter(|other| is_own || Some(**other) == leader);
-            let untold = concerned.filter(|other| !want.told.contains(*other));
-            telling.extend(untold.map(|other| (*other, want.payload.clone())));
+            let untold = concerned.filter(|other| Some(**other) == leader || !want.told.contains(*other));
+            telling.extend(untold.map(|other| (*other, want.payload.clone(), want.next)));
         }
         telling
     }
@@ -253,17 +253,17 @@ mod tests {
         wants.add(command(1, 10), host(1), 0, now);
         wants.add(command(2, 10), host(2), 0, now);
         let others = [host(2), host(3)];
-        let told = |wants: &mut Wants, after: Duration| -> Vec<(HostId, Payload)> {
+        let told = |wants: &mut Wants, after: Duration| -> Vec<(HostId, Payload, u64)> {
             wants.to_tell(&others, Some(host(3)), PATIENCE, now + after)
         };
-        assert_eq!(told(&mut wants, Duration::ZERO), [(host(2), command(1, 10)), (host(3), command(1, 10))]);
+        assert_eq!(told(&mut wants, Duration::ZERO), [(host(2), command(1, 10), 0), (host(3), command(1, 10), 0)]);
         wants.told(&name(&command(1, 10)), host(2));
         assert_eq!(told(&mut wants, PATIENCE / 4), []);
         let mut half = told(&mut wants, PATIENCE / 2);
-        half.sort_by_key(|(_, payload)| name(payload));
-        let mut both = [(host(3), command(1, 10)), (host(3), command(2, 10))];
-        both.sort_by_key(|(_, payload)| name(payload));
-        assert_eq!(half, both, "who has not answered is told again");
+        half.sort_by_key(|(_, payload, _)| name(payload));
+        let mut both = [(host(3), command(1, 10), 0), (host(3), command(2, 10), 0)];
+        both.sort_by_key(|(_, payload, _)| name(payload));
+        assert_eq!(half, both, "the leader, and who has not answered, are told again");
         assert!(wants.overdue(PATIENCE, now + PATIENCE / 2).is_none());
         assert!(wants.overdue(PATIENCE, now + PATIENCE).is_some());
         wants.begin_term(now + PATIENCE);

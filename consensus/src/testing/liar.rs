@@ -201,7 +201,7 @@ impl Liar {
                     codec::decode(frame).is_ok_and(|ProposeFrame(payloads)| payloads.iter().any(of_the_starved))
                 }
                 Channel::Share => {
-                    matches!(codec::decode(frame), Ok(ShareFrame::Wanted(payload)) if of_the_starved(&payload))
+                    matches!(codec::decode(frame), Ok(ShareFrame::Wanted { payload, .. }) if of_the_starved(&payload))
                 }
                 _ => false,
             };

@@ -93,7 +93,7 @@ impl LyingLeader {
                 Some(codec::encode(&ProposeReply(vec![ForwardedResult::NotProposed; payloads.len()])))
             }
             Channel::Share => match codec::decode(frame).ok()? {
-                ShareFrame::Wanted(_) if is_of_the_starved(frame) => Some(codec::encode(&ShareReply::default())),
+                ShareFrame::Wanted { .. } if is_of_the_starved(frame) => Some(codec::encode(&ShareReply::default())),
                 // It would leave itself.
                 ShareFrame::Complaint(_) => Some(codec::encode(&ShareReply::default())),
                 _ => None,

@@ -28,7 +28,7 @@ use crate::transport::Channel;
 
 /// Returns whether a frame tells a member of something that a leader has not ordered: it may be ordered twice then.
 pub fn is_wanted(channel: Channel, frame: &[u8]) -> bool {
-    channel == Channel::Share && matches!(codec::decode(frame), Ok(ShareFrame::Wanted(_)))
+    channel == Channel::Share && matches!(codec::decode(frame), Ok(ShareFrame::Wanted { .. }))
 }
 
 /// The statements whose shares a frame carries to others, or an answer does.

@@ -71,7 +71,7 @@ fn starves(channel: Channel, frame: Vec<u8>) -> Vec<u8> {
             codec::encode(&ProposeFrame(payloads.collect()))
         }
         Channel::Share => match codec::decode(&frame) {
-            Ok(ShareFrame::Wanted(payload)) if is_starved(&payload) => codec::encode(&ShareFrame::Clock),
+            Ok(ShareFrame::Wanted { payload, .. }) if is_starved(&payload) => codec::encode(&ShareFrame::Clock),
             _ => frame,
         },
         _ => frame,
@@ -337,7 +337,7 @@ async fn an_honest_leader_orders_what_is_wanted_and_a_flood_of_it_is_refused() {
     let [liar, other] = [1, 2].map(|step| (leader + step) % 4);
     let from = cluster.nodes[liar].id();
     let want = async |to: usize, from: HostId, command: Vec<u8>| {
-        let frame = codec::encode(&ShareFrame::Wanted(Payload::Command(command.into())));
+        let frame = codec::encode(&ShareFrame::Wanted { payload: Payload::Command(command.into()), from: 0 });
         cluster.nodes[to].up().handle(from, Channel::Share, &frame).await
     };
     assert!(want(leader, host(77), b"stranger".to_vec()).await.is_err());
@@ -567,4 +567,45 @@ async fn a_leader_that_makes_no_change_of_members_take_effect_is_left() {
     assert!(up.status().stats.leaders_left > 0);
     let last = cluster.propose(proposer, b"two").await.block;
     wait("certified", || (up.status().certified_block >= last).then_some(())).await;
+}
+
+/// A member wants the same ordered again that was ordered a while ago, and its leader, which says nothing of it, has it in its log
+/// already. The leader orders it again: a member believes its own log alone, and looks only at what it has not seen yet. It would
+/// complain as long as that leader leads, and no vat falls asleep meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wanted_again_is_ordered_again() {
+    let (cluster, leader) = certified_cluster(4, 3).await;
+    let led = cluster.nodes[leader].id();
+    let member = &cluster.nodes[(leader + 1) % 4];
+    let last = cluster.propose(leader, b"again").await.block;
+    cluster.wait_applied(last).await;
+    // Proposals to the leader are lost, and it answers that it does not know what became of them.
+    cluster.hub.lie(Box::new(move |_, to, channel, frame| match channel {
+        Channel::Propose if to == led => {
+            let Ok(ProposeFrame(payloads)) = codec::decode(&frame) else { return frame };
+            codec::encode(&ProposeFrame(payloads.iter().map(|_| Payload::Command(b"".to_vec().into())).collect()))
+        }
+        _ => frame,
+    }));
+    cluster.hub.lie_in_answers(Box::new(move |by, _, channel, request, answer| {
+        let (true, Ok(ProposeFrame(payloads))) = (by == led && channel == Channel::Propose, codec::decode(request))
+        else {
+            return answer;
+        };
+        codec::encode(&ProposeReply(payloads.iter().map(|_| ForwardedResult::Unknown).collect()))
+    }));
+    let proposed = member.up().propose(b"again".to_vec(), Duration::from_secs(20)).await;
+    assert!(matches!(proposed, Err(ProposeError::Unknown)), "{proposed:?}");
+    let ordered = async || {
+        let look = |toy: &mut Toy| toy.commands.iter().filter(|command| **command == b"again").count();
+        member.up().inspect(look).await.unwrap()
+    };
+    let waited = tokio::time::Instant::now();
+    while ordered().await < 2 {
+        assert!(waited.elapsed() < Duration::from_secs(60), "complains: {:?}", member.up().status().complains);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    wait("no complaint", || member.up().status().complains.is_none().then_some(())).await;
+    assert_eq!(member.up().status().leader, Some(led));
+    assert_eq!(member.up().status().stats.leaders_left, 0);
 }

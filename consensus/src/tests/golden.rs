@@ -214,7 +214,7 @@ fn what_replicas_say_to_each_other() {
         ShareFrame::Clock,
         ShareFrame::Led(led),
         ShareFrame::Convicted(Box::new(two_logs(&genesis(3, 2)))),
-        ShareFrame::Wanted(Payload::Command(vec![1, 2, 3].into())),
+        ShareFrame::Wanted { payload: Payload::Command(vec![1, 2, 3].into()), from: 7 },
         ShareFrame::Complaint(Box::new(ComplaintFrame { complaint, proof: None, order: None, ended_by: vec![] })),
         ShareFrame::Certified(vec![certificate(one.clone(), &[1, 2])]),
         ShareFrame::Ordered(Box::new(order)),

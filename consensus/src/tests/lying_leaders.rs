@@ -486,7 +486,7 @@ async fn what_a_member_says_of_a_proposal_it_has_executed_itself() {
     cluster.hub.lie(Box::new(move |_, to, channel, frame| match channel {
         Channel::Propose if frames.contains(&to) => codec::encode(&ProposeFrame(vec![])),
         // Nor do the others hear of it.
-        Channel::Share if matches!(codec::decode(&frame), Ok(ShareFrame::Wanted(_))) => Vec::new(),
+        Channel::Share if matches!(codec::decode(&frame), Ok(ShareFrame::Wanted { .. })) => Vec::new(),
         _ => frame,
     }));
     cluster.hub.lie_in_answers(Box::new(|_, _, channel, _, answer| match channel {

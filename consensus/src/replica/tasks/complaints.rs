@@ -242,16 +242,18 @@ impl Complaints {
         is_wanted
     }
 
-    /// Another member wants something ordered.
+    /// Another member wants something ordered, and has not found it in its log from the index `looked` on. It believes its own log alone: had
+    /// this one found it before that index, the member would wait, and complain, for ever.
     ///
     /// # Errors
     /// It wants too much already, or is no member any more.
-    pub(crate) fn wanted(&self, from: HostId, payload: Payload) -> Result<(), String> {
+    pub(crate) fn wanted(&self, from: HostId, payload: Payload, looked: u64) -> Result<(), String> {
         if !self.parts.members.view().takes_part(&from) {
             return Err("not a member".into());
         }
         let Some(raft) = self.parts.raft.get() else { return Err("starting".into()) };
-        let begin = raft.log_end().saturating_sub(LOOK_BACK);
+        let end = raft.log_end();
+        let begin = looked.clamp(end.saturating_sub(LOOK_BACK), end + 1);
         let now = self.now();
         if !self.table().wants.add(payload, from, begin, now) {
             return Err("it wants more than can be kept in mind".into());
@@ -519,12 +521,12 @@ impl Complaints {
         let others = self.others();
         let keys: Vec<HostId> = others.iter().map(|member| member.key).collect();
         let telling = self.table().wants.to_tell(&keys, leader, patience, now);
-        for (to, payload) in telling {
+        for (to, payload, from) in telling {
             let Some(member) = others.iter().find(|member| member.key == to).cloned() else { continue };
             let complaints = Arc::clone(self);
             tokio::spawn(async move {
                 let name = wants::name(&payload);
-                let told = complaints.parts.share.exchange(&member, &ShareFrame::Wanted(payload)).await;
+                let told = complaints.parts.share.exchange(&member, &ShareFrame::Wanted { payload, from }).await;
                 if told.is_ok() {
                     complaints.table().wants.told(&name, to);
                 }

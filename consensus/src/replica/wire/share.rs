@@ -71,8 +71,9 @@ pub(crate) enum ShareFrame {
     Led(OrderSigned<Lead>),
     /// What convicts a member.
     Convicted(Box<OrderEvidence>),
-    /// The leader has not ordered this command of the sender, or one that the sender was told of. The leader puts it first; the others watch that it does.
-    Wanted(Payload),
+    /// The leader has not ordered this command of the sender, or one that the sender was told of; the sender has looked at its log up to
+    /// before the index `from`. The leader puts it first; the others watch that it does.
+    Wanted { payload: Payload, from: u64 },
     /// The sender wants another leader. Wanted: the receiver's order certificate.
     Complaint(Box<ComplaintFrame>),
     /// Certificates that the sender has gathered, for those who have sent it their shares.
@@ -234,7 +235,7 @@ impl ShareServer {
             | ShareFrame::Draft(_)
             | ShareFrame::Withdraw { .. }
             | ShareFrame::Convicted(_)
-            | ShareFrame::Wanted(_)
+            | ShareFrame::Wanted { .. }
             | ShareFrame::Complaint(_)
             | ShareFrame::Wake => true,
             ShareFrame::Certified(certificates) => {
@@ -355,7 +356,7 @@ impl ShareServer {
                 self.gate.learn(*order);
                 Ok(ShareReply::default())
             }
-            ShareFrame::Wanted(payload) => match self.complaints.wanted(from, payload) {
+            ShareFrame::Wanted { payload, from: looked } => match self.complaints.wanted(from, payload, looked) {
                 Ok(()) => Ok(ShareReply::default()),
                 Err(text) => refused(&text),
             },
