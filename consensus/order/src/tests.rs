@@ -271,6 +271,55 @@ fn entries_after_a_gap_are_no_contradiction() {
     assert_eq!(send(1, 3), Ok(Taken::Appended { cut: None }));
 }
 
+/// A follower that has acknowledged the first entry of a leader of so many, of which `threshold` must. It is told of acknowledgements, and
+/// says up to where the order is proven.
+fn told(threshold: usize, acks: &[Signed<Ack>]) -> u64 {
+    let count = if threshold == 2 { 3 } else { 4 };
+    let (epoch, (key, own), leader) = (Arc::new(epoch(count, threshold)), real(2), real(1).1);
+    let mut member = Member::new(own, Arc::clone(&epoch), Durable::new(&epoch, 0));
+    let vote = Grant { position: Position { epoch: 2, term: 0, index: 0 }, ..grant(1, 5, 0) };
+    let grants = [1, 2, 3].map(|voter| signed(voter, vote)).to_vec();
+    let proof = Some(TermProof { term: 5, leader, grants, base: OrderCertificate::root(&epoch) });
+    let heads = vec![Head { term: 5, content: Hash([1; 32]) }];
+    let last = epoch.root.after(&heads);
+    let lead = signed(1, Lead { epoch: 2, term: 5, last: last.index, chain: last.chain });
+    let mut outputs = Vec::new();
+    let mut step = Step { signing: &key, outputs: &mut outputs };
+    let append = Append { lead, prev: epoch.root, heads, mark: None, order: None, proof };
+    member.append(&leader, append, &mut step).unwrap();
+    // Before the own log is on disk, and after.
+    let (early, late) = acks.split_at(acks.len() / 2);
+    early.iter().for_each(|ack| drop(member.leader_acked(*ack, &mut step)));
+    assert_eq!(member.clamp(u64::MAX), 0, "this member has acknowledged nothing yet");
+    member.flushed(last.index, &mut step);
+    late.iter().for_each(|ack| drop(member.leader_acked(*ack, &mut step)));
+    let order = &member.durable().order;
+    assert!(order.verify(&epoch, &key).is_ok());
+    member.clamp(u64::MAX)
+}
+
+#[test]
+fn a_follower_proves_the_order_with_its_leader_where_two_are_enough() {
+    let last = epoch(3, 2).root.after(&[Head { term: 5, content: Hash([1; 32]) }]);
+    let ack = Ack { epoch: 2, term: 5, index: last.index, chain: last.chain };
+    assert_eq!(told(2, &[signed(1, ack)]), 1);
+    assert_eq!(told(2, &[signed(1, ack), signed(1, ack)]), 1, "the first one came before the own disk");
+    assert_eq!(told(2, &[]), 0);
+    assert_eq!(told(3, &[signed(1, ack)]), 0, "three must");
+    assert_eq!(told(2, &[signed(3, ack)]), 0, "not the leader's");
+    assert_eq!(told(2, &[signed(9, ack)]), 0, "not a member's");
+    for other in [
+        Ack { epoch: 1, ..ack },
+        Ack { term: 4, ..ack },
+        Ack { term: 6, ..ack },
+        Ack { index: 2, ..ack },
+        Ack { chain: Hash([9; 32]), ..ack },
+    ] {
+        assert_eq!(told(2, &[signed(1, other)]), 0, "{other:?}");
+        assert_eq!(told(2, &[badly_signed(1, ack, other)]), 0, "{other:?}");
+    }
+}
+
 /// Of 1, 2 and 3, two order up to entry 4. From there 3, 4 and 5 do, of whom three must.
 fn between_memberships() -> Epoch {
     let quorum = |numbers: [u8; 3], threshold, through, elects| {

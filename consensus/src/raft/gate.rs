@@ -34,7 +34,7 @@ use crate::storage::{VatStore, Write};
 use quorate_ids::{Hash, HostId};
 use quorate_order::chain::{Head, Log, Point};
 use quorate_order::epoch::{Epoch, Quorum};
-use quorate_order::member::{Append, Message, Stand, Taken, Vote, Write as OrderWrite};
+use quorate_order::member::{Append, Message, Stand, Taken, To, Vote, Write as OrderWrite};
 use quorate_order::proofs::{OrderCertificate, Support, TermProof};
 use quorate_order::refusal::Refusal;
 use quorate_order::signed::{Ack, Complaint, Grant, Lead};
@@ -161,6 +161,8 @@ pub(crate) struct OrderGate {
     elected: watch::Sender<u64>,
     /// Up to where the order is proven here.
     ordered: watch::Sender<u64>,
+    /// What this member, as the leader, tells its followers that it has on its own disk.
+    own_ack: watch::Sender<Option<Signed<Ack>>>,
     convictions: Box<dyn Fn(OrderEvidence) + Send + Sync>,
     /// Leaders that were left since the replica began.
     left: AtomicU64,
@@ -234,9 +236,20 @@ impl OrderGate {
             turn: tokio::sync::Mutex::default(),
             elected: watch::channel(0).0,
             ordered,
+            own_ack: watch::channel(None).0,
             convictions,
             left: AtomicU64::new(0),
         })
+    }
+
+    /// Returns up to where the last run knew the order, and the log's chain there.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) fn promised(store: &VatStore) -> Result<Option<(u64, Hash)>, StoreError> {
+        let order: Option<OrderCertificate> = store.named(ORDER)?;
+        let proven = order.filter(|order| order.support != Support::Root);
+        Ok(proven.map(|order| (order.position.index, order.chain)))
     }
 
     /// Says under which id Raft runs.
@@ -291,6 +304,9 @@ impl OrderGate {
                 Output::Write(OrderWrite::Order(order)) => {
                     state.pending.order = Some(self.store.put_named(ORDER, &order));
                 }
+                Output::Send { to: To::All, message: Message::Ack(ack), .. } => {
+                    self.own_ack.send_replace(Some(ack));
+                }
                 Output::Send { message: Message::Ack(ack), .. } => state.acks.push(ack),
                 Output::Send { message: Message::Complaint(complaint), .. } => state.complaint = Some(complaint),
                 Output::Left { term, leader } => self.leave(term, &leader),
@@ -311,7 +327,17 @@ impl OrderGate {
         (result, granted)
     }
 
-    /// Returns what is to be written: with the next write of the log or the vote, and before anything that this member signs of a block.
+    /// Returns up to where the order is proven, and what has to be on disk before this member signs anything of a block up to there.
+    pub(crate) fn promise(&self) -> (u64, Vec<Write>) {
+        let mut state = self.lock();
+        let Pending { vote, .. } = std::mem::take(&mut state.pending);
+        let durable = state.member.durable();
+        // Also what another write has taken along already: that one may come to the disk later than this one.
+        let order = self.store.put_named(ORDER, &durable.order);
+        (state.member.clamp(u64::MAX), vote.into_iter().chain([order]).collect())
+    }
+
+    /// Returns what is to be written with the next write of the log or the vote.
     pub(crate) fn pending(&self) -> Vec<Write> {
         let Pending { vote, order } = std::mem::take(&mut self.lock().pending);
         vote.into_iter().chain(order).collect()

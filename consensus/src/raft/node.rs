@@ -272,6 +272,19 @@ impl RaftNode {
         self.frame_check().committed
     }
 
+    /// Tells openraft, at a follower, that what is proven of the present leader's order is committed: the proof came before the leader said so.
+    pub(crate) async fn commit_proven(&self) {
+        let vote = self.vote();
+        let Some(proven) = self.gate.proven_in(vote.term).filter(|_| vote.committed && vote.node != self.id) else {
+            return;
+        };
+        if self.committed().is_none_or(|committed| committed.index < proven.index) {
+            let (prev, commit) = (Some(proven), Some(proven));
+            // What it does not take, the leader tells soon.
+            let _ = self.handle(RaftMessage::Append { vote, prev, entries: Vec::new(), commit, header: None }).await;
+        }
+    }
+
     /// Returns where this replica stands, to judge by what others say.
     pub(super) fn frame_check(&self) -> FrameCheck {
         let metrics = self.instances.raft().metrics();

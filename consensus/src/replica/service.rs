@@ -27,6 +27,7 @@ use super::tasks::approvals;
 use super::tasks::checkpointer::Checkpointer;
 use super::tasks::clock::ClockTask;
 use super::tasks::complaints::{ComplaintParts, Complaints};
+use super::tasks::early_order::EarlyOrder;
 use super::tasks::election::{self, Election};
 use super::tasks::leader_watch::LeaderWatch;
 use super::tasks::membership::MembershipTask;
@@ -300,6 +301,14 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         gate: Arc::clone(&gate),
         share: share.clone(),
     };
+    let early_order = EarlyOrder {
+        identity: Arc::clone(&identity),
+        lifecycle: Arc::clone(&lifecycle),
+        members: Arc::clone(&members),
+        gate: Arc::clone(&gate),
+        raft: Arc::clone(&raft),
+        share: share.clone(),
+    };
     let clock_task = ClockTask {
         clocks: Arc::clone(&clocks),
         lifecycle: Arc::clone(&lifecycle),
@@ -308,15 +317,19 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
     };
     let unreached = watermark.filter(|watermark| newest.as_ref().is_none_or(|record| record.block() < watermark.block));
     let unreached = unreached.filter(|watermark| watermark.block > mark.signs_after);
+    let known = newest.as_ref().map_or(0, |record| record.block()).max(mark.signs_after);
+    let known = known.max(watermark.map_or(0, |watermark| watermark.block));
+    let promised = OrderGate::promised(&store)?.filter(|(index, _)| *index > known);
     // A replica that has stopped for good starts nothing that could sign.
     if fault.is_none() {
-        tokio::spawn(Signer::new(signer_parts, unreached, mark.signs_after).run(signer_inputs));
+        tokio::spawn(Signer::new(signer_parts, unreached, promised, mark.signs_after).run(signer_inputs));
         tokio::spawn(checkpointer.run(checkpointer_inputs));
         tokio::spawn(proposer::run(proposer_parts, proposals, urgent_proposals));
         tokio::spawn(Arc::clone(&complaints).run());
         tokio::spawn(clock_task.run());
         tokio::spawn(leader_watch.run());
         tokio::spawn(order_teller.run());
+        tokio::spawn(early_order.run());
     }
     let approvals = Approvals::load(ApprovalParts {
         policy: options.approve,

@@ -14,6 +14,7 @@ use crate::proof::clock::ClockStatement;
 use crate::proof::equivocation::{Contradiction, Disagreement, Divergence, Equivocation, EvidenceRecord, Signed};
 use crate::proof::membership::{Introduction, Recovered};
 use crate::proof::shares::{Latest, Share};
+use crate::raft::gate::Keys;
 use crate::replica::tasks::own_key::Presence;
 use crate::replica::wire::complaint::ComplaintFrame;
 use crate::replica::wire::propose::{ForwardedResult, Payload, ProposeFrame, ProposeReply};
@@ -25,7 +26,7 @@ use crate::state::{LogPosition, RaftMembership, ReplicatedState};
 use crate::storage::SignedWatermark;
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::evidence::{EvidenceCount, EvidenceCounts, EvidenceKind};
-use quorate_order::signed::Reason;
+use quorate_order::signed::{Ack, Reason};
 
 fn check_bytes(name: &str, bytes: &[u8]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{name}.hex"));
@@ -201,6 +202,8 @@ fn what_replicas_say_to_each_other() {
     let draft = Draft::new(&ReplicatedState::of_genesis(&genesis(3, 2)), Change::Remove(host(3)), None);
     let presence = Presence { life: [6; 16], knows: Some([7; 16]), signature: sign(1, b"presence") };
     let complaint = super::complaints::complaint_of(&genesis(3, 2), 1, (5, host(2)), Reason::Starved(Hash([9; 32])));
+    let ack = Ack { epoch: 0, term: 5, index: 300, chain: Hash([3; 32]) };
+    let acknowledged = quorate_order::signing::Signed::new(ack, host(2), &genesis(3, 2).vat_id(), &Keys(key(2)));
     let frames = vec![
         ShareFrame::Push(shares.clone()),
         ShareFrame::Ask { blocks: vec![1, 300], epoch: 2 },
@@ -218,6 +221,7 @@ fn what_replicas_say_to_each_other() {
         ShareFrame::Complaint(Box::new(ComplaintFrame { complaint, proof: None, order: None, ended_by: vec![] })),
         ShareFrame::Certified(vec![certificate(one.clone(), &[1, 2])]),
         ShareFrame::Ordered(Box::new(order)),
+        ShareFrame::Acknowledged(acknowledged),
         ShareFrame::Rest { term: 5, end: 300 },
         ShareFrame::Wake,
     ];

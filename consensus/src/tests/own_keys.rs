@@ -9,10 +9,13 @@ use super::*;
 use crate::codec;
 use crate::proof::equivocation::{Divergence, EvidenceRecord};
 use crate::proof::shares::Share;
+use crate::raft::gate::OrderGate;
 use crate::replica::tasks::own_key::{Life, Presence, Presences};
 use crate::replica::wire::share::ShareFrame;
 use crate::storage::{MemoryStore, SignedWatermark, VatStore};
 use crate::transport::Channel;
+use quorate_order::proofs::{OrderCertificate, Support};
+use quorate_order::signed::Position;
 
 fn presence(seed: u8, life: Life, knows: Option<Life>) -> Presence {
     let vat = genesis(3, 2).vat_id();
@@ -54,7 +57,7 @@ fn each_life_of_a_key_is_told_of_the_other_one() {
 }
 
 /// A statement or a membership that a host signed and sent, and whether a power cut at that instant would have left on its disk that
-/// it has signed it.
+/// it has signed it; of a statement, that it may have, as the order of the log was proven up to there.
 type Sent = (Share, bool);
 
 /// Notes all shares that the members of a cluster send.
@@ -69,10 +72,10 @@ fn watch_shares(cluster: &Cluster) -> Arc<Mutex<Vec<Sent>>> {
         let pushed = (channel == Channel::Share).then(|| codec::decode(&frame));
         let Some(Ok(ShareFrame::Push(shares))) = pushed else { return frame };
         let disk = VatStore::new(Arc::new(stores[&from].synced()), vat);
-        let watermark: Option<SignedWatermark> = disk.named("guard").unwrap();
+        let promised = OrderGate::promised(&disk).unwrap();
         noted.lock().unwrap().extend(shares.into_iter().map(|share| {
             let known = match &share {
-                Share::Statement(statement, _) => watermark.is_some_and(|watermark| watermark.block >= statement.block),
+                Share::Statement(statement, _) => promised.is_some_and(|(index, _)| index >= statement.block),
                 Share::Membership(membership, _) => {
                     disk.signed_membership(membership.epoch).unwrap() == Some(membership.hash())
                 }
@@ -104,6 +107,37 @@ async fn what_a_host_has_signed_is_on_its_disk_before_a_share_leaves() {
     for (share, known) in sent.iter() {
         assert!(known, "{share:?}");
     }
+    cluster.assert_no_trouble();
+}
+
+/// A power cut has left what proved another log than the others went on with. The member may have signed blocks of that one: of this
+/// one it signs what comes behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_another_log_than_was_proven_here_a_member_signs_nothing() {
+    let mut cluster = Cluster::started(4, 3, parameters()).await;
+    let last = cluster.propose(0, b"one").await.block;
+    cluster.wait_certified(last).await;
+    cluster.stop(3).await;
+    let (own, through) = (cluster.nodes[3].id(), last + 10);
+    let disk = VatStore::new(Arc::clone(&cluster.nodes[3].store) as Arc<dyn crate::Store>, cluster.genesis.vat_id());
+    let position = Position { epoch: 0, term: 1, index: through };
+    let order = OrderCertificate { position, chain: Hash([9; 32]), support: Support::Acks(Vec::new()) };
+    disk.write_synced(vec![disk.put_named("order-certificate", &order)]).unwrap();
+    let sent = watch_shares(&cluster);
+    cluster.start(3).await;
+    let signed = || {
+        let of_it = |share: &Share| match share {
+            Share::Statement(statement, signature) if signature.key == own => Some(statement.block),
+            _ => None,
+        };
+        sent.lock().unwrap().iter().filter_map(|(share, _)| of_it(share)).collect::<Vec<u64>>()
+    };
+    while signed().is_empty() {
+        cluster.propose(0, b"more").await;
+    }
+    assert!(cluster.nodes[0].up().status().last_log > through);
+    let signed = signed();
+    assert!(signed.iter().all(|block| *block > through), "{signed:?} where {through} was proven");
     cluster.assert_no_trouble();
 }
 

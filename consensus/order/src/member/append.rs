@@ -6,9 +6,9 @@
 use super::{Fault, Member, Message, Output, Role, Stage, Step, To, Vote, Write};
 use crate::chain::{Head, Point};
 use crate::evidence::Evidence;
-use crate::proofs::{OrderCertificate, TermProof};
+use crate::proofs::{OrderCertificate, Support, TermProof};
 use crate::refusal::Refusal;
-use crate::signed::{Ack, Lead};
+use crate::signed::{Ack, Lead, Position};
 use crate::signing::Signed;
 use quorate_ids::HostId;
 use serde::{Deserialize, Serialize};
@@ -184,6 +184,8 @@ impl Member {
         self.stage = None;
         self.header = None;
         self.wanted.clear();
+        self.last_ack = None;
+        self.leaders_ack = None;
         self.complaints.new_term();
     }
 
@@ -432,7 +434,41 @@ impl Member {
                 let _ = self.acked(ack, step);
             } else {
                 step.send(To::One(leader), Message::Ack(ack), true);
+                self.last_ack = Some(ack);
             }
         }
+        self.join_acks(step);
+    }
+
+    /// The leader tells that it has an entry on its own disk. Where it and this member are enough, the order is proven here before the leader
+    /// hears of it.
+    ///
+    /// # Errors
+    /// It is not the leader's, or does not count.
+    pub fn leader_acked(&mut self, ack: Signed<Ack>, step: &mut Step<'_>) -> Result<(), Refusal> {
+        let Vote { term, leader, .. } = self.durable.vote;
+        if leader != Some(ack.by) || ack.by == self.own || ack.content.term != term {
+            return Err(Refusal::NotTheSender(ack.by));
+        }
+        let is_newer = self.leaders_ack.is_none_or(|known| known.content.index < ack.content.index);
+        if !is_newer || self.complaints.left == Some(term) || !self.epoch.orders(&[self.own, ack.by]) {
+            return Ok(());
+        }
+        self.authentic(&ack, ack.content.epoch, step)?;
+        self.leaders_ack = Some(ack);
+        self.join_acks(step);
+        Ok(())
+    }
+
+    /// Makes an order certificate of what the leader and this member have acknowledged, if it is the same, and enough.
+    fn join_acks(&mut self, step: &mut Step<'_>) {
+        let (Some(own), Some(leaders)) = (self.last_ack, self.leaders_ack) else { return };
+        let Ack { epoch, term, index, chain } = own.content;
+        let is_proven = self.durable.order.position.term == term && index <= self.proven();
+        if own.content != leaders.content || is_proven || !self.epoch.orders(&[own.by, leaders.by]) {
+            return;
+        }
+        let support = Support::Acks(vec![(leaders.by, leaders.signature), (own.by, own.signature)]);
+        self.adopt(OrderCertificate { position: Position { epoch, term, index }, chain, support }, step);
     }
 }

@@ -61,6 +61,26 @@ impl OrderGate {
         }
     }
 
+    /// Follows what this member, as the leader, tells its followers that it has on its own disk.
+    pub(crate) fn follow_own_ack(&self) -> watch::Receiver<Option<Signed<Ack>>> {
+        self.own_ack.subscribe()
+    }
+
+    /// The leader tells what it has on its own disk. What does not count changes nothing.
+    pub(crate) fn leader_acked(&self, ack: Signed<Ack>) {
+        self.step(|member, step| {
+            let _ = member.leader_acked(ack, step);
+        });
+    }
+
+    /// Returns the last place whose order is proven in a term, if that is the present one.
+    pub(in crate::raft) fn proven_in(&self, term: u64) -> Option<LogPosition> {
+        let state = self.lock();
+        let of_it = state.member.term().0 == term && state.member.durable().order.position.term == term;
+        let point = state.member.durable().log.point(state.member.clamp(u64::MAX)).filter(|_| of_it)?;
+        Some(LogPosition { term: point.term, index: point.index })
+    }
+
     /// Returns whether an order certificate that would be new here has signatures of those who are not known as members. (Yet: the sender can
     /// prove that they are.)
     pub(crate) fn is_strange(&self, order: &OrderCertificate) -> bool {

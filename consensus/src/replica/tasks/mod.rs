@@ -4,6 +4,7 @@ pub(crate) mod approvals;
 pub(crate) mod checkpointer;
 pub(crate) mod clock;
 pub(crate) mod complaints;
+pub(crate) mod early_order;
 pub(crate) mod election;
 pub(crate) mod leader_watch;
 pub(crate) mod membership;

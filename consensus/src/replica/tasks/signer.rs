@@ -1,9 +1,10 @@
 //! The task that signs, exchanges shares, and completes certificates.
 //!
 //! Invariants:
-//! - It signs a statement only when the own log is on disk through the statement's block, and the signed watermark is on disk, too. No crash
-//!   makes this host forget its signatures.
-//! - After a start it signs nothing until executing the log again has reached, and matched, the watermark of the last run.
+//! - It signs a statement only when the own log is on disk through the statement's block, and what proves its order is on disk, too. That is
+//!   written while the block is executed. The signed watermark is written before the signature leaves, and synced with what comes next.
+//! - After a start it signs nothing until executing the log again has reached, and matched, the watermark of the last run. A power cut may
+//!   have taken the watermarks of the last blocks: up to where the order was proven it signs only what is of the log that was proven.
 //! - A repaired replica signs nothing for blocks that it may have signed before.
 //! - It signs one membership for each epoch, in all lives of the host, and none that contradicts a certified one.
 //! - Shares go to all members at once, in a large vat to two that gather them ([`relays`]). The signer asks for missing ones.
@@ -37,7 +38,7 @@ use crate::state::ReplicatedState;
 use crate::stats::StatsCell;
 use crate::storage::checkpoints::CheckpointRecord;
 use crate::storage::{SignedWatermark, VatStore};
-use quorate_ids::HostId;
+use quorate_ids::{Hash, HostId};
 use relays::{Early, Outgoing};
 pub(crate) use verdicts::divergence_text;
 
@@ -116,13 +117,17 @@ pub(crate) struct Signer {
     unsigned: VecDeque<Unsigned>,
     /// What this host signed last in its last run, until executing the log again has reached it.
     unreached: Option<SignedWatermark>,
-    /// A repaired replica signs no statement of this block or an earlier one: it may have signed another one in a former life.
+    /// Up to where the last run knew the order, and the log's chain there: it may have signed all blocks of that log.
+    promised: Option<(u64, Hash)>,
+    /// It signs no statement of this block or an earlier one: it may have signed another one in a former life.
     signs_after: u64,
-    /// What is signed as soon as its watermark is on disk, in order.
-    awaiting_watermark: VecDeque<Vec<Unsigned>>,
-    /// Tells of each of them, in order, that its watermark is on disk, or that it never will be.
-    watermark_written: mpsc::UnboundedReceiver<Result<(), io::Error>>,
-    watermarks: mpsc::UnboundedSender<Result<(), io::Error>>,
+    /// Follows up to where the order is proven.
+    ordered: watch::Receiver<u64>,
+    /// Up to where that is on disk.
+    order_synced: u64,
+    /// Tells that the order is on disk up to an index, or that it never will be.
+    order_written: mpsc::UnboundedReceiver<(u64, Result<(), io::Error>)>,
+    orders: mpsc::UnboundedSender<(u64, Result<(), io::Error>)>,
     /// The latest statements of others have changed since they were last written.
     noted: bool,
     flushed: watch::Receiver<u64>,
@@ -134,9 +139,14 @@ pub(crate) struct Signer {
 }
 
 impl Signer {
-    /// `unreached`: what this host signed in its last run, if that is after the checkpoint that it starts from. `signs_after`: the
-    /// block through which a repaired replica signs nothing; 0 as a rule.
-    pub(crate) fn new(parts: SignerParts, unreached: Option<SignedWatermark>, signs_after: u64) -> Self {
+    /// `unreached`: what this host signed in its last run, if that is after the checkpoint that it starts from. `promised`: up to where it
+    /// knew the order then, and the log's chain there. `signs_after`: the block through which a repaired replica signs nothing; 0 as a rule.
+    pub(crate) fn new(
+        parts: SignerParts,
+        unreached: Option<SignedWatermark>,
+        promised: Option<(u64, Hash)>,
+        signs_after: u64,
+    ) -> Self {
         let mut shares = Shares::new(parts.identity.vat);
         shares.know(parts.identity.genesis.membership());
         for certificate in &parts.members.view().chain {
@@ -147,17 +157,20 @@ impl Signer {
         if let Some(latest) = parts.lifecycle.check(parts.store.named(LATEST)) {
             shares.remember(latest.unwrap_or_default());
         }
-        // Bounded by what waits for its watermark.
-        let (watermarks, watermark_written) = mpsc::unbounded_channel();
+        let ordered = parts.share.gate.follow_order();
+        // Bounded by the changes of the order.
+        let (orders, order_written) = mpsc::unbounded_channel();
         Self {
             parts,
             shares,
             unsigned: VecDeque::new(),
             unreached,
+            promised,
             signs_after,
-            awaiting_watermark: VecDeque::new(),
-            watermark_written,
-            watermarks,
+            ordered,
+            order_synced: 0,
+            order_written,
+            orders,
             noted: false,
             flushed,
             outboxes: BTreeMap::new(),
@@ -172,6 +185,7 @@ impl Signer {
         let mut stopping = lifecycle.stopping();
         let mut tick = tokio::time::interval(self.parts.identity.timing.share_retry / 2);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.sync_order();
         loop {
             tokio::select! {
                 () = stopping.wait() => return,
@@ -180,13 +194,17 @@ impl Signer {
                     None => return,
                 },
                 changed = self.flushed.changed() => if changed.is_err() { return },
-                Some(written) = self.watermark_written.recv() => self.sign_oldest(written).await,
+                changed = self.ordered.changed() => match changed {
+                    Ok(()) => self.sync_order(),
+                    Err(_) => return,
+                },
+                Some((upto, written)) = self.order_written.recv() => self.order_is_on_disk(upto, written),
                 () = async { lifecycle.awake().await; tick.tick().await; } => {
                     self.ask_for_missing();
                     self.note();
                 }
             }
-            self.sign();
+            self.sign().await;
             let uncertified = self.shares.uncertified() as u64;
             let certified = self.certified_block;
             self.parts.status.set_if(|status| {
@@ -292,12 +310,32 @@ impl Signer {
         }
     }
 
-    /// Writes the watermark for all that may be signed now. The batch is signed when the watermark is on disk, with whatever the
-    /// disk's next flush takes along.
-    fn sign(&mut self) {
-        let flushed = *self.flushed.borrow_and_update();
-        let ready = self.unsigned.iter().take_while(|unsigned| unsigned.block() <= flushed).count();
-        if ready == 0 || !self.watermark_allows(ready) {
+    /// Has what proves the order written and synced, while the blocks are executed.
+    fn sync_order(&mut self) {
+        self.ordered.mark_unchanged();
+        let (upto, records) = self.parts.share.gate.promise();
+        // The order of a log that was given up.
+        self.order_synced = self.order_synced.min(upto);
+        let orders = self.orders.clone();
+        let flushed = Box::new(move |result| {
+            // The signer is gone only if the replica is stopping.
+            let _ = orders.send((upto, result));
+        });
+        self.parts.lifecycle.check(self.parts.store.write_then(records, flushed));
+    }
+
+    fn order_is_on_disk(&mut self, upto: u64, written: Result<(), io::Error>) {
+        if self.parts.lifecycle.check(written.map_err(|error| StoreError::Io(error.to_string()))).is_some() {
+            self.order_synced = self.order_synced.max(upto.min(*self.ordered.borrow()));
+        }
+    }
+
+    /// Signs all that may be signed now. The watermark is written first, and not synced: what a power cut takes of it, the log and what proves its order
+    /// give again (see [`Self::keeps_the_promise`]).
+    async fn sign(&mut self) {
+        let through = (*self.flushed.borrow_and_update()).min(self.order_synced);
+        let ready = self.unsigned.iter().take_while(|unsigned| unsigned.block() <= through).count();
+        if ready == 0 || !self.watermark_allows(ready) || !self.keeps_the_promise() {
             return;
         }
         let batch: Vec<Unsigned> = self.unsigned.drain(..ready).collect();
@@ -305,35 +343,37 @@ impl Signer {
             Unsigned::Statement(statement) => Some(statement).filter(|statement| statement.block > self.signs_after),
             Unsigned::Membership { .. } => None,
         });
-        let watermark = highest.map(|statement| {
+        if let Some(statement) = highest {
             self.parts.own_key.signs(statement.block);
             let signed = SignedWatermark::of(statement);
-            // Not ahead of the database: the log is on disk through that block, and executing it gives the statement again.
-            self.parts.lifecycle.check(self.parts.store.set_mark(|mark| mark.signed = Some(signed), false));
-            self.parts.store.put_watermark(statement)
-        });
-        self.awaiting_watermark.push_back(batch);
-        let watermarks = self.watermarks.clone();
-        let flushed = Box::new(move |result| {
-            // The signer is gone only if the replica is stopping.
-            let _ = watermarks.send(result);
-        });
-        // What proves the order of what is signed, too.
-        let records = watermark.into_iter().chain(self.parts.share.gate.pending()).collect();
-        self.parts.lifecycle.check(self.parts.store.write_then(records, flushed));
-    }
-
-    /// The watermark of the oldest of what waits for one is on disk.
-    async fn sign_oldest(&mut self, written: Result<(), io::Error>) {
-        if self.parts.lifecycle.check(written.map_err(|error| StoreError::Io(error.to_string()))).is_none() {
-            return;
+            let marked = self.parts.store.set_mark(|mark| mark.signed = Some(signed), false);
+            let written = marked.and_then(|()| self.parts.store.write(vec![self.parts.store.put_watermark(statement)]));
+            if self.parts.lifecycle.check(written).is_none() {
+                return;
+            }
         }
-        for unsigned in self.awaiting_watermark.pop_front().unwrap_or_default() {
+        for unsigned in batch {
             match unsigned {
                 Unsigned::Statement(statement) => self.sign_statement(statement).await,
                 Unsigned::Membership { ended, begun, .. } => self.sign_membership(&ended, begun).await,
             }
         }
+    }
+
+    /// After a start: whether this is the log whose order the last run knew. It may have signed any block of that one. If other entries
+    /// have taken their places since, this replica signs none of them.
+    fn keeps_the_promise(&mut self) -> bool {
+        let Some((index, chain)) = self.promised else { return true };
+        let (end, begin) = self.parts.log.ends();
+        if index > end {
+            return false;
+        }
+        let Some(own) = self.parts.lifecycle.check(self.parts.log.chain(index.max(begin))) else { return false };
+        if index >= begin && own != chain {
+            self.signs_after = self.signs_after.max(index);
+        }
+        self.promised = None;
+        true
     }
 
     /// Writes down what the others have signed, now and then: they may have to be told. Not synced; it goes with the next flush.

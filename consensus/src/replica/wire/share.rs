@@ -30,7 +30,7 @@ use crate::timing::Timing;
 use crate::transport::{Channel, Transport, TransportError};
 use quorate_ids::HostId;
 use quorate_order::proofs::OrderCertificate;
-use quorate_order::signed::Lead;
+use quorate_order::signed::{Ack, Lead};
 use quorate_order::signing::Signed as OrderSigned;
 
 /// Shares in one frame at most.
@@ -80,6 +80,8 @@ pub(crate) enum ShareFrame {
     Certified(Vec<Certificate>),
     /// What proves the order here.
     Ordered(Box<OrderCertificate>),
+    /// The sender leads, and has its log on its own disk up to there.
+    Acknowledged(OrderSigned<Ack>),
     /// The sender leads in this term, and finds nothing to do up to this end of the log. Wanted: that the receiver sleeps. Refused: it has something to do.
     Rest { term: u64, end: u64 },
     /// The sender has woken, and wants to hear its leader.
@@ -250,6 +252,7 @@ impl ShareServer {
             | ShareFrame::Compare(_)
             | ShareFrame::Clock
             | ShareFrame::Led(_)
+            | ShareFrame::Acknowledged(_)
             | ShareFrame::Rest { .. } => false,
         }
     }
@@ -354,6 +357,10 @@ impl ShareServer {
             },
             ShareFrame::Ordered(order) => {
                 self.gate.learn(*order);
+                Ok(ShareReply::default())
+            }
+            ShareFrame::Acknowledged(ack) => {
+                self.gate.leader_acked(ack);
                 Ok(ShareReply::default())
             }
             ShareFrame::Wanted { payload, from: looked } => match self.complaints.wanted(from, payload, looked) {
