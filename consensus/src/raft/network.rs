@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::ballots::Ballots;
 use super::gate::OrderGate;
-use super::links::{Links, Question, question};
+use super::links::{Links, Question, question, stands_for};
 use super::node::RaftNode;
 use super::ports::{NotSent, Peers, Snapshots};
 use super::state_machine::SnapshotData;
@@ -68,6 +68,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             member: node.clone(),
             shown: Arc::default(),
             told: Arc::default(),
+            answered: Arc::default(),
         }
     }
 }
@@ -90,6 +91,8 @@ pub(crate) struct PeerClient {
     shown: Arc<AtomicU64>,
     /// The highest index whose proven commit a message to the member says.
     told: Arc<AtomicU64>,
+    /// The last entries that the member has taken, and when.
+    answered: Arc<Mutex<Option<(Question, Instant)>>>,
 }
 
 fn unreachable(text: impl ToString) -> Failure {
@@ -144,8 +147,12 @@ impl PeerClient {
                     }
                 }
             } else if reply != RaftReply::WhoAreYou {
-                if let RaftMessage::Append { vote, .. } = &frame.message {
+                if let RaftMessage::Append { vote, entries, .. } = &frame.message {
                     self.shown.store(vote.term, Ordering::SeqCst);
+                    if matches!(reply, RaftReply::AppendSuccess(_)) && !entries.is_empty() {
+                        let asked = (*vote, entries.last().map(WireEntry::position));
+                        *self.answered() = Some((asked, Instant::now()));
+                    }
                 }
                 if let Some(raft) = self.shared.raft.get() {
                     raft.believe(&frame.message, &reply).map_err(unreachable)?;
@@ -256,6 +263,20 @@ impl PeerClient {
         if proven > told { Pace::AtOnce(Channel::Vote) } else { Pace::WithOthers }
     }
 
+    fn answered(&self) -> std::sync::MutexGuard<'_, Option<(Question, Instant)>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether the member proves by itself what it would be told of a commit, and has answered entries a moment ago. That answer
+    /// stands for this one (see [`super::links`]); the next heartbeat tells of the commit.
+    fn needs_no_telling(&self, asked: &Question) -> bool {
+        let answered = *self.answered();
+        let success = RaftReply::AppendSuccess(Vec::new());
+        answered.is_some_and(|(earlier, at)| {
+            at.elapsed() < self.shared.timing.heartbeat && stands_for(&earlier, &success, asked)
+        }) && self.shared.gate.is_told_early(&self.member.key, self.shared.gate.ordered())
+    }
+
     /// A heartbeat. It goes on when openraft gives up waiting for it; see [`super::links`].
     async fn heartbeat(&self, message: RaftMessage, asked: Question, pace: Pace) -> Result<RaftReply, Failure> {
         let link = self.shared.links.to(&self.member.key);
@@ -326,6 +347,10 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             // that was away has to execute that before it can judge a membership, and this leader may need it to commit anything.
             *commit = (*commit).max(self.shared.raft.get().and_then(RaftNode::committed));
             pace = self.pace(*commit);
+            if entries.is_empty() && pace != Pace::WithOthers && self.needs_no_telling(&(*vote, *prev)) {
+                let reply = RaftReply::AppendSuccess(Vec::new());
+                return append_response(reply).ok_or_else(|| unreachable("no vote"));
+            }
         }
         let reply = match question(&message) {
             // Heartbeats must not wait behind large appends.

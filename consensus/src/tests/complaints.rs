@@ -620,7 +620,10 @@ async fn followers_know_the_order_before_their_leader_tells_it() {
         Channel::Append | Channel::Vote if from == led => {
             let Ok(RaftFrame { target, message }) = codec::decode(&without_order(frame.clone())) else { return frame };
             let RaftMessage::Append { vote, prev, entries, header, .. } = message else { return frame };
-            codec::encode(&RaftFrame { target, message: RaftMessage::Append { vote, prev, entries, commit: None, header } })
+            codec::encode(&RaftFrame {
+                target,
+                message: RaftMessage::Append { vote, prev, entries, commit: None, header },
+            })
         }
         Channel::Share if matches!(codec::decode(&frame), Ok(ShareFrame::Ordered(_))) => {
             codec::encode(&ShareFrame::Clock)

@@ -66,6 +66,14 @@ impl OrderGate {
         self.own_ack.subscribe()
     }
 
+    /// Returns whether a follower proves the order up to this index by itself: it hears what this leader has on its own disk.
+    pub(in crate::raft) fn is_told_early(&self, follower: &HostId, index: u64) -> bool {
+        let told = *self.own_ack.borrow();
+        let state = self.lock();
+        let covers = |ack: Signed<Ack>| ack.content.term == state.member.term().0 && ack.content.index >= index;
+        told.is_some_and(covers) && state.member.epoch().orders(&[self.own, *follower])
+    }
+
     /// The leader tells what it has on its own disk. What does not count changes nothing.
     pub(crate) fn leader_acked(&self, ack: Signed<Ack>) {
         self.step(|member, step| {
