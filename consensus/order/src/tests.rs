@@ -289,24 +289,27 @@ fn told(threshold: usize, acks: &[Signed<Ack>]) -> u64 {
     member.append(&leader, append, &mut step).unwrap();
     // Before the own log is on disk, and after.
     let (early, late) = acks.split_at(acks.len() / 2);
-    early.iter().for_each(|ack| drop(member.leader_acked(*ack, &mut step)));
+    early.iter().for_each(|ack| drop(member.overheard(*ack, &mut step)));
     assert_eq!(member.clamp(u64::MAX), 0, "this member has acknowledged nothing yet");
     member.flushed(last.index, &mut step);
-    late.iter().for_each(|ack| drop(member.leader_acked(*ack, &mut step)));
+    late.iter().for_each(|ack| drop(member.overheard(*ack, &mut step)));
     let order = &member.durable().order;
     assert!(order.verify(&epoch, &key).is_ok());
     member.clamp(u64::MAX)
 }
 
 #[test]
-fn a_follower_proves_the_order_with_its_leader_where_two_are_enough() {
+fn a_follower_proves_the_order_with_what_others_tell_it() {
     let last = epoch(3, 2).root.after(&[Head { term: 5, content: Hash([1; 32]) }]);
     let ack = Ack { epoch: 2, term: 5, index: last.index, chain: last.chain };
     assert_eq!(told(2, &[signed(1, ack)]), 1);
     assert_eq!(told(2, &[signed(1, ack), signed(1, ack)]), 1, "the first one came before the own disk");
     assert_eq!(told(2, &[]), 0);
     assert_eq!(told(3, &[signed(1, ack)]), 0, "three must");
-    assert_eq!(told(2, &[signed(3, ack)]), 0, "not the leader's");
+    assert_eq!(told(3, &[signed(1, ack), signed(1, ack)]), 0, "one counts once");
+    assert_eq!(told(3, &[signed(1, ack), signed(3, ack)]), 1);
+    assert_eq!(told(3, &[signed(4, ack), signed(3, ack)]), 1, "whichever they are");
+    assert_eq!(told(2, &[signed(2, ack)]), 0, "its own word, come back");
     assert_eq!(told(2, &[signed(9, ack)]), 0, "not a member's");
     for other in [
         Ack { epoch: 1, ..ack },

@@ -161,7 +161,7 @@ pub(crate) struct OrderGate {
     elected: watch::Sender<u64>,
     /// Up to where the order is proven here.
     ordered: watch::Sender<u64>,
-    /// What this member, as the leader, tells its followers that it has on its own disk.
+    /// What this member tells the others that it has acknowledged.
     own_ack: watch::Sender<Option<Signed<Ack>>>,
     convictions: Box<dyn Fn(OrderEvidence) + Send + Sync>,
     /// Leaders that were left since the replica began.
@@ -515,7 +515,8 @@ impl OrderGate {
         }
         let mut is_denied = false;
         let (taken, _) = self.step_with(ends, |member, step| {
-            let ordered = member.durable().order.position.index;
+            // Members whose membership has ended may have acknowledged more than they prove.
+            let ordered = member.clamp(u64::MAX);
             if contradicts(&member.durable().log, &prev, &heads, ordered) {
                 is_denied = true;
                 return Err(Barred::Refused(format!(

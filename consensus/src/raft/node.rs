@@ -275,10 +275,13 @@ impl RaftNode {
     /// Tells openraft, at a follower, that what is proven of the present leader's order is committed: the proof came before the leader said so.
     pub(crate) async fn commit_proven(&self) {
         let vote = self.vote();
-        let Some(proven) = self.gate.proven_in(vote.term).filter(|_| vote.committed && vote.node != self.id) else {
-            return;
-        };
-        if self.committed().is_none_or(|committed| committed.index < proven.index) {
+        let Some((proven, signers)) = self.gate.proven_in(vote.term) else { return };
+        let is_new = self.committed().is_none_or(|committed| committed.index < proven.index);
+        // An order takes a threshold, a commit a majority, and of both memberships while one follows the other.
+        let view = self.view();
+        let has_it = |id: &&u64| view.nodes.get(*id).is_some_and(|member| signers.contains(&member.key));
+        let is_committed = view.configs.iter().all(|voters| voters.iter().filter(has_it).count() * 2 > voters.len());
+        if is_new && is_committed && vote.committed && vote.node != self.id {
             let (prev, commit) = (Some(proven), Some(proven));
             // What it does not take, the leader tells soon.
             let _ = self.handle(RaftMessage::Append { vote, prev, entries: Vec::new(), commit, header: None }).await;

@@ -609,36 +609,3 @@ async fn what_is_wanted_again_is_ordered_again() {
     assert_eq!(member.up().status().leader, Some(led));
     assert_eq!(member.up().status().stats.leaders_left, 0);
 }
-
-/// Where a leader and one follower are enough, followers hear what the leader has on its own disk, and prove the order by themselves: no
-/// word of the leader about a commit or a proof gets to them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn followers_know_the_order_before_their_leader_tells_it() {
-    let (cluster, leader) = certified_cluster(3, 2).await;
-    let led = cluster.nodes[leader].id();
-    cluster.hub.lie(Box::new(move |from, _, channel, frame| match channel {
-        Channel::Append | Channel::Vote if from == led => {
-            let Ok(RaftFrame { target, message }) = codec::decode(&without_order(frame.clone())) else { return frame };
-            let RaftMessage::Append { vote, prev, entries, header, .. } = message else { return frame };
-            codec::encode(&RaftFrame {
-                target,
-                message: RaftMessage::Append { vote, prev, entries, commit: None, header },
-            })
-        }
-        Channel::Share if matches!(codec::decode(&frame), Ok(ShareFrame::Ordered(_))) => {
-            codec::encode(&ShareFrame::Clock)
-        }
-        _ => frame,
-    }));
-    // One after the other: what follows at once is proven together.
-    for number in 0..5u8 {
-        let block = cluster.propose(leader, &[number]).await.block;
-        cluster.wait_applied(block).await;
-    }
-    for node in &cluster.nodes {
-        let status = node.up().status();
-        assert_eq!((status.stats.complaints, status.leader), (0, Some(led)));
-    }
-    cluster.hub.lie(Box::new(|_, _, _, frame| frame));
-    cluster.assert_equal_states().await;
-}

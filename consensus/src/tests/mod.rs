@@ -10,6 +10,7 @@ mod clocks;
 mod cluster;
 mod codecs;
 mod complaints;
+mod early_order;
 mod elections;
 mod equivocations;
 mod first_start;

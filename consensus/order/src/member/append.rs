@@ -9,7 +9,7 @@ use crate::evidence::Evidence;
 use crate::proofs::{OrderCertificate, Support, TermProof};
 use crate::refusal::Refusal;
 use crate::signed::{Ack, Lead, Position};
-use crate::signing::Signed;
+use crate::signing::{Signature, Signed};
 use quorate_ids::HostId;
 use serde::{Deserialize, Serialize};
 
@@ -184,8 +184,8 @@ impl Member {
         self.stage = None;
         self.header = None;
         self.wanted.clear();
-        self.last_ack = None;
-        self.leaders_ack = None;
+        self.own_ack = None;
+        self.others_acks.clear();
         self.complaints.new_term();
     }
 
@@ -216,7 +216,7 @@ impl Member {
             self.convict_leader(lead, shared, &new, step);
             return Err(Refusal::Equivocated { index: own.index });
         }
-        let covered = self.durable.order.position.index.max(self.executed).max(self.durable.certified);
+        let covered = self.proven().max(self.executed).max(self.durable.certified);
         if own.index <= covered && !planted!(UnprovenCutsLock) {
             let stage = Stage { term: lead.content.term, prev: shared, heads: new };
             return self.stage(lead, stage, step);
@@ -434,41 +434,49 @@ impl Member {
                 let _ = self.acked(ack, step);
             } else {
                 step.send(To::One(leader), Message::Ack(ack), true);
-                self.last_ack = Some(ack);
+                self.own_ack = self.own_ack.filter(|known| known.content.index >= index).or(Some(ack));
             }
         }
         self.join_acks(step);
     }
 
-    /// The leader tells that it has an entry on its own disk. Where it and this member are enough, the order is proven here before the leader
-    /// hears of it.
+    /// A member tells what it has acknowledged to the leader of the present term; the leader, what it has on its own disk. Where they and this
+    /// member are enough, the order is proven here before the leader tells it.
     ///
     /// # Errors
-    /// It is not the leader's, or does not count.
-    pub fn leader_acked(&mut self, ack: Signed<Ack>, step: &mut Step<'_>) -> Result<(), Refusal> {
+    /// It does not count.
+    pub fn overheard(&mut self, ack: Signed<Ack>, step: &mut Step<'_>) -> Result<(), Refusal> {
         let Vote { term, leader, .. } = self.durable.vote;
-        if leader != Some(ack.by) || ack.by == self.own || ack.content.term != term {
+        if self.leads() || leader.is_none() || ack.by == self.own || ack.content.term != term {
             return Err(Refusal::NotTheSender(ack.by));
         }
-        let is_newer = self.leaders_ack.is_none_or(|known| known.content.index < ack.content.index);
-        if !is_newer || self.complaints.left == Some(term) || !self.epoch.orders(&[self.own, ack.by]) {
+        let known = self.others_acks.get(&ack.by);
+        let is_newer = known.is_none_or(|known| known.content.index < ack.content.index);
+        if !is_newer || self.is_proven(ack.content.index) || self.complaints.left == Some(term) {
             return Ok(());
         }
         self.authentic(&ack, ack.content.epoch, step)?;
-        self.leaders_ack = Some(ack);
+        self.others_acks.insert(ack.by, ack);
         self.join_acks(step);
         Ok(())
     }
 
-    /// Makes an order certificate of what the leader and this member have acknowledged, if it is the same, and enough.
+    /// Returns whether the order is proven up to there in the present term.
+    fn is_proven(&self, index: u64) -> bool {
+        self.durable.order.position.term == self.durable.vote.term && index <= self.proven()
+    }
+
+    /// Makes an order certificate of what others and this member have acknowledged, if it is the same, and enough.
     fn join_acks(&mut self, step: &mut Step<'_>) {
-        let (Some(own), Some(leaders)) = (self.last_ack, self.leaders_ack) else { return };
+        let Some(own) = self.own_ack.filter(|own| !self.is_proven(own.content.index)) else { return };
+        let same = self.others_acks.values().filter(|other| other.content == own.content);
+        let acks: Vec<(HostId, Signature)> = same.chain([&own]).map(|ack| (ack.by, ack.signature)).collect();
+        let signers: Vec<HostId> = acks.iter().map(|(signer, _)| *signer).collect();
         let Ack { epoch, term, index, chain } = own.content;
-        let is_proven = self.durable.order.position.term == term && index <= self.proven();
-        if own.content != leaders.content || is_proven || !self.epoch.orders(&[own.by, leaders.by]) {
-            return;
+        // Beyond the end of a membership its members prove nothing.
+        if self.epoch.reach(&signers, index) == index {
+            let position = Position { epoch, term, index };
+            self.adopt(OrderCertificate { position, chain, support: Support::Acks(acks) }, step);
         }
-        let support = Support::Acks(vec![(leaders.by, leaders.signature), (own.by, own.signature)]);
-        self.adopt(OrderCertificate { position: Position { epoch, term, index }, chain, support }, step);
     }
 }

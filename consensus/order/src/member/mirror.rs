@@ -131,7 +131,12 @@ impl Member {
 
     /// The log is on disk up to this index, and perhaps farther, as was said before.
     pub fn flushed_through(&mut self, upto: u64, step: &mut Step<'_>) {
+        let before = self.own_ack;
         self.flushed(upto.max(self.flushed), step);
+        let new = self.own_ack.filter(|ack| Some(*ack) != before && ack.content.index == self.durable.log.last().index);
+        if let Some(ack) = new {
+            step.send(To::All, Message::Ack(ack), true);
+        }
     }
 
     /// The log is on disk up to this index, at the leader, which never cuts what came in its term.
@@ -143,18 +148,15 @@ impl Member {
         }
     }
 
-    /// Tells the followers that the leader's own log is on disk, where that is enough for one of them with its own acknowledgement. They
-    /// prove the order by themselves then, half a round earlier. Not while more entries are on their way: a later proof covers all.
+    /// Tells the other members what this one, the leader, has on its own disk (see [`Member::overheard`]). Not while more entries are on their way: a
+    /// later proof covers all.
     fn tell_own_ack(&self, index: u64, step: &mut Step<'_>) {
         let Role::Leader { acks } = &self.role else { return };
         let (term, own) = (self.durable.vote.term, self.own);
-        let two_are_enough = self.epoch.members.iter().any(|other| *other != own && self.epoch.orders(&[own, *other]));
-        let Some(point) = self.durable.log.point(index).filter(|point| *point == self.durable.log.last()) else {
-            return;
-        };
+        let last = self.durable.log.last();
         let given = acks.get(&index).and_then(|acks| acks.iter().find(|(signer, _)| *signer == own));
-        if let Some((_, signature)) = given.filter(|_| two_are_enough) {
-            let content = Ack { epoch: self.epoch.number, term, index, chain: point.chain };
+        if let Some((_, signature)) = given.filter(|_| last.index == index) {
+            let content = Ack { epoch: self.epoch.number, term, index, chain: last.chain };
             step.send(To::All, Message::Ack(Signed { content, by: own, signature: *signature }), true);
         }
     }

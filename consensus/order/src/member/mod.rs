@@ -268,9 +268,9 @@ pub struct Member {
     pub(crate) header: Option<Signed<Lead>>,
     /// Indexes that are acknowledged when they are on disk.
     pub(crate) wanted: Vec<u64>,
-    /// What this member has acknowledged last to the leader of the present term, and what that one has told of itself.
-    pub(crate) last_ack: Option<Signed<Ack>>,
-    pub(crate) leaders_ack: Option<Signed<Ack>>,
+    /// What this member has acknowledged farthest to the leader of the present term, and what others have told it that they have.
+    pub(crate) own_ack: Option<Signed<Ack>>,
+    pub(crate) others_acks: BTreeMap<HostId, Signed<Ack>>,
     /// The highest order certificate whose log is not the own one.
     pub(crate) heard: Option<OrderCertificate>,
     pub(crate) executed: u64,
@@ -301,8 +301,8 @@ impl Member {
             stage: None,
             header: None,
             wanted: Vec::new(),
-            last_ack: None,
-            leaders_ack: None,
+            own_ack: None,
+            others_acks: BTreeMap::new(),
             heard: None,
             statements: BTreeMap::new(),
             shared: BTreeMap::new(),

@@ -61,32 +61,40 @@ impl OrderGate {
         }
     }
 
-    /// Follows what this member, as the leader, tells its followers that it has on its own disk.
+    /// Follows what this member tells the others that it has acknowledged.
     pub(crate) fn follow_own_ack(&self) -> watch::Receiver<Option<Signed<Ack>>> {
         self.own_ack.subscribe()
     }
 
     /// Returns whether a follower proves the order up to this index by itself: it hears what this leader has on its own disk.
     pub(in crate::raft) fn is_told_early(&self, follower: &HostId, index: u64) -> bool {
-        let told = *self.own_ack.borrow();
-        let state = self.lock();
-        let covers = |ack: Signed<Ack>| ack.content.term == state.member.term().0 && ack.content.index >= index;
-        told.is_some_and(covers) && state.member.epoch().orders(&[self.own, *follower])
+        let (told, term) = (*self.own_ack.borrow(), self.term().0);
+        told.is_some_and(|ack| ack.content.term == term && ack.content.index >= index) && self.two_are_enough(follower)
     }
 
-    /// The leader tells what it has on its own disk. What does not count changes nothing.
-    pub(crate) fn leader_acked(&self, ack: Signed<Ack>) {
+    /// Another member tells what it has acknowledged. What does not count changes nothing.
+    pub(crate) fn overheard(&self, ack: Signed<Ack>) {
         self.step(|member, step| {
-            let _ = member.leader_acked(ack, step);
+            let _ = member.overheard(ack, step);
         });
     }
 
-    /// Returns the last place whose order is proven in a term, if that is the present one.
-    pub(in crate::raft) fn proven_in(&self, term: u64) -> Option<LogPosition> {
+    /// Returns whether this member and another one are enough to prove an order, and to commit.
+    pub(crate) fn two_are_enough(&self, other: &HostId) -> bool {
         let state = self.lock();
-        let of_it = state.member.term().0 == term && state.member.durable().order.position.term == term;
+        let epoch = state.member.epoch();
+        epoch.orders(&[self.own, *other]) && epoch.members.len() <= 3 && epoch.also.is_empty()
+    }
+
+    /// Returns the last place whose order acknowledgements prove in a term, if that is the present one; and whose they are.
+    pub(in crate::raft) fn proven_in(&self, term: u64) -> Option<(LogPosition, Vec<HostId>)> {
+        let state = self.lock();
+        let order = &state.member.durable().order;
+        let of_it = state.member.term().0 == term && order.position.term == term;
         let point = state.member.durable().log.point(state.member.clamp(u64::MAX)).filter(|_| of_it)?;
-        Some(LogPosition { term: point.term, index: point.index })
+        let Support::Acks(acks) = &order.support else { return None };
+        let signers = acks.iter().map(|(signer, _)| *signer).collect();
+        Some((LogPosition { term: point.term, index: point.index }, signers))
     }
 
     /// Returns whether an order certificate that would be new here has signatures of those who are not known as members. (Yet: the sender can

@@ -1,19 +1,23 @@
-//! Has followers know the order half a round earlier, where a leader and one follower are enough to prove it (2 of 3).
+//! Has members know the order before their leader tells it: they tell each other what they have acknowledged.
 //!
 //! ```text
-//!  leader    ──entries──►  follower        both write to their disks at the same time
-//!  leader    ──Acknowledged──►  follower   as soon as the leader's log is on its disk: with its own acknowledgement, the follower has the proof
-//!  follower  ──acknowledgement──►  leader  and so has the leader
+//!  2 of 3    leader ──entries──► follower                      both write to their disks at the same time
+//!            leader ──Acknowledged──► follower                 as soon as the leader's log is on its disk: the follower has the proof
+//!  3 of 4    follower ──Acknowledged──► other followers        with the acknowledgement that goes to the leader
+//!  without   follower ──acknowledgement──► leader ──commit──► follower
 //! ```
 //!
-//! Without it a follower hears of the proof when the leader has it, and has told openraft. An order certificate proves itself, whoever puts it
-//! together. Only what a leader is asked while nothing else is on its way takes this way: otherwise one proof covers many entries.
+//! An order certificate proves itself, whoever puts it together. Members that are far from each other save a way of the four (3 of 4), or two
+//! (2 of 3). Where two are not enough, a member tells only those to whom a frame takes a while: between near ones it saves less than it costs.
+//! Members tell nothing while more entries are on their way: one proof covers them all.
 //!
 //! Absent: a promise that it arrives. What is lost the leader tells anyway.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::task::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::raft::gate::OrderGate;
 use crate::replica::RaftCell;
@@ -24,6 +28,42 @@ use crate::replica::wire::share::{ShareClient, ShareFrame};
 use quorate_ids::HostId;
 use quorate_order::signed::Ack;
 use quorate_order::signing::Signed;
+
+/// In a larger vat nobody tells: each would send and check as many as there are members.
+const MOST_MEMBERS: usize = 7;
+/// A member is far if a frame and its answer take so long.
+const FAR: Duration = Duration::from_millis(5);
+/// A member that is near is told once in so many times, to see whether it still is.
+const LOOK_AGAIN: u32 = 64;
+
+/// Frames to one member that are under way at most: one that is away gets no queue.
+const MOST_UNDER_WAY: usize = 4;
+
+/// The way to another member.
+#[derive(Default)]
+struct Way {
+    under_way: AtomicUsize,
+    is_near: AtomicBool,
+}
+
+/// Another member, as a receiver.
+#[derive(Default)]
+struct Receiver {
+    way: Arc<Way>,
+    passed_over: u32,
+}
+
+impl Receiver {
+    /// Returns whether it is to be told now.
+    fn is_due(&mut self, is_needed: bool) -> bool {
+        if self.way.under_way.load(Ordering::SeqCst) >= MOST_UNDER_WAY {
+            return false;
+        }
+        let is_due = is_needed || !self.way.is_near.load(Ordering::SeqCst) || self.passed_over >= LOOK_AGAIN;
+        self.passed_over = if is_due { 0 } else { self.passed_over + 1 };
+        is_due
+    }
+}
 
 /// See the head of the module.
 pub(crate) struct EarlyOrder {
@@ -36,11 +76,11 @@ pub(crate) struct EarlyOrder {
 }
 
 impl EarlyOrder {
-    /// As a leader tells, and as a follower tells openraft, until the replica stops.
+    /// Tells the others, and tells openraft what is proven, until the replica stops.
     pub(crate) async fn run(self) {
         let mut stopping = self.lifecycle.stopping();
         let (mut ordered, mut own_ack) = (self.gate.follow_order(), self.gate.follow_own_ack());
-        let mut telling: BTreeMap<HostId, JoinHandle<()>> = BTreeMap::new();
+        let mut receivers = BTreeMap::new();
         loop {
             tokio::select! {
                 () = stopping.wait() => return,
@@ -48,8 +88,9 @@ impl EarlyOrder {
                     if changed.is_err() {
                         return;
                     }
-                    if let Some(ack) = *own_ack.borrow_and_update() {
-                        self.tell(ack, &mut telling);
+                    let ack = *own_ack.borrow_and_update();
+                    if let Some(ack) = ack {
+                        self.tell(ack, &mut receivers);
                     }
                 }
                 changed = ordered.changed() => {
@@ -64,16 +105,34 @@ impl EarlyOrder {
         }
     }
 
-    fn tell(&self, ack: Signed<Ack>, telling: &mut BTreeMap<HostId, JoinHandle<()>>) {
-        telling.retain(|_, told| !told.is_finished());
+    fn tell(&self, ack: Signed<Ack>, receivers: &mut BTreeMap<HostId, Receiver>) {
         let members = self.members.view().newest().members.clone();
-        for member in members.into_iter().filter(|member| member.key != self.identity.key) {
-            // One at a time: a member that is away gets no queue of them.
-            let key = member.key;
-            telling.entry(key).or_insert_with(|| {
-                let share = self.share.clone();
-                tokio::spawn(async move { drop(share.exchange(&member, &ShareFrame::Acknowledged(ack)).await) })
-            });
+        receivers.retain(|key, _| members.iter().any(|member| member.key == *key));
+        if members.len() > MOST_MEMBERS {
+            return;
+        }
+        let leader = self.gate.term().1;
+        for member in members {
+            // The leader has it in its answer.
+            if member.key == self.identity.key || Some(member.key) == leader {
+                continue;
+            }
+            let leads = leader == Some(self.identity.key);
+            let two_are_enough = self.gate.two_are_enough(&member.key);
+            let receiver = receivers.entry(member.key).or_default();
+            // Where two are enough, the leader is one of them.
+            if (leads || !two_are_enough) && receiver.is_due(leads && two_are_enough) {
+                let (share, way) = (self.share.clone(), Arc::clone(&receiver.way));
+                way.under_way.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let began = Instant::now();
+                    // One that failed says nothing of the way.
+                    if share.exchange(&member, &ShareFrame::Acknowledged(ack)).await.is_ok() {
+                        way.is_near.store(began.elapsed() < FAR, Ordering::SeqCst);
+                    }
+                    way.under_way.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
         }
     }
 }

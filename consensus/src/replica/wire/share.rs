@@ -80,7 +80,7 @@ pub(crate) enum ShareFrame {
     Certified(Vec<Certificate>),
     /// What proves the order here.
     Ordered(Box<OrderCertificate>),
-    /// The sender leads, and has its log on its own disk up to there.
+    /// The sender has acknowledged that to the leader; the leader, that it has it on its own disk.
     Acknowledged(OrderSigned<Ack>),
     /// The sender leads in this term, and finds nothing to do up to this end of the log. Wanted: that the receiver sleeps. Refused: it has something to do.
     Rest { term: u64, end: u64 },
@@ -359,8 +359,9 @@ impl ShareServer {
                 self.gate.learn(*order);
                 Ok(ShareReply::default())
             }
+            ShareFrame::Acknowledged(ack) if ack.by != from => refused("the acknowledgement of another member"),
             ShareFrame::Acknowledged(ack) => {
-                self.gate.leader_acked(ack);
+                self.gate.overheard(ack);
                 Ok(ShareReply::default())
             }
             ShareFrame::Wanted { payload, from: looked } => match self.complaints.wanted(from, payload, looked) {
