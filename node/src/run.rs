@@ -7,6 +7,7 @@ use crate::{
     service_manager, system,
 };
 use quorate_config::{
+    cache,
     home::{Home, HomeError, private},
     provision,
     testnet::TracesConfig,
@@ -100,11 +101,8 @@ pub fn engine_cache() -> Result<PathBuf, RunError> {
 }
 
 fn cache_of(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, RunError> {
-    let base = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    base("QUORATE_CACHE")
-        .or_else(|| base("XDG_CACHE_HOME").map(|cache| cache.join("quorate").join("engine")))
-        .or_else(|| base("HOME").map(|home| home.join(".cache").join("quorate").join("engine")))
-        .ok_or(RunError::NoCache)
+    let named = cache::named(&variable, "QUORATE_CACHE");
+    named.or_else(|| Some(cache::of_user(variable)?.join("engine"))).ok_or(RunError::NoCache)
 }
 
 impl RunError {

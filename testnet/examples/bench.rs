@@ -15,8 +15,9 @@ Usage: bench [--quick] [--json] [--folder FOLDER] [PART...]
   --json     the figures as JSON on standard output, instead of a table
   --folder   where pictures go (.)
   PART       only these: engine, interpreter, vats (calls, reads, restarts), outside (calls of programs outside, beside etcd where
-             that is installed), routes (from vat to vat, by members and sizes), streams (messages without answers, long queues of
-             them, large ones), idle (memory), curves (by members, peers, heap and vats; draws curves.svg)
+             that is installed), far (calls where members are far from each other), routes (from vat to vat, by members and sizes),
+             streams (messages without answers, long queues of them, large ones), idle (memory), curves (by members, peers, heap and
+             vats; draws curves.svg)
 
 The `vat` command to measure is named by the environment variable VAT; without it, the one built beside this program is taken.
 Exit codes: 0 all figures were taken (whether or not they keep the promises), 1 some could not be, 2 usage.";

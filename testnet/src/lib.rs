@@ -7,6 +7,7 @@ pub mod chaos;
 mod disk;
 pub mod exposition;
 pub mod liar;
+pub mod line;
 pub mod lying_leader;
 pub mod lying_reader;
 pub mod process;

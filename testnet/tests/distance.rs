@@ -1,13 +1,11 @@
 //! Members far from each other, as real processes: every connection between them goes through a line that takes its time.
 
-#[path = "support/proxy.rs"]
-mod proxy;
 mod support;
 
-use proxy::{Line, proxy};
+use quorate_testnet::line::{Line, proxy, socket};
 use quorate_testnet::process::TestNet;
 use serde_json::json;
-use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 use support::counter_net;
 
 /// Three hosts, and a vat that none of the others needs.
@@ -31,11 +29,6 @@ source = "counter.js"
 /// Longer than a leader is believed in without a word, three times over.
 const IDLE: Duration = Duration::from_secs(5);
 
-fn socket(multiaddr: &str) -> SocketAddr {
-    let parts: Vec<&str> = multiaddr.split('/').collect();
-    format!("{}:{}", parts[2], parts[4]).parse().expect("an address over TCP")
-}
-
 /// The term and the leader that each member knows.
 fn leaders(net: &TestNet) -> Vec<(u64, Option<String>)> {
     net.replicas("purse").into_iter().map(|(_, status)| (status.term, status.leader)).collect()
@@ -47,7 +40,7 @@ fn members_20_to_400_ms_apart_answer_after_idling() {
     net.up(&config, &[]).ok();
     let line = Arc::new(Line::default());
     for place in net.cluster().layout.hosts {
-        let far = proxy(socket(&place.address), &line);
+        let far = proxy(socket(&place.address).expect("an address over TCP"), &line);
         let announced = format!("/ip4/127.0.0.1/tcp/{}", far.port());
         let home = format!("net/hosts/{}", place.name);
         let card = net.vat(&["card", "--home", &home, "--announce", &announced]).ok().stdout;

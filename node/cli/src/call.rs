@@ -13,7 +13,10 @@ use super::{
     report::Rejection,
 };
 use quorate_client::{ClientError, Known, LIFETIME_BLOCKS, OneCall, Request, call_once};
-use quorate_config::layout::{Layout, TestnetDir};
+use quorate_config::{
+    cache,
+    layout::{Layout, TestnetDir},
+};
 use quorate_consensus::{HostId, Member};
 use quorate_engine::abi::{Method, Value};
 use quorate_net::PeerName as _;
@@ -170,15 +173,7 @@ fn write_proof(file: &Path, proof: Option<VatProof>) -> Result<(), Failure> {
 
 /// Returns where it is remembered who a vat's members are: in the testnet's directory, else in the user's cache, if there is one.
 pub fn memory(sturdyref: &Sturdyref, dir: &TestnetDir, is_testnet: bool) -> Option<PathBuf> {
-    let folder = if is_testnet {
-        dir.path().join("known")
-    } else {
-        let base = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-        base("QUORATE_CACHE")
-            .or_else(|| base("XDG_CACHE_HOME").map(|cache| cache.join("quorate")))
-            .or_else(|| base("HOME").map(|home| home.join(".cache").join("quorate")))?
-            .join("vats")
-    };
+    let folder = if is_testnet { dir.path().join("known") } else { cache::folder()?.join("vats") };
     Some(folder.join(sturdyref.vat.to_string()))
 }
 

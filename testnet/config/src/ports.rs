@@ -4,6 +4,7 @@
 //! written to one file, which is locked while ports are chosen; a testnet whose directory is gone gives its ports back. Where that file can't be
 //! used, only ports that something listens at are passed over.
 
+use crate::cache;
 use anyhow::bail;
 use sha2::{Digest, Sha256};
 use std::{
@@ -71,9 +72,7 @@ fn span() -> u16 {
 
 /// Returns the file with the ports of this user's testnets, if a variable names a folder for such a file.
 pub(crate) fn list_of_user() -> Option<PathBuf> {
-    let base = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = base("XDG_CACHE_HOME").or_else(|| base("HOME").map(|home| home.join(".cache")))?;
-    Some(folder.join("quorate").join("testnet-ports"))
+    Some(cache::of_user(|name| std::env::var_os(name))?.join("testnet-ports"))
 }
 
 /// The locked file: a line for each port, `PORT DIRECTORY`.

@@ -8,6 +8,7 @@
 pub mod calls;
 pub mod curves;
 pub mod engine;
+pub mod far;
 pub mod flat;
 pub mod memory;
 pub mod micro;
@@ -231,6 +232,8 @@ pub enum Part {
     Vats,
     /// Calls by programs outside, beside etcd.
     Outside,
+    /// Calls to vats whose members are far from each other.
+    Far,
     /// From vat to vat, by members and sizes.
     Routes,
     /// Messages without answers: long queues of them, and large ones.
@@ -243,11 +246,12 @@ pub enum Part {
 
 impl Part {
     /// All of them, in their order, with what they are called.
-    pub const ALL: [(Part, &str); 8] = [
+    pub const ALL: [(Part, &str); 9] = [
         (Part::Engine, "engine"),
         (Part::Interpreter, "interpreter"),
         (Part::Vats, "vats"),
         (Part::Outside, "outside"),
+        (Part::Far, "far"),
         (Part::Routes, "routes"),
         (Part::Streams, "streams"),
         (Part::Idle, "idle"),
@@ -274,6 +278,7 @@ impl Part {
                 }
             }
             Part::Outside => figures.extend(outside::measure(binary, sizes).await?),
+            Part::Far => figures.extend(far::measure(binary, sizes).await?),
             Part::Routes => figures.extend(routes::measure(binary, sizes).await?),
             Part::Streams => figures.extend(streams::measure(&net::BenchNet::up(binary, net::VATS)?, sizes).await?),
             Part::Idle => figures.extend(memory::measure(binary, sizes).await?),

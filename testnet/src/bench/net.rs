@@ -85,6 +85,26 @@ impl BenchNet {
         Ok(text.trim().to_owned())
     }
 
+    /// The hosts, and the addresses that they listen on for others.
+    pub fn addresses(&self) -> Vec<(String, String)> {
+        self.cluster.layout.hosts.iter().map(|place| (place.name.clone(), place.address.clone())).collect()
+    }
+
+    /// Writes a file beside the testnet's directory, which command lines name by its name.
+    pub fn file(&self, name: &str, text: &str) {
+        self.net.file(name, text);
+    }
+
+    /// Waits until a member of a vat that the config does not have has its code.
+    pub async fn wait_installed(&self, vat: &str) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.net.replicas(vat).iter().any(|(_, status)| status.installed) {
+            ensure!(Instant::now() < deadline, "{vat} has no code in time: {}", self.net.last_words());
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
     /// Runs a command line.
     pub fn vat(&self, args: &[&str]) -> Ran {
         self.net.vat(args)

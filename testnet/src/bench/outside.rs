@@ -26,11 +26,11 @@ const LONGER: f64 = 1.5;
 const MORE: f64 = 3.0;
 
 /// What is timed: how the script names it, how people do, and what it is called at.
-struct Subject {
-    what: &'static str,
-    name: &'static str,
-    url: String,
-    argument: String,
+pub(super) struct Subject {
+    pub(super) what: &'static str,
+    pub(super) name: &'static str,
+    pub(super) url: String,
+    pub(super) argument: String,
 }
 
 /// Measures all of them.
@@ -121,13 +121,13 @@ async fn timed(subject: &Subject, sizes: Sizes, figures: &mut Vec<Figure>) -> an
 
 /// Milliseconds of each call, and of all.
 #[derive(serde::Deserialize)]
-struct Times {
-    calls: Vec<f64>,
+pub(super) struct Times {
+    pub(super) calls: Vec<f64>,
     whole: f64,
 }
 
 /// So many calls of each of so many clients, by a program of Node.js.
-async fn run(subject: &Subject, count: u32, clients: u32) -> anyhow::Result<Times> {
+pub(super) async fn run(subject: &Subject, count: u32, clients: u32) -> anyhow::Result<Times> {
     let Subject { what, url, argument, .. } = subject;
     let mut command = tokio::process::Command::new("node");
     command.arg(own_file("tests/capnweb/outside.mjs"));
@@ -137,7 +137,7 @@ async fn run(subject: &Subject, count: u32, clients: u32) -> anyhow::Result<Time
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub(super) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

@@ -34,7 +34,7 @@ const MOST_MEMBERS: usize = 7;
 /// A member is far if a frame and its answer take so long.
 const FAR: Duration = Duration::from_millis(5);
 /// A member that is near is told once in so many times, to see whether it still is.
-const LOOK_AGAIN: u32 = 64;
+const LOOK_AGAIN: u32 = 16;
 
 /// Frames to one member that are under way at most: one that is away gets no queue.
 const MOST_UNDER_WAY: usize = 4;

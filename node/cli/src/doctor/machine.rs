@@ -2,12 +2,14 @@
 
 use super::{Finding, Patient};
 use crate::output;
+use quorate_config::cache;
 use quorate_engine::image::{check_cache_folder, image_hash};
 use quorate_node::{
     run::engine_cache,
     system::{clock_is_kept, disk_space, unfit_file_system, user},
 };
 use std::{
+    ffi::OsString,
     fs,
     io::Write,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -241,12 +243,9 @@ fn cache_of(process: u32) -> Option<PathBuf> {
     let value = |name: &str| {
         let prefix = format!("{name}=");
         let found = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(prefix.as_bytes()))?;
-        (!found.is_empty()).then(|| PathBuf::from(String::from_utf8_lossy(found).into_owned()))
+        Some(OsString::from(String::from_utf8_lossy(found).into_owned()))
     };
-    let below = |name: &str, rest: &str| value(name).map(|base| base.join(rest));
-    value("QUORATE_CACHE")
-        .or_else(|| below("XDG_CACHE_HOME", "quorate/engine"))
-        .or_else(|| below("HOME", ".cache/quorate/engine"))
+    cache::named(value, "QUORATE_CACHE").or_else(|| Some(cache::of_user(value)?.join("engine")))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! The history is a file of this user's alone, in the cache; without one, lines are forgotten with the session.
 
+use quorate_config::cache;
 use rustyline::{DefaultEditor, error::ReadlineError};
 use std::{
     io::{self, BufRead, IsTerminal},
@@ -82,9 +83,5 @@ impl Drop for Input {
 
 /// Returns where the history is kept.
 fn history_file() -> Option<PathBuf> {
-    let base = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = base("QUORATE_CACHE")
-        .or_else(|| base("XDG_CACHE_HOME").map(|cache| cache.join("quorate")))
-        .or_else(|| base("HOME").map(|home| home.join(".cache").join("quorate")))?;
-    Some(folder.join("repl-history"))
+    Some(cache::folder()?.join("repl-history"))
 }

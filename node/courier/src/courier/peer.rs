@@ -208,6 +208,11 @@ impl Peer {
         self.attempts = 0;
         self.farewell &= !self.farewell_shipped;
         self.greeting = false;
+        self.await_acknowledgement(now);
+    }
+
+    /// Waits for the vat's acknowledgement of what a member says that it took.
+    fn await_acknowledgement(&mut self, now: Instant) {
         if self.taken > self.acknowledged {
             // Later ones don't put it off: else a member that takes all and passes on nothing is believed for as long as we talk.
             let within = self.confirm_within().max(backoff(self.doubts));
@@ -222,10 +227,7 @@ impl Peer {
         self.is_slow = true;
         self.interrupt();
         self.attempts = 0;
-        if self.taken > self.acknowledged {
-            let within = self.confirm_within().max(backoff(self.doubts));
-            self.confirm.get_or_insert(now + within);
-        }
+        self.await_acknowledgement(now);
     }
 
     /// A member says that messages after `last` are missing. A claim to have more than we know changes nothing.

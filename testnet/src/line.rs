@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What bytes through the proxies of a test go through; it can be changed at any time.
+/// What bytes through proxies go through; it can be changed at any time.
 #[derive(Default)]
 pub struct Line {
     delay_ms: AtomicU64,
@@ -32,6 +32,9 @@ impl Line {
 }
 
 /// Listens on loopback for `target`; returns where. Ends with the process.
+///
+/// # Panics
+/// Loopback has no port left.
 pub fn proxy(target: SocketAddr, line: &Arc<Line>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = listener.local_addr().expect("it listens");
@@ -72,4 +75,10 @@ fn carry(mut from: TcpStream, mut to: TcpStream, line: Arc<Line>) {
         }
         let _ = to.shutdown(Shutdown::Write);
     });
+}
+
+/// Returns where the address of a host's card points: `/ip4/ADDRESS/tcp/PORT`, with what may follow.
+pub fn socket(multiaddr: &str) -> Option<SocketAddr> {
+    let parts: Vec<&str> = multiaddr.split('/').collect();
+    format!("{}:{}", parts.get(2)?, parts.get(4)?).parse().ok()
 }
