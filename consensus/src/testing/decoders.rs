@@ -48,10 +48,12 @@ fn block(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(codec::encode(&Block::decode(&bytes.to_vec().into())))
 }
 
-/// A copy of a mark, as it lies in its file: also with a checksum that is right.
+/// A copy of a mark, as it lies in its file: also with a checksum that is right, which is left out here.
 fn mark_slot(bytes: &[u8]) -> Option<Vec<u8>> {
     let _ = read_slot(bytes);
     let right = [bytes, &Sha256::digest(bytes)[..]].concat();
-    let (_, payload) = read_slot(&right).ok()??;
-    again::<(VatId, Mark)>(payload)
+    let (number, payload) = read_slot(&right).ok()??;
+    let payload = again::<(VatId, Mark)>(payload)?;
+    let length = u32::try_from(payload.len()).ok()?;
+    Some([&number.to_be_bytes()[..], &length.to_be_bytes(), &payload].concat())
 }

@@ -16,7 +16,7 @@ use std::{path::Path, sync::Arc};
 const ONE_WAY_MS: u64 = 25;
 /// Calls before it is measured: members take notice of how far the others are.
 const FIRST_CALLS: u32 = 40;
-/// The vats: their names, hosts, of whom the first has the gateway, and thresholds.
+/// The vats: their names, their hosts (the first one has the gateway), their thresholds.
 const VATS: [(&str, &[&str], u16); 2] =
     [("three", &["alpha", "beta", "gamma"], 2), ("four", &["alpha", "beta", "gamma", "delta"], 3)];
 

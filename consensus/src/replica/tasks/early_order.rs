@@ -7,9 +7,9 @@
 //!  without   follower ──acknowledgement──► leader ──commit──► follower
 //! ```
 //!
-//! An order certificate proves itself, whoever puts it together. Members that are far from each other save a way of the four (3 of 4), or two
-//! (2 of 3). Where two are not enough, a member tells only those to whom a frame takes a while: between near ones it saves less than it costs.
-//! Members tell nothing while more entries are on their way: one proof covers them all.
+//! An order certificate proves itself, no matter which member puts it together. Members that are far from each other save one of four ways
+//! (3 of 4), or two (2 of 3). Where two are not enough, a member tells only those that take a while to answer: between near ones it saves less
+//! than it costs. Members tell nothing while more entries are on their way: one proof covers them all.
 //!
 //! Absent: a promise that it arrives. What is lost the leader tells anyway.
 
