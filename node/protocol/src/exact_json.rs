@@ -253,4 +253,21 @@ mod tests {
         let deep = "[".repeat(100_000);
         assert!(matches!(read(&deep), Err(ExactJsonError::Syntax(_))));
     }
+
+    /// The shortest text of a double is that double again. Of these, every third was read as a neighbour once.
+    #[test]
+    fn numbers_arrive_to_the_last_bit() {
+        assert_eq!(read("96e23").map(|json| json.to_string()).as_deref(), Ok("9.6e+24"));
+        let mut bits: u64 = 0x9e37_79b9_7f4a_7c15;
+        for _ in 0..20_000 {
+            bits ^= bits << 13;
+            bits ^= bits >> 7;
+            bits ^= bits << 17;
+            let number = f64::from_bits(bits);
+            if number.is_finite() {
+                let text = format!("[{number:e}]");
+                assert_eq!(read(&text).map(|json| json[0].as_f64()), Ok(Some(number)), "{text}");
+            }
+        }
+    }
 }

@@ -46,7 +46,7 @@ pub async fn measure(binary: &Path, sizes: Sizes) -> anyhow::Result<Vec<Figure>>
             let joined = net.vat(&["join", &format!("{name}.vat"), "--home", &home(host)]);
             ensure!(joined.code == 0, "vat join: {}", joined.stderr);
         }
-        net.wait_installed(name).await?;
+        net.wait_installed(name, hosts[0]).await?;
         let argument = made.stdout.trim().to_owned();
         let subject = Subject { what: "session", name, url: format!("ws://{gateway}/capnweb"), argument };
         run(&subject, FIRST_CALLS, 1).await?;

@@ -95,14 +95,17 @@ impl BenchNet {
         self.net.file(name, text);
     }
 
-    /// Waits until a member of a vat that the config does not have has its code.
-    pub async fn wait_installed(&self, vat: &str) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.net.replicas(vat).iter().any(|(_, status)| status.installed) {
+    /// Waits until a host has the code of a vat that the config does not have.
+    pub async fn wait_installed(&self, vat: &str, host: &str) -> anyhow::Result<()> {
+        let (endpoint, deadline) = (self.endpoint(host), Instant::now() + PATIENCE);
+        loop {
+            let status = endpoint.get::<HostStatus>("/api/v1/status").await;
+            if status.is_ok_and(|status| status.vats.iter().any(|each| each.name == vat && each.installed)) {
+                return Ok(());
+            }
             ensure!(Instant::now() < deadline, "{vat} has no code in time: {}", self.net.last_words());
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        Ok(())
     }
 
     /// Runs a command line.
