@@ -1,5 +1,7 @@
 //! A line between processes that takes its time: TCP connections through it arrive late, both ways.
 
+use crate::process::TestNet;
+use anyhow::Context as _;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +54,39 @@ pub fn proxy(target: SocketAddr, line: &Arc<Line>) -> SocketAddr {
         }
     });
     address
+}
+
+/// Writes a card of each host of a testnet, `NAME.card`, by which others reach it through the line.
+///
+/// # Errors
+/// A host listens on something else than TCP, or the command fails.
+pub fn cards(net: &TestNet, line: &Arc<Line>) -> anyhow::Result<()> {
+    for place in net.cluster().layout.hosts {
+        let far = proxy(socket(&place.address).context("hosts of a testnet listen on TCP")?, line);
+        let announced = format!("/ip4/127.0.0.1/tcp/{}", far.port());
+        let card = net.vat(&["card", "--home", &home(&place.name), "--announce", &announced]).succeeded()?;
+        net.file(&format!("{}.card", place.name), &card);
+    }
+    Ok(())
+}
+
+/// Makes a vat on hosts that have [`cards`], and has all of them join. Returns its reference.
+///
+/// # Errors
+/// A command fails.
+pub fn vat(net: &TestNet, name: &str, hosts: &[&str], threshold: u16, source: &str) -> anyhow::Result<String> {
+    let cards = hosts.iter().map(|host| format!("{host}.card")).collect::<Vec<_>>().join(",");
+    let (threshold, first) = (threshold.to_string(), home(hosts[0]));
+    let create = ["create", name, "--on", &cards, "--threshold", &threshold, "--source", source, "--home", &first];
+    let reference = net.vat(&create).succeeded()?;
+    for host in &hosts[1..] {
+        net.vat(&["join", &format!("{name}.vat"), "--home", &home(host)]).succeeded()?;
+    }
+    Ok(reference.trim().to_owned())
+}
+
+fn home(host: &str) -> String {
+    format!("net/hosts/{host}")
 }
 
 /// Carries bytes one way, in order.

@@ -43,6 +43,15 @@ impl Ran {
         assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
+
+    /// Returns what the command printed.
+    ///
+    /// # Errors
+    /// It did not succeed.
+    pub fn succeeded(self) -> anyhow::Result<String> {
+        anyhow::ensure!(self.code == 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        Ok(self.stdout)
+    }
 }
 
 /// A testnet in a temporary directory. Commands are run in it, and name the testnet's directory relative to it.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use quorate_testnet::line::{Line, proxy, socket};
+use quorate_testnet::line::{self, Line};
 use quorate_testnet::process::TestNet;
 use serde_json::json;
 use std::{sync::Arc, thread, time::Duration};
@@ -39,20 +39,8 @@ fn members_20_to_400_ms_apart_answer_after_idling() {
     let (net, config) = counter_net(CONFIG);
     net.up(&config, &[]).ok();
     let line = Arc::new(Line::default());
-    for place in net.cluster().layout.hosts {
-        let far = proxy(socket(&place.address).expect("an address over TCP"), &line);
-        let announced = format!("/ip4/127.0.0.1/tcp/{}", far.port());
-        let home = format!("net/hosts/{}", place.name);
-        let card = net.vat(&["card", "--home", &home, "--announce", &announced]).ok().stdout;
-        net.file(&format!("{}.card", place.name), &card);
-    }
-    let cards = "alpha.card,beta.card,gamma.card";
-    let home = "net/hosts/alpha";
-    let made =
-        net.vat(&["create", "purse", "--on", cards, "--threshold", "2", "--source", "counter.js", "--home", home]).ok();
-    for host in ["beta", "gamma"] {
-        net.vat(&["join", "purse.vat", "--home", &format!("net/hosts/{host}")]).ok();
-    }
+    line::cards(&net, &line).expect("cards");
+    let purse = line::vat(&net, "purse", &["alpha", "beta", "gamma"], 2, "counter.js").expect("a vat");
     net.wait("the code", || net.replicas("purse").iter().any(|(_, status)| status.installed).then_some(()));
     for (count, (one_way_ms, jitter_ms)) in [(10, 0), (50, 0), (100, 0), (80, 40), (200, 0)].into_iter().enumerate() {
         line.delay(one_way_ms, jitter_ms);
@@ -64,7 +52,7 @@ fn members_20_to_400_ms_apart_answer_after_idling() {
             before.len() == 3 && before.iter().all(|(_, leader)| leader.is_some()) && before == leaders(&net)
         };
         assert!((0..5).any(|_| is_calm()), "{one_way_ms} ms: elections without end: {:?}", leaders(&net));
-        let called = net.vat(&["call", made.stdout.trim(), "increment", "--at", "beta.card", "--timeout", "60"]).ok();
+        let called = net.vat(&["call", &purse, "increment", "--at", "beta.card", "--timeout", "60"]).ok();
         assert_eq!(called.stdout.trim(), json!(count + 1).to_string(), "{one_way_ms} ms");
     }
 }

@@ -267,31 +267,51 @@ impl PeerClient {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether the member proves by itself what it would be told of a commit, and has answered entries a moment ago. That answer
-    /// stands for this one (see [`super::links`]); the next heartbeat tells of the commit.
-    fn needs_no_telling(&self, asked: &Question) -> bool {
+    /// Returns whether what the member has answered to entries a moment ago answers this, too (see [`super::links`]).
+    fn has_answered(&self, asked: &Question) -> bool {
         let answered = *self.answered();
         let success = RaftReply::AppendSuccess(Vec::new());
         answered.is_some_and(|(earlier, at)| {
             at.elapsed() < self.shared.timing.heartbeat && stands_for(&earlier, &success, asked)
-        }) && self.shared.gate.is_told_early(&self.member.key, self.shared.gate.ordered())
+        })
+    }
+
+    /// Tells the member of a commit, without waiting for the answer: entries that come next would wait for it, too. Nothing is sent if the member
+    /// proves the order by itself. Then the next heartbeat tells of it, as it does if this is lost. Returns whether that was possible.
+    fn tells_of_commit(&self, message: &RaftMessage, asked: Question, pace: Pace) -> bool {
+        if pace == Pace::WithOthers || !self.has_answered(&asked) {
+            return false;
+        }
+        let gate = &self.shared.gate;
+        gate.is_told_early(&self.member.key, gate.ordered())
+            || self.begin_heartbeat(message.clone(), asked, pace).is_some()
+    }
+
+    /// Sends a heartbeat, unless too many are under way. Its answer counts for later ones if nobody waits for it.
+    fn begin_heartbeat(
+        &self,
+        message: RaftMessage,
+        asked: Question,
+        pace: Pace,
+    ) -> Option<oneshot::Receiver<Result<RaftReply, Failure>>> {
+        let link = self.shared.links.to(&self.member.key);
+        link.begin().then(|| {
+            let (sender, receiver) = oneshot::channel();
+            let client = self.clone();
+            tokio::spawn(async move {
+                let result = client.send(pace, message).await;
+                let late = sender.send(result).err().and_then(Result::ok);
+                link.ended(late.map(|reply| (asked, reply)));
+            });
+            receiver
+        })
     }
 
     /// A heartbeat. It goes on when openraft gives up waiting for it; see [`super::links`].
     async fn heartbeat(&self, message: RaftMessage, asked: Question, pace: Pace) -> Result<RaftReply, Failure> {
         let link = self.shared.links.to(&self.member.key);
         let until = Instant::now() + self.shared.timing.request;
-        let mut own = link.begin().then(|| {
-            let (sender, receiver) = oneshot::channel();
-            let (client, link) = (self.clone(), Arc::clone(&link));
-            tokio::spawn(async move {
-                let result = client.send(pace, message).await;
-                // Nobody waits for it any more: it is there for the heartbeats that follow.
-                let late = sender.send(result).err().and_then(Result::ok);
-                link.ended(late.map(|reply| (asked, reply)));
-            });
-            receiver
-        });
+        let mut own = self.begin_heartbeat(message, asked, pace);
         loop {
             if let Some(reply) = link.take(&asked) {
                 return Ok(reply);
@@ -347,12 +367,9 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             // that was away has to execute that before it can judge a membership, and this leader may need it to commit anything.
             *commit = (*commit).max(self.shared.raft.get().and_then(RaftNode::committed));
             pace = self.pace(*commit);
-            if entries.is_empty() && pace != Pace::WithOthers && self.needs_no_telling(&(*vote, *prev)) {
-                let reply = RaftReply::AppendSuccess(Vec::new());
-                return append_response(reply).ok_or_else(|| unreachable("no vote"));
-            }
         }
         let reply = match question(&message) {
+            Some(asked) if self.tells_of_commit(&message, asked, pace) => RaftReply::AppendSuccess(Vec::new()),
             // Heartbeats must not wait behind large appends.
             Some(asked) => self.heartbeat(message, asked, pace).await?,
             None => self.call(Channel::Append, message).await?,

@@ -275,13 +275,17 @@ impl RaftNode {
     /// Tells openraft, at a follower, that what is proven of the present leader's order is committed: the proof came before the leader said so.
     pub(crate) async fn commit_proven(&self) {
         let vote = self.vote();
+        if !vote.committed || vote.node == self.id {
+            return;
+        }
         let Some((proven, signers)) = self.gate.proven_in(vote.term) else { return };
-        let is_new = self.committed().is_none_or(|committed| committed.index < proven.index);
+        if self.committed().is_some_and(|committed| committed.index >= proven.index) {
+            return;
+        }
         // An order takes a threshold, a commit a majority, and of both memberships while one follows the other.
         let view = self.view();
         let has_it = |id: &&u64| view.nodes.get(*id).is_some_and(|member| signers.contains(&member.key));
-        let is_committed = view.configs.iter().all(|voters| voters.iter().filter(has_it).count() * 2 > voters.len());
-        if is_new && is_committed && vote.committed && vote.node != self.id {
+        if view.configs.iter().all(|voters| types::is_majority(voters.iter().filter(has_it).count(), voters.len())) {
             let (prev, commit) = (Some(proven), Some(proven));
             // What it does not take, the leader tells soon.
             let _ = self.handle(RaftMessage::Append { vote, prev, entries: Vec::new(), commit, header: None }).await;

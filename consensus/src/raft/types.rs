@@ -46,6 +46,11 @@ pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Type
 pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, super::state_machine::SnapshotData>;
 pub(crate) type OpenMembership = openraft::Membership<u64, Member>;
 
+/// Returns whether so many of the voters are enough for Raft.
+pub(crate) fn is_majority(count: usize, of: usize) -> bool {
+    count * 2 > of
+}
+
 pub(crate) fn position(id: &LogId) -> LogPosition {
     LogPosition { term: id.leader_id.term, index: id.index }
 }

@@ -315,11 +315,10 @@ pub(crate) async fn start<M: Machine>(options: ReplicaOptions<M>) -> Result<Serv
         raft: Arc::clone(&raft),
         complaints: Arc::clone(&complaints),
     };
-    let unreached = watermark.filter(|watermark| newest.as_ref().is_none_or(|record| record.block() < watermark.block));
-    let unreached = unreached.filter(|watermark| watermark.block > mark.signs_after);
-    let known = newest.as_ref().map_or(0, |record| record.block()).max(mark.signs_after);
-    let known = known.max(watermark.map_or(0, |watermark| watermark.block));
-    let promised = OrderGate::promised(&store)?.filter(|(index, _)| *index > known);
+    // What the checkpoint covers, or is signed no more, has been settled.
+    let settled = newest.as_ref().map_or(0, |record| record.block()).max(mark.signs_after);
+    let unreached = watermark.filter(|watermark| watermark.block > settled);
+    let promised = OrderGate::promised(&store)?.filter(|(index, _)| *index > settled.max(signed_through));
     // A replica that has stopped for good starts nothing that could sign.
     if fault.is_none() {
         tokio::spawn(Signer::new(signer_parts, unreached, promised, mark.signs_after).run(signer_inputs));

@@ -9,6 +9,7 @@ use crate::codec;
 use crate::order::frames::{RaftFrame, RaftMessage, RaftReply, WireEntry, WireVote};
 use crate::raft::links::{Link, MAX_HEARTBEATS, Question, RoundTrip, question, stands_for};
 use crate::state::{LogPosition, RaftMembership};
+use crate::timing::Timing;
 use quorate_ids::HostId;
 
 const fn ms(millis: u64) -> Duration {
@@ -124,4 +125,26 @@ async fn the_first_word_of_a_proven_commit_does_not_wait_for_heartbeats_of_other
     let told = told.lock().unwrap();
     assert!(told.len() >= 3, "{told:?}");
     assert!(told.values().all(|(_, waited, at_once)| *waited == 0 && *at_once > 0), "{told:?}");
+}
+
+/// Openraft sends one message at a time to each member. Far away, an answer takes as long as the whole next call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_do_not_wait_for_the_answer_to_the_word_of_a_commit() {
+    const NEVER: Duration = Duration::from_secs(3_600);
+    let mut cluster = Cluster::new(4, 3, parameters());
+    let (election_min, election_max) = (NEVER * 2, NEVER * 3);
+    cluster.timing = Timing { heartbeat: NEVER, election_min, election_max, request: NEVER, ..Timing::quick() };
+    for place in 0..4 {
+        cluster.start(place).await;
+    }
+    let begun = cluster.propose(0, b"begun").await.block;
+    cluster.wait_applied(begun).await;
+    cluster.hub.answer_late(Box::new(|_, _, asked| match codec::decode(asked) {
+        Ok(RaftFrame { message: RaftMessage::Append { entries, .. }, .. }) if entries.is_empty() => NEVER,
+        _ => Duration::ZERO,
+    }));
+    for number in 0..5 {
+        let block = cluster.propose(0, format!("command {number}").as_bytes()).await.block;
+        cluster.wait_certified(block).await;
+    }
 }

@@ -7,9 +7,8 @@ use super::{
     outside::{Subject, free_port, run},
     percentile,
 };
-use crate::line::{Line, proxy, socket};
+use crate::line::{self, Line};
 use crate::process::own_file;
-use anyhow::{Context, ensure};
 use std::{path::Path, sync::Arc};
 
 /// One way, in ms.
@@ -26,28 +25,12 @@ pub async fn measure(binary: &Path, sizes: Sizes) -> anyhow::Result<Vec<Figure>>
     let net = BenchNet::up_config(binary, &config(&gateway))?;
     let line = Arc::new(Line::default());
     line.delay(ONE_WAY_MS, 0);
-    for (host, address) in net.addresses() {
-        let far = proxy(socket(&address).context("hosts of a testnet listen on TCP")?, &line);
-        let announced = format!("/ip4/127.0.0.1/tcp/{}", far.port());
-        let card = net.vat(&["card", "--home", &home(&host), "--announce", &announced]);
-        ensure!(card.code == 0, "vat card: {}", card.stderr);
-        net.file(&format!("{host}.card"), &card.stdout);
-    }
+    line::cards(net.testnet(), &line)?;
     let mut figures = Vec::new();
     for (name, hosts, threshold) in VATS {
-        let cards = hosts.iter().map(|host| format!("{host}.card")).collect::<Vec<_>>().join(",");
         let source = own_file("bench-vats/counter.js").display().to_string();
-        let needed = threshold.to_string();
-        let create =
-            ["create", name, "--on", &cards, "--threshold", &needed, "--source", &source, "--home", &home(hosts[0])];
-        let made = net.vat(&create);
-        ensure!(made.code == 0, "vat create: {}", made.stderr);
-        for host in &hosts[1..] {
-            let joined = net.vat(&["join", &format!("{name}.vat"), "--home", &home(host)]);
-            ensure!(joined.code == 0, "vat join: {}", joined.stderr);
-        }
+        let argument = line::vat(net.testnet(), name, hosts, threshold, &source)?;
         net.wait_installed(name, hosts[0]).await?;
-        let argument = made.stdout.trim().to_owned();
         let subject = Subject { what: "session", name, url: format!("ws://{gateway}/capnweb"), argument };
         run(&subject, FIRST_CALLS, 1).await?;
         let calls = run(&subject, sizes.client_calls / 5, 1).await?.calls;
@@ -57,10 +40,6 @@ pub async fn measure(binary: &Path, sizes: Sizes) -> anyhow::Result<Vec<Figure>>
         figures.push(Figure::new(format!("{what}, median"), median(calls), "ms").note(note));
     }
     Ok(figures)
-}
-
-fn home(host: &str) -> String {
-    format!("net/hosts/{host}")
 }
 
 /// Hosts without any of the vats: those are made when the hosts' cards name the line.

@@ -1,6 +1,6 @@
 //! The testnet that figures are taken from: five hosts, one for each vat or member, and clients that call from outside.
 
-use crate::process::{Ran, TestNet, members, own_file};
+use crate::process::{TestNet, members, own_file};
 use anyhow::{Context, bail, ensure};
 use quorate_admin::client::Endpoint;
 use quorate_client::{Client, Reader};
@@ -85,14 +85,9 @@ impl BenchNet {
         Ok(text.trim().to_owned())
     }
 
-    /// The hosts, and the addresses that they listen on for others.
-    pub fn addresses(&self) -> Vec<(String, String)> {
-        self.cluster.layout.hosts.iter().map(|place| (place.name.clone(), place.address.clone())).collect()
-    }
-
-    /// Writes a file beside the testnet's directory, which command lines name by its name.
-    pub fn file(&self, name: &str, text: &str) {
-        self.net.file(name, text);
+    /// The testnet itself.
+    pub fn testnet(&self) -> &TestNet {
+        &self.net
     }
 
     /// Waits until a host has the code of a vat that the config does not have.
@@ -106,11 +101,6 @@ impl BenchNet {
             ensure!(Instant::now() < deadline, "{vat} has no code in time: {}", self.net.last_words());
             tokio::time::sleep(LOOK_EVERY).await;
         }
-    }
-
-    /// Runs a command line.
-    pub fn vat(&self, args: &[&str]) -> Ran {
-        self.net.vat(args)
     }
 
     /// A client of a vat's root.

@@ -51,7 +51,7 @@ pub async fn measure(binary: &Path, sizes: Sizes) -> anyhow::Result<Vec<Figure>>
         let mut processes = Vec::new();
         for _ in 0..sizes.client_calls / 10 {
             let started = Instant::now();
-            let ran = net.vat(&["call", "counter", "increment"]);
+            let ran = net.testnet().vat(&["call", "counter", "increment"]);
             ensure!(ran.code == 0, "vat call: {}", ran.stderr);
             processes.push(started.elapsed().as_secs_f64() * 1_000.0);
         }

@@ -405,7 +405,7 @@ impl Member {
                 later.push(index);
                 continue;
             }
-            if self.durable.order.position.term == term && index <= self.proven() {
+            if self.is_proven(index) {
                 continue;
             }
             let own_term = point.term == term || planted!(AckOlderEntries);
@@ -430,14 +430,23 @@ impl Member {
         self.wanted = later;
         for (term, Point { index, chain, .. }) in acks {
             let ack = self.sign(Ack { epoch: self.epoch.number, term, index, chain }, step);
+            self.own_ack = self.own_ack.filter(|known| known.content.index >= index).or(Some(ack));
             if leader == self.own {
                 let _ = self.acked(ack, step);
             } else {
                 step.send(To::One(leader), Message::Ack(ack), true);
-                self.own_ack = self.own_ack.filter(|known| known.content.index >= index).or(Some(ack));
             }
         }
         self.join_acks(step);
+    }
+
+    /// Tells the other members what this one has acknowledged since `before` (see [`Member::overheard`]). Not while more entries are on their
+    /// way: a later proof covers all.
+    pub(super) fn tell_own_ack(&self, before: Option<Signed<Ack>>, step: &mut Step<'_>) {
+        let last = self.durable.log.last().index;
+        if let Some(ack) = self.own_ack.filter(|ack| Some(*ack) != before && ack.content.index == last) {
+            step.send(To::All, Message::Ack(ack), true);
+        }
     }
 
     /// A member tells what it has acknowledged to the leader of the present term; the leader, what it has on its own disk. Where they and this
@@ -462,21 +471,24 @@ impl Member {
     }
 
     /// Returns whether the order is proven up to there in the present term.
-    fn is_proven(&self, index: u64) -> bool {
+    pub(super) fn is_proven(&self, index: u64) -> bool {
         self.durable.order.position.term == self.durable.vote.term && index <= self.proven()
     }
 
-    /// Makes an order certificate of what others and this member have acknowledged, if it is the same, and enough.
+    /// Makes an order certificate of what others and this member have acknowledged, if it is the same, and enough. A leader counts by itself.
     fn join_acks(&mut self, step: &mut Step<'_>) {
-        let Some(own) = self.own_ack.filter(|own| !self.is_proven(own.content.index)) else { return };
+        let Some(own) = self.own_ack.filter(|own| !self.leads() && !self.is_proven(own.content.index)) else { return };
         let same = self.others_acks.values().filter(|other| other.content == own.content);
         let acks: Vec<(HostId, Signature)> = same.chain([&own]).map(|ack| (ack.by, ack.signature)).collect();
         let signers: Vec<HostId> = acks.iter().map(|(signer, _)| *signer).collect();
-        let Ack { epoch, term, index, chain } = own.content;
         // Beyond the end of a membership its members prove nothing.
-        if self.epoch.reach(&signers, index) == index {
-            let position = Position { epoch, term, index };
-            self.adopt(OrderCertificate { position, chain, support: Support::Acks(acks) }, step);
+        if self.epoch.reach(&signers, own.content.index) == own.content.index {
+            self.adopt(acknowledged(own.content, acks), step);
         }
     }
+}
+
+/// Returns the order certificate that acknowledgements of one place make.
+pub(super) fn acknowledged(Ack { epoch, term, index, chain }: Ack, acks: Vec<(HostId, Signature)>) -> OrderCertificate {
+    OrderCertificate { position: Position { epoch, term, index }, chain, support: Support::Acks(acks) }
 }

@@ -2,10 +2,10 @@
 //!
 //! Invariants: a leader only ever adds to its log, and never after a restart, so all its headers are of one log.
 
+use super::append::acknowledged;
 use super::{Append, Member, Message, Role, Step, To, Write};
 use crate::chain::{Head, Point};
 use crate::evidence::{Evidence, acks_contradict};
-use crate::proofs::{OrderCertificate, Support};
 use crate::refusal::Refusal;
 use crate::signed::{Ack, Lead, Position};
 use crate::signing::Signed;
@@ -64,7 +64,7 @@ impl Member {
         if !self.durable.log.holds(index, &chain) || term != self.durable.vote.term {
             return Err(Refusal::Unknown);
         }
-        if self.durable.order.position.term == term && index <= self.proven() {
+        if self.is_proven(index) {
             return Ok(());
         }
         let Role::Leader { acks } = &mut self.role else { return Err(Refusal::NotLeading) };
@@ -86,9 +86,8 @@ impl Member {
         let signers: Vec<HostId> = found.iter().map(|(signer, _)| *signer).collect();
         let is_new = of < term || (index >= known && members.reach(&signers, index) > proven);
         if members.orders(&signers) && is_new {
-            let support = Support::Acks(found.clone());
+            let order = acknowledged(Ack { epoch, term, index, chain }, found.clone());
             *acks = acks.split_off(&(index + 1));
-            let order = OrderCertificate { position: Position { epoch, term, index }, chain, support };
             self.adopt(order.clone(), step);
             step.send(To::All, Message::Order(order), false);
         }

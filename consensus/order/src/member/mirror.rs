@@ -2,13 +2,13 @@
 //!
 //! Absent: proofs. The caller has them, or is the log itself. None of it signs anything.
 
-use super::{Member, Message, Role, Stand, Step, To, Vote, Write};
+use super::{Member, Role, Stand, Step, Vote, Write};
 use crate::chain::{Head, Point};
 use crate::epoch::Epoch;
 use crate::evidence::{Evidence, MAX_LINKS};
 use crate::proofs::{OrderCertificate, TermProof};
 use crate::refusal::Refusal;
-use crate::signed::{Ack, Lead};
+use crate::signed::Lead;
 use crate::signing::Signed;
 use quorate_ids::HostId;
 use std::sync::Arc;
@@ -121,9 +121,7 @@ impl Member {
     pub fn acknowledge_own(&mut self, index: u64, step: &mut Step<'_>) {
         let Role::Leader { acks } = &self.role else { return };
         let given = acks.get(&index).is_some_and(|acks| acks.iter().any(|(signer, _)| *signer == self.own));
-        let of_this_term = self.durable.order.position.term == self.durable.vote.term;
-        let is_proven = of_this_term && index <= self.proven();
-        if !given && !is_proven {
+        if !given && !self.is_proven(index) {
             self.want(index);
             self.acknowledge(step);
         }
@@ -133,31 +131,16 @@ impl Member {
     pub fn flushed_through(&mut self, upto: u64, step: &mut Step<'_>) {
         let before = self.own_ack;
         self.flushed(upto.max(self.flushed), step);
-        let new = self.own_ack.filter(|ack| Some(*ack) != before && ack.content.index == self.durable.log.last().index);
-        if let Some(ack) = new {
-            step.send(To::All, Message::Ack(ack), true);
-        }
+        self.tell_own_ack(before, step);
     }
 
     /// The log is on disk up to this index, at the leader, which never cuts what came in its term.
     pub fn flushed_own(&mut self, upto: u64, step: &mut Step<'_>) {
         if self.leads() && upto > self.flushed {
+            let before = self.own_ack;
             self.flushed(upto, step);
             self.acknowledge_own(upto, step);
-            self.tell_own_ack(upto, step);
-        }
-    }
-
-    /// Tells the other members what this one, the leader, has on its own disk (see [`Member::overheard`]). Not while more entries are on their way: a
-    /// later proof covers all.
-    fn tell_own_ack(&self, index: u64, step: &mut Step<'_>) {
-        let Role::Leader { acks } = &self.role else { return };
-        let (term, own) = (self.durable.vote.term, self.own);
-        let last = self.durable.log.last();
-        let given = acks.get(&index).and_then(|acks| acks.iter().find(|(signer, _)| *signer == own));
-        if let Some((_, signature)) = given.filter(|_| last.index == index) {
-            let content = Ack { epoch: self.epoch.number, term, index, chain: last.chain };
-            step.send(To::All, Message::Ack(Signed { content, by: own, signature: *signature }), true);
+            self.tell_own_ack(before, step);
         }
     }
 

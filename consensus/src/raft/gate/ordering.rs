@@ -5,7 +5,8 @@
 
 use tokio::sync::watch;
 
-use super::OrderGate;
+use super::{OrderGate, State};
+use crate::raft::types::is_majority;
 use crate::state::LogPosition;
 use quorate_ids::HostId;
 use quorate_order::member::Stand;
@@ -68,8 +69,9 @@ impl OrderGate {
 
     /// Returns whether a follower proves the order up to this index by itself: it hears what this leader has on its own disk.
     pub(in crate::raft) fn is_told_early(&self, follower: &HostId, index: u64) -> bool {
-        let (told, term) = (*self.own_ack.borrow(), self.term().0);
-        told.is_some_and(|ack| ack.content.term == term && ack.content.index >= index) && self.two_are_enough(follower)
+        let (told, state) = (*self.own_ack.borrow(), self.lock());
+        let is_told = told.is_some_and(|ack| ack.content.term == state.member.term().0 && ack.content.index >= index);
+        is_told && self.is_pair(&state, follower)
     }
 
     /// Another member tells what it has acknowledged. What does not count changes nothing.
@@ -79,11 +81,16 @@ impl OrderGate {
         });
     }
 
-    /// Returns whether this member and another one are enough to prove an order, and to commit.
-    pub(crate) fn two_are_enough(&self, other: &HostId) -> bool {
+    /// Returns who leads, and with which members this one alone is enough to prove an order, and to commit.
+    pub(crate) fn leader_and_pairs(&self) -> (Option<HostId>, Vec<HostId>) {
         let state = self.lock();
+        let others = state.member.epoch().members.iter().filter(|other| self.is_pair(&state, other));
+        (state.member.term().1, others.copied().collect())
+    }
+
+    fn is_pair(&self, state: &State, other: &HostId) -> bool {
         let epoch = state.member.epoch();
-        epoch.orders(&[self.own, *other]) && epoch.members.len() <= 3 && epoch.also.is_empty()
+        epoch.also.is_empty() && is_majority(2, epoch.members.len()) && epoch.orders(&[self.own, *other])
     }
 
     /// Returns the last place whose order acknowledgements prove in a term, if that is the present one; and whose they are.

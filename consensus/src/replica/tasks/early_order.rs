@@ -3,13 +3,13 @@
 //! ```text
 //!  2 of 3    leader ──entries──► follower                      both write to their disks at the same time
 //!            leader ──Acknowledged──► follower                 as soon as the leader's log is on its disk: the follower has the proof
-//!  3 of 4    follower ──Acknowledged──► other followers        with the acknowledgement that goes to the leader
+//!  3 of 4    leader, followers ──Acknowledged──► followers     with the acknowledgement that goes to the leader
 //!  without   follower ──acknowledgement──► leader ──commit──► follower
 //! ```
 //!
-//! An order certificate proves itself, no matter which member puts it together. Members that are far from each other save one of four ways
-//! (3 of 4), or two (2 of 3). Where two are not enough, a member tells only those that take a while to answer: between near ones it saves less
-//! than it costs. Members tell nothing while more entries are on their way: one proof covers them all.
+//! An order certificate proves itself, no matter which member puts it together. Members that are far from their leader save one of four ways
+//! (3 of 4), or two (2 of 3). Where two are not enough, a leader tells those that are far from it, and a follower that is far from its leader
+//! tells all: with a near leader it saves less than it costs. Members tell nothing while more entries are on their way: one proof covers them all.
 //!
 //! Absent: a promise that it arrives. What is lost the leader tells anyway.
 
@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
+use crate::proof::membership::Member;
 use crate::raft::gate::OrderGate;
 use crate::replica::RaftCell;
 use crate::replica::identity::Identity;
@@ -33,7 +34,7 @@ use quorate_order::signing::Signed;
 const MOST_MEMBERS: usize = 7;
 /// A member is far if a frame and its answer take so long.
 const FAR: Duration = Duration::from_millis(5);
-/// A member that is near is told once in so many times, to see whether it still is.
+/// A member that need not be told is told once in so many times, to see how far it is.
 const LOOK_AGAIN: u32 = 16;
 
 /// Frames to one member that are under way at most: one that is away gets no queue.
@@ -47,19 +48,26 @@ struct Way {
 }
 
 /// Another member, as a receiver.
-#[derive(Default)]
 struct Receiver {
     way: Arc<Way>,
     passed_over: u32,
 }
 
 impl Receiver {
+    fn new() -> Receiver {
+        Receiver { way: Arc::default(), passed_over: LOOK_AGAIN }
+    }
+
+    fn is_far(&self) -> bool {
+        !self.way.is_near.load(Ordering::SeqCst)
+    }
+
     /// Returns whether it is to be told now.
     fn is_due(&mut self, is_needed: bool) -> bool {
         if self.way.under_way.load(Ordering::SeqCst) >= MOST_UNDER_WAY {
             return false;
         }
-        let is_due = is_needed || !self.way.is_near.load(Ordering::SeqCst) || self.passed_over >= LOOK_AGAIN;
+        let is_due = is_needed || self.passed_over >= LOOK_AGAIN;
         self.passed_over = if is_due { 0 } else { self.passed_over + 1 };
         is_due
     }
@@ -111,28 +119,40 @@ impl EarlyOrder {
         if members.len() > MOST_MEMBERS {
             return;
         }
-        let leader = self.gate.term().1;
-        for member in members {
-            // The leader has it in its answer.
-            if member.key == self.identity.key || Some(member.key) == leader {
-                continue;
-            }
-            let leads = leader == Some(self.identity.key);
-            let two_are_enough = self.gate.two_are_enough(&member.key);
-            let receiver = receivers.entry(member.key).or_default();
-            // Where two are enough, the leader is one of them.
-            if (leads || !two_are_enough) && receiver.is_due(leads && two_are_enough) {
-                let (share, way) = (self.share.clone(), Arc::clone(&receiver.way));
-                way.under_way.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(async move {
-                    let began = Instant::now();
-                    // One that failed says nothing of the way.
-                    if share.exchange(&member, &ShareFrame::Acknowledged(ack)).await.is_ok() {
-                        way.is_near.store(began.elapsed() < FAR, Ordering::SeqCst);
-                    }
-                    way.under_way.fetch_sub(1, Ordering::SeqCst);
-                });
+        let (leader, pairs) = self.gate.leader_and_pairs();
+        let Some(leader) = leader else { return };
+        let leads = leader == self.identity.key;
+        if !leads && !pairs.is_empty() {
+            // The leader is one of the two.
+            return;
+        }
+        let leader_is_far = !leads && receivers.entry(leader).or_insert_with(Receiver::new).is_far();
+        for member in members.into_iter().filter(|member| member.key != self.identity.key) {
+            let receiver = receivers.entry(member.key).or_insert_with(Receiver::new);
+            let is_due = if leads {
+                receiver.is_due(pairs.contains(&member.key) || receiver.is_far())
+            } else if member.key == leader {
+                // It has it in its answer. This is to see how far it is.
+                receiver.is_due(false)
+            } else {
+                leader_is_far && receiver.is_due(true)
+            };
+            if is_due {
+                self.tell_one(member, ack, Arc::clone(&receiver.way));
             }
         }
+    }
+
+    fn tell_one(&self, member: Member, ack: Signed<Ack>, way: Arc<Way>) {
+        let share = self.share.clone();
+        way.under_way.fetch_add(1, Ordering::SeqCst);
+        tokio::spawn(async move {
+            let began = Instant::now();
+            // One that failed says nothing of the way.
+            if share.exchange(&member, &ShareFrame::Acknowledged(ack)).await.is_ok() {
+                way.is_near.store(began.elapsed() < FAR, Ordering::SeqCst);
+            }
+            way.under_way.fetch_sub(1, Ordering::SeqCst);
+        });
     }
 }
