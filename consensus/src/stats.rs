@@ -111,6 +111,8 @@ pub struct ConsensusStats {
     pub complaints: u64,
     /// Leaders that this replica has left, since a threshold complained of them.
     pub leaders_left: u64,
+    /// Commands that this replica put first as the leader, since they had waited for so long. It may have been about to order them anyway.
+    pub put_first: u64,
     /// Checkpoints stored.
     pub checkpoints: u64,
     /// Bytes of chunks and manifests written for them.

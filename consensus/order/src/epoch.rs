@@ -18,11 +18,29 @@ pub struct Quorum {
     pub through: Option<u64>,
     /// Whether they elect leaders.
     pub elects: bool,
+    /// From which index on they prove the order alone: see [`Epoch::alone_from`].
+    pub alone_from: Option<u64>,
 }
 
-/// Returns how many of the signers are among the members.
-fn are(signers: &[HostId], members: &[HostId]) -> usize {
-    signers.iter().filter(|signer| members.contains(signer)).count()
+/// One of the memberships that count.
+struct Part<'a> {
+    members: &'a [HostId],
+    threshold: usize,
+    through: Option<u64>,
+    elects: bool,
+    alone_from: Option<u64>,
+}
+
+impl Part<'_> {
+    fn of(quorum: &Quorum) -> Part<'_> {
+        let Quorum { members, threshold, through, elects, alone_from } = quorum;
+        Part { members, threshold: *threshold, through: *through, elects: *elects, alone_from: *alone_from }
+    }
+
+    /// Returns whether enough of the signers, each named once, are members.
+    fn agrees(&self, signers: &[HostId]) -> bool {
+        signers.iter().filter(|signer| self.members.contains(signer)).count() >= self.threshold
+    }
 }
 
 /// The signers of one epoch, and the beginning of its log.
@@ -38,14 +56,25 @@ pub struct Epoch {
     pub threshold: usize,
     /// The last index whose order they prove; none: there is no last one. Those of a membership prove nothing beyond the block that ends it.
     pub through: Option<u64>,
-    /// Other members that prove something: none as a rule. While epochs do not end by EPOCH, members change under a running log, and
-    /// those of the memberships before and after count, too. The check by machine has none.
-    pub also: Vec<Quorum>,
+    /// From which index on they prove the order alone. At earlier ones the members before them have to agree, who may still elect a leader: one that
+    /// lacks what only the new ones have acknowledged. None: at no index so far.
+    pub alone_from: Option<u64>,
+    /// The members before them, and those who are to come, in turn: none as a rule. While epochs do not end by EPOCH, members change under a
+    /// running log, and those of the memberships before and after count, too. The check by machine has none.
+    pub before: Option<Quorum>,
+    /// See [`Epoch::before`].
+    pub coming: Vec<Quorum>,
     /// Where its log begins: the certified last block of the epoch before, or the first entry, which follows from the genesis.
     pub root: Point,
 }
 
 impl Epoch {
+    /// Returns that of members who do not change.
+    pub fn fixed(vat: VatId, number: u64, members: Vec<HostId>, threshold: usize, root: Point) -> Epoch {
+        let (before, coming) = (None, Vec::new());
+        Epoch { vat, number, members, threshold, through: None, alone_from: Some(0), before, coming, root }
+    }
+
     /// Returns how many liars can not make two certificates of one block: `2t − n − 1`.
     pub fn safe_up_to(&self) -> usize {
         (2 * self.threshold).saturating_sub(self.members.len() + 1)
@@ -61,32 +90,51 @@ impl Epoch {
         self.live_up_to() + 1
     }
 
-    fn quorums(&self) -> impl Iterator<Item = (&[HostId], usize, Option<u64>, bool)> {
-        let own = (&self.members[..], self.threshold, self.through, true);
-        let also = self.also.iter();
-        std::iter::once(own).chain(also.map(|other| (&other.members[..], other.threshold, other.through, other.elects)))
+    /// All who count, the earlier ones first.
+    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let own = Part {
+            members: &self.members,
+            threshold: self.threshold,
+            through: self.through,
+            elects: true,
+            alone_from: self.alone_from,
+        };
+        self.before.iter().map(Part::of).chain([own]).chain(self.coming.iter().map(Part::of))
+    }
+
+    /// Returns whether members change: others than these count, too.
+    pub fn is_changing(&self) -> bool {
+        self.before.is_some() || !self.coming.is_empty()
     }
 
     /// Returns whether the key is a member's.
     pub fn contains(&self, key: &HostId) -> bool {
-        self.quorums().any(|(members, ..)| members.contains(key))
+        self.parts().any(|part| part.members.contains(key))
     }
 
     /// Returns whether these members, each named once, elect a leader, or certify a result.
     pub fn suffices(&self, signers: &[HostId]) -> bool {
-        self.quorums().any(|(members, threshold, _, elects)| elects && are(signers, members) >= threshold)
+        self.parts().any(|part| part.elects && part.agrees(signers))
     }
 
-    /// Returns whether the acknowledgements of these members, each named once, make an order certificate. How far it counts: [`Epoch::reach`].
+    /// Returns whether the acknowledgements of these members, each named once, make an order certificate. How far it counts, if at all: [`Epoch::reach`].
     pub fn orders(&self, signers: &[HostId]) -> bool {
-        self.quorums().any(|(members, threshold, ..)| are(signers, members) >= threshold)
+        self.parts().any(|part| part.agrees(signers))
     }
 
     /// Up to which index the acknowledgements of these members, each named once, prove the order, if they are of `index`: no farther than
-    /// their membership goes. 0 if they prove nothing.
+    /// their membership goes, and not before they prove it alone, unless the members before them agree. 0 if they prove nothing.
     pub fn reach(&self, signers: &[HostId], index: u64) -> u64 {
-        let enough = self.quorums().filter(|(members, threshold, ..)| are(signers, members) >= *threshold);
-        enough.map(|(.., through, _)| through.map_or(index, |through| index.min(through))).max().unwrap_or(0)
+        let (mut reach, mut before_agrees) = (0, true);
+        for part in self.parts() {
+            let agrees = part.agrees(signers);
+            let is_alone = part.alone_from.is_some_and(|from| from <= index);
+            if agrees && (is_alone || before_agrees) {
+                reach = reach.max(part.through.map_or(index, |through| index.min(through)));
+            }
+            before_agrees = agrees;
+        }
+        reach
     }
 
     /// Returns how many steps after `leader` it is a member's turn to lead; 0 for the next one.

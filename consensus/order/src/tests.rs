@@ -44,7 +44,7 @@ fn signed<T: Signable>(number: u8, content: T) -> Signed<T> {
 fn epoch(count: u8, threshold: usize) -> Epoch {
     let members = (1..=count).map(|number| real(number).1).collect();
     let root = Point { term: 0, index: 0, chain: Hash([7; 32]) };
-    Epoch { vat: VAT, number: 2, members, threshold, through: None, also: Vec::new(), root }
+    Epoch::fixed(VAT, 2, members, threshold, root)
 }
 
 fn ack() -> Ack {
@@ -323,20 +323,17 @@ fn a_follower_proves_the_order_with_what_others_tell_it() {
     }
 }
 
-/// Of 1, 2 and 3, two order up to entry 4. From there 3, 4 and 5 do, of whom three must.
-fn between_memberships() -> Epoch {
-    let quorum = |numbers: [u8; 3], threshold, through, elects| {
-        let members = numbers.map(|number| real(number).1).to_vec();
-        Quorum { members, threshold, through, elects }
-    };
-    let Quorum { members, threshold, through, .. } = quorum([3, 4, 5], 3, None, true);
-    let also = vec![quorum([1, 2, 3], 2, Some(4), false)];
-    Epoch { members, threshold, through, also, ..epoch(0, 0) }
+/// Of 1, 2 and 3, two order up to entry 4. From there 3, 4 and 5 do, of whom three must. Those elect alone from some entry on.
+fn between_memberships(alone_from: Option<u64>) -> Epoch {
+    let keys = |numbers: [u8; 3]| numbers.map(|number| real(number).1).to_vec();
+    let (members, elects) = (keys([1, 2, 3]), alone_from.is_none());
+    let before = Some(Quorum { members, threshold: 2, through: Some(4), elects, alone_from: Some(0) });
+    Epoch { members: keys([3, 4, 5]), threshold: 3, alone_from, before, ..epoch(0, 0) }
 }
 
 #[test]
 fn a_membership_proves_no_order_beyond_its_last_block_and_elects_nobody_after_it() {
-    let epoch = between_memberships();
+    let epoch = between_memberships(Some(0));
     let keys = |numbers: &[u8]| numbers.iter().map(|number| real(*number).1).collect::<Vec<_>>();
     for (signers, elects, orders, reach) in [
         (&[1, 2][..], false, true, 4),
@@ -353,11 +350,28 @@ fn a_membership_proves_no_order_beyond_its_last_block_and_elects_nobody_after_it
     }
 }
 
+/// While the members before may still elect a leader, that one might lack what only the new ones have acknowledged.
+#[test]
+fn new_members_prove_the_order_with_those_before_until_these_elect_nobody_more() {
+    for (signers, changing, from_7) in [
+        (&[1, 2][..], [4, 4, 4], [4, 4, 4]),
+        (&[3, 4, 5], [0, 0, 0], [0, 7, 9]),
+        (&[1, 3, 4, 5], [6, 7, 9], [6, 7, 9]),
+        (&[1, 3, 4], [4, 4, 4], [4, 4, 4]),
+    ] {
+        let signers: Vec<HostId> = signers.iter().map(|number| real(*number).1).collect();
+        for (alone_from, expected) in [(None, changing), (Some(7), from_7)] {
+            let epoch = between_memberships(alone_from);
+            assert_eq!([6, 7, 9].map(|index| epoch.reach(&signers, index)), expected, "{signers:?} {alone_from:?}");
+        }
+    }
+}
+
 /// The certificate of an entry behind the last block of a membership counts up to that block, and makes way for one of the next
 /// membership of the same entry.
 #[test]
 fn a_certificate_counts_as_far_as_the_membership_of_its_signers_goes() {
-    let epoch = Arc::new(between_memberships());
+    let epoch = Arc::new(between_memberships(Some(0)));
     let (own, id) = real(4);
     let mut member = Member::new(id, Arc::clone(&epoch), Durable::new(&epoch, 0));
     let heads = [6u8; 6].map(|content| Head { term: 3, content: Hash([content; 32]) });

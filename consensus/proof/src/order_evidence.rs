@@ -32,8 +32,8 @@ impl OrderEvidence {
     pub fn verify(&self, members: &BTreeSet<HostId>) -> Result<HostId, NoEvidence> {
         let members: Vec<HostId> = members.iter().copied().collect();
         let root = Point { term: 0, index: 0, chain: Hash::ZERO };
-        let (threshold, through, also) = (members.len(), None, Vec::new());
-        let epoch = Epoch { vat: self.vat, number: 0, threshold, members, through, also, root };
+        let threshold = members.len();
+        let epoch = Epoch::fixed(self.vat, 0, members, threshold, root);
         self.evidence.verify(&epoch, &Checks)
     }
 

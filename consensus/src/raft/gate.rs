@@ -9,6 +9,7 @@
 
 mod complaints;
 mod convictions;
+mod memberships;
 mod ordering;
 #[cfg(test)]
 mod tests;
@@ -20,20 +21,20 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 
 use self::convictions::Denied;
+use self::memberships::{Counting, epoch_of, refresh};
+pub(super) use self::memberships::{Turning, turn};
 use super::log::LogStore;
-use super::ports::{Counted, Voters};
+use super::ports::Voters;
 use crate::error::StoreError;
 use crate::order::chain;
-use crate::order::frames::{Header, WireContent, WireEntry, WireVote};
+use crate::order::frames::{Header, WireEntry, WireVote};
 use crate::proof::certificate::MemberSignature;
 use crate::proof::equivocation::EvidenceRecord;
 use crate::proof::order_evidence::{Checks, OrderEvidence};
 use crate::state::LogPosition;
-use crate::state::block::{Block, Control};
 use crate::storage::{VatStore, Write};
 use quorate_ids::{Hash, HostId};
 use quorate_order::chain::{Head, Log, Point};
-use quorate_order::epoch::{Epoch, Quorum};
 use quorate_order::member::{Append, Message, Stand, Taken, To, Vote, Write as OrderWrite};
 use quorate_order::proofs::{OrderCertificate, Support, TermProof};
 use quorate_order::refusal::Refusal;
@@ -112,10 +113,10 @@ pub(crate) struct GateParts {
 
 struct State {
     member: Member,
-    /// Whose votes counted when it was looked last, and up to where.
-    counted: (Counted, Vec<u64>),
-    /// Entries that may end a membership, as long as they are not executed. Some are of no log here.
-    ends: BTreeSet<Ends>,
+    /// Whose votes counted when it was looked last, and from where up to where.
+    counting: Counting,
+    /// Entries that may change that, as long as they are not executed. Some are of no log here.
+    turns: BTreeSet<Turning>,
     /// Up to where entries were executed.
     executed: u64,
     /// What this member shows in the election that it stands in.
@@ -178,18 +179,17 @@ impl OrderGate {
         let vat = store.vat();
         let at = first.position();
         let root = Point { term: at.term, index: at.index, chain: chain::next(&chain::root(&vat), &first) };
-        let counted = (voters.counted(), Vec::new());
-        let epoch = Arc::new(epoch_of(&store, root, &counted));
+        let counting = Counting { counted: voters.counted(), turns: Vec::new() };
+        let epoch = Arc::new(epoch_of(&store, root, &counting));
         let own = HostId(key.verifying_key().to_bytes());
         let mut durable = Durable::new(&epoch, log.vote_term());
         durable.log = Log::new(log.purged_point().unwrap_or(root));
         durable.certified = durable.log.root().index;
-        let mut ends = BTreeSet::new();
+        let mut turns = BTreeSet::new();
         log.each_entry(durable.log.root().index + 1, |entry| {
             durable.log.push(head(entry));
-            if ends_membership(entry) {
-                ends.insert((durable.log.last().index, durable.log.last().chain));
-            }
+            let Point { index, chain, .. } = durable.log.last();
+            turns.extend(turn(entry).map(|turn| (index, chain, turn)));
         })?;
         if let Some(vote) = store.named::<Vote>(VOTE)?.filter(|vote| vote.term >= durable.vote.term) {
             durable.vote = vote;
@@ -210,8 +210,8 @@ impl OrderGate {
         }
         let mut state = State {
             member: Member::new(own, epoch, durable),
-            counted,
-            ends,
+            counting,
+            turns,
             executed: 0,
             standing: None,
             header: None,
@@ -267,8 +267,8 @@ impl OrderGate {
         self.lock_for(&[])
     }
 
-    /// `coming`: entries that may end a membership, and may be in the log after the step.
-    fn lock_for(&self, coming: &[Ends]) -> MutexGuard<'_, State> {
+    /// `coming`: entries that may change who counts, and may be in the log after the step.
+    fn lock_for(&self, coming: &[Turning]) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         refresh(&mut state, &self.store, &*self.voters, self.root, coming);
         state
@@ -279,21 +279,21 @@ impl OrderGate {
         self.step_with(Vec::new(), run)
     }
 
-    /// The same. `ends`: entries that may end a membership, and may come into the log.
+    /// The same. `turns`: entries that may change who counts, and may come into the log.
     fn step_with<T>(
         &self,
-        ends: Vec<Ends>,
+        turns: Vec<Turning>,
         run: impl FnOnce(&mut Member, &mut Step<'_>) -> T,
     ) -> (T, Option<Signed<Grant>>) {
-        let mut state = self.lock_for(&ends);
-        let may_end = !ends.is_empty();
-        state.ends.extend(ends);
+        let mut state = self.lock_for(&turns);
+        let may_turn = !turns.is_empty();
+        state.turns.extend(turns);
         let mut outputs = Vec::new();
         let result = run(&mut state.member, &mut Step { signing: &self.keys, outputs: &mut outputs });
-        if may_end {
+        if may_turn {
             // What was not taken in is forgotten.
-            let State { member, ends, .. } = &mut *state;
-            ends.retain(|(index, chain)| member.durable().log.holds(*index, chain));
+            let State { member, turns, .. } = &mut *state;
+            turns.retain(|(index, chain, _)| member.durable().log.holds(*index, chain));
         }
         let (mut granted, mut convicted) = (None, Vec::new());
         for output in outputs {
@@ -358,9 +358,9 @@ impl OrderGate {
     }
 
     /// Openraft's log has these entries now. Returns what has to be written with them.
-    /// `ends`: those that may end a membership.
-    pub(super) fn mirrored(&self, entries: &[(Point, Head)], ends: Vec<Ends>) -> Vec<Write> {
-        self.step_with(ends, |member, step| {
+    /// `turns`: those that may change who counts.
+    pub(super) fn mirrored(&self, entries: &[(Point, Head)], turns: Vec<Turning>) -> Vec<Write> {
+        self.step_with(turns, |member, step| {
             entries.iter().for_each(|(point, head)| member.mirrored(point, *head, step))
         });
         self.pending()
@@ -505,16 +505,14 @@ impl OrderGate {
         };
         let lead = header.lead.ok_or_else(|| Barred::Refused("Q-C050 entries that nobody signed".into()))?;
         let heads: Vec<Head> = entries.iter().map(head).collect();
-        let (mut chain, mut ends) = (prev.chain, Vec::new());
+        let (mut chain, mut turns) = (prev.chain, Vec::new());
         for (entry, head) in entries.iter().zip(&heads) {
             let index = entry.position().index;
             chain = quorate_order::chain::next_chain(&chain, index, head);
-            if ends_membership(entry) {
-                ends.push((index, chain));
-            }
+            turns.extend(turn(entry).map(|turn| (index, chain, turn)));
         }
         let mut is_denied = false;
-        let (taken, _) = self.step_with(ends, |member, step| {
+        let (taken, _) = self.step_with(turns, |member, step| {
             // Members whose membership has ended may have acknowledged more than they prove.
             let ordered = member.clamp(u64::MAX);
             if contradicts(&member.durable().log, &prev, &heads, ordered) {
@@ -570,49 +568,4 @@ pub(super) fn head(entry: &WireEntry) -> Head {
 fn contradicts(log: &Log, prev: &Point, heads: &[Head], ordered: u64) -> bool {
     let differs = log.holds(prev.index, &prev.chain).then(|| prev.index + 1 + log.common(prev, heads) as u64);
     differs.is_some_and(|first| first <= prev.index + heads.len() as u64 && first <= ordered.min(log.last().index))
-}
-
-/// An entry that may end a membership, and the chain up to it.
-pub(super) type Ends = (u64, Hash);
-
-/// Returns whether an entry may end a membership. Whether it does is known when it is executed.
-pub(super) fn ends_membership(entry: &WireEntry) -> bool {
-    let WireContent::Block(bytes) = &entry.content else { return false };
-    matches!(Block::decode(bytes).control, Some(Control::Activate(_) | Control::Recover(_)))
-}
-
-/// Takes in who counts now, and up to where: `coming` are entries that the log may have after this.
-fn refresh(state: &mut State, store: &VatStore, voters: &dyn Voters, root: Point, coming: &[Ends]) {
-    let (log, executed) = (&state.member.durable().log, state.executed);
-    let known = state.ends.iter().filter(|(index, chain)| log.holds(*index, chain));
-    // A leader may send again what was executed long ago.
-    let mut ends: Vec<u64> = known.chain(coming).map(|(index, _)| *index).filter(|index| *index > executed).collect();
-    ends.sort_unstable();
-    ends.dedup();
-    let counted = (voters.counted(), ends);
-    if state.counted != counted {
-        state.member.set_epoch(Arc::new(epoch_of(store, root, &counted)));
-        state.counted = counted;
-    }
-}
-
-/// Each membership proves the order up to the entry that ends it, and the next one from there.
-fn epoch_of(store: &VatStore, root: Point, (counted, ends): &(Counted, Vec<u64>)) -> Epoch {
-    let mut ends = ends.iter().copied();
-    let (members, threshold) = counted.present.clone();
-    let through = counted.through.or_else(|| ends.next());
-    let before = counted.before.clone().map(|((members, threshold), through)| Quorum {
-        members,
-        threshold,
-        through: Some(through),
-        elects: counted.before_elects,
-    });
-    let coming = counted.coming.iter().cloned().map(|(members, threshold)| Quorum {
-        members,
-        threshold,
-        through: ends.next(),
-        elects: true,
-    });
-    let also = before.into_iter().chain(coming).collect();
-    Epoch { vat: store.vat(), number: 0, members, threshold, through, also, root }
 }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::{oneshot, watch};
 
-use super::gate::{Ends, OrderGate, ends_membership, head};
+use super::gate::{OrderGate, Turning, head, turn};
 use super::types::{Entry, LogId, TypeConfig, Vote, log_id, position};
 use crate::codec;
 use crate::error::StoreError;
@@ -466,7 +466,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut written = Vec::new();
         let mut chains: Vec<(u64, Hash)> = Vec::new();
         let mut heads: Vec<(Point, Head)> = Vec::new();
-        let mut ends: Vec<Ends> = Vec::new();
+        let mut turns: Vec<Turning> = Vec::new();
         for entry in entries {
             let wire = WireEntry::from(&entry);
             let index = entry.log_id.index;
@@ -480,9 +480,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let size = bytes.len();
             batch.push(Write::Put(Family::Log, store.numbered(index), bytes));
             heads.push((Point { term: entry.log_id.leader_id.term, index, chain }, head));
-            if ends_membership(&wire) {
-                ends.push((index, chain));
-            }
+            turns.extend(turn(&wire).map(|turn| (index, chain, turn)));
             written.push((entry, size));
             chains.push((index, chain));
         }
@@ -490,7 +488,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             callback.io_completed(Ok(()));
             return Ok(());
         };
-        batch.extend(self.0.gate.get().map(|gate| gate.mirrored(&heads, ends)).unwrap_or_default());
+        batch.extend(self.0.gate.get().map(|gate| gate.mirrored(&heads, turns)).unwrap_or_default());
         {
             let mut inner = self.lock();
             inner.last = Some(last);

@@ -1,8 +1,9 @@
 //! Round trips and heartbeats.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cluster::{Cluster, parameters};
 use crate::codec;
@@ -130,21 +131,38 @@ async fn the_first_word_of_a_proven_commit_does_not_wait_for_heartbeats_of_other
 /// Openraft sends one message at a time to each member. Far away, an answer takes as long as the whole next call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_do_not_wait_for_the_answer_to_the_word_of_a_commit() {
-    const NEVER: Duration = Duration::from_secs(3_600);
+    const LATE: Duration = Duration::from_secs(1);
     let mut cluster = Cluster::new(4, 3, parameters());
-    let (election_min, election_max) = (NEVER * 2, NEVER * 3);
-    cluster.timing = Timing { heartbeat: NEVER, election_min, election_max, request: NEVER, ..Timing::quick() };
+    // Openraft waits for an answer as long as between two heartbeats.
+    let (election_min, election_max) = (LATE * 3, LATE * 4);
+    cluster.timing = Timing { heartbeat: LATE * 2, election_min, election_max, ..Timing::quick() };
     for place in 0..4 {
         cluster.start(place).await;
     }
     let begun = cluster.propose(0, b"begun").await.block;
     cluster.wait_applied(begun).await;
     cluster.hub.answer_late(Box::new(|_, _, asked| match codec::decode(asked) {
-        Ok(RaftFrame { message: RaftMessage::Append { entries, .. }, .. }) if entries.is_empty() => NEVER,
+        Ok(RaftFrame { message: RaftMessage::Append { entries, .. }, .. }) if entries.is_empty() => LATE,
         _ => Duration::ZERO,
     }));
-    for number in 0..5 {
+    let overtakes = Arc::new(AtomicU64::new(0));
+    let (counted, told) = (Arc::clone(&overtakes), Mutex::<BTreeMap<HostId, Instant>>::default());
+    cluster.hub.watch(Box::new(move |to, waits, frame| {
+        let Ok(RaftFrame { message: RaftMessage::Append { entries, .. }, .. }) = codec::decode(frame) else { return };
+        let mut told = told.lock().unwrap();
+        if !entries.is_empty() {
+            let is_owing = told.get(&to).is_some_and(|since| since.elapsed() < LATE);
+            counted.fetch_add(u64::from(is_owing), Ordering::SeqCst);
+        } else if !waits {
+            told.insert(to, Instant::now());
+        }
+    }));
+    for number in 0..30 {
+        if overtakes.load(Ordering::SeqCst) > 0 {
+            return;
+        }
         let block = cluster.propose(0, format!("command {number}").as_bytes()).await.block;
         cluster.wait_certified(block).await;
     }
+    panic!("all waited");
 }

@@ -16,7 +16,7 @@ use crate::execution::Inline;
 use crate::lies::{Mask, Witness};
 use crate::machine::{RegisterMachine, Registers, Watcher};
 use crate::net::{Interceptor, Net, Process, Wire};
-use crate::oracles::{accused, certified, equal_state, progress, time};
+use crate::oracles::{accused, certified, equal_state, exactly_once, progress, time};
 use crate::plan::FirstStart;
 use crate::record::Record;
 use crate::trace::Trace;
@@ -221,10 +221,16 @@ impl Host {
         let Some((process, handle)) = self.running.take() else { return };
         record.trace().line(format_args!("life {} of host {} ends: {how:?}", self.lives, self.place));
         process.alive.store(false, Ordering::SeqCst);
+        record.count(exactly_once::PUT_FIRST, handle.status().stats.put_first);
         net.leave(&self.id());
         self.disk.end(how);
         // What is left of it in this thread writes and sends nothing any more, and goes.
         tokio::spawn(async move { handle.shutdown().await });
+    }
+
+    /// Returns how many commands it has put first in its present life.
+    pub fn put_first(&self) -> u64 {
+        self.handle().map_or(0, |handle| handle.status().stats.put_first)
     }
 
     /// The state of its machine.

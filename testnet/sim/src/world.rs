@@ -385,7 +385,9 @@ impl World {
                 self.record.violation(equal_state::NAME, text);
             }
         }
-        let is_told = self.record.seen().figures.get("wanted").is_some_and(|count| *count > 0);
+        self.record.count(exactly_once::PUT_FIRST, self.hosts.iter().map(Host::put_first).sum());
+        let has = |figure: &str| self.record.seen().figures.get(figure).is_some_and(|count| *count > 0);
+        let is_told = has("wanted") || has(exactly_once::PUT_FIRST);
         // A liar may tell of it, too.
         let may_double = self.network_doubled || is_told || !self.setup.liars.is_empty();
         exactly_once::check(&self.record, may_double);

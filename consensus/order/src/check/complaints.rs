@@ -25,8 +25,7 @@ impl Timely {
     fn new(count: usize, threshold: usize, liars: &[usize]) -> Self {
         let root = Point { term: 0, index: 0, chain: Hash([7; 32]) };
         let members = (0..count).map(key).collect();
-        let also = Vec::new();
-        let epoch = Arc::new(Epoch { vat: VatId([5; 32]), number: 0, members, threshold, through: None, also, root });
+        let epoch = Arc::new(Epoch::fixed(VatId([5; 32]), 0, members, threshold, root));
         let member = |number| Member::new(key(number), Arc::clone(&epoch), Durable::new(&epoch, 0));
         let lies = (0..count).map(|number| liars.contains(&number)).collect();
         Self { members: (0..count).map(member).collect(), lies, down: vec![false; count] }

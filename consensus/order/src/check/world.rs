@@ -154,7 +154,7 @@ impl World {
         let members = (0..scope.members).map(|number| key(World::identity(&scope, number))).collect();
         let root = Point { term: 0, index: 0, chain: Hash([7; 32]) };
         let threshold = scope.threshold;
-        let epoch = Epoch { vat: VatId([5; 32]), number: 0, members, threshold, through: None, also: Vec::new(), root };
+        let epoch = Epoch::fixed(VatId([5; 32]), 0, members, threshold, root);
         let epoch = Arc::new(epoch);
         let node = |number| {
             let durable = Durable::new(&epoch, 0);
@@ -206,7 +206,7 @@ impl World {
         let mut members: Vec<HostId> = epoch.members.iter().copied().filter(|member| *member != key(0)).collect();
         members.insert(0, newcomer);
         let (number, threshold) = (epoch.number + 1, epoch.threshold);
-        Arc::new(Epoch { vat: epoch.vat, number, members, threshold, through: None, also: Vec::new(), root })
+        Arc::new(Epoch::fixed(epoch.vat, number, members, threshold, root))
     }
 
     /// Order certificates that can be made, as counted from what honest members acknowledged.

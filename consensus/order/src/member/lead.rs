@@ -84,8 +84,9 @@ impl Member {
         let Role::Leader { acks } = &mut self.role else { return };
         let Some(found) = acks.get(&index) else { return };
         let signers: Vec<HostId> = found.iter().map(|(signer, _)| *signer).collect();
-        let is_new = of < term || (index >= known && members.reach(&signers, index) > proven);
-        if members.orders(&signers) && is_new {
+        let reach = members.reach(&signers, index);
+        let is_new = of < term || (index >= known && reach > proven);
+        if reach > 0 && is_new {
             let order = acknowledged(Ack { epoch, term, index, chain }, found.clone());
             *acks = acks.split_off(&(index + 1));
             self.adopt(order.clone(), step);

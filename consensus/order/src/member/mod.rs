@@ -362,11 +362,12 @@ impl Member {
         self.durable.order.reach(&self.epoch)
     }
 
-    /// Returns whether an order certificate is of more worth than the one here: a higher one, or one of the same place that proves more of it.
+    /// Returns whether an order certificate is of more worth than the one here: a higher one that proves no less, or one of the same place that
+    /// proves more of it.
     fn is_better(&self, order: &OrderCertificate) -> bool {
-        let own = &self.durable.order;
+        let (own, proven, reach) = (&self.durable.order, self.proven(), order.reach(&self.epoch));
         let same = order.position == own.position && order.chain == own.chain;
-        order.position > own.position || (same && order.reach(&self.epoch) > self.proven())
+        (order.position > own.position && reach > 0 && reach >= proven) || (same && reach > proven)
     }
 
     pub(crate) fn write(&mut self, write: Write, step: &mut Step<'_>) {
@@ -437,7 +438,7 @@ impl Member {
     /// After the log or the order has changed: adopts what was heard of before, and says what may be executed and is to be shared.
     pub(crate) fn progress(&mut self, step: &mut Step<'_>) {
         if let Some(heard) = self.heard.take() {
-            let better = heard.position > self.durable.order.position;
+            let better = self.is_better(&heard);
             if better && self.durable.log.holds(heard.position.index, &heard.chain) {
                 self.write(Write::Order(heard), step);
             } else if better {

@@ -41,7 +41,7 @@ impl OrderGate {
         {
             let mut state = self.lock();
             state.executed = upto.max(state.executed);
-            state.ends.retain(|(index, _)| *index > upto);
+            state.turns.retain(|(index, ..)| *index > upto);
         }
         self.recount();
     }
@@ -69,7 +69,9 @@ impl OrderGate {
 
     /// Returns whether a follower proves the order up to this index by itself: it hears what this leader has on its own disk.
     pub(in crate::raft) fn is_told_early(&self, follower: &HostId, index: u64) -> bool {
-        let (told, state) = (*self.own_ack.borrow(), self.lock());
+        // Apart: what is told is replaced under the lock.
+        let told = *self.own_ack.borrow();
+        let state = self.lock();
         let is_told = told.is_some_and(|ack| ack.content.term == state.member.term().0 && ack.content.index >= index);
         is_told && self.is_pair(&state, follower)
     }
@@ -90,7 +92,7 @@ impl OrderGate {
 
     fn is_pair(&self, state: &State, other: &HostId) -> bool {
         let epoch = state.member.epoch();
-        epoch.also.is_empty() && is_majority(2, epoch.members.len()) && epoch.orders(&[self.own, *other])
+        !epoch.is_changing() && is_majority(2, epoch.members.len()) && epoch.orders(&[self.own, *other])
     }
 
     /// Returns the last place whose order acknowledgements prove in a term, if that is the present one; and whose they are.

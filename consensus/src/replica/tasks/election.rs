@@ -57,12 +57,14 @@ fn turn(timing: &Timing, raft: &RaftNode, view: &RaftView) -> Duration {
     timing.heartbeat.max(round_trip * ROUND_TRIPS_PER_ELECTION / 2).min(LONGEST_TURN)
 }
 
-/// Returns how long a member pauses until it asks again. `asked`: how often it did since a leader fell silent; `failed`: after how many of these an
-/// election had come to nothing.
-fn pause(round: Duration, election_max: Duration, asked: u32, failed: u32) -> Duration {
+/// Returns how long a member pauses until it asks again. `round`: as long as all take their turns; `own`: as long as those before it do. `asked`: how
+/// often it did since a leader fell silent; `failed`: after how many of these an election had come to nothing.
+///
+/// No two pauses are equal: members that stood at the same moment, and took each other's votes, would do that for ever.
+fn pause((round, own): (Duration, Duration), election_max: Duration, asked: u32, failed: u32) -> Duration {
     let longest = election_max * (1 << failed.min(MAX_DOUBLINGS));
     // More and more seldom: what stands against it may take time.
-    (round * (1 << asked.min(4))).min(round.max(longest))
+    (round * (1 << asked.min(4))).min(round.max(longest)) + own
 }
 
 /// What the task uses.
@@ -141,7 +143,7 @@ pub(crate) async fn run(parts: Election, raft: RaftNode, patience: Option<Durati
         at_once = false;
         failed += u32::from(asked > 0 && view.term > term);
         term = view.term;
-        again = Instant::now() + pause(turn * voters, timing.election_max, asked, failed);
+        again = Instant::now() + pause((turn * voters, turn * place), timing.election_max, asked, failed);
         (told, caught_up) = (None, is_behind);
         asked += 1;
         raft.ask_to_lead().await;
@@ -157,12 +159,15 @@ mod tests {
     fn pauses_grow_with_elections_that_came_to_nothing_and_not_with_questions_alone() {
         let ms = Duration::from_millis;
         let pauses = |failed: fn(u32) -> u32| -> Vec<u64> {
-            (0..9).map(|asked| pause(ms(600), ms(1_250), asked, failed(asked)).as_millis() as u64).collect()
+            (0..9).map(|asked| pause((ms(600), ms(0)), ms(1_250), asked, failed(asked)).as_millis() as u64).collect()
         };
         assert_eq!(pauses(|_| 0), [600, 1_200, 1_250, 1_250, 1_250, 1_250, 1_250, 1_250, 1_250]);
         assert_eq!(pauses(|asked| asked), [600, 1_200, 2_400, 4_800, 9_600, 9_600, 9_600, 9_600, 9_600]);
         assert_eq!(pauses(|asked| asked.min(1)), [600, 1_200, 2_400, 2_500, 2_500, 2_500, 2_500, 2_500, 2_500]);
         // Round trips that take longer than that count in any case.
-        assert_eq!(pause(ms(16_000), ms(1_250), 1, 0), ms(16_000));
+        assert_eq!(pause((ms(16_000), ms(0)), ms(1_250), 1, 0), ms(16_000));
+        // Two that stood at the same moment stand a turn apart the next time.
+        let next = |own| pause((ms(600), ms(own)), ms(1_250), 3, 2);
+        assert_eq!(next(300) - next(150), ms(150));
     }
 }

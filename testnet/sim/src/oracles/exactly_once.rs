@@ -1,5 +1,5 @@
 //! The commands of each client take effect once and in their order, though each is proposed again and again; and no proposal is
-//! ordered twice, unless the network doubled it, or members told each other of what a leader had not ordered.
+//! ordered twice, unless the network doubled it, or members told each other of what a leader had not ordered, or a leader found that it had not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +8,9 @@ use crate::record::{Record, Seen};
 
 /// Name of the oracle.
 pub const NAME: &str = "exactly once";
+
+/// Name of the figure: commands that leaders put first, since they had waited for so long.
+pub const PUT_FIRST: &str = "put first";
 
 /// Judges the blocks that were executed. `may_double`: a proposal may be ordered twice.
 pub fn check(record: &Record, may_double: bool) {
