@@ -12,6 +12,9 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/quorate/target
 ifeq ($(origin CXX),default)
 export CXX := $(HOME)/.cache/quorate/c++/cxx
 endif
+# What the compiler would keep to compile a changed crate again faster takes nearly as much disk as all else. `CARGO_INCREMENTAL=1 make build`
+# has it, for those who change a crate over and over.
+export CARGO_INCREMENTAL ?= 0
 # `vat --version` names it. Only the program itself is linked again when it changes.
 export QUORATE_COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 # Where rustup put cargo, for shells that have not read its environment file.
