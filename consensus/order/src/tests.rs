@@ -395,6 +395,39 @@ fn a_certificate_counts_as_far_as_the_membership_of_its_signers_goes() {
     assert_eq!(member.clamp(u64::MAX), 6, "what is proven stays");
 }
 
+/// Fewer than the members take may be enough of those before. What they prove ends where that membership does, so a leader keeps their
+/// acknowledgements until the rest come.
+#[test]
+fn a_leader_counts_until_an_entry_itself_is_proven() {
+    let all: Vec<HostId> = [1, 2, 3, 4].map(|number| real(number).1).to_vec();
+    let before = Quorum { members: all, threshold: 3, through: Some(4), elects: false, alone_from: Some(0) };
+    let epoch = Arc::new(Epoch { before: Some(before), ..epoch(4, 4) });
+    let (own, id) = real(1);
+    let mut member = Member::new(id, Arc::clone(&epoch), Durable::new(&epoch, 3));
+    for content in [6u8; 6] {
+        member.durable.log.push(Head { term: 3, content: Hash([content; 32]) });
+    }
+    let ack_of = |term, point: Point| Ack { epoch: 2, term, index: point.index, chain: point.chain };
+    let content = ack_of(3, member.durable().log.last());
+    let acks = [1, 2, 3, 4].map(|number| signed(number, content)).map(|ack| (ack.by, ack.signature)).to_vec();
+    let position = Position { epoch: 2, term: 3, index: 6 };
+    let order = OrderCertificate { position, chain: content.chain, support: Support::Acks(acks) };
+    let mut step = Step { signing: &own, outputs: &mut Vec::new() };
+    member.learn(order, &mut step).unwrap();
+    member.stand(5, &mut step).unwrap();
+    for number in [2, 3, 4] {
+        member.granted(signed(number, Grant { position, ..grant(1, 5, 0) }), &mut step).unwrap();
+    }
+    member.propose(Hash([7; 32]), &mut step).unwrap();
+    let content = ack_of(5, member.durable().log.last());
+    for number in [1, 2, 3] {
+        member.acked(signed(number, content), &mut step).unwrap();
+        assert_eq!(member.clamp(u64::MAX), 6);
+    }
+    member.acked(signed(4, content), &mut step).unwrap();
+    assert_eq!(member.clamp(u64::MAX), 7);
+}
+
 /// A leader of 4 of which 3 must, elected by 1, 2 and 3, with an entry of its term.
 fn leader() -> (Member, Real) {
     let epoch = Arc::new(epoch(4, 3));

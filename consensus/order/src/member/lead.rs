@@ -7,10 +7,9 @@ use super::{Append, Member, Message, Role, Step, To, Write};
 use crate::chain::{Head, Point};
 use crate::evidence::{Evidence, acks_contradict};
 use crate::refusal::Refusal;
-use crate::signed::{Ack, Lead, Position};
+use crate::signed::{Ack, Lead};
 use crate::signing::Signed;
 use quorate_ids::{Hash, HostId};
-use std::sync::Arc;
 
 impl Member {
     /// Adds an entry, given the hash of what it holds, and returns its place. Openraft appends it.
@@ -76,22 +75,27 @@ impl Member {
         Ok(())
     }
 
-    /// Makes an order certificate of the acknowledgements of an entry, if they are enough, and go farther than the one that is there.
+    /// Makes an order certificate of the acknowledgements of an entry, if it is of more worth than the one that is there. As long as it does not
+    /// prove the order up to the entry itself, more acknowledgements may come.
     fn count_acks(&mut self, epoch: u64, index: u64, step: &mut Step<'_>) {
-        let (proven, Position { term: of, index: known, .. }) = (self.proven(), self.durable.order.position);
-        let (term, members) = (self.durable.vote.term, Arc::clone(&self.epoch));
+        let term = self.durable.vote.term;
         let Some(chain) = self.durable.log.point(index).map(|point| point.chain) else { return };
-        let Role::Leader { acks } = &mut self.role else { return };
+        let Role::Leader { acks } = &self.role else { return };
         let Some(found) = acks.get(&index) else { return };
         let signers: Vec<HostId> = found.iter().map(|(signer, _)| *signer).collect();
-        let reach = members.reach(&signers, index);
-        let is_new = of < term || (index >= known && reach > proven);
-        if reach > 0 && is_new {
-            let order = acknowledged(Ack { epoch, term, index, chain }, found.clone());
-            *acks = acks.split_off(&(index + 1));
-            self.adopt(order.clone(), step);
-            step.send(To::All, Message::Order(order), false);
+        let reach = self.epoch.reach(&signers, index);
+        if reach == 0 {
+            return;
         }
+        let order = acknowledged(Ack { epoch, term, index, chain }, found.clone());
+        if !self.is_better(&order) {
+            return;
+        }
+        if let Role::Leader { acks } = &mut self.role {
+            *acks = acks.split_off(&if reach == index { index + 1 } else { index });
+        }
+        self.adopt(order.clone(), step);
+        step.send(To::All, Message::Order(order), false);
     }
 
     /// Counts again what was acknowledged to this leader: other members may count now.

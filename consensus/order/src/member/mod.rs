@@ -364,7 +364,7 @@ impl Member {
 
     /// Returns whether an order certificate is of more worth than the one here: a higher one that proves no less, or one of the same place that
     /// proves more of it.
-    fn is_better(&self, order: &OrderCertificate) -> bool {
+    pub(super) fn is_better(&self, order: &OrderCertificate) -> bool {
         let (own, proven, reach) = (&self.durable.order, self.proven(), order.reach(&self.epoch));
         let same = order.position == own.position && order.chain == own.chain;
         (order.position > own.position && reach > 0 && reach >= proven) || (same && reach > proven)
