@@ -119,7 +119,7 @@ demo: setup
 # Built first, apart: what is printed once a minute is of the build.
 test: setup
 	@.setup/cargo test $(LOCKED) --workspace --no-run
-	@$(CARGO) test $(LOCKED) --workspace --no-fail-fast
+	@$(CARGO) test $(LOCKED) --workspace --no-fail-fast --config 'target."cfg(all())".runner = ["$(CURDIR)/.setup/bounded"]'
 
 verify: setup fmt-check clippy test deny
 	@if $(DENY) --version >/dev/null 2>&1; then \

@@ -166,7 +166,8 @@ impl ReplicaHandle {
                 }
             }
         }
-        let receiving = service.snapshots.progress(service.status.read().applied);
+        let applied = service.status.read().applied;
+        let receiving = service.snapshots.progress(applied);
         ReplicaFigures {
             members,
             oldest_uncertified: told.uncertified_since.map(|since| since.elapsed()),
