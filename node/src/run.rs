@@ -101,8 +101,7 @@ pub fn engine_cache() -> Result<PathBuf, RunError> {
 }
 
 fn cache_of(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, RunError> {
-    let named = cache::named(&variable, "QUORATE_CACHE");
-    named.or_else(|| Some(cache::of_user(variable)?.join("engine"))).ok_or(RunError::NoCache)
+    cache::of_engine(variable).ok_or(RunError::NoCache)
 }
 
 impl RunError {

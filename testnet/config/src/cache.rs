@@ -16,6 +16,11 @@ pub fn of_user(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     Some(cache.join("quorate"))
 }
 
+/// Returns where compiled images are kept: `$QUORATE_CACHE`, else `engine` in [`of_user`]'s folder.
+pub fn of_engine(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    named(&variable, "QUORATE_CACHE").or_else(|| Some(of_user(variable)?.join("engine")))
+}
+
 /// Returns the folder that `QUORATE_CACHE` names, else [`of_user`]'s.
 pub fn folder() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name);

@@ -245,7 +245,7 @@ fn cache_of(process: u32) -> Option<PathBuf> {
         let found = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(prefix.as_bytes()))?;
         Some(OsString::from(String::from_utf8_lossy(found).into_owned()))
     };
-    cache::named(value, "QUORATE_CACHE").or_else(|| Some(cache::of_user(value)?.join("engine")))
+    cache::of_engine(value)
 }
 
 #[cfg(test)]
