@@ -30,6 +30,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// Longest message, and longest batch, in bytes.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
+/// What is read of a session's connection at once.
+const READ_BYTES: usize = 16 << 10;
 /// How long a client may take to take a message.
 const SEND_PATIENCE: Duration = Duration::from_secs(10);
 /// A client of which nothing was heard for so long is asked whether it is there.
@@ -158,6 +160,11 @@ impl Server {
     }
 }
 
+/// Bounds messages by bytes, and what a session takes while it reads: what the library allocates, and clears, for each read.
+fn sized(upgrade: WebSocketUpgrade, most: usize) -> WebSocketUpgrade {
+    upgrade.max_message_size(most).max_frame_size(most).read_buffer_size(READ_BYTES)
+}
+
 async fn session(
     State(server): State<Arc<Server>>,
     Extension(address): Extension<Address>,
@@ -166,7 +173,7 @@ async fn session(
 ) -> Result<Response, Response> {
     server.origin(&headers)?;
     let permit = server.permit(address)?;
-    let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).max_frame_size(MAX_MESSAGE_BYTES);
+    let upgrade = sized(upgrade, MAX_MESSAGE_BYTES);
     Ok(upgrade.on_upgrade(move |socket| async move {
         let open = server.stats.open(Session::CapnWeb);
         let mut connection = Connection::new(Arc::clone(&server.connects));
@@ -184,7 +191,7 @@ async fn frames(
 ) -> Result<Response, Response> {
     server.origin(&headers)?;
     let permit = server.permit(address)?;
-    let upgrade = upgrade.max_message_size(carry::MAX_MESSAGE_BYTES).max_frame_size(carry::MAX_MESSAGE_BYTES);
+    let upgrade = sized(upgrade, carry::MAX_MESSAGE_BYTES);
     Ok(upgrade.on_upgrade(move |socket| async move {
         let open = server.stats.open(Session::Frames);
         server.carrier.carry(socket, address).await;
