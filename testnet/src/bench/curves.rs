@@ -173,8 +173,8 @@ async fn heap(binary: &Path, sizes: Sizes) -> anyhow::Result<Curve> {
         let restarted = started.elapsed().as_secs_f64();
         client.close().await;
         let started = Instant::now();
-        let ran = net.testnet().vat(&["member", "replace", "--vat", "counter", "--out", "gamma", "--in", "delta"]);
-        ensure!(ran.code == 0, "member replace: {}{}", ran.stdout, ran.stderr);
+        let replace = ["member", "replace", "--vat", "counter", "--out", "gamma", "--in", "delta"];
+        net.testnet().vat(&replace).succeeded().context("vat member replace")?;
         let swapped = started.elapsed().as_secs_f64();
         drop(children);
         let note = format!(

@@ -71,8 +71,7 @@ impl BenchNet {
     pub fn up_config(binary: &Path, config: &str) -> anyhow::Result<BenchNet> {
         let net = TestNet::new(binary);
         let config = net.file("testnet.toml", config);
-        let ran = net.up(&config, &[]);
-        ensure!(ran.code == 0, "the testnet did not start: {}{}", ran.stdout, ran.stderr);
+        net.up(&config, &[]).succeeded().context("the testnet did not start")?;
         let mut cluster = net.cluster();
         // Hosts are restarted by this process, so that nothing but their start is in the figure.
         binary.clone_into(&mut cluster.binary);

@@ -51,8 +51,7 @@ pub async fn measure(binary: &Path, sizes: Sizes) -> anyhow::Result<Vec<Figure>>
         let mut processes = Vec::new();
         for _ in 0..sizes.client_calls / 10 {
             let started = Instant::now();
-            let ran = net.testnet().vat(&["call", "counter", "increment"]);
-            ensure!(ran.code == 0, "vat call: {}", ran.stderr);
+            net.testnet().vat(&["call", "counter", "increment"]).succeeded().context("vat call")?;
             processes.push(started.elapsed().as_secs_f64() * 1_000.0);
         }
         figures.extend(figures_of("vat call, a process each", &processes));

@@ -72,9 +72,9 @@ pub(super) fn epoch_of(store: &VatStore, root: Point, Counting { counted, turns 
     let mut ends = turns.iter().filter(|(_, turn)| *turn == Turn::Ends).map(|(index, _)| *index);
     // From which index on only these vote in Raft, who became members after `began`.
     let alone_from = |members: &[HostId], began: Option<u64>| {
-        let members = members.iter().copied().collect();
+        let members: BTreeSet<HostId> = members.iter().copied().collect();
         let mut later = turns.iter().filter(|(index, _)| began.is_some_and(|began| *index > began));
-        later.find(|(_, turn)| *turn == Turn::Voters(BTreeSet::clone(&members))).map(|(index, _)| *index)
+        later.find(|(_, turn)| matches!(turn, Turn::Voters(voters) if *voters == members)).map(|(index, _)| *index)
     };
     let (members, threshold) = counted.present.clone();
     let before = counted.before.clone().map(|((members, threshold), through)| Quorum {

@@ -511,9 +511,8 @@ impl Complaints {
         }
         if leader == Some(own) {
             let due = self.table().wants.to_order(patience, now);
-            let count = due.len() as u64;
-            self.parts.stats.update(|stats| stats.put_first += count);
             for payload in due {
+                self.parts.stats.update(|stats| stats.put_first += 1);
                 let (reply, _) = tokio::sync::oneshot::channel();
                 // Full: the next time.
                 let _ = self.parts.urgent.try_send(Proposal { payload, forwarded: true, reply });
